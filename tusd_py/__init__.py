@@ -1,0 +1,1 @@
+"""tusd-py: a resumable-upload server, as a program and as an ASGI application."""
