@@ -1,0 +1,1 @@
+"""What the heart needs of the world, as contracts without any body: bytes, records, locks, hooks, an incoming body."""

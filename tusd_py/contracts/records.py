@@ -1,0 +1,73 @@
+"""The contract of records: they keep what is known of each upload. The record is the truth; bytes follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from tusd_py.protocol.upload import Upload
+
+
+class RecordsError(Exception):
+    """A record could not be read or changed."""
+
+
+class RecordExists(RecordsError):
+    """An upload with this id is already recorded."""
+
+
+class RecordConflict(RecordsError):
+    """Somebody else changed or removed the record since it was read: whoever asked must give up."""
+
+
+class RecordsUnavailable(RecordsError):
+    """The database failed or cannot be reached; trying again later may help."""
+
+
+class Records(Protocol):
+    """Keeps ``Upload`` values. What a call has returned from is durable and seen by every process."""
+
+    async def add(self, upload: Upload) -> None:
+        """Record a new upload. Raises ``RecordExists``."""
+        ...
+
+    async def find(self, upload_id: str) -> Upload | None:
+        """The newest record of this upload, tombstones too."""
+        ...
+
+    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+        """The newest records of these uploads, in the order asked; an id may be asked twice."""
+        ...
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        """Save ``after`` if the record still has the offset and the token of ``before``; return it with its new token.
+
+        The compare and the set are one statement. Raises ``RecordConflict`` when the record has moved on or is gone,
+        and then nothing has changed.
+        """
+        ...
+
+    async def remove(self, upload: Upload) -> None:
+        """Forget the upload if its record still has this token; otherwise do nothing."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> list[Upload]:
+        """Uploads whose ``expires_at`` is at or before ``now``, oldest first."""
+        ...
+
+    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
+        """Uploads in status ``PROCESSING`` with an id greater than ``after_id``, ordered by id: a crash left them."""
+        ...
+
+    async def finals_waiting(self, part_id: str) -> list[Upload]:
+        """Final uploads in status ``UPLOADING`` or ``PROCESSING`` that have this upload among their parts."""
+        ...
+
+    async def probe(self) -> None:
+        """Return if records can be read now; raises ``RecordsUnavailable`` otherwise."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked and let go of the database."""
+        ...

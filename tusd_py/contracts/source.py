@@ -1,0 +1,34 @@
+"""The contract of a source: the body of one request as it arrives, whatever server carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class SourceError(Exception):
+    """The body did not reach its end. Every byte received before was given out first."""
+
+
+class SourceCut(SourceError):
+    """The client went away, or its connection broke."""
+
+
+class SourceStalled(SourceError):
+    """The client sent nothing for too long."""
+
+
+class Source(Protocol):
+    """Gives out a body in pieces, with read-ahead of bounded size, so that nothing received is lost in a cut."""
+
+    async def read(self) -> Sequence[bytes]:
+        """The pieces that have arrived, at least one byte; empty at the clean end of the body, again and again.
+
+        Raises ``SourceCut``, ``SourceStalled`` or the reason given to ``stop``, each only after the last piece.
+        The first call tells the client to go ahead (``100 Continue``): call it after every check.
+        """
+        ...
+
+    def stop(self, reason: Exception) -> None:
+        """Take in no more bytes: ``read`` gives out what has arrived, then raises ``reason``. The first reason stays."""
+        ...

@@ -1,0 +1,100 @@
+"""The contract of a store: it keeps the bytes of uploads, and knows nothing of requests, records or locks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from tusd_py.protocol.upload import Upload
+
+
+class StoreError(Exception):
+    """The medium would not do what was asked; nothing that was safe before is lost."""
+
+
+class StoreFull(StoreError):
+    """The medium has no room left. What the sink calls safe stays; the upload can go on once there is room."""
+
+
+class StoreUnavailable(StoreError):
+    """The medium failed or cannot be reached; trying again later may help."""
+
+
+class BytesMissing(StoreError):
+    """The medium holds fewer bytes than the record says: somebody took them away beneath the server."""
+
+
+class Sink(Protocol):
+    """Takes the bytes of one request, in order, starting at the upload's offset. Used by one task at a time."""
+
+    @property
+    def safe_offset(self) -> int:
+        """The absolute offset up to which bytes survive the death of this process (``kill -9``)."""
+        ...
+
+    @property
+    def state(self) -> Mapping[str, object]:
+        """The store's own state for ``Upload.storage`` that belongs to ``safe_offset``."""
+        ...
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
+
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``safe_offset`` stays true.
+        """
+        ...
+
+    async def flush(self, *, durable: bool = False) -> int:
+        """Make every piece taken so far safe and return the new ``safe_offset``.
+
+        With ``durable`` the bytes, and the name they are found by, also survive the loss of power; an upload of no
+        bytes then exists on the medium too. Raises like ``write``; ``safe_offset`` then covers the prefix stored.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what was held for writing. Never raises for bytes; what was not flushed may be gone."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps bytes. Every write is at an explicit offset: bytes an earlier crash left beyond it are overwritten."""
+
+    async def create(self, upload: Upload) -> Mapping[str, object]:
+        """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes come."""
+        ...
+
+    def open(self, upload: Upload) -> Sink:
+        """A sink at ``upload.offset``. Does no I/O before the first write or flush."""
+        ...
+
+    def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
+
+        Raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range.
+        """
+        ...
+
+    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+        """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
+
+        Starts over whatever an earlier try left. The parts are unchanged. Raises ``StoreFull``, ``StoreUnavailable``
+        or ``BytesMissing``; ``upload`` then has no bytes.
+        """
+        ...
+
+    async def erase(self, upload: Upload) -> None:
+        """Remove the bytes of ``upload`` for good. Asking again, or for one that has none, is no error."""
+        ...
+
+    async def stored_bytes(self, upload: Upload) -> int:
+        """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
+        ...
+
+    async def probe(self) -> None:
+        """Return if the store could take bytes now; raises ``StoreError`` with a sentence otherwise."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything held. The bytes stay."""
+        ...

@@ -1,0 +1,130 @@
+"""The ``Upload`` value and its transitions. What is known of an upload lives here; where its bytes lie does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+#: What a store that keeps nothing of its own has in ``Upload.storage`` (JSON values: an S3 upload id, part numbers).
+NO_STATE: Mapping[str, object] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """Concatenation: a final upload is made of partial ones; everything else is regular."""
+
+    REGULAR = "regular"
+    PARTIAL = "partial"
+    FINAL = "final"
+
+
+class Status(StrEnum):
+    """Where an upload stands in its life, for people and APIs. The last four are ends."""
+
+    UPLOADING = "uploading"  # bytes are missing; of a final upload: parts are missing
+    PROCESSING = "processing"  # every byte is there; hooks, and the joining of a final upload, are not done
+    READY = "ready"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    TERMINATED = "terminated"
+
+
+#: From a status, the statuses that may follow. The picture in the documentation is this table.
+TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.UPLOADING: frozenset({Status.PROCESSING, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
+        Status.PROCESSING: frozenset(
+            {Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
+        Status.READY: frozenset({Status.EXPIRED, Status.TERMINATED}),
+        Status.REJECTED: frozenset({Status.EXPIRED, Status.TERMINATED}),
+        Status.FAILED: frozenset({Status.EXPIRED, Status.TERMINATED}),
+        Status.EXPIRED: frozenset(),
+        Status.TERMINATED: frozenset(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of an upload's history: since when it has had a status, and why where that needs a reason."""
+
+    status: Status
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """All that is known of one upload. Frozen: every change makes a new value and refuses what its state forbids.
+
+    ``offset`` says how many bytes exist; whatever a store holds beyond it does not exist. ``token`` is the fencing
+    token: it grows with every saved change, and a change is saved only by who has seen the newest one.
+    ``metadata_header`` and ``concat_header`` are what the client sent, to be echoed byte for byte (Latin-1 text).
+    Times are aware, in UTC. ``expires_at`` is when the sweeper shall look at it: for an unfinished upload its expiry,
+    for a finished one the end of its retention, for an ended one the time to forget it; ``None`` is never.
+    """
+
+    id: str
+    kind: Kind = Kind.REGULAR
+    length: int | None  # bytes; None while deferred
+    offset: int = 0  # bytes
+    token: int = 0
+    metadata_header: str | None = None
+    concat_header: str | None = None
+    parts: tuple[str, ...] = ()  # ids of a final upload's partial uploads, in order
+    owner: str = ""
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None
+    completed_at: datetime | None = None
+    status: Status = Status.UPLOADING
+    history: tuple[Step, ...] = ()
+    storage: Mapping[str, object] = field(default=NO_STATE)
+
+    @property
+    def is_complete(self) -> bool:
+        """Every byte is stored and the body that brought the last one ended there: reached once, never left."""
+        return self.completed_at is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Only a tombstone is left: expired or terminated."""
+        return self.status in (Status.EXPIRED, Status.TERMINATED)
+
+    def advance(self, offset: int, at: datetime, storage: Mapping[str, object] | None = None) -> Upload:
+        """The upload with bytes stored up to ``offset``; never fewer than before, never more than its length."""
+        assert offset >= self.offset, "an offset never falls"
+        assert self.length is None or offset <= self.length, "bytes beyond the length"
+        assert not self.is_complete, "a complete upload never changes"
+        return replace(self, offset=offset, updated_at=at, storage=self.storage if storage is None else storage)
+
+    def lose(self, offset: int, at: datetime) -> Upload:
+        """The upload after a power loss took bytes that its record had claimed: the only way an offset falls."""
+        assert offset < self.offset, "nothing was lost"
+        assert not self.is_complete, "a complete upload never changes"
+        return replace(self, offset=offset, updated_at=at)
+
+    def declare_length(self, length: int) -> Upload:
+        """The upload with its deferred length now known (Creation, ``Upload-Defer-Length``)."""
+        assert self.length in (None, length), "a length never changes"
+        assert length >= self.offset, "a length below the offset"
+        return replace(self, length=length)
+
+    def complete(self, at: datetime) -> Upload:
+        """The upload with every byte stored; what must follow (hooks, joining) is ``PROCESSING``."""
+        assert self.offset == self.length, "bytes are missing"
+        assert not self.is_complete, "an upload completes once"
+        return replace(self.to(Status.PROCESSING, at), completed_at=at)
+
+    def to(self, status: Status, at: datetime, reason: str = "") -> Upload:
+        """The upload in another status, the step written into its history."""
+        assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
+        return replace(self, status=status, updated_at=at, history=(*self.history, Step(status, at, reason)))
+
+    def until(self, expires_at: datetime | None) -> Upload:
+        """The upload with another time at which the sweeper shall look at it."""
+        return replace(self, expires_at=expires_at)
