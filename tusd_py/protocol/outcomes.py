@@ -1,0 +1,53 @@
+"""What came of a request that was granted, as frozen values. Every dialect's formatter reads these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from tusd_py.protocol.upload import Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovered:
+    """What the server can do is in the formatter's own settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """An upload was made; ``took_body`` tells whether the request's bytes were meant to be stored."""
+
+    upload: Upload
+    took_body: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    upload: Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    upload: Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminated:
+    upload: Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """Bytes ``start`` to ``stop`` (excluded) of ``upload``; ``partial`` when a range was asked for and granted.
+
+    ``body`` is None when the client has it already (304).
+    """
+
+    upload: Upload
+    start: int
+    stop: int
+    partial: bool
+    body: AsyncIterator[bytes] | None
+
+
+Outcome = Discovered | Created | Inspected | Appended | Terminated | Downloaded

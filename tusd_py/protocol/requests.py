@@ -1,0 +1,107 @@
+"""What a client can ask, as frozen values. Every dialect's parser makes these; the use cases read nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.upload import Kind
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of an HTTP request as an ASGI server hands it over.
+
+    ``path`` is what follows the base path, percent-decoded, without query: ``""`` or ``"/"`` is the collection.
+    ``method`` is the real one; header names are lower-case bytes, values as received, duplicates kept.
+    """
+
+    method: str
+    path: str
+    headers: RawHeaders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, for hooks and logs: never used to decide what the protocol allows."""
+
+    remote_address: str  # ip:port of the peer, or "" on a unix socket
+    method: str  # after X-HTTP-Method-Override
+    target: str  # raw request target with base path and query
+    headers: RawHeaders
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyHead:
+    """What the head says of a body whose bytes shall be stored."""
+
+    length: int | None  # Content-Length in bytes; None when chunked
+    checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
+    checksum_in_trailer: bool = False  # it will come in a declared trailer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discover:
+    """OPTIONS: what can this server do? ``upload_id`` is None on the collection."""
+
+    upload_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """POST on the collection: make an upload, perhaps with its first bytes.
+
+    ``length`` is None when deferred, or for a final upload (whose ``parts`` are given instead).
+    ``body`` is None where no bytes shall be stored, whatever the request carries.
+    """
+
+    length: int | None
+    kind: Kind = Kind.REGULAR
+    metadata_header: str | None = None  # as received; None when absent or empty
+    concat_header: str | None = None  # as received
+    parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
+    body: BodyHead | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """HEAD: how far has it come?"""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """PATCH: store these bytes from ``offset`` on; ``length`` declares a deferred length."""
+
+    upload_id: str
+    offset: int
+    length: int | None
+    body: BodyHead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminate:
+    """DELETE: remove it and what it holds."""
+
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """GET: give the bytes back. Header values are as received, None when absent."""
+
+    upload_id: str
+    range: str | None = None
+    if_range: str | None = None
+    if_none_match: str | None = None
+    if_match: str | None = None
+    if_modified_since: str | None = None
+    if_unmodified_since: str | None = None
+
+
+Request = Discover | Create | Inspect | Append | Terminate | Download
