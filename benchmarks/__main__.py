@@ -1,0 +1,112 @@
+"""``python -m benchmarks``: reads the arguments, prepares the servers, runs, and writes what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import recipes, report
+from benchmarks.figures import judge
+from benchmarks.floors import FLOORS
+from benchmarks.machine import divide_cores, facts, raise_open_files_limit, scratch_directory, touch_memory, write_file
+from benchmarks.run import run
+from benchmarks.scenarios.big_patch import BIG_FILE_BYTES, BIG_PATCH
+from benchmarks.scenarios.contract import Bench
+from benchmarks.scenarios.interruptions import CUT, TAKEOVER
+from benchmarks.scenarios.slow_uploads import SLOW_UPLOADS
+from benchmarks.scenarios.small_requests import CREATIONS, HEADS, SMALL_UPLOADS
+from benchmarks.servers import Recipe, ServerUnavailable
+
+SCENARIOS = (CREATIONS, SMALL_UPLOADS, HEADS, BIG_PATCH, SLOW_UPLOADS, CUT, TAKEOVER)
+_ROUNDS = 5
+_ROOT = Path(__file__).parent.parent
+_RESULTS = Path(__file__).parent / "results" / "latest.json"
+_DOCUMENT = _ROOT / "docs" / "benchmarks.md"
+
+
+def main() -> int:
+    """Run what the arguments ask for; 0 when every server and every floor held, 1 otherwise."""
+    arguments = _arguments()
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
+    servers, missing = _prepare(arguments.servers)
+    raise_open_files_limit()
+    cores = divide_cores()
+    os.sched_setaffinity(0, cores.load)
+    with scratch_directory(arguments.scratch) as scratch:
+        touch_memory(scratch)
+        bench = Bench(scratch, cores, scratch / "source")
+        write_file(bench.big_file, BIG_FILE_BYTES)
+        outcomes = run(scenarios, servers, bench, arguments.rounds, _say)
+        machine = facts(cores, scratch)
+    metrics = {(scenario.name, metric.key): metric for scenario in SCENARIOS for metric in scenario.metrics}
+    finished = report.Report(
+        date=datetime.now(UTC).date().isoformat(),
+        machine=machine,
+        servers={recipe.name: recipe.title for recipe in servers},
+        rounds=arguments.rounds,
+        scenarios=scenarios,
+        outcomes=outcomes,
+        verdicts=judge(FLOORS, metrics, outcomes),
+    )
+    print(report.as_text(finished))
+    whole = len(scenarios) == len(SCENARIOS) and len(servers) == len(recipes.ALL) and arguments.rounds >= _ROUNDS
+    if whole:
+        _write(finished)
+    else:
+        _say(f"not a whole run of {_ROUNDS} rounds: {_RESULTS.name} and {_DOCUMENT.name} stay as they are")
+    ours_failed = any("ours" in by_server and by_server["ours"].failure for by_server in outcomes.values())
+    return 1 if missing or ours_failed or not all(verdict.passed for verdict in finished.verdicts) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    names = [scenario.name for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tusd-py beside other servers.")
+    parser.add_argument("--only", type=_one_of(names), default=names, help=f"scenarios, of {','.join(names)}")
+    parser.add_argument("--servers", type=_one_of(list(recipes.ALL)), default=list(recipes.ALL), help="servers to ask")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS, help="rounds of each scenario")
+    parser.add_argument("--scratch", type=Path, help="directory for the data (default: shared memory)")
+    return parser.parse_args()
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """An argparse type: a comma-separated list of known names."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _prepare(names: Sequence[str]) -> tuple[list[Recipe], list[str]]:
+    """The servers that can be had, and the sentence for each that cannot."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(recipes.ALL[name]())
+        except ServerUnavailable as reason:
+            missing.append(f"{name} is left out: {reason}")
+            _say(missing[-1])
+    return found, missing
+
+
+def _write(finished: report.Report) -> None:
+    _RESULTS.parent.mkdir(exist_ok=True)
+    _RESULTS.write_text(json.dumps(finished.as_data(), indent=1) + "\n")
+    _DOCUMENT.write_text(report.replace_between_markers(_DOCUMENT.read_text(), report.as_markdown(finished)))
+    _say(f"written: {_RESULTS.relative_to(_ROOT)}, {_DOCUMENT.relative_to(_ROOT)}")
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

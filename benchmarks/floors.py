@@ -1,0 +1,16 @@
+"""The figures this project promises not to fall below."""
+
+from __future__ import annotations
+
+from benchmarks.figures import Floor
+
+FLOORS = (
+    Floor("creations", "per_second", "creations per second", 2.0, "node"),
+    Floor("small-uploads", "per_second", "uploads of 4 KiB per second", 2.0, "node"),
+    Floor("big-patch", "megabytes_per_second", "one PATCH of 512 MiB", 1.5, "node"),
+    Floor("big-patch", "peak_resident_mib", "peak RSS during that PATCH, MiB", 90.0),
+    Floor("slow-uploads", "added_resident_mib", "RSS that 1,000 slow uploads add, MiB", 60.0),
+    # "Slow nobody else": less than anybody would notice, and less than the jitter of a local network.
+    Floor("slow-uploads", "slowdown_p50_ms", "what they add to another client's median, ms", 1.0),
+    Floor("slow-uploads", "slowdown_p99_ms", "what they add to another client's p99, ms", 10.0),
+)

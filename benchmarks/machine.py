@@ -1,0 +1,101 @@
+"""The machine that measures: its cores, limits and memory-backed directory, and the facts that belong beside a figure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHARED_MEMORY = Path("/dev/shm")
+_OPEN_FILES = 16_384
+_TOUCHED_BYTES = 2 << 30
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which core the servers run on and which one the load."""
+
+    server: frozenset[int]
+    load: frozenset[int]
+
+
+def divide_cores() -> Cores:
+    """Give the server one core of its own, the highest one, and the load the lowest.
+
+    With one core only, both share it: the ratios still say something, the absolute figures little.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return Cores(server=frozenset({cores[-1]}), load=frozenset({cores[0]}))
+
+
+def raise_open_files_limit() -> None:
+    """Let this process and the servers it starts hold a thousand sockets and as many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextmanager
+def scratch_directory(parent: Path | None) -> Iterator[Path]:
+    """A directory that is gone afterwards; in shared memory, so that no disk is measured, unless ``parent`` is given."""
+    chosen = parent or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir()))
+    directory = Path(tempfile.mkdtemp(prefix="tusd-py-bench-", dir=chosen))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def touch_memory(directory: Path) -> None:
+    """Fill pages and give them back: on virtual machines the host hands out a page slowly the first time it is used."""
+    filler = directory / "filler"
+    write_file(filler, min(_TOUCHED_BYTES, shutil.disk_usage(directory).free // 4))
+    filler.unlink()
+
+
+def write_file(path: Path, length: int) -> None:
+    """Write ``length`` bytes that do not compress."""
+    block = os.urandom(_BLOCK_BYTES)
+    with path.open("wb") as file:
+        for offset in range(0, length, _BLOCK_BYTES):
+            file.write(block[: min(_BLOCK_BYTES, length - offset)])
+
+
+def facts(cores: Cores, scratch: Path) -> dict[str, str | int]:
+    """What a reader must know to place the figures; no name of the machine."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 1,
+        "server_core": ",".join(map(str, sorted(cores.server))),
+        "load_core": ",".join(map(str, sorted(cores.load))),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "kernel": platform.release().split("-")[0],
+        "python": platform.python_version(),
+        "data_on": _file_system(scratch),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that holds ``path``: the longest mount point above it wins."""
+    resolved = str(path.resolve())
+    best, kind = "", "unknown"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, file_system, *_ = line.split()
+        if len(mount) > len(best) and (resolved + "/").startswith(mount.rstrip("/") + "/"):
+            best, kind = mount, file_system
+    return kind

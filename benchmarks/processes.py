@@ -1,0 +1,51 @@
+"""What a server costs, read from /proc: CPU time and resident memory of a process and all its descendants."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+_PROC = Path("/proc")
+# The kernel's clock id of another process' CPU time (all threads, ended ones too), in nanoseconds:
+# /proc/<pid>/stat has the same figure in ticks of 10 ms, too coarse for a PATCH of 0.3 s. See clock_getcpuclockid(3).
+_SCHEDULED_TIME = 2
+
+
+def tree(process_id: int) -> list[int]:
+    """``process_id`` and every living descendant."""
+    found = [process_id]
+    for parent in found:
+        for children in _PROC.glob(f"{parent}/task/*/children"):
+            try:
+                found += [int(child) for child in children.read_text().split()]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
+def cpu_seconds(process_id: int) -> float:
+    """CPU time spent so far by the process and its descendants."""
+    return sum(time.clock_gettime_ns((~one << 3) | _SCHEDULED_TIME) for one in tree(process_id)) / 1e9
+
+
+def resident_bytes(process_id: int) -> int:
+    """Memory resident now. Pages shared between a parent and its workers count once for each."""
+    return sum(_status_bytes(one, "VmRSS:") for one in tree(process_id))
+
+
+def peak_resident_bytes(process_id: int) -> int:
+    """The highest resident memory since ``reset_peak``."""
+    return sum(_status_bytes(one, "VmHWM:") for one in tree(process_id))
+
+
+def reset_peak(process_id: int) -> None:
+    """Let the kernel count the peak anew from what is resident now: proc(5), clear_refs, 5."""
+    for one in tree(process_id):
+        (_PROC / str(one) / "clear_refs").write_text("5")
+
+
+def _status_bytes(process_id: int, field: str) -> int:
+    for line in (_PROC / str(process_id) / "status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,87 @@
+"""How soon a client can go on: after its connection was cut, and while its old connection hangs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from benchmarks.figures import Metric
+from benchmarks.scenarios.contract import Bench, Scenario
+from benchmarks.servers import Server
+from benchmarks.tus import Answer, Client, UnexpectedAnswer
+
+_LENGTH = 64 << 20
+_SENT = 16 << 20
+_REST = bytes(64 << 10)
+_RETRY_SECONDS = 0.01
+_LIMIT_SECONDS = 5.0
+
+_CUT_METRICS = (
+    Metric("resume_ms", "from the cut to the next PATCH accepted", "ms", "lower", 1),
+    Metric("lost_kib", "bytes that had been sent and must be sent again", "KiB", "lower", 1),
+)
+_TAKEOVER_METRICS = (Metric("takeover_ms", "from the second client's HEAD to its PATCH accepted", "ms", "lower", 1),)
+
+
+def _cut(server: Server, bench: Bench) -> Mapping[str, float]:
+    """Send a quarter of an upload, close the connection, go on over another."""
+    path, first = _started(server)
+    with Client(server.url) as second:
+        # The second connection stands before the cut: it is the server's answer that is timed, not the handshake.
+        second.connection.connect()
+        started = time.perf_counter()
+        first.close()
+        offset = _go_on(second, path)
+        elapsed = time.perf_counter() - started
+        second.delete(path)
+    return {"resume_ms": elapsed * 1e3, "lost_kib": (_SENT - offset) / 1024}
+
+
+def _takeover(server: Server, bench: Bench) -> Mapping[str, float]:
+    """Send a quarter of an upload and fall silent with the connection open; another client goes on."""
+    path, first = _started(server)
+    with Client(server.url) as second:
+        second.connection.connect()
+        started = time.perf_counter()
+        _go_on(second, path)
+        elapsed = time.perf_counter() - started
+        first.close()
+        second.delete(path)
+    return {"takeover_ms": elapsed * 1e3}
+
+
+def _started(server: Server) -> tuple[str, Client]:
+    """A PATCH with a quarter of its body sent, and read by the server as far as it will."""
+    with Client(server.url) as maker:
+        path = maker.create(_LENGTH)
+    client = Client(server.url)
+    client.start_append(path, 0, _LENGTH)
+    client.connection.sock.sendall(bytes(_SENT))
+    time.sleep(0.05)
+    return path, client
+
+
+def _go_on(client: Client, path: str) -> int:
+    """HEAD, then PATCH where it says, until a PATCH is accepted; returns the offset it was accepted at."""
+    client.connection.timeout = _LIMIT_SECONDS
+    client.connection.sock.settimeout(_LIMIT_SECONDS)
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    answer: Answer | None = None
+    while time.monotonic() < deadline:
+        try:
+            answer = client.head(path)
+            if answer.status == 200 and answer.offset is not None:
+                offset = answer.offset
+                answer = client.append(path, offset, _REST)
+                if answer.status == 204:
+                    return offset
+        except TimeoutError:
+            break
+        time.sleep(_RETRY_SECONDS)
+    raise UnexpectedAnswer(f"not within {_LIMIT_SECONDS:.0f} s; last answer: {answer and answer.status}")
+
+
+CUT = Scenario("resume", "Resuming after a cut connection", _CUT_METRICS, measure=_cut, warm_up=_cut)
+TAKEOVER = Scenario(
+    "takeover", "Taking over from a connection that hangs", _TAKEOVER_METRICS, measure=_takeover, warm_up=_cut
+)

@@ -1,0 +1,111 @@
+"""A thousand slow uploads at once: the memory they add, and what another client feels of them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from benchmarks.figures import Metric
+from benchmarks.processes import resident_bytes
+from benchmarks.scenarios.contract import Bench, Scenario
+from benchmarks.servers import Server
+from benchmarks.tus import Client, UnexpectedAnswer
+
+_SLOW_UPLOADS = 1000
+_PROBE_BODY = bytes(4096)
+_PROBES = 600
+_PROBE_SECONDS = 3.0
+_WARM_UP_PROBES = 500
+_TRICKLE_END_SECONDS = 60
+
+_METRICS = (
+    Metric("added_resident_mib", "RSS that 1,000 slow uploads add", "MiB", "lower", 1),
+    Metric("alone_p50_ms", "another's small upload, without them: p50", "ms", "lower", 2),
+    Metric("alone_p99_ms", "another's small upload, without them: p99", "ms", "lower", 2),
+    Metric("beside_p50_ms", "another's small upload, beside them: p50", "ms", "lower", 2),
+    Metric("beside_p99_ms", "another's small upload, beside them: p99", "ms", "lower", 2),
+    Metric("slowdown_p50_ms", "what they add to p50", "ms", "lower", 2),
+    Metric("slowdown_p99_ms", "what they add to p99", "ms", "lower", 2),
+    Metric("kept_percent", "bytes kept when all are cut off", "%", "higher", 1),
+)
+
+
+def _measure(server: Server, bench: Bench) -> Mapping[str, float]:
+    _probe(server, _WARM_UP_PROBES, 0.0)
+    alone = _probe(server, _PROBES, _PROBE_SECONDS)
+    idle = resident_bytes(server.process_id)
+    with _trickle(server) as seen:
+        beside = _probe(server, _PROBES, _PROBE_SECONDS)
+        added = resident_bytes(server.process_id) - idle
+    if seen["open"] != _SLOW_UPLOADS:
+        raise UnexpectedAnswer(f"only {seen['open']:.0f} of {_SLOW_UPLOADS} slow uploads were still open at the end")
+    return {
+        "added_resident_mib": added / 2**20,
+        "alone_p50_ms": _percentile(alone, 50),
+        "alone_p99_ms": _percentile(alone, 99),
+        "beside_p50_ms": _percentile(beside, 50),
+        "beside_p99_ms": _percentile(beside, 99),
+        "slowdown_p50_ms": _percentile(beside, 50) - _percentile(alone, 50),
+        "slowdown_p99_ms": _percentile(beside, 99) - _percentile(alone, 99),
+        "kept_percent": seen["kept"] * 100,
+    }
+
+
+def _probe(server: Server, count: int, spread_seconds: float) -> list[float]:
+    """The milliseconds that ``count`` uploads of 4 KiB took, one after the other, started at an even pace."""
+    taken = []
+    with Client(server.url) as client:
+        begun = time.perf_counter()
+        for index in range(count):
+            due = begun + spread_seconds * index / count
+            time.sleep(max(0.0, due - time.perf_counter()))
+            started = time.perf_counter()
+            client.create(len(_PROBE_BODY), _PROBE_BODY)
+            taken.append((time.perf_counter() - started) * 1e3)
+    return taken
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+@contextmanager
+def _trickle(server: Server) -> Iterator[dict[str, float]]:
+    """Keep the slow uploads going; what their process saw is in the dictionary afterwards."""
+    command = [sys.executable, "-m", "benchmarks.trickle", server.url, str(_SLOW_UPLOADS)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    seen: dict[str, float] = {}
+    try:
+        if not process.stdout.readline():
+            raise UnexpectedAnswer(f"the slow uploads did not start: {_last_line(process)}")
+        yield seen
+        said, _ = process.communicate(timeout=_TRICKLE_END_SECONDS)
+        if process.returncode:
+            raise UnexpectedAnswer("the slow uploads failed once cut off")
+        seen |= json.loads(said)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _last_line(process: subprocess.Popen[bytes]) -> str:
+    _, complaint = process.communicate(timeout=_TRICKLE_END_SECONDS)
+    lines = complaint.decode().strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+SLOW_UPLOADS = Scenario(
+    "slow-uploads",
+    "1,000 uploads at 1 KiB/s each",
+    _METRICS,
+    measure=_measure,
+    warm_up=lambda server, bench: None,
+    fresh_server=True,
+    rounds_max=3,
+)

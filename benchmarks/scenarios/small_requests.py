@@ -1,0 +1,83 @@
+"""Requests per second of the three small requests, and what each costs the server's CPU.
+
+``server_busy_percent`` tells whether the figure is the server's: near 100 the server's core was the bottleneck,
+well below it the server waited for something else (a disk, a pool of threads, the load).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from benchmarks import load, wrk
+from benchmarks.figures import Metric
+from benchmarks.processes import cpu_seconds
+from benchmarks.scenarios.contract import Bench, Scenario
+from benchmarks.servers import Server
+from benchmarks.tus import BODY_TYPE, METADATA, VERSION, Client
+
+_CONNECTIONS = 16
+_SECONDS = 2.0
+_WARM_UP_SECONDS = 2.0
+_SMALL_BODY = bytes(range(256)) * 16
+_UPLOADS_ASKED_FOR = 100
+
+Request = Callable[[Server], load.Target]
+
+
+def _metrics(what: str) -> tuple[Metric, ...]:
+    return (
+        Metric("per_second", what, "1/s", "higher"),
+        Metric("server_cpu_microseconds", "server CPU per request", "µs", "lower"),
+        Metric("server_busy_percent", "server core busy", "%", "higher"),
+    )
+
+
+def creation(server: Server) -> load.Target:
+    headers = {**VERSION, "Upload-Length": "1048576", **METADATA}
+    return load.Target(server.host, server.port, "POST", server.path, headers)
+
+
+def creation_with_upload(server: Server) -> load.Target:
+    headers = {**VERSION, "Upload-Length": str(len(_SMALL_BODY)), **METADATA, **BODY_TYPE}
+    return load.Target(server.host, server.port, "POST", server.path, headers, _SMALL_BODY)
+
+
+def inspection(server: Server) -> load.Target:
+    """HEADs over a hundred uploads, made anew for each round, each half there."""
+    with Client(server.url) as client:
+        paths = [client.create(2 * len(_SMALL_BODY), _SMALL_BODY) for _ in range(_UPLOADS_ASKED_FOR)]
+    return load.Target(server.host, server.port, "HEAD", paths[0], dict(VERSION), paths=paths)
+
+
+def _run(request: Request, server: Server, bench: Bench, seconds: float) -> Mapping[str, float]:
+    target = request(server)
+    before, started = cpu_seconds(server.process_id), time.perf_counter()
+    # wrk waits for a body after the answer to a HEAD that announces one; our own load knows better.
+    if wrk.is_installed() and target.method != "HEAD":
+        made = wrk.make_load(target, seconds, _CONNECTIONS, bench.scratch / "wrk.lua")
+    else:
+        made = load.make_load(target, seconds, _CONNECTIONS)
+    spent, elapsed = cpu_seconds(server.process_id) - before, time.perf_counter() - started
+    return {
+        "per_second": made.per_second,
+        "server_cpu_microseconds": spent / made.requests * 1e6,
+        "server_busy_percent": spent / elapsed * 100,
+    }
+
+
+def _scenario(name: str, title: str, what: str, request: Request) -> Scenario:
+    return Scenario(
+        name,
+        title,
+        _metrics(what),
+        measure=lambda server, bench: _run(request, server, bench, _SECONDS),
+        warm_up=lambda server, bench: _run(request, server, bench, _WARM_UP_SECONDS),
+    )
+
+
+CREATIONS = _scenario("creations", "POST with Upload-Length, 16 connections", "creations", creation)
+SMALL_UPLOADS = _scenario(
+    "small-uploads", "POST with the whole upload of 4 KiB, 16 connections", "small uploads", creation_with_upload
+)
+HEADS = _scenario("heads", "HEAD of 100 unfinished uploads, 16 connections", "HEADs", inspection)

@@ -1,0 +1,116 @@
+"""The servers measured: how each is prepared on first use, started on its own core, and stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.machine import Cores
+
+_ENDPOINT = re.compile(rb"(?:tus endpoint|upload files to:)\s+(http\S+)\s")
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+class ServerUnavailable(Exception):
+    """A server cannot be had on this machine; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One server: its short name, its name and version, the command that serves a directory."""
+
+    name: str
+    title: str
+    command: Callable[[Path], Sequence[str]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that accepts connections at ``url`` (its tus endpoint)."""
+
+    recipe: Recipe
+    process_id: int
+    url: str
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path
+
+
+@contextmanager
+def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
+    """Run the server over an empty ``directory`` on the server's core; stopped, and the directory gone, afterwards."""
+    shutil.rmtree(directory, ignore_errors=True)
+    data = directory / "data"
+    data.mkdir(parents=True)
+    log = directory / "log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
+    # A child inherits the cores of the thread that starts it.
+    os.sched_setaffinity(0, cores.server)
+    try:
+        with log.open("wb") as log_file:
+            process = subprocess.Popen(
+                list(recipe.command(data)),
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                env={**environment, **recipe.environment},
+                start_new_session=True,
+            )
+    finally:
+        os.sched_setaffinity(0, cores.load)
+    try:
+        yield Server(recipe, process.pid, _endpoint(process, recipe, log))
+    finally:
+        _stop(process)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _endpoint(process: subprocess.Popen[bytes], recipe: Recipe, log: Path) -> str:
+    """Read standard output until it names the endpoint."""
+    assert process.stdout is not None
+    said = b""
+    deadline = time.monotonic() + _START_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            if not selector.select(0.2):
+                continue
+            piece = os.read(process.stdout.fileno(), 65_536)
+            said += piece
+            if match := _ENDPOINT.search(said):
+                return match[1].decode()
+            if not piece:
+                break
+    raise ServerUnavailable(f"{recipe.title} did not start; it said {said[-500:]!r}, {log.read_bytes()[-2000:]!r}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the server to stop, then make sure of it and of every process of its session."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(_STOP_SECONDS)
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,0 +1,96 @@
+"""The few tus requests that scenarios make themselves, over one blocking connection. Load comes from elsewhere."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+VERSION = {"Tus-Resumable": "1.0.0"}
+# tuspyserver refuses HEAD of an upload without these two names, so every server is sent them.
+METADATA = {"Upload-Metadata": "filename YmVuY2guYmlu,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"}
+BODY_TYPE = {"Content-Type": "application/offset+octet-stream"}
+_TIMEOUT_SECONDS = 60.0
+
+
+class UnexpectedAnswer(Exception):
+    """A server answered what no figure can be made of."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def offset(self) -> int | None:
+        value = self.headers.get("upload-offset")
+        return int(value) if value is not None else None
+
+
+class Client:
+    """One keep-alive connection to a server whose tus endpoint is ``url``."""
+
+    def __init__(self, url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        parts = urlsplit(url)
+        self.base_path = parts.path
+        self.connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_seconds)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        self.connection.request(method, path, body=body, headers={**VERSION, **headers})
+        return self._answer()
+
+    def create(self, length: int, body: bytes | None = None) -> str:
+        """Create an upload, with its first bytes when ``body`` is given, and return the path of its URL."""
+        headers = {"Upload-Length": str(length), **METADATA}
+        if body is not None:
+            headers |= BODY_TYPE
+        answer = self.request("POST", self.base_path, headers, body if body is not None else b"")
+        location = answer.headers.get("location")
+        if answer.status != 201 or location is None:
+            raise UnexpectedAnswer(f"POST was answered {answer.status}, Location {location!r}")
+        if body is not None and answer.offset != len(body):
+            raise UnexpectedAnswer(f"POST with {len(body)} bytes was answered Upload-Offset {answer.offset}")
+        return urlsplit(location).path
+
+    def head(self, path: str) -> Answer:
+        return self.request("HEAD", path, {})
+
+    def append(self, path: str, offset: int, body: bytes) -> Answer:
+        return self.request("PATCH", path, {"Upload-Offset": str(offset), **BODY_TYPE}, body)
+
+    def append_file(self, path: str, source: Path) -> Answer:
+        """PATCH the whole of ``source`` at offset 0, the bytes going from the file to the socket within the kernel."""
+        self.start_append(path, 0, source.stat().st_size)
+        with source.open("rb") as file:
+            self.connection.sock.sendfile(file)
+        return self._answer()
+
+    def start_append(self, path: str, offset: int, length: int) -> None:
+        """Send the head of a PATCH; the caller sends the body, or does not."""
+        self.connection.putrequest("PATCH", path)
+        headers = {**VERSION, **BODY_TYPE, "Upload-Offset": str(offset), "Content-Length": str(length)}
+        for name, value in headers.items():
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+
+    def delete(self, path: str) -> None:
+        answer = self.request("DELETE", path, {})
+        if answer.status != 204:
+            raise UnexpectedAnswer(f"DELETE was answered {answer.status}")
+
+    def _answer(self) -> Answer:
+        response = self.connection.getresponse()
+        response.read()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()})

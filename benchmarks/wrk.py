@@ -1,0 +1,68 @@
+"""Small requests by wrk, a load generator in C. Its script goes through a file that only says which request to send."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from benchmarks.load import Load, LoadFailed, Target
+
+_PROGRAM = "wrk"
+_REPORT = "REPORT "
+_GRACE_SECONDS = 30.0
+# wrk.request() runs once for each request; the request is formatted once here, so that Lua adds next to nothing.
+_SCRIPT = """
+wrk.method = {method}
+wrk.body = {body}
+{headers}
+local formatted
+function request()
+  if not formatted then formatted = wrk.format() end
+  return formatted
+end
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('{report}{{"requests": %d, "microseconds": %d, "failures": %d}}\\n', summary.requests,
+    summary.duration, e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def is_installed() -> bool:
+    return shutil.which(_PROGRAM) is not None
+
+
+def make_load(target: Target, seconds: float, connections: int, script: Path) -> Load:
+    """Run wrk against ``target``; any answer but a 2xx, and any connection lost, fails. ``script`` is overwritten."""
+    script.write_bytes(_script(target))
+    address = f"http://{target.host}:{target.port}{target.path}"
+    command = [_PROGRAM, "--threads=1", f"--connections={connections}", f"--duration={seconds:.0f}s"]
+    done = subprocess.run(
+        [*command, f"--script={script}", address],
+        capture_output=True,
+        text=True,
+        timeout=seconds + _GRACE_SECONDS,
+        check=True,
+    )
+    reports = [line.removeprefix(_REPORT) for line in done.stdout.splitlines() if line.startswith(_REPORT)]
+    if not reports:
+        raise LoadFailed(f"wrk said {done.stdout[-400:]!r} {done.stderr[-400:]!r}")
+    report = json.loads(reports[-1])
+    if report["failures"] or not report["requests"]:
+        raise LoadFailed(f"{report['failures']} of {report['requests']} requests failed")
+    return Load(report["requests"], report["microseconds"] / 1e6)
+
+
+def _script(target: Target) -> bytes:
+    headers = "\n".join(f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in target.headers.items())
+    text = _SCRIPT.format(
+        method=_lua(target.method), body=_lua(target.body.decode("latin-1")), headers=headers, report=_REPORT
+    )
+    return text.encode("latin-1")
+
+
+def _lua(text: str) -> str:
+    """A Lua string literal: every byte as an escape, so that no byte of a body can end it."""
+    return '"' + "".join(f"\\{byte:03d}" for byte in text.encode("latin-1")) + '"'
