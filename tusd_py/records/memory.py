@@ -1,0 +1,84 @@
+"""Records in the memory of one process: for tests, and for servers that may forget. Nothing here outlives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+
+from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
+from tusd_py.protocol.upload import Status, Upload
+
+
+class MemoryRecords:
+    """Keeps ``Upload`` values in a dictionary: no call waits, so each is one step of the event loop."""
+
+    def __init__(self) -> None:
+        self._uploads: dict[str, Upload] = {}
+        self._closed = False
+
+    async def add(self, upload: Upload) -> None:
+        self._refuse_when_closed()
+        if upload.id in self._uploads:
+            raise RecordExists(f"upload {upload.id} is already recorded")
+        self._uploads[upload.id] = _detached(upload)
+
+    async def find(self, upload_id: str) -> Upload | None:
+        self._refuse_when_closed()
+        return self._uploads.get(upload_id)
+
+    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+        self._refuse_when_closed()
+        return [self._uploads.get(upload_id) for upload_id in upload_ids]
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        self._refuse_when_closed()
+        assert before.id == after.id, "a record changes, it does not move"
+        recorded = self._uploads.get(before.id)
+        if recorded is None or (recorded.offset, recorded.token) != (before.offset, before.token):
+            raise RecordConflict(f"the record of upload {before.id} has moved on")
+        saved = _detached(replace(after, token=before.token + 1))
+        self._uploads[before.id] = saved
+        return saved
+
+    async def remove(self, upload: Upload) -> None:
+        self._refuse_when_closed()
+        recorded = self._uploads.get(upload.id)
+        if recorded is not None and recorded.token == upload.token:
+            del self._uploads[upload.id]
+
+    async def due(self, now: datetime, limit: int) -> list[Upload]:
+        self._refuse_when_closed()
+        due = [(u.expires_at, u.id) for u in self._uploads.values() if u.expires_at is not None and u.expires_at <= now]
+        return [self._uploads[upload_id] for _, upload_id in sorted(due)[:limit]]
+
+    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
+        self._refuse_when_closed()
+        ids = (u.id for u in self._uploads.values() if u.status is Status.PROCESSING and u.id > after_id)
+        return [self._uploads[upload_id] for upload_id in sorted(ids)[:limit]]
+
+    async def finals_waiting(self, part_id: str) -> list[Upload]:
+        self._refuse_when_closed()
+        waiting = (Status.UPLOADING, Status.PROCESSING)
+        found = (u for u in self._uploads.values() if u.status in waiting and part_id in u.parts)
+        return sorted(found, key=lambda upload: upload.id)
+
+    async def probe(self) -> None:
+        self._refuse_when_closed()
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise RecordsUnavailable("the records are closed")
+
+
+def _detached(upload: Upload) -> Upload:
+    """The upload with its store's state copied as a database would: what its giver changes later is not recorded."""
+    if not upload.storage:
+        return upload
+    state: Mapping[str, object] = MappingProxyType(json.loads(json.dumps(dict(upload.storage))))
+    return replace(upload, storage=state)
