@@ -54,7 +54,7 @@ def main() -> int:
         verdicts=judge(FLOORS, metrics, outcomes),
     )
     print(report.as_text(finished))
-    whole = len(scenarios) == len(SCENARIOS) and len(servers) == len(recipes.ALL) and arguments.rounds >= _ROUNDS
+    whole = len(scenarios) == len(SCENARIOS) and len(servers) == len(recipes.usual()) and arguments.rounds >= _ROUNDS
     if whole:
         _write(finished)
     else:
@@ -67,7 +67,9 @@ def _arguments() -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tusd-py beside other servers.")
     parser.add_argument("--only", type=_one_of(names), default=names, help=f"scenarios, of {','.join(names)}")
-    parser.add_argument("--servers", type=_one_of(list(recipes.ALL)), default=list(recipes.ALL), help="servers to ask")
+    parser.add_argument(
+        "--servers", type=_one_of(list(recipes.ALL)), default=recipes.usual(), help=f"of {','.join(recipes.ALL)}"
+    )
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="rounds of each scenario")
     parser.add_argument("--scratch", type=Path, help="directory for the data (default: shared memory)")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The machine that measures: its cores, limits and memory-backed directory, and the facts that belong beside a figure."""
+"""The machine that measures: cores, limits, a directory in memory, and the facts that belong beside a figure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def raise_open_files_limit() -> None:
 
 @contextmanager
 def scratch_directory(parent: Path | None) -> Iterator[Path]:
-    """A directory that is gone afterwards; in shared memory, so that no disk is measured, unless ``parent`` is given."""
+    """A directory that is gone afterwards; in memory, so that no disk is measured, unless ``parent`` is given."""
     chosen = parent or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix="tusd-py-bench-", dir=chosen))
     try:

@@ -60,7 +60,25 @@ def tuspyserver() -> Recipe:
     return Recipe("tuspyserver", f"tuspyserver {version} (uvicorn)", lambda data: [str(python), app, str(data)])
 
 
-ALL: dict[str, Callable[[], Recipe]] = {"ours": ours, "node": node, "tuspyserver": tuspyserver}
+def tusd() -> Recipe:
+    """The tusd binary on PATH, on its local disk store, not logging requests."""
+    program = _program("tusd")
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stdout
+    version = next((line.split()[1] for line in said.splitlines() if line.startswith("Version:")), "of unknown version")
+
+    def command(data: Path) -> Sequence[str]:
+        place = ["-host=127.0.0.1", "-port=0", "-base-path=/files/", f"-upload-dir={data}"]
+        return [program, *place, "-verbose=false"]
+
+    return Recipe("tusd", f"tusd {version}", command)
+
+
+ALL: dict[str, Callable[[], Recipe]] = {"ours": ours, "node": node, "tuspyserver": tuspyserver, "tusd": tusd}
+
+
+def usual() -> list[str]:
+    """The servers of a whole run: all that install themselves, and tusd where it happens to be."""
+    return [name for name in ALL if name != "tusd" or shutil.which("tusd")]
 
 
 def _program(name: str) -> str:

@@ -1,0 +1,165 @@
+"""The arithmetic and the texts of the benchmarks. Nothing here is timed, and no server is started."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.figures import Floor, Metric, Outcome, advantage, judge
+from benchmarks.load import LoadFailed, Target, complete_answer
+from benchmarks.report import BEGIN, END, Report, as_markdown, as_text, replace_between_markers
+from benchmarks.scenarios.contract import Scenario
+
+RATE = Metric("per_second", "creations", "1/s", "higher")
+MEMORY = Metric("resident_mib", "memory", "MiB", "lower", 1)
+SCENARIO = Scenario("creations", "Creations", (RATE, MEMORY), lambda *_: {}, lambda *_: None)
+METRICS = {("creations", metric.key): metric for metric in SCENARIO.metrics}
+
+
+def _outcomes(ours_rate: float = 300.0, ours_memory: float = 40.0) -> dict[str, dict[str, Outcome]]:
+    return {
+        "creations": {
+            "ours": Outcome({"per_second": [100.0, ours_rate, 900.0], "resident_mib": [ours_memory]}),
+            "node": Outcome({"per_second": [100.0], "resident_mib": [80.0]}),
+        }
+    }
+
+
+def _report(outcomes: dict[str, dict[str, Outcome]], floors: tuple[Floor, ...] = ()) -> Report:
+    return Report(
+        date="2026-01-02",
+        machine={"cpu": "a processor", "kernel": "6.1", "python": "3.11.1", "data_on": "tmpfs"},
+        servers={"ours": "tusd-py 1", "node": "@tus/server 2"},
+        rounds=3,
+        scenarios=[SCENARIO],
+        outcomes=outcomes,
+        verdicts=judge(floors, METRICS, outcomes),
+    )
+
+
+def test_the_median_is_taken_over_rounds_with_their_spread() -> None:
+    """One slow and one fast round do not move the figure, and both are shown."""
+    outcome = Outcome()
+    for value in (5.0, 1000.0, 7.0):
+        outcome.add({"per_second": value})
+    assert 7.0 == outcome.median("per_second")
+    assert (5.0, 1000.0) == outcome.spread("per_second")
+    assert outcome.median("unmeasured") is None
+    assert outcome.spread("unmeasured") is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "ours", "peer", "expected"),
+    [
+        (RATE, 300.0, 100.0, 3.0),
+        (MEMORY, 40.0, 80.0, 2.0),
+        (MEMORY, 80.0, 40.0, 0.5),
+        (RATE, None, 100.0, None),
+        (RATE, 300.0, None, None),
+        (MEMORY, 40.0, -1.0, None),
+    ],
+)
+def test_the_advantage_is_above_one_when_ours_is_better(
+    metric: Metric, ours: float | None, peer: float | None, expected: float | None
+) -> None:
+    """More is better for rates and less for costs; without two positive figures there is no ratio."""
+    assert expected == advantage(metric, ours, peer)
+
+
+@pytest.mark.parametrize(("bound", "passed"), [(3.0, True), (3.1, False)])
+def test_a_floor_against_a_peer_is_a_ratio_of_medians(bound: float, passed: bool) -> None:
+    """300 against 100 holds a floor of three times, and no more."""
+    (verdict,) = judge([Floor("creations", "per_second", "", bound, "node")], METRICS, _outcomes())
+    assert (3.0, passed) == (verdict.measured, verdict.passed)
+
+
+@pytest.mark.parametrize(("memory", "passed"), [(60.0, True), (60.1, False)])
+def test_an_absolute_floor_bounds_a_cost_from_above(memory: float, passed: bool) -> None:
+    """Memory up to the bound passes and above it fails."""
+    floor = Floor("creations", "resident_mib", "", 60.0)
+    (verdict,) = judge([floor], METRICS, _outcomes(ours_memory=memory))
+    assert passed == verdict.passed
+
+
+def test_an_absolute_floor_bounds_a_rate_from_below() -> None:
+    """A rate under the bound fails."""
+    (verdict,) = judge([Floor("creations", "per_second", "", 301.0)], METRICS, _outcomes())
+    assert not verdict.passed
+
+
+def test_a_floor_without_figures_is_not_judged() -> None:
+    """A narrowed run says nothing about what it did not measure."""
+    outcomes = _outcomes()
+    del outcomes["creations"]["node"]
+    floors = [Floor("creations", "per_second", "", 1.0, "node")]
+    assert [] == judge(floors, METRICS, outcomes)
+    assert [] == judge(floors, METRICS, {})
+    assert [] == judge([Floor("creations", "per_second", "", 1.0)], METRICS, {"creations": {}})
+
+
+@pytest.mark.parametrize(
+    ("received", "method", "complete"),
+    [
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n", "POST", False),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", "POST", True),
+        (b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\na", "POST", False),
+        (b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nab", "POST", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "PATCH", True),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", "POST", False),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "POST", True),
+    ],
+)
+def test_an_answer_ends_where_its_head_says(received: bytes, method: str, complete: bool) -> None:
+    """An answer is counted once it is whole, and not before."""
+    assert complete == complete_answer(received, method)
+
+
+def test_an_answer_without_an_end_is_refused() -> None:
+    """Without a length and without chunks the load cannot know when to send the next request."""
+    with pytest.raises(LoadFailed, match="neither Content-Length nor chunks"):
+        complete_answer(b"HTTP/1.1 201 Created\r\n\r\n", "POST")
+
+
+def test_requests_carry_their_length_and_body() -> None:
+    """A POST announces its body; a HEAD has none to announce; each path gives one request."""
+    post = Target("127.0.0.1", 1, "POST", "/files/", {"Upload-Length": "2"}, b"ab").encoded()
+    assert [
+        b"POST /files/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\nUpload-Length: 2\r\nContent-Length: 2\r\n\r\nab",
+    ] == post
+    heads = Target("127.0.0.1", 1, "HEAD", "/a", {}, paths=["/a", "/b"]).encoded()
+    assert [b"HEAD /a HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", b"HEAD /b HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n"] == heads
+
+
+def test_the_tables_show_medians_ratios_and_floors() -> None:
+    """A reader finds each figure with its spread, how many times better it is, and whether the floor holds."""
+    report = _report(_outcomes(), (Floor("creations", "per_second", "creations", 3.5, "node"),))
+    assert "| creations, 1/s | 300 (100-900) | 100 (100-100) | 3.0x |" in as_markdown(report)
+    assert "| memory, MiB | 40.0 (40.0-40.0) | 80.0 (80.0-80.0) | 2.0x |" in as_markdown(report)
+    assert "| creations | at least 3.5 times @tus/server 2 | 3.0 times | **FAILS** |" in as_markdown(report)
+    assert "300 (100-900)" in as_text(report)
+
+
+def test_a_failed_server_is_named_with_its_reason() -> None:
+    """A server that failed has no figure and no ratio, and the reason stands below the table."""
+    outcomes = _outcomes()
+    outcomes["creations"]["node"] = Outcome(failure="it fell over")
+    report = _report(outcomes)
+    assert "| creations, 1/s | 300 (100-900) | failed |  |" in as_markdown(report)
+    assert "Failed: @tus/server 2: it fell over" in as_markdown(report)
+
+
+def test_the_data_holds_every_round() -> None:
+    """Others can compute with the rounds, and the whole of it is JSON."""
+    data = json.loads(json.dumps(_report(_outcomes()).as_data()))
+    figures = data["scenarios"]["creations"]["ours"]["figures"]["per_second"]
+    assert {"median": 300.0, "rounds": [100.0, 300.0, 900.0]} == figures
+
+
+def test_only_what_stands_between_the_markers_is_written() -> None:
+    """The prose around the figures stays; a document without markers is refused rather than overwritten."""
+    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n" == replace_between_markers(document, "new")
+    with pytest.raises(ValueError, match="lacks the lines"):
+        replace_between_markers("no markers", "new")
