@@ -1,0 +1,31 @@
+"""What the operator may set, and how it is read. Values only: nothing here opens a socket, a store or a database."""
+
+from tusd_py.settings.loading import Given, SettingsError, find_config, load, read
+from tusd_py.settings.sections import (
+    Cors,
+    Expiration,
+    Log,
+    Metrics,
+    Records,
+    Server,
+    Settings,
+    Storage,
+    Uploads,
+)
+
+__all__ = [
+    "Cors",
+    "Expiration",
+    "Given",
+    "Log",
+    "Metrics",
+    "Records",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "Storage",
+    "Uploads",
+    "find_config",
+    "load",
+    "read",
+]

@@ -1,0 +1,161 @@
+"""The kinds of value a setting may have: each knows its grammar and says in words what is allowed.
+
+A check that fails raises ``ValueError`` with what would have been right, as it follows "it must be": the sentence
+around it, with the name and the origin of the setting, is made where settings are read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+#: An offset is kept as a signed 64-bit number.
+BYTES_MAX = 2**63 - 1
+#: A hundred years: longer is a slip of the keyboard, and dates end somewhere.
+SECONDS_MAX = 100 * 365 * 24 * 3600
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kKMGT]i?B)?", re.ASCII)
+_UNITS = {
+    "B": 1,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+    "TiB": 1024**4,
+}
+_PATH_SEGMENTS = re.compile(r"(/[A-Za-z0-9._~-]+)+/?", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a value may be, in words that follow "it must be"."""
+
+    words: str
+
+
+def _no_switch(value: object) -> object:
+    """``true`` is a number to Python, but never what an operator means by one."""
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
+def parse_size(value: object) -> object:
+    """``"10GiB"`` as bytes; numbers pass."""
+    _no_switch(value)
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    unit = match and (match[2] or "B").replace("KB", "kB").replace("kiB", "KiB")
+    if match is None or unit not in _UNITS:
+        raise ValueError("a number of bytes, or a size such as 500MB or 10GiB")
+    bytes_exact = Decimal(match[1]) * _UNITS[unit]
+    if bytes_exact != int(bytes_exact):
+        raise ValueError("a whole number of bytes")
+    return int(bytes_exact)
+
+
+def check_base_path(value: str) -> str:
+    """A path of plain segments, with the slash at its end that upload URLs are joined to."""
+    if not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/ (not / alone)")
+    return value if value.endswith("/") else value + "/"
+
+
+def check_page_path(value: str) -> str:
+    """A path of plain segments without a slash at its end."""
+    return check_base_path(value)[:-1]
+
+
+def check_public_url(value: str) -> str:
+    """An absolute URL with a slash at its end, or nothing."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or "@" in value)
+    if not plain or not value.isascii() or any(character.isspace() for character in value):
+        raise ValueError("an absolute URL such as https://example.com/files/, or empty")
+    return value if value.endswith("/") else value + "/"
+
+
+def check_network(value: str) -> str:
+    """One address or network, in its usual spelling."""
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("a list of addresses or networks such as 10.0.0.0/8 or ::1") from None
+
+
+def check_origin(value: str) -> str:
+    """A web origin as browsers send it, or a star."""
+    parts = urlsplit(value)
+    if value != "*" and (not parts.hostname or value != f"{parts.scheme}://{parts.netloc}" or "*" in value):
+        raise ValueError('a list of origins such as https://example.com (no path, no slash at the end), or "*" for any')
+    return value if value == "*" else value.lower()
+
+
+def check_header_name(value: str) -> str:
+    """The name of an HTTP header."""
+    if not _TOKEN.fullmatch(value):
+        raise ValueError("a list of names of headers")
+    return value
+
+
+def check_media_type(value: str) -> str:
+    """A media type without parameters."""
+    value = value.lower()
+    if not _MEDIA_TYPE.fullmatch(value):
+        raise ValueError("a list of media types such as image/png")
+    return value
+
+
+Switch = Annotated[bool, Allowed("true or false")]
+Text = Annotated[str, Allowed("text")]
+Port = Annotated[int, BeforeValidator(_no_switch), Field(ge=0, le=65535), Allowed("a whole number from 0 to 65535")]
+Count = Annotated[
+    int, BeforeValidator(_no_switch), Field(ge=1, le=1_000_000), Allowed("a whole number from 1 to 1000000")
+]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=0, le=BYTES_MAX),
+    Allowed("a number of bytes, or a size such as 500MB or 10GiB"),
+]
+Amount = Annotated[Size, Field(ge=1), Allowed("a size of at least one byte, such as 64MiB")]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_no_switch),
+    Field(ge=0, le=SECONDS_MAX, allow_inf_nan=False),
+    Allowed("a number of seconds, 0 or more"),
+]
+Wait = Annotated[
+    float,
+    BeforeValidator(_no_switch),
+    Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False),
+    Allowed("a number of seconds, more than 0"),
+]
+FileMode = Annotated[
+    str, Field(pattern=r"^0[4-7][0-7][0-7]$"), Allowed('an octal mode in quotes that the owner can read, such as "0640"')
+]
+BasePath = Annotated[str, AfterValidator(check_base_path), Allowed("an absolute path such as /files/")]
+PagePath = Annotated[str, AfterValidator(check_page_path), Allowed("an absolute path such as /metrics")]
+PublicUrl = Annotated[str, AfterValidator(check_public_url), Allowed("an absolute URL, or empty")]
+Network = Annotated[str, AfterValidator(check_network)]
+Networks = Annotated[tuple[Network, ...], Allowed("a list of addresses or networks such as 10.0.0.0/8")]
+Origin = Annotated[str, AfterValidator(check_origin)]
+Origins = Annotated[tuple[Origin, ...], Allowed('a list of origins such as https://example.com, or ["*"]')]
+HeaderName = Annotated[str, AfterValidator(check_header_name)]
+HeaderNames = Annotated[tuple[HeaderName, ...], Allowed("a list of names of headers")]
+MediaType = Annotated[str, AfterValidator(check_media_type)]
+MediaTypes = Annotated[tuple[MediaType, ...], Allowed("a list of media types such as image/png")]
