@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Upload
 
@@ -45,16 +46,14 @@ class HookAnswer:
 
     ``reject`` refuses a creation (pre-create) or a termination (pre-terminate). ``stop`` (post-receive) ends the
     running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace what the server or the
-    client chose; metadata values are text or bytes. ``status``, ``headers`` and ``body`` are laid over the response.
+    client chose; metadata values are text or bytes. ``overlay`` is laid over the response.
     """
 
     reject: bool = False
     stop: bool = False
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
-    status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
+    overlay: Overlay | None = None
 
 
 class Gate(Protocol):

@@ -56,8 +56,11 @@ class Records(Protocol):
         """Uploads whose ``expires_at`` is at or before ``now``, oldest first."""
         ...
 
-    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
-        """Uploads in status ``PROCESSING`` with an id greater than ``after_id``, ordered by id: a crash left them."""
+    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+        """Uploads that something must still be done for, without any request: ordered by id, beyond ``after_id``.
+
+        They are those in status ``PROCESSING``, and the final uploads in status ``UPLOADING``.
+        """
         ...
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:

@@ -21,14 +21,18 @@ class SourceStalled(SourceError):
 class Source(Protocol):
     """Gives out a body in pieces, with read-ahead of bounded size, so that nothing received is lost in a cut."""
 
-    async def read(self) -> Sequence[bytes]:
+    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
         """The pieces that have arrived, at least one byte; empty at the clean end of the body, again and again.
 
-        Raises ``SourceCut``, ``SourceStalled`` or the reason given to ``stop``, each only after the last piece.
+        ``None`` when nothing has come within ``wait_seconds``; ask again then. Raises ``SourceCut``,
+        ``SourceStalled`` or the reason given to ``stop``, each only after the last piece.
         The first call tells the client to go ahead (``100 Continue``): call it after every check.
         """
         ...
 
     def stop(self, reason: Exception) -> None:
-        """Take in no more bytes: ``read`` gives out what has arrived, then raises ``reason``. The first reason stays."""
+        """Take in no more bytes: ``read`` gives out what has arrived, then raises ``reason``. The first reason stays.
+
+        A body that has already ended cleanly is not disturbed.
+        """
         ...

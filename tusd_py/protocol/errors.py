@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.upload import Upload
 
 
 class TusError(Exception):
-    """A request that is refused. ``upload`` is set where the answer shall tell how the upload stands."""
+    """A request that is refused. ``upload`` is set where the answer shall tell how the upload stands.
+
+    ``overlay`` is what a hook that refused wants the client to be told instead.
+    """
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "ERR_BAD_REQUEST"
+    retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
     upload: Upload | None = None
+    overlay: Overlay | None = None
 
     def of(self, upload: Upload) -> TusError:
         """This refusal, telling how ``upload`` stands."""
@@ -307,6 +313,7 @@ class ReadTimeout(TusError):
     # 503, not 408: clients try again after a 5xx and give up after most 4xx.
     status = 503
     code = "ERR_READ_TIMEOUT"
+    retry_after_seconds = 1
 
     def __str__(self) -> str:
         return "nothing came for too long; what came was kept, go on from the upload's offset"
@@ -324,6 +331,7 @@ class UploadInterrupted(TusError):
 class ServerShutdown(TusError):
     status = 503
     code = "ERR_SERVER_SHUTDOWN"
+    retry_after_seconds = 1
 
     def __str__(self) -> str:
         return "the server is shutting down; what came was kept, try again shortly"

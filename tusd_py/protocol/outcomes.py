@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 
 from tusd_py.protocol.upload import Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """What a hook wants changed in the answer: laid over whatever the protocol would say."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,21 +28,26 @@ class Created:
 
     upload: Upload
     took_body: bool
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
+    """How an upload stands; its ``length`` is also that of a final upload whose parts all have one by now."""
+
     upload: Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     upload: Upload
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminated:
     upload: Upload
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,25 @@ The order of checks within a rule is part of the protocol: where the specificati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+from tusd_py.protocol.errors import (
+    FinalUploadModified,
+    InvalidParts,
+    LengthAlreadyKnown,
+    LengthExceeded,
+    MaxSizeExceeded,
+    OffsetMismatch,
+    PartInUse,
+    TusError,
+    UploadGone,
+    UploadNotFound,
+    UploadUnfinished,
+)
+from tusd_py.protocol.requests import Append, Create
+from tusd_py.protocol.upload import Kind, Status, Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,3 +40,124 @@ class Limits:
     downloads: bool = True
     partial_downloads: bool = False  # GET of what is there of an unfinished upload
     gone_status: int = 410  # or 404, for clients that start anew only on that
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more bytes an upload takes, and the refusal for whoever sends more. ``bytes`` is None without bound."""
+
+    bytes: int | None
+    beyond: TusError
+
+
+def room(upload: Upload, length: int | None, limits: Limits) -> Room:
+    """What ``upload`` still takes when its length is ``length``; a deferred length is bounded by the maximum."""
+    if length is not None:
+        return Room(length - upload.offset, LengthExceeded(length))
+    if limits.length_max:
+        return Room(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
+    return Room(None, MaxSizeExceeded(0))
+
+
+def found(upload: Upload | None, now: datetime) -> Upload:
+    """The upload if there is one to be worked with at ``now``.
+
+    Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting. An upload whose
+    time has come is gone even before the sweeper has taken it away.
+    """
+    if upload is None or upload.status is Status.TERMINATED:
+        raise UploadNotFound
+    if upload.status in (Status.EXPIRED, Status.FAILED):
+        raise UploadGone
+    if upload.expires_at is not None and upload.expires_at <= now and not _is_kept(upload):
+        raise UploadGone
+    return upload
+
+
+def _is_kept(upload: Upload) -> bool:
+    """Past its time, but only the sweeper may say so: it looks first whether other uploads still need it."""
+    return upload.kind is not Kind.REGULAR or upload.is_complete
+
+
+def create(request: Create, limits: Limits) -> None:
+    """Creation: "If the length of the upload exceeds the maximum, the Server MUST respond with 413"."""
+    if limits.length_max and request.length is not None and request.length > limits.length_max:
+        raise MaxSizeExceeded(limits.length_max)
+    if request.body is None or request.body.length is None:
+        return
+    # Refused before anything is made: the other servers leave an upload behind that nobody knows the URL of.
+    if request.length is not None and request.body.length > request.length:
+        raise LengthExceeded(request.length)
+    if request.length is None and limits.length_max and request.body.length > limits.length_max:
+        raise MaxSizeExceeded(limits.length_max)
+
+
+def append(request: Append, upload: Upload, limits: Limits) -> Room:
+    """Whether these bytes may follow, and how many; the upload is unchanged by any refusal."""
+    # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
+    if upload.kind is Kind.FINAL:
+        raise FinalUploadModified
+    # Core, PATCH: "If the offsets do not match, the Server MUST respond with 409 Conflict without modifying
+    # the upload resource": so this stands above everything that looks at the length.
+    if request.offset != upload.offset:
+        raise OffsetMismatch(upload.offset, request.offset)
+    length = _length(request, upload, limits)
+    left = room(upload, length, limits)
+    if left.bytes is not None and request.body.length is not None and request.body.length > left.bytes:
+        raise left.beyond
+    return left
+
+
+def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
+    """The length after this request. Saying the known one again is allowed: a client whose answer was lost does."""
+    if request.length is None:
+        return upload.length
+    if upload.length is not None:
+        if request.length != upload.length:
+            raise LengthAlreadyKnown(upload.length, upload.offset)
+        return upload.length
+    if limits.length_max and request.length > limits.length_max:
+        raise MaxSizeExceeded(limits.length_max)
+    if request.length < upload.offset:
+        raise LengthAlreadyKnown(None, upload.offset)
+    return request.length
+
+
+def concatenate(
+    request: Create, parts: Sequence[Upload | None], owner: str, now: datetime, limits: Limits
+) -> int | None:
+    """The length of the final upload made of ``parts``; None while that of a part is unknown.
+
+    One refusal whatever is wrong with a part, so that an answer does not tell which uploads exist.
+    """
+    total: int | None = 0
+    for part in parts:
+        if part is None or part.kind is not Kind.PARTIAL or part.owner != owner:
+            raise InvalidParts
+        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
+            raise InvalidParts
+        if part.expires_at is not None and part.expires_at <= now and not part.is_complete:
+            raise InvalidParts
+        total = None if total is None or part.length is None else total + part.length
+    # "The Client MUST NOT include the Upload-Length header in the final upload creation": forgiven where it is true.
+    if request.length is not None and total is not None and request.length != total:
+        raise LengthAlreadyKnown(total, 0)
+    if limits.length_max and total is not None and total > limits.length_max:
+        raise MaxSizeExceeded(limits.length_max)
+    return total
+
+
+def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:
+    """The upload, if it may be ended: also one that failed, but not a part that a final upload still waits for."""
+    if upload is not None and upload.status is Status.FAILED:
+        return upload
+    upload = found(upload, now)
+    if finals:
+        raise PartInUse
+    return upload
+
+
+def download(upload: Upload, limits: Limits) -> None:
+    """Whether the bytes may be given out: those of a complete upload, by setting also what is there of another."""
+    if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
+        raise UploadUnfinished

@@ -115,10 +115,11 @@ class Upload:
         return replace(self, length=length)
 
     def complete(self, at: datetime) -> Upload:
-        """The upload with every byte stored; what must follow (hooks, joining) is ``PROCESSING``."""
+        """The upload with every byte stored; the hooks that must follow are ``PROCESSING``, as joining was."""
         assert self.offset == self.length, "bytes are missing"
         assert not self.is_complete, "an upload completes once"
-        return replace(self.to(Status.PROCESSING, at), completed_at=at)
+        after = self if self.status is Status.PROCESSING else self.to(Status.PROCESSING, at)
+        return replace(after, completed_at=at)
 
     def to(self, status: Status, at: datetime, reason: str = "") -> Upload:
         """The upload in another status, the step written into its history."""

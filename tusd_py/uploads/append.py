@@ -1,0 +1,71 @@
+"""PATCH: bytes are added at the upload's offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.source import Source
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import TusError, UploadInterrupted, UploadStopped
+from tusd_py.protocol.outcomes import Appended
+from tusd_py.protocol.requests import Append, Caller
+from tusd_py.protocol.upload import Upload
+from tusd_py.uploads.assemble import part_completed
+from tusd_py.uploads.finish import finish
+from tusd_py.uploads.holding import find, held
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.receiving import Receiving
+from tusd_py.uploads.telling import Progress
+from tusd_py.uploads.terminate import end
+
+
+async def append(ports: Ports, request: Append, caller: Caller, source: Source) -> Appended:
+    """Store the body from ``request.offset`` on; what came before a cut, a takeover or a full disk is kept.
+
+    Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
+    ``GateFailed`` (pre-finish; everything is stored, and asked again by the next request).
+    """
+    async with held(ports, request.upload_id) as hold:
+        upload = await find(ports, request.upload_id)
+        upload = await _Appending(ports, request, caller, source).run(upload, hold)
+        if not upload.is_complete:
+            return Appended(upload=upload)
+        part_completed(ports, upload)
+        finished = await finish(ports, upload, caller)
+    return Appended(upload=finished.upload, overlay=finished.overlay)
+
+
+@dataclass(frozen=True, slots=True)
+class _Appending:
+    ports: Ports
+    request: Append
+    caller: Caller
+    source: Source
+
+    async def run(self, upload: Upload, hold: Hold) -> Upload:
+        request = self.request
+        try:
+            room = rules.append(request, upload, self.ports.limits)
+        except TusError as refusal:
+            raise refusal.of(upload) from None
+        length = upload.length if request.length is None else request.length
+        progress = Progress(self.ports, self.caller, self.source)
+
+        async def save(before: Upload, after: Upload) -> Upload:
+            saved = await self.ports.records.replace(before, after)
+            progress.saved(saved)
+            return saved
+
+        receiving = Receiving(self.ports, upload, save)
+        # A newcomer gets the hold as soon as what has arrived is saved.
+        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+        try:
+            return await receiving.run(self.source, request.body, room, length)
+        except UploadStopped:
+            await end(self.ports, receiving.upload, self.caller)
+            raise
+        except TusError as refusal:
+            raise refusal.of(receiving.upload) from None
+        finally:
+            await receiving.close()

@@ -1,0 +1,55 @@
+"""Work that goes on after an answer was sent: hooks that are told, uploads that are joined. Bounded, and awaited at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """Runs coroutines beside the requests; those with the same key run one after the other, in the order they came."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._last
+
+    def spawn(self, key: str, work: Coroutine[Any, Any, object]) -> None:
+        """Run ``work`` after whatever was spawned before with this key. What it raises is logged, never lost."""
+        task = asyncio.ensure_future(self._run(key, self._last.get(key), work))
+        self._last[key] = task
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def after(self, key: str) -> None:
+        """Return once everything spawned so far with this key has ended."""
+        if (last := self._last.get(key)) is not None:
+            await asyncio.wait([last])
+
+    async def _run(self, key: str, before: asyncio.Task[None] | None, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            await work
+        except Exception:
+            # The outermost handler of this task: nobody awaits it, and its upload's record tells what is undone.
+            log.exception("background work for upload %s failed", key)
+        finally:
+            work.close()
+            if self._last.get(key) is asyncio.current_task():
+                del self._last[key]
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Wait for what is running, at most so long; then cancel the rest. A restart takes up what was cut."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_seconds)
+        for task in list(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)

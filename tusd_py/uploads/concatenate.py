@@ -1,0 +1,57 @@
+"""POST of a final upload: its bytes are those of partial uploads, joined now or in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import InvalidParts
+from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.requests import Create
+from tusd_py.protocol.upload import Status, Upload
+from tusd_py.uploads.assemble import consider, joined
+from tusd_py.uploads.ports import Ports
+
+#: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
+Agree = Callable[[Upload], Awaitable[tuple[Upload, Overlay | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A final upload that is recorded, and what pre-create wants laid over the answer."""
+
+    upload: Upload
+    overlay: Overlay | None
+
+
+async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree) -> Made:
+    """Record ``final``, joined at once when its parts are complete and small, else to be joined in the background.
+
+    Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash a recorded final upload is taken up
+    again at the next start.
+    """
+    found = await ports.records.find_all(request.parts)
+    length = rules.concatenate(request, found, final.owner, ports.clock(), ports.limits)
+    parts = [part for part in found if part is not None]
+    final, overlay = await agree(replace(final, length=length))
+    final = replace(final, storage=await ports.store.create(final))
+    if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
+        final = joined(ports, final, length, await ports.store.join(final, parts))
+        await ports.records.add(final)
+        return Made(final, overlay)
+    final = final.until(ports.expiry(final, final.created_at))
+    await ports.records.add(final)
+    await _refuse_if_parts_went(ports, final)
+    # Also when parts are missing: the last of them may have become complete since it was read.
+    consider(ports, final)
+    return Made(final, overlay)
+
+
+async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
+    """From now on the record keeps its parts from being removed; one may have gone just before."""
+    parts = await ports.records.find_all(final.parts)
+    if any(part is None or part.has_ended for part in parts):
+        ended = final.to(Status.TERMINATED, ports.clock())
+        await ports.records.replace(final, ended.until(ports.expiry(ended, ended.updated_at)))
+        raise InvalidParts

@@ -1,0 +1,157 @@
+"""POST: an upload is made, perhaps with its first bytes, perhaps of partial uploads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.source import Source
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import BodyIncomplete, UploadRejected
+from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.metadata import format_metadata
+from tusd_py.protocol.outcomes import Created, Overlay
+from tusd_py.protocol.requests import BodyHead, Caller, Create
+from tusd_py.protocol.upload import Kind, Status, Step, Upload
+from tusd_py.uploads.assemble import part_completed
+from tusd_py.uploads.concatenate import concatenate
+from tusd_py.uploads.finish import completed, finish
+from tusd_py.uploads.holding import held
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.receiving import Receiving
+from tusd_py.uploads.telling import Progress, tell
+from tusd_py.uploads.terminate import end
+
+
+async def create(ports: Ports, request: Create, caller: Caller, source: Source) -> Created:
+    """Make an upload and store the body, if it has one.
+
+    A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it. Raises
+    ``TusError``, ``StoreError``, ``RecordsError`` or ``GateFailed``.
+    """
+    rules.create(request, ports.limits)
+    now = ports.clock()
+    upload = Upload(
+        id=ports.new_id(),
+        kind=request.kind,
+        length=request.length,
+        metadata_header=request.metadata_header,
+        concat_header=request.concat_header,
+        parts=request.parts,
+        owner=caller.owner,
+        created_at=now,
+        updated_at=now,
+        history=(Step(Status.UPLOADING, now),),
+    )
+    if request.kind is Kind.FINAL:
+        made = await concatenate(ports, request, upload, lambda final: _agreed(ports, final, caller))
+        upload, overlay = made.upload, made.overlay
+        tell(ports, Hook.POST_CREATE, upload, caller)
+    else:
+        upload, overlay = await _agreed(ports, upload, caller)
+        upload = upload.until(ports.expiry(upload, now))
+        upload = replace(upload, storage=await ports.store.create(upload))
+        if request.body is not None:
+            upload = await _Filling(ports, upload, caller, source).run(request.body)
+        else:
+            upload = await _add(ports, upload, caller)
+    if upload.is_complete:
+        part_completed(ports, upload)
+        finished = await finish(ports, upload, caller)
+        upload, overlay = finished.upload, finished.overlay or overlay
+    return Created(upload=upload, took_body=request.body is not None, overlay=overlay)
+
+
+async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, Overlay | None]:
+    """The upload as pre-create wants it. Raises ``UploadRejected``."""
+    if not ports.gate.wants(Hook.PRE_CREATE):
+        return upload, None
+    # tusd tells this hook no id: there is none yet.
+    answer = await ports.gate.ask(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
+    if answer.reject:
+        rejected = UploadRejected()
+        rejected.overlay = answer.overlay
+        raise rejected
+    if answer.upload_id is not None:
+        assert is_upload_id(answer.upload_id), "the gate lets no other id through"
+        upload = replace(upload, id=answer.upload_id)
+    if answer.metadata is not None:
+        values = {key: value.encode() if isinstance(value, str) else value for key, value in answer.metadata.items()}
+        upload = replace(upload, metadata_header=format_metadata(values) or None)
+    return upload, answer.overlay
+
+
+async def _add(ports: Ports, upload: Upload, caller: Caller) -> Upload:
+    """Record an upload that brings no bytes; one of length 0 is complete with that."""
+    if upload.length == 0:
+        sink = ports.store.open(upload)
+        try:
+            await sink.flush(durable=True)
+            upload = completed(ports, replace(upload, storage=sink.state))
+            upload = upload.until(ports.expiry(upload, upload.updated_at))
+        finally:
+            await sink.close()
+    await ports.records.add(upload)
+    tell(ports, Hook.POST_CREATE, upload, caller)
+    return upload
+
+
+@dataclass(slots=True)
+class _Filling:
+    """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
+
+    Nobody knows the URL before the answer, so nobody misses the record until then; but the hold is taken, for whoever
+    lists uploads finds it as soon as it is saved.
+    """
+
+    ports: Ports
+    upload: Upload
+    caller: Caller
+    source: Source
+    is_recorded: bool = False
+
+    async def run(self, body: BodyHead) -> Upload:
+        upload = self.upload
+        progress = Progress(self.ports, self.caller, self.source)
+
+        async def save(before: Upload, after: Upload) -> Upload:
+            saved = await self._save(before, after)
+            progress.saved(saved)
+            return saved
+
+        async with held(self.ports, upload.id):
+            receiving = Receiving(self.ports, upload, save)
+            try:
+                room = rules.room(upload, upload.length, self.ports.limits)
+                upload = await receiving.run(self.source, body, room, upload.length)
+                return upload if self.is_recorded else await _add(self.ports, upload, self.caller)
+            except BodyIncomplete as cut:
+                # "The Server SHOULD always attempt to store as much of the received data as possible."
+                if body.checksum is None:
+                    if not self.is_recorded:
+                        await self._save(upload, receiving.upload)
+                else:
+                    await self._undo(receiving.upload)
+                raise cut.of(receiving.upload) from None
+            except Exception:
+                await self._undo(receiving.upload)
+                raise
+            finally:
+                await receiving.close()
+
+    async def _save(self, before: Upload, after: Upload) -> Upload:
+        if self.is_recorded:
+            return await self.ports.records.replace(before, after)
+        await self.ports.records.add(after)
+        self.is_recorded = True
+        tell(self.ports, Hook.POST_CREATE, after, self.caller)
+        return after
+
+    async def _undo(self, upload: Upload) -> None:
+        """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
+        if self.is_recorded:
+            await end(self.ports, upload, self.caller)
+        else:
+            await self.ports.store.erase(upload)
+
+

@@ -1,0 +1,120 @@
+"""What nobody finished, or nobody needs any longer, is taken away; and what a crash left undone is taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.uploads.assemble import consider
+from tusd_py.uploads.finish import finish
+from tusd_py.uploads.holding import held
+from tusd_py.uploads.ports import Ports
+
+_BATCH = 200
+_GRACE = timedelta(minutes=5)
+_FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one pass did, in uploads."""
+
+    expired: int = 0
+    forgotten: int = 0  # tombstones removed
+    kept: int = 0  # due, but in use
+
+
+async def sweep(ports: Ports) -> Swept:
+    """Expire every upload whose time has come, erase its bytes, and forget tombstones that are old enough.
+
+    Never disturbs an upload that somebody is writing to. A crash at any point is made good by the next pass.
+    """
+    swept = Swept()
+    seen: set[str] = set()
+    while True:
+        due = [upload for upload in await ports.records.due(ports.clock(), _BATCH + len(seen)) if upload.id not in seen]
+        if not due:
+            return swept
+        for upload in due:
+            seen.add(upload.id)
+            await _sweep_one(ports, upload.id, swept)
+
+
+async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
+    hold = await ports.locker.try_acquire(upload_id)
+    if hold is None:
+        swept.kept += 1
+        return
+    try:
+        upload = await ports.records.find(upload_id)
+        now = ports.clock()
+        if upload is None or upload.expires_at is None or upload.expires_at > now:
+            return
+        if upload.has_ended:
+            # Once more, for a crash may have come between the tombstone and the erasing.
+            await ports.store.erase(upload)
+            await ports.records.remove(upload)
+            swept.forgotten += 1
+        elif (needed := await _needed_until(ports, upload)) is not None and needed > now:
+            await ports.records.replace(upload, upload.until(needed))
+            swept.kept += 1
+        else:
+            await _expire(ports, upload)
+            swept.expired += 1
+    except RecordConflict:
+        # Somebody without a hold changed it (a background task): the next pass sees it as it then is.
+        swept.kept += 1
+    finally:
+        await hold.release()
+
+
+async def _expire(ports: Ports, upload: Upload) -> None:
+    now = ports.clock()
+    ended = upload.to(Status.EXPIRED, now)
+    ended = await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
+    await ports.store.erase(ended)
+
+
+async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
+    """Until when others still need ``upload``; None when nobody does.
+
+    A partial upload is needed as long as a final upload that is not joined; such a final upload as long as one of its
+    unfinished parts may still go on. When the parts stand still, the final expires first and they follow.
+    """
+    if upload.kind is Kind.PARTIAL:
+        finals = await ports.records.finals_waiting(upload.id)
+        return max((final.expires_at or _FAR for final in finals), default=None)
+    if upload.kind is Kind.FINAL and not upload.is_complete:
+        if upload.status is Status.PROCESSING:
+            consider(ports, upload)
+            return ports.expiry(upload, ports.clock()) or _FAR
+        parts = [part for part in await ports.records.find_all(upload.parts) if part is not None]
+        return max((part.expires_at or _FAR for part in parts if not part.is_complete), default=None)
+    return None
+
+
+async def resume(ports: Ports) -> int:
+    """Take up what a crash or a restart left undone: hooks not told, final uploads not joined. Returns how many.
+
+    What changed since this process started is left alone for a while: another process may be busy with it.
+    """
+    count, after_id = 0, ""
+    settled_by_others = ports.clock() - _GRACE
+    while unsettled := await ports.records.unsettled(_BATCH, after_id):
+        for upload in unsettled:
+            if not upload.is_complete:
+                consider(ports, upload)
+            elif upload.updated_at < ports.opened_at or upload.updated_at < settled_by_others:
+                ports.background.spawn(f"{upload.id}.resume", _finish(ports, upload.id))
+                count += 1
+        after_id = unsettled[-1].id
+    return count
+
+
+async def _finish(ports: Ports, upload_id: str) -> None:
+    async with held(ports, upload_id):
+        upload = await ports.records.find(upload_id)
+        if upload is not None and upload.is_complete:
+            await finish(ports, upload, None)

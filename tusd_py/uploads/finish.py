@@ -1,0 +1,69 @@
+"""What follows when every byte is there: pre-finish is asked, post-finish told, partial uploads passed on to their final."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.requests import Caller
+from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.uploads.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A complete upload, and what pre-finish wants laid over the response."""
+
+    upload: Upload
+    overlay: Overlay | None = None
+
+
+def is_settled(ports: Ports, upload: Upload) -> bool:
+    """Whether nobody has to be asked or told of this upload's completion: it is ready with its last byte."""
+    # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated".
+    if upload.kind is Kind.PARTIAL:
+        return True
+    return not ports.gate.wants(Hook.PRE_FINISH) and not ports.gate.wants(Hook.POST_FINISH)
+
+
+def completed(ports: Ports, upload: Upload) -> Upload:
+    """The upload, every byte of it safe, as complete; and as ready where nobody has to be asked or told."""
+    now = ports.clock()
+    after = upload.complete(now)
+    return after.to(Status.READY, now) if is_settled(ports, after) else after
+
+
+async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finished:
+    """Bring a complete upload to ``READY``. It is held by the caller, or known to nobody else yet.
+
+    Asked again after a crash or a failed hook: bytes and record are saved before. Raises ``GateFailed``; the next
+    PATCH, HEAD or start asks again. post-finish is told at least once, after pre-finish has agreed.
+    """
+    if upload.status is not Status.PROCESSING or _key(upload) in ports.background:
+        return Finished(upload)
+    overlay: Overlay | None = None
+    if not is_settled(ports, upload):
+        if ports.gate.wants(Hook.PRE_FINISH):
+            overlay = (await ports.gate.ask(HookEvent(Hook.PRE_FINISH, upload, caller))).overlay
+        if ports.gate.wants(Hook.POST_FINISH):
+            ports.background.spawn(_key(upload), _tell(ports, upload, caller))
+            return Finished(upload, overlay)
+    return Finished(await ports.records.replace(upload, upload.to(Status.READY, ports.clock())), overlay)
+
+
+async def _tell(ports: Ports, upload: Upload, caller: Caller | None) -> None:
+    """Only when post-finish was told is the upload ready: a crash before that tells it again."""
+    await ports.background.after(upload.id)
+    await ports.gate.ask(HookEvent(Hook.POST_FINISH, upload, caller))
+    try:
+        await ports.records.replace(upload, upload.to(Status.READY, ports.clock()))
+    except RecordConflict:
+        # Terminated meanwhile: there is nothing left to be ready.
+        return
+
+
+def _key(upload: Upload) -> str:
+    # A dot is in no id, so this names no upload.
+    return f"{upload.id}.finish"

@@ -1,0 +1,63 @@
+"""What every use case is given: the world behind its contracts, the clock, and the figures the operator has set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tusd_py.contracts.gate import Gate
+from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.records import Records
+from tusd_py.contracts.store import Store
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.uploads.background import Background
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long and how much: every wait and every loss has a bound. Seconds unless the name says otherwise."""
+
+    save_interval_seconds: float = 1.0  # a running body is saved this often,
+    save_interval_bytes: int = 64 * 1024 * 1024  # or after so many bytes
+    lock_timeout_seconds: float = 10.0
+    join_at_once_bytes_max: int = 64 * 1024 * 1024
+    unfinished_seconds: float = 604800.0  # 0: unfinished uploads never expire
+    finished_seconds: float = 0.0  # 0: finished uploads are kept for ever
+    partial_seconds: float = 604800.0  # 0: complete partial uploads are kept for ever
+    tombstone_seconds: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The heart's view of the world. Made once, in the wiring."""
+
+    records: Records
+    store: Store
+    locker: Locker
+    gate: Gate
+    clock: Callable[[], datetime]  # aware, UTC
+    new_id: Callable[[], str]  # unguessable: whoever knows the URL of an upload may write to it
+    limits: Limits
+    pace: Pace
+    background: Background
+    opened_at: datetime  # records older than this may claim what a power loss took
+    durable_saves: bool = False  # fsync at every save, not at completion alone
+
+    def expiry(self, upload: Upload, now: datetime) -> datetime | None:
+        """When the sweeper shall next look at ``upload``, if nothing happens to it after ``now``."""
+        pace = self.pace
+        if upload.has_ended:
+            seconds = pace.tombstone_seconds
+        elif not upload.is_complete:
+            seconds = pace.unfinished_seconds
+        elif upload.kind is Kind.PARTIAL:
+            seconds = pace.partial_seconds
+        else:
+            seconds = pace.finished_seconds
+        if not seconds and not upload.has_ended:
+            return None
+        return now + timedelta(seconds=seconds)
+
+

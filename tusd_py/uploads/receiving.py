@@ -1,0 +1,159 @@
+"""The body of one request on its way into the store: every byte that came counts, and the record is saved as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
+from tusd_py.contracts.store import Sink, StoreError
+from tusd_py.protocol.errors import BodyIncomplete, ReadTimeout, TusError
+from tusd_py.protocol.requests import BodyHead
+from tusd_py.protocol.rules import Room
+from tusd_py.protocol.upload import Upload
+from tusd_py.uploads.digesting import Digesting
+from tusd_py.uploads.finish import completed
+from tusd_py.uploads.ports import Ports
+
+#: Saves the upload as it now stands and returns it with its new token.
+Save = Callable[[Upload, Upload], Awaitable[Upload]]
+
+# A forced end waits so long for the bytes that came to be made safe and recorded.
+_SETTLE_SECONDS = 10.0
+
+
+class Receiving:
+    """Moves one body into the store. ``upload`` is always as its record says."""
+
+    def __init__(self, ports: Ports, upload: Upload, save: Save) -> None:
+        self.upload = upload
+        self._ports = ports
+        self._save = save
+        self._start = upload.offset
+        self._received = 0  # bytes of this body
+        self._sink: Sink = ports.store.open(upload)
+
+    async def run(self, source: Source, body: BodyHead, room: Room, length: int | None) -> Upload:
+        """Store the body and return the upload as it then stands, complete if these were its last bytes.
+
+        ``length`` is what the upload's length is after this request; it is saved only with the body's end, so that a
+        refused request never declares one. Raises ``TusError``, ``StoreError`` or ``RecordConflict``; what came before
+        is then saved, but for a body with a checksum: that is all or nothing.
+        Cancelled, what was received is saved first.
+        """
+        digesting = Digesting(body.checksum) if body.checksum is not None else None
+        failure: Exception | None = None
+        try:
+            await self._pump(source, room, digesting, None if digesting else length)
+            if body.length is not None and self._received != body.length:
+                failure = SourceCut()
+        except (SourceError, StoreError) as error:
+            failure = error
+        except TusError as error:
+            if error is room.beyond:
+                raise
+            failure = error
+        except asyncio.CancelledError:
+            if digesting is None:
+                await _to_the_end(self._settle(SourceCut(), length))
+            raise
+        if digesting is not None:
+            if failure is not None:
+                raise _refusal(failure)
+            digesting.verify()
+        return await self._settle(failure, length)
+
+    async def close(self) -> None:
+        """Let go of the store. Call it whatever happened."""
+        await self._sink.close()
+
+    async def _pump(self, source: Source, room: Room, digesting: Digesting | None, length: int | None) -> None:
+        """Read to the clean end of the body. Saves on the way unless the body has a checksum."""
+        pace = self._ports.pace
+        clock = asyncio.get_running_loop().time
+        saved_at = clock()
+        wait_seconds: float | None = None
+        while True:
+            pieces = await source.read(wait_seconds)
+            if pieces is not None:
+                if not pieces:
+                    return
+                await self._take(pieces, room, digesting)
+            if digesting is not None:
+                continue
+            unsaved = self._start + self._received - self.upload.offset
+            wait_seconds = max(0.0, saved_at + pace.save_interval_seconds - clock()) if unsaved else None
+            if unsaved >= pace.save_interval_bytes or wait_seconds == 0.0:
+                await self._save_progress(length)
+                saved_at, wait_seconds = clock(), None
+
+    async def _take(self, pieces: Sequence[bytes], room: Room, digesting: Digesting | None) -> None:
+        self._received += sum(map(len, pieces))
+        if room.bytes is not None and self._received > room.bytes:
+            # An overlong body never completes an upload: the client and we disagree on what is being sent.
+            raise room.beyond
+        if digesting is not None:
+            await digesting.update(pieces)
+        await self._sink.write(pieces)
+
+    async def _save_progress(self, length: int | None) -> None:
+        offset = await self._sink.flush(durable=self._ports.durable_saves)
+        # The save that makes offset and length equal waits for the end of the body: one byte more must still be refused.
+        if offset > self.upload.offset and offset != length:
+            now = self._ports.clock()
+            after = self.upload.advance(offset, now, self._sink.state)
+            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
+
+    async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
+        """Make safe and record what came, then raise what went wrong, if anything did."""
+        if self.upload.is_complete:
+            # An empty body on a complete upload: nothing changes, and above all it does not complete once more.
+            return self._or_raise(failure)
+        end = self._start + self._received
+        if end == length and not isinstance(failure, StoreError):
+            # Every byte and none beyond it: complete even if the client was gone before it heard so.
+            failure = None
+        try:
+            offset = await self._sink.flush(durable=end == length or self._ports.durable_saves)
+        except StoreError as error:
+            failure, offset = error, self._sink.safe_offset
+        now = self._ports.clock()
+        after = self.upload
+        if offset > after.offset:
+            after = after.advance(offset, now, self._sink.state)
+        if length != after.length and length is not None and not isinstance(failure, StoreError):
+            after = after.declare_length(length)
+        if failure is None and after.offset == after.length:
+            after = completed(self._ports, after)
+        if after is not self.upload:
+            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
+        return self._or_raise(failure)
+
+    def _or_raise(self, failure: Exception | None) -> Upload:
+        if failure is not None:
+            raise _refusal(failure)
+        return self.upload
+
+
+def _refusal(failure: Exception) -> Exception:
+    """What the client is told: sources know nothing of the protocol."""
+    if isinstance(failure, SourceCut):
+        return BodyIncomplete()
+    if isinstance(failure, SourceStalled):
+        return ReadTimeout()
+    return failure
+
+
+async def _to_the_end(work: Awaitable[object]) -> None:
+    """Finish ``work`` though this task is being cancelled, in bounded time: bytes that came must be recorded."""
+    task = asyncio.ensure_future(work)
+    deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
+    while not task.done() and (left := deadline - asyncio.get_running_loop().time()) > 0:
+        try:
+            await asyncio.wait([task], timeout=left)
+        except asyncio.CancelledError:
+            continue
+    if task.done():
+        task.exception()
+    else:
+        task.cancel()

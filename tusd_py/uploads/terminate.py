@@ -1,0 +1,50 @@
+"""DELETE: the upload and its bytes are removed, and a tombstone is kept for a while."""
+
+from __future__ import annotations
+
+from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import TerminationRejected
+from tusd_py.protocol.outcomes import Overlay, Terminated
+from tusd_py.protocol.requests import Caller, Terminate
+from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.uploads.holding import held
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.telling import tell
+
+
+async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Terminated:
+    """Remove the upload; a PATCH that is running is stopped first and cannot bring it back.
+
+    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``GateFailed`` (pre-terminate; nothing is removed).
+    """
+    async with held(ports, request.upload_id):
+        upload = await ports.records.find(request.upload_id)
+        waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
+        upload = rules.terminate(upload, ports.clock(), waiting)
+        overlay = await _agreed(ports, upload, caller)
+        return Terminated(upload=await end(ports, upload, caller), overlay=overlay)
+
+
+async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+    """End an upload that the caller holds: first its record, then its bytes.
+
+    After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
+    """
+    now = ports.clock()
+    ended = upload.to(Status.TERMINATED, now)
+    ended = await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
+    await ports.store.erase(ended)
+    tell(ports, Hook.POST_TERMINATE, ended, caller)
+    return ended
+
+
+async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> Overlay | None:
+    if not ports.gate.wants(Hook.PRE_TERMINATE):
+        return None
+    answer = await ports.gate.ask(HookEvent(Hook.PRE_TERMINATE, upload, caller))
+    if answer.reject:
+        rejected = TerminationRejected()
+        rejected.overlay = answer.overlay
+        raise rejected
+    return answer.overlay

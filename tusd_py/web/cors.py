@@ -1,0 +1,64 @@
+"""CORS for every answer, also the refused ones: a browser that may not read a 409 sees only "network error".
+
+Starlette's own middleware answers the preflight itself, without the headers that tus clients look for there, and leaves
+unhandled errors bare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Headers = list[tuple[bytes, bytes]]
+
+ALLOW_METHODS = "POST, HEAD, PATCH, DELETE, GET, OPTIONS"
+ALLOW_HEADERS = (
+    "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, "
+    "Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Upload-Complete, "
+    "Upload-Incomplete, Upload-Draft-Interop-Version, Content-Disposition, Repr-Digest, Content-Digest, "
+    "Want-Repr-Digest"
+)
+EXPOSE_HEADERS = (
+    "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "
+    "Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
+    "Upload-Limit, Upload-Draft-Interop-Version, Retry-After, X-Request-ID"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """Which origins may use this server from a browser. Origins are compared whole: no patterns, so no gaps in them."""
+
+    enabled: bool = True
+    allow_origins: Sequence[str] = ("*",)
+    allow_credentials: bool = False
+    allow_headers: Sequence[str] = ()  # besides the protocol's own
+    expose_headers: Sequence[str] = ()
+    max_age_seconds: int = 86400
+    _fixed: Headers = field(init=False, default_factory=list)
+    _preflight: Headers = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        expose = ", ".join([EXPOSE_HEADERS, *self.expose_headers])
+        self._fixed.append((b"access-control-expose-headers", expose.encode("latin-1")))
+        if self.allow_credentials:
+            self._fixed.append((b"access-control-allow-credentials", b"true"))
+        allow = ", ".join([ALLOW_HEADERS, *self.allow_headers])
+        self._preflight.append((b"access-control-allow-methods", ALLOW_METHODS.encode()))
+        self._preflight.append((b"access-control-allow-headers", allow.encode("latin-1")))
+        self._preflight.append((b"access-control-max-age", str(self.max_age_seconds).encode()))
+
+    def headers(self, origin: bytes | None, is_preflight: bool) -> Headers:
+        """What to add to an answer for a request from ``origin``; an origin that is not allowed gets nothing but Vary.
+
+        With credentials "*" means nothing to a browser, so the origin itself is named then.
+        """
+        if not self.enabled:
+            return []
+        is_open = "*" in self.allow_origins
+        vary = [] if is_open and not self.allow_credentials else [(b"vary", b"Origin")]
+        if origin is None or not (is_open or origin.decode("latin-1") in self.allow_origins):
+            return vary
+        allowed = b"*" if is_open and not self.allow_credentials else origin
+        headers = [(b"access-control-allow-origin", allowed), *vary, *self._fixed]
+        return headers + self._preflight if is_preflight else headers

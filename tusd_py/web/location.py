@@ -1,0 +1,103 @@
+"""The URL by which a client finds what it has made: from the settings, from proxies that are trusted, else relative.
+
+Never from the ``Host`` or the forwarding headers of a peer that nobody vouches for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from starlette.types import Scope
+
+Network = IPv4Network | IPv6Network
+
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?\Z")
+_PAIR = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*(;|,|\Z)')
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locator:
+    """Makes the URL of the collection as the client of one request sees it, always with a slash at its end."""
+
+    public_url: str = ""
+    trusted_proxies: Sequence[Network] = ()
+
+    def collection(self, scope: Scope, path: str) -> str:
+        """``path`` is the collection's own path with every prefix it is mounted under."""
+        if self.public_url:
+            return self.public_url.rstrip("/") + "/"
+        path = path.rstrip("/") + "/"
+        if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
+            return path
+        headers = scope["headers"]
+        return _forwarded(headers, path, self._is_trusted_address) or _x_forwarded(headers, path) or path
+
+    def _is_trusted(self, client: Sequence[object] | None) -> bool:
+        # A peer on a unix socket was let in by the file's permissions.
+        return client is None or self._is_trusted_address(str(client[0]))
+
+    def _is_trusted_address(self, text: str) -> bool:
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trusted_proxies)
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
+    """All values of a list header, in order, as one list."""
+    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
+
+
+def _forwarded(headers: Sequence[tuple[bytes, bytes]], path: str, is_trusted: Callable[[str], bool]) -> str | None:
+    """RFC 7239. Every hop adds an element at the right; go left as long as trusted hops speak of trusted hops."""
+    hops = _parse_forwarded(_values(headers, b"forwarded"))
+    chosen: dict[str, str] | None = None
+    for hop in reversed(hops):
+        chosen = hop
+        if not is_trusted(hop.get("for", "").strip("[]").split("]")[0]):
+            break
+    if not chosen:
+        return None
+    return _absolute(chosen.get("proto", ""), chosen.get("host", ""), path)
+
+
+def _parse_forwarded(text: str) -> list[dict[str, str]]:
+    """The elements of a Forwarded header; none at all when any of it is not as it should be."""
+    hops: list[dict[str, str]] = [{}]
+    position = 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            return []
+        value = pair[3] if pair[2] is None else re.sub(r"\\(.)", r"\1", pair[2])
+        hops[-1][pair[1].lower()] = value
+        position = pair.end()
+        if pair[4] == ",":
+            hops.append({})
+    return hops if hops[0] else []
+
+
+def _x_forwarded(headers: Sequence[tuple[bytes, bytes]], path: str) -> str | None:
+    """The older headers: lists too, of which the right-most entry is the trusted peer's own."""
+    host, proto, prefix = (
+        _values(headers, name).rpartition(",")[2].strip()
+        for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
+    )
+    if prefix and _PREFIX.match(prefix):
+        path = prefix.rstrip("/") + path
+    if not host:
+        return path if prefix else None
+    return _absolute(proto or "http", host, path)
+
+
+def _absolute(proto: str, host: str, path: str) -> str | None:
+    proto = proto.lower()
+    if proto not in _DEFAULT_PORTS or not _HOST.match(host):
+        return None
+    return f"{proto}://{host.removesuffix(_DEFAULT_PORTS[proto])}{path}"

@@ -1,0 +1,138 @@
+"""The body of an ASGI request as a ``Source``: a task reads ahead, so that bytes received before a cut are kept.
+
+ASGI servers drop what the application has not yet received when the client goes away; whoever always sits in
+``receive()`` has it before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.types import Receive
+
+from tusd_py.contracts.source import SourceCut, SourceStalled
+
+#: Bytes kept in memory for one request before the client is made to wait.
+READ_AHEAD_BYTES = 1024 * 1024
+
+
+class BodySource:
+    """Reads one request's body. Nothing is received before the first ``read``: no ``100 Continue`` is sent either."""
+
+    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+        self.bytes_received = 0
+        self.was_read = False
+        self._receive = receive
+        self._idle_seconds = idle_seconds
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._is_ended = False  # cleanly
+        self._reason: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the body has come to its clean end: the connection can carry another request."""
+        return self._is_ended
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client went away: nobody reads the answer."""
+        return isinstance(self._reason, SourceCut)
+
+    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+        """See ``Source.read``."""
+        if not self.was_read:
+            self._start()
+        if not self._pieces and not self._is_ended and self._reason is None and not await self._wait(wait_seconds):
+            return None
+        if self._pieces:
+            pieces, self._pieces, self._buffered = self._pieces, [], 0
+            if self._writer is not None and not self._writer.done():
+                self._writer.set_result(None)
+            return pieces
+        if self._is_ended:
+            return ()
+        assert self._reason is not None
+        raise self._reason
+
+    def stop(self, reason: Exception) -> None:
+        """See ``Source.stop``."""
+        if self._is_ended or self._reason is not None:
+            return
+        self._reason = reason
+        self.close()
+        self._wake()
+
+    def close(self) -> None:
+        """Read no further; what is left of the body stays with the server."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self.was_read = True
+        loop = asyncio.get_running_loop()
+        if self._reason is None:
+            self._heard_at = loop.time()
+            if self._idle_seconds:
+                self._idle = loop.call_later(self._idle_seconds, self._check_idle)
+            self._task = loop.create_task(self._pump())
+
+    async def _wait(self, seconds: float | None) -> bool:
+        """Wait for something to give out or to raise; False when nothing came in time."""
+        loop = asyncio.get_running_loop()
+        self._reader = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+            if timer is not None:
+                timer.cancel()
+        return bool(self._pieces) or self._is_ended or self._reason is not None
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def _pump(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._reason is None:
+            message = await self._receive()
+            self._heard_at = loop.time()
+            if message["type"] == "http.disconnect":
+                self._reason = self._reason or SourceCut()
+                break
+            if body := message.get("body", b""):
+                self._pieces.append(body)
+                self._buffered += len(body)
+                self.bytes_received += len(body)
+            if not message.get("more_body", False):
+                self._is_ended = True
+                break
+            self._wake()
+            if self._buffered >= READ_AHEAD_BYTES:
+                self._writer = loop.create_future()
+                await self._writer
+                # The client was kept waiting by us, not we by it.
+                self._heard_at = loop.time()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._wake()
+
+    def _check_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES
+        quiet = 0.0 if is_waiting_for_us else loop.time() - self._heard_at
+        if quiet >= self._idle_seconds:
+            self.stop(SourceStalled())
+        else:
+            self._idle = loop.call_later(self._idle_seconds - quiet, self._check_idle)
