@@ -1,0 +1,27 @@
+// Copies text to the clipboard and says so on the button that asked.
+
+const SHOWN_MS = 1600
+
+export async function copy(text, button) {
+  const done = await write(text)
+  button.dataset.label ??= button.textContent
+  button.textContent = done ? 'Copied' : 'Press Ctrl+C'
+  setTimeout(() => (button.textContent = button.dataset.label), SHOWN_MS)
+}
+
+// The clipboard API is there in secure contexts only; over plain HTTP the old command still works.
+async function write(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    const area = document.createElement('textarea')
+    area.value = text
+    area.className = 'offscreen'
+    document.body.append(area)
+    area.select()
+    const done = document.execCommand('copy')
+    area.remove()
+    return done
+  }
+}
