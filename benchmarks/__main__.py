@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import recipes, report
+from benchmarks import recipes, report, wrk
 from benchmarks.figures import judge
 from benchmarks.floors import FLOORS
 from benchmarks.machine import divide_cores, facts, raise_open_files_limit, scratch_directory, touch_memory, write_file
@@ -42,7 +42,7 @@ def main() -> int:
         bench = Bench(scratch, cores, scratch / "source")
         write_file(bench.big_file, BIG_FILE_BYTES)
         outcomes = run(scenarios, servers, bench, arguments.rounds, _say)
-        machine = facts(cores, scratch)
+        machine = facts(cores, scratch) | {"load": "wrk" if wrk.is_installed() else "own"}
     metrics = {(scenario.name, metric.key): metric for scenario in SCENARIOS for metric in scenario.metrics}
     finished = report.Report(
         date=datetime.now(UTC).date().isoformat(),

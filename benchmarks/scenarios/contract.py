@@ -34,4 +34,3 @@ class Scenario:
     measure: Callable[[Server, Bench], Mapping[str, float]]
     warm_up: Callable[[Server, Bench], object]
     fresh_server: bool = False
-    rounds_max: int | None = None

@@ -18,9 +18,9 @@ from benchmarks.tus import Client, UnexpectedAnswer
 
 _SLOW_UPLOADS = 1000
 _PROBE_BODY = bytes(4096)
-_PROBES = 600
-_PROBE_SECONDS = 3.0
-_WARM_UP_PROBES = 500
+_PROBES = 500
+_PROBE_SECONDS = 2.5
+_WARM_UP_PROBES = 300
 _TRICKLE_END_SECONDS = 60
 
 _METRICS = (
@@ -107,5 +107,4 @@ SLOW_UPLOADS = Scenario(
     measure=_measure,
     warm_up=lambda server, bench: None,
     fresh_server=True,
-    rounds_max=3,
 )
