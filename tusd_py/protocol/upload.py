@@ -83,7 +83,7 @@ class Upload:
     completed_at: datetime | None = None
     status: Status = Status.UPLOADING
     history: tuple[Step, ...] = ()
-    storage: Mapping[str, object] = field(default=NO_STATE)
+    storage: Mapping[str, object] = field(default_factory=lambda: NO_STATE)
 
     @property
     def is_complete(self) -> bool:

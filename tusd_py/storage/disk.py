@@ -1,0 +1,92 @@
+"""The store on a local disk: one file an upload, named by its id. Threads do all that blocks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from tusd_py.protocol.upload import NO_STATE, Upload
+from tusd_py.storage.disk_sink import DiskSink
+from tusd_py.storage.folder import Folder, store_error
+from tusd_py.storage.joining import Joining
+from tusd_py.storage.reading import Reading
+from tusd_py.storage.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A join looks up this often, so that it can be cancelled.
+JOIN_BYTES = 64 * 1024 * 1024
+
+#: Enough for a disk to have several things to order; synced writes wait, they do not compute.
+THREADS = 16
+
+#: Joins and removals of large files take seconds: they wait for each other, and for nobody else.
+SLOW_THREADS = 2
+
+
+class DiskStore:
+    """Keeps the bytes of an upload in ``<directory>/<id>``.
+
+    Makes the directory if it is missing (mode 0750) and raises ``OSError`` if it cannot. New files get ``file_mode``,
+    both less what the umask takes. Belongs to the event loop it is first used in.
+    """
+
+    def __init__(self, directory: Path, *, file_mode: int = 0o640) -> None:
+        self._folder = Folder(directory, file_mode)
+        self._threads = Threads(THREADS, "disk")
+        self._slow_threads = Threads(SLOW_THREADS, "disk-slow")
+
+    async def create(self, upload: Upload) -> Mapping[str, object]:
+        return NO_STATE
+
+    def open(self, upload: Upload) -> DiskSink:
+        return DiskSink(self._folder, self._threads, upload)
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+        reading = Reading(self._folder, upload.id, stop)
+        try:
+            while start < stop:
+                piece = await self._try(self._threads, reading.piece, start)
+                yield piece
+                start += len(piece)
+        finally:
+            if reading.is_open:
+                await self._threads.run(reading.close)
+
+    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+        joining = Joining(self._folder, upload.id)
+        finished = False
+        try:
+            await self._try(self._slow_threads, joining.begin)
+            for part in parts:
+                for start in range(0, part.offset, JOIN_BYTES):
+                    count = min(JOIN_BYTES, part.offset - start)
+                    await self._try(self._slow_threads, joining.append, part.id, start, count)
+            await self._try(self._slow_threads, joining.finish)
+            finished = True
+        finally:
+            if not finished:
+                await self._try(self._slow_threads, joining.abandon)
+        return NO_STATE
+
+    async def erase(self, upload: Upload) -> None:
+        await self._try(self._slow_threads, self._folder.erase, upload.id)
+
+    async def stored_bytes(self, upload: Upload) -> int:
+        return await self._try(self._threads, self._folder.stored_bytes, upload.id)
+
+    async def probe(self) -> None:
+        await self._try(self._threads, self._folder.probe)
+
+    async def close(self) -> None:
+        await self._threads.close()
+        await self._slow_threads.close()
+        self._folder.close()
+
+    async def _try(self, threads: Threads, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await threads.run(work, *args, **kwargs)
+        except OSError as error:
+            raise store_error(error) from error

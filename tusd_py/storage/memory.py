@@ -1,0 +1,119 @@
+"""The store in memory: for tests, demonstrations and uploads that nobody keeps. It ends with its process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
+from tusd_py.protocol.upload import NO_STATE, Upload
+
+_READ_BYTES = 256 * 1024
+
+
+class MemorySink:
+    """One request's bytes on their way into a ``bytearray``: each is in its place when ``write`` returns."""
+
+    def __init__(self, store: MemoryStore, upload: Upload) -> None:
+        self._store = store
+        self._upload_id = upload.id
+        self._safe = upload.offset
+        self._failure: StoreError | None = None
+
+    @property
+    def safe_offset(self) -> int:
+        return self._safe
+
+    @property
+    def state(self) -> Mapping[str, object]:
+        return NO_STATE
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        try:
+            for piece in pieces:
+                self._put(piece)
+        except StoreError as error:
+            self._failure = error
+            raise
+
+    async def flush(self, *, durable: bool = False) -> int:
+        self._check()
+        if durable:
+            # As on disk: what an earlier crash left beyond the offset must not trail a complete upload.
+            del self._store.stored(self._upload_id, at_least=self._safe)[self._safe :]
+        return self._safe
+
+    async def close(self) -> None:
+        pass
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _put(self, piece: bytes) -> None:
+        self._check()
+        if not piece:
+            return
+        stored = self._store.stored(self._upload_id, at_least=self._safe)
+        room = self._store.room() + len(stored) - self._safe
+        taken = piece[:room] if len(piece) > room else piece
+        stored[self._safe : self._safe + len(taken)] = taken
+        self._safe += len(taken)
+        if len(taken) < len(piece):
+            raise StoreFull("the memory for uploads is used up")
+
+
+class MemoryStore:
+    """Keeps bytes in this process, at most ``bytes_max`` of all uploads together."""
+
+    def __init__(self, *, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._uploads: dict[str, bytearray] = {}
+
+    async def create(self, upload: Upload) -> Mapping[str, object]:
+        return NO_STATE
+
+    def open(self, upload: Upload) -> MemorySink:
+        return MemorySink(self, upload)
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+        while start < stop:
+            stored = self.stored(upload.id, at_least=stop)
+            piece = bytes(stored[start : min(start + _READ_BYTES, stop)])
+            yield piece
+            start += len(piece)
+
+    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+        self._uploads.pop(upload.id, None)
+        if sum(part.offset for part in parts) > self.room():
+            raise StoreFull("the memory for uploads is used up")
+        joined = bytearray()
+        for part in parts:
+            joined += self.stored(part.id, at_least=part.offset)[: part.offset]
+        self._uploads[upload.id] = joined
+        return NO_STATE
+
+    async def erase(self, upload: Upload) -> None:
+        self._uploads.pop(upload.id, None)
+
+    async def stored_bytes(self, upload: Upload) -> int:
+        return len(self._uploads.get(upload.id, b""))
+
+    async def probe(self) -> None:
+        if self.room() <= 0:
+            raise StoreFull("the memory for uploads is used up")
+
+    async def close(self) -> None:
+        pass
+
+    def stored(self, upload_id: str, *, at_least: int) -> bytearray:
+        """The bytes of this upload as they lie here. Raises ``BytesMissing`` where they are fewer than that."""
+        stored = self._uploads.get(upload_id)
+        if stored is None and at_least == 0:
+            stored = self._uploads[upload_id] = bytearray()
+        if stored is None or len(stored) < at_least:
+            raise BytesMissing("the memory holds fewer bytes of this upload than were stored")
+        return stored
+
+    def room(self) -> int:
+        """How many more bytes may be kept."""
+        return self._bytes_max - sum(map(len, self._uploads.values()))
