@@ -247,6 +247,19 @@ class InvalidParts(TusError):
         return "Upload-Concat: every URL must be that of a partial upload on this server"
 
 
+class TooManyParts(TusError):
+    """More partial uploads in one final upload than the operator allows."""
+
+    status = 413
+    code = "ERR_TOO_MANY_PARTS"
+
+    def __init__(self, parts_max: int) -> None:
+        self.parts_max = parts_max
+
+    def __str__(self) -> str:
+        return f"a final upload may be made of at most {self.parts_max} partial uploads here"
+
+
 class PartsUnfinished(TusError):
     code = "ERR_UPLOAD_NOT_FINISHED"
 

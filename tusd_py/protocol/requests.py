@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.upload import Kind
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -76,12 +77,17 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """PATCH: store these bytes from ``offset`` on; ``length`` declares a deferred length."""
+    """PATCH: store these bytes from ``offset`` on; ``length`` declares a deferred length.
+
+    ``unsupported`` refuses the body for its type or encoding, but only where nothing about the upload comes before it:
+    a final upload is 403 whatever is sent, an unknown one 404.
+    """
 
     upload_id: str
     offset: int
     length: int | None
     body: BodyHead
+    unsupported: TusError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

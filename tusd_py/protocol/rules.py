@@ -97,6 +97,8 @@ def append(request: Append, upload: Upload, limits: Limits) -> Room:
     # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
     if upload.kind is Kind.FINAL:
         raise FinalUploadModified
+    if request.unsupported is not None:
+        raise request.unsupported
     # Core, PATCH: "If the offsets do not match, the Server MUST respond with 409 Conflict without modifying
     # the upload resource": so this stands above everything that looks at the length.
     if request.offset != upload.offset:

@@ -1,0 +1,154 @@
+"""How header values are written on the wire: once or in a list, numbers, base64, media types, body framing.
+
+What a single header of the protocol means is not here: each has its own codec or its place in the parser.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from tusd_py.protocol.errors import (
+    InvalidChecksum,
+    InvalidConcat,
+    InvalidDeferLength,
+    InvalidLength,
+    InvalidMetadata,
+    InvalidOffset,
+    MalformedHeader,
+    UnsupportedTransferEncoding,
+)
+
+#: The greatest number of bytes that fits what databases and file systems count with.
+NUMBER_MAX = 2**63 - 1
+#: What a refusal says was expected of a number.
+A_NUMBER = f"a whole number from 0 to {NUMBER_MAX} in decimal digits"
+
+# int() also takes "+5", "1_000", " 5" and digits of other scripts; a digit count keeps it from endless work.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_OWS = " \t"  # RFC 9110, 5.6.3: optional whitespace
+
+#: Headers that mean something only once, by the name people write. Of two values, two parsers on the way might
+#: obey different ones.
+SINGLETONS: Mapping[bytes, tuple[str, type[MalformedHeader]]] = MappingProxyType(
+    {
+        b"host": ("Host", MalformedHeader),
+        b"tus-resumable": ("Tus-Resumable", MalformedHeader),
+        b"x-http-method-override": ("X-HTTP-Method-Override", MalformedHeader),
+        b"content-type": ("Content-Type", MalformedHeader),
+        b"content-length": ("Content-Length", MalformedHeader),
+        b"content-range": ("Content-Range", MalformedHeader),
+        b"upload-offset": ("Upload-Offset", InvalidOffset),
+        b"upload-length": ("Upload-Length", InvalidLength),
+        b"upload-defer-length": ("Upload-Defer-Length", InvalidDeferLength),
+        b"upload-metadata": ("Upload-Metadata", InvalidMetadata),
+        b"upload-concat": ("Upload-Concat", InvalidConcat),
+        b"upload-checksum": ("Upload-Checksum", InvalidChecksum),
+        b"range": ("Range", MalformedHeader),
+        b"if-range": ("If-Range", MalformedHeader),
+        b"if-modified-since": ("If-Modified-Since", MalformedHeader),
+        b"if-unmodified-since": ("If-Unmodified-Since", MalformedHeader),
+    }
+)
+
+
+class Headers:
+    """The headers of one request by lower-case name, to be read only. Values come without whitespace around them."""
+
+    __slots__ = ("_repeated", "_values")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._values = dict(raw)
+        self._repeated: frozenset[bytes] = frozenset()
+        if len(self._values) != len(raw):
+            self._join(raw)
+
+    def _join(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        """RFC 9110, 5.2: values of the same name are one list, "in order, separated by commas"."""
+        together: dict[bytes, list[bytes]] = {}
+        for name, value in raw:
+            together.setdefault(name, []).append(value)
+        self._values = {name: b", ".join(values) for name, values in together.items()}
+        self._repeated = frozenset(name for name, values in together.items() if len(values) > 1)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._values
+
+    def get(self, name: bytes) -> str | None:
+        """The value as Latin-1 text, or None; several values come as one, joined by commas."""
+        value = self._values.get(name)
+        return None if value is None else value.decode("latin-1").strip(_OWS)
+
+    def one(self, name: bytes) -> str | None:
+        """The value of a header that may come only once. Raises ``MalformedHeader``."""
+        if name in self._repeated:
+            raise repeated(name)
+        return self.get(name)
+
+    def refuse_repeats(self) -> None:
+        """Raise ``MalformedHeader`` if a header that may come only once came twice."""
+        for name in self._repeated:
+            if name in SINGLETONS:
+                raise repeated(name)
+
+
+def repeated(name: bytes) -> MalformedHeader:
+    """The refusal of a header that came more than once."""
+    header, refusal = SINGLETONS[name]
+    return refusal(header, "one value; it came more than once")
+
+
+def parse_number(text: str) -> int | None:
+    """The number that ``text`` writes, or None where it is not ``0`` or digits without a leading zero, in 63 bits."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    number = int(text)
+    return number if number <= NUMBER_MAX else None
+
+
+def format_number(number: int) -> str:
+    """``number`` as a header value."""
+    assert 0 <= number <= NUMBER_MAX, "a number that no header can carry"
+    return str(number)
+
+
+def parse_base64(text: str) -> bytes | None:
+    """The bytes that ``text`` writes in the standard alphabet with padding (RFC 4648, 4), or None."""
+    try:
+        # Strict: the default silently skips whatever is not of the alphabet.
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
+
+
+def format_base64(value: bytes) -> str:
+    """``value`` in the standard alphabet with padding."""
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
+
+
+def parse_media_type(text: str) -> str:
+    """The media type in lower case without its parameters: RFC 9110, 8.3.1: "case-insensitive"."""
+    return text.partition(";")[0].rstrip(_OWS).lower()
+
+
+def parse_body_length(headers: Headers) -> int | None:
+    """How many bytes the body has by its ``Content-Length``; None where only its end will tell.
+
+    Raises ``MalformedHeader``, and ``UnsupportedTransferEncoding`` for codings that some servers leave undecoded.
+    """
+    text = headers.one(b"content-length")
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise UnsupportedTransferEncoding
+        if text is not None:
+            # RFC 9112, 6.1: both "might indicate an attempt to perform request smuggling".
+            raise MalformedHeader("Content-Length", "no value beside Transfer-Encoding")
+    if text is None:
+        return None
+    length = parse_number(text)
+    if length is None:
+        raise MalformedHeader("Content-Length", A_NUMBER)
+    return length

@@ -1,0 +1,45 @@
+"""The ``Upload-Metadata`` header: keys with base64 values. What is stored and echoed is the header as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.headers import format_base64, parse_base64
+
+# Creation: "The key MUST NOT contain spaces and commas and MUST NOT be empty. The key SHOULD be ASCII encoded".
+# Control characters are left out as well: the header is echoed as it came.
+_KEY = re.compile(r"[!-+\--~]+")
+
+
+def parse_metadata(header: str | None) -> dict[str, bytes]:
+    """The values by key, in the order they came. Raises ``InvalidMetadata``.
+
+    An absent header and an empty one say the same: a client in wide use sends it empty when it has nothing to say.
+    """
+    if not header:
+        return {}
+    metadata: dict[str, bytes] = {}
+    for pair in header.split(","):
+        key, _, encoded = pair.strip(" \t").partition(" ")
+        if _KEY.fullmatch(key) is None:
+            raise InvalidMetadata("Upload-Metadata", "keys of visible ASCII characters, each followed by its value")
+        # "All keys MUST be unique".
+        if key in metadata:
+            raise InvalidMetadata("Upload-Metadata", "every key once")
+        value = parse_base64(encoded)
+        if value is None:
+            raise InvalidMetadata("Upload-Metadata", "after each key one space and its value in padded base64")
+        metadata[key] = value
+    return metadata
+
+
+def format_metadata(metadata: Mapping[str, bytes]) -> str:
+    """The header that says ``metadata``. Raises ``InvalidMetadata`` for a key that no header can carry."""
+    pairs = []
+    for key, value in metadata.items():
+        if _KEY.fullmatch(key) is None:
+            raise InvalidMetadata("Upload-Metadata", "keys of visible ASCII characters without spaces and commas")
+        pairs.append(f"{key} {format_base64(value)}" if value else key)
+    return ",".join(pairs)

@@ -1,0 +1,285 @@
+"""From the head of a request in tus 1.0 to what is asked. Order of checks: version, route, then the headers' grammar.
+
+Whether the upload exists and may be touched is not asked here, so a refusal from here tells nothing about uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
+from tusd_py.protocol.concat import Concat, Place, parse_concat
+from tusd_py.protocol.errors import (
+    AmbiguousLength,
+    ExtensionDisabled,
+    FinalUploadModified,
+    HeaderTooLarge,
+    InvalidChecksum,
+    InvalidDeferLength,
+    InvalidLength,
+    InvalidOffset,
+    MalformedHeader,
+    MethodNotAllowed,
+    TusError,
+    UnsupportedContentEncoding,
+    UnsupportedContentType,
+    UnsupportedVersion,
+    UploadNotFound,
+)
+from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number, repeated
+from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.requests import (
+    Append,
+    BodyHead,
+    Create,
+    Discover,
+    Download,
+    Head,
+    Inspect,
+    Request,
+    Terminate,
+)
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Kind
+
+#: The one version that is spoken.
+VERSION = "1.0.0"
+#: Core: "All PATCH requests MUST use Content-Type: application/offset+octet-stream".
+MEDIA_TYPE = "application/offset+octet-stream"
+
+_OVERRIDE = b"x-http-method-override"
+_OVERRIDES = ("HEAD", "PATCH", "DELETE", "POST", "OPTIONS")
+_COLLECTION_METHODS = ("POST", "OPTIONS")
+
+
+def effective_method(head: Head) -> str:
+    """The method to go by. Core, X-HTTP-Method-Override: "The actual method of the request MUST be ignored".
+
+    Ask this before anything else looks at the method. Raises ``MalformedHeader`` or ``MethodNotAllowed``.
+    """
+    override: bytes | None = None
+    for name, value in head.headers:
+        if name == _OVERRIDE:
+            if override is not None:
+                raise repeated(_OVERRIDE)
+            override = value
+    if override is None:
+        return head.method
+    method = override.strip(b" \t").upper().decode("latin-1")
+    if method not in _OVERRIDES:
+        raise MethodNotAllowed(_OVERRIDES)
+    return method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parser:
+    """Reads tus 1.0 as this server speaks it.
+
+    ``base_paths`` are the paths of the collection as clients may know it (in Upload-Concat), each ending in a slash.
+    ``trailers`` tells whether the HTTP server hands trailers over.
+    """
+
+    limits: Limits
+    base_paths: tuple[str, ...] = ("/files/",)
+    hosts: tuple[str, ...] = ()  # hosts that Upload-Concat may name; empty allows every one
+    algorithms: tuple[str, ...] = ALGORITHMS
+    trailers: bool = False
+
+    def parse(self, head: Head, base_path: str | None = None) -> Request:
+        """What ``head`` asks for; ``base_path`` is where this request found the collection, if that varies.
+
+        Raises ``TusError`` and nothing else, whatever the head holds.
+        """
+        method = effective_method(head)
+        if method == "OPTIONS":
+            return Discover(upload_id=_upload_id(head.path) or None)
+        headers = Headers(head.headers)
+        _check_version(method, headers)
+        upload_id = _upload_id(head.path)
+        if upload_id is None:
+            raise UploadNotFound
+        if not upload_id:
+            if method != "POST":
+                raise MethodNotAllowed(_COLLECTION_METHODS)
+            headers.refuse_repeats()
+            return self._create(headers, self.base_paths if base_path is None else (base_path, *self.base_paths))
+        if method not in self._upload_methods():
+            raise MethodNotAllowed(self._upload_methods())
+        headers.refuse_repeats()
+        return _PARSERS[method](self, headers, upload_id)
+
+    def _upload_methods(self) -> tuple[str, ...]:
+        methods = ["HEAD", "PATCH"]
+        if self.limits.termination:
+            methods.append("DELETE")
+        if self.limits.downloads:
+            methods.append("GET")
+        return (*methods, "OPTIONS")
+
+    def _create(self, headers: Headers, base_paths: tuple[str, ...]) -> Create:
+        concat = self._concat(headers, base_paths)
+        length = _creation_length(headers, is_final=concat.kind is Kind.FINAL)
+        metadata_header = self._metadata_header(headers)
+        body = self._creation_body(headers, concat.kind)
+        return Create(
+            length=length,
+            kind=concat.kind,
+            metadata_header=metadata_header,
+            concat_header=headers.get(b"upload-concat"),
+            parts=concat.parts,
+            body=body,
+        )
+
+    def _concat(self, headers: Headers, base_paths: tuple[str, ...]) -> Concat:
+        header = headers.get(b"upload-concat")
+        if header is None:
+            return Concat(Kind.REGULAR)
+        if not self.limits.concatenation:
+            raise ExtensionDisabled("concatenation")
+        if len(header) > self.limits.concat_bytes_max:
+            raise HeaderTooLarge("Upload-Concat", self.limits.concat_bytes_max)
+        return parse_concat(header, Place(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
+
+    def _metadata_header(self, headers: Headers) -> str | None:
+        """The header as received, once it is known to be good: what is stored is what is echoed."""
+        header = headers.get(b"upload-metadata")
+        if header is not None and len(header) > self.limits.metadata_bytes_max:
+            raise HeaderTooLarge("Upload-Metadata", self.limits.metadata_bytes_max)
+        parse_metadata(header)
+        return header or None
+
+    def _creation_body(self, headers: Headers, kind: Kind) -> BodyHead | None:
+        """The body to store; None without the type that says so: some HTTP stacks put a default type on every POST."""
+        length = parse_body_length(headers)
+        _refuse_content_range(headers)
+        if kind is Kind.FINAL:
+            # As tusd: a final upload has no bytes of its own; whoever sends some means something else.
+            if length or b"transfer-encoding" in headers:
+                raise FinalUploadModified
+            return None
+        if not self.limits.creation_with_upload or not _is_offset_stream(headers):
+            return None
+        if _is_encoded(headers):
+            raise UnsupportedContentEncoding
+        return self._body(headers, length)
+
+    def _body(self, headers: Headers, length: int | None) -> BodyHead:
+        checksum, in_trailer = self._checksum(headers)
+        return BodyHead(length=length, checksum=checksum, checksum_in_trailer=in_trailer)
+
+    def _checksum(self, headers: Headers) -> tuple[Checksum | None, bool]:
+        header = headers.get(b"upload-checksum")
+        in_trailer = _names_checksum(headers.get(b"trailer"))
+        if in_trailer and not self.trailers:
+            # The client wants its bytes verified; to store them unverified would be worse than to refuse them.
+            raise ExtensionDisabled("checksum-trailer")
+        if header is None:
+            return None, in_trailer
+        if in_trailer:
+            raise InvalidChecksum("Upload-Checksum", "a header or a trailer, not both")
+        return parse_checksum(header, self.algorithms), False
+
+    def _inspect(self, headers: Headers, upload_id: str) -> Request:
+        return Inspect(upload_id=upload_id)
+
+    def _terminate(self, headers: Headers, upload_id: str) -> Request:
+        return Terminate(upload_id=upload_id)
+
+    def _download(self, headers: Headers, upload_id: str) -> Request:
+        return Download(
+            upload_id=upload_id,
+            range=headers.get(b"range"),
+            if_range=headers.get(b"if-range"),
+            if_none_match=headers.get(b"if-none-match"),
+            if_match=headers.get(b"if-match"),
+            if_modified_since=headers.get(b"if-modified-since"),
+            if_unmodified_since=headers.get(b"if-unmodified-since"),
+        )
+
+    def _append(self, headers: Headers, upload_id: str) -> Request:
+        offset = parse_number(headers.get(b"upload-offset") or "")
+        if offset is None:
+            raise InvalidOffset("Upload-Offset", A_NUMBER)
+        length = _length(headers)
+        body = self._body(headers, parse_body_length(headers))
+        _refuse_content_range(headers)
+        return Append(upload_id=upload_id, offset=offset, length=length, body=body, unsupported=_unsupported(headers))
+
+
+_PARSERS: Mapping[str, Callable[[Parser, Headers, str], Request]] = MappingProxyType(
+    {"HEAD": Parser._inspect, "PATCH": Parser._append, "DELETE": Parser._terminate, "GET": Parser._download}
+)
+
+
+def _upload_id(path: str) -> str | None:
+    """The id in ``path``; empty for the collection, None where nothing can be. A slash at the end changes nothing."""
+    if path in ("", "/"):
+        return ""
+    upload_id = path.removeprefix("/").removesuffix("/")
+    return upload_id if is_upload_id(upload_id) else None
+
+
+def _check_version(method: str, headers: Headers) -> None:
+    """Core, Tus-Resumable: "MUST be included in every request and response except for OPTIONS requests".
+
+    Whoever only reads may leave it out: a browser that downloads does, and clients of the coming standard will.
+    """
+    version = headers.one(b"tus-resumable")
+    if version is None:
+        if method in ("POST", "PATCH", "DELETE"):
+            raise UnsupportedVersion(None)
+    elif version != VERSION:
+        raise UnsupportedVersion(version)
+
+
+def _creation_length(headers: Headers, *, is_final: bool) -> int | None:
+    """The length of an upload to be made, None where it is deferred or follows from the parts."""
+    length = _length(headers)
+    deferred = headers.get(b"upload-defer-length")
+    # Creation, Upload-Defer-Length: "Its value MUST be `1`."
+    if deferred is not None and deferred != "1":
+        raise InvalidDeferLength("Upload-Defer-Length", "1")
+    if deferred is not None and length is not None:
+        raise AmbiguousLength
+    if deferred is None and length is None and not is_final:
+        raise InvalidLength("Upload-Length", f"{A_NUMBER}, or else Upload-Defer-Length: 1")
+    return length
+
+
+def _length(headers: Headers) -> int | None:
+    text = headers.get(b"upload-length")
+    if text is None:
+        return None
+    length = parse_number(text)
+    if length is None:
+        raise InvalidLength("Upload-Length", A_NUMBER)
+    return length
+
+
+def _unsupported(headers: Headers) -> TusError | None:
+    if not _is_offset_stream(headers):
+        return UnsupportedContentType()
+    return UnsupportedContentEncoding() if _is_encoded(headers) else None
+
+
+def _is_offset_stream(headers: Headers) -> bool:
+    media_type = headers.get(b"content-type")
+    return media_type is not None and (media_type == MEDIA_TYPE or parse_media_type(media_type) == MEDIA_TYPE)
+
+
+def _is_encoded(headers: Headers) -> bool:
+    encoding = headers.get(b"content-encoding")
+    return encoding is not None and encoding.lower() not in ("", "identity")
+
+
+def _refuse_content_range(headers: Headers) -> None:
+    # RFC 9110, 14.5: a server that does not know Content-Range in a request must not take the part for the whole.
+    if b"content-range" in headers:
+        raise MalformedHeader("Content-Range", "no such header; say with Upload-Offset where the bytes belong")
+
+
+def _names_checksum(trailer: str | None) -> bool:
+    return trailer is not None and "upload-checksum" in [name.strip(" \t").lower() for name in trailer.split(",")]

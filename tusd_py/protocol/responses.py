@@ -1,0 +1,264 @@
+"""From what came of a request to status, headers and body in tus 1.0. Nothing is decided here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from tusd_py.protocol.checksum import ALGORITHMS
+from tusd_py.protocol.dates import format_date
+from tusd_py.protocol.downloads import describe, validators
+from tusd_py.protocol.errors import (
+    MaxSizeExceeded,
+    MethodNotAllowed,
+    RangeNotSatisfiable,
+    TusError,
+    UnsupportedVersion,
+    UploadGone,
+)
+from tusd_py.protocol.outcomes import (
+    Appended,
+    Created,
+    Discovered,
+    Downloaded,
+    Inspected,
+    Outcome,
+    Overlay,
+    Terminated,
+)
+from tusd_py.protocol.parsing import VERSION
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Kind, Upload
+
+Fields = list[tuple[bytes, bytes]]
+
+_VERSION = VERSION.encode("ascii")
+_RESUMABLE = (b"tus-resumable", _VERSION)
+_NO_BODY = (b"content-length", b"0")
+_NO_STORE = (b"cache-control", b"no-store")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+# RFC 9110, 5.6.2 and 5.5: what a hook may write into an answer. What frames the answer is not a hook's to say.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"trailer"})
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole answer, ready for an ASGI server: header names in lower case, framing included."""
+
+    status: int
+    headers: Fields
+    body: bytes | AsyncIterator[bytes] = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the answer will be read: ``method`` is the one obeyed, ``real_method`` the one on the request line."""
+
+    method: str
+    real_method: str
+
+    @property
+    def is_overridden(self) -> bool:
+        return self.method != self.real_method
+
+    @property
+    def wants_no_body(self) -> bool:
+        """RFC 9110, 9.3.2: no body answers a HEAD; nor one that was meant."""
+        return self.method == "HEAD" or self.real_method == "HEAD"
+
+
+def extensions(limits: Limits, *, expiration: bool = True, trailers: bool = False) -> tuple[str, ...]:
+    """What ``Tus-Extension`` shall list: nothing that is switched off or that the server below cannot do."""
+    named = {
+        "creation": True,
+        "creation-with-upload": limits.creation_with_upload,
+        "creation-defer-length": True,
+        "termination": limits.termination,
+        "expiration": expiration,
+        "checksum": True,
+        "checksum-trailer": trailers,
+        "concatenation": limits.concatenation,
+        "concatenation-unfinished": limits.concatenation,
+    }
+    return tuple(name for name, is_on in named.items() if is_on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formatter:
+    """Writes tus 1.0 as this server speaks it."""
+
+    limits: Limits
+    extensions: tuple[str, ...]
+    algorithms: tuple[str, ...] = ALGORITHMS
+    inline_types: frozenset[str] = frozenset()
+
+    def format_outcome(self, outcome: Outcome, asked: Asked, location: str = "") -> Reply:
+        """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
+        match outcome:
+            case Created():
+                reply = _laid_over(self._created(outcome, location), outcome.overlay)
+            case Appended():
+                reply = _laid_over(self._appended(outcome.upload), outcome.overlay)
+            case Inspected():
+                reply = self._inspected(outcome.upload, asked)
+            case Downloaded():
+                reply = self._downloaded(outcome)
+            case Terminated():
+                reply = _laid_over(Reply(204, [_RESUMABLE]), outcome.overlay)
+            case Discovered():
+                reply = self._discovered()
+        return _readable(reply, asked)
+
+    def format_refusal(self, error: TusError, asked: Asked) -> Reply:
+        """The answer to a request that the protocol refuses."""
+        status = self.limits.gone_status if isinstance(error, UploadGone) else error.status
+        headers = self._facts(error)
+        if error.upload is not None and asked.method != "HEAD":
+            # Never on HEAD: tus-py-client takes any status that has an offset for success.
+            headers += _offset(error.upload)
+            headers += _expires(error.upload)
+        return self.format_error(status, error.code, str(error), asked, headers, error.overlay)
+
+    def format_error(
+        self,
+        status: int,
+        code: str,
+        sentence: str,
+        asked: Asked,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        overlay: Overlay | None = None,
+    ) -> Reply:
+        """The answer to anything that went wrong. Several of these statuses would be cached without ``no-store``."""
+        body = f"{code}: {sentence}\n".encode()
+        framing = [_TEXT, (b"content-length", b"%d" % len(body))]
+        reply = Reply(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
+        return _readable(_laid_over(reply, overlay), asked)
+
+    def _facts(self, error: TusError) -> Fields:
+        """The headers that are part of a refusal."""
+        match error:
+            case UnsupportedVersion():
+                # Core, Tus-Resumable: the Server "MUST respond with the 412 Precondition Failed status and MUST
+                # include the Tus-Version header into the response".
+                return [(b"tus-version", _VERSION)]
+            case MethodNotAllowed():
+                return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
+            case MaxSizeExceeded():
+                return [(b"tus-max-size", b"%d" % error.length_max)]
+            case RangeNotSatisfiable():
+                return [(b"content-range", b"bytes */%d" % error.length)]
+        return [(b"retry-after", b"%d" % error.retry_after_seconds)] if error.retry_after_seconds else []
+
+    def _created(self, created: Created, location: str) -> Reply:
+        upload = created.upload
+        headers = [_RESUMABLE, (b"location", location.encode("ascii")), _NO_BODY]
+        if created.took_body:
+            headers += _offset(upload)
+        if upload.concat_header is not None:
+            headers.append((b"upload-concat", upload.concat_header.encode("latin-1")))
+        return Reply(201, headers + _expires(upload))
+
+    def _appended(self, upload: Upload) -> Reply:
+        # RFC 9110, 8.6: no Content-Length in a 204.
+        return Reply(204, [_RESUMABLE, *_offset(upload), *_expires(upload)])
+
+    def _inspected(self, upload: Upload, asked: Asked) -> Reply:
+        # Core, HEAD: "The Server MUST prevent the client and/or proxies from caching the response".
+        headers = [_RESUMABLE, _NO_STORE, *_offset(upload)]
+        if upload.length is None:
+            headers.append((b"upload-defer-length", b"1"))
+        else:
+            headers.append((b"upload-length", b"%d" % upload.length))
+        if upload.metadata_header is not None:
+            headers.append((b"upload-metadata", upload.metadata_header.encode("latin-1")))
+        if upload.concat_header is not None:
+            headers.append((b"upload-concat", upload.concat_header.encode("latin-1")))
+        if upload.is_complete and self.limits.downloads:
+            # RFC 9110, 9.3.2: "the same header fields in response to a HEAD request as ... for a GET"; but tus has
+            # its own Cache-Control, and no length here, for none means that of the body.
+            headers += [field for field in validators(upload) if field[0] != b"cache-control"]
+            headers += describe(upload, self.inline_types)
+        headers += _expires(upload)
+        if asked.is_overridden:
+            headers.append(_NO_BODY)
+        return Reply(200, headers)
+
+    def _downloaded(self, downloaded: Downloaded) -> Reply:
+        upload = downloaded.upload
+        headers = [_RESUMABLE, *validators(upload)]
+        if downloaded.body is None:
+            return Reply(304, headers)
+        headers += describe(upload, self.inline_types)
+        headers.append((b"content-length", b"%d" % (downloaded.stop - downloaded.start)))
+        if not downloaded.partial:
+            return Reply(200, headers, downloaded.body)
+        span = b"bytes %d-%d/%d" % (downloaded.start, downloaded.stop - 1, upload.offset)
+        return Reply(206, [*headers, (b"content-range", span)], downloaded.body)
+
+    def _discovered(self) -> Reply:
+        headers = [_RESUMABLE, (b"tus-version", _VERSION)]
+        if self.extensions:
+            headers.append((b"tus-extension", ",".join(self.extensions).encode("ascii")))
+        if self.limits.length_max:
+            headers.append((b"tus-max-size", b"%d" % self.limits.length_max))
+        headers.append((b"tus-checksum-algorithm", ",".join(self.algorithms).encode("ascii")))
+        return Reply(204, headers)
+
+
+def _offset(upload: Upload) -> Fields:
+    """Concatenation: "The response to a HEAD request for a final upload SHOULD NOT contain the Upload-Offset header
+    unless the concatenation has been successfully finished."
+    """
+    if upload.kind is Kind.FINAL and not upload.is_complete:
+        return []
+    return [(b"upload-offset", b"%d" % upload.offset)]
+
+
+def _expires(upload: Upload) -> Fields:
+    """Expiration: "MUST be included in every PATCH response if the upload is going to expire"; complete, it is not."""
+    if upload.expires_at is None or upload.is_complete or upload.has_ended:
+        return []
+    return [(b"upload-expires", format_date(upload.expires_at).encode("ascii"))]
+
+
+def _laid_over(reply: Reply, overlay: Overlay | None) -> Reply:
+    """The answer with what a hook wants changed, but for what would break the answer's framing."""
+    if overlay is None:
+        return reply
+    if overlay.status is not None:
+        reply.status = overlay.status
+    for name, value in overlay.headers.items():
+        field = name.lower().encode("latin-1", "replace")
+        if _TOKEN.fullmatch(name) and _VALUE.fullmatch(value) and field not in _FRAMING:
+            reply.headers = [*(kept for kept in reply.headers if kept[0] != field), (field, value.encode("latin-1"))]
+    if overlay.body is not None:
+        reply.body = overlay.body.encode()
+    if overlay.body is not None or overlay.status is not None:
+        assert isinstance(reply.body, bytes), "no hook answers for a download"
+        reply.headers = [field for field in reply.headers if field[0] != b"content-length"]
+        if not _is_bodiless(reply.status):
+            reply.headers.append((b"content-length", b"%d" % len(reply.body)))
+    return reply
+
+
+def _is_bodiless(status: int) -> bool:
+    return status in (204, 304)
+
+
+def _readable(reply: Reply, asked: Asked) -> Reply:
+    """The answer as the client's HTTP stack will understand it, which knows only the real method."""
+    if asked.is_overridden and _NO_STORE not in reply.headers:
+        reply.headers.append(_NO_STORE)
+    if _is_bodiless(reply.status):
+        reply.body = b""
+    elif asked.wants_no_body and reply.body:
+        reply.body = b""
+        framing = (b"content-length", b"content-type")
+        reply.headers = [field for field in reply.headers if field[0] not in framing]
+        if asked.real_method != "HEAD":
+            reply.headers.append(_NO_BODY)
+    return reply
