@@ -1,0 +1,114 @@
+"""One connection to the database, used by one thread: its transactions, and what becomes of its faults."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.records.engines import connect_driver
+from tusd_py.records.faults import is_busy, unavailable
+
+
+class DatabaseConnection:
+    """Runs statements as text. Opened by the first transaction, and again after a fault that broke it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._path = str(engine.url.database)
+        self._driver: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._is_durable = False
+
+    @contextmanager
+    def writing(self, *, durable: bool) -> Iterator[None]:
+        """A transaction that has the write lock from its start, and is undone if its block raises.
+
+        With ``durable`` its commit survives the loss of power; without, the death of every process, and the next
+        durable commit makes it safe as well: both lie in the same log, in order. Raises ``RecordsUnavailable``
+        where it cannot begin.
+        """
+        driver = self._open()
+        try:
+            if durable != self._is_durable:
+                # In WAL mode, FULL is one fsync of the log at each commit; NORMAL leaves that to the checkpoint.
+                driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._is_durable = durable
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self.broken_by(error) from error
+        with self._ended_whole(driver):
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction that sees one state of the database throughout. Raises ``RecordsUnavailable``."""
+        driver = self._open()
+        try:
+            driver.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise self.broken_by(error) from error
+        with self._ended_whole(driver):
+            yield
+
+    def execute(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
+        assert self._driver is not None, "no transaction has begun"
+        return self._driver.execute(statement, values)
+
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        assert self._driver is not None, "no transaction has begun"
+        self._driver.executemany(statement, rows)
+
+    def broken_by(self, error: sqlite3.Error) -> RecordsUnavailable:
+        """What to raise for ``error``. The connection is opened anew next time, unless another's lock was all."""
+        if not is_busy(error):
+            self.close()
+        return unavailable(error)
+
+    def close(self) -> None:
+        """Let go of the database, undoing what is not committed."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+
+    @contextmanager
+    def _ended_whole(self, driver: sqlite3.Connection) -> Iterator[None]:
+        """Commit what the block did, or undo it: no transaction is left open, whatever happens."""
+        try:
+            yield
+            driver.execute("COMMIT")
+        except BaseException:
+            self._roll_back(driver)
+            raise
+
+    def _roll_back(self, driver: sqlite3.Connection) -> None:
+        # Some faults (a full disk) have undone the transaction already. A connection that cannot undo is closed,
+        # which undoes as well.
+        try:
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        """The driver's connection, to the same file as ever.
+
+        A file put in the place of the one that is open would be read by nobody here, and what is written would go
+        into a file without a name: looking costs a microsecond.
+        """
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            raise RecordsUnavailable(f"the records file cannot be looked at: {error.strerror}") from error
+        if self._identity is None:
+            self._identity = (status.st_dev, status.st_ino)
+        elif self._identity != (status.st_dev, status.st_ino):
+            raise RecordsUnavailable("the records file was replaced while in use: restart the server")
+        if self._driver is None:
+            self._driver = connect_driver(self._engine)
+            self._is_durable = False
+        return self._driver

@@ -1,0 +1,117 @@
+"""Records in a database. What is asked is put into statements here; two threads run them, by the batch."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Self
+
+from sqlalchemy import Engine
+
+from tusd_py.contracts.records import RecordConflict, RecordExists
+from tusd_py.protocol.upload import Status, Upload
+from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
+from tusd_py.records.connections import DatabaseConnection
+from tusd_py.records.engines import open_engine
+from tusd_py.records.grouping import Grouping
+from tusd_py.records.migrating import migrate
+from tusd_py.records.rows import to_row
+from tusd_py.records.statements import compile_statements
+from tusd_py.records.tables import to_microseconds
+
+#: What a commit survives: "completion" is the loss of power from an upload's completion on, and the death of the
+#: process always; "power" is the loss of power always, at one fsync for each group of commits.
+Durability = Literal["completion", "power"]
+
+#: Calls that may wait at once for the writer, and for the reader: half a second's work. Beyond, they are refused.
+_WAITING_MAX = 10_000
+#: How long close() waits for what was asked.
+_CLOSE_SECONDS = 30.0
+
+
+class SqlRecords:
+    """Keeps ``Upload`` values in a SQLite database, which several processes of one host may share.
+
+    Belongs to the event loop in which it was opened. Changes go through one thread and one connection, where all
+    that arrive together share a commit; reads through another, which no writer makes wait.
+    """
+
+    def __init__(self, engine: Engine, durability: Durability) -> None:
+        self._sql = compile_statements(engine.dialect)
+        changing, asking = DatabaseConnection(engine), DatabaseConnection(engine)
+        writer = Writer(changing, self._sql, always_durable=durability == "power")
+        reader = Reader(asking, self._sql)
+        self._writer: Grouping[Change, None] = Grouping(
+            writer.answer, name="records-writer", on_end=changing.close, waiting_max=_WAITING_MAX
+        )
+        self._reader: Grouping[Lookup | Listing, list[Upload | None]] = Grouping(
+            reader.answer, name="records-reader", on_end=asking.close, waiting_max=_WAITING_MAX
+        )
+
+    @classmethod
+    async def open(cls, url: str, *, durability: Durability = "completion") -> Self:
+        """Records in the database at ``url`` (``sqlite:///PATH``), whose schema is brought up to date first.
+
+        Raises ``RecordsUnavailable`` if it cannot be opened, or if a newer version of the program has written it.
+        """
+        await asyncio.to_thread(migrate, url)
+        return cls(open_engine(url), durability)
+
+    async def add(self, upload: Upload) -> None:
+        parts = [
+            {"final_id": upload.id, "position": position, "part_id": part_id}
+            for position, part_id in enumerate(upload.parts)
+        ]
+        refusal = RecordExists(f"upload {upload.id} is already recorded")
+        row = to_row(upload, upload.token)
+        await self._writer.ask(Change(self._sql.add, row, refusal, durable=upload.is_complete, parts=parts))
+
+    async def find(self, upload_id: str) -> Upload | None:
+        return (await self._reader.ask(Lookup((upload_id,))))[0]
+
+    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+        return await self._reader.ask(Lookup(tuple(upload_ids))) if upload_ids else []
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        assert before.id == after.id, "a record changes, it does not move"
+        assert before.parts == after.parts, "a final upload keeps its parts"
+        saved = dataclasses.replace(after, token=before.token + 1)
+        row = to_row(saved, saved.token)
+        row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
+        refusal = RecordConflict(f"the record of upload {before.id} has moved on")
+        await self._writer.ask(Change(self._sql.replace, row, refusal, durable=_is_step(before, after)))
+        return saved
+
+    async def remove(self, upload: Upload) -> None:
+        await self._writer.ask(Change(self._sql.remove, {"seen_id": upload.id, "seen_token": upload.token}))
+
+    async def due(self, now: datetime, limit: int) -> list[Upload]:
+        return await self._list(self._sql.due, now=to_microseconds(now), limit=limit)
+
+    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
+        return await self._list(self._sql.processing, after_id=after_id, limit=limit)
+
+    async def finals_waiting(self, part_id: str) -> list[Upload]:
+        return await self._list(self._sql.finals_waiting, part_id=part_id)
+
+    async def probe(self) -> None:
+        await self.find("")
+
+    async def close(self) -> None:
+        await self._writer.close(_CLOSE_SECONDS)
+        await self._reader.close(_CLOSE_SECONDS)
+
+    async def _list(self, statement: str, **values: object) -> list[Upload]:
+        return [upload for upload in await self._reader.ask(Listing(statement, values)) if upload is not None]
+
+
+def _is_step(before: Upload, after: Upload) -> bool:
+    """Whether the change must survive the loss of power: completion, and every end.
+
+    ``PROCESSING`` to ``READY`` need not: if it is lost, the restart finds the upload in ``PROCESSING`` and does the
+    same again. That spares a small upload the second of two fsyncs.
+    """
+    completes = after.is_complete and not before.is_complete
+    return completes or (after.status is not before.status and after.status is not Status.READY)

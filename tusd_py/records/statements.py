@@ -1,0 +1,93 @@
+"""The statements of the records, built with SQLAlchemy Core and compiled once. Nothing here runs them.
+
+Their text goes to the driver as it is: inside a batch, Core's own execution would cost several times what SQLite does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Dialect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tusd_py.protocol.upload import Status
+from tusd_py.records.rows import COLUMNS
+from tusd_py.records.tables import RecordsTable
+
+_uploads = RecordsTable.metadata.tables["uploads"]
+_parts = RecordsTable.metadata.tables["upload_parts"]
+_saved = [column.name for column in _uploads.columns]
+_hot = select(*(_uploads.c[name] for name in COLUMNS))
+
+# Where the databases differ: an insert that lets an existing row be, and a JSON array of text as rows.
+_INSERTS = {
+    "sqlite": sqlite.insert(_uploads).on_conflict_do_nothing(index_elements=["id"]),
+    "postgresql": postgresql.insert(_uploads).on_conflict_do_nothing(index_elements=["id"]),
+}
+_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
+
+    add: str  # a row of rows.to_row
+    add_part: str  # final_id, position, part_id
+    replace: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
+    remove: str  # seen_id, seen_token
+    find: str  # ids: a JSON array
+    parts_of: str  # ids: a JSON array
+    due: str  # now, limit
+    processing: str  # after_id, limit
+    finals_waiting: str  # part_id
+
+
+def compile_statements(dialect: Dialect) -> Statements:
+    """Every statement, for ``dialect``."""
+    asked_ids = select(_ELEMENTS[dialect.name](bindparam("ids")).table_valued("value").c.value)
+    seen = (_uploads.c.id == bindparam("seen_id"), _uploads.c.token == bindparam("seen_token"))
+    replace = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
+    parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(asked_ids))
+    due = _hot.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
+    processing = _hot.where(_in(Status.PROCESSING), _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
+    finals = select(_parts.c.final_id).where(_parts.c.part_id == bindparam("part_id"))
+    waiting = _hot.where(_uploads.c.id.in_(finals), _in(Status.UPLOADING, Status.PROCESSING)).order_by(_uploads.c.id)
+
+    def text_of(statement: ClauseElement, columns: list[str] | None = None) -> str:
+        return str(statement.compile(dialect=dialect, column_keys=columns))
+
+    return Statements(
+        add=text_of(_INSERTS[dialect.name], _saved),
+        add_part=text_of(insert(_parts)),
+        replace=text_of(replace, [name for name in _saved if name != "id"]),
+        remove=text_of(delete(_uploads).where(*seen)),
+        find=text_of(_hot.where(_uploads.c.id.in_(asked_ids))),
+        parts_of=text_of(parts_of.order_by(_parts.c.final_id, _parts.c.position)),
+        due=text_of(_limited(due)),
+        processing=text_of(_limited(processing)),
+        finals_waiting=text_of(waiting),
+    )
+
+
+def _in(*statuses: Status) -> ColumnElement[bool]:
+    # Spelled out in the statement: a partial index applies only where its condition can be read off the text.
+    named: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for status in statuses]
+    return _uploads.c.status == named[0] if len(named) == 1 else _uploads.c.status.in_(named)
+
+
+def _limited(statement: Select[Any]) -> Select[Any]:
+    # SQLite's dialect adds an offset, as a value of its own, to a limit that is a value.
+    return statement.limit(bindparam("limit")).offset(literal_column("0"))
