@@ -62,7 +62,7 @@ def _part(url: str, place: Place) -> str:
             upload_id = path.removeprefix(base_path).removesuffix("/")
             if path.startswith(base_path) and is_upload_id(upload_id):
                 return upload_id
-    except ValueError as error:  # brackets or a port that no address can have
+    except ValueError as error:  # brackets that no address can have
         raise InvalidParts from error
     raise InvalidParts
 

@@ -6,6 +6,7 @@ wrong (disk, database, locks, hooks) is not here but beside its contract.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tusd_py.protocol.outcomes import Overlay
@@ -20,6 +21,7 @@ class TusError(Exception):
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "ERR_BAD_REQUEST"
+    sentence: ClassVar[str] = "this request cannot be served"  # with the facts by name, in braces
     retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
     upload: Upload | None = None
     overlay: Overlay | None = None
@@ -29,16 +31,19 @@ class TusError(Exception):
         self.upload = upload
         return self
 
+    def __str__(self) -> str:
+        return self.sentence.format_map(vars(self))
+
 
 # The head of a request
 
 
+@dataclass(eq=False)
 class UnsupportedVersion(TusError):
     status = 412
     code = "ERR_UNSUPPORTED_VERSION"
 
-    def __init__(self, received: str | None) -> None:
-        self.received = received
+    received: str | None
 
     def __str__(self) -> str:
         if self.received is None:
@@ -46,28 +51,26 @@ class UnsupportedVersion(TusError):
         return "this version of the protocol is not spoken here; send Tus-Resumable: 1.0.0"
 
 
+@dataclass(eq=False)
 class MethodNotAllowed(TusError):
     status = 405
     code = "ERR_METHOD_NOT_ALLOWED"
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
-        self.allowed = allowed
+    allowed: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"this URL takes {', '.join(self.allowed)}"
 
 
+@dataclass(eq=False)
 class MalformedHeader(TusError):
     """A header whose value is not what its grammar allows, or which came twice."""
 
     code = "ERR_INVALID_HEADER"
+    sentence = "{header}: expected {expected}"
 
-    def __init__(self, header: str, expected: str) -> None:
-        self.header = header
-        self.expected = expected
-
-    def __str__(self) -> str:
-        return f"{self.header}: expected {self.expected}"
+    header: str
+    expected: str
 
 
 class InvalidLength(MalformedHeader):
@@ -80,9 +83,7 @@ class InvalidDeferLength(MalformedHeader):
 
 class AmbiguousLength(TusError):
     code = "ERR_AMBIGUOUS_UPLOAD_LENGTH"
-
-    def __str__(self) -> str:
-        return "send either Upload-Length or Upload-Defer-Length: 1, not both"
+    sentence = "send either Upload-Length or Upload-Defer-Length: 1, not both"
 
 
 class InvalidOffset(MalformedHeader):
@@ -101,63 +102,53 @@ class InvalidChecksum(MalformedHeader):
     code = "ERR_INVALID_CHECKSUM"
 
 
+@dataclass(eq=False)
 class UnsupportedAlgorithm(TusError):
     code = "ERR_UNSUPPORTED_CHECKSUM_ALGORITHM"
 
-    def __init__(self, supported: tuple[str, ...]) -> None:
-        self.supported = supported
+    supported: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"this checksum algorithm is not known here; use one of {', '.join(self.supported)}"
 
 
+@dataclass(eq=False)
 class HeaderTooLarge(TusError):
     status = 431
     code = "ERR_HEADER_TOO_LARGE"
+    sentence = "{header} may have at most {bytes_max} bytes"
 
-    def __init__(self, header: str, bytes_max: int) -> None:
-        self.header = header
-        self.bytes_max = bytes_max
-
-    def __str__(self) -> str:
-        return f"{self.header} may have at most {self.bytes_max} bytes"
+    header: str
+    bytes_max: int
 
 
 class UnsupportedContentType(TusError):
     status = 415
     code = "ERR_INVALID_CONTENT_TYPE"
-
-    def __str__(self) -> str:
-        return "send the bytes as Content-Type: application/offset+octet-stream"
+    sentence = "send the bytes as Content-Type: application/offset+octet-stream"
 
 
 class UnsupportedContentEncoding(TusError):
     status = 415
     code = "ERR_INVALID_CONTENT_ENCODING"
-
-    def __str__(self) -> str:
-        return "bodies are stored as they come; send them without Content-Encoding"
+    sentence = "bodies are stored as they come; send them without Content-Encoding"
 
 
 class UnsupportedTransferEncoding(TusError):
     status = 501
     code = "ERR_UNSUPPORTED_TRANSFER_ENCODING"
-
-    def __str__(self) -> str:
-        return "only Transfer-Encoding: chunked is understood"
+    sentence = "only Transfer-Encoding: chunked is understood"
 
 
+@dataclass(eq=False)
 class ExtensionDisabled(TusError):
     """A request that needs an extension which this server has switched off."""
 
     status = 501
     code = "ERR_NOT_IMPLEMENTED"
+    sentence = "the extension {extension} is switched off on this server"
 
-    def __init__(self, extension: str) -> None:
-        self.extension = extension
-
-    def __str__(self) -> str:
-        return f"the extension {self.extension} is switched off on this server"
+    extension: str
 
 
 # The upload it is about
@@ -166,63 +157,53 @@ class ExtensionDisabled(TusError):
 class UploadNotFound(TusError):
     status = 404
     code = "ERR_UPLOAD_NOT_FOUND"
-
-    def __str__(self) -> str:
-        return "there is no upload at this URL; create one with POST"
+    sentence = "there is no upload at this URL; create one with POST"
 
 
 class UploadGone(TusError):
     status = 410
     code = "ERR_UPLOAD_GONE"
-
-    def __str__(self) -> str:
-        return "this upload has expired or could not be finished; create a new one with POST"
+    sentence = "this upload has expired or could not be finished; create a new one with POST"
 
 
+@dataclass(eq=False)
 class OffsetMismatch(TusError):
     status = 409
     code = "ERR_MISMATCHED_OFFSET"
+    sentence = "the upload stands at offset {expected}, not {received}; go on from there"
 
-    def __init__(self, expected: int, received: int) -> None:
-        self.expected = expected
-        self.received = received
-
-    def __str__(self) -> str:
-        return f"the upload stands at offset {self.expected}, not {self.received}; go on from there"
+    expected: int
+    received: int
 
 
+@dataclass(eq=False)
 class LengthExceeded(TusError):
     """More bytes than the upload has room for."""
 
     status = 413
     code = "ERR_UPLOAD_SIZE_EXCEEDED"
+    sentence = "the upload ends at {length} bytes; the body goes beyond it"
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __str__(self) -> str:
-        return f"the upload ends at {self.length} bytes; the body goes beyond it"
+    length: int
 
 
+@dataclass(eq=False)
 class MaxSizeExceeded(TusError):
     status = 413
     code = "ERR_MAX_SIZE_EXCEEDED"
+    sentence = "an upload may have at most {length_max} bytes here"
 
-    def __init__(self, length_max: int) -> None:
-        self.length_max = length_max
-
-    def __str__(self) -> str:
-        return f"an upload may have at most {self.length_max} bytes here"
+    length_max: int
 
 
+@dataclass(eq=False)
 class LengthAlreadyKnown(TusError):
     """A PATCH that declares another length than the upload already has, or one that its bytes already exceed."""
 
     code = "ERR_INVALID_UPLOAD_LENGTH"
 
-    def __init__(self, length: int | None, offset: int) -> None:
-        self.length = length
-        self.offset = offset
+    length: int | None
+    offset: int
 
     def __str__(self) -> str:
         if self.length is not None:
@@ -233,73 +214,52 @@ class LengthAlreadyKnown(TusError):
 class FinalUploadModified(TusError):
     status = 403
     code = "ERR_MODIFY_FINAL"
-
-    def __str__(self) -> str:
-        return "a final upload is made of its partial uploads and takes no bytes of its own"
+    sentence = "a final upload is made of its partial uploads and takes no bytes of its own"
 
 
 class InvalidParts(TusError):
     """One message whatever is wrong with a part: an answer must not tell which uploads exist."""
 
     code = "ERR_INVALID_CONCAT"
-
-    def __str__(self) -> str:
-        return "Upload-Concat: every URL must be that of a partial upload on this server"
+    sentence = "Upload-Concat: every URL must be that of a partial upload on this server"
 
 
+@dataclass(eq=False)
 class TooManyParts(TusError):
     """More partial uploads in one final upload than the operator allows."""
 
     status = 413
     code = "ERR_TOO_MANY_PARTS"
+    sentence = "a final upload may be made of at most {parts_max} partial uploads here"
 
-    def __init__(self, parts_max: int) -> None:
-        self.parts_max = parts_max
-
-    def __str__(self) -> str:
-        return f"a final upload may be made of at most {self.parts_max} partial uploads here"
-
-
-class PartsUnfinished(TusError):
-    code = "ERR_UPLOAD_NOT_FINISHED"
-
-    def __str__(self) -> str:
-        return "finish every partial upload before concatenating them"
+    parts_max: int
 
 
 class PartInUse(TusError):
     status = 409
     code = "ERR_PARTIAL_UPLOAD_IN_USE"
-
-    def __str__(self) -> str:
-        return "a final upload that is not finished needs this partial upload; terminate the final upload first"
+    sentence = "a final upload that is not finished needs this partial upload; terminate the final upload first"
 
 
 class UploadUnfinished(TusError):
     status = 404
     code = "ERR_INCOMPLETE_UPLOAD"
-
-    def __str__(self) -> str:
-        return "this upload cannot be downloaded before it is complete"
+    sentence = "this upload cannot be downloaded before it is complete"
 
 
+@dataclass(eq=False)
 class RangeNotSatisfiable(TusError):
     status = 416
     code = "ERR_RANGE_NOT_SATISFIABLE"
+    sentence = "ask for a range within {length} bytes"
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __str__(self) -> str:
-        return f"ask for a range within {self.length} bytes"
+    length: int
 
 
 class PreconditionFailed(TusError):
     status = 412
     code = "ERR_PRECONDITION_FAILED"
-
-    def __str__(self) -> str:
-        return "the upload is not the one that If-Match or If-Unmodified-Since names"
+    sentence = "the upload is not the one that If-Match or If-Unmodified-Since names"
 
 
 # What happened to its body
@@ -308,46 +268,36 @@ class PreconditionFailed(TusError):
 class ChecksumMismatch(TusError):
     status = 460
     code = "ERR_CHECKSUM_MISMATCH"
-
-    def __str__(self) -> str:
-        return "the bytes received do not have this checksum; none of them was kept, send them again"
+    sentence = "the bytes received do not have this checksum; none of them was kept, send them again"
 
 
 class BodyIncomplete(TusError):
     """The body ended, or the connection broke, before the Content-Length: seldom read by anybody."""
 
     code = "ERR_UNEXPECTED_EOF"
-
-    def __str__(self) -> str:
-        return "the body ended early; what came was kept, go on from Upload-Offset"
+    sentence = "the body ended early; what came was kept, go on from Upload-Offset"
 
 
 class ReadTimeout(TusError):
     # 503, not 408: clients try again after a 5xx and give up after most 4xx.
     status = 503
     code = "ERR_READ_TIMEOUT"
+    sentence = "nothing came for too long; what came was kept, go on from the upload's offset"
     retry_after_seconds = 1
-
-    def __str__(self) -> str:
-        return "nothing came for too long; what came was kept, go on from the upload's offset"
 
 
 class UploadInterrupted(TusError):
     """Another request for the same upload took over. A 4xx that clients do not try again: two would fight for ever."""
 
     code = "ERR_UPLOAD_INTERRUPTED"
-
-    def __str__(self) -> str:
-        return "another request for this upload took over; what came before was kept"
+    sentence = "another request for this upload took over; what came before was kept"
 
 
 class ServerShutdown(TusError):
     status = 503
     code = "ERR_SERVER_SHUTDOWN"
+    sentence = "the server is shutting down; what came was kept, try again shortly"
     retry_after_seconds = 1
-
-    def __str__(self) -> str:
-        return "the server is shutting down; what came was kept, try again shortly"
 
 
 # What a hook decided
@@ -355,20 +305,14 @@ class ServerShutdown(TusError):
 
 class UploadRejected(TusError):
     code = "ERR_UPLOAD_REJECTED"
-
-    def __str__(self) -> str:
-        return "upload creation has been rejected by server"
+    sentence = "upload creation has been rejected by server"
 
 
 class UploadStopped(TusError):
     code = "ERR_UPLOAD_STOPPED"
-
-    def __str__(self) -> str:
-        return "upload has been stopped by server"
+    sentence = "upload has been stopped by server"
 
 
 class TerminationRejected(TusError):
     code = "ERR_UPLOAD_TERMINATION_REJECTED"
-
-    def __str__(self) -> str:
-        return "upload termination has been rejected by server"
+    sentence = "upload termination has been rejected by server"

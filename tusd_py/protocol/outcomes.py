@@ -40,7 +40,10 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
+    """``completes`` when these were the upload's last bytes, not when it was complete before."""
+
     upload: Upload
+    completes: bool = False
     overlay: Overlay | None = None
 
 
