@@ -1,0 +1,64 @@
+"""Exclusive locks on single bytes of a few files, kept by the kernel. Who waits for them, and how, stands elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+# struct flock: type, whence, start, length, process id (0), padding.
+_FLOCK = struct.Struct("hhqqi0q")
+_OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)  # Linux
+
+# The kernel keeps the locks of a file in a list: with 10,000 of them in one, each call took 150 microseconds.
+_FILES = 16
+
+
+class LockFiles:
+    """The lock files of a directory, held open. A lock is one byte of one of them, found by a hexadecimal key.
+
+    The kernel lets go of every byte when the process dies, however it dies. Nothing is made or removed for a lock,
+    and nothing is ever read or written. On Linux the locks belong to this object's open files, so that two of these
+    exclude each other in one process too; elsewhere they belong to the process, which loses all locks of a file when
+    it closes any descriptor of it.
+    """
+
+    def __init__(self, directory: Path, *, ofd_command: int | None = _OFD_SETLK) -> None:
+        self._ofd_command = ofd_command
+        self._descriptors: list[int] = []
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            for number in range(_FILES):
+                self._descriptors.append(os.open(directory / f"uploads-{number:x}.lock", flags, 0o600))
+        except OSError:
+            self.close()
+            raise
+
+    def try_lock(self, key: str) -> bool:
+        """Take the byte of ``key`` if nobody has it; whether it is taken now."""
+        try:
+            self._set(fcntl.F_WRLCK, fcntl.LOCK_EX | fcntl.LOCK_NB, key)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def unlock(self, key: str) -> None:
+        self._set(fcntl.F_UNLCK, fcntl.LOCK_UN, key)
+
+    def close(self) -> None:
+        """Let go of every byte."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def _set(self, kind: int, flags: int, key: str) -> None:
+        descriptor = self._descriptors[int(key[0], 16)]
+        place = int(key[1:], 16)
+        if self._ofd_command is None:
+            fcntl.lockf(descriptor, flags, 1, place, os.SEEK_SET)
+        else:
+            fcntl.fcntl(descriptor, self._ofd_command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
