@@ -1,0 +1,63 @@
+// Uploads one file with tus-js-client and prints what happened as one line of JSON. Takes one argument, JSON with:
+//   endpoint    where to create the upload
+//   file        path of what to upload
+//   stream      true: give the client a stream without a known length instead of the file
+//   options     options of tus-js-client, as they are (chunkSize, metadata, parallelUploads ...)
+//   storage     path of a FileUrlStorage, to resume from and to remember in
+//   abortAfter  abort as soon as more than this many bytes are on their way: in the middle of a PATCH
+//   terminate   true: with abortAfter terminate the aborted upload, else the complete one
+import { createReadStream, existsSync, writeFileSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
+import tus from 'tus-js-client'
+
+const { endpoint, file, stream, options, storage, abortAfter, terminate } = JSON.parse(process.argv[2])
+const outcome = { url: '', succeeded: false, requests: [], previous: 0, error: null }
+
+const sent = new Map()
+const observers = {
+  onBeforeRequest(request) {
+    const entry = { method: request.getMethod(), url: request.getURL(), headers: { ...request._headers }, status: null }
+    outcome.requests.push(entry)
+    sent.set(request, entry)
+  },
+  onAfterResponse(request, response) {
+    sent.get(request).status = response.getStatus()
+  },
+}
+
+function remembering() {
+  if (!storage) return {}
+  if (!existsSync(storage)) writeFileSync(storage, '{}')
+  return { urlStorage: new tus.FileUrlStorage(storage) }
+}
+
+async function run() {
+  const source = stream ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
+  const all = { endpoint, retryDelays: null, ...options, ...remembering(), ...observers }
+  let aborting = false
+  const upload = await new Promise((resolve, reject) => {
+    const upload = new tus.Upload(source, {
+      ...all,
+      onError: reject,
+      onSuccess: () => resolve(upload),
+      onProgress(bytes) {
+        if (abortAfter === undefined || aborting || bytes <= abortAfter) return
+        aborting = true
+        upload.abort(Boolean(terminate)).then(() => resolve(upload), reject)
+      },
+    })
+    upload.findPreviousUploads().then((previous) => {
+      outcome.previous = previous.length
+      if (previous.length) upload.resumeFromPreviousUpload(previous[0])
+      upload.start()
+    }, reject)
+  })
+  outcome.url = upload.url
+  outcome.succeeded = !aborting
+  if (terminate && !aborting) await tus.Upload.terminate(upload.url, all)
+}
+
+await run().catch((error) => {
+  outcome.error = String(error)
+})
+process.stdout.write(JSON.stringify(outcome), () => process.exit(0))

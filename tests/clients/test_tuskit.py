@@ -1,0 +1,86 @@
+"""The manners of TUSKit (iOS): it ignores the status of an upload request and trusts any ``Upload-Offset`` it is given.
+
+So every answer must either tell the true offset or none, and a client that does nothing but follow it must arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.client import BODY, Answer, create, request
+from tests.support.content import MIB, content
+from tests.support.server import RunningServer
+from tests.support.stored import assert_stored, head
+
+pytestmark = pytest.mark.timeout(60)
+
+# It spells the version header in its own way.
+TUS = {"TUS-Resumable": "1.0.0"}
+CHUNK_BYTES = 500 * 1024
+
+
+def test_following_the_offset_of_any_answer(server: RunningServer) -> None:
+    """Having lost two answers, the client starts over from 0, is set right by the refusal's offset, and arrives."""
+    data = content(40, 3 * MIB)
+
+    async def upload() -> tuple[str, list[Answer]]:
+        url = await create(server.url, len(data), TUS)
+        for offset in (0, CHUNK_BYTES):
+            lost = data[offset : offset + CHUNK_BYTES]
+            await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(offset)}, lost)
+        believed, answers = 0, []
+        while believed < len(data):
+            piece = data[believed : believed + CHUNK_BYTES]
+            answer = await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(believed)}, piece)
+            answers.append(answer)
+            # TUSAPI.upload: an offset that has not moved is its only error.
+            assert answer.offset not in (None, believed), answer
+            assert answer.offset is not None
+            believed = answer.offset
+        return url, answers
+
+    url, answers = asyncio.run(upload())
+    assert (answers[0].status, answers[0].offset) == (409, 2 * CHUNK_BYTES)
+    assert [answer.status for answer in answers[1:]] == [204] * 5
+    assert_stored(server, url, data)
+
+
+REFUSED = {
+    "wrong media type": ({**TUS, "Content-Type": "application/json", "Upload-Offset": "1000"}, 10, 415),
+    "wrong version": ({"TUS-Resumable": "0.2.2", **BODY, "Upload-Offset": "1000"}, 10, 412),
+    "malformed offset": ({**TUS, **BODY, "Upload-Offset": "1e3"}, 10, 400),
+    "too long": ({**TUS, **BODY, "Upload-Offset": "1000"}, 5000, 413),
+    "ahead": ({**TUS, **BODY, "Upload-Offset": "2000"}, 10, 409),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_no_refusal_tells_an_untrue_offset(server: RunningServer, case: str) -> None:
+    """A refused request tells the true offset or none, and changes nothing."""
+    data = content(41, 4000)
+    headers, body_bytes, status = REFUSED[case]
+
+    async def refused() -> tuple[str, Answer]:
+        url = await create(server.url, len(data), TUS)
+        await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": "0"}, data[:1000])
+        return url, await request("PATCH", url, headers, content(42, body_bytes))
+
+    url, answer = asyncio.run(refused())
+    assert answer.status == status
+    assert answer.offset in (None, 1000)
+    assert head(server, url)[1]["upload-offset"] == "1000"
+
+
+def test_the_status_of_an_upload(server: RunningServer) -> None:
+    """HEAD tells length and offset as numbers; of an unknown upload it tells no offset at all."""
+
+    async def status() -> tuple[Answer, Answer]:
+        url = await create(server.url, 1000, TUS)
+        other = url[:-1] + ("1" if url[-1] == "0" else "0")
+        return await request("HEAD", url, TUS), await request("HEAD", other, TUS)
+
+    known, unknown = asyncio.run(status())
+    assert (known.status, known.headers["upload-length"], known.offset) == (200, "1000", 0)
+    assert (unknown.status, unknown.offset) == (404, None)

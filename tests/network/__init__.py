@@ -1,0 +1,1 @@
+"""Broken connections, killed and stopped servers, full disks: what was acknowledged stays, and everything goes on."""

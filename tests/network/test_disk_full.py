@@ -1,0 +1,99 @@
+"""A full disk: the client is told so, what was stored stays and is claimed truly, and with room the upload goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import create, patch_headers, request
+from tests.support.content import MIB, content
+from tests.support.server import RunningServer
+from tests.support.stored import assert_stored, upload_id
+from tests.support.stored import request as plain
+
+pytestmark = pytest.mark.timeout(60)
+
+DISK_BYTES = 32 * MIB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a file system of 32 MiB of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tusd-py-test", str(path)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = f"a small file system cannot be mounted here: {done.stderr.strip()}"
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path, leave_bytes: int) -> Path:
+    """Fill the disk with one file but for ``leave_bytes``; deleting it makes room."""
+    filler = disk / "filler"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    filler.write_bytes(bytes(free - leave_bytes))
+    return filler
+
+
+def test_a_full_disk(start: Callable[..., RunningServer], small_disk: Path) -> None:
+    """507; the stored prefix stays, the offset is true, and after room is made the same upload ends right."""
+    server = start(data_dir=small_disk / "data")
+    data = content(50, 12 * MIB)
+
+    async def run() -> str:
+        url = await create(server.url, len(data))
+        filler = fill(small_disk, 4 * MIB)
+        answer = await request("PATCH", url, patch_headers(0), data)
+        assert answer.status == 507
+
+        answer = await request("HEAD", url)
+        assert answer.status == 200
+        assert answer.offset is not None
+        # Room for 4 MiB was there: most of it holds the prefix, which is not thrown away.
+        assert 2 * MIB < answer.offset <= 4 * MIB
+        path = server.data_dir / "uploads" / upload_id(url)
+        assert path.read_bytes()[: answer.offset] == data[: answer.offset]
+
+        # Still full: nothing moves, in neither direction.
+        again = await request("PATCH", url, patch_headers(answer.offset), data[answer.offset :])
+        assert again.status == 507
+        still = await request("HEAD", url)
+        assert still.offset is not None
+        assert answer.offset <= still.offset <= 4 * MIB
+
+        filler.unlink()
+        done = await request("PATCH", url, patch_headers(still.offset), data[still.offset :])
+        assert (done.status, done.offset) == (204, len(data))
+        return url
+
+    assert_stored(server, asyncio.run(run()), data)
+    assert plain("GET", server.root + "/healthz")[0] == 200
+    assert server.stop() == 0
+
+
+def test_creating_on_a_full_disk(start: Callable[..., RunningServer], small_disk: Path) -> None:
+    """With no byte of room a creation with its body is refused with 507; with room, all is as before."""
+    server = start(data_dir=small_disk / "data")
+    data = content(51, 2 * MIB)
+
+    async def run() -> str:
+        filler = fill(small_disk, 0)
+        refused = await request("POST", server.url, {**patch_headers(0), "Upload-Length": str(len(data))}, data)
+        assert refused.status == 507
+        filler.unlink()
+        url = await create(server.url, len(data))
+        done = await request("PATCH", url, patch_headers(0), data)
+        assert (done.status, done.offset) == (204, len(data))
+        return url
+
+    assert_stored(server, asyncio.run(run()), data)

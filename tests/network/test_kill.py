@@ -1,0 +1,182 @@
+"""``kill -9`` during uploads: nothing acknowledged is lost, nothing unstored is claimed, little is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.client import PatientUpload
+from tests.support.content import MIB, common_prefix, content
+from tests.support.server import RunningServer
+from tests.support.sockets import owner, processes, server_side, workers
+from tests.support.stored import assert_stored, upload_id
+
+pytestmark = pytest.mark.timeout(120)
+
+Start = Callable[..., RunningServer]
+
+# What may be lost by kill -9: what came in the last second, or in the last 64 MiB.
+LOST_SECONDS = 1.0
+LOST_BYTES = 64 * MIB
+# How late a save that is due may be on a busy machine, and how much may be under way in the sockets.
+LATE_SECONDS = 0.75
+UNDER_WAY_BYTES = 16 * MIB
+
+RATE = 1.5 * MIB
+
+
+@dataclass(frozen=True)
+class Killed:
+    """One upload at the moment the server was killed."""
+
+    moment: float
+    position: int  # sent so far by the running request
+    position_before: int  # sent by it already when the last second began
+    good: int  # bytes on disk that are those of the content
+    upload: PatientUpload
+
+    def lost(self) -> int | None:
+        """Bytes to send again, from what the restarted server claims; None when the upload was complete before."""
+        claim = self.upload.first_claim_after(self.moment)
+        if claim is None:
+            return None
+        assert claim.offset <= self.good, f"claimed {claim.offset}, while {self.good} good bytes were stored"
+        return max(0, self.position - claim.offset)
+
+    def assert_little_lost(self) -> int:
+        lost = self.lost()
+        if lost is None:
+            return 0
+        last_second = self.position - self.position_before
+        assert lost <= min(LOST_BYTES + UNDER_WAY_BYTES, last_second), f"lost {lost:,}, last second {last_second:,}"
+        return lost
+
+
+def kill(server: RunningServer, uploads: list[PatientUpload]) -> list[Killed]:
+    """Kill every process of the server."""
+    server.kill()
+    deadline = time.monotonic() + 10
+    while processes(server.process.pid):
+        assert time.monotonic() < deadline, "processes of a killed server live on"
+        time.sleep(0.005)
+    return standing(server, uploads)
+
+
+def standing(server: RunningServer, uploads: list[PatientUpload]) -> list[Killed]:
+    """How each upload stands right after the kill: in the client, and on the disk."""
+    moment = time.monotonic()
+    killed = []
+    for upload in uploads:
+        if upload.url is not None:
+            path = server.data_dir / "uploads" / upload_id(upload.url)
+            good = common_prefix(path.read_bytes() if path.exists() else b"", upload.content)
+            before = upload.position_at(moment - LOST_SECONDS - LATE_SECONDS)
+            killed.append(Killed(moment, upload.position, before, good, upload))
+    return killed
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> None:
+    """All 20 arrive whole; after no kill was more claimed than stored, nor lost than the last second brought."""
+    flags = [] if workers == 1 else ["--workers", str(workers)]
+    dice = random.Random(workers)
+    data = [content(number, 22 * MIB + number * 99_991) for number in range(20)]
+
+    async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed]]:
+        server = start(*flags)
+        port = server.port
+        uploads = [PatientUpload(server.url, piece, rate=RATE) for piece in data]
+        killed: list[Killed] = []
+        async with asyncio.TaskGroup() as group:
+            for upload in uploads:
+                group.create_task(upload.run())
+            for _ in range(5):
+                await asyncio.sleep(dice.uniform(2.2, 2.8))
+                killed += kill(server, uploads)
+                server = await asyncio.to_thread(start, *flags, port=port)
+            for upload in uploads:
+                upload.rate = float("inf")
+        return server, uploads, killed
+
+    server, uploads, killed = asyncio.run(run())
+    # Guards of this test itself: uploads were running at every kill, for longer than what may be lost.
+    assert len(killed) == 100
+    assert sum(one.lost() is not None and one.position_before > 0 for one in killed) > 80
+    lost = [one.assert_little_lost() for one in killed]
+    for upload in uploads:
+        assert upload.url is not None
+        assert_stored(server, upload.url, upload.content)
+    print(f"lost by a kill: at most {max(lost):,}, on average {sum(lost) // len(lost):,} of {RATE:,.0f} bytes a second")
+    assert server.stop() == 0
+
+
+def test_killed_at_full_speed(start: Start) -> None:
+    """Of an upload that runs as fast as it can, a kill costs at most 64 MiB and what was under way."""
+    data = memoryview(b"".join(content(number, 32 * MIB) for number in range(8)))
+
+    async def run() -> tuple[RunningServer, PatientUpload, Killed]:
+        server = start()
+        upload = PatientUpload(server.url, data)
+        running = asyncio.create_task(upload.run())
+        while upload.position < 5 * len(data) // 8:
+            assert not running.done()
+            await asyncio.sleep(0)
+        (killed,) = kill(server, [upload])
+        server = await asyncio.to_thread(start, port=server.port)
+        await running
+        return server, upload, killed
+
+    server, upload, killed = asyncio.run(run())
+    lost = killed.lost()
+    assert lost is not None
+    assert lost <= LOST_BYTES + UNDER_WAY_BYTES < killed.position
+    print(f"lost {lost:,} of {killed.position:,}")
+    assert upload.url is not None
+    assert_stored(server, upload.url, data)
+
+
+def test_one_worker_killed(start: Start) -> None:
+    """When one of two workers is killed, its uploads go on elsewhere, those of the other notice nothing, and a new
+    worker takes its place."""
+    data = [content(number, 6 * MIB + number * 99_991) for number in range(20)]
+
+    async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed], list[PatientUpload]]:
+        server = start("--workers", "2")
+        uploads = [PatientUpload(server.url, piece, rate=RATE) for piece in data]
+        async with asyncio.TaskGroup() as group:
+            for upload in uploads:
+                group.create_task(upload.run())
+            await asyncio.sleep(2.4)
+            before = workers(server)
+            assert len(before) == 2
+            sides = [server_side(server.port, upload.own_port) for upload in uploads]
+            holders = [side and owner(side.inode, before) for side in sides]
+            victim = max(before, key=holders.count)
+            struck = [upload for upload, holder in zip(uploads, holders, strict=True) if holder == victim]
+            os.kill(victim, signal.SIGKILL)
+            killed = standing(server, struck)
+            deadline = time.monotonic() + 15
+            while len(workers(server)) < 2 or victim in workers(server):
+                assert time.monotonic() < deadline, "no new worker took the killed one's place"
+                await asyncio.sleep(0.05)
+            for upload in uploads:
+                upload.rate = float("inf")
+        return server, uploads, killed, struck
+
+    server, uploads, killed, struck = asyncio.run(run())
+    assert struck
+    lost = [one.assert_little_lost() for one in killed]
+    assert all(upload.broken for upload in struck)
+    assert [upload.broken for upload in uploads if upload not in struck] == [0] * (len(uploads) - len(struck))
+    for upload in uploads:
+        assert upload.url is not None
+        assert_stored(server, upload.url, upload.content)
+    print(f"{len(struck)} of 20 uploads struck, lost at most {max(lost):,} bytes")
+    assert server.stop() == 0

@@ -1,0 +1,120 @@
+"""A stalled PATCH gives way: whoever comes next for the same upload is served at once, with the true offset."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
+from tests.support.content import content
+from tests.support.server import RunningServer
+from tests.support.sockets import accepted_by, all_read, workers
+from tests.support.stored import assert_stored, head, upload_id
+
+pytestmark = pytest.mark.timeout(60)
+
+Start = Callable[..., RunningServer]
+
+TRIES = 20
+LENGTH = 900_000
+STALLED_AT = 300_000
+ANSWERED_AT = 400_000
+MEDIAN_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """What both requests were answered, and how long the newcomer waited."""
+
+    seconds: float
+    newcomer: Answer
+    holder: Answer
+    url: str
+
+
+async def take_over(server: RunningServer, method: str, holder: Connection, newcomer: Connection) -> Takeover:
+    """Let ``holder`` stall in a PATCH, ask with ``newcomer``, then send the holder's late bytes."""
+    data = content(1, LENGTH)
+    url = await create(server.url, LENGTH)
+    await holder.send_head("PATCH", url, patch_headers(0, LENGTH))
+    await holder.send(data[:STALLED_AT])
+    await all_read(server.port, holder.own_port)
+    started = time.perf_counter()
+    if method == "PATCH":
+        answer = await newcomer.request("PATCH", url, patch_headers(STALLED_AT), data[STALLED_AT:ANSWERED_AT])
+    else:
+        answer = await newcomer.request(method, url, TUS)
+    seconds = time.perf_counter() - started
+    # Not the upload's bytes: if any of them were stored, the upload would not end with the right SHA-256.
+    try:
+        await holder.send(bytes(LENGTH - STALLED_AT))
+    except ConnectionError:
+        pass  # the server may have closed it already
+    return Takeover(seconds, answer, await asyncio.wait_for(holder.answer(), 5), url)
+
+
+async def finish(server: RunningServer, takeover: Takeover, method: str) -> None:
+    """The late bytes changed nothing: the upload is gone for good, or goes on to its right end from the offset told."""
+    if method == "DELETE":
+        assert head(server, takeover.url)[0] == 404
+        assert not (server.data_dir / "uploads" / upload_id(takeover.url)).exists()
+        return
+    offset = takeover.newcomer.offset
+    assert offset is not None
+    assert head(server, takeover.url)[1]["upload-offset"] == str(offset)
+    data = content(1, LENGTH)
+    answer = await request("PATCH", takeover.url, patch_headers(offset), data[offset:])
+    assert (answer.status, answer.offset) == (204, LENGTH)
+    assert_stored(server, takeover.url, data)
+
+
+EXPECTED = {"HEAD": (200, STALLED_AT), "PATCH": (204, ANSWERED_AT), "DELETE": (204, None)}
+
+
+async def many(server: RunningServer, method: str, pairs: AsyncIterator[tuple[Connection, Connection]]) -> float:
+    """Twenty takeovers, each with the expected answers; returns the median wait in seconds."""
+    waits = []
+    async for holder, newcomer in pairs:
+        takeover = await take_over(server, method, holder, newcomer)
+        assert (takeover.newcomer.status, takeover.newcomer.offset) == EXPECTED[method]
+        # Not one that tus-js-client retries (409, 423): two open tabs would interrupt each other for ever.
+        assert 400 <= takeover.holder.status < 500
+        assert takeover.holder.status not in (409, 423)
+        await finish(server, takeover, method)
+        waits.append(takeover.seconds)
+        holder.close()
+        newcomer.close()
+    assert len(waits) == TRIES
+    print(f"{method}: median {statistics.median(waits) * 1000:.1f} ms, at most {max(waits) * 1000:.1f} ms")
+    return statistics.median(waits)
+
+
+@pytest.mark.parametrize("method", EXPECTED)
+def test_within_one_process(start: Start, method: str) -> None:
+    """HEAD, PATCH and DELETE take over in under 0.1 s at the median; the old request ends with a 4xx."""
+    server = start()
+
+    async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:
+        for _ in range(TRIES):
+            yield await Connection.open(server.url), await Connection.open(server.url)
+
+    assert asyncio.run(many(server, method, pairs())) < MEDIAN_SECONDS
+
+
+@pytest.mark.parametrize("method", EXPECTED)
+def test_between_two_workers(start: Start, method: str) -> None:
+    """The same when another process holds the upload, whichever of the two it is."""
+    server = start("--workers", "2")
+
+    async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:
+        one, other = workers(server)
+        for holding, coming in itertools.islice(itertools.cycle([(one, other), (other, one)]), TRIES):
+            yield await accepted_by(holding, server), await accepted_by(coming, server)
+
+    assert asyncio.run(many(server, method, pairs())) < MEDIAN_SECONDS

@@ -1,0 +1,43 @@
+"""Bytes to upload: the same for the same seed, cheap by the hundred MiB, different at every offset of every upload."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from functools import cache
+
+MIB = 1024 * 1024
+_BLOCK_BYTES = 64 * MIB
+
+
+@cache
+def _block() -> memoryview:
+    """One random block for all of a process: slices of it cost nothing."""
+    return memoryview(random.Random(20260711).randbytes(_BLOCK_BYTES + MIB))
+
+
+def content(seed: int, length: int) -> memoryview:
+    """``length`` bytes, at most 64 MiB, that differ at every offset from those of every other ``seed`` below 1,000."""
+    if length > _BLOCK_BYTES:
+        raise ValueError(f"at most {_BLOCK_BYTES} bytes, asked for {length}")
+    start = seed % 1000 * 1031
+    return _block()[start : start + length]
+
+
+def sha256(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def common_prefix(left: bytes | memoryview, right: bytes | memoryview) -> int:
+    """How many bytes ``left`` and ``right`` have in common from their start."""
+    low, high = 0, min(len(left), len(right))
+    left, right = bytes(left), bytes(right)  # compared by memcmp, which memoryviews are not
+    if left[:high] == right[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,72 @@
+"""Runs the real tus-js-client under Node, at the version of its lock file. What is uploaded is the tests' business."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "clients" / "node"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the driver reported."""
+
+    url: str
+    succeeded: bool
+    requests: list[dict[str, Any]]  # method, url, headers sent, status (None when no answer came)
+    previous: int  # uploads found in the URL storage before starting
+    error: str | None
+
+    def methods(self) -> list[str]:
+        return [request["method"] for request in self.requests]
+
+    def of(self, method: str) -> list[dict[str, Any]]:
+        return [request for request in self.requests if request["method"] == method]
+
+
+def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
+    """Run ``upload.mjs`` with these arguments (its first lines list them) and return what it reported."""
+    process = subprocess.run(
+        [_node(), str(FOLDER / "upload.mjs"), json.dumps(arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-4000:]
+    return Outcome(**json.loads(process.stdout))
+
+
+@cache
+def _node() -> str:
+    """The node program, after its packages are installed. Without it: a skip with the reason, in CI a failure."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        reason = "Node.js with npm is not installed (Debian: nodejs, npm)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    _install(npm)
+    return node
+
+
+def _install(npm: str) -> None:
+    """``npm ci``, once for each state of the lock file, by one test process at a time."""
+    wanted = (FOLDER / "package-lock.json").read_text()
+    stamp = FOLDER / "node_modules" / ".installed"
+    with (FOLDER / "package.json").open() as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--silent"], cwd=FOLDER, check=True, timeout=300)
+        stamp.write_text(wanted)

@@ -1,0 +1,109 @@
+"""What the Linux kernel says of TCP connections to a local server: what waits unread, which process holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .client import Connection
+from .server import RunningServer
+
+_LISTEN = 10
+
+
+@dataclass(frozen=True)
+class ServerSide:
+    """The accepted end of a connection to a local server."""
+
+    unread_bytes: int
+    inode: int
+
+
+def server_side(server_port: int, client_port: int) -> ServerSide | None:
+    """The server's end of the connection from ``client_port``, or None when it is gone."""
+    for local, remote, _, unread_bytes, inode in _connections():
+        if (local, remote) == (server_port, client_port):
+            return ServerSide(unread_bytes, inode)
+    return None
+
+
+async def all_read(server_port: int, client_port: int, timeout_seconds: float = 5.0) -> ServerSide:
+    """Return once the server has read every byte that was sent on this connection."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        side = server_side(server_port, client_port)
+        # Inode 0: established, but no process has accepted it yet.
+        if side is not None and side.inode and side.unread_bytes == 0:
+            return side
+        await asyncio.sleep(0.002)
+    raise TimeoutError(f"the server has not read all from port {client_port}: {server_side(server_port, client_port)}")
+
+
+def processes(leader: int) -> list[int]:
+    """The living processes of a process group: a server and all it started."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue  # ended meanwhile
+        # After the name in brackets: state, parent, group.
+        state, _, group = stat.rsplit(")", 1)[1].split()[:3]
+        if int(group) == leader and state != "Z":
+            members.append(int(entry.name))
+    return sorted(members)
+
+
+def workers(server: RunningServer) -> list[int]:
+    """The processes that accept connections for a server started with ``--workers``."""
+    listening = next(inode for port, _, state, _, inode in _connections() if port == server.port and state == _LISTEN)
+    return [pid for pid in processes(server.process.pid) if pid != server.process.pid and _holds(pid, listening)]
+
+
+def owner(inode: int, candidates: list[int]) -> int | None:
+    """Which of ``candidates`` holds the socket with this inode; None when none does."""
+    return next((pid for pid in candidates if _holds(pid, inode)), None)
+
+
+async def accepted_by(worker: int, server: RunningServer) -> Connection:
+    """A connection that this worker has accepted: the others are stopped until it has."""
+    others = [pid for pid in workers(server) if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        connection = await Connection.open(server.url)
+        side = await all_read(server.port, connection.own_port)
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+    assert owner(side.inode, [worker]) == worker
+    return connection
+
+
+def _connections() -> Iterator[tuple[int, int, int, int, int]]:
+    """Local port, remote port, state, unread bytes and inode of every IPv4 connection."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ports = [int(address.split(":")[1], 16) for address in fields[1:3]]
+        yield ports[0], ports[1], int(fields[3], 16), int(fields[4].split(":")[1], 16), int(fields[9])
+
+
+def _holds(pid: int, inode: int) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False  # ended meanwhile
+    for descriptor in descriptors:
+        try:
+            if os.readlink(descriptor) == f"socket:[{inode}]":
+                return True
+        except OSError:
+            continue  # closed meanwhile
+    return False

@@ -1,0 +1,52 @@
+"""Compares what was sent with what the server stored: beneath it on disk, and as it gives it back by GET."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+from urllib.parse import urlsplit
+
+from .content import sha256
+from .server import RunningServer
+
+
+def upload_id(upload_url: str) -> str:
+    return upload_url.rstrip("/").rsplit("/", 1)[1]
+
+
+def own_url(server: RunningServer, upload_url: str) -> str:
+    """The URL of this upload at the server itself: the client may know it by a proxy's address."""
+    return server.url.rstrip("/") + "/" + upload_id(upload_url)
+
+
+def request(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    """One plain request without a body; the answer's status, headers in lower case, and body."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        connection.request(method, parts.path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def head(server: RunningServer, upload_url: str) -> tuple[int, dict[str, str]]:
+    status, headers, _ = request("HEAD", own_url(server, upload_url), {"Tus-Resumable": "1.0.0"})
+    return status, headers
+
+
+def download_sha256(server: RunningServer, upload_url: str) -> str:
+    """The SHA-256 of what GET on the upload gives."""
+    status, _, body = request("GET", own_url(server, upload_url))
+    assert status == 200, f"GET answered {status}: {body[:300]!r}"
+    return hashlib.sha256(body).hexdigest()
+
+
+def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:
+    """The upload is complete, and disk and GET both hold exactly what was sent."""
+    status, headers = head(server, upload_url)
+    assert (status, headers.get("upload-offset")) == (200, str(len(sent)))
+    expected = sha256(sent)
+    assert sha256(server.stored(upload_url)) == expected
+    assert download_sha256(server, upload_url) == expected
