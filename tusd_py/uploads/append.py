@@ -28,12 +28,14 @@ async def append(ports: Ports, request: Append, caller: Caller, source: Source) 
     """
     async with held(ports, request.upload_id) as hold:
         upload = await find(ports, request.upload_id)
+        was_complete = upload.is_complete
         upload = await _Appending(ports, request, caller, source).run(upload, hold)
         if not upload.is_complete:
             return Appended(upload=upload)
-        part_completed(ports, upload)
+        if not was_complete:
+            part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-    return Appended(upload=finished.upload, overlay=finished.overlay)
+    return Appended(upload=finished.upload, completes=not was_complete, overlay=finished.overlay)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,61 @@
+"""The Starlette application of a server: the tus endpoint, the page, health and metrics, each where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import URLPath
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tusd_py.web.metrics import Metrics
+
+
+class Below(BaseRoute):
+    """Hands an application every path at and below ``base_path``, with and without the slash, never by a redirect.
+
+    Browsers ask again for permission after a redirect, and some clients follow none.
+    """
+
+    def __init__(self, base_path: str, app: ASGIApp) -> None:
+        self._prefix = base_path.rstrip("/")
+        self._app = app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        root_path = scope.get("root_path", "")
+        here = root_path + self._prefix
+        path = scope["path"]
+        if scope["type"] != "http" or (path != here and not path.startswith(here + "/")):
+            return Match.NONE, {}
+        return Match.FULL, {"root_path": here, "app_root_path": scope.get("app_root_path", root_path)}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def metrics_route(metrics: Metrics, path: str) -> Route:
+    """The counts for Prometheus; several worker processes share theirs in files, so they are read in a thread."""
+
+    async def serve(_: Request) -> Response:
+        body = await run_in_threadpool(metrics.exposition)
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Route(path, serve)
+
+
+def build_app(
+    routes: list[BaseRoute], lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
+) -> Starlette:
+    """A Starlette application that never redirects for a slash."""
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return app

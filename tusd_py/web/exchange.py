@@ -1,0 +1,122 @@
+"""One request and its answer, whole: counted, logged, readable from other origins, whatever becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.responses import Asked, Reply
+from tusd_py.web.cors import Cors, Headers
+from tusd_py.web.lingering import send_early
+from tusd_py.web.metrics import Metrics
+from tusd_py.web.source import BodySource
+
+log = logging.getLogger("tusd_py.requests")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,36}\Z")
+
+
+class Exchange:
+    """What is known of one request before its meaning is, and how its answer goes out."""
+
+    __slots__ = (
+        "_content_length",
+        "_expects_continue",
+        "_is_chunked",
+        "_metrics",
+        "_receive",
+        "_send",
+        "_started",
+        "answered_bytes",
+        "headers",
+        "method",
+        "origin",
+        "real_method",
+        "request_id",
+        "requests_method",
+        "source",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float) -> None:
+        self._started = perf_counter()
+        self._receive, self._send, self._metrics = receive, send, metrics
+        self.real_method: str = scope["method"]
+        self.method = self.real_method  # until an override is known
+        self.headers = scope["headers"]
+        self.origin: bytes | None = None
+        self.requests_method = False  # a browser's preflight
+        self.request_id = b""
+        self.answered_bytes = 0
+        self._content_length = 0
+        self._is_chunked = self._expects_continue = False
+        for name, value in self.headers:
+            if name == b"origin":
+                self.origin = value
+            elif name == b"access-control-request-method":
+                self.requests_method = True
+            elif name == b"x-request-id":
+                self.request_id = value if _REQUEST_ID.match(value) else b""
+            elif name == b"content-length":
+                self._content_length = int(value) if value.isdigit() and len(value) < 20 else 0
+            elif name == b"transfer-encoding":
+                self._is_chunked = True
+            elif name == b"expect":
+                self._expects_continue = value.lower() == b"100-continue"
+        self.request_id = self.request_id or secrets.token_hex(8).encode()
+        self.source = BodySource(receive, idle_seconds)
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.method, self.real_method)
+
+    async def answer(self, reply: Reply, cors: Cors) -> None:
+        """Send the reply; what is left of the request's body is read within bounds, or the connection closed."""
+        is_preflight = self.requests_method and self.real_method == "OPTIONS"
+        headers = [*reply.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
+        if not isinstance(reply.body, bytes):
+            await self._stream(reply.status, headers, reply.body)
+        elif self.source.is_ended or not (self._content_length or self._is_chunked):
+            await self._whole(reply.status, headers, reply.body)
+        elif not self.source.is_gone:
+            self.source.close()
+            unread = None if self._is_chunked else self._content_length - self.source.bytes_received
+            may_read = self.source.was_read or not self._expects_continue
+            await send_early(self._send, self._receive, reply.status, headers, reply.body, unread, may_read)
+
+    async def _whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.answered_bytes = len(body)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, status: int, headers: Headers, body: AsyncIterator[bytes]) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        async for piece in body:
+            self.answered_bytes += len(piece)
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def over(self, path: str, status: int, error: TusError | None) -> None:
+        """Count and log the request. Paths hold ids but never what a query or a header says: those may be secrets."""
+        seconds = perf_counter() - self._started
+        if self.source.bytes_received:
+            self._metrics.bytes_received.inc(self.source.bytes_received)
+        self._metrics.request(self.method, seconds, error)
+        level = logging.DEBUG if error is None else logging.INFO if error.status < 500 else logging.ERROR
+        if log.isEnabledFor(level):
+            facts = {
+                "method": self.method,
+                "path": path,
+                "status": status,
+                "code": error.code if error else None,
+                "bytes_received": self.source.bytes_received,
+                "bytes_sent": self.answered_bytes,
+                "seconds": round(seconds, 6),
+                "request_id": self.request_id.decode(),
+            }
+            log.log(level, "request", extra={"facts": {name: fact for name, fact in facts.items() if fact is not None}})

@@ -1,0 +1,141 @@
+"""The tus endpoint as an ASGI application: parse, do, format. Everything it knows of the protocol it asks below."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.types import Receive, Scope, Send
+
+from tusd_py.contracts.store import StoreError
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.outcomes import Appended, Created, Discovered, Outcome, Terminated
+from tusd_py.protocol.parsing import Parser, effective_method
+from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.responses import Formatter, Reply
+from tusd_py.protocol.upload import Upload
+from tusd_py.uploads.append import append
+from tusd_py.uploads.create import create
+from tusd_py.uploads.download import download
+from tusd_py.uploads.inspect import inspect
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.terminate import terminate
+from tusd_py.web.cors import Cors
+from tusd_py.web.draining import Draining
+from tusd_py.web.exchange import Exchange
+from tusd_py.web.failures import InternalError, refusal
+from tusd_py.web.location import Locator
+from tusd_py.web.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TusEndpoint:
+    """Answers every request under the path it is mounted at, under any ASGI server.
+
+    ``open`` gives the ports, opening them on the first request where no lifespan did.
+    """
+
+    open: Callable[[], Awaitable[Ports]]
+    parser: Parser
+    formatter: Formatter
+    cors: Cors
+    locator: Locator
+    metrics: Metrics
+    draining: Draining
+    body_idle_seconds: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; never raises for what a client did."""
+        assert scope["type"] == "http", "mount this under HTTP routes"
+        exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds)
+        self.metrics.open.inc()
+        status, error = 0, None
+        try:
+            reply, error = await self._reply(scope, exchange)
+            status = reply.status
+            await exchange.answer(reply, self.cors)
+        except (StoreError, OSError) as failure:
+            # Only while bytes were going out: the status has been sent, so the connection is broken instead.
+            log.warning("a download broke off: %s", failure)
+            raise
+        finally:
+            exchange.source.close()
+            self.draining.discard(exchange.source)
+            self.metrics.open.dec()
+            exchange.over(scope["path"], status, error)
+
+    async def _reply(self, scope: Scope, exchange: Exchange) -> tuple[Reply, TusError | None]:
+        collection = scope.get("root_path", "").rstrip("/") + "/"
+        path = scope["path"].removeprefix(collection[:-1])
+        head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
+        try:
+            exchange.method = effective_method(head)
+            where = self.locator.collection(scope, collection)
+            request = self.parser.parse(head, collection if where == collection else urlsplit(where).path)
+            outcome = await self._do(await self.open(), request, scope, exchange)
+            location = where + outcome.upload.id if isinstance(outcome, Created) else ""
+            self._count(outcome)
+            return self.formatter.format_outcome(outcome, exchange.asked, location), None
+        except Exception as failure:
+            # The outermost handler: whatever happened, the client gets an answer that it can read.
+            error = refusal(failure, exchange.method)
+            self._log(failure, error, exchange)
+            return self.formatter.format_refusal(error, exchange.asked), error
+
+    async def _do(self, ports: Ports, request: Request, scope: Scope, exchange: Exchange) -> Outcome:
+        caller = _caller(scope, exchange)
+        match request:
+            case Create():
+                if request.body is not None:
+                    self.draining.add(exchange.source)
+                return await create(ports, request, caller, exchange.source)
+            case Append():
+                self.draining.add(exchange.source)
+                return await append(ports, request, caller, exchange.source)
+            case Inspect():
+                return await inspect(ports, request, caller)
+            case Terminate():
+                return await terminate(ports, request, caller)
+            case Download():
+                return await download(ports, request)
+            case Discover():
+                return Discovered()
+
+    def _count(self, outcome: Outcome) -> None:
+        match outcome:
+            case Created():
+                self.metrics.created.inc()
+                self._count_finished(outcome.upload)
+            case Appended():
+                if outcome.completes:
+                    self._count_finished(outcome.upload)
+            case Terminated():
+                self.metrics.terminated.inc()
+
+    def _count_finished(self, upload: Upload) -> None:
+        if upload.is_complete:
+            self.metrics.finished.inc()
+            self.metrics.upload_bytes.observe(upload.offset)
+
+    def _log(self, failure: Exception, error: TusError, exchange: Exchange) -> None:
+        if isinstance(error, InternalError):
+            log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
+        elif failure is not error:
+            log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+
+
+def _caller(scope: Scope, exchange: Exchange) -> Caller:
+    client = scope.get("client")
+    target = scope.get("raw_path") or scope["path"].encode()
+    if query := scope.get("query_string"):
+        target += b"?" + query
+    return Caller(
+        remote_address=f"{client[0]}:{client[1]}" if client else "",
+        method=exchange.method,
+        target=target.decode("latin-1"),
+        headers=exchange.headers,
+    )
