@@ -1,0 +1,106 @@
+"""Final uploads that wait for their parts (rows CO13, CO14)."""
+
+from __future__ import annotations
+
+import time
+
+from tests.conformance.case import MUST, POLICY, SHOULD, Limit, case
+from tests.conformance.client import Tus
+from tests.conformance.expectations import FOUND, one_of
+
+_AREA = "concatenation-unfinished"
+_ALSO = ("concatenation",)
+_NO_OFFSET = "The response to a HEAD request for a final upload SHOULD NOT contain the `Upload-Offset` header unless the concatenation has been successfully finished."
+_LENGTH = "The `Upload-Length` header MUST be included if the length of the final resource can be calculated at the time of the request."
+_DONE = "After successful concatenation, the `Upload-Offset` and `Upload-Length` MUST be set and their values MUST be equal."
+
+
+@case("CO13a", MUST, _AREA, "The Client MAY send the concatenation request while the partial uploads are still in progress.", also=_ALSO)
+def final_before_its_parts(tus: Tus) -> None:
+    """A final POST over unfinished parts is answered 201, and HEAD tells `Upload-Concat` as received."""
+    given = "final;" + " ".join(tus.create(5, upload_concat="partial") for _ in range(2))
+    created = tus.post(upload_concat=given).expect(201, location=...)
+    tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_concat=given)
+
+
+@case("CO13b", SHOULD, _AREA, _NO_OFFSET, also=_ALSO)
+def no_offset_while_waiting(tus: Tus) -> None:
+    """HEAD on a final upload that waits has no `Upload-Offset`."""
+    one, two = tus.create(5, upload_concat="partial"), tus.create(5, b"hello", upload_concat="partial")
+    tus.head(tus.create(upload_concat=f"final;{one} {two}")).expect(FOUND, upload_offset=None)
+
+
+@case("CO13c", MUST, _AREA, _LENGTH, also=_ALSO)
+def the_length_while_waiting(tus: Tus) -> None:
+    """HEAD on a final upload that waits tells the length, if all parts have one."""
+    one, two = tus.create(5, upload_concat="partial"), tus.create(7, upload_concat="partial")
+    final = tus.create(upload_concat=f"final;{one} {two}")
+    tus.head(final).expect(FOUND, upload_length=12, upload_defer_length=None)
+
+
+@case("CO13d", MUST, _AREA, _DONE, also=_ALSO)
+def done_with_the_last_part(tus: Tus) -> None:
+    """When the last part is complete, so is the final upload, in the order listed whatever the order of completion."""
+    one, two = tus.create(5, upload_concat="partial"), tus.create(6, upload_concat="partial")
+    final = tus.create(upload_concat=f"final;{one} {two} {one}")
+    tus.patch(two, b" world", upload_offset=0).expect(204)
+    tus.patch(one, b"hel", upload_offset=0).expect(204)
+    tus.head(final).expect(FOUND, upload_offset=None, upload_length=16)
+    tus.patch(one, b"lo", upload_offset=3).expect(204)
+    tus.offset_becomes(final, 16).expect(FOUND, upload_length=16)
+    tus.holds(final, b"hello worldhello")
+
+
+@case("CO13e", POLICY, _AREA, "Clients need one of the two; protocol issue 73 asks for this one.", also=(*_ALSO, "creation-defer-length"))
+def parts_of_unknown_length(tus: Tus) -> None:
+    """While a part has no length, HEAD on the final upload tells `Upload-Defer-Length: 1`; then the sum."""
+    one, two = tus.create(5, upload_concat="partial"), tus.create(upload_concat="partial", upload_defer_length=1)
+    final = tus.create(upload_concat=f"final;{one} {two}")
+    tus.head(final).expect(FOUND, upload_length=None, upload_defer_length=1, upload_offset=None)
+    tus.patch(two, b"ab", upload_offset=0, upload_length=4).expect(204)
+    tus.head(final).expect(FOUND, upload_length=9, upload_defer_length=None, upload_offset=None)
+    tus.patch(two, b"cd", upload_offset=2).expect(204)
+    tus.patch(one, b"hello", upload_offset=0).expect(204)
+    tus.offset_becomes(final, 9)
+    tus.holds(final, b"helloabcd")
+
+
+@case("CO13f", MUST, _AREA, "The Server MUST respond with the `403 Forbidden` status to `PATCH` requests against a final upload URL", also=_ALSO)
+def patch_while_waiting(tus: Tus) -> None:
+    """PATCH on a final upload that waits is answered 403."""
+    final = tus.create(upload_concat=f"final;{tus.create(5, upload_concat='partial')}")
+    tus.patch(final, b"hello", upload_offset=0).expect(403)
+    tus.patch(final, b"", upload_offset=0).expect(403)
+
+
+@case("CO13g", POLICY, _AREA, "The same part may serve many.", also=_ALSO)
+def many_wait_for_one(tus: Tus) -> None:
+    """Several final uploads that wait for the same part are all done with it."""
+    one = tus.create(5, upload_concat="partial")
+    finals = [tus.create(upload_concat=f"final;{one}") for _ in range(3)]
+    tus.patch(one, b"hello", upload_offset=0).expect(204)
+    for final in finals:
+        tus.offset_becomes(final, 5)
+
+
+@case("CO13h", POLICY, _AREA, "Nothing is left to complete it.", also=(*_ALSO, "termination"))
+def deleting_a_waiting_final_upload(tus: Tus) -> None:
+    """DELETE on a final upload that waits is answered 204; its parts go on, and can be deleted then."""
+    one = tus.create(5, upload_concat="partial")
+    final = tus.create(upload_concat=f"final;{one}")
+    tus.delete(final).expect(204)
+    tus.patch(one, b"hello", upload_offset=0).expect(204, upload_offset=5)
+    tus.head(final).expect((404, 410))
+    tus.delete(one).expect(204)
+
+
+@case("CO14", POLICY, _AREA, "A part that expires under a final upload makes it unfinishable.", also=(*_ALSO, "expiration"), needs=Limit.EXPIRY)
+def awaited_parts_do_not_expire(tus: Tus) -> None:
+    """A partial upload that a final one waits for is there after its time, and can be finished."""
+    one, witness = tus.create(5, upload_concat="partial"), tus.create(5, upload_concat="partial")
+    final = tus.create(upload_concat=f"final;{one}")
+    time.sleep(max(0.0, tus.subject.expires_seconds or 0.0))
+    tus.eventually(lambda: tus.head(witness), lambda got: got.status in (404, 410), 3.5).expect((404, 410))
+    tus.head(one).expect(FOUND, upload_offset=0, upload_expires=one_of(None))
+    tus.patch(one, b"hello", upload_offset=0).expect(204, upload_offset=5)
+    tus.offset_becomes(final, 5)

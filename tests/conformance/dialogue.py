@@ -1,0 +1,140 @@
+"""A conversation as it went: what was asked, what was expected, what came, printed side by side. No sockets here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tests.conformance.expectations import (
+    Expected,
+    Status,
+    header_holds,
+    header_words,
+    status_holds,
+    status_words,
+)
+from tests.conformance.wire import Answer, NoAnswer
+
+_LEFT_COLUMNS = 58
+_VALUE_COLUMNS_MAX = 72
+_DULL = ("Content-Length", "Content-Type: application/offset", "[")  # no news in a one-line deviation
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing expected, beside what there was."""
+
+    wanted: str
+    got: str
+    holds: bool
+
+
+@dataclass
+class Exchange:
+    """A request with its answer, and what was expected of it."""
+
+    asked: list[str]
+    answer: Answer | NoAnswer
+    is_setup: bool = False
+    checks: list[Check] = field(default_factory=list)
+
+    def expect(self, status: Status, **headers: Expected) -> Exchange:
+        """Compare with the answer and remember the outcome: a case goes on after a deviation, and fails at its end."""
+        if isinstance(self.answer, NoAnswer):
+            self.checks.append(Check(status_words(status), f"no answer: {self.answer.what}", False))
+            return self
+        got = self.answer
+        self.checks.append(
+            Check(status_words(status), f"{got.status} {got.reason}".strip(), status_holds(status, got.status))
+        )
+        for key, expected in headers.items():
+            name = header_name(key)
+            value = got.one(name)
+            shown = "(absent)" if value is None else value
+            self.checks.append(
+                Check(f"{name}: {header_words(expected)}", f"{name}: {shown}", header_holds(expected, value))
+            )
+        return self
+
+    def check(self, wanted: str, got: object, holds: bool) -> Exchange:
+        """Remember a fact that is neither a status nor a header."""
+        self.checks.append(Check(wanted, str(got), holds))
+        return self
+
+    def header(self, name: str) -> str | None:
+        return self.answer.one(name) if isinstance(self.answer, Answer) else None
+
+    def number(self, name: str) -> int:
+        """The header as a number, -1 where it is none."""
+        value = self.header(name)
+        return int(value) if value is not None and value.isascii() and value.isdigit() else -1
+
+    @property
+    def status(self) -> int:
+        """The status code, 0 without an answer."""
+        return self.answer.status if isinstance(self.answer, Answer) else 0
+
+    @property
+    def body(self) -> bytes:
+        return self.answer.body if isinstance(self.answer, Answer) else b""
+
+    @property
+    def seconds(self) -> float:
+        return self.answer.seconds if isinstance(self.answer, Answer) else float("inf")
+
+    @property
+    def holds(self) -> bool:
+        return all(check.holds for check in self.checks)
+
+    def deviation(self) -> str:
+        """The first failed expectation in one line, ``METHOD: expected X, got Y``."""
+        failed = next(check for check in self.checks if not check.holds)
+        setup = "could not set up: " if self.is_setup else ""
+        telling = "; ".join(line for line in self.asked[1:] if not line.startswith(_DULL))
+        request = self.asked[0].split(" ")[0] + (f" [{_short(telling)}]" if telling else "")
+        return f"{setup}{request}: expected {failed.wanted}, got {_short(failed.got)}"
+
+
+class SetupFailed(Exception):
+    """A case could not get as far as its own question; the dialogue shows why."""
+
+
+@dataclass
+class Dialogue:
+    """The exchanges of one case, in order."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return all(exchange.holds for exchange in self.exchanges)
+
+    def deviations(self) -> list[str]:
+        return [exchange.deviation() for exchange in self.exchanges if not exchange.holds]
+
+    def lines(self) -> Iterable[str]:
+        """The whole conversation: requests on the left, expected and observed answers beside each other below them."""
+        for exchange in self.exchanges:
+            for number, line in enumerate(exchange.asked):
+                yield ("  > " if number == 0 else "    ") + _short(line)
+            if not exchange.checks:
+                yield f"  < {'':{_LEFT_COLUMNS}}   {_summary(exchange.answer)}"
+            for number, check in enumerate(exchange.checks):
+                mark = "  " if check.holds else "✗ "
+                yield (
+                    f"{'  < ' if number == 0 else '    '}{_short(check.wanted):{_LEFT_COLUMNS}} {mark}{_short(check.got)}"
+                )
+
+
+def header_name(key: str) -> str:
+    """``upload_offset`` as ``Upload-Offset``: the cases write headers as keyword arguments."""
+    return key.replace("_", "-").title().replace("X-Http-", "X-HTTP-")
+
+
+def _summary(answer: Answer | NoAnswer) -> str:
+    return f"no answer: {answer.what}" if isinstance(answer, NoAnswer) else f"{answer.status} {answer.reason}".strip()
+
+
+def _short(text: str) -> str:
+    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return printable if len(printable) <= _VALUE_COLUMNS_MAX else f"{printable[: _VALUE_COLUMNS_MAX - 1]}…"

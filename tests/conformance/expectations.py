@@ -1,0 +1,79 @@
+"""What a case may expect of a status or a header, each with words for the transcript. Knows no request and no socket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from types import EllipsisType
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A predicate on a header's value (``None`` when it is absent), with the words that describe it."""
+
+    words: str
+    holds: Callable[[str | None], bool]
+
+
+#: ``None``: the header must be absent. ``...``: it must be there, whatever its value. Numbers stand for their digits.
+Expected = str | int | None | EllipsisType | Matcher
+Status = int | tuple[int, ...] | range
+
+REFUSED = range(400, 500)
+FOUND = (200, 204)
+GONE = (404, 410)
+
+
+def one_of(*values: str | None) -> Matcher:
+    return Matcher(" | ".join("(absent)" if value is None else value for value in values), lambda got: got in values)
+
+
+def matching(pattern: str, words: str | None = None) -> Matcher:
+    return Matcher(words or f"~ {pattern}", lambda got: got is not None and re.fullmatch(pattern, got) is not None)
+
+
+def listing(*members: str) -> Matcher:
+    """A comma-separated list with all of ``members`` in it, upper and lower case alike."""
+
+    def holds(got: str | None) -> bool:
+        there = {item.strip().lower() for item in (got or "").split(",")}
+        return all(member.lower() in there for member in members)
+
+    return Matcher("a list with " + ", ".join(members), holds)
+
+
+def without(text: str) -> Matcher:
+    """Absent, or a value in which ``text`` does not occur."""
+    return Matcher(f"nothing with {text}", lambda got: got is None or text not in got)
+
+
+def at_most(limit: int) -> Matcher:
+    return Matcher(f"a number <= {limit}", lambda got: got is not None and got.isdigit() and int(got) <= limit)
+
+
+def status_words(status: Status) -> str:
+    if isinstance(status, range):
+        return f"{status.start // 100}xx"
+    return str(status) if isinstance(status, int) else " | ".join(str(code) for code in status)
+
+
+def status_holds(status: Status, got: int) -> bool:
+    allowed: Container[int] = (status,) if isinstance(status, int) else status
+    return got in allowed
+
+
+def header_words(expected: Expected) -> str:
+    if expected is None:
+        return "(absent)"
+    if isinstance(expected, EllipsisType):
+        return "(any)"
+    return expected.words if isinstance(expected, Matcher) else str(expected)
+
+
+def header_holds(expected: Expected, got: str | None) -> bool:
+    if expected is None:
+        return got is None
+    if isinstance(expected, EllipsisType):
+        return got is not None
+    return expected.holds(got) if isinstance(expected, Matcher) else got == str(expected)
