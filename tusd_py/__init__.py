@@ -1,1 +1,33 @@
-"""tusd-py: a resumable-upload server, as a program and as an ASGI application."""
+"""tusd-py: a resumable-upload server, as a program and as an ASGI application.
+
+``from tusd_py import Tus, Hook, HookAnswer, HookEvent, Overlay, Settings`` is what an application needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tusd_py.contracts.gate import Hook as Hook
+    from tusd_py.contracts.gate import HookAnswer as HookAnswer
+    from tusd_py.contracts.gate import HookEvent as HookEvent
+    from tusd_py.library import Tus as Tus
+    from tusd_py.protocol.outcomes import Overlay as Overlay
+    from tusd_py.settings import Settings as Settings
+
+_HOMES = {
+    "Hook": "tusd_py.contracts.gate",
+    "HookAnswer": "tusd_py.contracts.gate",
+    "HookEvent": "tusd_py.contracts.gate",
+    "Overlay": "tusd_py.protocol.outcomes",
+    "Settings": "tusd_py.settings",
+    "Tus": "tusd_py.library",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Looked up when asked for: whoever needs only the protocol need not load the server.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
