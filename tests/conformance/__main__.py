@@ -1,4 +1,5 @@
-"""The command line: ``python -m tests.conformance URL``. Reads arguments, runs the suite, prints, decides the exit code."""
+"""The command line: ``python -m tests.conformance URL``. Reads arguments, runs the suite, prints, decides the exit
+code."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     wanted = options.only.split(",") if options.only else []
-    cases = [case for case in all_cases() if not wanted or case.id.startswith(tuple(wanted)) or case.extension in wanted]
+    cases = [
+        case for case in all_cases() if not wanted or case.id.startswith(tuple(wanted)) or case.extension in wanted
+    ]
     started = time.monotonic()
     verdicts = run_cases(cases, subject, tight)
     for line in (*table(verdicts), *details(verdicts, everything=options.verbose), *summary(verdicts)):

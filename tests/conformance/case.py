@@ -1,4 +1,5 @@
-"""What a case is: an id from the tables in docs/conformance.md, a level, an extension, a fact, its ground and its talk."""
+"""What a case is: an id from the tables in docs/conformance.md, a level, an extension, a fact, its ground and its
+talk."""
 
 from __future__ import annotations
 

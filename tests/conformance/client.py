@@ -1,6 +1,6 @@
 """The verbs a case speaks with. Each request is recorded in the case's dialogue; a new connection for each unless said.
 
-Headers are keyword arguments (``upload_offset=5``); ``None`` takes a default away. What the answers should be is in ``cases/``.
+Headers are keyword arguments (``upload_offset=5``); ``None`` takes a default away. What answers should be: ``cases/``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from tests.conformance.dialogue import Dialogue, Exchange, SetupFailed, header_name
 from tests.conformance.subject import Subject
-from tests.conformance.wire import Answer, NoAnswer, Wire
+from tests.conformance.wire import NoAnswer, Wire
 
 TUS_TYPE = "application/offset+octet-stream"
-Value = str | int | bytes | None
-Pairs = Iterable[tuple[str, str | int | bytes]]
+#: str, int, bytes or None. Named so and left ``Any``: unpacked headers stand beside other arguments in every call.
+Value = Any
+Pairs = Iterable[tuple[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ def chunked(*pieces: bytes, **trailers: str) -> Chunked:
 def metadata(**pairs: str) -> str:
     """An ``Upload-Metadata`` value with these keys and values."""
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
+
+
+def fields(**headers: Value) -> dict[str, Value]:
+    """Headers that several requests of a case share. ``Any``: unpacked into a call they stand beside other
+    arguments."""
+    return headers
 
 
 class Stream:
@@ -72,7 +80,8 @@ class Stream:
         return self.send(b"0\r\n\r\n")
 
     def taken_up(self) -> Stream:
-        """Wait for ``100 Continue``, so that the server is known to have begun with a body (not at all if it sends none)."""
+        """Wait for ``100 Continue``, so that the server is known to have begun with a body (not at all if it sends
+        none)."""
         self.wire.interim(0.4)
         return self
 
@@ -110,7 +119,9 @@ class Tus:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def post(self, body: bytes | Chunked = b"", target: str | None = None, *, extra: Pairs = (), **h: Value) -> Exchange:
+    def post(
+        self, body: bytes | Chunked = b"", target: str | None = None, *, extra: Pairs = (), **h: Value
+    ) -> Exchange:
         return self.request("POST", target or self.collection, body, extra=extra, **h)
 
     def head(self, target: str, *, extra: Pairs = (), **headers: Value) -> Exchange:
@@ -218,10 +229,10 @@ class Tus:
         return exchange
 
     def head_lines(self, method: str, target: str, extra: Pairs, headers: Mapping[str, Value]) -> list[bytes]:
-        fields: dict[str, Value] = {"Host": self.subject.address.authority}
-        fields |= {"Tus-Resumable": "1.0.0", **self.subject.headers}
-        fields |= {header_name(key): value for key, value in headers.items()}
-        pairs = [(name, value) for name, value in fields.items() if value is not None] + list(extra)
+        named: dict[str, Value] = {"Host": self.subject.address.authority}
+        named |= {"Tus-Resumable": "1.0.0", **self.subject.headers}
+        named |= {header_name(key): value for key, value in headers.items()}
+        pairs = [(name, value) for name, value in named.items() if value is not None] + list(extra)
         return [f"{method} {target} HTTP/1.1".encode("latin-1")] + [
             name.encode("latin-1") + b": " + (value if isinstance(value, bytes) else str(value).encode("latin-1"))
             for name, value in pairs
@@ -237,6 +248,3 @@ def _shown(lines: list[bytes]) -> list[str]:
     dull = ("host: ", "tus-resumable: 1.0.0", "authorization: ")
     first, *rest = [line.decode("latin-1") for line in lines]
     return [first.removesuffix(" HTTP/1.1"), *(line for line in rest if not line.lower().startswith(dull))]
-
-
-__all__ = ["TUS_TYPE", "Answer", "Chunked", "Stream", "Tus", "chunked", "metadata"]

@@ -122,7 +122,8 @@ class Dialogue:
             for number, check in enumerate(exchange.checks):
                 mark = "  " if check.holds else "✗ "
                 yield (
-                    f"{'  < ' if number == 0 else '    '}{_short(check.wanted):{_LEFT_COLUMNS}} {mark}{_short(check.got)}"
+                    f"{'  < ' if number == 0 else '    '}{_short(check.wanted):{_LEFT_COLUMNS}} "
+                    f"{mark}{_short(check.got)}"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What a case may expect of a status or a header, each with words for the transcript. Knows no request and no socket."""
+"""What a case may expect of a status or a header, with words for the transcript. Knows no request and no socket."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ def at_most(limit: int) -> Matcher:
 def status_words(status: Status) -> str:
     if isinstance(status, range):
         return f"{status.start // 100}xx"
+    if isinstance(status, tuple) and len(status) > 50:
+        return "4xx but " + ", ".join(str(code) for code in REFUSED if code not in status)
     return str(status) if isinstance(status, int) else " | ".join(str(code) for code in status)
 
 

@@ -1,4 +1,4 @@
-"""The server under test as it presents itself: its address, what OPTIONS advertises, how long uploads live. Judges nothing."""
+"""The server under test as it presents itself: address, extensions, limits, how long uploads live. Judges nothing."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _PIECE_BYTES = 65536
@@ -79,7 +80,8 @@ class Wire:
             self.broken = f"no connection: {error}"
 
     def send(self, data: bytes, *, until_answered: bool = False) -> None:
-        """Write ``data``, taking in what the server says meanwhile; with ``until_answered`` stop when it says anything."""
+        """Write ``data``, however slowly it is taken; with ``until_answered`` stop as soon as the server says
+        anything."""
         deadline = time.monotonic() + self.patience_seconds
         view = memoryview(data)
         while view and self.broken is None and self._socket is not None:
@@ -219,8 +221,8 @@ class Wire:
             raise _Ended("connection closed without an answer")
         self._received += piece
 
-    def _quietly(self, act: object) -> None:
-        if self._socket is not None and callable(act):
+    def _quietly(self, act: Callable[[socket.socket], None]) -> None:
+        if self._socket is not None:
             try:
                 act(self._socket)
             except OSError as error:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.conformance.case import POLICY, case
-from tests.conformance.client import Tus
+from tests.conformance.client import Tus, fields
 from tests.conformance.dialogue import Exchange
 from tests.conformance.expectations import FOUND, listing, one_of
 
 _AREA = "browsers"
 _ORIGIN = "https://app.example"
-_FROM = {"origin": _ORIGIN}
-_PREFLIGHT = {**_FROM, "access_control_request_method": "PATCH", "access_control_request_headers": "upload-offset"}
+_FROM = fields(origin=_ORIGIN)
+_PREFLIGHT = fields(**_FROM, access_control_request_method="PATCH", access_control_request_headers="upload-offset")
 _METHODS = ("POST", "HEAD", "PATCH", "DELETE", "OPTIONS")
 _REQUEST_HEADERS = (
     "Authorization", "Content-Type", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata",
@@ -22,7 +22,12 @@ _RESPONSE_HEADERS = (
 )  # fmt: skip
 
 
-@case("B1a", POLICY, _AREA, "A CORS layer that answers preflights by itself forgets that OPTIONS is a request of tus as well.")
+@case(
+    "B1a",
+    POLICY,
+    _AREA,
+    "A CORS layer that answers preflights by itself forgets that OPTIONS is a request of tus as well.",
+)
 def preflight(tus: Tus) -> None:
     """A preflight on the collection or an upload is answered 200 or 204 with the CORS headers and those of tus."""
     for target in (tus.collection, tus.create(10)):
@@ -80,7 +85,12 @@ def refusals_may_be_read(tus: Tus) -> None:
     _readable(tus.request("PUT", upload, b"", **_FROM), range(400, 500))
 
 
-@case("B5", POLICY, _AREA, "Fetch: `*` and credentials exclude each other; a cache must not give one origin's answer to another.")
+@case(
+    "B5",
+    POLICY,
+    _AREA,
+    "Fetch: `*` and credentials exclude each other; a cache must not give one origin's answer to another.",
+)
 def origins_and_caches(tus: Tus) -> None:
     """An origin that is repeated is marked by `Vary: Origin`, and `*` never comes with credentials."""
     for answer in (tus.options(**_PREFLIGHT).expect(FOUND), tus.head(tus.create(10), **_FROM).expect(FOUND)):

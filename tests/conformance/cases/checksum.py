@@ -8,11 +8,13 @@ import zlib
 from collections.abc import Callable
 
 from tests.conformance.case import MUST, POLICY, case
-from tests.conformance.client import TUS_TYPE, Tus, chunked
+from tests.conformance.client import TUS_TYPE, Tus, chunked, fields
 from tests.conformance.expectations import FOUND, listing, matching
 
 _AREA = "checksum"
-_DISCARD = "In the first two cases the uploaded chunk MUST be discarded, and the upload and its offset MUST NOT be updated."
+_DISCARD = (
+    "In the first two cases the uploaded chunk MUST be discarded, and the upload and its offset MUST NOT be updated."
+)
 
 DIGESTS: dict[str, Callable[[bytes], bytes]] = {
     "sha1": lambda data: hashlib.sha1(data).digest(),
@@ -28,13 +30,25 @@ def checksum(data: bytes, algorithm: str = "sha1") -> str:
     return f"{algorithm} {base64.b64encode(DIGESTS[algorithm](data)).decode()}"
 
 
-@case("CK1a", MUST, _AREA, "The `Tus-Checksum-Algorithm` header MUST be included in the response to an `OPTIONS` request. … The Server MUST support at least the SHA1 checksum algorithm identified by `sha1`.")
+@case(
+    "CK1a",
+    MUST,
+    _AREA,
+    "The `Tus-Checksum-Algorithm` header MUST be included in the response to an `OPTIONS` request. … The Server "
+    "MUST support at least the SHA1 checksum algorithm identified by `sha1`.",
+)
 def algorithms_are_told(tus: Tus) -> None:
     """OPTIONS lists the algorithms, `sha1` among them."""
     tus.options().expect(FOUND, tus_checksum_algorithm=listing("sha1"))
 
 
-@case("CK1b", MUST, _AREA, "The names of the checksum algorithms MUST only consist of ASCII characters with the modification that uppercase characters are excluded.")
+@case(
+    "CK1b",
+    MUST,
+    _AREA,
+    "The names of the checksum algorithms MUST only consist of ASCII characters with the modification that "
+    "uppercase characters are excluded.",
+)
 def algorithms_are_in_lower_case(tus: Tus) -> None:
     """The names of the algorithms are ASCII without upper case."""
     name = "[!-+\\--@\\[-~]+"
@@ -68,7 +82,13 @@ def an_unknown_algorithm(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("CK2d", MUST, _AREA, "The `Tus-Checksum-Algorithm` response header MUST be a comma-separated list of the checksum algorithms supported by the server.")
+@case(
+    "CK2d",
+    MUST,
+    _AREA,
+    "The `Tus-Checksum-Algorithm` response header MUST be a comma-separated list of the checksum algorithms "
+    "supported by the server.",
+)
 def every_listed_algorithm(tus: Tus) -> None:
     """Each listed algorithm that the suite can compute tells right from wrong."""
     for algorithm in tus.subject.algorithms:
@@ -101,14 +121,21 @@ def a_checksum_of_chunks(tus: Tus) -> None:
     tus.patch(upload, body, upload_offset=0, upload_checksum=checksum(b"hello")).expect(204, upload_offset=5)
 
 
-@case("CK3a", POLICY, _AREA, "The header MUST consist of the name of the used checksum algorithm and the Base64 encoded checksum separated by a space.")
+@case(
+    "CK3a",
+    POLICY,
+    _AREA,
+    "The header MUST consist of the name of the used checksum algorithm and the Base64 encoded checksum separated "
+    "by a space.",
+)
 def a_malformed_checksum(tus: Tus) -> None:
     """A checksum out of grammar, or of another size than the algorithm's, is answered 400 and appends nothing."""
     upload = tus.create(5)
     right = checksum(b"hello").split(" ")[1]
     for value in (
         "sha1", "sha1 ", "", "sha1 !!!", f"sha1  {right}", f"sha1 {right} x", f"SHA1 {right}", f"sha1 {right[:-1]}",
-        f"sha1 {right[:8]}", "sha1 " + checksum(b"hello", "sha256").split(" ")[1], f"sha1,{right}", f"sha1 {right},sha1 {right}",
+        f"sha1 {right[:8]}", "sha1 " + checksum(b"hello", "sha256").split(" ")[1], f"sha1,{right}",
+        f"sha1 {right},sha1 {right}",
     ):  # fmt: skip
         tus.patch(upload, b"hello", upload_offset=0, upload_checksum=value).expect(400)
     twice = [("Upload-Checksum", checksum(b"hello"))] * 2
@@ -121,17 +148,19 @@ def refused_before_the_body(tus: Tus) -> None:
     """An unknown algorithm and a malformed checksum are refused without `100 Continue`."""
     upload = tus.create(5)
     for value in ("whirlpool2 aGVsbG8=", "sha1 !!!"):
-        headers = {"content_type": TUS_TYPE, "content_length": 5, "expect": "100-continue"}
+        headers = fields(content_type=TUS_TYPE, content_length=5, expect="100-continue")
         line = tus.connect().begin("PATCH", upload, upload_offset=0, upload_checksum=value, **headers)
         refused = line.answer().expect(400)
         refused.check("no 100 Continue", refused.answer.interim, not refused.answer.interim)
 
 
-@case("CK4", POLICY, _AREA, "Bytes whose checksum can no longer be told must not count as verified: this goes before P7.")
+@case(
+    "CK4", POLICY, _AREA, "Bytes whose checksum can no longer be told must not count as verified: this goes before P7."
+)
 def a_cut_body_with_a_checksum(tus: Tus) -> None:
     """What came of a cut PATCH with a checksum is discarded."""
     upload = tus.create(1000, b"hello")
-    headers = {"content_length": 500, "upload_checksum": checksum(b"x" * 500)}
+    headers = fields(content_length=500, upload_checksum=checksum(b"x" * 500))
     tus.begin_patch(upload, upload_offset=5, **headers).send(b"x" * 300).cut()
     tus.head(upload).expect(FOUND, upload_offset=5)
     tus.patch(upload, b"x" * 500, upload_offset=5, upload_checksum=checksum(b"x" * 500)).expect(204, upload_offset=505)
@@ -141,7 +170,7 @@ def a_cut_body_with_a_checksum(tus: Tus) -> None:
 def other_errors_go_first(tus: Tus) -> None:
     """With a wrong checksum, a wrong offset is still 409, a wrong type 415 and too long a body 413."""
     upload = tus.create(10, b"hello")
-    wrong = {"upload_checksum": checksum(b"other")}
+    wrong = fields(upload_checksum=checksum(b"other"))
     tus.patch(upload, b"x", upload_offset=3, **wrong).expect(409)
     tus.patch(upload, b"x", upload_offset=5, content_type="text/plain", **wrong).expect(415)
     tus.patch(upload, b"too much", upload_offset=5, **wrong).expect(413)

@@ -49,7 +49,13 @@ def both_header_and_trailer(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("CK6e", POLICY, _AREA, "A header smuggled in behind the body must not change what was decided before it.", also=("checksum",))
+@case(
+    "CK6e",
+    POLICY,
+    _AREA,
+    "A header smuggled in behind the body must not change what was decided before it.",
+    also=("checksum",),
+)
 def other_trailers_mean_nothing(tus: Tus) -> None:
     """Trailers that would be headers of tus (`Upload-Offset`, `Upload-Length`, `Tus-Resumable`) change nothing."""
     upload = tus.create(10)

@@ -1,9 +1,10 @@
-"""What real clients need beyond the specification: tus-js-client, tus-py-client, TUSKit, tus-java-client, HTTP itself."""
+"""What real clients need beyond the specification: tus-js-client, tus-py-client, TUSKit, tus-java-client, HTTP
+itself."""
 
 from __future__ import annotations
 
-from tests.conformance.case import MUST, POLICY, case
-from tests.conformance.client import TUS_TYPE, Tus, chunked, metadata
+from tests.conformance.case import POLICY, case
+from tests.conformance.client import TUS_TYPE, Chunked, Tus, chunked, fields, metadata
 from tests.conformance.expectations import FOUND, REFUSED, matching
 
 _AREA = "clients"
@@ -14,11 +15,18 @@ _NAMES = "RFC 9110: field names are case-insensitive."
 def a_2xx_has_advanced(tus: Tus) -> None:
     """A PATCH with bytes that is answered 2xx tells an offset beyond its own."""
     upload = tus.create(20)
-    for number, body in enumerate((b"hello", b"world", chunked(b"he", b"llo"), b"world")):
+    bodies: list[bytes | Chunked] = [b"hello", b"world", chunked(b"he", b"llo"), b"world"]
+    for number, body in enumerate(bodies):
         tus.patch(upload, body, upload_offset=5 * number).expect(204, upload_offset=5 * number + 5)
 
 
-@case("JS2", POLICY, _AREA, "tus-js-client: HEAD without either is an error, and the upload begins anew.", also=("creation-defer-length",))
+@case(
+    "JS2",
+    POLICY,
+    _AREA,
+    "tus-js-client: HEAD without either is an error, and the upload begins anew.",
+    also=("creation-defer-length",),
+)
 def head_has_a_length_or_says_why_not(tus: Tus) -> None:
     """HEAD has exactly one of `Upload-Length` and `Upload-Defer-Length: 1`."""
     tus.head(tus.create(10)).expect(FOUND, upload_length=10, upload_defer_length=None)
@@ -29,11 +37,11 @@ def head_has_a_length_or_says_why_not(tus: Tus) -> None:
 def overridden_patch_in_chunks(tus: Tus) -> None:
     """POST with the override PATCH takes a chunked body."""
     upload = tus.create(5)
-    headers = {"x_http_method_override": "PATCH", "content_type": TUS_TYPE}
+    headers = fields(x_http_method_override="PATCH", content_type=TUS_TYPE)
     tus.post(chunked(b"he", b"llo"), upload, upload_offset=0, **headers).expect(204, upload_offset=5)
 
 
-@case("JS4", POLICY, _AREA, "Uppy adds fields of its own, as text: `relativePath` is \"null\", names are in UTF-8.")
+@case("JS4", POLICY, _AREA, 'Uppy adds fields of its own, as text: `relativePath` is "null", names are in UTF-8.')
 def metadata_of_uppy(tus: Tus) -> None:
     """Metadata as Uppy writes it is accepted and told."""
     given = metadata(
@@ -89,7 +97,12 @@ def offsets_on_refusals_are_true(tus: Tus) -> None:
         answer.check("Upload-Offset: 5 or absent", told, told in (None, "5"))
 
 
-@case("JAVA1", POLICY, _AREA, "tus-java-client sends chunks with `Expect: 100-continue`, 10 MiB a request, and wants exactly what it sent.")
+@case(
+    "JAVA1",
+    POLICY,
+    _AREA,
+    "tus-java-client sends chunks with `Expect: 100-continue`, 10 MiB a request, and wants exactly what it sent.",
+)
 def chunks_after_a_continue(tus: Tus) -> None:
     """Chunked PATCHes that wait for `100 Continue` are appended one after the other."""
     upload = tus.create(300_000)
@@ -104,14 +117,19 @@ def one_connection_for_all(tus: Tus) -> None:
     line = tus.connect()
     created = line.begin("POST", tus.collection, upload_length=10, content_length=0).answer().expect(201)
     upload = tus.resolve(created.header("Location") or "")
-    patch = {"content_type": TUS_TYPE, "content_length": 5}
+    patch = fields(content_type=TUS_TYPE, content_length=5)
     line.begin("PATCH", upload, upload_offset=0, **patch).send(b"hello").answer().expect(204, upload_offset=5)
     line.begin("HEAD", upload).answer().expect(FOUND, upload_offset=5)
     line.begin("HEAD", tus.collection.rstrip("/") + "/no-such-upload").answer().expect(REFUSED)
     line.begin("PATCH", upload, upload_offset=5, **patch).send(b"world").answer().expect(204, upload_offset=10)
 
 
-@case("HTTP2", POLICY, _AREA, "RFC 9112: a server that supports persistent connections answers pipelined requests in their order.")
+@case(
+    "HTTP2",
+    POLICY,
+    _AREA,
+    "RFC 9112: a server that supports persistent connections answers pipelined requests in their order.",
+)
 def requests_ahead_of_answers(tus: Tus) -> None:
     """Requests sent before the answers came are answered in order, a body between them notwithstanding."""
     upload = tus.create(10)

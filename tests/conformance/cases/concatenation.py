@@ -1,4 +1,5 @@
-"""Partial and final uploads (rows H10, CO1 to CO12, CO16). Final uploads before their parts: ``concatenation_unfinished``."""
+"""Partial and final uploads (rows H10, CO1 to CO12, CO16). Final uploads before their parts:
+``concatenation_unfinished``."""
 
 from __future__ import annotations
 
@@ -9,10 +10,19 @@ from tests.conformance.client import TUS_TYPE, Tus, metadata
 from tests.conformance.expectations import FOUND, REFUSED, one_of
 
 _AREA = "concatenation"
-_ECHO = "Response to `HEAD` request against partial or final upload MUST include the `Upload-Concat` header and its value as received in the upload creation request."
-_FORBIDDEN = "The Server MUST respond with the `403 Forbidden` status to `PATCH` requests against a final upload URL and MUST NOT modify the final or its partial uploads."
+_ECHO = (
+    "Response to `HEAD` request against partial or final upload MUST include the `Upload-Concat` header and its "
+    "value as received in the upload creation request."
+)
+_FORBIDDEN = (
+    "The Server MUST respond with the `403 Forbidden` status to `PATCH` requests against a final upload URL and "
+    "MUST NOT modify the final or its partial uploads."
+)
 _SUM = "The length of the final upload MUST be the sum of the length of all partial uploads."
-_MANY_TIMES = "The same partial upload MAY be present multiple times in the `Upload-Concat` header in one upload creation request or MAY be used in multiple upload creation requests."
+_MANY_TIMES = (
+    "The same partial upload MAY be present multiple times in the `Upload-Concat` header in one upload creation "
+    "request or MAY be used in multiple upload creation requests."
+)
 
 
 def part(tus: Tus, body: bytes) -> str:
@@ -20,7 +30,9 @@ def part(tus: Tus, body: bytes) -> str:
     return tus.create(len(body), body, upload_concat="partial")
 
 
-@case("CO1a", MUST, _AREA, "The response to a HEAD request for a partial upload MUST contain the `Upload-Offset` header.")
+@case(
+    "CO1a", MUST, _AREA, "The response to a HEAD request for a partial upload MUST contain the `Upload-Offset` header."
+)
 def a_partial_upload(tus: Tus) -> None:
     """POST with `Upload-Concat: partial` makes an upload that is appended to like any, and HEAD tells what it is."""
     upload = tus.create(10, upload_concat="partial")
@@ -170,7 +182,14 @@ def hostile_lists(tus: Tus) -> None:
         tus.post(upload_concat=f"final;{url}").expect(400, location=None)
 
 
-@case("CO9", MUST, _AREA, "If the length of the upload exceeds the maximum, … the Server MUST respond with the `413 Request Entity Too Large` status.", needs=Limit.LENGTH)
+@case(
+    "CO9",
+    MUST,
+    _AREA,
+    "If the length of the upload exceeds the maximum, … the Server MUST respond with the `413 Request Entity Too "
+    "Large` status.",
+    needs=Limit.LENGTH,
+)
 def a_sum_beyond_the_limit(tus: Tus) -> None:
     """A final upload whose length would exceed `Tus-Max-Size` is answered 413."""
     one = part(tus, b"x" * ((tus.subject.length_max or 0) // 2 + 1))
@@ -197,7 +216,13 @@ def a_body_with_the_final_post(tus: Tus) -> None:
     tus.post(b"x", upload_concat=f"final;{one}", content_type=TUS_TYPE).expect(403, location=None)
 
 
-@case("CO12", MUST, _AREA, "This feature MUST be explicitly announced by the Server by adding `concatenation-unfinished`", without=("concatenation-unfinished",))
+@case(
+    "CO12",
+    MUST,
+    _AREA,
+    "This feature MUST be explicitly announced by the Server by adding `concatenation-unfinished`",
+    without=("concatenation-unfinished",),
+)
 def unfinished_parts(tus: Tus) -> None:
     """Without concatenation-unfinished, a final POST over unfinished parts is refused."""
     one = tus.create(5, upload_concat="partial")
@@ -209,11 +234,19 @@ def the_final_post_of_tus_js_client(tus: Tus) -> None:
     """A final POST without body, length and type is answered 201, with and without `Content-Length`."""
     one = urljoin(tus.subject.url, part(tus, b"hello"))
     tus.request("POST", tus.collection, upload_concat=f"final;{one} {one}").expect(201, location=...)
-    created = tus.post(upload_concat=f"final;{one}", content_length=0).expect(201, location=..., upload_length=one_of(None, "5"))
+    created = tus.post(upload_concat=f"final;{one}", content_length=0).expect(
+        201, location=..., upload_length=one_of(None, "5")
+    )
     tus.offset_becomes(tus.resolve(created.header("Location") or ""), 5)
 
 
-@case("H10", SHOULD, _AREA, "After successful concatenation, the `Upload-Offset` and `Upload-Length` MUST be set and their values MUST be equal.")
+@case(
+    "H10",
+    SHOULD,
+    _AREA,
+    "After successful concatenation, the `Upload-Offset` and `Upload-Length` MUST be set and their values MUST be "
+    "equal.",
+)
 def a_finished_final_upload(tus: Tus) -> None:
     """HEAD on a final upload that is done tells an offset equal to its length, and `no-store`."""
     final = tus.create(upload_concat=f"final;{part(tus, b'hello')}")

@@ -10,12 +10,27 @@ from tests.conformance.expectations import FOUND, one_of
 
 _AREA = "concatenation-unfinished"
 _ALSO = ("concatenation",)
-_NO_OFFSET = "The response to a HEAD request for a final upload SHOULD NOT contain the `Upload-Offset` header unless the concatenation has been successfully finished."
-_LENGTH = "The `Upload-Length` header MUST be included if the length of the final resource can be calculated at the time of the request."
-_DONE = "After successful concatenation, the `Upload-Offset` and `Upload-Length` MUST be set and their values MUST be equal."
+_NO_OFFSET = (
+    "The response to a HEAD request for a final upload SHOULD NOT contain the `Upload-Offset` header unless the "
+    "concatenation has been successfully finished."
+)
+_LENGTH = (
+    "The `Upload-Length` header MUST be included if the length of the final resource can be calculated at the time "
+    "of the request."
+)
+_DONE = (
+    "After successful concatenation, the `Upload-Offset` and `Upload-Length` MUST be set and their values MUST be "
+    "equal."
+)
 
 
-@case("CO13a", MUST, _AREA, "The Client MAY send the concatenation request while the partial uploads are still in progress.", also=_ALSO)
+@case(
+    "CO13a",
+    MUST,
+    _AREA,
+    "The Client MAY send the concatenation request while the partial uploads are still in progress.",
+    also=_ALSO,
+)
 def final_before_its_parts(tus: Tus) -> None:
     """A final POST over unfinished parts is answered 201, and HEAD tells `Upload-Concat` as received."""
     given = "final;" + " ".join(tus.create(5, upload_concat="partial") for _ in range(2))
@@ -51,7 +66,13 @@ def done_with_the_last_part(tus: Tus) -> None:
     tus.holds(final, b"hello worldhello")
 
 
-@case("CO13e", POLICY, _AREA, "Clients need one of the two; protocol issue 73 asks for this one.", also=(*_ALSO, "creation-defer-length"))
+@case(
+    "CO13e",
+    POLICY,
+    _AREA,
+    "Clients need one of the two; protocol issue 73 asks for this one.",
+    also=(*_ALSO, "creation-defer-length"),
+)
 def parts_of_unknown_length(tus: Tus) -> None:
     """While a part has no length, HEAD on the final upload tells `Upload-Defer-Length: 1`; then the sum."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(upload_concat="partial", upload_defer_length=1)
@@ -65,7 +86,13 @@ def parts_of_unknown_length(tus: Tus) -> None:
     tus.holds(final, b"helloabcd")
 
 
-@case("CO13f", MUST, _AREA, "The Server MUST respond with the `403 Forbidden` status to `PATCH` requests against a final upload URL", also=_ALSO)
+@case(
+    "CO13f",
+    MUST,
+    _AREA,
+    "The Server MUST respond with the `403 Forbidden` status to `PATCH` requests against a final upload URL",
+    also=_ALSO,
+)
 def patch_while_waiting(tus: Tus) -> None:
     """PATCH on a final upload that waits is answered 403."""
     final = tus.create(upload_concat=f"final;{tus.create(5, upload_concat='partial')}")
@@ -94,7 +121,14 @@ def deleting_a_waiting_final_upload(tus: Tus) -> None:
     tus.delete(one).expect(204)
 
 
-@case("CO14", POLICY, _AREA, "A part that expires under a final upload makes it unfinishable.", also=(*_ALSO, "expiration"), needs=Limit.EXPIRY)
+@case(
+    "CO14",
+    POLICY,
+    _AREA,
+    "A part that expires under a final upload makes it unfinishable.",
+    also=(*_ALSO, "expiration"),
+    needs=Limit.EXPIRY,
+)
 def awaited_parts_do_not_expire(tus: Tus) -> None:
     """A partial upload that a final one waits for is there after its time, and can be finished."""
     one, witness = tus.create(5, upload_concat="partial"), tus.create(5, upload_concat="partial")

@@ -16,7 +16,12 @@ _SOON_SECONDS = 1.0
 _FINAL = tuple(status for status in range(400, 500) if status not in (409, 423, 429))
 
 
-@case("D1", POLICY, _AREA, "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and begins anew on 5xx.")
+@case(
+    "D1",
+    POLICY,
+    _AREA,
+    "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and begins anew on 5xx.",
+)
 def head_beside_a_patch(tus: Tus) -> None:
     """HEAD beside a PATCH that hangs is answered with the offset, or 423 with `Retry-After`; nothing else."""
     upload, stream = _hanging(tus)
@@ -99,7 +104,13 @@ def the_interrupted_patch_is_told(tus: Tus) -> None:
     tus.head(upload).expect(FOUND).check("the old connection is closed", closed, closed)
 
 
-@case("L5", POLICY, _AREA, "What was deleted must not come back by the bytes of a request that began before.", also=("termination",))
+@case(
+    "L5",
+    POLICY,
+    _AREA,
+    "What was deleted must not come back by the bytes of a request that began before.",
+    also=("termination",),
+)
 def no_return_after_deletion(tus: Tus) -> None:
     """A PATCH that was under way when the upload was deleted ends with 4xx, and the upload stays gone."""
     upload, stream = _hanging(tus)

@@ -6,11 +6,17 @@ from urllib.parse import urljoin, urlsplit
 
 from tests.conformance.case import MUST, POLICY, Limit, case
 from tests.conformance.cases.patch import NO_NUMBERS
-from tests.conformance.client import Tus
+from tests.conformance.client import Tus, fields
 from tests.conformance.expectations import FOUND, REFUSED, without
 
 
-@case("CR1a", MUST, "creation", "The Server MUST acknowledge a successful upload creation with the `201 Created` status. The Server MUST set the `Location` header to the URL of the created resource.")
+@case(
+    "CR1a",
+    MUST,
+    "creation",
+    "The Server MUST acknowledge a successful upload creation with the `201 Created` status. The Server MUST set "
+    "the `Location` header to the URL of the created resource.",
+)
 def post_creates(tus: Tus) -> None:
     """POST with `Upload-Length` is answered 201 with a `Location` whose offset is 0; each POST makes another upload."""
     first = tus.post(upload_length=10).expect(201, location=...)
@@ -19,7 +25,12 @@ def post_creates(tus: Tus) -> None:
     tus.head(tus.resolve(first.header("Location") or "")).expect(FOUND, upload_offset=0, upload_length=10)
 
 
-@case("CR1b", POLICY, "creation", "Clients keep the connection for the PATCH; without framing they would wait for it to close.")
+@case(
+    "CR1b",
+    POLICY,
+    "creation",
+    "Clients keep the connection for the PATCH; without framing they would wait for it to close.",
+)
 def the_201_is_framed(tus: Tus) -> None:
     """The 201 has `Content-Length: 0`, and the connection serves the next request."""
     line = tus.connect()
@@ -29,7 +40,12 @@ def the_201_is_framed(tus: Tus) -> None:
     line.begin("HEAD", upload).answer().expect(FOUND, upload_offset=0)
 
 
-@case("CR2a", MUST, "creation", "The request MUST include one of the following headers: a) `Upload-Length` … b) `Upload-Defer-Length: 1`")
+@case(
+    "CR2a",
+    MUST,
+    "creation",
+    "The request MUST include one of the following headers: a) `Upload-Length` … b) `Upload-Defer-Length: 1`",
+)
 def no_length_at_all(tus: Tus) -> None:
     """POST with neither a length nor its deferral is refused and creates nothing."""
     tus.post().expect(REFUSED, location=None)
@@ -47,7 +63,14 @@ def both_length_and_deferral(tus: Tus) -> None:
     tus.post(upload_length=10, upload_defer_length=1).expect(400, location=None)
 
 
-@case("CR4a", MUST, "creation", "If the length of the upload exceeds the maximum, … the Server MUST respond with the `413 Request Entity Too Large` status.", needs=Limit.ANY_LENGTH)
+@case(
+    "CR4a",
+    MUST,
+    "creation",
+    "If the length of the upload exceeds the maximum, … the Server MUST respond with the `413 Request Entity Too "
+    "Large` status.",
+    needs=Limit.ANY_LENGTH,
+)
 def longer_than_the_limit(tus: Tus) -> None:
     """POST with a length beyond `Tus-Max-Size` is answered 413; one at the limit is accepted."""
     limit = tus.subject.length_max or 0
@@ -62,7 +85,13 @@ def the_limit_is_told(tus: Tus) -> None:
     tus.post(upload_length=limit + 1).expect(413, tus_max_size=limit)
 
 
-@case("CR5", MUST, "creation", "The `Upload-Length` header MAY be set to 0 … Such an upload is immediately complete after its creation without transferring data using `PATCH` requests.")
+@case(
+    "CR5",
+    MUST,
+    "creation",
+    "The `Upload-Length` header MAY be set to 0 … Such an upload is immediately complete after its creation without"
+    " transferring data using `PATCH` requests.",
+)
 def an_empty_upload(tus: Tus) -> None:
     """POST with the length 0 makes an upload that is complete at once."""
     upload = tus.create(0)
@@ -70,7 +99,12 @@ def an_empty_upload(tus: Tus) -> None:
     tus.holds(upload, b"")
 
 
-@case("CR6a", POLICY, "creation", "The value MUST be a non-negative integer: ASCII digits, nothing a lenient parser reads into them.")
+@case(
+    "CR6a",
+    POLICY,
+    "creation",
+    "The value MUST be a non-negative integer: ASCII digits, nothing a lenient parser reads into them.",
+)
 def a_length_that_is_no_number(tus: Tus) -> None:
     """POST with an `Upload-Length` that is no plain number up to 2⁶³-1 is answered 400 (413 if merely too great)."""
     for value in NO_NUMBERS:
@@ -101,7 +135,13 @@ def headers_there_twice(tus: Tus) -> None:
     tus.post(upload_length=10, extra=[("Upload-Concat", "partial"), ("Upload-Concat", "partial")]).expect(400)
 
 
-@case("CR13a", MUST, "creation", "The Server MUST set the `Location` header to the URL of the created resource. This URL MAY be absolute or relative.")
+@case(
+    "CR13a",
+    MUST,
+    "creation",
+    "The Server MUST set the `Location` header to the URL of the created resource. This URL MAY be absolute or "
+    "relative.",
+)
 def the_location_leads_to_the_upload(tus: Tus) -> None:
     """`Location`, resolved against the request's URL, is on the server that was asked and leads to the upload."""
     created = tus.post(upload_length=10).expect(201, location=...)
@@ -111,15 +151,20 @@ def the_location_leads_to_the_upload(tus: Tus) -> None:
     tus.head(tus.resolve(location)).expect(FOUND, upload_offset=0)
 
 
-@case("CR13b", POLICY, "creation", "Anybody can write these headers: a Location from them sends the upload's bytes to whoever they name.")
+@case(
+    "CR13b",
+    POLICY,
+    "creation",
+    "Anybody can write these headers: a Location from them sends the upload's bytes to whoever they name.",
+)
 def forwarded_headers_are_not_believed(tus: Tus) -> None:
     """`Forwarded` and `X-Forwarded-*` from a client that is no trusted proxy do not appear in `Location`."""
     evil = "evil.example"
     for headers in (
-        {"x_forwarded_host": evil, "x_forwarded_proto": "https"},
-        {"forwarded": f"host={evil};proto=https"},
-        {"x_forwarded_host": evil, "x_forwarded_prefix": f"/{evil}"},
-        {"x_original_url": f"//{evil}/", "x_forwarded_server": evil},
+        fields(x_forwarded_host=evil, x_forwarded_proto="https"),
+        fields(forwarded=f"host={evil};proto=https"),
+        fields(x_forwarded_host=evil, x_forwarded_prefix=f"/{evil}"),
+        fields(x_original_url=f"//{evil}/", x_forwarded_server=evil),
     ):
         tus.post(upload_length=10, **headers).expect(201, location=without(evil))
 
@@ -137,10 +182,10 @@ def the_host_is_not_believed(tus: Tus) -> None:
 def odd_forwarded_headers(tus: Tus) -> None:
     """Forwarded headers that make no sense are no reason to refuse."""
     for headers in (
-        {"x_forwarded_proto": "javascript"},
-        {"x_forwarded_proto": "https, http", "x_forwarded_host": "a, b"},
-        {"forwarded": 'for="[::1]:8";host="a\\"b";;;'},
-        {"x_forwarded_host": "a b/c?d#e@f"},
+        fields(x_forwarded_proto="javascript"),
+        fields(x_forwarded_proto="https, http", x_forwarded_host="a, b"),
+        fields(forwarded='for="[::1]:8";host="a\\"b";;;'),
+        fields(x_forwarded_host="a b/c?d#e@f"),
     ):
         created = tus.post(upload_length=10, **headers).expect(201, location=...)
         tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_offset=0)

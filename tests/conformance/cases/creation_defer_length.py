@@ -7,7 +7,10 @@ from tests.conformance.client import Tus, chunked
 from tests.conformance.expectations import FOUND, REFUSED, at_most
 
 _AREA = "creation-defer-length"
-_UNKNOWN = "As long as the length of the upload is not known, the Server MUST set `Upload-Defer-Length: 1` in all responses to `HEAD` requests."
+_UNKNOWN = (
+    "As long as the length of the upload is not known, the Server MUST set `Upload-Defer-Length: 1` in all "
+    "responses to `HEAD` requests."
+)
 _ONCE = "Once set the length MUST NOT be changed."
 
 
@@ -20,13 +23,24 @@ def head_tells_the_deferral(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=5, upload_defer_length=1, upload_length=None)
 
 
-@case("DL1a", MUST, _AREA, "If the Server supports deferring length, it MUST add `creation-defer-length` to the `Tus-Extension` header.")
+@case(
+    "DL1a",
+    MUST,
+    _AREA,
+    "If the Server supports deferring length, it MUST add `creation-defer-length` to the `Tus-Extension` header.",
+)
 def a_deferred_creation(tus: Tus) -> None:
     """POST with `Upload-Defer-Length: 1` is answered 201."""
     tus.post(upload_defer_length=1).expect(201, location=...)
 
 
-@case("DL1b", MUST, _AREA, "If the `Upload-Defer-Length` header contains any other value than `1` the server should return a `400 Bad Request` status.")
+@case(
+    "DL1b",
+    MUST,
+    _AREA,
+    "If the `Upload-Defer-Length` header contains any other value than `1` the server should return a `400 Bad "
+    "Request` status.",
+)
 def another_deferral(tus: Tus) -> None:
     """`Upload-Defer-Length` with any other value is answered 400."""
     for value in ("0", "2", "true", "01", "1.0", "-1", ""):
@@ -42,7 +56,12 @@ def appending_without_a_length(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=11, upload_defer_length=1)
 
 
-@case("DL3", MUST, _AREA, "the Client MUST set the `Upload-Length` header in the next `PATCH` request, once the length is known.")
+@case(
+    "DL3",
+    MUST,
+    _AREA,
+    "the Client MUST set the `Upload-Length` header in the next `PATCH` request, once the length is known.",
+)
 def the_length_comes_with_a_patch(tus: Tus) -> None:
     """PATCH with `Upload-Length` settles the length, which HEAD then tells instead of the deferral."""
     upload = tus.create(upload_defer_length=1)
@@ -131,7 +150,13 @@ def deferred_bytes_beyond_the_limit(tus: Tus) -> None:
     tus.head(other).expect(FOUND, upload_offset=at_most(limit), upload_defer_length=1, upload_length=None)
 
 
-@case("DL8", MUST, _AREA, "If the offsets do not match, the Server MUST respond with the `409 Conflict` status without modifying the upload resource.")
+@case(
+    "DL8",
+    MUST,
+    _AREA,
+    "If the offsets do not match, the Server MUST respond with the `409 Conflict` status without modifying the "
+    "upload resource.",
+)
 def a_length_with_a_wrong_offset(tus: Tus) -> None:
     """A PATCH with a wrong offset settles no length."""
     upload = tus.create(upload_defer_length=1)

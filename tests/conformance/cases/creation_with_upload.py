@@ -6,11 +6,14 @@ import base64
 import hashlib
 
 from tests.conformance.case import MUST, POLICY, case
-from tests.conformance.client import TUS_TYPE, Tus, chunked
+from tests.conformance.client import TUS_TYPE, Tus, chunked, fields
 from tests.conformance.expectations import FOUND
 
 _AREA = "creation-with-upload"
-_SPEC = "The Server … MUST include the `Upload-Offset` header in the response and MUST set its value to the offset of the upload after applying the accepted bytes."
+_SPEC = (
+    "The Server … MUST include the `Upload-Offset` header in the response and MUST set its value to the offset of "
+    "the upload after applying the accepted bytes."
+)
 _LIKE_PATCH = "In this case, similar rules as for the `PATCH` request and response apply."
 
 
@@ -76,16 +79,22 @@ def with_a_deferred_length(tus: Tus) -> None:
 @case("CU5b", POLICY, _AREA, "Parallel uploads save a round trip for each part.", also=("concatenation",))
 def as_a_partial_upload(tus: Tus) -> None:
     """POST with bytes and `Upload-Concat: partial` is answered 201 with their number."""
-    headers = {"upload_concat": "partial", "content_type": TUS_TYPE}
+    headers = fields(upload_concat="partial", content_type=TUS_TYPE)
     created = tus.post(b"hello", upload_length=5, **headers).expect(201, upload_offset=5)
     tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_offset=5, upload_concat="partial")
 
 
-@case("CU6a", POLICY, _AREA, "the Client SHOULD include the `Expect: 100-continue` header in the request to receive early feedback from the Server on whether it will accept the creation request")
+@case(
+    "CU6a",
+    POLICY,
+    _AREA,
+    "the Client SHOULD include the `Expect: 100-continue` header in the request to receive early feedback from the "
+    "Server on whether it will accept the creation request",
+)
 def continue_when_welcome(tus: Tus) -> None:
     """`Expect: 100-continue` on a POST that is welcome leads to 201 after the body."""
     line = tus.connect()
-    headers = {"content_type": TUS_TYPE, "content_length": 5, "expect": "100-continue"}
+    headers = fields(content_type=TUS_TYPE, content_length=5, expect="100-continue")
     line.begin("POST", tus.collection, upload_length=5, **headers).taken_up()
     line.send(b"hello").answer().expect(201, location=..., upload_offset=5)
 
@@ -93,12 +102,12 @@ def continue_when_welcome(tus: Tus) -> None:
 @case("CU6b", POLICY, _AREA, "RFC 9110: `Expect: 100-continue` exists so that a refusal costs no body.")
 def refused_before_the_body(tus: Tus) -> None:
     """What the head of a POST alone shows to be wrong is refused without `100 Continue`."""
-    right = {"content_type": TUS_TYPE, "content_length": 5, "upload_length": 5}
+    right = fields(content_type=TUS_TYPE, content_length=5, upload_length=5)
     for wrong, status in (
-        ({"upload_length": "x"}, 400),
-        ({"upload_length": 3}, 413),
-        ({"upload_metadata": "a !!!"}, 400),
-        ({"tus_resumable": "0.2.2"}, 412),
+        (fields(upload_length="x"), 400),
+        (fields(upload_length=3), 413),
+        (fields(upload_metadata="a !!!"), 400),
+        (fields(tus_resumable="0.2.2"), 412),
     ):
         line = tus.connect().begin("POST", tus.collection, expect="100-continue", **{**right, **wrong})
         refused = line.answer().expect(status, location=None)
@@ -109,7 +118,7 @@ def refused_before_the_body(tus: Tus) -> None:
 def with_a_right_checksum(tus: Tus) -> None:
     """POST with bytes and their checksum is answered 201."""
     digest = "sha1 " + base64.b64encode(hashlib.sha1(b"hello").digest()).decode()
-    headers = {"upload_checksum": digest, "content_type": TUS_TYPE}
+    headers = fields(upload_checksum=digest, content_type=TUS_TYPE)
     tus.post(b"hello", upload_length=5, **headers).expect(201, location=..., upload_offset=5)
 
 
@@ -117,7 +126,7 @@ def with_a_right_checksum(tus: Tus) -> None:
 def with_a_wrong_checksum(tus: Tus) -> None:
     """POST with bytes and another checksum is answered 460 without a `Location`; an unknown algorithm is 400."""
     digest = base64.b64encode(hashlib.sha1(b"other").digest()).decode()
-    kept: dict[str, str] = {"content_type": TUS_TYPE}
+    kept = fields(content_type=TUS_TYPE)
     tus.post(b"hello", upload_length=5, upload_checksum=f"sha1 {digest}", **kept).expect(460, location=None)
     tus.post(b"hello", upload_length=5, upload_checksum=f"whirl {digest}", **kept).expect(400, location=None)
 

@@ -33,14 +33,25 @@ def options_on_an_upload(tus: Tus) -> None:
     tus.options(tus.create(10)).expect(FOUND, tus_version=...)
 
 
-@case("C7c", MUST, "core", "The Client SHOULD NOT include the `Tus-Resumable` header … and the Server MUST ignore the header.")
+@case(
+    "C7c",
+    MUST,
+    "core",
+    "The Client SHOULD NOT include the `Tus-Resumable` header … and the Server MUST ignore the header.",
+)
 def options_ignores_the_version(tus: Tus) -> None:
     """OPTIONS with an unsupported `Tus-Resumable` is answered as without it."""
     tus.options(tus_resumable="0.0.1").expect(FOUND, tus_version=...)
     tus.options(tus_resumable="nonsense").expect(FOUND, tus_version=...)
 
 
-@case("C7d", MUST, "core", "The `Tus-Extension` response header MUST be a comma-separated list … If no extensions are supported, … MUST be omitted.")
+@case(
+    "C7d",
+    MUST,
+    "core",
+    "The `Tus-Extension` response header MUST be a comma-separated list … If no extensions are supported, … MUST be"
+    " omitted.",
+)
 def extensions_are_a_list(tus: Tus) -> None:
     """`Tus-Extension` is a comma-separated list of names, each once, or absent."""
     answer = tus.options().expect(FOUND)
@@ -65,7 +76,9 @@ def options_tells_the_version_used(tus: Tus) -> None:
 @case("C8", MUST, "core", "The `Tus-Version` response header MUST be a comma-separated list of protocol versions")
 def versions_are_a_list(tus: Tus) -> None:
     """`Tus-Version` is a comma-separated list of versions that holds 1.0.0."""
-    tus.options().expect(FOUND, tus_version=matching(r"\d+\.\d+\.\d+( *, *\d+\.\d+\.\d+)*", "versions, comma-separated"))
+    tus.options().expect(
+        FOUND, tus_version=matching(r"\d+\.\d+\.\d+( *, *\d+\.\d+\.\d+)*", "versions, comma-separated")
+    )
     tus.options().expect(FOUND, tus_version=listing("1.0.0"))
 
 
@@ -111,7 +124,8 @@ def a_query_string(tus: Tus) -> None:
 
 @case("D9a", POLICY, "core", "An id is hostile input: it may try to leave the folder, end a string or break a header.")
 def hostile_ids(tus: Tus) -> None:
-    """Ids that traverse, inject or are endless are refused as unknown or malformed, never by a 5xx or a cut connection."""
+    """Ids that traverse, inject or are endless are refused as unknown or malformed, never by a 5xx or a cut
+    connection."""
     for name in _HOSTILE_IDS:
         target = f"{tus.collection.rstrip('/')}/{name}"
         tus.head(target).expect((400, 404, 414), upload_offset=None, x_injected=None)

@@ -15,10 +15,19 @@ _DATE = matching(
     "like Wed, 25 Jun 2014 16:00:00 GMT",
 )
 _EVERY_PATCH = "This header MUST be included in every `PATCH` response if the upload is going to expire."
-_GONE = "If a Client does attempt to resume an upload which has since been removed by the Server, the Server SHOULD respond with the `404 Not Found` or `410 Gone` status."
+_GONE = (
+    "If a Client does attempt to resume an upload which has since been removed by the Server, the Server SHOULD "
+    "respond with the `404 Not Found` or `410 Gone` status."
+)
 
 
-@case("EX1a", MUST, _AREA, "If the expiration is known at the creation, the `Upload-Expires` header MUST be included in the response to the initial `POST` request.")
+@case(
+    "EX1a",
+    MUST,
+    _AREA,
+    "If the expiration is known at the creation, the `Upload-Expires` header MUST be included in the response to "
+    "the initial `POST` request.",
+)
 def told_at_creation(tus: Tus) -> None:
     """The 201 of an upload that is going to expire carries `Upload-Expires`."""
     tus.post(upload_length=10).expect(201, upload_expires=...)
@@ -52,7 +61,8 @@ def told_on_refusals(tus: Tus) -> None:
 
 @case("EX2a", POLICY, _AREA, "The header tells until when an *unfinished* upload lives.")
 def not_told_when_complete(tus: Tus) -> None:
-    """A complete upload has no `Upload-Expires`: on the last 204, on HEAD, on an empty PATCH, on an empty upload's 201."""
+    """A complete upload has no `Upload-Expires`: on the last 204, on HEAD, on an empty PATCH, on an empty upload's
+    201."""
     upload = tus.create(5)
     tus.patch(upload, b"hello", upload_offset=0).expect(204, upload_expires=None)
     tus.head(upload).expect(FOUND, upload_expires=None)
@@ -93,7 +103,13 @@ def gone_after_expiry(tus: Tus) -> None:
     tus.head(upload).expect(GONE, upload_offset=None)
 
 
-@case("EX4b", SHOULD, _AREA, "The latter one SHOULD be used if the Server is keeping track of expired uploads.", needs=Limit.EXPIRY)
+@case(
+    "EX4b",
+    SHOULD,
+    _AREA,
+    "The latter one SHOULD be used if the Server is keeping track of expired uploads.",
+    needs=Limit.EXPIRY,
+)
 def told_from_the_unknown(tus: Tus) -> None:
     """An expired upload is answered 410, where one that never was is 404; or both 404, if nothing is kept of it."""
     upload = tus.create(10)
@@ -119,6 +135,7 @@ def told_on_head(tus: Tus) -> None:
 
 
 def _await_expiry(tus: Tus, upload: str) -> Exchange:
-    """Wait for the time that the server itself named, then ask until the upload is gone or two seconds more are over."""
+    """Wait for the time that the server itself named, then ask until the upload is gone or two seconds more are
+    over."""
     time.sleep(max(0.0, tus.subject.expires_seconds or 0.0))
     return tus.eventually(lambda: tus.head(upload), lambda got: got.status in GONE, 3.5).expect(GONE)

@@ -26,20 +26,36 @@ def head_when_complete(tus: Tus) -> None:
     asked.expect(asked.status, upload_offset=5, upload_length=5)
 
 
-@case("H1c", MUST, "core", "If the size of the upload is known, the Server MUST include the `Upload-Length` header in the response.")
+@case(
+    "H1c",
+    MUST,
+    "core",
+    "If the size of the upload is known, the Server MUST include the `Upload-Length` header in the response.",
+)
 def head_tells_the_length(tus: Tus) -> None:
     """HEAD tells the length of an upload that is under way."""
     asked = tus.head(tus.create(10, b"hello"))
     asked.expect(asked.status, upload_offset=5, upload_length=10, upload_defer_length=None)
 
 
-@case("H1d", SHOULD, "core", "The Server SHOULD acknowledge successful `HEAD` requests with a `200 OK` or `204 No Content` status.")
+@case(
+    "H1d",
+    SHOULD,
+    "core",
+    "The Server SHOULD acknowledge successful `HEAD` requests with a `200 OK` or `204 No Content` status.",
+)
 def head_succeeds(tus: Tus) -> None:
     """HEAD on an upload is answered 200 or 204."""
     tus.head(tus.create(10)).expect(FOUND)
 
 
-@case("H1e", MUST, "core", "The Server MUST prevent the client and/or proxies from caching the response by adding the `Cache-Control: no-store` header")
+@case(
+    "H1e",
+    MUST,
+    "core",
+    "The Server MUST prevent the client and/or proxies from caching the response by adding the `Cache-Control: "
+    "no-store` header",
+)
 def head_is_not_cached(tus: Tus) -> None:
     """HEAD carries `Cache-Control: no-store`, for complete uploads as well."""
     for upload in (tus.create(10), tus.create(5, b"hello")):
@@ -47,13 +63,24 @@ def head_is_not_cached(tus: Tus) -> None:
         asked.expect(asked.status, cache_control=listing("no-store"))
 
 
-@case("H4a", SHOULD, "core", "If the resource is not found, the Server SHOULD return either the `404 Not Found`, `410 Gone` or `403 Forbidden` status without the `Upload-Offset` header.")
+@case(
+    "H4a",
+    SHOULD,
+    "core",
+    "If the resource is not found, the Server SHOULD return either the `404 Not Found`, `410 Gone` or `403 "
+    "Forbidden` status without the `Upload-Offset` header.",
+)
 def head_on_the_unknown(tus: Tus) -> None:
     """HEAD on an upload that does not exist is answered 404, 410 or 403, without `Upload-Offset`."""
     tus.head(tus.unknown()).expect((404, 410, 403), upload_offset=None)
 
 
-@case("H4b", POLICY, "core", "A cached 404 would hide an upload that comes to be; an id of another shape is as unknown as any.")
+@case(
+    "H4b",
+    POLICY,
+    "core",
+    "A cached 404 would hide an upload that comes to be; an id of another shape is as unknown as any.",
+)
 def the_unknown_is_404(tus: Tus) -> None:
     """HEAD on ids of any shape that do not exist is answered 404 with `no-store`."""
     tus.head(tus.unknown()).expect(404, cache_control=listing("no-store"))

@@ -39,16 +39,25 @@ def no_metadata_is_told_as_none(tus: Tus) -> None:
     tus.head(tus.create(10)).expect(FOUND, upload_metadata=None)
 
 
-@case("D7", POLICY, "creation", "What is parsed and written anew is no longer what the client signed, hashed or compared.")
+@case(
+    "D7", POLICY, "creation", "What is parsed and written anew is no longer what the client signed, hashed or compared."
+)
 def metadata_keeps_its_spelling(tus: Tus) -> None:
     """Blanks after commas and after keys without a value come back too."""
     for given in ("a YQ==, b Yg==", "empty ,b Yg==", "B Yg==,a YQ==,C"):
         tus.head(tus.create(10, upload_metadata=given)).expect(FOUND, upload_metadata=given)
 
 
-@case("CR7a", SHOULD, "creation", "The key MUST NOT contain spaces and commas and MUST NOT be empty. … the value MUST be Base64 encoded. All keys MUST be unique.")
+@case(
+    "CR7a",
+    SHOULD,
+    "creation",
+    "The key MUST NOT contain spaces and commas and MUST NOT be empty. … the value MUST be Base64 encoded. All keys"
+    " MUST be unique.",
+)
 def metadata_out_of_grammar(tus: Tus) -> None:
-    """Metadata that breaks the grammar is answered 400: a value that is no Base64, a key twice, an empty key, a second blank."""
+    """Metadata that breaks the grammar is answered 400: a value that is no Base64, a key twice, an empty key, a
+    second blank."""
     for given in ("a !!!", "a YQ==,a Yg==", "a YQ==,a", "a YQ==,,b Yg==", "a  YQ==", "a YQ== c", "a YQ==;b Yg=="):
         tus.post(upload_length=10, upload_metadata=given).expect(400, location=None)
 
@@ -67,7 +76,12 @@ def empty_metadata(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_metadata=None)
 
 
-@case("CR8b", POLICY, "creation", "tus-js-client and Uppy write `key ` for an empty value; others a blank after the comma.")
+@case(
+    "CR8b",
+    POLICY,
+    "creation",
+    "tus-js-client and Uppy write `key ` for an empty value; others a blank after the comma.",
+)
 def metadata_of_the_field(tus: Tus) -> None:
     """A blank after a key without a value, and after a comma, is accepted."""
     for given in ("empty ", "empty ,b Yg==", "a YQ==, b Yg=="):
@@ -81,7 +95,13 @@ def one_base64(tus: Tus) -> None:
         tus.post(upload_length=10, upload_metadata=given).expect(400, location=None)
 
 
-@case("CR10", SHOULD, "creation", "Servers SHOULD carefully validate metadata values or sanitize them before using them as header values to avoid header smuggling.")
+@case(
+    "CR10",
+    SHOULD,
+    "creation",
+    "Servers SHOULD carefully validate metadata values or sanitize them before using them as header values to avoid"
+    " header smuggling.",
+)
 def hostile_metadata(tus: Tus) -> None:
     """Line breaks, quotes and paths in a file name or type appear in no header of HEAD or GET."""
     for name in ('a"\r\nX-Injected: 1\r\n\r\n<b>', "../../etc/passwd", "a\x00b", 'x"; filename="y', "é€😀.txt"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.case import MUST, POLICY, case
-from tests.conformance.client import TUS_TYPE, Tus
+from tests.conformance.client import TUS_TYPE, Tus, fields
 from tests.conformance.expectations import FOUND
 
 _OVERRIDE = (
@@ -43,7 +43,7 @@ def the_real_method_is_ignored(tus: Tus) -> None:
     """DELETE with the override HEAD deletes nothing, PUT with the override PATCH appends."""
     upload = tus.create(10)
     tus.delete(upload, x_http_method_override="HEAD").expect(FOUND, upload_offset=0)
-    headers = {"x_http_method_override": "PATCH", "content_type": TUS_TYPE}
+    headers = fields(x_http_method_override="PATCH", content_type=TUS_TYPE)
     tus.request("PUT", upload, b"hello", upload_offset=0, **headers).expect(204, upload_offset=5)
     tus.head(upload).expect(FOUND, upload_offset=5)
 
@@ -75,7 +75,7 @@ def overridden_answers_are_not_cached(tus: Tus) -> None:
     """Answers to overridden requests carry `Cache-Control: no-store`."""
     upload = tus.create(10)
     tus.get(upload, x_http_method_override="HEAD").expect(FOUND, cache_control="no-store")
-    headers = {"x_http_method_override": "PATCH", "content_type": TUS_TYPE}
+    headers = fields(x_http_method_override="PATCH", content_type=TUS_TYPE)
     tus.post(b"hello", upload, upload_offset=0, **headers).expect(204, cache_control="no-store")
 
 
@@ -89,10 +89,15 @@ def an_overridden_head_has_a_length(tus: Tus) -> None:
         asked.check("204, or Content-Length: 0", f"{asked.status}, {length}", asked.status == 204 or length == "0")
 
 
-@case("C6e", POLICY, "core", "Methods are case-sensitive; guessing the real one would create what the client meant to append.")
+@case(
+    "C6e",
+    POLICY,
+    "core",
+    "Methods are case-sensitive; guessing the real one would create what the client meant to append.",
+)
 def an_override_in_lower_case(tus: Tus) -> None:
     """The override `patch` is PATCH or refused with 405, never taken for the real method."""
     upload = tus.create(10)
-    headers = {"x_http_method_override": "patch", "content_type": TUS_TYPE}
+    headers = fields(x_http_method_override="patch", content_type=TUS_TYPE)
     tus.post(b"hello", upload, upload_offset=0, **headers).expect((204, 405), location=None)
     tus.post(b"", x_http_method_override="options").expect((200, 204, 405), location=None)

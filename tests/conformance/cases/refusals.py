@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.case import POLICY, case
-from tests.conformance.client import TUS_TYPE, Tus
+from tests.conformance.client import TUS_TYPE, Tus, fields
 from tests.conformance.expectations import FOUND
 
 _MIB = 1 << 20
@@ -13,12 +13,12 @@ _MIB = 1 << 20
 def refused_before_the_body(tus: Tus) -> None:
     """What the head alone shows to be wrong is refused without `100 Continue`: offset, type, length, unknown upload."""
     upload = tus.create(10)
-    right = {"content_type": TUS_TYPE, "content_length": 5, "upload_offset": 0}
+    right = fields(content_type=TUS_TYPE, content_length=5, upload_offset=0)
     for status, wrong in (
-        (409, {"upload_offset": 3}),
-        (415, {"content_type": "text/plain"}),
-        (413, {"content_length": 11}),
-        (400, {"upload_offset": "x"}),
+        (409, fields(upload_offset=3)),
+        (415, fields(content_type="text/plain")),
+        (413, fields(content_length=11)),
+        (400, fields(upload_offset="x")),
     ):
         line = tus.connect().begin("PATCH", upload, expect="100-continue", **{**right, **wrong})
         refused = line.answer().expect(status)

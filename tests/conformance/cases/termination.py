@@ -7,7 +7,10 @@ from tests.conformance.client import Tus
 from tests.conformance.expectations import FOUND, GONE
 
 _AREA = "termination"
-_SPEC = "When receiving a `DELETE` request for an existing upload the Server … MUST respond with the `204 No Content` status confirming that the upload was terminated."
+_SPEC = (
+    "When receiving a `DELETE` request for an existing upload the Server … MUST respond with the `204 No Content` "
+    "status confirming that the upload was terminated."
+)
 _AFTER = "For all future requests to this URL, the Server SHOULD respond with the `404 Not Found` or `410 Gone` status."
 
 
@@ -73,7 +76,13 @@ def deleting_a_part_that_was_used(tus: Tus) -> None:
     tus.holds(final, b"helloworld")
 
 
-@case("TE4b", POLICY, _AREA, "The final upload could never be finished.", also=("concatenation", "concatenation-unfinished"))
+@case(
+    "TE4b",
+    POLICY,
+    _AREA,
+    "The final upload could never be finished.",
+    also=("concatenation", "concatenation-unfinished"),
+)
 def deleting_a_part_that_is_awaited(tus: Tus) -> None:
     """DELETE on a partial upload that a final one waits for is answered 409 and deletes nothing."""
     part = tus.create(5, upload_concat="partial")

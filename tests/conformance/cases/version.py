@@ -73,7 +73,13 @@ def patch_without_a_version(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("C2c", POLICY, "core", "`Tus-Resumable` MUST be included in every request: without it the client is none.", also=("termination",))
+@case(
+    "C2c",
+    POLICY,
+    "core",
+    "`Tus-Resumable` MUST be included in every request: without it the client is none.",
+    also=("termination",),
+)
 def delete_without_a_version(tus: Tus) -> None:
     """DELETE without `Tus-Resumable` is answered 412 and deletes nothing."""
     upload = tus.create(10)
@@ -87,7 +93,12 @@ def head_without_a_version(tus: Tus) -> None:
     tus.head(tus.create(10), tus_resumable=None).expect(FOUND, upload_offset=0)
 
 
-@case("C4a", MUST, "core", "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.")
+@case(
+    "C4a",
+    MUST,
+    "core",
+    "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
+)
 def successes_tell_the_version(tus: Tus) -> None:
     """201, 200 and 204 carry `Tus-Resumable: 1.0.0`."""
     tus.post(upload_length=5).expect(201, tus_resumable="1.0.0")
@@ -96,7 +107,12 @@ def successes_tell_the_version(tus: Tus) -> None:
     tus.patch(upload, b"hello", upload_offset=0).expect(204, tus_resumable="1.0.0")
 
 
-@case("C4b", MUST, "core", "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.")
+@case(
+    "C4b",
+    MUST,
+    "core",
+    "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
+)
 def refusals_tell_the_version(tus: Tus) -> None:
     """Refusals of every kind carry `Tus-Resumable: 1.0.0` too."""
     upload, any_refusal = tus.create(5), range(400, 500)
