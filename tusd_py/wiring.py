@@ -26,7 +26,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.migrating import migrate
+from tusd_py.records.migrating import migrate, pending
 from tusd_py.records.sql import SqlRecords
 from tusd_py.settings import Settings
 from tusd_py.storage.disk import DiskStore
@@ -207,6 +207,19 @@ async def sweep_once(settings: Settings) -> Swept:
         await ports.records.close()
 
 
+def migrate_records(settings: Settings) -> list[str]:
+    """Bring the database up to date and return the steps that took. Blocks; raises ``OSError`` or ``RecordsError``."""
+    if settings.database_path is None:
+        return []
+    Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
+    return migrate(settings.database_url)
+
+
+def pending_steps(settings: Settings) -> list[str]:
+    """The steps that ``migrate_records`` would take; changes nothing. Blocks; raises ``RecordsError``."""
+    return [] if settings.database_path is None else pending(settings.database_url)
+
+
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
@@ -218,8 +231,7 @@ def _open_storage(settings: Settings) -> tuple[Store, Locker]:
 async def _open_records(settings: Settings) -> Records:
     if settings.database_path is None:
         return MemoryRecords()
-    Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
-    for step in await asyncio.to_thread(migrate, settings.database_url):
+    for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
     return await SqlRecords.open(settings.database_url, durability=settings.storage.durability)
 

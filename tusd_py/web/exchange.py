@@ -119,4 +119,4 @@ class Exchange:
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }
-            log.log(level, "request", extra={"facts": {name: fact for name, fact in facts.items() if fact is not None}})
+            log.log(level, "request", extra={name: fact for name, fact in facts.items() if fact is not None})
