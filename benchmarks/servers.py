@@ -101,7 +101,8 @@ def _endpoint(process: subprocess.Popen[bytes], recipe: Recipe, log: Path) -> st
                 return match[1].decode()
             if not piece:
                 break
-    raise ServerUnavailable(f"{recipe.title} did not start; it said {said[-500:]!r}, {log.read_bytes()[-2000:]!r}")
+    last_words = (said + log.read_bytes()).decode(errors="replace").strip().splitlines()[-1:]
+    raise ServerUnavailable(f"did not start: {''.join(last_words) or 'it said nothing'}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
