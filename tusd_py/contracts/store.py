@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from tusd_py.protocol.upload import Upload
@@ -40,7 +40,8 @@ class Sink(Protocol):
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
 
-        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``safe_offset`` stays true.
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``safe_offset`` stays true. Raises
+        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``safe_offset`` then tells how many.
         """
         ...
 
@@ -53,7 +54,10 @@ class Sink(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what was held for writing. Never raises for bytes; what was not flushed may be gone."""
+        """Let go of what was held for writing. Never raises for bytes; what was not flushed may be gone.
+
+        Returns only once nothing of this sink can be written any more, even if cancelled: another may write now.
+        """
         ...
 
 
@@ -68,10 +72,11 @@ class Store(Protocol):
         """A sink at ``upload.offset``. Does no I/O before the first write or flush."""
         ...
 
-    def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
 
-        Raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range.
+        Raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. Who does not read it
+        to its end closes it (``aclosing``).
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -44,7 +44,7 @@ class DiskStore:
     def open(self, upload: Upload) -> DiskSink:
         return DiskSink(self._folder, self._threads, upload)
 
-    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         reading = Reading(self._folder, upload.id, stop)
         try:
             while start < stop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
 from tusd_py.protocol.upload import NO_STATE, Upload
@@ -53,7 +53,11 @@ class MemorySink:
         self._check()
         if not piece:
             return
-        stored = self._store.stored(self._upload_id, at_least=self._safe)
+        try:
+            stored = self._store.stored(self._upload_id, at_least=self._safe)
+        except BytesMissing:
+            self._safe = len(self._store.uploads.get(self._upload_id, b""))
+            raise
         room = self._store.room() + len(stored) - self._safe
         taken = piece[:room] if len(piece) > room else piece
         stored[self._safe : self._safe + len(taken)] = taken
@@ -67,7 +71,7 @@ class MemoryStore:
 
     def __init__(self, *, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._uploads: dict[str, bytearray] = {}
+        self.uploads: dict[str, bytearray] = {}
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         return NO_STATE
@@ -75,7 +79,7 @@ class MemoryStore:
     def open(self, upload: Upload) -> MemorySink:
         return MemorySink(self, upload)
 
-    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         while start < stop:
             stored = self.stored(upload.id, at_least=stop)
             piece = bytes(stored[start : min(start + _READ_BYTES, stop)])
@@ -83,20 +87,20 @@ class MemoryStore:
             start += len(piece)
 
     async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
-        self._uploads.pop(upload.id, None)
+        self.uploads.pop(upload.id, None)
         if sum(part.offset for part in parts) > self.room():
             raise StoreFull("the memory for uploads is used up")
         joined = bytearray()
         for part in parts:
             joined += self.stored(part.id, at_least=part.offset)[: part.offset]
-        self._uploads[upload.id] = joined
+        self.uploads[upload.id] = joined
         return NO_STATE
 
     async def erase(self, upload: Upload) -> None:
-        self._uploads.pop(upload.id, None)
+        self.uploads.pop(upload.id, None)
 
     async def stored_bytes(self, upload: Upload) -> int:
-        return len(self._uploads.get(upload.id, b""))
+        return len(self.uploads.get(upload.id, b""))
 
     async def probe(self) -> None:
         if self.room() <= 0:
@@ -107,13 +111,13 @@ class MemoryStore:
 
     def stored(self, upload_id: str, *, at_least: int) -> bytearray:
         """The bytes of this upload as they lie here. Raises ``BytesMissing`` where they are fewer than that."""
-        stored = self._uploads.get(upload_id)
+        stored = self.uploads.get(upload_id)
         if stored is None and at_least == 0:
-            stored = self._uploads[upload_id] = bytearray()
+            stored = self.uploads[upload_id] = bytearray()
         if stored is None or len(stored) < at_least:
             raise BytesMissing("the memory holds fewer bytes of this upload than were stored")
         return stored
 
     def room(self) -> int:
         """How many more bytes may be kept."""
-        return self._bytes_max - sum(map(len, self._uploads.values()))
+        return self._bytes_max - sum(map(len, self.uploads.values()))

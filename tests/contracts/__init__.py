@@ -1,0 +1,1 @@
+"""One class a contract, which every backend of it inherits."""

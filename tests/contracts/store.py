@@ -1,0 +1,334 @@
+"""What every store must do. A backend inherits ``StoreContract`` and says how to reach its medium beneath the API."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import content
+from tests.support.loops import on_loop
+from tusd_py.contracts.store import BytesMissing, Store, StoreFull
+from tusd_py.protocol.upload import Upload
+
+KIB = 1024
+MIB = 1024 * KIB
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def an_upload(upload_id: str = "an-upload", offset: int = 0) -> Upload:
+    return Upload(id=upload_id, length=None, offset=offset, created_at=NOW, updated_at=NOW)
+
+
+def cut(body: bytes | memoryview, piece_bytes: int) -> list[bytes]:
+    return [bytes(body[start : start + piece_bytes]) for start in range(0, len(body), piece_bytes)]
+
+
+async def append(store: Store, upload: Upload, pieces: Sequence[bytes], *, durable: bool = True) -> Upload:
+    """Store ``pieces`` one by one as a request does, and return the upload as its record would be."""
+    sink = store.open(upload)
+    for piece in pieces:
+        await sink.write([piece])
+    offset = await sink.flush(durable=durable)
+    assert offset == sink.safe_offset
+    await sink.close()
+    return replace(upload, offset=offset, storage=sink.state)
+
+
+async def read(store: Store, upload: Upload, start: int = 0, stop: int | None = None) -> bytes:
+    stop = upload.offset if stop is None else stop
+    return b"".join([piece async for piece in store.read(upload, start, stop)])
+
+
+class StoreContract(ABC):
+    """The facts. ``beneath`` and ``put_beneath`` go round the store, as a crash or an administrator does."""
+
+    @abstractmethod
+    def open(self, directory: Path) -> Store: ...
+
+    def reopen(self, store: Store, directory: Path) -> Store:
+        """What a restart opens; of a medium that ends with its process, the same."""
+        return self.open(directory)
+
+    @abstractmethod
+    def beneath(self, store: Store, upload_id: str) -> bytes | None: ...
+
+    @abstractmethod
+    def put_beneath(self, store: Store, upload_id: str, stored: bytes) -> None: ...
+
+    @abstractmethod
+    def small(self, directory: Path, room_bytes: int) -> AbstractContextManager[Store]:
+        """A store whose medium has room for about so many bytes."""
+
+    @pytest.mark.parametrize("piece_bytes", [1000, 64 * KIB, 700_001, 3 * MIB])
+    @pytest.mark.parametrize("length", [1, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 17])
+    @on_loop
+    async def test_stores_what_it_took(self, tmp_path: Path, length: int, piece_bytes: int) -> None:
+        """Whatever the pieces, the medium holds exactly the bytes given, and the offset says so."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(1, length))
+        upload = await append(store, an_upload(), cut(body, piece_bytes))
+        assert upload.offset == length
+        assert self.beneath(store, upload.id) == body
+        assert await store.stored_bytes(upload) == length
+        assert await read(store, upload) == body
+        await store.close()
+
+    @on_loop
+    async def test_thousands_of_tiny_pieces(self, tmp_path: Path) -> None:
+        """Pieces of a single byte, empty ones between them, many at once: all are stored in order."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(2, 5000))
+        sink = store.open(an_upload())
+        await sink.write([b"", *cut(body[:3000], 1), b""])
+        for piece in cut(body[3000:], 1):
+            await sink.write([piece, b""])
+        assert await sink.flush() == 5000
+        await sink.close()
+        assert self.beneath(store, "an-upload") == body
+        await store.close()
+
+    @on_loop
+    async def test_touches_nothing_before_bytes_come(self, tmp_path: Path) -> None:
+        """Creating, opening and closing leave no bytes; an upload never heard of has none."""
+        store = self.open(tmp_path / "bytes")
+        await store.create(an_upload())
+        sink = store.open(an_upload())
+        await sink.close()
+        assert not self.beneath(store, "an-upload")
+        assert await store.stored_bytes(an_upload()) == 0
+        await store.close()
+
+    @on_loop
+    async def test_empty_upload_exists_once_durable(self, tmp_path: Path) -> None:
+        """An upload of no bytes exists on the medium after a durable flush, and reads as nothing."""
+        store = self.open(tmp_path / "bytes")
+        upload = await append(store, an_upload(), [])
+        assert self.beneath(store, upload.id) == b""
+        assert await read(store, upload) == b""
+        await store.close()
+
+    @on_loop
+    async def test_goes_on_at_the_offset(self, tmp_path: Path) -> None:
+        """Requests one after another, flushed in their middle too, add up to the whole."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(3, 2 * MIB))
+        upload = await append(store, an_upload(), cut(body[: MIB + 5], 50_000), durable=False)
+        sink = store.open(upload)
+        await sink.write([body[MIB + 5 : MIB + 9]])
+        assert await sink.flush() == MIB + 9
+        await sink.write([body[MIB + 9 : MIB + 100]])
+        assert await sink.flush(durable=True) == MIB + 100
+        assert await sink.flush(durable=True) == MIB + 100
+        await sink.write([body[MIB + 100 :]])
+        assert await sink.flush(durable=True) == len(body)
+        await sink.close()
+        assert self.beneath(store, upload.id) == body
+        await store.close()
+
+    @on_loop
+    async def test_bytes_of_a_crash_are_overwritten_and_cut_off(self, tmp_path: Path) -> None:
+        """Bytes beyond the offset do not exist: new ones take their place, and none trail a durable end."""
+        store = self.open(tmp_path / "bytes")
+        upload = await append(store, an_upload(), [b"kept "], durable=False)
+        self.put_beneath(store, upload.id, b"kept and then what a crash left behind")
+        upload = await append(store, upload, [b"new"])
+        assert self.beneath(store, upload.id) == b"kept new"
+        self.put_beneath(store, "other", b"left of an upload whose record says nothing came")
+        assert (await append(store, an_upload("other"), [])).offset == 0
+        assert self.beneath(store, "other") == b""
+        await store.close()
+
+    @on_loop
+    async def test_says_when_bytes_were_taken_away(self, tmp_path: Path) -> None:
+        """Where the medium has fewer bytes than the record says, nothing is written and the safe offset tells it."""
+        store = self.open(tmp_path / "bytes")
+        self.put_beneath(store, "short", b"only these")
+        sink = store.open(an_upload("short", offset=100))
+        with pytest.raises(BytesMissing):
+            await sink.write([b"more"])
+            await sink.flush()
+        assert sink.safe_offset == 10
+        with pytest.raises(BytesMissing):
+            await sink.flush()
+        await sink.close()
+        assert self.beneath(store, "short") == b"only these"
+        with pytest.raises(BytesMissing):
+            await append(store, an_upload("gone", offset=1), [b"more"])
+        assert not self.beneath(store, "gone")
+        await store.close()
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (17, 18), (0, 2 * MIB), (300_000, MIB + 1), (5, 5)])
+    @on_loop
+    async def test_reads_ranges(self, tmp_path: Path, start: int, stop: int) -> None:
+        """A range is given back exactly, in pieces of bounded size, none empty."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(4, 2 * MIB))
+        upload = await append(store, an_upload(), cut(body, 64 * KIB))
+        pieces = [piece async for piece in store.read(upload, start, stop)]
+        assert b"".join(pieces) == body[start:stop]
+        assert all(0 < len(piece) <= MIB for piece in pieces)
+        await store.close()
+
+    @on_loop
+    async def test_reading_what_is_gone(self, tmp_path: Path) -> None:
+        """A read never gives fewer bytes than asked without saying so: not of what is gone, nor cut in the middle."""
+        store = self.open(tmp_path / "bytes")
+        with pytest.raises(BytesMissing):
+            await read(store, an_upload("gone", offset=1))
+        body = bytes(content(5, MIB))
+        upload = await append(store, an_upload(), [body])
+        async with aclosing(store.read(upload, 0, MIB)) as pieces:
+            taken = await anext(pieces)
+            self.put_beneath(store, upload.id, body[: len(taken)])
+            with pytest.raises(BytesMissing):
+                await anext(pieces)
+        self.put_beneath(store, upload.id, b"cut")
+        with pytest.raises(BytesMissing):
+            await read(store, upload)
+        await store.close()
+
+    @on_loop
+    async def test_reads_while_more_is_written(self, tmp_path: Path) -> None:
+        """What an earlier request stored can be read while another adds to it."""
+        store = self.open(tmp_path / "bytes")
+        upload = await append(store, an_upload(), [b"first"], durable=False)
+        sink = store.open(upload)
+        await sink.write([b" second" * 100_000])
+        assert await read(store, upload) == b"first"
+        await sink.flush()
+        await sink.close()
+        assert await read(store, upload) == b"first"
+        await store.close()
+
+    @on_loop
+    async def test_joins_parts_in_order(self, tmp_path: Path) -> None:
+        """A join is its parts' bytes in the order given, a part twice too, and leaves the parts as they are."""
+        store = self.open(tmp_path / "bytes")
+        bodies = [bytes(content(seed, length)) for seed, length in ((6, 3), (7, MIB + 1), (8, 0), (9, 70_000))]
+        parts = [await append(store, an_upload(f"part-{n}"), [body]) for n, body in enumerate(bodies)]
+        await store.join(an_upload("final"), [*parts, parts[0]])
+        assert self.beneath(store, "final") == b"".join([*bodies, bodies[0]])
+        assert [self.beneath(store, part.id) for part in parts] == bodies
+        await store.join(an_upload("nothing"), [])
+        assert self.beneath(store, "nothing") == b""
+        await store.close()
+
+    @on_loop
+    async def test_join_starts_over_and_takes_no_more_than_is_recorded(self, tmp_path: Path) -> None:
+        """What an earlier try left is replaced, and bytes of a part beyond its offset are not taken."""
+        store = self.open(tmp_path / "bytes")
+        part = await append(store, an_upload("part"), [b"recorded"])
+        self.put_beneath(store, "part", b"recorded and more")
+        self.put_beneath(store, "final", b"half of an earlier try that a crash has ended")
+        await store.join(an_upload("final"), [part, part])
+        assert self.beneath(store, "final") == b"recordedrecorded"
+        await store.close()
+
+    @on_loop
+    async def test_join_without_a_part_leaves_nothing(self, tmp_path: Path) -> None:
+        """A part that is gone or too short fails the join, and the final upload has no bytes."""
+        store = self.open(tmp_path / "bytes")
+        whole = await append(store, an_upload("whole"), [bytes(content(10, 100_000))])
+        self.put_beneath(store, "short", b"too short")
+        for broken in (an_upload("gone", offset=9), an_upload("short", offset=10)):
+            with pytest.raises(BytesMissing):
+                await store.join(an_upload("final"), [whole, broken])
+            assert not self.beneath(store, "final")
+        await store.close()
+
+    @on_loop
+    async def test_erases_for_good(self, tmp_path: Path) -> None:
+        """Erased bytes are gone, others stay; erasing again, or what never was, is no error; ids come back."""
+        store = self.open(tmp_path / "bytes")
+        for name in ("one", "other"):
+            await append(store, an_upload(name), [b"bytes of " + name.encode()])
+        await store.erase(an_upload("one"))
+        await store.erase(an_upload("one"))
+        await store.erase(an_upload("never"))
+        assert self.beneath(store, "one") is None
+        assert await store.stored_bytes(an_upload("one")) == 0
+        assert self.beneath(store, "other") == b"bytes of other"
+        await append(store, an_upload("one"), [b"anew"])
+        assert self.beneath(store, "one") == b"anew"
+        await store.close()
+
+    @pytest.mark.parametrize("turns", range(6))
+    @on_loop
+    async def test_cancelled_it_stays_true(self, tmp_path: Path, turns: int) -> None:
+        """Cancelled anywhere, the safe offset counts only bytes that are stored, and nothing is written once closed."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(11, 8 * MIB))
+        sink = store.open(an_upload())
+
+        async def request() -> None:
+            for piece in cut(body, 300_000):
+                await sink.write([piece])
+            await sink.flush(durable=True)
+
+        running = asyncio.ensure_future(request())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await sink.close()
+        safe, stored = sink.safe_offset, self.beneath(store, "an-upload") or b""
+        assert stored[:safe] == body[:safe]
+        assert len(stored) >= safe
+        upload = await append(store, an_upload(offset=safe), cut(body[safe:], MIB))
+        assert upload.offset == len(body)
+        assert self.beneath(store, "an-upload") == body
+        await store.close()
+
+    @on_loop
+    async def test_many_uploads_at_once(self, tmp_path: Path) -> None:
+        """Sixty uploads that take turns by the piece do not touch one another."""
+        store = self.open(tmp_path / "bytes")
+        bodies = {f"upload-{n}": bytes(content(n, 150_000 + n)) for n in range(60)}
+        await asyncio.gather(*(append(store, an_upload(name), cut(body, 9973)) for name, body in bodies.items()))
+        assert {name: self.beneath(store, name) for name in bodies} == bodies
+        await store.close()
+
+    @on_loop
+    async def test_full_it_keeps_what_fitted_and_goes_on(self, tmp_path: Path) -> None:
+        """Out of room: the prefix stays and is counted, again and again; with room made, the upload goes on."""
+        with self.small(tmp_path, 4 * MIB) as store:
+            ballast = await append(store, an_upload("ballast"), [bytes(2 * MIB)])
+            body = bytes(content(12, 3 * MIB))
+            sink = store.open(an_upload())
+            with pytest.raises(StoreFull):
+                for piece in cut(body, 100_000):
+                    await sink.write([piece])
+                await sink.flush(durable=True)
+            with pytest.raises(StoreFull):
+                await sink.flush()
+            safe = sink.safe_offset
+            await sink.close()
+            assert MIB < safe < len(body)
+            stored = self.beneath(store, "an-upload")
+            assert stored is not None
+            assert stored[:safe] == body[:safe]
+            with pytest.raises(StoreFull):
+                await append(store, an_upload(offset=safe), [body[safe:]])
+            with pytest.raises(StoreFull):
+                await store.join(an_upload("final"), [ballast])
+            assert not self.beneath(store, "final")
+            await store.erase(ballast)
+            upload = await append(store, an_upload(offset=safe), [body[safe:]])
+            assert upload.offset == len(body)
+            assert self.beneath(store, "an-upload") == body
+            await store.close()
+
+    @on_loop
+    async def test_probe(self, tmp_path: Path) -> None:
+        """A store that could take bytes says so and leaves nothing; one without room says that."""
+        store = self.open(tmp_path / "bytes")
+        await store.probe()
+        await store.close()
+        with self.small(tmp_path, 4 * MIB) as small:
+            with pytest.raises(StoreFull):
+                await append(small, an_upload(), [bytes(5 * MIB)])
+            with pytest.raises(StoreFull):
+                await small.probe()
+            await small.close()
