@@ -1,0 +1,113 @@
+"""The Upload-Concat header."""
+
+from __future__ import annotations
+
+import pytest
+
+from tusd_py.protocol.concat import Concat, Place, format_concat, parse_concat
+from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
+from tusd_py.protocol.upload import Kind
+
+HERE = Place(base_paths=("/files/", "/behind/proxy/"))
+
+
+def test_a_partial_upload() -> None:
+    """The word alone."""
+    assert parse_concat("partial", HERE) == Concat(Kind.PARTIAL)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/files/a1",
+        "/files/a1/",
+        "/files/a1?x=/files/b",
+        "/files/a1#x",
+        "/files/./a1",
+        "/files/x/../a1",
+        "/files/%61%31",
+        "/behind/proxy/a1",
+        "http://tus.test/files/a1",
+        "HTTPS://tus.test:8443/behind/proxy/a1",
+        "//tus.test/files/a1",
+        "a1",
+        "./a1",
+        "../files/a1",
+    ],
+)
+def test_urls_of_parts(url: str) -> None:
+    """Absolute or relative to the collection, under any name that the collection has."""
+    assert parse_concat(f"final;{url}", HERE) == Concat(Kind.FINAL, ("a1",))
+
+
+def test_order_and_repetition_are_kept() -> None:
+    """A part may stand twice. A space after the semicolon is forgiven."""
+    assert parse_concat("final; /files/b /files/a /files/b", HERE).parts == ("b", "a", "b")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/files/",
+        "/a1",
+        "/filesa1",
+        "/other/a1",
+        "/files/x/a1",
+        "/files/../a1",
+        "/files/..%2fa1",
+        "/files/%2e%2e",
+        "/files/a1;x",
+        "?x=a1",
+        "#a1",
+        "ftp://tus.test/files/a1",
+        "javascript:a1",
+        "http://[x/files/a1",
+        "http://tus.test",
+    ],
+)
+def test_urls_of_nothing_here(url: str) -> None:
+    """Whatever is no URL of an upload on this server is refused by one and the same sentence."""
+    with pytest.raises(InvalidParts):
+        parse_concat(f"final;{url}", HERE)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Partial", "partial;", "final", "final;", "final; ", "final;  a", "final;a  b", "final;é", "x;a"]
+)
+def test_malformed(header: str) -> None:
+    """The words are case-sensitive, and the URLs are separated by one space."""
+    with pytest.raises(InvalidConcat):
+        parse_concat(header, HERE)
+
+
+@pytest.mark.parametrize(
+    "authority", ["tus.test", "TUS.test", "tus.test:80", "user@tus.test", "[::1]", "[::1]:80", "other.test:8080"]
+)
+def test_hosts_that_are_allowed(authority: str) -> None:
+    """A host without a port is allowed on every port, one with a port on that one. Relative URLs name no host."""
+    place = Place(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
+    assert parse_concat(f"final;http://{authority}/files/a /files/b", place).parts == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "authority", ["evil.test", "tus.test.evil", "tus.test@evil.test", "other.test", "other.test:80", "[::2]"]
+)
+def test_hosts_that_are_not(authority: str) -> None:
+    """With a list of hosts, those of other servers are refused."""
+    place = Place(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
+    with pytest.raises(InvalidParts):
+        parse_concat(f"final;http://{authority}/files/a", place)
+
+
+def test_the_number_of_parts_is_bounded() -> None:
+    """One more than allowed is refused before any is looked at."""
+    assert len(parse_concat("final;a b", HERE, 2).parts) == 2
+    with pytest.raises(TooManyParts, match="at most 2 partial"):
+        parse_concat("final;a b ://", HERE, 2)
+
+
+def test_formatting() -> None:
+    """A regular upload has no such header."""
+    assert format_concat(Kind.PARTIAL) == "partial"
+    assert format_concat(Kind.FINAL, ["/files/a", "/files/b"]) == "final;/files/a /files/b"
+    assert format_concat(Kind.REGULAR) is None
