@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
-from tusd_py.protocol.upload import Status, Upload
+from tusd_py.protocol.upload import Kind, Status, Upload
 
 
 class MemoryRecords:
@@ -54,9 +54,9 @@ class MemoryRecords:
         due = [(u.expires_at, u.id) for u in self._uploads.values() if u.expires_at is not None and u.expires_at <= now]
         return [self._uploads[upload_id] for _, upload_id in sorted(due)[:limit]]
 
-    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
         self._refuse_when_closed()
-        ids = (u.id for u in self._uploads.values() if u.status is Status.PROCESSING and u.id > after_id)
+        ids = (u.id for u in self._uploads.values() if _is_unsettled(u) and u.id > after_id)
         return [self._uploads[upload_id] for upload_id in sorted(ids)[:limit]]
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
@@ -82,3 +82,8 @@ def _detached(upload: Upload) -> Upload:
         return upload
     state: Mapping[str, object] = MappingProxyType(json.loads(json.dumps(dict(upload.storage))))
     return replace(upload, storage=state)
+
+
+def _is_unsettled(upload: Upload) -> bool:
+    is_pending_final = upload.kind is Kind.FINAL and upload.status is Status.UPLOADING
+    return upload.status is Status.PROCESSING or is_pending_final

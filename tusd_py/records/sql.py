@@ -90,8 +90,8 @@ class SqlRecords:
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         return await self._list(self._sql.due, now=to_microseconds(now), limit=limit)
 
-    async def processing(self, limit: int, after_id: str = "") -> list[Upload]:
-        return await self._list(self._sql.processing, after_id=after_id, limit=limit)
+    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+        return await self._list(self._sql.unsettled, after_id=after_id, limit=limit)
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         return await self._list(self._sql.finals_waiting, part_id=part_id)

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     ClauseElement,
-    ColumnElement,
     Dialect,
     Select,
     bindparam,
@@ -19,13 +18,14 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tusd_py.protocol.upload import Status
 from tusd_py.records.rows import COLUMNS
-from tusd_py.records.tables import RecordsTable
+from tusd_py.records.tables import UNSETTLED, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
 _parts = RecordsTable.metadata.tables["upload_parts"]
@@ -51,7 +51,7 @@ class Statements:
     find: str  # ids: a JSON array
     parts_of: str  # ids: a JSON array
     due: str  # now, limit
-    processing: str  # after_id, limit
+    unsettled: str  # after_id, limit
     finals_waiting: str  # part_id
 
 
@@ -62,9 +62,11 @@ def compile_statements(dialect: Dialect) -> Statements:
     replace = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(asked_ids))
     due = _hot.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
-    processing = _hot.where(_in(Status.PROCESSING), _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
+    # Exactly as the partial index has it: it applies only where its condition stands in the text.
+    unsettled = _hot.where(text(f"({UNSETTLED})"), _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
     finals = select(_parts.c.final_id).where(_parts.c.part_id == bindparam("part_id"))
-    waiting = _hot.where(_uploads.c.id.in_(finals), _in(Status.UPLOADING, Status.PROCESSING)).order_by(_uploads.c.id)
+    not_done = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
+    waiting = _hot.where(_uploads.c.id.in_(finals), not_done).order_by(_uploads.c.id)
 
     def text_of(statement: ClauseElement, columns: list[str] | None = None) -> str:
         return str(statement.compile(dialect=dialect, column_keys=columns))
@@ -77,15 +79,9 @@ def compile_statements(dialect: Dialect) -> Statements:
         find=text_of(_hot.where(_uploads.c.id.in_(asked_ids))),
         parts_of=text_of(parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         due=text_of(_limited(due)),
-        processing=text_of(_limited(processing)),
+        unsettled=text_of(_limited(unsettled)),
         finals_waiting=text_of(waiting),
     )
-
-
-def _in(*statuses: Status) -> ColumnElement[bool]:
-    # Spelled out in the statement: a partial index applies only where its condition can be read off the text.
-    named: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for status in statuses]
-    return _uploads.c.status == named[0] if len(named) == 1 else _uploads.c.status.in_(named)
 
 
 def _limited(statement: Select[Any]) -> Select[Any]:

@@ -59,6 +59,10 @@ class RecordsTable(SQLModel):
     )
 
 
+#: What must still be seen to without a request: hooks to be told, final uploads to be joined.
+UNSETTLED = "status = 'processing' OR (kind = 'final' AND status = 'uploading')"
+
+
 class UploadRow(RecordsTable, table=True):
     """One upload, tombstones too. Its parts, where it is a final upload, are rows of ``upload_parts``."""
 
@@ -73,10 +77,10 @@ class UploadRow(RecordsTable, table=True):
             postgresql_where=text("expires_at IS NOT NULL"),
         ),
         Index(
-            "ix_uploads_processing",
+            "ix_uploads_unsettled",
             "id",
-            sqlite_where=text("status = 'processing'"),
-            postgresql_where=text("status = 'processing'"),
+            sqlite_where=text(UNSETTLED),
+            postgresql_where=text(UNSETTLED),
         ),
     )
 

@@ -35,13 +35,12 @@ def upgrade() -> None:
         sa.Column("storage", _json, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_uploads"),
     )
-    has_expiry, is_processing = sa.text("expires_at IS NOT NULL"), sa.text("status = 'processing'")
+    has_expiry = sa.text("expires_at IS NOT NULL")
+    is_unsettled = sa.text("status = 'processing' OR (kind = 'final' AND status = 'uploading')")
     op.create_index(
         "ix_uploads_expires_at", "uploads", ["expires_at", "id"], sqlite_where=has_expiry, postgresql_where=has_expiry
     )
-    op.create_index(
-        "ix_uploads_processing", "uploads", ["id"], sqlite_where=is_processing, postgresql_where=is_processing
-    )
+    op.create_index("ix_uploads_unsettled", "uploads", ["id"], sqlite_where=is_unsettled, postgresql_where=is_unsettled)
     op.create_table(
         "upload_parts",
         sa.Column("final_id", sa.Text(), nullable=False),

@@ -1,0 +1,252 @@
+"""What every backend of records promises, as tests to inherit. A backend says how it is opened and read beneath."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tusd_py.contracts.records import RecordConflict, RecordExists, Records, RecordsUnavailable
+from tusd_py.protocol.upload import Kind, Status, Upload
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def an_upload(upload_id: str = "a", *, length: int | None = 100, **facts: object) -> Upload:
+    """An unfinished upload as creation makes it, with ``facts`` in place of the usual."""
+    return replace(Upload(id=upload_id, length=length, created_at=NOW, updated_at=NOW), **facts)  # type: ignore[arg-type]  # names are checked by replace
+
+
+def a_full_upload() -> Upload:
+    """An upload in which no field has its default, with everything a client and a store may put there."""
+    begun = an_upload(
+        "Zz-09_~.%2F",
+        length=2**63 - 1,
+        kind=Kind.FINAL,
+        token=7,
+        metadata_header="filename \xff\xe9, broken ===,nul AA==,key ,d29y",
+        concat_header="final;/files/p2 http://h/files/p1 /files/p2",
+        parts=("p2", "p1", "p2"),
+        owner="Łukasz \N{GRINNING FACE}",
+        expires_at=NOW + timedelta(microseconds=1),
+        storage={"upload_id": "x", "parts": [[1, '"etag"']], "tail": None, "n": 2**60, "deep": {"é": True, "f": 0.1}},
+    )
+    moved = replace(begun, offset=2**63 - 1).complete(NOW + timedelta(seconds=1))
+    return moved.to(Status.REJECTED, NOW + timedelta(seconds=2), 'said "no",\nand \\ meant it')
+
+
+class RecordsContract(ABC):
+    """Inherit as ``class TestX(RecordsContract)``; ``tokens_beneath`` must read past the backend."""
+
+    pytestmark = pytest.mark.anyio
+
+    @abstractmethod
+    async def open(self, directory: Path) -> Records:
+        """Open the records that lie in ``directory``, empty at first."""
+
+    @abstractmethod
+    def beneath(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
+        """Offset and token of every upload recorded, by id, read without the backend's own reading."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    async def records(self, tmp_path: Path) -> AsyncIterator[Records]:
+        opened = await self.open(tmp_path)
+        yield opened
+        await opened.close()
+
+    async def test_what_is_added_is_there(self, records: Records, tmp_path: Path) -> None:
+        """An added upload lies in the medium when the call returns, and nothing else does."""
+        await records.add(an_upload("a", offset=5, token=3))
+        assert self.beneath(records, tmp_path) == {"a": (5, 3)}
+
+    async def test_nothing_is_found_where_nothing_was_added(self, records: Records) -> None:
+        """An unknown id is ``None``, whatever it looks like."""
+        await records.add(an_upload("a"))
+        for upload_id in ("", "A", "a ", "%", "a' OR '1'='1", "é", "\N{GRINNING FACE}", "x" * 10_000):
+            assert await records.find(upload_id) is None
+
+    @pytest.mark.parametrize("upload", [an_upload(), an_upload(length=None), an_upload(length=0), a_full_upload()])
+    async def test_every_field_comes_back(self, records: Records, upload: Upload) -> None:
+        """What is found equals what was added in every field, times and their zone included."""
+        await records.add(upload)
+        found = await records.find(upload.id)
+        assert found == upload
+        assert found is not None
+        times = [
+            found.created_at,
+            found.updated_at,
+            found.expires_at,
+            found.completed_at,
+            *(s.at for s in found.history),
+        ]
+        assert {at.utcoffset() for at in times if at is not None} == {timedelta(0)}
+
+    async def test_every_field_can_change(self, records: Records) -> None:
+        """``replace`` saves every field that may change, and the value it returns is the value then found."""
+        full = a_full_upload()
+        before = replace(an_upload(full.id), kind=full.kind, parts=full.parts)
+        await records.add(before)
+        saved = await records.replace(before, full)
+        assert saved == replace(full, token=before.token + 1)
+        assert await records.find(full.id) == saved
+
+    async def test_an_id_is_added_once(self, records: Records) -> None:
+        """A second upload with the same id is refused and leaves the first as it was."""
+        await records.add(an_upload("a", offset=1))
+        with pytest.raises(RecordExists):
+            await records.add(an_upload("a", offset=2, kind=Kind.FINAL, parts=("p",)))
+        assert await records.find("a") == an_upload("a", offset=1)
+        assert await records.finals_waiting("p") == []
+
+    async def test_one_refusal_does_not_touch_its_neighbours(self, records: Records) -> None:
+        """Of many calls at once the doubtful fail alone: each other one is done."""
+        first = an_upload("a")
+        await records.add(first)
+        uploads = [an_upload(f"n{number}") for number in range(20)]
+        asked = [records.add(upload) for upload in uploads]
+        asked[10:10] = [records.add(first)]
+        stale = replace(first, token=9)
+        outcomes = await asyncio.gather(*asked, records.replace(stale, stale), return_exceptions=True)
+        assert [type(o) for o in outcomes if o is not None] == [RecordExists, RecordConflict]
+        assert await records.find_all([u.id for u in uploads]) == uploads
+
+    async def test_find_all_keeps_order(self, records: Records) -> None:
+        """Uploads are returned in the order asked, twice if asked twice, ``None`` where there is none."""
+        a, b = an_upload("a"), an_upload("b", kind=Kind.FINAL, parts=("a", "a"))
+        await records.add(a)
+        await records.add(b)
+        assert await records.find_all(["b", "x", "a", "b"]) == [b, None, a, b]
+        assert await records.find_all([]) == []
+
+    async def test_replace_moves_token_and_offset(self, records: Records, tmp_path: Path) -> None:
+        """A saved change has the next token, in the value returned and in the medium."""
+        before = an_upload("a", token=4)
+        await records.add(before)
+        after = await records.replace(before, before.advance(60, NOW))
+        assert (after.offset, after.token) == (60, 5)
+        assert self.beneath(records, tmp_path) == {"a": (60, 5)}
+
+    @pytest.mark.parametrize(("upload_id", "offset", "token"), [("a", 10, 0), ("a", 10, 2), ("a", 9, 1), ("b", 10, 1)])
+    async def test_replace_refuses_what_has_moved_on(
+        self, records: Records, tmp_path: Path, upload_id: str, offset: int, token: int
+    ) -> None:
+        """A token or offset not the newest, or an upload not recorded, changes nothing."""
+        await records.add(an_upload("a", offset=10, token=1))
+        before = an_upload(upload_id, offset=offset, token=token)
+        with pytest.raises(RecordConflict):
+            await records.replace(before, replace(before, offset=50))
+        assert self.beneath(records, tmp_path) == {"a": (10, 1)}
+
+    async def test_one_of_fifty_wins(self, records: Records, tmp_path: Path) -> None:
+        """Of fifty who change one upload at once, one is saved and forty-nine are told that it has moved on."""
+        before = an_upload("a")
+        await records.add(before)
+        asked = [records.replace(before, before.advance(number, NOW)) for number in range(1, 51)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        won = [outcome for outcome in outcomes if isinstance(outcome, Upload)]
+        assert len(won) == 1
+        assert sum(isinstance(outcome, RecordConflict) for outcome in outcomes) == 49
+        assert self.beneath(records, tmp_path) == {"a": (won[0].offset, 1)}
+
+    async def test_a_chain_of_changes_is_kept_in_order(self, records: Records) -> None:
+        """Each of many uploads advanced step by step, all at once, ends where its own last step left it."""
+
+        async def advance(upload: Upload) -> Upload:
+            await records.add(upload)
+            for offset in range(1, 21):
+                upload = await records.replace(upload, upload.advance(offset, NOW))
+                assert await records.find(upload.id) == upload
+            return upload
+
+        ended = await asyncio.gather(*(advance(an_upload(f"u{number}")) for number in range(10)))
+        assert [(upload.offset, upload.token) for upload in ended] == [(20, 20)] * 10
+
+    async def test_remove_forgets_only_the_newest(self, records: Records, tmp_path: Path) -> None:
+        """A record with another token is not removed; with its own it is gone, parts too, and may be added anew."""
+        final = an_upload("f", kind=Kind.FINAL, parts=("p",))
+        await records.add(final)
+        await records.remove(replace(final, token=1))
+        assert await records.find("f") == final
+        await records.remove(final)
+        await records.remove(final)
+        assert self.beneath(records, tmp_path) == {}
+        assert await records.finals_waiting("p") == []
+        await records.add(replace(final, parts=("q",)))
+        assert await records.find("f") == replace(final, parts=("q",))
+
+    async def test_due_is_ordered_and_bounded(self, records: Records) -> None:
+        """Due are those whose time is now or earlier, oldest first, no more than asked; never one without a time."""
+        for upload_id, seconds in (("late", 1), ("now", 0), ("old", -60), ("older", -61)):
+            await records.add(an_upload(upload_id, expires_at=NOW + timedelta(seconds=seconds)))
+        await records.add(an_upload("never"))
+        assert [u.id for u in await records.due(NOW, 10)] == ["older", "old", "now"]
+        assert [u.id for u in await records.due(NOW, 2)] == ["older", "old"]
+        old = await records.find("old")
+        assert old is not None
+        await records.replace(old, old.until(None))
+        assert [u.id for u in await records.due(NOW, 10)] == ["older", "now"]
+
+    async def test_unsettled_is_paged_by_id(self, records: Records) -> None:
+        """What a crash left is listed by id, a page after an id at a time; other statuses never are."""
+        complete = an_upload(length=0).complete(NOW)
+        for upload_id in ("c", "a", "b", "d"):
+            await records.add(replace(complete, id=upload_id))
+        await records.add(replace(complete, id="ready").to(Status.READY, NOW))
+        await records.add(an_upload("uploading"))
+        assert [u.id for u in await records.unsettled(3)] == ["a", "b", "c"]
+        assert [u.id for u in await records.unsettled(3, after_id="c")] == ["d"]
+        assert await records.unsettled(3, after_id="d") == []
+
+    async def test_finals_waiting_are_those_not_done(self, records: Records) -> None:
+        """A part leads to the unfinished final uploads it belongs to, once each, with all their parts."""
+        waiting = an_upload("f1", length=0, kind=Kind.FINAL, parts=("p", "q", "p"))
+        joining = replace(waiting, id="f2", parts=("q", "p")).complete(NOW)
+        done = replace(joining, id="f3").to(Status.READY, NOW)
+        other = replace(waiting, id="f4", parts=("q",))
+        for upload in (done, joining, other, waiting, an_upload("p", kind=Kind.PARTIAL)):
+            await records.add(upload)
+        assert await records.finals_waiting("p") == [waiting, joining]
+        assert await records.finals_waiting("unknown") == []
+
+    async def test_a_store_may_change_its_state_afterwards(self, records: Records) -> None:
+        """The record keeps the state that was given, whatever its giver does with the mapping later."""
+        state: dict[str, object] = {"parts": [1]}
+        await records.add(an_upload("a", storage=state))
+        state["parts"] = [1, 2]
+        found = await records.find("a")
+        assert found is not None
+        assert found.storage == {"parts": [1]}
+
+    async def test_a_cancelled_call_is_done_or_not(self, records: Records, tmp_path: Path) -> None:
+        """Callers who go away leave every record as before or as asked, and disturb nobody who stays."""
+        uploads = [an_upload(f"u{number}") for number in range(40)]
+        await asyncio.gather(*(records.add(upload) for upload in uploads))
+        asked = [asyncio.ensure_future(records.replace(u, u.advance(7, NOW))) for u in uploads]
+        for turn in range(20):
+            asked[turn].cancel()
+            if turn % 5 == 0:
+                await asyncio.sleep(0)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(outcome, Upload) for outcome in outcomes[20:])
+        beneath = self.beneath(records, tmp_path)
+        assert {beneath[u.id] for u in uploads[20:]} == {(7, 1)}
+        assert {beneath[u.id] for u in uploads} <= {(0, 0), (7, 1)}
+
+    async def test_a_closed_backend_says_so(self, tmp_path: Path) -> None:
+        """Probing an open backend is silent; after ``close``, which may be called twice, every call is refused."""
+        records = await self.open(tmp_path)
+        await records.probe()
+        await records.close()
+        await records.close()
+        for call in (records.probe(), records.find("a"), records.add(an_upload()), records.due(NOW, 1)):
+            with pytest.raises(RecordsUnavailable):
+                await call
