@@ -86,7 +86,8 @@ class Records(Section):
         if self.url not in ("", "memory") and not (self.url.startswith(_SQLITE) and self.url != _SQLITE):
             raise ValueError(
                 # Only the scheme is repeated: what follows may hold a password.
-                f"records.url begins with {self.url.split(':')[0]!r}: supported now are sqlite:///relative/path, sqlite:////absolute/path, "
+                f"records.url begins with {self.url.split(':')[0]!r}: supported now are sqlite:///relative/path, "
+                "sqlite:////absolute/path, "
                 '"memory", and empty for tusd.sqlite3 in storage.data_dir'
             )
         return self
@@ -168,9 +169,9 @@ class Log(Section):
     """What is told on standard error."""
 
     format: Annotated[Literal["auto", "text", "json"], Allowed('"auto", "text" or "json"')] = "auto"
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Allowed('"debug", "info", "warning" or "error"')
-    ] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Allowed('"debug", "info", "warning" or "error"')] = (
+        "info"
+    )
 
 
 class Settings(Section):
@@ -202,7 +203,9 @@ class Settings(Section):
             )
         reserved = ("/healthz", "/readyz")
         if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
-            raise ValueError(f"metrics.path is {self.metrics.path!r}, which is taken by the server: choose another path")
+            raise ValueError(
+                f"metrics.path is {self.metrics.path!r}, which is taken by the server: choose another path"
+            )
         if self.server.base_path[:-1] in reserved or self.server.base_path.startswith(f"{self.metrics.path}/"):
             raise ValueError(f"server.base_path is {self.server.base_path!r}, which is taken: choose another path")
         return self

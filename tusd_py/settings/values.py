@@ -146,7 +146,9 @@ Wait = Annotated[
     Allowed("a number of seconds, more than 0"),
 ]
 FileMode = Annotated[
-    str, Field(pattern=r"^0[4-7][0-7][0-7]$"), Allowed('an octal mode in quotes that the owner can read, such as "0640"')
+    str,
+    Field(pattern=r"^0[4-7][0-7][0-7]$"),
+    Allowed('an octal mode in quotes that the owner can read, such as "0640"'),
 ]
 BasePath = Annotated[str, AfterValidator(check_base_path), Allowed("an absolute path such as /files/")]
 PagePath = Annotated[str, AfterValidator(check_page_path), Allowed("an absolute path such as /metrics")]

@@ -1,0 +1,167 @@
+"""Starts the server as one process or several, and says where it is. What is wrong before that is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, MutableMapping
+from contextlib import closing, nullcontext
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from tusd_py import logs
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreError
+from tusd_py.serving import systemd
+from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
+from tusd_py.serving.processes import READY, WorkerFailed, Workers
+from tusd_py.serving.server import Server
+from tusd_py.settings import Settings
+from tusd_py.web.metrics import SHARED_DIRECTORY
+from tusd_py.wiring import create_app, migrate_records
+
+_log = structlog.get_logger("tusd_py.serving")
+_EXIT_UNUSABLE = 2
+
+
+class CannotServe(Exception):
+    """Something that the operator must change; the text says what."""
+
+
+def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
+    """Serve until a signal and return the exit code. Raises ``CannotServe``.
+
+    ``environ`` is the process's own: what systemd wrote into it is read, what worker processes share is added.
+    """
+    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    # Until requests are served a stop needs no grace: both signals end what is being started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare(settings)
+    try:
+        tls_context(settings.server)
+        listening = listen(settings.server, environ, os.getpid())
+    except CannotListen as error:
+        raise CannotServe(str(error)) from error
+    with closing(listening):
+        announce = partial(_announce, settings, listening, environ, say)
+        if settings.server.workers == 1:
+            return _serve_alone(settings, listening, announce)
+        return _serve_together(settings, listening, environ, announce)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the data directory and bring the database up to date. Raises ``CannotServe``."""
+    try:
+        if settings.storage.kind == "disk":
+            claim(Path(settings.storage.data_dir))
+        for step in migrate_records(settings):
+            _log.info("database changed", step=step)
+    except (OSError, RecordsError) as error:
+        raise CannotServe(reason(error)) from error
+
+
+def claim(data_dir: Path) -> None:
+    """Make the data directory, readable for its owner and group only, if need be. Raises ``CannotServe``."""
+    try:
+        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise CannotServe(f"storage.data_dir {data_dir} cannot be written to: {error.strerror}") from error
+
+
+def reason(error: Exception) -> str:
+    """The sentence that an error of the system or of a backend makes."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def work(settings: Settings, listening: Listening, report: Connection) -> None:
+    """The life of one worker process: it reports when it serves, or why it cannot, and ends when its parent does."""
+    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+
+    def tell_parent() -> None:
+        report.send(READY)
+        loop = asyncio.get_running_loop()
+
+        def orphaned() -> None:
+            loop.remove_reader(report.fileno())
+            server.stop()
+
+        loop.add_reader(report.fileno(), orphaned)
+
+    try:
+        server = _server(settings, tell_parent, is_worker=True)
+        _run(server, listening)
+    except CannotServe as error:
+        report.send(str(error))
+        sys.exit(_EXIT_UNUSABLE)
+
+
+def _serve_alone(settings: Settings, listening: Listening, announce: Callable[[], None]) -> int:
+    _run(_server(settings, announce, is_worker=False), listening)
+    _log.info("stopped")
+    return 0
+
+
+def _serve_together(
+    settings: Settings, listening: Listening, environ: MutableMapping[str, str], announce: Callable[[], None]
+) -> int:
+    shared = tempfile.TemporaryDirectory(prefix="tusd-py-metrics-") if settings.metrics.enabled else nullcontext("")
+    with shared as directory:
+        if directory:
+            environ[SHARED_DIRECTORY] = directory
+
+        def forget(process_id: int) -> None:
+            if directory:
+                mark_process_dead(process_id, directory)  # type: ignore[no-untyped-call]  # the library has no types
+
+        workers = Workers(
+            settings.server.workers,
+            partial(work, settings, listening),
+            patience_seconds=settings.server.shutdown_timeout_seconds,
+            on_ready=announce,
+            on_death=forget,
+        )
+        try:
+            return workers.run()
+        except WorkerFailed as error:
+            raise CannotServe(str(error)) from error
+
+
+def _server(settings: Settings, on_started: Callable[[], None], *, is_worker: bool) -> Server:
+    try:
+        tls = tls_context(settings.server)
+    except CannotListen as error:
+        raise CannotServe(str(error)) from error
+    return Server(create_app(settings), settings.server, tls, on_started=on_started, is_worker=is_worker)
+
+
+def _run(server: Server, listening: Listening) -> None:
+    try:
+        server.run_until_stopped(listening.sockets)
+    except (OSError, RecordsError, StoreError) as error:
+        if server.started:
+            raise
+        raise CannotServe(reason(error)) from error
+
+
+def _announce(
+    settings: Settings, listening: Listening, environ: MutableMapping[str, str], say: Callable[[str], None]
+) -> None:
+    """Say where the server is, now that it accepts connections."""
+    scheme = "https" if settings.server.tls_certificate else "http"
+    root = f"{scheme}://{listening.address}"
+    say(f"tus endpoint  {root}{settings.server.base_path}")
+    if settings.server.page:
+        say(f"page          {root}/")
+    say(f"data          {settings.storage.data_dir if settings.storage.kind == 'disk' else 'in memory'}")
+    systemd.notify(environ, "READY=1")
