@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from tusd_py import logs
@@ -27,7 +27,7 @@ from tusd_py.settings import Settings
 from tusd_py.web.metrics import SHARED_DIRECTORY
 from tusd_py.wiring import create_app, migrate_records
 
-_log = structlog.get_logger("tusd_py.serving")
+_log = logging.getLogger("tusd_py.serving")
 _EXIT_UNUSABLE = 2
 
 
@@ -62,7 +62,7 @@ def prepare(settings: Settings) -> None:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
         for step in migrate_records(settings):
-            _log.info("database changed", step=step)
+            _log.info("database changed", extra={"step": step})
     except (OSError, RecordsError) as error:
         raise CannotServe(reason(error)) from error
 

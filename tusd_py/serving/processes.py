@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import time
@@ -12,9 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
 
-import structlog
-
-_log = structlog.get_logger("tusd_py.serving")
+_log = logging.getLogger("tusd_py.serving")
 #: What a worker reports when it serves; anything else it reports is why it cannot.
 READY = ""
 #: A worker that died is replaced at once, but one that dies again and again must not take the machine with it.
@@ -114,12 +113,12 @@ class Workers:
             worker.process.join()
             return
         if message != READY:
-            _log.error("worker cannot serve", pid=worker.process.pid, reason=message)
+            _log.error("worker cannot serve", extra={"pid": worker.process.pid, "reason": message})
             if not self._has_served:
                 raise WorkerFailed(message)
             return
         worker.is_ready = True
-        _log.info("worker serves", pid=worker.process.pid)
+        _log.info("worker serves", extra={"pid": worker.process.pid})
         if not self._has_served:
             self._has_served = True
             self._on_ready()
@@ -134,13 +133,13 @@ class Workers:
             return
         if not self._has_served:
             raise WorkerFailed(f"the worker process ended with exit code {worker.process.exitcode} before it served")
-        _log.error("worker died", pid=worker.process.pid, exit_code=worker.process.exitcode)
+        _log.error("worker died", extra={"pid": worker.process.pid, "exit_code": worker.process.exitcode})
         self._restart_at = max(self._restart_at, worker.born_at + _RESTART_SECONDS)
 
     def _stop(self, wake: socket.socket) -> int:
         """Ask every worker to end and wait for them; a second signal, or a worker that will not, ends with a kill."""
         wake.recv(4096)
-        _log.info("stopping", workers=len(self._workers), patience_seconds=self._patience_seconds)
+        _log.info("stopping", extra={"workers": len(self._workers), "patience_seconds": self._patience_seconds})
         for worker in self._workers:
             worker.process.terminate()
         deadline = self._clock() + self._patience_seconds + _CLOSING_SECONDS

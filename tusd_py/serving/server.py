@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -11,13 +12,12 @@ import ssl
 from collections.abc import Callable
 from types import FrameType
 
-import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from tusd_py.settings import Server as ServerSettings
 
-_log = structlog.get_logger("tusd_py.serving")
+_log = logging.getLogger("tusd_py.serving")
 #: What cancelled requests have left to write down what they have.
 _LAST_WORDS_SECONDS = 2.0
 _EXIT_FORCED = 1
@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Begin to stop, from the event loop: running uploads are saved and answered, new ones refused."""
         if not self.should_exit:
-            _log.info("stopping", patience_seconds=self._patience_seconds)
+            _log.info("stopping", extra={"patience_seconds": self._patience_seconds})
             self.should_exit = True
             self._app.state.drain()
 
@@ -96,7 +96,9 @@ class Server(uvicorn.Server):
         """Give requests their time to end, then cancel them, and wait for that too."""
         state = self.server_state
         if not await self._ended(self._patience_seconds):
-            _log.warning("requests cancelled", requests=len(state.tasks), connections=len(state.connections))
+            _log.warning(
+                "requests cancelled", extra={"requests": len(state.tasks), "connections": len(state.connections)}
+            )
             for task in list(state.tasks):
                 task.cancel()
             for connection in list(state.connections):
