@@ -117,6 +117,10 @@ class Receiving:
             offset = await self._sink.flush(durable=end == length or self._ports.durable_saves)
         except StoreError as error:
             failure, offset = error, self._sink.safe_offset
+            if offset == length:
+                # All bytes are there but not safe for good. Told "complete", the client would never come back to make
+                # it so; one byte less, and it does.
+                offset = max(self.upload.offset, offset - 1)
         now = self._ports.clock()
         after = self.upload
         if offset > after.offset:

@@ -1,0 +1,160 @@
+"""Backends that fail by count: the n-th operation of all fails, once or from then on. Reading beneath them never does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tusd_py.contracts.locker import Hold, Locker, LockTimeout
+from tusd_py.contracts.records import Records, RecordsUnavailable
+from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable
+from tusd_py.protocol.upload import Upload
+
+
+@dataclass
+class Faults:
+    """Counts operations; the one numbered ``nth`` fails, and all that follow when the fault is ``lasting``."""
+
+    nth: int = 0
+    lasting: bool = False
+    full: bool = False
+    seen: int = 0
+
+    @property
+    def struck(self) -> bool:
+        return 0 < self.nth <= self.seen
+
+    def is_due(self) -> bool:
+        self.seen += 1
+        return self.nth > 0 and (self.seen == self.nth or (self.lasting and self.seen > self.nth))
+
+    def records(self) -> None:
+        if self.is_due():
+            raise RecordsUnavailable("a fault of the test")
+
+    def store(self) -> None:
+        if self.is_due():
+            raise StoreFull("a fault of the test") if self.full else StoreUnavailable("a fault of the test")
+
+    def locker(self) -> None:
+        if self.is_due():
+            raise LockTimeout("a fault of the test")
+
+
+class FailingRecords:
+    def __init__(self, inner: Records, faults: Faults) -> None:
+        self._inner, self._faults = inner, faults
+
+    async def add(self, upload: Upload) -> None:
+        self._faults.records()
+        await self._inner.add(upload)
+
+    async def find(self, upload_id: str) -> Upload | None:
+        self._faults.records()
+        return await self._inner.find(upload_id)
+
+    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+        self._faults.records()
+        return await self._inner.find_all(upload_ids)
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        self._faults.records()
+        return await self._inner.replace(before, after)
+
+    async def remove(self, upload: Upload) -> None:
+        self._faults.records()
+        await self._inner.remove(upload)
+
+    async def due(self, now: datetime, limit: int) -> list[Upload]:
+        self._faults.records()
+        return await self._inner.due(now, limit)
+
+    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+        self._faults.records()
+        return await self._inner.unsettled(limit, after_id)
+
+    async def finals_waiting(self, part_id: str) -> list[Upload]:
+        self._faults.records()
+        return await self._inner.finals_waiting(part_id)
+
+    async def probe(self) -> None:
+        await self._inner.probe()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class FailingSink:
+    def __init__(self, inner: Sink, faults: Faults) -> None:
+        self._inner, self._faults = inner, faults
+
+    @property
+    def safe_offset(self) -> int:
+        return self._inner.safe_offset
+
+    @property
+    def state(self) -> Mapping[str, object]:
+        return self._inner.state
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        self._faults.store()
+        await self._inner.write(pieces)
+
+    async def flush(self, *, durable: bool = False) -> int:
+        self._faults.store()
+        return await self._inner.flush(durable=durable)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class FailingStore:
+    def __init__(self, inner: Store, faults: Faults) -> None:
+        self._inner, self._faults = inner, faults
+
+    async def create(self, upload: Upload) -> Mapping[str, object]:
+        self._faults.store()
+        return await self._inner.create(upload)
+
+    def open(self, upload: Upload) -> FailingSink:
+        return FailingSink(self._inner.open(upload), self._faults)
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+        self._faults.store()
+        async for piece in self._inner.read(upload, start, stop):
+            yield piece
+
+    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+        self._faults.store()
+        return await self._inner.join(upload, parts)
+
+    async def erase(self, upload: Upload) -> None:
+        self._faults.store()
+        await self._inner.erase(upload)
+
+    async def stored_bytes(self, upload: Upload) -> int:
+        self._faults.store()
+        return await self._inner.stored_bytes(upload)
+
+    async def probe(self) -> None:
+        await self._inner.probe()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class FailingLocker:
+    def __init__(self, inner: Locker, faults: Faults) -> None:
+        self._inner, self._faults = inner, faults
+
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> Hold:
+        self._faults.locker()
+        return await self._inner.acquire(upload_id, timeout_seconds)
+
+    async def try_acquire(self, upload_id: str) -> Hold | None:
+        self._faults.locker()
+        return await self._inner.try_acquire(upload_id)
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -1,0 +1,168 @@
+"""The first, second, third ... operation on disk, database and locks fails, until a run passes untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
+from tests.support.heart import Clock, Feed, Heart, cut
+from tests.support.loops import on_loop
+from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreError
+from tusd_py.locking.memory import MemoryLocker
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.upload import Kind, Status
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.records.migrating import migrate
+from tusd_py.records.sql import SqlRecords
+from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.ports import Pace
+
+T = TypeVar("T")
+
+_CONTENT = bytes(range(256)) * 40
+_RUNS_MAX = 200
+# What a caller of the use cases must be prepared for; anything else is a mistake of ours.
+_EXPECTED = (TusError, StoreError, RecordsError, LockTimeout)
+
+
+@dataclass
+class Story:
+    """A life with everything in it, told to a heart whose world may fail at any step, and checked after each."""
+
+    heart: Heart
+    sound: Heart  # the same world without faults
+    ids: list[str] = field(default_factory=list)
+
+    async def attempt(self, step: Callable[[], Awaitable[T]]) -> T | None:
+        try:
+            return await step()
+        except _EXPECTED:
+            return None
+
+    async def upload(self, kind: Kind, content: bytes) -> str:
+        """Create with the first bytes, lose the connection, and go on from the offset until everything is there."""
+        made = None
+        for _ in range(2):
+            made = await self.attempt(lambda: self.heart.create(len(content), content[:1000], kind=kind))
+            if made is not None:
+                break
+        if made is None:
+            made = await self.sound.create(len(content), content[:1000], kind=kind)
+        upload_id = made.upload.id
+        self.ids.append(upload_id)
+        await self.check(upload_id, content)
+        offset = made.upload.offset
+        await self.attempt(
+            lambda: self.heart.append(upload_id, offset, source=cut(content[1000:3000], content[3000:4000]))
+        )
+        await self.check(upload_id, content)
+        await self.attempt(lambda: self.go_on(self.heart, upload_id, content))
+        await self.check(upload_id, content)
+        await self.go_on(self.sound, upload_id, content)
+        await self.sound.settle()
+        assert content == await self.sound.content(upload_id)
+        return upload_id
+
+    async def go_on(self, heart: Heart, upload_id: str, content: bytes) -> None:
+        """What every client does: ask how far it came, and send the rest."""
+        offset = (await heart.inspect(upload_id)).upload.offset
+        rest = content[offset:]
+        await heart.append(
+            upload_id, offset, source=Feed(*(rest[start : start + 3000] for start in range(0, len(rest), 3000)))
+        )
+
+    async def check(self, upload_id: str, content: bytes) -> None:
+        """The record claims no byte that is not stored, and the bytes stored are those that were sent."""
+        upload = await self.sound.record(upload_id)
+        if upload is None or upload.has_ended:
+            return
+        assert upload.offset <= await self.sound.store.stored_bytes(upload)
+        assert content[: upload.offset] == await self.sound.content(upload_id)
+        assert upload.is_complete == (upload.offset == len(content))
+
+    async def tell(self) -> None:
+        parts = [await self.upload(Kind.PARTIAL, _CONTENT), await self.upload(Kind.PARTIAL, _CONTENT[::-1])]
+        final = await self.attempt(lambda: self.heart.create(None, kind=Kind.FINAL, parts=parts))
+        if final is None:
+            final = await self.sound.create(None, kind=Kind.FINAL, parts=parts)
+        await self.heart.settle()
+        final_id = final.upload.id
+        # Whatever failed in the background is taken up by the next look, or the next start.
+        await self.sound.inspect(final_id)
+        await self.sound.settle()
+        assert _CONTENT + _CONTENT[::-1] == await self.sound.content(final_id)
+        gone = await self.upload(Kind.REGULAR, _CONTENT)
+        await self.attempt(lambda: self.heart.terminate(gone))
+        upload = await self.sound.record(gone)
+        assert upload is not None
+        if not upload.has_ended:
+            assert _CONTENT == await self.sound.content(gone)
+            await self.sound.terminate(gone)
+        abandoned = await self.sound.create(len(_CONTENT), _CONTENT[:10])
+        self.sound.clock.move(1000)
+        await self.attempt(lambda: sweep(self.heart.ports))
+        await self.attempt(lambda: resume(self.heart.ports))
+        await self.heart.settle()
+        await sweep(self.sound.ports)
+        record = await self.sound.record(abandoned.upload.id)
+        assert record is not None
+        assert record.status is Status.EXPIRED
+        self.sound.clock.move(5000)
+        await sweep(self.sound.ports)
+        for ended in (gone, abandoned.upload.id):
+            assert await self.sound.record(ended) is None
+
+
+async def _world(kind: str, folder: Path) -> Heart:
+    pace = Pace(unfinished_seconds=900, partial_seconds=0, tombstone_seconds=3000, join_at_once_bytes_max=15000)
+    if kind == "memory":
+        return Heart(records=MemoryRecords(), store=MemoryStore(bytes_max=2**24), clock=Clock(), pace=pace)
+    folder.mkdir()
+    url = f"sqlite:///{folder / 'records.sqlite3'}"
+    migrate(url)
+    return Heart(records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), clock=Clock(), pace=pace)
+
+
+async def _run(sound: Heart, faults: Faults) -> None:
+    """The story once, in a world that is otherwise as the runs before have left it."""
+    failing = Heart(
+        records=FailingRecords(sound.records, faults),
+        store=FailingStore(sound.store, faults),
+        locker=FailingLocker(sound.locker, faults),
+        clock=sound.clock,
+        pace=sound.pace,
+        ids=sound.ids,
+    )
+    await Story(failing, sound).tell()
+    assert isinstance(sound.locker, MemoryLocker)
+    assert len(sound.locker) == 0, "a hold was not released"
+
+
+# On disk every run waits for real fsyncs, and its ways to fail are the same: one kind of fault will do.
+@pytest.mark.parametrize(
+    ("backends", "fault"), [("memory", "once"), ("memory", "lasting"), ("memory", "full"), ("disk", "once")]
+)
+@on_loop
+async def test_no_fault_makes_the_record_untrue(backends: str, fault: str, tmp_path: Path) -> None:
+    """Whichever operation fails, and however often: no byte is claimed that is not stored, and the upload can go on."""
+    world = await _world(backends, tmp_path / "world")
+    try:
+        for nth in range(1, _RUNS_MAX):
+            faults = Faults(nth, lasting=fault != "once", full=fault == "full")
+            await _run(world, faults)
+            if not faults.struck:
+                assert nth > 20, "the story has more operations than that"
+                return
+        pytest.fail("the story never passed untouched")
+    finally:
+        await world.records.close()
+        await world.store.close()
