@@ -31,7 +31,7 @@ def migrate(url: str) -> list[str]:
     one applies them while the others wait. Raises ``RecordsUnavailable``, also for a database that a newer version of
     the program has written. Blocks: not for the event loop.
     """
-    config = _config()
+    config = alembic_config()
     with _one_at_a_time, _connected(url) as (connection, driver):
         _use_log(driver)
         # A table that is built anew is dropped first, and would take the rows that refer to it along.
@@ -47,7 +47,7 @@ def migrate(url: str) -> list[str]:
 
 def pending(url: str) -> list[str]:
     """The steps that ``migrate`` would apply. Changes nothing; a file that is not there lacks all of them."""
-    config = _config()
+    config = alembic_config()
     with _one_at_a_time:
         if not Path(str(open_engine(url).url.database)).exists():
             return _steps_from(ScriptDirectory.from_config(config), None)
@@ -55,7 +55,8 @@ def pending(url: str) -> list[str]:
             return _steps_lacking(connection, config)
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """What Alembic needs to find the steps."""
     config = Config()
     # The percent sign begins an interpolation in Alembic's configuration.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

@@ -81,7 +81,7 @@ class SqlRecords:
         row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")
-        await self._writer.ask(Change(self._sql.replace, row, refusal, durable=_is_step(before, after)))
+        await self._writer.ask(Change(self._sql.replace, row, refusal, durable=is_step(before, after)))
         return saved
 
     async def remove(self, upload: Upload) -> None:
@@ -107,7 +107,7 @@ class SqlRecords:
         return [upload for upload in await self._reader.ask(Listing(statement, values)) if upload is not None]
 
 
-def _is_step(before: Upload, after: Upload) -> bool:
+def is_step(before: Upload, after: Upload) -> bool:
     """Whether the change must survive the loss of power: completion, and every end.
 
     ``PROCESSING`` to ``READY`` need not: if it is lost, the restart finds the upload in ``PROCESSING`` and does the
