@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -114,22 +115,34 @@ class Dialogue:
 
     def lines(self) -> Iterable[str]:
         """The whole conversation: requests on the left, expected and observed answers beside each other below them."""
-        for exchange in self.exchanges:
-            for number, line in enumerate(exchange.asked):
-                yield ("  > " if number == 0 else "    ") + _short(line)
-            if not exchange.checks:
-                yield f"  < {'':{_LEFT_COLUMNS}}   {_summary(exchange.answer)}"
-            for number, check in enumerate(exchange.checks):
-                mark = "  " if check.holds else "✗ "
-                yield (
-                    f"{'  < ' if number == 0 else '    '}{_short(check.wanted):{_LEFT_COLUMNS}} "
-                    f"{mark}{_short(check.got)}"
-                )
+        for _, group in itertools.groupby(self.exchanges, key=_kind):
+            exchanges = list(group)
+            skipped = exchanges[2:-1]
+            for exchange in exchanges:
+                if exchange not in skipped:
+                    yield from _lines_of(exchange)
+                elif exchange is skipped[0]:
+                    yield f"    … {len(skipped)} more like it"
 
 
 def header_name(key: str) -> str:
     """``upload_offset`` as ``Upload-Offset``: the cases write headers as keyword arguments."""
     return key.replace("_", "-").title().replace("X-Http-", "X-HTTP-")
+
+
+def _kind(exchange: Exchange) -> tuple[str, int] | int:
+    """What neighbours have in common that need not be printed one by one; unique where something failed."""
+    return (exchange.asked[0], exchange.status) if exchange.holds and len(exchange.checks) < 2 else id(exchange)
+
+
+def _lines_of(exchange: Exchange) -> Iterable[str]:
+    for number, line in enumerate(exchange.asked):
+        yield ("  > " if number == 0 else "    ") + _short(line)
+    if not exchange.checks:
+        yield f"  < {'':{_LEFT_COLUMNS}}   {_summary(exchange.answer)}"
+    for number, check in enumerate(exchange.checks):
+        start, mark = "  < " if number == 0 else "    ", "  " if check.holds else "✗ "
+        yield f"{start}{_short(check.wanted):{_LEFT_COLUMNS}} {mark}{_short(check.got)}"
 
 
 def _summary(answer: Answer | NoAnswer) -> str:

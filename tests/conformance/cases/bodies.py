@@ -7,7 +7,9 @@ import time
 
 from tests.conformance.case import POLICY, SHOULD, Limit, case
 from tests.conformance.client import TUS_TYPE, Stream, Tus, chunked, fields
+from tests.conformance.dialogue import Exchange
 from tests.conformance.expectations import FOUND, REFUSED, at_most
+from tests.conformance.wire import NoAnswer
 
 _KEEP = "The Server SHOULD always attempt to store as much of the received data as possible."
 
@@ -51,6 +53,7 @@ def kept_when_much_came_at_once(tus: Tus) -> None:
     network."""
     upload = tus.create(1 << 20)
     tus.begin_patch(upload, content_length=1 << 20, upload_offset=0).send(b"x" * (1 << 19)).cut()
+    time.sleep(0.5)  # no client is back sooner; a HEAD at once may rightly end what is still being read
     tus.offset_becomes(upload, 1 << 19)
 
 
@@ -113,10 +116,10 @@ def a_silent_body(tus: Tus) -> None:
     """A body that falls silent is given up in time: the connection is closed and what came is kept."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
-    started = time.monotonic()
-    closed = stream.wire.is_closed_within(tus.subject.patience_seconds)
-    told = tus.head(upload).expect(FOUND, upload_offset=300)
-    told.check("closed by the server", f"closed: {closed} after {time.monotonic() - started:.1f} s", closed)
+    ended = stream.answer()
+    ended.check("4xx, 5xx or closed", ended.status or ended.answer, ended.status >= 400 or _is_closed(ended))
+    tus.head(upload).expect(FOUND, upload_offset=300)
+    ended.check("then closed", "still open", stream.wire.is_closed_within(tus.subject.patience_seconds))
 
 
 @case("P15", POLICY, "core", "If the server decoded, its offset and the client's would count different bytes.")
@@ -189,3 +192,7 @@ def continue_when_welcome(tus: Tus) -> None:
     )
     interim = stream.wire.interim(tus.subject.patience_seconds)
     stream.send(b"hello").answer().expect(204, upload_offset=5).check("100 Continue before", interim, interim == 100)
+
+
+def _is_closed(ended: Exchange) -> bool:
+    return isinstance(ended.answer, NoAnswer) and "no bytes for" not in ended.answer.what

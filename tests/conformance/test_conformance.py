@@ -1,0 +1,114 @@
+"""The whole suite against our own server: every case must pass, the policies as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conformance.case import Case
+from tests.conformance.cases import all_cases
+from tests.conformance.client import Tus
+from tests.conformance.dialogue import Dialogue
+from tests.conformance.run import Outcome, Verdict, run_cases
+from tests.conformance.subject import Subject, probe
+from tests.conformance.table import conversation
+from tests.support.server import start_server
+
+#: Settings under which length, expiry and silence come to their limits while a test waits.
+TIGHT_SETTINGS = {
+    "UPLOADS__LENGTH_MAX": str(1 << 20),
+    "UPLOADS__BODY_IDLE_SECONDS": "1",
+    "EXPIRATION__UNFINISHED_SECONDS": "2",
+    "EXPIRATION__PARTIAL_SECONDS": "2",
+    "EXPIRATION__SWEEP_INTERVAL_SECONDS": "1",
+}
+#: CO12 asks what a server without an extension does that ours has.
+_MAY_SKIP = {"CO12"}
+
+
+class Ours(NamedTuple):
+    """Our server twice: with its defaults, and with tight limits."""
+
+    default: Subject
+    tight: Subject
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    folder = tmp_path_factory.mktemp("conformance")
+    default = start_server(folder / "default")
+    tight = start_server(folder / "tight", settings=TIGHT_SETTINGS)
+    yield Ours(probe(default.url), probe(tight.url, is_impatient=True))
+    default.stop()
+    tight.stop()
+
+
+@pytest.fixture(scope="session")
+def verdicts(ours: Ours, request: pytest.FixtureRequest) -> Mapping[str, Verdict]:
+    """The verdicts on the selected cases by id, all at once: they mostly wait, one by one for more than a minute."""
+    selected = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    ]
+    cases = [case for item in selected if isinstance(case := item.callspec.params.get("case"), Case)]
+    return {verdict.case.id: verdict for verdict in run_cases(cases, ours.default, ours.tight)}
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: f"{case.id}-{case.name}")
+def test_case(case: Case, verdicts: Mapping[str, Verdict]) -> None:
+    """What the case says holds for our server."""
+    verdict = verdicts[case.id]
+    if verdict.outcome is Outcome.SKIP and (case.id in _MAY_SKIP or case.extension == "checksum-trailer"):
+        pytest.skip(verdict.observed)
+    assert verdict.outcome is Outcome.PASS, "\n".join(conversation(verdict))
+
+
+def test_ids_are_unique() -> None:
+    """No two cases have the same id, and each says what holds and why."""
+    cases = all_cases()
+    assert len({case.id for case in cases}) == len(cases)
+    assert all(case.fact.endswith(".") and case.ground for case in cases)
+
+
+def test_the_extensions_that_we_advertise(ours: Ours) -> None:
+    """Our server advertises every extension of tus 1.0.0, the checksum trailer excepted where it cannot be had."""
+    missing = {"creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
+               "concatenation", "concatenation-unfinished"} - ours.default.extensions  # fmt: skip
+    assert set() == missing
+
+
+def test_the_status_of_the_expired_can_be_chosen(tmp_path: Path) -> None:
+    """With ``gone_status = 404`` an expired upload is answered like an unknown one: Java starts anew only on that."""
+    server = start_server(tmp_path / "data", settings={**TIGHT_SETTINGS, "UPLOADS__GONE_STATUS": "404"})
+    try:
+        subject = probe(server.url, is_impatient=True)
+        tus = Tus(subject, Dialogue())
+        upload = tus.create(10)
+        gone = tus.eventually(lambda: tus.head(upload), lambda got: got.status not in (200, 204), 8)
+        gone.expect(404, upload_offset=None)
+        assert gone.holds, "\n".join(tus.dialogue.lines())
+    finally:
+        server.stop()
+
+
+def test_extensions_can_be_switched_off(tmp_path: Path) -> None:
+    """What is switched off is neither advertised nor served."""
+    switches = ("TERMINATION", "CONCATENATION", "CREATION_WITH_UPLOAD", "DOWNLOADS")
+    settings = {f"UPLOADS__{name}": "false" for name in switches} | {"EXPIRATION__UNFINISHED_SECONDS": "0"}
+    server = start_server(tmp_path / "data", settings=settings)
+    try:
+        subject = probe(server.url)
+        assert {"creation", "creation-defer-length", "checksum"} == set(subject.extensions)
+        tus = Tus(subject, Dialogue())
+        upload = tus.create(5, b"hello")
+        tus.delete(upload).expect(405)
+        tus.get(upload).expect(405)
+        tus.post(upload_concat="partial", upload_length=5).expect(501, location=None)
+        told = tus.post(b"hello", upload_length=5, content_type="application/offset+octet-stream")
+        told.expect((201, 400, 415), upload_offset=None)
+        tus.head(upload).expect(200, upload_offset=5, upload_expires=None)
+        assert tus.dialogue.holds, "\n".join(tus.dialogue.lines())
+    finally:
+        server.stop()
