@@ -1,34 +1,100 @@
-# One word for each act. `make run` and `make test` do all of their own set-up.
+# One word for each act; `make help` lists them. `make run` and `make test` do all of their own set-up.
 # Names beginning with a dot are stamps: the act is done again when what it depends on is newer.
-PYTHON ?= python3
+# The first interpreter that is new enough; `make PYTHON=...` takes another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+# Two processes: more would only wait for each other's uploads. A file's tests stay together and share its server.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+ARGS ?=
 
-.PHONY: run lock
+.PHONY: help run test fast check format bench conformance conformance-report vendor lock clean venv packages
 .DEFAULT_GOAL := run
 
-run: $(RUN)
-	$(BIN)/tusd-py serve
+help: ## list these words
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+run: $(RUN) ## serve on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
+	@$(BIN)/tusd-py serve $(ARGS)
+
+test: $(DEV) packages ## every test, with real clients and a real browser
+	@$(PYTEST) $(ARGS)
+
+fast: $(DEV) ## the tests that take less than a minute
+	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance $(ARGS)
+
+check: $(DEV) ## format, lint, types, layers
+	@$(BIN)/ruff format --check --quiet . || { echo "make check: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-timing >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@$(BIN)/python -m pytest -q tests/unit/test_tidy.py
+
+format: $(DEV) ## put the code into its form
+	@$(BIN)/ruff check --quiet --fix --exit-zero .
+	@$(BIN)/ruff format --quiet .
+
+bench: $(DEV) ## measure beside @tus/server and tuspyserver (docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+conformance: $(DEV) ## the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
+	@test -n "$(URL)" || { echo "make conformance: say URL=http://host:port/files/" >&2; exit 2; }
+	@$(BIN)/python -m tests.conformance $(URL) $(ARGS)
+
+conformance-report: $(DEV) ## write docs/conformance.md anew
+	@$(BIN)/python -m tests.conformance.report $(ARGS)
+
+UPPY ?= 6.0.1
+VENDOR := tusd_py/web/page/vendor
+vendor: ## take Uppy's files from npm (UPPY=version); then bring VENDOR.md up to date
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	npm pack --silent --pack-destination "$$folder" uppy@$(UPPY) >/dev/null && tar -xzf "$$folder"/uppy-*.tgz -C "$$folder" && \
+	cp "$$folder/package/dist/uppy.min.mjs" "$$folder/package/dist/uppy.min.css" $(VENDOR)/ && \
+	cp "$$folder/package/LICENSE" $(VENDOR)/uppy.LICENSE && sha256sum $(VENDOR)/uppy.*
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+lock: ## choose the newest versions that fit, with their hashes (needs uv)
+	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
+	@$(LOCK) --group build pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
+
+clean: ## remove what was made, except data
+	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@find . -name node_modules -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
 
 # uv where it is on PATH (seconds), else pip: both read the same locked versions and hashes.
 INSTALL = if command -v uv >/dev/null; then VIRTUAL_ENV=$(VENV) uv pip install --quiet $(1); else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
 
-$(RUN): pyproject.toml requirements.lock | $(BIN)/python
+$(RUN): pyproject.toml requirements.lock | venv
 	@$(call INSTALL,--require-hashes -r requirements.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@
 
-$(DEV): pyproject.toml requirements-dev.lock | $(BIN)/python
+$(DEV): pyproject.toml requirements-dev.lock | venv
 	@$(call INSTALL,--require-hashes -r requirements-dev.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation -e .)
-	@touch $@
+	@touch $@ $(RUN)
 
-LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
-lock:
-	$(LOCK) --group build pyproject.toml -o requirements.lock
-	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
+APT = DEBIAN_FRONTEND=noninteractive apt-get
+# Debian keeps venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
+venv:
+	@test ! -x $(BIN)/python || exit 0; \
+	test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer (Debian: apt-get install python3 python3-venv)" >&2; exit 2; }; \
+	if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			$(APT) update -qq && $(APT) install -y -qq --no-install-recommends python3-venv >/dev/null; \
+		else echo "make: Python's venv is missing (Debian: apt-get install python3-venv)" >&2; exit 2; fi; \
+	fi; \
+	$(PYTHON) -m venv $(VENV)
+
+# What the real clients in the tests need of the system. Their own packages are installed by the tests, once.
+packages:
+	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl; do \
+		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	test -n "$$missing" || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "make test: tests that need$$missing are skipped (Debian: apt-get install$$missing)" >&2; fi
