@@ -109,7 +109,7 @@ class Formatter:
                 reply = self._downloaded(outcome)
             case Terminated():
                 reply = _laid_over(Reply(204, [_RESUMABLE]), outcome.overlay)
-            case Discovered():
+            case Discovered():  # pragma: no branch: there is no other
                 reply = self._discovered()
         return _readable(reply, asked)
 

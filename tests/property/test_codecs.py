@@ -1,0 +1,232 @@
+"""Every codec: what is formatted is parsed to the same; junk is refused as documented and in no other way."""
+
+from __future__ import annotations
+
+import re
+import string
+from datetime import UTC, datetime
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
+from tusd_py.protocol.concat import Place, format_concat, parse_concat
+from tusd_py.protocol.dates import format_date, parse_date
+from tusd_py.protocol.downloads import describe, select
+from tusd_py.protocol.errors import (
+    InvalidChecksum,
+    InvalidConcat,
+    InvalidMetadata,
+    InvalidParts,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    TusError,
+    UnsupportedAlgorithm,
+)
+from tusd_py.protocol.headers import (
+    NUMBER_MAX,
+    format_base64,
+    format_number,
+    parse_base64,
+    parse_media_type,
+    parse_number,
+)
+from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.metadata import format_metadata, parse_metadata
+from tusd_py.protocol.requests import Download
+from tusd_py.protocol.upload import Kind, Upload
+
+# Processors are shared: how long one example takes says nothing.
+settings.register_profile("codecs", deadline=None)
+codec = settings(settings.get_profile("codecs"), max_examples=300)
+
+PLACE = Place(base_paths=("/files/",))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SAFE_VALUE = re.compile(rb"[\x20-\x7e]*")
+
+#: A header's value as an HTTP server may hand it over: any bytes but line ends, read as Latin-1.
+junk = st.binary(max_size=60).map(lambda value: value.decode("latin-1"))
+ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", fullmatch=True)
+visible = "".join(chr(code) for code in range(0x21, 0x7F))
+keys = st.text(visible.replace(",", ""), min_size=1, max_size=20)
+metadata_values = st.dictionaries(keys, st.binary(max_size=40), max_size=6)
+
+
+def almost(alphabet: str) -> st.SearchStrategy[str]:
+    """Text that comes near to what is right, so that the far branches are reached."""
+    return st.one_of(junk, st.text(alphabet + " \t,;=/é\x00", max_size=40))
+
+
+@codec
+@given(st.integers(0, NUMBER_MAX))
+def test_numbers(number: int) -> None:
+    """Every number there is."""
+    assert parse_number(format_number(number)) == number
+
+
+@codec
+@given(st.one_of(junk, st.text(string.digits + "+-_ ٣²", max_size=25)))
+@example("9223372036854775808")
+def test_what_reads_as_a_number(text: str) -> None:
+    """Either it is the one way to write that number, or it is none."""
+    number = parse_number(text)
+    assert number is None or format_number(number) == text
+
+
+@codec
+@given(st.binary())
+def test_base64(value: bytes) -> None:
+    """All bytes."""
+    assert parse_base64(format_base64(value)) == value
+
+
+@codec
+@given(almost(string.ascii_letters + string.digits + "+/="))
+def test_what_reads_as_base64(text: str) -> None:
+    """Has the length and the alphabet of it."""
+    value = parse_base64(text)
+    assert value is None or len(format_base64(value)) == len(text)
+
+
+@codec
+@given(metadata_values)
+def test_metadata(metadata: dict[str, bytes]) -> None:
+    """Any keys that may be, any bytes; in their order."""
+    assert list(parse_metadata(format_metadata(metadata)).items()) == list(metadata.items())
+
+
+@codec
+@given(almost("abYQ=="))
+def test_junk_as_metadata(header: str) -> None:
+    """Refused, or nothing was lost: formatting what was read says the same again. What passes can be echoed."""
+    try:
+        metadata = parse_metadata(header)
+    except InvalidMetadata:
+        return
+    assert parse_metadata(format_metadata(metadata)) == metadata
+    assert not re.search(r"[^\t -~]", header)
+
+
+@codec
+@given(st.sampled_from(ALGORITHMS), st.binary())
+def test_checksums(algorithm: str, body: bytes) -> None:
+    """The digest of any body, in each algorithm."""
+    digest = new_digest(algorithm)
+    digest.update(body)
+    checksum = Checksum(algorithm, digest.digest())
+    assert parse_checksum(format_checksum(checksum)) == checksum
+
+
+@codec
+@given(st.one_of(almost("sha1YQ="), st.tuples(st.sampled_from(ALGORITHMS), almost("YQ=")).map(" ".join)))
+def test_junk_as_a_checksum(header: str) -> None:
+    """Refused, or the one way to write it (but for the last, unused bits of base64)."""
+    try:
+        checksum = parse_checksum(header)
+    except (InvalidChecksum, UnsupportedAlgorithm):
+        return
+    assert len(format_checksum(checksum)) == len(header)
+    assert parse_checksum(format_checksum(checksum)) == checksum
+
+
+@codec
+@given(st.lists(ids, min_size=1, max_size=10), st.sampled_from(["/files/", "http://tus.test/files/", "", "./"]))
+def test_final_uploads(parts: list[str], before: str) -> None:
+    """The parts in their order, whatever way the client writes URLs."""
+    header = format_concat(Kind.FINAL, [before + part for part in parts])
+    assert header is not None
+    assert parse_concat(header, PLACE).parts == tuple(parts)
+
+
+@codec
+@given(st.one_of(junk, almost("final;/files/.%20:[]@?#").map(lambda urls: f"final;{urls}")))
+@example("final;//[")
+@example("final;http://[::1/files/a")
+@example("final;http://\u2100.test/files/a")
+def test_junk_as_concat(header: str) -> None:
+    """Refused, or names nothing but ids; what passes can be echoed."""
+    try:
+        concat = parse_concat(header, PLACE)
+    except (InvalidConcat, InvalidParts):
+        return
+    assert all(is_upload_id(part) for part in concat.parts)
+    assert not re.search(r"[^ -~]", header)
+
+
+@codec
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_dates(at: datetime) -> None:
+    """Every second of every year."""
+    assert parse_date(format_date(at)) == at.replace(microsecond=0)
+
+
+@codec
+@given(st.one_of(junk, st.from_regex(r"[A-Z][a-z]{2}, [0-9]{2} (Feb|Nov|Xyz) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")))
+def test_junk_as_a_date(text: str) -> None:
+    """A date or none, never an exception."""
+    date = parse_date(text)
+    assert date is None or date.tzinfo is UTC
+
+
+@codec
+@given(junk)
+def test_junk_as_a_media_type(text: str) -> None:
+    """Always some text without parameters."""
+    assert ";" not in parse_media_type(text)
+
+
+condition_headers = ("range", "if_range", "if_match", "if_none_match", "if_modified_since", "if_unmodified_since")
+conditions = st.one_of(
+    st.none(),
+    junk,
+    almost('W/"*bytes=0123456789-'),
+    st.from_regex(r"bytes=[0-9]{0,3}-[0-9]{0,3}", fullmatch=True),
+    st.sampled_from(["*", '"a-0"', 'W/"a-0"', "Thu, 01 Jan 2026 00:00:00 GMT", "Fri, 02 Jan 2026 00:00:00 GMT"]),
+)
+
+
+@codec
+@given(st.integers(0, 200), st.booleans(), st.fixed_dictionaries(dict.fromkeys(condition_headers, conditions)))
+def test_junk_as_conditions(offset: int, is_complete: bool, sent: dict[str, str | None]) -> None:
+    """A span of what is stored, a 304, a 412 or a 416."""
+    completed_at = NOW if is_complete else None
+    upload = Upload(id="a", length=200, offset=offset, created_at=NOW, updated_at=NOW, completed_at=completed_at)
+    try:
+        span = select(Download(upload_id="a", **sent), upload)
+    except (PreconditionFailed, RangeNotSatisfiable):
+        return
+    if span is not None:
+        assert 0 <= span.start <= span.stop <= offset
+        assert span.start < span.stop or not span.partial
+        assert span.partial or (span.start, span.stop) == (0, offset)
+
+
+@codec
+@given(
+    st.dictionaries(
+        st.sampled_from(["filename", "name", "filetype", "x"]), st.one_of(st.binary(), st.text().map(str.encode))
+    )
+)
+def test_descriptions_are_safe(metadata: dict[str, bytes]) -> None:
+    """Whatever bytes the client called its upload, no header value has any but visible ASCII and spaces."""
+    header = format_metadata(metadata) or None
+    upload = Upload(id="a", length=0, created_at=NOW, updated_at=NOW, metadata_header=header)
+    fields = describe(upload, frozenset({"text/plain"}))
+    assert all(SAFE_VALUE.fullmatch(value) for _, value in fields)
+    assert dict(fields)[b"content-disposition"].startswith(b"attachment") or metadata.get("filetype")
+
+
+@codec
+@given(st.text())
+def test_ids(text: str) -> None:
+    """What is an id is itself as one segment of a path."""
+    if is_upload_id(text):
+        assert "/" not in text
+        assert text not in (".", "..")
+        assert text.isascii()
+
+
+def test_the_refusals_named_here_are_refusals() -> None:
+    """All of them are answered by the protocol."""
+    for refusal in (InvalidChecksum, InvalidConcat, InvalidMetadata, InvalidParts, UnsupportedAlgorithm):
+        assert issubclass(refusal, TusError)

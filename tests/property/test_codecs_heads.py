@@ -1,0 +1,144 @@
+"""Whole heads of random headers: a request or a refusal, and an answer that can be sent; nothing else ever."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tusd_py.protocol.downloads import select
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import NUMBER_MAX, SINGLETONS
+from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.outcomes import Created, Inspected
+from tusd_py.protocol.parsing import Parser, effective_method
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Request
+from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Upload
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = Limits(length_max=1000, metadata_bytes_max=100)
+PARSERS = (Parser(limits=LIMITS), Parser(limits=Limits(), trailers=True, hosts=("tus.test",)))
+FORMATTER = Formatter(limits=LIMITS, extensions=extensions(LIMITS))
+# What may stand in a header's value: RFC 9110, 5.5, without the line ends and NULs that split answers.
+SENDABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+METHODS = ("POST", "PATCH", "HEAD", "DELETE", "GET", "OPTIONS", "PUT")
+NEARLY_GOOD = (
+    b"1.0.0",
+    b"0",
+    b"5",
+    b"1",
+    b"chunked",
+    b"application/offset+octet-stream",
+    b"partial",
+    b"final;/files/a http://tus.test/files/b",
+    b"sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+    b"filename YQ==,b",
+    b"Upload-Checksum",
+    b"bytes=0-1",
+    b"PATCH",
+    b"gzip",
+)
+names = st.sampled_from(
+    [*SINGLETONS, b"transfer-encoding", b"content-encoding", b"trailer", b"if-match", b"if-none-match", b"x"]
+)
+values = st.one_of(st.binary(max_size=40), st.sampled_from(NEARLY_GOOD))
+#: Headers of which the version is mostly right, so that what comes after it is reached.
+header_lists = st.tuples(
+    st.sampled_from([[(b"tus-resumable", b"1.0.0")], [(b"tus-resumable", b"1.0.0"), (b"upload-offset", b"0")], []]),
+    st.lists(st.tuples(names, values), max_size=8),
+).map(lambda lists: lists[0] + lists[1])
+heads = st.builds(
+    Head,
+    method=st.one_of(st.sampled_from(METHODS), st.text(max_size=10)),
+    path=st.one_of(st.sampled_from(["", "/", "a", "/a/", "a/b"]), st.text(max_size=20)),
+    headers=header_lists,
+)
+
+
+def assert_sendable(reply: Reply) -> None:
+    """No name or value that would end its line, and a length that is true."""
+    assert 200 <= reply.status <= 599
+    for name, value in reply.headers:
+        assert re.fullmatch(rb"[a-z-]+", name)
+        assert SENDABLE.fullmatch(value)
+    lengths = [value for name, value in reply.headers if name == b"content-length"]
+    assert isinstance(reply.body, bytes)
+    assert lengths in ([], [b"%d" % len(reply.body)])
+
+
+def assert_sound(request: Request) -> None:
+    """Numbers are in bounds, ids are ids, and what will be echoed is good."""
+    if isinstance(request, Create):
+        assert request.length is None or 0 <= request.length <= NUMBER_MAX
+        assert all(is_upload_id(part) for part in request.parts)
+        assert request.metadata_header != ""
+        parse_metadata(request.metadata_header)
+    elif isinstance(request, Discover):
+        assert request.upload_id is None or is_upload_id(request.upload_id)
+    else:
+        assert is_upload_id(request.upload_id)
+    if isinstance(request, Append):
+        assert 0 <= request.offset <= NUMBER_MAX
+
+
+@settings(deadline=None, max_examples=1000)
+@given(heads, st.sampled_from(PARSERS))
+def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
+    """Whatever comes, the parser answers with a sound request or a TusError, which is 4xx or 501."""
+    try:
+        asked = Asked(effective_method(head), head.method)
+    except TusError as error:
+        assert_sendable(FORMATTER.format_refusal(error, Asked(head.method, head.method)))
+        return
+    try:
+        request = parser.parse(head)
+    except TusError as error:
+        assert 400 <= error.status < 500 or error.status == 501
+        assert_sendable(FORMATTER.format_refusal(error, asked))
+        return
+    assert_sound(request)
+    if isinstance(request, Create):
+        upload = Upload(
+            id="a",
+            kind=request.kind,
+            length=request.length,
+            metadata_header=request.metadata_header,
+            concat_header=request.concat_header,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        assert_sendable(FORMATTER.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
+        inspected = FORMATTER.format_outcome(Inspected(upload=upload), Asked("HEAD", "HEAD"))
+        assert_sendable(inspected)
+        received = dict(head.headers)
+        for name in (b"upload-metadata", b"upload-concat"):
+            echoed = dict(inspected.headers).get(name)
+            assert (echoed or b"") == received.get(name, b"").strip(b" \t")
+    if isinstance(request, Download):
+        try:
+            select(request, Upload(id="a", length=9, offset=5, created_at=NOW, updated_at=NOW))
+        except TusError as error:
+            assert error.status in (412, 416)
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.sampled_from([*SINGLETONS]),
+    st.binary(max_size=200),
+    st.sampled_from([("POST", ""), ("PATCH", "a"), ("GET", "a")]),
+)
+def test_any_bytes_in_any_header(name: bytes, value: bytes, asked: tuple[str, str]) -> None:
+    """One header of junk among good ones is forgiven, refused, or right by chance."""
+    method, path = asked
+    good = {b"tus-resumable": b"1.0.0", b"upload-length": b"5", b"upload-offset": b"0", b"content-length": b"0"}
+    head = Head(method=method, path=path, headers=list({**good, name: value}.items()))
+    try:
+        assert_sound(PARSERS[0].parse(head))
+    except TusError as error:
+        assert 400 <= error.status < 500

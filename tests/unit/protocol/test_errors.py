@@ -1,0 +1,69 @@
+"""Every refusal has an answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tusd_py.protocol import errors
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.upload import Upload
+
+#: A refusal of each class that carries facts; the others need none.
+WITH_FACTS: list[TusError] = [
+    errors.UnsupportedVersion(None),
+    errors.UnsupportedVersion("0.2.2"),
+    errors.MethodNotAllowed(("POST", "OPTIONS")),
+    errors.MalformedHeader("X", "y"),
+    errors.InvalidLength("X", "y"),
+    errors.InvalidDeferLength("X", "y"),
+    errors.InvalidOffset("X", "y"),
+    errors.InvalidMetadata("X", "y"),
+    errors.InvalidConcat("X", "y"),
+    errors.InvalidChecksum("X", "y"),
+    errors.UnsupportedAlgorithm(("sha1", "md5")),
+    errors.HeaderTooLarge("X", 5),
+    errors.ExtensionDisabled("concatenation"),
+    errors.OffsetMismatch(3, 5),
+    errors.LengthExceeded(5),
+    errors.MaxSizeExceeded(5),
+    errors.LengthAlreadyKnown(5, 0),
+    errors.LengthAlreadyKnown(None, 3),
+    errors.TooManyParts(2),
+    errors.RangeNotSatisfiable(5),
+]
+
+
+def refusals() -> list[TusError]:
+    """One of every class, and more of those that speak in two ways."""
+    having = {type(error) for error in WITH_FACTS}
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TusError)]
+    return WITH_FACTS + [value() for value in classes if value not in having and value is not TusError]
+
+
+@pytest.mark.parametrize("error", refusals(), ids=repr)
+def test_every_refusal_tells_what_to_do(error: TusError) -> None:
+    """A status of an error, a code in tusd's manner, and one sentence of its own with all facts filled in."""
+    assert 400 <= error.status <= 599
+    assert error.code.startswith("ERR_")
+    assert error.code != TusError.code
+    sentence = str(error)
+    assert sentence != str(TusError())
+    assert "{" not in sentence
+    assert "\n" not in sentence
+    assert not sentence.endswith(".")
+
+
+def test_the_client_is_never_quoted() -> None:
+    """An answer tells what was expected, never what came: that may be anything."""
+    assert "0.2.2" not in str(errors.UnsupportedVersion("0.2.2"))
+
+
+def test_of_an_upload() -> None:
+    """The same refusal, that now tells how the upload stands."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    upload = Upload(id="a", length=5, created_at=now, updated_at=now)
+    error = errors.OffsetMismatch(0, 5)
+    assert error.of(upload) is error
+    assert error.upload is upload
