@@ -117,7 +117,12 @@ class FileLocker:
             mailbox.abandon()
 
     def _open(self) -> tuple[LockFiles, Mailbox]:
-        self._medium = LockFiles(self._directory), Mailbox(self._directory, self._hear)
+        lock_files = LockFiles(self._directory)
+        try:
+            self._medium = lock_files, Mailbox(self._directory, self._hear)
+        except BaseException:
+            lock_files.close()
+            raise
         return self._medium
 
     def _hold(self, key: str, local: MemoryHold) -> FileHold:

@@ -34,11 +34,11 @@ class Mailbox:
     def __init__(self, directory: Path, hear: Callable[[bytes], None]) -> None:
         self.name = f"{os.getpid()}-{secrets.token_hex(8)}.sock"
         self._hear = hear
+        self._loop = asyncio.get_running_loop()
         self._path = directory
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # no sockets on this file system: every message is lost
             self._socket.bind(self._address(self.name))
         self._loop.add_reader(self._socket.fileno(), self._read)

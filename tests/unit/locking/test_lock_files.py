@@ -1,0 +1,53 @@
+"""Locks on bytes: of the open file where the kernel knows them, of the process elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tusd_py.locking.lock_files import LockFiles
+
+KEYS = [f"{number:014x}" for number in (0, 1, 2**52, 2**56 - 1, 2**56 - 2)]
+
+TRY = """
+import sys
+from pathlib import Path
+from tusd_py.locking.lock_files import LockFiles
+files = LockFiles(Path(sys.argv[1]))
+print(*(files.try_lock(key) for key in sys.argv[2:]))
+"""
+
+
+def test_bytes_are_locked_one_by_one(tmp_path: Path) -> None:
+    """Two open lock files exclude each other byte by byte, neighbours too, up to the last place there is."""
+    first, second = LockFiles(tmp_path), LockFiles(tmp_path)
+    assert [first.try_lock(key) for key in KEYS[::2]] == [True] * 3
+    assert [second.try_lock(key) for key in KEYS] == [False, True, False, True, False]
+    first.unlock(KEYS[2])
+    assert second.try_lock(KEYS[2])
+    assert not first.try_lock(KEYS[2])
+    first.close()
+    assert second.try_lock(KEYS[0])
+    second.close()
+
+
+def test_locks_of_the_process_where_there_are_no_others(tmp_path: Path) -> None:
+    """Without locks of open files, those of the process keep other processes out just as well."""
+    files = LockFiles(tmp_path, ofd_command=None)
+    assert [files.try_lock(key) for key in KEYS[::2]] == [True] * 3
+    files.unlock(KEYS[2])
+    command = [sys.executable, "-c", TRY, str(tmp_path), *KEYS]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["False", "True", "True", "True", "False"]
+    files.close()
+
+
+def test_what_is_no_lock_file_is_refused(tmp_path: Path) -> None:
+    """A symbolic link in place of a lock file is not followed."""
+    (tmp_path / "uploads-7.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        LockFiles(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
