@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from tusd_py.web.page import page_routes
 
-VENDOR = files("tusd_py.web") / "page" / "vendor"
+PAGE = files("tusd_py.web") / "page"
+VENDOR = PAGE / "vendor"
 
 
 def page_client(endpoint: str = "/files/") -> TestClient:
@@ -196,3 +197,38 @@ def test_head_answers_as_get_does_without_a_body() -> None:
     got, head = client.get("/"), client.head("/")
     assert b"" == head.content
     assert dict(got.headers) == dict(head.headers)
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    """The colours of the style sheet by name, light and dark."""
+    sheet = (PAGE / "page.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)
+    colours = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", block)) for block in (light, dark)]
+    return {"light": colours[0], "dark": colours[0] | colours[1]}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [(text, ground) for text in ("text", "soft", "accent", "accent-strong") for ground in ("ground", "surface")]
+    + [("text", "accent-ground"), ("warn", "warn-ground")],
+)
+def test_text_is_legible(scheme: str, text: str, ground: str) -> None:
+    """Text has a contrast of 4.5 or more with what it stands on (WCAG 2.2, 1.4.3), in both schemes."""
+    colours = palettes()[scheme]
+    darker, lighter = sorted(luminance(colours[name]) for name in (text, ground))
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("button", ["button", "button-strong"])
+def test_buttons_are_legible(button: str) -> None:
+    """White on a filled button has the same contrast."""
+    assert 1.05 / (luminance(palettes()["light"][button]) + 0.05) >= 4.5

@@ -12,6 +12,18 @@ const DAY = 24 * 60 * 60 * 1000
 // first, then every five seconds for an hour. The count starts anew whenever bytes get through.
 const RETRY_DELAYS = [0, 500, 1000, 2000, 3000, ...Array(720).fill(5000)]
 
+// As files are sent the moment they are chosen, Uppy asks to "upload" only what a reload has interrupted.
+const SENTENCES = {
+  dashboardTitle: 'Files to upload',
+  uploadXFiles: { 0: 'Resume %{smart_count} upload', 1: 'Resume %{smart_count} uploads' },
+  recoveredXFiles: {
+    0: 'One file is too big for the browser to keep. Choose it again, and only the rest is sent.',
+    1: '%{smart_count} files are too big for the browser to keep. Choose them again, and only the rest is sent.',
+  },
+  recoveredAllFiles: 'Everything is still here. Resume when you like.',
+  reSelect: 'Choose again',
+}
+
 const byId = (id) => document.getElementById(id)
 const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').content, document.baseURI).href
 
@@ -27,7 +39,7 @@ const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath }
     singleFileFullScreen: false,
     showLinkToFileUploadResult: true,
     proudlyDisplayPoweredByUppy: false,
-    locale: { strings: { dashboardTitle: 'Files to upload' } },
+    locale: { strings: SENTENCES },
   })
   .use(Tus, {
     endpoint,
@@ -57,7 +69,7 @@ function say(sentence) {
   if (status.textContent !== sentence) status.textContent = sentence
 }
 
-// A reload goes on by itself when every file could be brought back and none was paused on purpose.
+// After a reload the rest is sent without asking, once every file is there again and unless one was paused.
 function resumeWhenWhole() {
   const { recoveredState } = uppy.getState()
   const waiting = uppy.getFiles().filter((file) => !file.progress.uploadComplete)
@@ -68,13 +80,17 @@ function resumeWhenWhole() {
 
 uppy.on('restored', resumeWhenWhole)
 uppy.on('files-added', resumeWhenWhole)
-uppy.on('upload-progress', () => say(''))
+uppy.on('file-removed', resumeWhenWhole)
 uppy.on('upload-success', (file, response) => {
-  say('')
   uploaded.add({ name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
 })
-uppy.on('upload-error', () => say(''))
-uppy.on('cancel-all', () => say(''))
+for (const news of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
+  uppy.on(news, () => say(''))
+}
+const title = document.title
+uppy.on('progress', (percent) => {
+  document.title = percent > 0 && percent < 100 ? `${percent}% · ${title}` : title
+})
 
 byId('endpoint').textContent = endpoint
 byId('endpoint-copy').addEventListener('click', (event) => copy(endpoint, event.currentTarget))
@@ -82,4 +98,6 @@ byId('uploaded-clear').addEventListener('click', () => uploaded.clear())
 
 if (await onlyTab('tusd-py restores uploads')) {
   uppy.use(GoldenRetriever, { expires: 7 * DAY, indexedDB: { maxFileSize: 64 * MiB, maxTotalSize: 512 * MiB } })
+} else {
+  byId('hint').textContent = 'This page is open in another tab too. After a reload of this one, choose the same file again, and only the rest is sent.'
 }

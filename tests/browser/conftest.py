@@ -1,0 +1,66 @@
+"""A real Chromium for the folder, a server for each test, and a guard over what the page asks for and complains of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.upload_page import UploadPage, visit
+from tests.support.server import RunningServer, start_server
+
+# Without a sandbox, since it needs rights that containers lack; without the errands that Chromium runs on its own.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        sentence = "Chromium is not installed (Debian: apt-get install --no-install-recommends chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for the whole folder: its tests make uploads of their own and do not disturb each other."""
+    running = start_server(tmp_path_factory.mktemp("browser") / "data")
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def mortal_server(tmp_path: Path) -> Iterator[RunningServer]:
+    """A server of a test's own, to be killed."""
+    running = start_server(tmp_path / "data")
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+@pytest.fixture
+def page(browser: Browser, server: RunningServer) -> Iterator[UploadPage]:
+    with visit(browser, server) as opened:
+        yield opened
