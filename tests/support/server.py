@@ -45,10 +45,12 @@ class RunningServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout_seconds)
+            code = self.process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        self._close()
+        return code
 
     def kill(self) -> None:
         """Send SIGKILL to the server and every process it started, and wait."""
@@ -57,6 +59,11 @@ class RunningServer:
         except ProcessLookupError:
             pass
         self.process.wait(10)
+        self._close()
+
+    def _close(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def start_server(
@@ -102,4 +109,5 @@ def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:
                     break
     process.kill()
     process.wait()
+    process.stdout.close()
     raise RuntimeError(f"the server did not start; it said {said!r} and logged:\n{log.read_text()[-4000:]}")
