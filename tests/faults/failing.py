@@ -1,4 +1,4 @@
-"""Backends that fail by count: the n-th operation of all fails, once or from then on. Reading beneath them never does."""
+"""Backends that fail by count: the n-th operation of all fails, once or from then on."""
 
 from __future__ import annotations
 

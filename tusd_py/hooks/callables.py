@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
 from tusd_py.protocol.ids import is_upload_id
 
-HookFunction = Callable[[HookEvent], HookAnswer | None | Awaitable[HookAnswer | None]]
+HookFunction = Callable[[HookEvent], HookAnswer | Awaitable[HookAnswer | None] | None]
 #: Told after each call: which hook it was, and whether it failed.
 Count = Callable[[Hook, bool], None]
 

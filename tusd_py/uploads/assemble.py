@@ -1,4 +1,4 @@
-"""Joining a final upload that was not joined at once: its parts were unfinished, or too large to keep a client waiting."""
+"""Joining a final upload in the background: its parts were unfinished, or too large to keep a client waiting."""
 
 from __future__ import annotations
 

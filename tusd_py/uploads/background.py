@@ -1,4 +1,4 @@
-"""Work that goes on after an answer was sent: hooks that are told, uploads that are joined. Bounded, and awaited at the end."""
+"""Work that goes on after an answer was sent: hooks that are told, uploads that are joined. Awaited at the end."""
 
 from __future__ import annotations
 
@@ -47,8 +47,11 @@ class Background:
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait for what is running, at most so long; then cancel the rest. A restart takes up what was cut."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=timeout_seconds)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        # Work brings about more work: a part completes, its final is joined, a hook is told of that.
+        while self._running and (left := deadline - clock()) > 0:
+            await asyncio.wait(self._running, timeout=left)
         for task in list(self._running):
             task.cancel()
         if self._running:

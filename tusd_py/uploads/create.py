@@ -153,5 +153,3 @@ class _Filling:
             await end(self.ports, upload, self.caller)
         else:
             await self.ports.store.erase(upload)
-
-

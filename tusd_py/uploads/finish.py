@@ -1,4 +1,4 @@
-"""What follows when every byte is there: pre-finish is asked, post-finish told, partial uploads passed on to their final."""
+"""What follows when every byte is there: pre-finish is asked, post-finish told, and the upload is ready."""
 
 from __future__ import annotations
 

@@ -59,5 +59,3 @@ class Ports:
         if not seconds and not upload.has_ended:
             return None
         return now + timedelta(seconds=seconds)
-
-

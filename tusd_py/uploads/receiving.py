@@ -1,4 +1,4 @@
-"""The body of one request on its way into the store: every byte that came counts, and the record is saved as it goes."""
+"""The body of one request on its way into the store: every byte counts, and the record is saved as it goes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Receiving:
 
     async def _save_progress(self, length: int | None) -> None:
         offset = await self._sink.flush(durable=self._ports.durable_saves)
-        # The save that makes offset and length equal waits for the end of the body: one byte more must still be refused.
+        # The save that makes offset and length equal waits for the end of the body: one more byte must be refused.
         if offset > self.upload.offset and offset != length:
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)

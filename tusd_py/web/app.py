@@ -52,9 +52,7 @@ def metrics_route(metrics: Metrics, path: str) -> Route:
     return Route(path, serve)
 
 
-def build_app(
-    routes: list[BaseRoute], lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
-) -> Starlette:
+def build_app(routes: list[BaseRoute], lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]) -> Starlette:
     """A Starlette application that never redirects for a slash."""
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False

@@ -27,10 +27,10 @@ async def send_early(
     ``unread_bytes`` is how much is left where that is known. ``may_read`` is False while the client waits for
     ``100 Continue``: reading would tell it to go on sending.
     """
-    if may_read and unread_bytes is not None and unread_bytes <= KEEP_BYTES_MAX:
-        if await _drain(receive, KEEP_BYTES_MAX, _KEEP_SECONDS):
-            await _send(send, status, headers, body, more=False)
-            return
+    is_small = unread_bytes is not None and unread_bytes <= KEEP_BYTES_MAX
+    if may_read and is_small and await _drain(receive, KEEP_BYTES_MAX, _KEEP_SECONDS):
+        await _send(send, status, headers, body, more=False)
+        return
     headers = [*headers, (b"connection", b"close")]
     if not may_read:
         await _send(send, status, headers, body, more=False)

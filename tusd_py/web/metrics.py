@@ -16,7 +16,7 @@ _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: tusd's counters bear no "_total", which this library always adds.
 _BARE = re.compile(
-    rb"^((?:# (?:HELP|TYPE) )?tusd_(?:bytes_received|uploads_created|uploads_finished|uploads_terminated))_total\b", re.M
+    rb"^((?:# (?:HELP|TYPE) )?tusd_(?:bytes_received|uploads_(?:created|finished|terminated)))_total\b", re.M
 )
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BYTES = tuple(4**power for power in range(5, 21))
@@ -25,7 +25,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types 
 
 
 class Metrics:
-    """One set of counts an application. With several worker processes each counts for itself and any of them tells all."""
+    """One set of counts an application. Of several worker processes each counts for itself, and any tells all."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -76,14 +76,17 @@ class Metrics:
     def exposition(self) -> bytes:
         """All counts in Prometheus' text format; reads files when several processes share them."""
         registry = self._registry
-        if SHARED_DIRECTORY in os.environ:
+        if _is_shared():
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return _BARE.sub(rb"\1", generate_latest(registry))
 
     def close(self) -> None:
         """This process counts no more: what it has open is no longer added up."""
-        if SHARED_DIRECTORY in os.environ:
+        if _is_shared():
             mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
+def _is_shared() -> bool:
+    # Not a setting: the library itself looks there, when it is imported.
+    return SHARED_DIRECTORY in os.environ  # noqa: TID251

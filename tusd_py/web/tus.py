@@ -80,7 +80,7 @@ class TusEndpoint:
             location = where + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
             return self.formatter.format_outcome(outcome, exchange.asked, location), None
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001
             # The outermost handler: whatever happened, the client gets an answer that it can read.
             error = refusal(failure, exchange.method)
             self._log(failure, error, exchange)

@@ -1,0 +1,266 @@
+"""Random histories over the whole heart: whatever happens in whatever order, the invariants of an upload hold.
+
+The model is a dictionary: for each upload the bytes that its client meant to send, and how many are acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from tests.support.heart import Feed, Heart, cut
+from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.store import Store
+from tusd_py.locking.memory import MemoryLocker
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.errors import (
+    BodyIncomplete,
+    ChecksumMismatch,
+    FinalUploadModified,
+    InvalidParts,
+    LengthExceeded,
+    OffsetMismatch,
+    PartInUse,
+    UploadGone,
+    UploadNotFound,
+)
+from tusd_py.protocol.upload import Kind, Status
+from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.ports import Pace
+
+T = TypeVar("T")
+
+_UNFINISHED_SECONDS = 1000.0
+_CONTENTS = st.binary(max_size=40)
+_PACE = Pace(
+    unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, join_at_once_bytes_max=30
+)
+
+
+@dataclass
+class Known:
+    """What the client of one upload knows."""
+
+    content: bytes
+    kind: Kind = Kind.REGULAR
+    acknowledged: int = 0
+    parts: tuple[str, ...] = ()
+    gone: bool = False
+
+
+class UploadsMachine(RuleBasedStateMachine):
+    """Clients that create, append, are cut off, come back, join, give up; a server that crashes; time that passes."""
+
+    uploads = Bundle("uploads")
+    partials = Bundle("partials")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.known: dict[str, Known] = {}
+        self.finished: list[str] = []
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        async def and_settle() -> T:
+            try:
+                return await work
+            finally:
+                await self.heart.settle()
+
+        return self.runner.run(and_settle())
+
+    def make_store(self) -> Store:
+        return MemoryStore(bytes_max=2**24)
+
+    @initialize()
+    def open(self) -> None:
+        def finished(event: HookEvent) -> None:
+            self.finished.append(event.upload.id)
+
+        async def build() -> Heart:
+            return Heart(store=self.make_store(), pace=_PACE, functions={Hook.POST_FINISH: finished})
+
+        self.heart = self.runner.run(build())
+
+    def teardown(self) -> None:
+        if hasattr(self, "heart"):
+            self.runner.run(self.heart.store.close())
+        self.runner.close()
+
+    # What clients do
+
+    @rule(target=uploads, content=_CONTENTS, first=st.integers(0, 40))
+    def create(self, content: bytes, first: int) -> str:
+        made = self.run(self.heart.create(len(content), content[:first] if first else b"")).upload
+        self.known[made.id] = Known(content, acknowledged=made.offset)
+        assert made.offset == min(first, len(content))
+        return made.id
+
+    @rule(target=partials, content=_CONTENTS)
+    def create_partial(self, content: bytes) -> str:
+        made = self.run(self.heart.create(len(content), kind=Kind.PARTIAL)).upload
+        self.known[made.id] = Known(content, Kind.PARTIAL)
+        return made.id
+
+    @rule(
+        upload_id=st.one_of(uploads, partials), size=st.integers(0, 40), end=st.sampled_from(["whole", "cut", "wrong"])
+    )
+    def append(self, upload_id: str, size: int, end: str) -> None:
+        """The next bytes at the right offset, to a clean end, to a cut, or with a wrong checksum."""
+        known = self.known[upload_id]
+        piece = known.content[known.acknowledged : known.acknowledged + size]
+        half = len(piece) // 2
+        source = cut(piece[:half], piece[half:]) if end == "cut" else Feed(piece[:half], piece[half:])
+        checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
+        try:
+            answer = self.run(self.heart.append(upload_id, known.acknowledged, source=source, checksum=checksum)).upload
+        except BodyIncomplete as told:
+            assert end == "cut"
+            assert told.upload is not None
+            answer = told.upload
+        except ChecksumMismatch as told:
+            assert end == "wrong"
+            assert told.upload is not None
+            assert told.upload.offset == known.acknowledged, "bytes with a wrong checksum were kept"
+            return
+        except FinalUploadModified:
+            assert known.kind is Kind.FINAL
+            return
+        except (UploadGone, UploadNotFound):
+            assert self.is_gone(upload_id)
+            return
+        assert not self.is_gone(upload_id)
+        assert answer.offset == known.acknowledged + len(piece), "received bytes were not kept"
+        known.acknowledged = answer.offset
+
+    @rule(upload_id=uploads, offset=st.integers(0, 60))
+    def append_elsewhere(self, upload_id: str, offset: int) -> None:
+        """An offset that is not the upload's is refused and changes nothing."""
+        known = self.known[upload_id]
+        if offset == known.acknowledged or self.is_gone(upload_id):
+            return
+        refusal = FinalUploadModified if known.kind is Kind.FINAL else OffsetMismatch
+        with pytest.raises(refusal):
+            self.run(self.heart.append(upload_id, offset, b"x"))
+
+    @rule(upload_id=uploads)
+    def append_too_much(self, upload_id: str) -> None:
+        """A body longer than its upload never completes it and never leaves a byte beyond its end."""
+        known = self.known[upload_id]
+        if self.is_gone(upload_id) or known.kind is Kind.FINAL:
+            return
+        rest = known.content[known.acknowledged :]
+        with pytest.raises(LengthExceeded):
+            self.run(self.heart.append(upload_id, known.acknowledged, source=Feed(rest + b"x")))
+
+    @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
+    def join(self, parts: list[str]) -> Any:
+        try:
+            made = self.run(self.heart.create(None, kind=Kind.FINAL, parts=parts)).upload
+        except InvalidParts:
+            assert any(self.is_gone(part) for part in parts)
+            return multiple()
+        content = b"".join(self.known[part].content for part in parts)
+        self.known[made.id] = Known(content, Kind.FINAL, parts=tuple(parts))
+        return made.id
+
+    @rule(upload_id=st.one_of(uploads, consumes(partials)))
+    def terminate(self, upload_id: str) -> None:
+        try:
+            self.run(self.heart.terminate(upload_id))
+        except PartInUse:
+            assert any(upload_id in known.parts and not known.gone for known in self.known.values())
+            # It was consumed, so no rule will touch it again: let it go on being what it is.
+        except (UploadGone, UploadNotFound):
+            assert self.is_gone(upload_id)
+        else:
+            self.known[upload_id].gone = True
+
+    # What befalls the server
+
+    @rule(seconds=st.sampled_from([1.0, _UNFINISHED_SECONDS / 2, _UNFINISHED_SECONDS + 1]))
+    def time_passes(self, seconds: float) -> None:
+        self.heart.clock.move(seconds)
+        self.run(sweep(self.heart.ports))
+
+    @rule()
+    def crash(self) -> None:
+        """Nothing survives but records and bytes; bytes beyond a record's offset are overwritten later."""
+        self.heart.locker = MemoryLocker()
+        self.heart.restart()
+        self.run(resume(self.heart.ports))
+
+    # What always holds
+
+    def is_gone(self, upload_id: str) -> bool:
+        upload = self.runner.run(self.heart.record(upload_id))
+        if upload is None or upload.has_ended or upload.status is Status.FAILED:
+            self.known[upload_id].gone = True
+        return self.known[upload_id].gone
+
+    @invariant()
+    def records_tell_the_truth(self) -> None:
+        for upload_id, known in self.known.items():
+            upload = self.runner.run(self.heart.record(upload_id))
+            if upload is None or upload.has_ended or upload.status is Status.FAILED:
+                known.gone = True
+                continue
+            assert not known.gone, "an ended upload came back"
+            if known.kind is Kind.FINAL:
+                known.acknowledged = upload.offset
+            assert upload.offset == known.acknowledged, "an offset moved by itself"
+            assert known.content[: upload.offset] == self.runner.run(self.heart.content(upload_id))
+            assert upload.is_complete == (upload.offset == len(known.content) and self.is_whole(known))
+
+    def is_whole(self, known: Known) -> bool:
+        """A final upload of nothing is complete only when its parts are."""
+        return known.kind is not Kind.FINAL or all(
+            self.known[part].acknowledged == len(self.known[part].content) for part in known.parts
+        )
+
+    @invariant()
+    def completions_are_told(self) -> None:
+        """Each regular and final upload that completed was told of exactly once: nothing failed here."""
+        for upload_id, known in self.known.items():
+            told = self.finished.count(upload_id)
+            if known.kind is Kind.PARTIAL:
+                assert told == 0
+            elif not known.gone:
+                upload = self.runner.run(self.heart.record(upload_id))
+                assert upload is not None
+                assert told == int(upload.is_complete)
+
+
+class DiskUploadsMachine(UploadsMachine):
+    """The same over files."""
+
+    def make_store(self) -> Store:
+        self.folder = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
+        return DiskStore(self.folder / "uploads")
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "folder"):
+            shutil.rmtree(self.folder)
+
+
+TestUploadsInMemory = UploadsMachine.TestCase
+TestUploadsInMemory.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestUploadsOnDisk = DiskUploadsMachine.TestCase
+TestUploadsOnDisk.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
