@@ -16,7 +16,7 @@ BUSY_SECONDS = 10.0
 _LOG_BYTES_MAX = 64 * 1024 * 1024
 
 
-def open_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+def open_engine(url: str) -> Engine:
     """An engine for ``url`` that connects when it is asked to. Raises ``RecordsUnavailable`` for what is no such URL.
 
     Transactions begin only where the code says so: on their first write, a connection that has read before would
@@ -24,7 +24,7 @@ def open_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
     """
     parsed = _parse_url(url)
     engine = create_engine(parsed, poolclass=NullPool, paramstyle="named")
-    event.listen(engine, "connect", lambda connection, _: _prepare(connection, busy_seconds))
+    event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -50,10 +50,10 @@ def _parse_url(url: str) -> URL:
     return parsed
 
 
-def _prepare(connection: sqlite3.Connection, busy_seconds: float) -> None:
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
     # The driver shall begin no transaction by itself, neither before a write nor before DDL.
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
+    connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
     # On macOS a plain fsync leaves the bytes in the drive's cache; elsewhere this changes nothing.

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Self
 
-from sqlalchemy import Engine
-
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
@@ -18,7 +16,7 @@ from tusd_py.records.engines import open_engine
 from tusd_py.records.grouping import Grouping
 from tusd_py.records.migrating import migrate
 from tusd_py.records.rows import to_row
-from tusd_py.records.statements import compile_statements
+from tusd_py.records.statements import Statements, compile_statements
 from tusd_py.records.tables import to_microseconds
 
 #: What a commit survives: "completion" is the loss of power from an upload's completion on, and the death of the
@@ -31,6 +29,9 @@ _WAITING_MAX = 10_000
 _CLOSE_SECONDS = 30.0
 
 
+_Opened = tuple[Statements, DatabaseConnection, DatabaseConnection]
+
+
 class SqlRecords:
     """Keeps ``Upload`` values in a SQLite database, which several processes of one host may share.
 
@@ -38,9 +39,8 @@ class SqlRecords:
     that arrive together share a commit; reads through another, which no writer makes wait.
     """
 
-    def __init__(self, engine: Engine, durability: Durability) -> None:
-        self._sql = compile_statements(engine.dialect)
-        changing, asking = DatabaseConnection(engine), DatabaseConnection(engine)
+    def __init__(self, opened: _Opened, durability: Durability) -> None:
+        self._sql, changing, asking = opened
         writer = Writer(changing, self._sql, always_durable=durability == "power")
         reader = Reader(asking, self._sql)
         self._writer: Grouping[Change, None] = Grouping(
@@ -56,8 +56,7 @@ class SqlRecords:
 
         Raises ``RecordsUnavailable`` if it cannot be opened, or if a newer version of the program has written it.
         """
-        await asyncio.to_thread(migrate, url)
-        return cls(open_engine(url), durability)
+        return cls(await asyncio.to_thread(_open, url), durability)
 
     async def add(self, upload: Upload) -> None:
         parts = [
@@ -105,6 +104,12 @@ class SqlRecords:
 
     async def _list(self, statement: str, **values: object) -> list[Upload]:
         return [upload for upload in await self._reader.ask(Listing(statement, values)) if upload is not None]
+
+
+def _open(url: str) -> _Opened:
+    migrate(url)
+    engine = open_engine(url)
+    return compile_statements(engine.dialect), DatabaseConnection(engine), DatabaseConnection(engine)
 
 
 def is_step(before: Upload, after: Upload) -> bool:

@@ -29,9 +29,9 @@ class Database:
         self.path = directory / "records.sqlite3"
         url = f"sqlite:///{self.path}"
         migrate(url)
-        engine = open_engine(url, busy_seconds=0.01)
+        engine = open_engine(url)
         self.statements = compile_statements(engine.dialect)
-        self.connection = DatabaseConnection(engine)
+        self.connection = DatabaseConnection(engine, busy_seconds=0.01)
         self.writer = Writer(self.connection, self.statements, always_durable=False)
         self.reader = Reader(self.connection, self.statements)
 

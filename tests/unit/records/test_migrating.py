@@ -75,14 +75,14 @@ def test_a_step_that_fails_leaves_nothing(path: Path, url: str) -> None:
 def test_of_many_that_start_at_once_one_migrates(url: str) -> None:
     """Processes and threads that start on one new file together all succeed, and the steps are applied once."""
     program = f"from tusd_py.records.migrating import migrate; print(len(migrate({url!r})))"
-    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(2)]
     with ThreadPoolExecutor(3) as pool:
         counts = [len(steps) for steps in pool.map(migrate, [url] * 3)]
     for process in processes:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         counts.append(int(output))
-    assert sorted(count > 0 for count in counts) == [False] * 5 + [True]
+    assert sorted(count > 0 for count in counts) == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize(
