@@ -75,7 +75,7 @@ class Threads:
             try:
                 future.get_loop().call_soon_threadsafe(self._settle, future, result, error)
             except RuntimeError:
-                return  # the event loop is closed: nobody waits any more
+                pass  # the event loop is closed: nobody waits any more
             if work is None:
                 return
             del future, work, args, result, error  # an idle thread keeps no body in memory

@@ -68,3 +68,28 @@ def test_names(name: str) -> None:
     """Only the names that mailboxes give themselves are told anything."""
     assert not is_mailbox_name(name)
     assert is_mailbox_name("1-0123456789abcdef.sock")
+
+
+@on_loop
+async def test_flood_leaves_room_for_others(tmp_path: Path) -> None:
+    """A mailbox told more than it reads in one turn goes on in the next, and other work runs between."""
+    heard: list[bytes] = []
+
+    def hear(message: bytes) -> None:
+        heard.append(message)
+        sender.tell(box.name, b"again")  # so that there is always one more to read
+
+    box = Mailbox(tmp_path, hear)
+    sender = Mailbox(tmp_path, heard.append)
+    sender.tell(box.name, b"first")
+    turns = 0
+
+    def other_work() -> bool:
+        nonlocal turns
+        turns += 1
+        return len(heard) >= 500
+
+    await eventually(other_work)
+    assert turns >= 3
+    box.close()
+    sender.close()

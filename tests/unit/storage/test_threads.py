@@ -78,16 +78,21 @@ async def test_waiting_out_a_future_that_is_done() -> None:
     await wait_out(future)
 
 
-def test_loop_that_ended_leaves_no_thread() -> None:
-    """A call that outlives its event loop ends its thread and tells nobody."""
-    threads = Threads(1, "orphan")
+def test_loop_that_ended_harms_no_other() -> None:
+    """A call that outlives its event loop is told to nobody, and its thread serves the next loop."""
+    threads = Threads(1, "test")
     gate = threading.Event()
+    done: list[str] = []
 
     async def submit() -> None:
         threads.submit(gate.wait, 20)
+        threads.submit(done.append, "first loop")
+
+    async def run() -> None:
+        await threads.run(done.append, "second loop")
+        await threads.close()
 
     asyncio.run(submit())
-    (thread,) = (thread for thread in threading.enumerate() if thread.name.startswith("orphan"))
     gate.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    asyncio.run(run())
+    assert done == ["first loop", "second loop"]
