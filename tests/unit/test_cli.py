@@ -1,0 +1,131 @@
+"""The command line within this process: what it says and the exit codes. Serving itself is tested with processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tusd_py.cli import app
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without configuration, and no variables of ours."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("TUSD_PY_")]:
+        monkeypatch.delenv(variable)
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={f"TUSD_PY_{name}": value for name, value in environ.items()})
+
+
+def test_the_version_is_told() -> None:
+    """``--version`` prints name and version."""
+    result = run("--version")
+    assert 0 == result.exit_code
+    assert result.output.startswith("tusd-py 0.")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "migrate", "sweep"])
+def test_an_unknown_setting_stops_every_command(command: str) -> None:
+    """A misspelled variable is one sentence on standard error and exit code 2, whatever the command."""
+    result = run(command, SERVER__PROT="1")
+    assert 2 == result.exit_code
+    expected = "tusd-py: server.prot (TUSD_PY_SERVER__PROT) is not a setting; did you mean server.port?\n"
+    assert expected == result.stderr
+
+
+def test_a_bad_flag_is_told_like_any_setting() -> None:
+    """A flag's value is checked as the setting it stands for."""
+    result = run("serve", "--port", "seventy")
+    assert 2 == result.exit_code
+    assert "tusd-py: server.port is 'seventy' (--port); it must be a whole number from 0 to 65535\n" == result.stderr
+
+
+def test_a_missing_configuration_file_is_told() -> None:
+    """A configuration file that was named must be there."""
+    result = run("check", "--config", "none.toml")
+    assert 2 == result.exit_code
+    assert "tusd-py: the configuration file none.toml cannot be read: No such file or directory\n" == result.stderr
+
+
+def test_check_tells_what_is_set_and_changes_nothing(tmp_path: Path) -> None:
+    """``check`` lists what differs from the defaults with its origin, and leaves no trace."""
+    config = tmp_path / "mine.toml"
+    config.write_text("[uploads]\nlength_max = '1GiB'\n[log]\nlevel = 'info'\n")
+    result = run("check", "--config", "mine.toml", "--port", "0", CORS__ENABLED="false")
+    assert 0 == result.exit_code, result.output
+    assert "configuration  mine.toml" in result.output
+    assert "uploads.length_max = 1073741824  (mine.toml)" in result.output
+    assert "cors.enabled = false  (TUSD_PY_CORS__ENABLED)" in result.output
+    assert "log.level" not in result.output, "it has its default"
+    assert [config] == list(tmp_path.iterdir())
+
+
+def test_check_finds_a_port_that_is_taken() -> None:
+    """A busy port is told and makes the exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("check", "--port", str(port))
+    assert 2 == result.exit_code
+    assert f"NOT OK  cannot listen on 127.0.0.1 port {port}: address already in use" in result.output
+
+
+def test_check_finds_a_directory_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """A data directory beneath a file can never be made."""
+    (tmp_path / "file").write_text("")
+    result = run("check", "--port", "0", "--data-dir", "file/data")
+    assert 2 == result.exit_code
+    assert "NOT OK  storage.data_dir file/data cannot be written to" in result.output
+
+
+def test_check_finds_a_certificate_that_is_none(tmp_path: Path) -> None:
+    """A certificate file that holds none is told before anybody connects."""
+    (tmp_path / "cert.pem").write_text("nonsense")
+    result = run("check", "--port", "0", SERVER__TLS_CERTIFICATE="cert.pem", SERVER__TLS_KEY="cert.pem")
+    assert 2 == result.exit_code
+    assert "NOT OK  server.tls_certificate cert.pem and server.tls_key cert.pem make no certificate" in result.output
+
+
+def test_migrate_makes_a_database_and_says_what_it_did(tmp_path: Path) -> None:
+    """``migrate`` applies what is missing; the second time nothing is."""
+    first, second = run("migrate", "--data-dir", "d"), run("migrate", "--data-dir", "d")
+    assert "applied  0001" in first.output
+    assert "d/tusd.sqlite3 is up to date\n" == second.output
+    assert (0, 0) == (first.exit_code, second.exit_code)
+    with sqlite3.connect(tmp_path / "d" / "tusd.sqlite3") as database:
+        assert ("uploads",) in database.execute("SELECT name FROM sqlite_master").fetchall()
+
+
+@pytest.mark.parametrize("command", ["migrate", "sweep", "serve", "check"])
+def test_a_newer_database_is_refused(tmp_path: Path, command: str) -> None:
+    """A database that a newer version wrote is told in a sentence, by every command."""
+    assert 0 == run("migrate", "--data-dir", "d").exit_code
+    with sqlite3.connect(tmp_path / "d" / "tusd.sqlite3") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    result = run(command, "--data-dir", "d", SERVER__PORT="0")
+    assert 2 == result.exit_code
+    assert "a newer version of tusd-py has written it" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_sweep_says_what_it_did() -> None:
+    """``sweep`` makes one pass and counts; on an empty store all counts are 0."""
+    result = run("sweep", "--data-dir", "d")
+    assert 0 == result.exit_code, result.output
+    assert "expired 0, forgotten 0, left alone because in use 0\n" == result.stdout
+
+
+@pytest.mark.parametrize(("command", "setting"), [("sweep", "STORAGE__KIND"), ("migrate", "RECORDS__URL")])
+def test_what_is_in_memory_is_out_of_reach(command: str, setting: str) -> None:
+    """Another process's memory can be neither swept nor migrated, which is said."""
+    result = run(command, **{setting: "memory"})
+    assert 2 == result.exit_code
+    assert "memory" in result.stderr
