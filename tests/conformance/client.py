@@ -60,12 +60,16 @@ class Stream:
         self._asked: list[str] = []
         self._method = ""
 
-    def begin(self, method: str, target: str, *, extra: Pairs = (), **headers: Value) -> Stream:
-        """Write the head of a request; nothing is added to ``headers`` but ``Host`` and ``Tus-Resumable``."""
+    def begin(
+        self, method: str, target: str, *, extra: Pairs = (), piecewise: bool = False, **headers: Value
+    ) -> Stream:
+        """Write the head of a request, ``piecewise`` byte by byte; only ``Host`` and ``Tus-Resumable`` are added."""
         lines = self._tus.head_lines(method, target, extra, headers)
         self._method = method
         self._asked = _shown(lines)
-        self.wire.send(b"\r\n".join(lines) + b"\r\n\r\n")
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        for start in range(0, len(head), 1 if piecewise else len(head)):
+            self.wire.send(head[start : start + (1 if piecewise else len(head))])
         return self
 
     def send(self, data: bytes, *, until_answered: bool = False) -> Stream:
@@ -207,7 +211,7 @@ class Tus:
 
     def eventually(self, ask: Callable[[], Exchange], is_so: Callable[[Exchange], bool], seconds: float) -> Exchange:
         """Ask until ``is_so`` or the time is over; only the last exchange stays in the dialogue."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + min(seconds, self.subject.patience_seconds)
         for pause in itertools.chain((0.02, 0.05, 0.1), itertools.repeat(0.2)):
             exchange = ask()
             if is_so(exchange) or time.monotonic() > deadline:
@@ -216,9 +220,9 @@ class Tus:
             time.sleep(pause)
         raise AssertionError("the pauses never end")
 
-    def offset_becomes(self, target: str, offset: int, seconds: float = 5.0) -> Exchange:
+    def offset_becomes(self, target: str, offset: int) -> Exchange:
         """Expect that HEAD tells ``offset`` soon."""
-        asked = self.eventually(lambda: self.head(target), lambda got: got.number("Upload-Offset") == offset, seconds)
+        asked = self.eventually(lambda: self.head(target), lambda got: got.number("Upload-Offset") == offset, 5)
         return asked.expect((200, 204), upload_offset=offset)
 
     # -- for Stream ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.conformance.expectations import (
     Expected,
     Status,
     header_holds,
+    header_shown,
     header_words,
     status_holds,
     status_words,
@@ -51,7 +52,7 @@ class Exchange:
         for key, expected in headers.items():
             name = header_name(key)
             value = got.one(name)
-            shown = "(absent)" if value is None else value
+            shown = header_shown(expected, value)
             self.checks.append(
                 Check(f"{name}: {header_words(expected)}", f"{name}: {shown}", header_holds(expected, value))
             )
@@ -61,6 +62,11 @@ class Exchange:
         """Remember a fact that is neither a status nor a header."""
         self.checks.append(Check(wanted, str(got), holds))
         return self
+
+    def expect_no_continue(self) -> Exchange:
+        """The body was not asked for: no ``100 Continue`` came before the answer."""
+        interim = ", ".join(str(status) for status in self.answer.interim)
+        return self.check("no 100 Continue", interim or "none", not self.answer.interim)
 
     def header(self, name: str) -> str | None:
         return self.answer.one(name) if isinstance(self.answer, Answer) else None

@@ -14,6 +14,7 @@ class Matcher:
 
     words: str
     holds: Callable[[str | None], bool]
+    lacks: Callable[[str | None], str] | None = None  # what is missing, where that says more than the value
 
 
 #: ``None``: the header must be absent. ``...``: it must be there, whatever its value. Numbers stand for their digits.
@@ -36,11 +37,11 @@ def matching(pattern: str, words: str | None = None) -> Matcher:
 def listing(*members: str) -> Matcher:
     """A comma-separated list with all of ``members`` in it, upper and lower case alike."""
 
-    def holds(got: str | None) -> bool:
+    def missing(got: str | None) -> str:
         there = {item.strip().lower() for item in (got or "").split(",")}
-        return all(member.lower() in there for member in members)
+        return ", ".join(member for member in members if member.lower() not in there)
 
-    return Matcher("a list with " + ", ".join(members), holds)
+    return Matcher("a list with " + ", ".join(members), lambda got: not missing(got), missing)
 
 
 def without(text: str) -> Matcher:
@@ -71,6 +72,14 @@ def header_words(expected: Expected) -> str:
     if isinstance(expected, EllipsisType):
         return "(any)"
     return expected.words if isinstance(expected, Matcher) else str(expected)
+
+
+def header_shown(expected: Expected, got: str | None) -> str:
+    """The value that came, or what it lacks."""
+    if got is None:
+        return "(absent)"
+    lacking = expected.lacks(got) if isinstance(expected, Matcher) and expected.lacks is not None else ""
+    return f"without {lacking}" if lacking else got
 
 
 def header_holds(expected: Expected, got: str | None) -> bool:

@@ -53,7 +53,7 @@ def metadata_of_uppy(tus: Tus) -> None:
 @case("PY1", POLICY, _AREA, _NAMES)
 def names_in_lower_case(tus: Tus) -> None:
     """Header names in lower case mean the same (tus-py-client)."""
-    lower = [("tus-resumable", "1.0.0"), ("upload-length", 5), ("upload-metadata", "")]
+    lower = [("tus-resumable", "1.0.0"), ("upload-length", 5), ("upload-metadata", "a YQ==")]
     created = tus.post(extra=lower, tus_resumable=None).expect(201, location=...)
     upload = tus.resolve(created.header("Location") or "")
     tail = [("tus-resumable", "1.0.0"), ("upload-offset", 0), ("content-type", TUS_TYPE)]
@@ -154,8 +154,9 @@ def answers_have_a_date(tus: Tus) -> None:
 def a_request_in_pieces(tus: Tus) -> None:
     """A PATCH that arrives byte by byte is a PATCH all the same."""
     upload = tus.create(5)
-    line = tus.connect()
-    head = tus.head_lines("PATCH", upload, [], {"content_type": TUS_TYPE, "content_length": 5, "upload_offset": 0})
-    for byte in b"\r\n".join(head) + b"\r\n\r\nhello":
-        line.wire.send(bytes([byte]))
+    line = tus.connect().begin(
+        "PATCH", upload, content_type=TUS_TYPE, content_length=5, upload_offset=0, piecewise=True
+    )
+    for letter in (b"h", b"e", b"l", b"l", b"o"):
+        line.send(letter)
     line.answer().expect(204, upload_offset=5)

@@ -150,4 +150,4 @@ def _hanging(tus: Tus) -> tuple[str, Stream]:
 
 def _soon(answer: Exchange) -> None:
     seconds = answer.seconds
-    answer.check(f"within {_SOON_SECONDS:g} s", f"{seconds:.2f} s", seconds < _SOON_SECONDS)
+    answer.check(f"within {_SOON_SECONDS:g} s", f"{seconds:.1f} s", seconds < _SOON_SECONDS)
