@@ -98,8 +98,9 @@ class DatabaseConnection:
     def _take_write_lock(self, driver: sqlite3.Connection) -> None:
         """Begin a transaction as soon as no other process writes.
 
-        SQLite's own patience sleeps longer each time, up to a tenth of a second, so that with two busy processes
-        some callers waited 0.4 s; who asks every millisecond is served in a few.
+        SQLite's own patience sleeps longer each time, up to a tenth of a second, and so favours whoever came last;
+        here all ask equally often. Nobody stands in line: among processes that write without a pause, one may still
+        wait some tenths of a second.
         """
         deadline = time.monotonic() + self._busy_seconds
         while True:
