@@ -1,0 +1,233 @@
+"""May this request touch this upload now?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import (
+    FinalUploadModified,
+    InvalidParts,
+    LengthAlreadyKnown,
+    LengthExceeded,
+    MaxSizeExceeded,
+    OffsetMismatch,
+    PartInUse,
+    TusError,
+    UnsupportedContentType,
+    UploadGone,
+    UploadNotFound,
+    UploadUnfinished,
+)
+from tusd_py.protocol.requests import Append, BodyHead, Create
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Kind, Status, Upload
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER, BEFORE = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
+ANY, TEN = Limits(), Limits(length_max=10)
+UPLOAD = Upload(id="a", length=10, offset=4, created_at=BEFORE, updated_at=BEFORE, expires_at=LATER)
+DEFERRED = replace(UPLOAD, length=None)
+COMPLETE = replace(UPLOAD, offset=10, completed_at=BEFORE, status=Status.READY)
+PART = replace(COMPLETE, kind=Kind.PARTIAL)
+FINAL = replace(UPLOAD, kind=Kind.FINAL, offset=0)
+PATCH = Append(upload_id="a", offset=4, length=None, body=BodyHead(length=None))
+WRONG_TYPE = UnsupportedContentType()
+
+
+def patch(length: int | None = None, body: int | None = None, offset: int = 4) -> Append:
+    return replace(PATCH, offset=offset, length=length, body=BodyHead(length=body))
+
+
+class TestFound:
+    def test_there(self) -> None:
+        """Until its time has come."""
+        assert rules.found(UPLOAD, NOW) is UPLOAD
+        assert rules.found(replace(UPLOAD, expires_at=None), NOW).expires_at is None
+
+    def test_not_there(self) -> None:
+        """Never made, or terminated: 404, as the clients' own tests expect after DELETE."""
+        for upload in (None, replace(UPLOAD, status=Status.TERMINATED)):
+            with pytest.raises(UploadNotFound):
+                rules.found(upload, NOW)
+
+    def test_gone(self) -> None:
+        """Expired or failed, and at its very time even before the sweeper comes."""
+        failed, expired = replace(FINAL, status=Status.FAILED), replace(UPLOAD, status=Status.EXPIRED)
+        for upload in (failed, expired, replace(UPLOAD, expires_at=NOW), replace(UPLOAD, expires_at=BEFORE)):
+            with pytest.raises(UploadGone):
+                rules.found(upload, NOW)
+
+    @pytest.mark.parametrize("upload", [COMPLETE, PART, FINAL, replace(PART, completed_at=None)])
+    def test_kept_until_the_sweeper_has_looked(self, upload: Upload) -> None:
+        """What is complete, or used by other uploads, is not gone by the clock alone."""
+        overdue = replace(upload, expires_at=BEFORE)
+        assert rules.found(overdue, NOW) is overdue
+
+
+class TestCreate:
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            Create(length=10),
+            Create(length=None),
+            Create(length=10, body=BodyHead(length=10)),
+            Create(length=None, body=BodyHead(length=10)),
+            Create(length=5, body=BodyHead(length=None)),
+            Create(length=0, body=BodyHead(length=0)),
+        ],
+    )
+    def test_granted(self, request_: Create) -> None:
+        """Up to the very limit."""
+        rules.create(request_, TEN)
+
+    @pytest.mark.parametrize(
+        ("request_", "refusal"),
+        [
+            (Create(length=11), MaxSizeExceeded),
+            (Create(length=11, body=BodyHead(length=12)), MaxSizeExceeded),
+            (Create(length=5, body=BodyHead(length=6)), LengthExceeded),
+            (Create(length=None, body=BodyHead(length=11)), MaxSizeExceeded),
+        ],
+    )
+    def test_refused(self, request_: Create, refusal: type[TusError]) -> None:
+        """One byte more is refused before anything is made."""
+        with pytest.raises(refusal):
+            rules.create(request_, TEN)
+
+    def test_without_a_limit(self) -> None:
+        """0 is no limit."""
+        rules.create(Create(length=2**63 - 1), ANY)
+        rules.create(Create(length=None, body=BodyHead(length=2**63 - 1)), ANY)
+
+
+class TestAppend:
+    def test_a_final_upload_first(self) -> None:
+        """403 whatever else is wrong."""
+        with pytest.raises(FinalUploadModified):
+            rules.append(replace(PATCH, offset=99, length=3, unsupported=WRONG_TYPE), FINAL, ANY)
+
+    def test_then_the_type(self) -> None:
+        """415 before the offset is compared."""
+        with pytest.raises(UnsupportedContentType):
+            rules.append(replace(PATCH, offset=99, unsupported=WRONG_TYPE), UPLOAD, ANY)
+
+    @pytest.mark.parametrize("request_", [patch(offset=3), patch(offset=5), patch(11, 99, offset=3)])
+    def test_then_the_offset(self, request_: Append) -> None:
+        """409 before any length is looked at."""
+        with pytest.raises(OffsetMismatch) as refused:
+            rules.append(request_, UPLOAD, ANY)
+        assert (refused.value.expected, refused.value.received) == (4, request_.offset)
+
+    def test_a_replay_on_a_complete_upload(self) -> None:
+        """409, from which a client that lost the last answer learns that it is done."""
+        with pytest.raises(OffsetMismatch):
+            rules.append(patch(offset=0, body=10), COMPLETE, ANY)
+
+    def test_room(self) -> None:
+        """What is left, to the byte; also of nothing."""
+        assert rules.append(patch(body=6), UPLOAD, ANY).bytes == 6
+        assert rules.append(patch(), UPLOAD, ANY).bytes == 6
+        assert rules.append(patch(offset=10, body=0), COMPLETE, ANY).bytes == 0
+        for request, upload in ((patch(body=7), UPLOAD), (patch(offset=10, body=1), COMPLETE)):
+            with pytest.raises(LengthExceeded):
+                rules.append(request, upload, ANY)
+
+    def test_room_while_deferred(self) -> None:
+        """Bounded by the limit, if there is one."""
+        unbounded = rules.append(patch(body=2**63 - 1), DEFERRED, ANY)
+        assert unbounded.bytes is None
+        assert isinstance(unbounded.beyond, MaxSizeExceeded)
+        assert rules.append(patch(), DEFERRED, TEN).bytes == 6
+        with pytest.raises(MaxSizeExceeded):
+            rules.append(patch(body=7), DEFERRED, TEN)
+
+    def test_the_length_said_again(self) -> None:
+        """The same is fine, another never: a length does not change."""
+        assert rules.append(patch(10), UPLOAD, ANY).bytes == 6
+        for length in (9, 11):
+            with pytest.raises(LengthAlreadyKnown, match="is 10 bytes"):
+                rules.append(patch(length), UPLOAD, ANY)
+
+    def test_the_length_declared(self) -> None:
+        """At least what is there, at most what is allowed, and enough for the body."""
+        assert rules.append(patch(10), DEFERRED, TEN).bytes == 6
+        assert rules.append(patch(4, 0), DEFERRED, TEN).bytes == 0
+        assert rules.append(patch(11), DEFERRED, ANY).bytes == 7
+        for length, body, limits, refusal in (
+            (11, None, TEN, MaxSizeExceeded),
+            (3, None, ANY, LengthAlreadyKnown),
+            (5, 2, ANY, LengthExceeded),
+        ):
+            with pytest.raises(refusal):
+                rules.append(patch(length, body), DEFERRED, limits)
+
+
+class TestConcatenate:
+    def concatenate(self, *parts: Upload | None, length: int | None = None, limits: Limits = ANY) -> int | None:
+        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, "", NOW, limits)
+
+    def test_the_sum(self) -> None:
+        """Of the parts' lengths, a part maybe twice; unknown while that of one is."""
+        assert self.concatenate(PART, PART) == 20
+        unfinished = replace(UPLOAD, kind=Kind.PARTIAL)
+        assert self.concatenate(PART, unfinished) == 20
+        assert self.concatenate(replace(unfinished, length=None), PART) is None
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            None,
+            COMPLETE,
+            FINAL,
+            replace(PART, owner="somebody else"),
+            replace(PART, status=Status.TERMINATED),
+            replace(PART, status=Status.FAILED),
+            replace(PART, status=Status.REJECTED),
+            replace(UPLOAD, kind=Kind.PARTIAL, expires_at=NOW),
+        ],
+    )
+    def test_what_is_no_part(self, part: Upload | None) -> None:
+        """One refusal for all of it."""
+        with pytest.raises(InvalidParts):
+            self.concatenate(PART, part)
+
+    def test_a_length_that_is_sent(self) -> None:
+        """Forgiven where it is the sum."""
+        assert self.concatenate(PART, PART, length=20) == 20
+        with pytest.raises(LengthAlreadyKnown, match="is 20 bytes"):
+            self.concatenate(PART, PART, length=19)
+
+    def test_the_limit(self) -> None:
+        """Holds for the sum."""
+        assert self.concatenate(PART, limits=TEN) == 10
+        with pytest.raises(MaxSizeExceeded):
+            self.concatenate(PART, PART, limits=TEN)
+
+
+class TestTerminate:
+    def test_granted(self) -> None:
+        """Whatever is there, also what failed."""
+        failed = replace(FINAL, status=Status.FAILED)
+        for upload in (UPLOAD, COMPLETE, PART, FINAL, failed):
+            assert rules.terminate(upload, NOW, []) is upload
+
+    def test_refused(self) -> None:
+        """What is not there, and what a final upload still waits for."""
+        with pytest.raises(UploadNotFound):
+            rules.terminate(None, NOW, [])
+        with pytest.raises(PartInUse):
+            rules.terminate(PART, NOW, [FINAL])
+
+
+def test_download() -> None:
+    """Complete uploads always; others by setting, but a final one only when it is made."""
+    partly = Limits(partial_downloads=True)
+    rules.download(COMPLETE, ANY)
+    rules.download(UPLOAD, partly)
+    for upload, limits in ((UPLOAD, ANY), (FINAL, ANY), (FINAL, partly)):
+        with pytest.raises(UploadUnfinished):
+            rules.download(upload, limits)
