@@ -127,6 +127,7 @@ class Service:
             pace=_pace(settings),
             background=Background(),
             opened_at=self._clock(),
+            count_complete=self.metrics.complete,
             durable_saves=settings.storage.durability == "power",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -120,7 +120,7 @@ class FailingStore:
     def open(self, upload: Upload) -> FailingSink:
         return FailingSink(self._inner.open(upload), self._faults)
 
-    async def read(self, upload: Upload, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         self._faults.store()
         async for piece in self._inner.read(upload, start, stop):
             yield piece

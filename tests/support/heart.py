@@ -103,6 +103,7 @@ class Heart:
     pace: Pace = field(default_factory=Pace)
     functions: Mapping[Hook, HookFunction] = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
+    completed: list[Upload] = field(default_factory=list)
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class Heart:
             pace=self.pace,
             background=Background(),
             opened_at=self.clock(),
+            count_complete=self.completed.append,
         )
 
     async def create(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 from tusd_py.protocol.upload import Upload
@@ -40,10 +40,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """``completes`` when these were the upload's last bytes, not when it was complete before."""
-
     upload: Upload
-    completes: bool = False
     overlay: Overlay | None = None
 
 
@@ -64,7 +61,7 @@ class Downloaded:
     start: int
     stop: int
     partial: bool
-    body: AsyncIterator[bytes] | None
+    body: AsyncGenerator[bytes, None] | None
 
 
 Outcome = Discovered | Created | Inspected | Appended | Terminated | Downloaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from tusd_py.protocol.checksum import ALGORITHMS
@@ -51,7 +51,7 @@ class Reply:
 
     status: int
     headers: Fields
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes, None] = b""
 
 
 @dataclass(frozen=True, slots=True)

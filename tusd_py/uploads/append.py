@@ -33,9 +33,10 @@ async def append(ports: Ports, request: Append, caller: Caller, source: Source) 
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
+            ports.count_complete(upload)
             part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-    return Appended(upload=finished.upload, completes=not was_complete, overlay=finished.overlay)
+    return Appended(upload=finished.upload, overlay=finished.overlay)
 
 
 @dataclass(frozen=True, slots=True)

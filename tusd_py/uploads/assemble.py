@@ -73,7 +73,9 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
         # Full or out of reach: it stays as it is, and is tried again by the next HEAD or start.
         log.exception("joining upload %s failed; it will be tried again", final.id)
         return None
-    return await ports.records.replace(final, joined(ports, final, length, storage))
+    final = await ports.records.replace(final, joined(ports, final, length, storage))
+    ports.count_complete(final)
+    return final
 
 
 def joined(ports: Ports, final: Upload, length: int, storage: Mapping[str, object]) -> Upload:

@@ -56,6 +56,7 @@ async def create(ports: Ports, request: Create, caller: Caller, source: Source) 
         else:
             upload = await _add(ports, upload, caller)
     if upload.is_complete:
+        ports.count_complete(upload)
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
         upload, overlay = finished.upload, finished.overlay or overlay

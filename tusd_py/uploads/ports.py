@@ -43,6 +43,7 @@ class Ports:
     pace: Pace
     background: Background
     opened_at: datetime  # records older than this may claim what a power loss took
+    count_complete: Callable[[Upload], None]  # told of every upload whose last byte was recorded
     durable_saves: bool = False  # fsync at every save, not at completion alone
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +20,8 @@ from tusd_py.web.source import BodySource
 
 log = logging.getLogger("tusd_py.requests")
 
+# Of a download at a time: a client slower than this in the idle time is taken for gone.
+_SEND_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,36}\Z")
 
 
@@ -28,6 +31,7 @@ class Exchange:
     __slots__ = (
         "_content_length",
         "_expects_continue",
+        "_idle_seconds",
         "_is_chunked",
         "_metrics",
         "_receive",
@@ -46,6 +50,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float) -> None:
         self._started = perf_counter()
         self._receive, self._send, self._metrics = receive, send, metrics
+        self._idle_seconds = idle_seconds
         self.real_method: str = scope["method"]
         self.method = self.real_method  # until an override is known
         self.headers = scope["headers"]
@@ -94,12 +99,30 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, status: int, headers: Headers, body: AsyncIterator[bytes]) -> None:
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        async for piece in body:
-            self.answered_bytes += len(piece)
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        await self._send({"type": "http.response.body", "body": b""})
+    async def _stream(self, status: int, headers: Headers, body: AsyncGenerator[bytes, None]) -> None:
+        """Send a body piece by piece until the client has it, is gone, or takes nothing for too long.
+
+        Servers take what is sent to a client that is gone without a word: only ``receive`` tells.
+        """
+        gone = asyncio.ensure_future(self._until_gone())
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            async for piece in body:
+                for start in range(0, len(piece), _SEND_BYTES):
+                    if gone.done():
+                        return
+                    part = piece[start : start + _SEND_BYTES]
+                    async with asyncio.timeout(self._idle_seconds):
+                        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+                    self.answered_bytes += len(part)
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            await body.aclose()
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def over(self, path: str, status: int, error: TusError | None) -> None:
         """Count and log the request. Paths hold ids but never what a query or a header says: those may be secrets."""

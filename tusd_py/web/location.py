@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import quote
 
 from starlette.types import Scope
 
@@ -31,7 +32,8 @@ class Locator:
         """``path`` is the collection's own path with every prefix it is mounted under."""
         if self.public_url:
             return self.public_url.rstrip("/") + "/"
-        path = path.rstrip("/") + "/"
+        # Decoded on its way in; what a mount is called may need encoding on its way out.
+        path = quote(path.rstrip("/")) + "/"
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return path
         headers = scope["headers"]
@@ -60,11 +62,18 @@ def _forwarded(headers: Sequence[tuple[bytes, bytes]], path: str, is_trusted: Ca
     chosen: dict[str, str] | None = None
     for hop in reversed(hops):
         chosen = hop
-        if not is_trusted(hop.get("for", "").strip("[]").split("]")[0]):
+        if not is_trusted(_address(hop.get("for", ""))):
             break
     if not chosen:
         return None
     return _absolute(chosen.get("proto", ""), chosen.get("host", ""), path)
+
+
+def _address(node: str) -> str:
+    """RFC 7239, 6: an IPv6 address stands in brackets; a port may follow either kind."""
+    if node.startswith("["):
+        return node[1:].partition("]")[0]
+    return node.partition(":")[0]
 
 
 def _parse_forwarded(text: str) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from tusd_py.contracts.gate import Hook
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.upload import Upload
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 #: The variable by which several worker processes share their counts; the command line sets it before they start.
@@ -66,6 +67,11 @@ class Metrics:
         self._seconds[known].observe(seconds)
         if error is not None:
             self._errors.labels(str(error.status), error.code).inc()
+
+    def complete(self, upload: Upload) -> None:
+        """Count one upload whose last byte was recorded."""
+        self.finished.inc()
+        self.upload_bytes.observe(upload.offset)
 
     def hook(self, hook: Hook, failed: bool) -> None:
         """Count one hook that was asked or told."""

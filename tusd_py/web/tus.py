@@ -11,11 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.outcomes import Appended, Created, Discovered, Outcome, Terminated
+from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Formatter, Reply
-from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.append import append
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
@@ -60,7 +59,7 @@ class TusEndpoint:
             await exchange.answer(reply, self.cors)
         except (StoreError, OSError) as failure:
             # Only while bytes were going out: the status has been sent, so the connection is broken instead.
-            log.warning("a download broke off: %s", failure)
+            log.warning("request %s: the download broke off: %s", exchange.request_id.decode(), failure)
             raise
         finally:
             exchange.source.close()
@@ -106,20 +105,10 @@ class TusEndpoint:
                 return Discovered()
 
     def _count(self, outcome: Outcome) -> None:
-        match outcome:
-            case Created():
-                self.metrics.created.inc()
-                self._count_finished(outcome.upload)
-            case Appended():
-                if outcome.completes:
-                    self._count_finished(outcome.upload)
-            case Terminated():
-                self.metrics.terminated.inc()
-
-    def _count_finished(self, upload: Upload) -> None:
-        if upload.is_complete:
-            self.metrics.finished.inc()
-            self.metrics.upload_bytes.observe(upload.offset)
+        if isinstance(outcome, Created):
+            self.metrics.created.inc()
+        elif isinstance(outcome, Terminated):
+            self.metrics.terminated.inc()
 
     def _log(self, failure: Exception, error: TusError, exchange: Exchange) -> None:
         if isinstance(error, InternalError):
