@@ -258,14 +258,15 @@ def test_the_socket_that_systemd_hands_over(tmp_path: Path) -> None:
     notify.settimeout(DEADLINE_SECONDS)
     with notify, socket.create_server(("127.0.0.1", 0)) as listener:
         # What systemd does: the socket becomes descriptor 3, and LISTEN_PID is the process that gets it.
-        script = f'exec 3<&{listener.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+        given = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
+        script = f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({given}))"
         environ = os.environ | {
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "TUSD_PY_SERVER__SYSTEMD_SOCKET": "true",
             "TUSD_PY_STORAGE__DATA_DIR": str(tmp_path / "d"),
         }
         process = subprocess.Popen(
-            ["sh", "-c", script, "sh", *SERVE],
+            [sys.executable, "-c", script, *SERVE],
             pass_fds=[listener.fileno()],
             env=environ,
             stdout=subprocess.PIPE,
