@@ -1,0 +1,86 @@
+"""The table of bad input sent to a running server: each is refused as documented, and the server goes on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.server import RunningServer, start_server
+from tests.unit.protocol.bad_input import BadInput, bad_inputs, good_inputs
+
+_ANSWER_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    running = start_server(tmp_path_factory.mktemp("bad-input") / "data")
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def send(server: RunningServer, raw: bytes) -> Answer:
+    """The head of the answer to ``raw`` on a connection of its own."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", server.port), _ANSWER_SECONDS) as connection:
+        connection.sendall(raw)
+        while b"\r\n\r\n" not in received:
+            piece = connection.recv(65536)
+            assert piece, f"the connection was closed after {received!r}"
+            received += piece
+    status_line, *lines = received.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return Answer(int(status_line.split(" ")[1]), headers)
+
+
+def create(server: RunningServer) -> str:
+    """The id of a new upload of 10 bytes."""
+    fields = b"Host: tus.test\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 10\r\nContent-Length: 0\r\n"
+    answer = send(server, b"POST /files/ HTTP/1.1\r\n" + fields + b"\r\n")
+    assert answer.status == 201
+    return answer.headers["location"].rsplit("/", 1)[1]
+
+
+def standing(server: RunningServer, upload_id: str) -> tuple[int, str | None, str | None]:
+    """Status, offset and length by HEAD."""
+    answer = send(
+        server, f"HEAD /files/{upload_id} HTTP/1.1\r\nHost: tus.test\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
+    )
+    return answer.status, answer.headers.get("upload-offset"), answer.headers.get("upload-length")
+
+
+def stored(server: RunningServer) -> list[str]:
+    """What lies in the folder of uploads, beneath the server."""
+    folder = server.data_dir / "uploads"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.parametrize("area", sorted({case.name.split(":")[0] for case in bad_inputs()}))
+def test_bad_input(server: RunningServer, area: str) -> None:
+    """A documented status, no Location, nothing stored, the upload unchanged; after every single request."""
+    upload_id = create(server)
+    before = stored(server)
+    for case in bad_inputs():
+        if case.name.split(":")[0] != area:
+            continue
+        answer = send(server, case.raw(upload_id))
+        assert answer.status in case.statuses, (case.name, answer)
+        assert not {"location", "x-injected"} & set(answer.headers), (case.name, answer)
+        assert standing(server, upload_id) == (200, "0", "10"), case.name
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("case", good_inputs(), ids=lambda case: case.name)
+def test_without_the_fault(server: RunningServer, case: BadInput) -> None:
+    """The same requests before they were spoilt are granted, by the same server, after all that."""
+    assert send(server, case.raw(create(server))).status in (201, 204)
