@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from email.message import Message
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -185,6 +186,6 @@ def test_metadata_in_every_script(server: RunningServer, tmp_path: Path) -> None
 
 def file_name(disposition: str) -> str:
     """The ``filename*`` of a Content-Disposition, decoded by RFC 8187."""
-    message = Message()
-    message["Content-Disposition"] = disposition
-    return message.get_filename() or ""
+    value = re.search(r"filename\*=UTF-8''([^;]+)", disposition)
+    assert value is not None, disposition
+    return unquote(value[1])

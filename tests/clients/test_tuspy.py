@@ -17,7 +17,12 @@ from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.stored import assert_stored, head
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [
+    pytest.mark.timeout(60),
+    # The client leaves its files and connections to the garbage collector, and sends large bodies as bytes.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def uploader_of(server: RunningServer, source: Path, **options: Any) -> Any:

@@ -29,7 +29,7 @@ LOST_BYTES = 64 * MIB
 LATE_SECONDS = 0.75
 UNDER_WAY_BYTES = 16 * MIB
 
-RATE = 1.5 * MIB
+RATE = 1.0 * MIB
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> 
     """All 20 arrive whole; after no kill was more claimed than stored, nor lost than the last second brought."""
     flags = [] if workers == 1 else ["--workers", str(workers)]
     dice = random.Random(workers)
-    data = [content(number, 22 * MIB + number * 99_991) for number in range(20)]
+    data = [content(number, 16 * MIB + number * 99_991) for number in range(20)]
 
     async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed]]:
         server = start(*flags)

@@ -40,7 +40,10 @@ def test_stalled_requests_are_told_to_come_back(start: Start, workers: int) -> N
             await all_read(server.port, connection.own_port)
         server.process.send_signal(signal.SIGTERM)
         answers = await asyncio.wait_for(asyncio.gather(*(one.answer() for one in connections)), 10)
-        return server, urls, answers, await asyncio.to_thread(server.process.wait, 15)
+        for connection in connections:
+            connection.close()
+        await asyncio.to_thread(server.process.wait, 15)
+        return server, urls, answers, server.stop()
 
     async def go_on(urls: list[str], port: int) -> RunningServer:
         server = await asyncio.to_thread(start, *flags, port=port)

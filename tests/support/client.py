@@ -179,7 +179,7 @@ class PatientUpload:
             except (OSError, TimeoutError) as error:
                 self.broken += 1
                 self.timed_out += isinstance(error, TimeoutError)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
         assert self.url is not None
         return self.url
 

@@ -31,8 +31,8 @@ def sha256(data: bytes | memoryview) -> str:
 def common_prefix(left: bytes | memoryview, right: bytes | memoryview) -> int:
     """How many bytes ``left`` and ``right`` have in common from their start."""
     low, high = 0, min(len(left), len(right))
-    left, right = bytes(left), bytes(right)  # compared by memcmp, which memoryviews are not
-    if left[:high] == right[:high]:
+    left, right = bytes(left[:high]), bytes(right[:high])  # compared by memcmp, which memoryviews are not
+    if left == right:
         return high
     while low < high:
         middle = (low + high + 1) // 2
