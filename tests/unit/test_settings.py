@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from tusd_py.settings import Given, Server, Settings, SettingsError, find_config, load
+from tusd_py.settings.loading import sections
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.toml"
-NAMES = [
-    f"{section}.{key}" for section, field in Settings.model_fields.items() for key in field.annotation.model_fields
-]  # type: ignore[union-attr]
+NAMES = [f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields]
 
 
 def problems(environ: dict[str, str] | None = None, config: Path | None = None, **flags: str) -> list[str]:
@@ -77,10 +77,19 @@ def test_lists_from_the_environment(text: str) -> None:
 
 def test_values_are_brought_into_one_form() -> None:
     """Paths and URLs of the endpoint end with a slash, networks are spelled as usual."""
-    server = Server(base_path="/a", public_url="https://x.example/a", trusted_proxies=("10.0.0.7", "10.1.2.3/8"))
+    server = load(
+        None,
+        {
+            "TUSD_PY_SERVER__BASE_PATH": "/a",
+            "TUSD_PY_SERVER__PUBLIC_URL": "https://x.example/a",
+            "TUSD_PY_SERVER__TRUSTED_PROXIES": "10.0.0.7, 10.1.2.3/8, ::1",
+        },
+    ).server
     assert "/a/" == server.base_path
     assert "https://x.example/a/" == server.public_url
-    assert ("10.0.0.7/32", "10.0.0.0/8") == server.trusted_proxies
+    networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert networks == server.trusted_proxies
+    assert server == Server.model_validate(server.model_dump()), "values that were read once are read again"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tusd_py.settings.values import (
     Switch,
     Text,
     Wait,
+    WholeSeconds,
 )
 
 _SQLITE = "sqlite:///"
@@ -146,7 +147,7 @@ class Cors(Section):
     allow_credentials: Switch = False
     allow_headers: HeaderNames = ()
     expose_headers: HeaderNames = ()
-    max_age_seconds: Seconds = 86400
+    max_age_seconds: WholeSeconds = 86400
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -6,10 +6,10 @@ around it, with the name and the origin of the setting, is made where settings a
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -89,10 +89,12 @@ def check_public_url(value: str) -> str:
     return value if value.endswith("/") else value + "/"
 
 
-def check_network(value: str) -> str:
-    """One address or network, in its usual spelling."""
+def parse_network(value: object) -> object:
+    """``"10.0.0.7"`` and ``"10.0.0.0/8"`` as networks; bits beyond the prefix are forgiven."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
     try:
-        return str(ipaddress.ip_network(value, strict=False))
+        return ip_network(str(value), strict=False)
     except ValueError:
         raise ValueError("a list of addresses or networks such as 10.0.0.0/8 or ::1") from None
 
@@ -139,6 +141,12 @@ Seconds = Annotated[
     Field(ge=0, le=SECONDS_MAX, allow_inf_nan=False),
     Allowed("a number of seconds, 0 or more"),
 ]
+WholeSeconds = Annotated[
+    int,
+    BeforeValidator(_no_switch),
+    Field(ge=0, le=SECONDS_MAX),
+    Allowed("a whole number of seconds, 0 or more"),
+]
 Wait = Annotated[
     float,
     BeforeValidator(_no_switch),
@@ -153,7 +161,7 @@ FileMode = Annotated[
 BasePath = Annotated[str, AfterValidator(check_base_path), Allowed("an absolute path such as /files/")]
 PagePath = Annotated[str, AfterValidator(check_page_path), Allowed("an absolute path such as /metrics")]
 PublicUrl = Annotated[str, AfterValidator(check_public_url), Allowed("an absolute URL, or empty")]
-Network = Annotated[str, AfterValidator(check_network)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 Networks = Annotated[tuple[Network, ...], Allowed("a list of addresses or networks such as 10.0.0.0/8")]
 Origin = Annotated[str, AfterValidator(check_origin)]
 Origins = Annotated[tuple[Origin, ...], Allowed('a list of origins such as https://example.com, or ["*"]')]
