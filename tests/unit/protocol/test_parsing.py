@@ -307,6 +307,13 @@ class TestAppend:
         refused(MalformedHeader, "PATCH", "a", content_type=TUS_TYPE, upload_offset="0", content_length="x")
         refused(MalformedHeader, "PATCH", "a", content_type=TUS_TYPE, upload_offset="0", content_range="bytes 0-1/2")
 
+    @pytest.mark.parametrize("method", ["PATCH", "HEAD", "DELETE", "GET"])
+    def test_a_repeated_header(self, method: str) -> None:
+        """Two offsets are refused, even equal ones, whatever is asked of the upload."""
+        once = head(method, "a", upload_offset="0", content_type=TUS_TYPE)
+        with pytest.raises(InvalidOffset, match="more than once"):
+            PARSER.parse(replace(once, headers=[*once.headers, (b"upload-offset", b"0")]))
+
     @pytest.mark.parametrize("media_type", [{}, {"content_type": ""}, {"content_type": "text/plain"}])
     def test_another_type_waits(self, media_type: dict[str, str]) -> None:
         """A final upload is 403 and an unknown one 404 whatever the type, so the refusal comes with the request."""
