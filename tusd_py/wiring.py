@@ -26,7 +26,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.migrating import migrate, pending
+from tusd_py.records.schema import bring_up_to_date, pending
 from tusd_py.records.sql import SqlRecords
 from tusd_py.settings import Settings
 from tusd_py.storage.disk import DiskStore
@@ -213,7 +213,7 @@ def migrate_records(settings: Settings) -> list[str]:
     if settings.database_path is None:
         return []
     Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
-    return migrate(settings.database_url)
+    return bring_up_to_date(settings.database_url)
 
 
 def pending_steps(settings: Settings) -> list[str]:

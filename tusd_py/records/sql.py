@@ -14,8 +14,8 @@ from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
 from tusd_py.records.connections import DatabaseConnection
 from tusd_py.records.engines import open_engine
 from tusd_py.records.grouping import Grouping
-from tusd_py.records.migrating import migrate
 from tusd_py.records.rows import to_row
+from tusd_py.records.schema import bring_up_to_date
 from tusd_py.records.statements import Statements, compile_statements
 from tusd_py.records.tables import to_microseconds
 
@@ -107,7 +107,7 @@ class SqlRecords:
 
 
 def _open(url: str) -> _Opened:
-    migrate(url)
+    bring_up_to_date(url)
     engine = open_engine(url)
     return compile_statements(engine.dialect), DatabaseConnection(engine), DatabaseConnection(engine)
 
