@@ -13,7 +13,15 @@ from pathlib import Path
 from benchmarks import recipes, report, wrk
 from benchmarks.figures import judge
 from benchmarks.floors import FLOORS
-from benchmarks.machine import divide_cores, facts, raise_open_files_limit, scratch_directory, touch_memory, write_file
+from benchmarks.machine import (
+    Others,
+    divide_cores,
+    facts,
+    raise_open_files_limit,
+    scratch_directory,
+    touch_memory,
+    write_file,
+)
 from benchmarks.run import run
 from benchmarks.scenarios.big_patch import BIG_FILE_BYTES, BIG_PATCH
 from benchmarks.scenarios.contract import Bench
@@ -24,6 +32,7 @@ from benchmarks.servers import Recipe, ServerUnavailable
 
 SCENARIOS = (CREATIONS, SMALL_UPLOADS, HEADS, BIG_PATCH, SLOW_UPLOADS, CUT, TAKEOVER)
 _ROUNDS = 5
+_CORES_BUSY_ELSEWHERE_MAX = 0.15
 _ROOT = Path(__file__).parent.parent
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
 _DOCUMENT = _ROOT / "docs" / "benchmarks.md"
@@ -41,8 +50,13 @@ def main() -> int:
         touch_memory(scratch)
         bench = Bench(scratch, cores, scratch / "source")
         write_file(bench.big_file, BIG_FILE_BYTES)
+        others = Others()
         outcomes = run(scenarios, servers, bench, arguments.rounds, _say)
-        machine = facts(cores, scratch) | {"load": "wrk" if wrk.is_installed() else "own"}
+        busy_elsewhere = round(others.cores(), 2)
+        machine = facts(cores, scratch) | {
+            "load": "wrk" if wrk.is_installed() else "own",
+            "cores_busy_elsewhere": busy_elsewhere,
+        }
     metrics = {(scenario.name, metric.key): metric for scenario in SCENARIOS for metric in scenario.metrics}
     finished = report.Report(
         date=datetime.now(UTC).date().isoformat(),
@@ -54,6 +68,8 @@ def main() -> int:
         verdicts=judge(FLOORS, metrics, outcomes),
     )
     print(report.as_text(finished))
+    if busy_elsewhere > _CORES_BUSY_ELSEWHERE_MAX:
+        _say(f"other programs kept {busy_elsewhere} cores busy: trust none of this, measure again")
     whole = len(scenarios) == len(SCENARIOS) and len(servers) == len(recipes.usual()) and arguments.rounds >= _ROUNDS
     if whole:
         _write(finished)

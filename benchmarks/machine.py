@@ -7,6 +7,7 @@ import platform
 import resource
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,32 @@ def write_file(path: Path, length: int) -> None:
             file.write(block[: min(_BLOCK_BYTES, length - offset)])
 
 
-def facts(cores: Cores, scratch: Path) -> dict[str, str | int]:
+class Others:
+    """How much of the processor other programs took since it was made: figures of a busy machine are worth little."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._before = _busy_seconds() - _own_seconds()
+
+    def cores(self) -> float:
+        """How many cores others kept busy on average, what a hypervisor took included. Children must have ended."""
+        return max(0.0, _busy_seconds() - _own_seconds() - self._before) / (time.monotonic() - self._started)
+
+
+def _busy_seconds() -> float:
+    """Time in which any core did anything, from the first line of /proc/stat: proc(5)."""
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().split(None, 9)[1:9]
+    )
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def facts(cores: Cores, scratch: Path) -> dict[str, str | float]:
     """What a reader must know to place the figures; no name of the machine."""
     return {
         "cpu": _cpu_model(),

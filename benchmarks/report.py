@@ -18,7 +18,7 @@ class Report:
     """Everything a finished run has to tell."""
 
     date: str
-    machine: Mapping[str, str | int]
+    machine: Mapping[str, str | float]
     servers: Mapping[str, str]
     rounds: int
     scenarios: Sequence[Scenario]
@@ -118,7 +118,8 @@ def as_markdown(report: Report) -> str:
     machine = report.machine
     parts = [
         f"Measured {report.date} with {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}, data on "
-        f"{machine['data_on']}; medians of {report.rounds} rounds, lowest and highest in brackets.",
+        f"{machine['data_on']}; medians of {report.rounds} rounds, lowest and highest in brackets. Other programs kept "
+        f"{machine['cores_busy_elsewhere']:.2f} of {machine['cores']} cores busy meanwhile.",
     ]
     for scenario in report.scenarios:
         parts.append(f"### {scenario.title}\n\n{_markdown(report.rows(scenario))}")

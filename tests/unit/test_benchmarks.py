@@ -29,7 +29,14 @@ def _outcomes(ours_rate: float = 300.0, ours_memory: float = 40.0) -> dict[str, 
 def _report(outcomes: dict[str, dict[str, Outcome]], floors: tuple[Floor, ...] = ()) -> Report:
     return Report(
         date="2026-01-02",
-        machine={"cpu": "a processor", "kernel": "6.1", "python": "3.11.1", "data_on": "tmpfs"},
+        machine={
+            "cpu": "a processor",
+            "kernel": "6.1",
+            "python": "3.11.1",
+            "data_on": "tmpfs",
+            "cores": 2,
+            "cores_busy_elsewhere": 0.25,
+        },
         servers={"ours": "tusd-py 1", "node": "@tus/server 2"},
         rounds=3,
         scenarios=[SCENARIO],
@@ -139,6 +146,7 @@ def test_the_tables_show_medians_ratios_and_floors() -> None:
     assert "| memory, MiB | 40.0 (40.0-40.0) | 80.0 (80.0-80.0) | 2.0x |" in as_markdown(report)
     assert "| creations | at least 3.5 times @tus/server 2 | 3.0 times | **FAILS** |" in as_markdown(report)
     assert "300 (100-900)" in as_text(report)
+    assert "Other programs kept 0.25 of 2 cores busy" in as_markdown(report)
 
 
 def test_a_failed_server_is_named_with_its_reason() -> None:
