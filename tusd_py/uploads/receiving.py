@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
-from tusd_py.contracts.store import Sink, StoreError
+from tusd_py.contracts.store import BytesMissing, Sink, StoreError
 from tusd_py.protocol.errors import BodyIncomplete, ReadTimeout, TusError
 from tusd_py.protocol.requests import BodyHead
 from tusd_py.protocol.rules import Room
@@ -125,6 +125,9 @@ class Receiving:
         after = self.upload
         if offset > after.offset:
             after = after.advance(offset, now, self._sink.state)
+        elif offset < after.offset and isinstance(failure, BytesMissing):
+            # Somebody took bytes away beneath us: the client sends them again, once the record owns up to it.
+            after = after.lose(offset, now)
         if length != after.length and length is not None and not isinstance(failure, StoreError):
             after = after.declare_length(length)
         if failure is None and after.offset == after.length:
