@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -233,7 +233,7 @@ class TestInspected:
         assert told["cache-control"] == "no-store"
 
 
-async def stream() -> AsyncIterator[bytes]:
+async def stream() -> AsyncGenerator[bytes, None]:
     yield b"x"
 
 
