@@ -9,14 +9,16 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from tests.support.client import PatientUpload
 from tests.support.content import MIB, common_prefix, content
 from tests.support.server import RunningServer
-from tests.support.sockets import owner, processes, server_side, workers
+from tests.support.sockets import alone, owner, processes, server_side, workers
 from tests.support.stored import assert_stored, upload_id
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -142,41 +144,44 @@ def test_killed_at_full_speed(start: Start) -> None:
     assert_stored(server, upload.url, data)
 
 
+def received_by(worker: int, server: RunningServer, uploads: list[PatientUpload]) -> bool:
+    """Whether the running PATCH of each upload is in this worker's hands."""
+    sides = [server_side(server.port, upload.own_port) for upload in uploads if upload.position]
+    return len(sides) == len(uploads) and all(side and owner(side.inode, [worker]) for side in sides)
+
+
 def test_one_worker_killed(start: Start) -> None:
     """When one of two workers is killed, its uploads go on elsewhere, those of the other notice nothing, and a new
     worker takes its place."""
     data = [content(number, 6 * MIB + number * 99_991) for number in range(20)]
 
-    async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed], list[PatientUpload]]:
+    async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed]]:
         server = start("--workers", "2")
         uploads = [PatientUpload(server.url, piece, rate=RATE) for piece in data]
+        victim, survivor = workers(server)
         async with asyncio.TaskGroup() as group:
-            for upload in uploads:
-                group.create_task(upload.run())
+            for worker, its_uploads in ((victim, uploads[:10]), (survivor, uploads[10:])):
+                with alone(worker, server):
+                    for upload in its_uploads:
+                        group.create_task(upload.run())
+                    await until(
+                        partial(received_by, worker, server, its_uploads), "this worker receives its ten uploads"
+                    )
             await asyncio.sleep(2.4)
-            before = workers(server)
-            assert len(before) == 2
-            sides = [server_side(server.port, upload.own_port) for upload in uploads]
-            holders = [side and owner(side.inode, before) for side in sides]
-            victim = max(before, key=holders.count)
-            struck = [upload for upload, holder in zip(uploads, holders, strict=True) if holder == victim]
             os.kill(victim, signal.SIGKILL)
-            killed = standing(server, struck)
-            deadline = time.monotonic() + 15
-            while len(workers(server)) < 2 or victim in workers(server):
-                assert time.monotonic() < deadline, "no new worker took the killed one's place"
-                await asyncio.sleep(0.05)
+            killed = standing(server, uploads[:10])
+            await until(lambda: len(set(workers(server)) - {victim}) == 2, "a new worker takes the killed one's place")
             for upload in uploads:
                 upload.rate = float("inf")
-        return server, uploads, killed, struck
+        return server, uploads, killed
 
-    server, uploads, killed, struck = asyncio.run(run())
-    assert struck
+    server, uploads, killed = asyncio.run(run())
+    assert all(one.position_before for one in killed)
     lost = [one.assert_little_lost() for one in killed]
-    assert all(upload.broken for upload in struck)
-    assert [upload.broken for upload in uploads if upload not in struck] == [0] * (len(uploads) - len(struck))
+    assert all(upload.broken for upload in uploads[:10])
+    assert [upload.broken for upload in uploads[10:]] == [0] * 10
     for upload in uploads:
         assert upload.url is not None
         assert_stored(server, upload.url, upload.content)
-    print(f"{len(struck)} of 20 uploads struck, lost at most {max(lost):,} bytes")
+    print(f"lost at most {max(lost):,} bytes")
     assert server.stop() == 0

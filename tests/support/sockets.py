@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,17 +73,24 @@ def owner(inode: int, candidates: list[int]) -> int | None:
     return next((pid for pid in candidates if _holds(pid, inode)), None)
 
 
-async def accepted_by(worker: int, server: RunningServer) -> Connection:
-    """A connection that this worker has accepted: the others are stopped until it has."""
+@contextmanager
+def alone(worker: int, server: RunningServer) -> Iterator[None]:
+    """Only this worker runs meanwhile, so that every new connection is its own: the others are stopped."""
     others = [pid for pid in workers(server) if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
-        connection = await Connection.open(server.url)
-        side = await all_read(server.port, connection.own_port)
+        yield
     finally:
         for pid in others:
             os.kill(pid, signal.SIGCONT)
+
+
+async def accepted_by(worker: int, server: RunningServer) -> Connection:
+    """A connection that this worker has accepted."""
+    with alone(worker, server):
+        connection = await Connection.open(server.url)
+        side = await all_read(server.port, connection.own_port)
     assert owner(side.inode, [worker]) == worker
     return connection
 
