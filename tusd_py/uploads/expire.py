@@ -84,8 +84,10 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
     unfinished parts may still go on. When the parts stand still, the final expires first and they follow.
     """
     if upload.kind is Kind.PARTIAL:
+        # The final's own time is put right only when it is swept, which may be after this part: so its parts are asked.
         finals = await ports.records.finals_waiting(upload.id)
-        return max((final.expires_at or _FAR for final in finals), default=None)
+        times = [(final.expires_at or _FAR, await _needed_until(ports, final)) for final in finals]
+        return max((max(own, needed or own) for own, needed in times), default=None)
     if upload.kind is Kind.FINAL and not upload.is_complete:
         if upload.status is Status.PROCESSING:
             consider(ports, upload)
