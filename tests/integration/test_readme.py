@@ -1,0 +1,52 @@
+"""What the papers tell people to type and to write does what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.server import start_server
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(paper: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / paper).read_text(), re.M | re.S)
+
+
+def test_the_first_upload(tmp_path: Path) -> None:
+    """The README's commands create an upload, send it in two pieces and fetch it, typed as they stand."""
+    server = start_server(tmp_path / "data")
+    try:
+        (script,) = [block for block in blocks("README.md", "sh") if "Upload-Length" in block]
+        script = script.replace("http://127.0.0.1:8080", server.root)
+        shell = subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert 0 == shell.returncode, shell.stderr
+        assert "upload-offset: 7" in shell.stdout.lower()
+        assert shell.stdout.endswith("hello, world")
+        (stored,) = (server.data_dir / "uploads").iterdir()
+        assert b"hello, world" == stored.read_bytes()
+    finally:
+        server.stop()
+
+
+def test_the_examples_of_the_library_run(tmp_path: Path) -> None:
+    """Each Python example of the papers runs, with what the examples before it imported."""
+    imports = "from fastapi import FastAPI\nfrom tusd_py import Tus\n"
+    examples = [*blocks("README.md", "python"), *blocks("docs/library.md", "python")]
+    assert 5 == len(examples)
+    for example in examples:
+        script = imports + example.replace("/srv/tus", str(tmp_path / "tus"))
+        process = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert 0 == process.returncode, f"{example}\n{process.stderr}"
+
+
+def test_the_page_in_the_readme_is_a_picture() -> None:
+    """The README shows a picture that is there and is no placeholder."""
+    picture = (ROOT / "docs" / "page.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
