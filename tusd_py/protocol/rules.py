@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tusd_py.protocol.errors import (
     FinalUploadModified,
+    InvalidLength,
     InvalidParts,
     LengthAlreadyKnown,
     LengthExceeded,
@@ -142,8 +143,8 @@ def concatenate(
             raise InvalidParts
         total = None if total is None or part.length is None else total + part.length
     # "The Client MUST NOT include the Upload-Length header in the final upload creation": forgiven where it is true.
-    if request.length is not None and total is not None and request.length != total:
-        raise LengthAlreadyKnown(total, 0)
+    if request.length is not None and request.length != total:
+        raise InvalidLength("Upload-Length", "no such header for a final upload, or the sum of its parts")
     if limits.length_max and total is not None and total > limits.length_max:
         raise MaxSizeExceeded(limits.length_max)
     return total

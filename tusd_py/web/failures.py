@@ -22,9 +22,7 @@ class Locked(TusError):
     status = 423
     code = "ERR_LOCK_TIMEOUT"
     retry_after_seconds = 1
-
-    def __str__(self) -> str:
-        return "another request for this upload has not ended yet; try again shortly"
+    sentence = "another request for this upload has not ended yet; try again shortly"
 
 
 class Overtaken(TusError):
@@ -33,17 +31,13 @@ class Overtaken(TusError):
     status = 423
     code = "ERR_UPLOAD_CHANGED"
     retry_after_seconds = 1
-
-    def __str__(self) -> str:
-        return "another request changed this upload meanwhile; ask for its offset and go on from there"
+    sentence = "another request changed this upload meanwhile; ask for its offset and go on from there"
 
 
 class StorageFull(TusError):
     status = 507
     code = "ERR_STORAGE_FULL"
-
-    def __str__(self) -> str:
-        return "there is no room left for these bytes; what was stored is kept, go on once there is room"
+    sentence = "there is no room left for these bytes; what was stored is kept, go on once there is room"
 
 
 class Unavailable(TusError):
@@ -52,9 +46,7 @@ class Unavailable(TusError):
     status = 503
     code = "ERR_UNAVAILABLE"
     retry_after_seconds = 5
-
-    def __str__(self) -> str:
-        return "the server cannot read or store uploads at the moment; try again later"
+    sentence = "the server cannot read or store uploads at the moment; try again later"
 
 
 class Waiting(TusError):
@@ -63,25 +55,19 @@ class Waiting(TusError):
     status = 423
     code = "ERR_NOT_READY"
     retry_after_seconds = 1
-
-    def __str__(self) -> str:
-        return "the upload cannot be looked at right now; try again shortly"
+    sentence = "the upload cannot be looked at right now; try again shortly"
 
 
 class BytesGone(TusError):
     status = 500
     code = "ERR_BYTES_MISSING"
-
-    def __str__(self) -> str:
-        return "the stored bytes of this upload are missing on the server"
+    sentence = "the stored bytes of this upload are missing on the server"
 
 
 class AlreadyExists(TusError):
     status = 409
     code = "ERR_UPLOAD_EXISTS"
-
-    def __str__(self) -> str:
-        return "an upload with the id chosen for this one exists already"
+    sentence = "an upload with the id chosen for this one exists already"
 
 
 class HookFailed(TusError):
@@ -89,17 +75,13 @@ class HookFailed(TusError):
 
     status = 500
     code = "ERR_HOOK_FAILED"
-
-    def __str__(self) -> str:
-        return "a hook of the server failed; what was stored is kept, try again later"
+    sentence = "a hook of the server failed; what was stored is kept, try again later"
 
 
 class InternalError(TusError):
     status = 500
     code = "ERR_INTERNAL_SERVER_ERROR"
-
-    def __str__(self) -> str:
-        return "the server made a mistake; its log has the details"
+    sentence = "the server made a mistake; its log has the details"
 
 
 #: From what went wrong to what is told. The most derived class that fits counts.

@@ -10,6 +10,7 @@ import pytest
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     FinalUploadModified,
+    InvalidLength,
     InvalidParts,
     LengthAlreadyKnown,
     LengthExceeded,
@@ -196,10 +197,11 @@ class TestConcatenate:
             self.concatenate(PART, part)
 
     def test_a_length_that_is_sent(self) -> None:
-        """Forgiven where it is the sum."""
+        """Forgiven where it is the sum; refused where it is not, or nobody can say yet."""
         assert self.concatenate(PART, PART, length=20) == 20
-        with pytest.raises(LengthAlreadyKnown, match="is 20 bytes"):
-            self.concatenate(PART, PART, length=19)
+        for parts in ((PART, PART), (PART, replace(PART, length=None))):
+            with pytest.raises(InvalidLength, match="the sum of its parts"):
+                self.concatenate(*parts, length=19)
 
     def test_the_limit(self) -> None:
         """Holds for the sum."""
