@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -286,3 +287,19 @@ def test_without_a_socket_from_systemd_it_does_not_serve(tmp_path: Path) -> None
     said = refused("--data-dir", "d", cwd=tmp_path, SERVER__SYSTEMD_SOCKET="true")
     expected = "tusd-py: server.systemd_socket is true, but systemd handed over no socket"
     assert said.splitlines()[-1].startswith(expected)
+
+
+def test_every_line_about_a_request_bears_its_id(started: Callable[..., RunningServer]) -> None:
+    """The id a client gives comes back in the answer and stands in the log, the query does not."""
+    server = started("--log-format", "json")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request(
+        "HEAD", "/files/none?ticket=hunter2", headers={"Tus-Resumable": "1.0.0", "X-Request-ID": "my-id.1"}
+    )
+    answer = connection.getresponse()
+    connection.close()
+    assert (404, "my-id.1") == (answer.status, answer.headers["X-Request-ID"])
+    until(lambda: "ERR_UPLOAD_NOT_FOUND" in server.log.read_text())
+    (line,) = [line for line in map(json.loads, server.log.read_text().splitlines()) if line.get("status") == 404]
+    assert ("my-id.1", "ERR_UPLOAD_NOT_FOUND") == (line["request_id"], line["code"])
+    assert "hunter2" not in server.log.read_text()

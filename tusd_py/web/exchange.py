@@ -11,6 +11,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py import logs
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.responses import Asked, Reply
 from tusd_py.web.cors import Cors, Headers
@@ -74,6 +75,8 @@ class Exchange:
             elif name == b"expect":
                 self._expects_continue = value.lower() == b"100-continue"
         self.request_id = self.request_id or secrets.token_hex(8).encode()
+        # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
+        logs.request_id.set(self.request_id.decode())
         self.source = BodySource(receive, idle_seconds)
 
     @property
