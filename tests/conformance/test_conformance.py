@@ -20,9 +20,9 @@ from tests.support.server import start_server
 #: Settings under which length, expiry and silence come to their limits while a test waits.
 TIGHT_SETTINGS = {
     "UPLOADS__LENGTH_MAX": str(1 << 20),
-    "UPLOADS__BODY_IDLE_SECONDS": "1",
-    "EXPIRATION__UNFINISHED_SECONDS": "2",
-    "EXPIRATION__PARTIAL_SECONDS": "2",
+    "UPLOADS__BODY_IDLE_SECONDS": "2",
+    "EXPIRATION__UNFINISHED_SECONDS": "3",
+    "EXPIRATION__PARTIAL_SECONDS": "3",
     "EXPIRATION__SWEEP_INTERVAL_SECONDS": "1",
 }
 #: CO12 asks what a server without an extension does that ours has.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.case import EXTENSIONS, MUST, POLICY, SHOULD, Limit, case
-from tests.conformance.client import Tus
+from tests.conformance.client import TUS_TYPE, Tus, fields
 from tests.conformance.expectations import FOUND, listing, matching
 
 _HOSTILE_IDS = (
@@ -95,6 +95,16 @@ def other_methods_on_an_upload(tus: Tus) -> None:
     tus.request("PUT", upload, b"x").expect(405, allow=listing("HEAD", "PATCH", "OPTIONS"))
     tus.post(b"", upload, upload_length=3).expect(405, allow=listing("HEAD", "PATCH", "OPTIONS"))
     tus.head(upload).expect(FOUND, upload_offset=5)
+
+
+@case("C9c", POLICY, "core", "Methods are case-sensitive; a parser may refuse one before the server sees it.")
+def methods_that_are_none(tus: Tus) -> None:
+    """A method that tus has not, or one in lower case, is answered 405, 400 or 501, and changes nothing."""
+    upload = tus.create(10)
+    headers = fields(content_type=TUS_TYPE, upload_offset=0)
+    for method in ("FOO", "patch", "TRACE", "PROPFIND"):
+        tus.request(method, upload, b"hello", **headers).expect((405, 400, 501), upload_offset=None)
+    tus.head(upload).expect(FOUND, upload_offset=0)
 
 
 @case("C10a", POLICY, "core", "A redirect costs browsers a second preflight, and tus-java-client follows none.")
