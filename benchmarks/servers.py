@@ -73,6 +73,8 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
                 list(recipe.command(data)),
                 stdout=subprocess.PIPE,
                 stderr=log_file,
+                # Elsewhere a config.toml might lie about, and Python would import what lies beside it.
+                cwd=directory,
                 env={**environment, **recipe.environment},
                 start_new_session=True,
             )
