@@ -36,9 +36,7 @@ class Status(StrEnum):
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
         Status.UPLOADING: frozenset({Status.PROCESSING, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
-        Status.PROCESSING: frozenset(
-            {Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
-        ),
+        Status.PROCESSING: frozenset({Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
         Status.READY: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.REJECTED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.FAILED: frozenset({Status.EXPIRED, Status.TERMINATED}),
