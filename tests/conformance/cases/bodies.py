@@ -177,7 +177,7 @@ def broken_chunks(tus: Tus) -> None:
     """A chunk size that is no number is answered 400 or by closing; what came before it may stay, nothing after it
     does."""
     upload = tus.create(100)
-    for size in (b"xyz", b"-5", b"0x5", b"5 5", b"ffffffffffffffffffff"):
+    for size in (b"xyz", b"-5", b"0x5", b"5 5"):
         told = tus.head(upload).number("Upload-Offset")
         stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=told)
         answer = stream.chunk(b"abc").send(size + b"\r\nhello\r\n0\r\n\r\n").answer()
