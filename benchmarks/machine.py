@@ -83,11 +83,14 @@ class Others:
 
 
 def _busy_seconds() -> float:
-    """Time in which any core did anything, from the first line of /proc/stat: proc(5)."""
-    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = (
+    """Time in which any core worked for a program, from the first line of /proc/stat: proc(5).
+
+    Interrupts are left out: those of the load's own traffic are nobody's time, and would look like another program's.
+    """
+    user, nice, system, _idle, _waiting, _interrupts, _soft_interrupts, stolen = (
         int(ticks) for ticks in Path("/proc/stat").read_text().split(None, 9)[1:9]
     )
-    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_seconds() -> float:
