@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_migrate_makes_a_database_and_says_what_it_did(tmp_path: Path) -> None:
     assert "applied  0001" in first.output
     assert "d/tusd.sqlite3 is up to date\n" == second.output
     assert (0, 0) == (first.exit_code, second.exit_code)
-    with sqlite3.connect(tmp_path / "d" / "tusd.sqlite3") as database:
+    with closing(sqlite3.connect(tmp_path / "d" / "tusd.sqlite3")) as database:
         assert ("uploads",) in database.execute("SELECT name FROM sqlite_master").fetchall()
 
 
@@ -107,9 +108,8 @@ def test_migrate_makes_a_database_and_says_what_it_did(tmp_path: Path) -> None:
 def test_a_newer_database_is_refused(tmp_path: Path, command: str) -> None:
     """A database that a newer version wrote is told in a sentence, by every command."""
     assert 0 == run("migrate", "--data-dir", "d").exit_code
-    with sqlite3.connect(tmp_path / "d" / "tusd.sqlite3") as database:
+    with closing(sqlite3.connect(tmp_path / "d" / "tusd.sqlite3")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
-    database.close()
     result = run(command, "--data-dir", "d", SERVER__PORT="0")
     assert 2 == result.exit_code
     assert "a newer version of tusd-py has written it" in result.output
