@@ -220,13 +220,6 @@ class Tus:
             time.sleep(pause)
         raise AssertionError("the pauses never end")
 
-    def come_back(self) -> None:
-        """Let the time pass that a client whose connection broke needs at the least to notice it and connect again.
-
-        A HEAD in the same instant may rightly stop the server in the midst of what it was still reading.
-        """
-        time.sleep(0.3)
-
     def offset_becomes(self, target: str, offset: int) -> Exchange:
         """Expect that HEAD tells ``offset`` soon."""
         asked = self.eventually(lambda: self.head(target), lambda got: got.number("Upload-Offset") == offset, 5)

@@ -15,6 +15,11 @@ from tusd_py.contracts.source import SourceCut, SourceStalled
 
 #: Bytes kept in memory for one request before the client is made to wait.
 READ_AHEAD_BYTES = 1024 * 1024
+#: A body that is stopped is read until nothing has come for so long: bytes may wait in the server or the kernel that
+#: the client sent before it went away and came back.
+_QUIET_SECONDS = 0.01
+#: But a client that goes on sending does not keep the newcomer waiting.
+_STOP_SECONDS = 0.05
 
 
 class BodySource:
@@ -29,6 +34,7 @@ class BodySource:
         self._buffered = 0
         self._is_ended = False  # cleanly
         self._reason: Exception | None = None
+        self._stopping: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
@@ -63,8 +69,26 @@ class BodySource:
 
     def stop(self, reason: Exception) -> None:
         """See ``Source.stop``."""
+        if self._is_ended or self._reason is not None or self._stopping is not None:
+            return
+        self._stopping = reason
+        if self.was_read:
+            self._begin_stop()
+
+    def _begin_stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_QUIET_SECONDS, self._check_quiet, self.bytes_received, loop.time() + _STOP_SECONDS)
+
+    def _check_quiet(self, bytes_before: int, deadline: float) -> None:
         if self._is_ended or self._reason is not None:
             return
+        loop = asyncio.get_running_loop()
+        if self.bytes_received > bytes_before and loop.time() < deadline:
+            loop.call_later(_QUIET_SECONDS, self._check_quiet, self.bytes_received, deadline)
+            return
+        self._break_off(self._stopping)
+
+    def _break_off(self, reason: Exception | None) -> None:
         self._reason = reason
         self.close()
         self._wake()
@@ -80,11 +104,12 @@ class BodySource:
     def _start(self) -> None:
         self.was_read = True
         loop = asyncio.get_running_loop()
-        if self._reason is None:
-            self._heard_at = loop.time()
-            if self._idle_seconds:
-                self._idle = loop.call_later(self._idle_seconds, self._check_idle)
-            self._task = loop.create_task(self._pump())
+        self._heard_at = loop.time()
+        if self._idle_seconds:
+            self._idle = loop.call_later(self._idle_seconds, self._check_idle)
+        self._task = loop.create_task(self._pump())
+        if self._stopping is not None:
+            self._begin_stop()
 
     async def _wait(self, seconds: float | None) -> bool:
         """Wait for something to give out or to raise; False when nothing came in time."""
@@ -133,6 +158,6 @@ class BodySource:
         is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES
         quiet = 0.0 if is_waiting_for_us else loop.time() - self._heard_at
         if quiet >= self._idle_seconds:
-            self.stop(SourceStalled())
+            self._break_off(SourceStalled())
         else:
             self._idle = loop.call_later(self._idle_seconds - quiet, self._check_idle)

@@ -21,7 +21,6 @@ def kept_when_closed(tus: Tus) -> None:
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
     time.sleep(0.3)  # a client that dies is silent first; the next cases leave no such time
     stream.cut()
-    tus.come_back()
     tus.offset_becomes(upload, 300)
     tus.patch(upload, b"y" * 700, upload_offset=300).expect(204, upload_offset=1000)
     tus.holds(upload, b"x" * 300 + b"y" * 700)
@@ -32,7 +31,6 @@ def kept_when_half_closed(tus: Tus) -> None:
     """What came before the client ended its direction, still reading, is kept."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300).half_close()
-    tus.come_back()
     tus.offset_becomes(upload, 300)
     stream.wire.close()
 
@@ -43,7 +41,6 @@ def kept_when_chunks_break_off(tus: Tus) -> None:
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0)
     stream.chunk(b"x" * 300).send(b"64\r\n" + b"x" * 20).cut()
-    tus.come_back()
     told = tus.eventually(lambda: tus.head(upload), lambda got: got.number("Upload-Offset") >= 300, 5)
     offset = told.expect(FOUND, upload_offset=at_most(320)).number("Upload-Offset")
     told.check("at least the 300 bytes of whole chunks", offset, offset >= 300)
@@ -56,7 +53,6 @@ def kept_when_much_came_at_once(tus: Tus) -> None:
     network."""
     upload = tus.create(1 << 20)
     tus.begin_patch(upload, content_length=1 << 20, upload_offset=0).send(b"x" * (1 << 19)).cut()
-    tus.come_back()
     tus.offset_becomes(upload, 1 << 19)
 
 
@@ -98,7 +94,6 @@ def all_bytes_and_then_a_cut(tus: Tus) -> None:
     """A chunked PATCH that brings exactly what is left and is cut before its end completes the upload."""
     upload = tus.create(10)
     tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0).chunk(b"0123456789").cut()
-    tus.come_back()
     tus.offset_becomes(upload, 10)
     tus.patch(upload, b"", upload_offset=10).expect(204, upload_offset=10)
     tus.holds(upload, b"0123456789")
