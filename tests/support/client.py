@@ -7,6 +7,8 @@ to the network, with the time, so that tests can hold one against the other.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -109,6 +111,24 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def end(self, *, half: bool = False, reset: bool = False) -> None:
+        """End it as a client would: all sent, then FIN; with ``half`` still listening; with ``reset`` by RST.
+
+        Returns when the server has ended its side as well (not waited for after a reset).
+        """
+        if reset:
+            own_end = self._writer.get_extra_info("socket")
+            own_end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif half:
+            self._writer.write_eof()
+            while await self._reader.read(_PIECE_BYTES):
+                pass
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            pass  # ended by the server already
 
     def close(self) -> None:
         """Forget the connection at once, with whatever was not sent yet."""

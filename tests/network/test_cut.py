@@ -1,0 +1,51 @@
+"""A request that is cut in its body: every byte that reached the server counts, whatever ended the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.client import Connection, create, patch_headers, request
+from tests.support.content import MIB, content
+from tests.support.server import RunningServer
+from tests.support.sockets import all_read, server_side
+from tests.support.stored import assert_stored
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(60)
+
+LENGTH = 24 * MIB
+
+
+@pytest.mark.parametrize("end", ["close", "half-close", "reset"])
+def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], end: str) -> None:
+    """The next HEAD tells exactly what was sent before the end, from one byte to many MiB sent in one go."""
+    server = start()
+    data = content(60, LENGTH)
+    cuts = [1, 1000, 65_536, 300_000, MIB + 1, 5 * MIB, 20 * MIB + 7]
+
+    async def cut(bytes_sent: int) -> tuple[str, int | None]:
+        url = await create(server.url, LENGTH)
+        connection = await Connection.open(url)
+        await connection.send_head("PATCH", url, patch_headers(0, LENGTH))
+        await connection.send(data[:bytes_sent])
+        if end == "reset":
+            # A reset takes with it whatever still waits in the server's socket.
+            await all_read(server.port, connection.own_port)
+        await connection.end(half=end == "half-close", reset=end == "reset")
+        # Asked earlier, it would be a takeover, which need not wait for what is still under way.
+        await until(lambda: server_side(server.port, connection.own_port) is None, "the server ends the connection")
+        return url, (await request("HEAD", url)).offset
+
+    async def run() -> list[str]:
+        ends = [await cut(bytes_sent) for bytes_sent in cuts]
+        assert [offset for _, offset in ends] == cuts
+        for (url, _), offset in zip(ends, cuts, strict=True):
+            answer = await request("PATCH", url, patch_headers(offset), data[offset:])
+            assert (answer.status, answer.offset) == (204, LENGTH)
+        return [url for url, _ in ends]
+
+    for url in asyncio.run(run()):
+        assert_stored(server, url, data)
