@@ -66,6 +66,8 @@ class _Appending:
         try:
             return await receiving.run(self.source, request.body, room, length)
         except UploadStopped:
+            # First, or a write that still waits for its turn would bring the bytes back.
+            await receiving.close()
             await end(self.ports, receiving.upload, self.caller)
             raise
         except TusError as refusal:

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 def consider(ports: Ports, final: Upload) -> None:
     """Join ``final`` in the background if its parts are complete by now; otherwise, or when it is done, do nothing."""
-    key = _key(final)
-    if key not in ports.background:
-        ports.background.spawn(key, _assemble(ports, final.id))
+    # A dot is in no id, so this names no upload. Once more when it runs already: it may have looked at the parts just
+    # before the last of them became complete.
+    ports.background.spawn_once(f"{final.id}.join", lambda: _assemble(ports, final.id))
 
 
 def part_completed(ports: Ports, part: Upload) -> None:
@@ -89,8 +89,3 @@ async def _fail(ports: Ports, final: Upload, reason: str) -> Upload:
     now = ports.clock()
     failed = final.to(Status.FAILED, now, reason)
     return await ports.records.replace(final, failed.until(ports.expiry(failed, now)))
-
-
-def _key(final: Upload) -> str:
-    # A dot is in no id, so this names no upload.
-    return f"{final.id}.join"

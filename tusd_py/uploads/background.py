@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -15,6 +15,7 @@ class Background:
 
     def __init__(self) -> None:
         self._last: dict[str, asyncio.Task[None]] = {}
+        self._queued: set[str] = set()  # keys of spawn_once whose work has not begun, while other work runs
         self._running: set[asyncio.Task[None]] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -25,7 +26,27 @@ class Background:
         task = asyncio.ensure_future(self._run(key, self._last.get(key), work))
         self._last[key] = task
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+
+        def end(task: asyncio.Task[None]) -> None:
+            # Here and not in the task: one that is cancelled before its first step never gets so far.
+            self._running.discard(task)
+            work.close()
+            if self._last.get(key) is task:
+                del self._last[key]
+
+        task.add_done_callback(end)
+
+    def spawn_once(self, key: str, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run what ``make`` gives: now, or once more after what runs with this key, however often this is called."""
+        if key in self._queued:
+            return
+        if key in self._last:
+            self._queued.add(key)
+        self.spawn(key, self._dequeued(key, make))
+
+    async def _dequeued(self, key: str, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self._queued.discard(key)
+        await make()
 
     async def after(self, key: str) -> None:
         """Return once everything spawned so far with this key has ended."""
@@ -40,10 +61,6 @@ class Background:
         except Exception:
             # The outermost handler of this task: nobody awaits it, and its upload's record tells what is undone.
             log.exception("background work for upload %s failed", key)
-        finally:
-            work.close()
-            if self._last.get(key) is asyncio.current_task():
-                del self._last[key]
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait for what is running, at most so long; then cancel the rest. A restart takes up what was cut."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tusd_py.protocol import rules
@@ -11,6 +11,8 @@ from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Create
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.uploads.assemble import consider, joined
+from tusd_py.uploads.cancelling import unbroken
+from tusd_py.uploads.claiming import claimed, or_nothing
 from tusd_py.uploads.ports import Ports
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
@@ -34,18 +36,28 @@ async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree
     found = await ports.records.find_all(request.parts)
     length = rules.concatenate(request, found, final.owner, ports.clock(), ports.limits)
     parts = [part for part in found if part is not None]
+    server_chose = final.id
     final, overlay = await agree(replace(final, length=length))
+    if final.id == server_chose:
+        return Made(await _make(ports, final, parts), overlay)
+    async with claimed(ports, final, by_hook=True):
+        return Made(await _make(ports, final, parts), overlay)
+
+
+async def _make(ports: Ports, final: Upload, parts: Sequence[Upload]) -> Upload:
+    length = final.length
     final = replace(final, storage=await ports.store.create(final))
     if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
-        final = joined(ports, final, length, await ports.store.join(final, parts))
-        await ports.records.add(final)
-        return Made(final, overlay)
+        async with or_nothing(ports, final):
+            final = joined(ports, final, length, await ports.store.join(final, parts))
+            await unbroken(ports.records.add(final))
+        return final
     final = final.until(ports.expiry(final, final.created_at))
     await ports.records.add(final)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
     consider(ports, final)
-    return Made(final, overlay)
+    return final
 
 
 async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:

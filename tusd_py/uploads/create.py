@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.records import RecordExists
 from tusd_py.contracts.source import Source
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import BodyIncomplete, UploadRejected
+from tusd_py.protocol.errors import BodyIncomplete, UploadInterrupted, UploadRejected
 from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Created, Overlay
 from tusd_py.protocol.requests import BodyHead, Caller, Create
 from tusd_py.protocol.upload import Kind, Status, Step, Upload
 from tusd_py.uploads.assemble import part_completed
+from tusd_py.uploads.cancelling import to_the_end, unbroken
+from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.finish import completed, finish
-from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.receiving import Receiving
 from tusd_py.uploads.telling import Progress, tell
@@ -48,13 +52,17 @@ async def create(ports: Ports, request: Create, caller: Caller, source: Source) 
         upload, overlay = made.upload, made.overlay
         tell(ports, Hook.POST_CREATE, upload, caller)
     else:
+        server_chose = upload.id
         upload, overlay = await _agreed(ports, upload, caller)
         upload = upload.until(ports.expiry(upload, now))
-        upload = replace(upload, storage=await ports.store.create(upload))
-        if request.body is not None:
-            upload = await _Filling(ports, upload, caller, source).run(request.body)
-        else:
+        if request.body is None and upload.id == server_chose:
             upload = await _add(ports, upload, caller)
+        else:
+            async with claimed(ports, upload, by_hook=upload.id != server_chose) as hold:
+                if request.body is None:
+                    upload = await _add(ports, upload, caller)
+                else:
+                    upload = await _Filling(ports, upload, caller, source).run(request.body, hold)
     if upload.is_complete:
         ports.count_complete(upload)
         part_completed(ports, upload)
@@ -84,16 +92,25 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
 
 async def _add(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     """Record an upload that brings no bytes; one of length 0 is complete with that."""
+    upload = replace(upload, storage=await ports.store.create(upload))
     if upload.length == 0:
+        upload = await _add_empty(ports, upload)
+    else:
+        await ports.records.add(upload)
+    tell(ports, Hook.POST_CREATE, upload, caller)
+    return upload
+
+
+async def _add_empty(ports: Ports, upload: Upload) -> Upload:
+    async with or_nothing(ports, upload):
         sink = ports.store.open(upload)
         try:
             await sink.flush(durable=True)
             upload = completed(ports, replace(upload, storage=sink.state))
-            upload = upload.until(ports.expiry(upload, upload.updated_at))
         finally:
             await sink.close()
-    await ports.records.add(upload)
-    tell(ports, Hook.POST_CREATE, upload, caller)
+        upload = upload.until(ports.expiry(upload, upload.updated_at))
+        await unbroken(ports.records.add(upload))
     return upload
 
 
@@ -101,8 +118,8 @@ async def _add(ports: Ports, upload: Upload, caller: Caller) -> Upload:
 class _Filling:
     """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
 
-    Nobody knows the URL before the answer, so nobody misses the record until then; but the hold is taken, for whoever
-    lists uploads finds it as soon as it is saved.
+    Nobody knows the URL before the answer, so nobody misses the record until then; but the upload is held, for whoever
+    lists uploads finds it as soon as it is saved, and a hook may have chosen an id that the client knows.
     """
 
     ports: Ports
@@ -111,8 +128,8 @@ class _Filling:
     source: Source
     is_recorded: bool = False
 
-    async def run(self, body: BodyHead) -> Upload:
-        upload = self.upload
+    async def run(self, body: BodyHead, hold: Hold) -> Upload:
+        self.upload = upload = replace(self.upload, storage=await self.ports.store.create(self.upload))
         progress = Progress(self.ports, self.caller, self.source)
 
         async def save(before: Upload, after: Upload) -> Upload:
@@ -120,25 +137,31 @@ class _Filling:
             progress.saved(saved)
             return saved
 
-        async with held(self.ports, upload.id):
-            receiving = Receiving(self.ports, upload, save)
-            try:
-                room = rules.room(upload, upload.length, self.ports.limits)
-                upload = await receiving.run(self.source, body, room, upload.length)
-                return upload if self.is_recorded else await _add(self.ports, upload, self.caller)
-            except BodyIncomplete as cut:
-                # "The Server SHOULD always attempt to store as much of the received data as possible."
-                if body.checksum is None:
-                    if not self.is_recorded:
-                        await self._save(upload, receiving.upload)
-                else:
-                    await self._undo(receiving.upload)
-                raise cut.of(receiving.upload) from None
-            except Exception:
-                await self._undo(receiving.upload)
-                raise
-            finally:
-                await receiving.close()
+        receiving = Receiving(self.ports, upload, save)
+        # Who asks for this hold knows the URL: what came is kept for them.
+        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+        try:
+            room = rules.room(upload, upload.length, self.ports.limits)
+            upload = await receiving.run(self.source, body, room, upload.length)
+            return upload if self.is_recorded else await _add(self.ports, upload, self.caller)
+        except (BodyIncomplete, UploadInterrupted) as cut:
+            # "The Server SHOULD always attempt to store as much of the received data as possible."
+            if body.checksum is None:
+                if not self.is_recorded:
+                    await self._save(upload, receiving.upload)
+            else:
+                await self._undo(receiving, cut)
+            raise cut.of(receiving.upload) from None
+        except Exception as failure:
+            await self._undo(receiving, failure)
+            raise
+        except asyncio.CancelledError:
+            await receiving.close()
+            if not self.is_recorded:
+                await to_the_end(erase_unrecorded(self.ports, upload))
+            raise
+        finally:
+            await receiving.close()
 
     async def _save(self, before: Upload, after: Upload) -> Upload:
         if self.is_recorded:
@@ -148,9 +171,11 @@ class _Filling:
         tell(self.ports, Hook.POST_CREATE, after, self.caller)
         return after
 
-    async def _undo(self, upload: Upload) -> None:
+    async def _undo(self, receiving: Receiving, failure: Exception) -> None:
         """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
+        # First, or a write that still waits for its turn would bring the bytes back.
+        await receiving.close()
         if self.is_recorded:
-            await end(self.ports, upload, self.caller)
-        else:
-            await self.ports.store.erase(upload)
+            await end(self.ports, receiving.upload, self.caller)
+        elif not isinstance(failure, RecordExists):
+            await self.ports.store.erase(receiving.upload)

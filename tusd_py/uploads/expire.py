@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.uploads.assemble import consider
 from tusd_py.uploads.finish import finish
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
 
+log = logging.getLogger(__name__)
+
 _BATCH = 200
 _GRACE = timedelta(minutes=5)
 _FAR = datetime.max.replace(tzinfo=UTC)
+# What others need is looked at again this soon: they may end long before they expire.
+_LOOK_AGAIN = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -34,7 +41,9 @@ async def sweep(ports: Ports) -> Swept:
     swept = Swept()
     seen: set[str] = set()
     while True:
-        due = [upload for upload in await ports.records.due(ports.clock(), _BATCH + len(seen)) if upload.id not in seen]
+        # Those kept may still be due; all others are not any more.
+        limit = _BATCH + swept.kept
+        due = [upload for upload in await ports.records.due(ports.clock(), limit) if upload.id not in seen]
         if not due:
             return swept
         for upload in due:
@@ -58,13 +67,17 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
             await ports.records.remove(upload)
             swept.forgotten += 1
         elif (needed := await _needed_until(ports, upload)) is not None and needed > now:
-            await ports.records.replace(upload, upload.until(needed))
+            await ports.records.replace(upload, upload.until(min(needed, now + _LOOK_AGAIN)))
             swept.kept += 1
         else:
             await _expire(ports, upload)
             swept.expired += 1
     except RecordConflict:
         # Somebody without a hold changed it (a background task): the next pass sees it as it then is.
+        swept.kept += 1
+    except StoreError as failure:
+        # One file that cannot be removed must not keep all that expire after it: its tombstone stays for another try.
+        log.warning("the bytes of upload %s cannot be erased, which is tried again later: %s", upload_id, failure)
         swept.kept += 1
     finally:
         await hold.release()
@@ -109,7 +122,7 @@ async def resume(ports: Ports) -> int:
             if not upload.is_complete:
                 consider(ports, upload)
             elif upload.updated_at < ports.opened_at or upload.updated_at < settled_by_others:
-                ports.background.spawn(f"{upload.id}.resume", _finish(ports, upload.id))
+                ports.background.spawn_once(f"{upload.id}.resume", partial(_finish, ports, upload.id))
                 count += 1
         after_id = unsettled[-1].id
     return count

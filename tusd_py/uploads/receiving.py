@@ -11,15 +11,13 @@ from tusd_py.protocol.errors import BodyIncomplete, ReadTimeout, TusError
 from tusd_py.protocol.requests import BodyHead
 from tusd_py.protocol.rules import Room
 from tusd_py.protocol.upload import Upload
+from tusd_py.uploads.cancelling import to_the_end
 from tusd_py.uploads.digesting import Digesting
 from tusd_py.uploads.finish import completed
 from tusd_py.uploads.ports import Ports
 
 #: Saves the upload as it now stands and returns it with its new token.
 Save = Callable[[Upload, Upload], Awaitable[Upload]]
-
-# A forced end waits so long for the bytes that came to be made safe and recorded.
-_SETTLE_SECONDS = 10.0
 
 
 class Receiving:
@@ -55,13 +53,18 @@ class Receiving:
             failure = error
         except asyncio.CancelledError:
             if digesting is None:
-                await _to_the_end(self._settle(SourceCut(), length))
+                await to_the_end(self._settle(SourceCut(), length))
             raise
         if digesting is not None:
             if failure is not None:
                 raise _refusal(failure)
             digesting.verify()
-        return await self._settle(failure, length)
+        try:
+            return await self._settle(failure, length)
+        except asyncio.CancelledError:
+            # Once more from the start: a save that was under way has either been made, and refuses this one, or not.
+            await to_the_end(self._settle(failure, length))
+            raise
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -149,18 +152,3 @@ def _refusal(failure: Exception) -> Exception:
     if isinstance(failure, SourceStalled):
         return ReadTimeout()
     return failure
-
-
-async def _to_the_end(work: Awaitable[object]) -> None:
-    """Finish ``work`` though this task is being cancelled, in bounded time: bytes that came must be recorded."""
-    task = asyncio.ensure_future(work)
-    deadline = asyncio.get_running_loop().time() + _SETTLE_SECONDS
-    while not task.done() and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        try:
-            await asyncio.wait([task], timeout=left)
-        except asyncio.CancelledError:
-            continue
-    if task.done():
-        task.exception()
-    else:
-        task.cancel()

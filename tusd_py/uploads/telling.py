@@ -17,20 +17,29 @@ def tell(ports: Ports, hook: Hook, upload: Upload, caller: Caller | None) -> Non
 
 
 class Progress:
-    """Tells post-receive of every saved step of one body; its answer may stop the upload."""
+    """Tells post-receive how far one body is saved; its answer may stop the upload.
+
+    A hook that is slower than the upload is told the newest step when it is free again, not every one it missed.
+    """
 
     def __init__(self, ports: Ports, caller: Caller, source: Source) -> None:
         self._ports = ports
         self._caller = caller
         self._source = source
         self._wanted = ports.gate.wants(Hook.POST_RECEIVE)
+        self._newest: Upload | None = None  # what the hook will be told next
 
     def saved(self, upload: Upload) -> None:
         """The record now says this much; never waits for the hook."""
-        if self._wanted:
-            self._ports.background.spawn(upload.id, self._ask(upload))
+        if not self._wanted:
+            return
+        if self._newest is None:
+            self._ports.background.spawn(upload.id, self._ask())
+        self._newest = upload
 
-    async def _ask(self, upload: Upload) -> None:
+    async def _ask(self) -> None:
+        upload, self._newest = self._newest, None
+        assert upload is not None, "spawned only with a step to tell"
         answer = await self._ports.gate.ask(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
         if answer.stop:
             stopped = UploadStopped()

@@ -34,8 +34,8 @@ async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
     ended = upload.to(Status.TERMINATED, now)
     ended = await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
-    await ports.store.erase(ended)
     tell(ports, Hook.POST_TERMINATE, ended, caller)
+    await ports.store.erase(ended)
     return ended
 
 

@@ -1,0 +1,247 @@
+"""Creation: with and without bytes, with ids that hooks choose, and what a refusal leaves: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingRecords, Faults
+from tests.support.heart import Feed, Heart, cut
+from tests.support.loops import eventually, on_loop
+from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.records import RecordExists, RecordsUnavailable
+from tusd_py.contracts.source import SourceStalled
+from tusd_py.contracts.store import StoreFull
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.errors import (
+    BodyIncomplete,
+    ChecksumMismatch,
+    LengthExceeded,
+    MaxSizeExceeded,
+    ReadTimeout,
+    UploadInterrupted,
+    UploadRejected,
+)
+from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Kind, Status
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.memory import MemoryStore
+
+WRONG = Checksum("md5", bytes(16))
+
+
+def stored(heart: Heart) -> dict[str, bytearray]:
+    assert isinstance(heart.store, MemoryStore)
+    return heart.store.uploads
+
+
+def choosing(upload_id: str) -> Heart:
+    """A heart whose pre-create always chooses this id."""
+    return Heart(functions={Hook.PRE_CREATE: lambda _: HookAnswer(upload_id=upload_id)})
+
+
+@on_loop
+async def test_a_creation_records_the_upload_and_stores_nothing() -> None:
+    """Without bytes there is a record, unfinished, at offset 0, and it will expire."""
+    heart = Heart()
+    upload = (await heart.create(10, metadata="a YQ==")).upload
+    assert await heart.record(upload.id) == upload
+    assert (upload.offset, upload.length, upload.status, upload.metadata_header) == (0, 10, Status.UPLOADING, "a YQ==")
+    assert upload.expires_at is not None
+    assert stored(heart) == {}
+
+
+@on_loop
+async def test_length_zero_is_complete_with_its_creation() -> None:
+    """Nothing is missing, so it is counted, and told to post-finish, at once."""
+    told: list[str] = []
+    heart = Heart(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    upload = (await heart.create(0)).upload
+    await heart.settle()
+    assert upload.is_complete
+    assert [done.id for done in heart.completed] == [upload.id] == told
+
+
+@on_loop
+async def test_creation_with_upload_takes_bytes() -> None:
+    """The first bytes come with the creation; all of them complete it."""
+    heart = Heart()
+    part = await heart.create(10, b"01234")
+    whole = await heart.create(5, b"01", b"234")
+    empty = await heart.create(5, source=Feed())
+    assert part.took_body
+    assert (part.upload.offset, whole.upload.is_complete, empty.upload.offset) == (5, True, 0)
+    assert await heart.content(whole.upload.id) == b"01234"
+
+
+@on_loop
+async def test_a_cut_creation_keeps_what_came() -> None:
+    """ "Store as much of the received data as possible": the record says how much, even if it is nothing."""
+    heart = Heart()
+    for body, offset in ((cut(b"0123"), 4), (cut(), 0)):
+        with pytest.raises(BodyIncomplete) as told:
+            await heart.create(10, source=body)
+        assert told.value.upload is not None
+        assert told.value.upload.offset == offset
+        assert await heart.record(told.value.upload.id) == told.value.upload
+
+
+@pytest.mark.parametrize(
+    ("length", "body", "checksum", "refusal"),
+    [
+        (3, Feed(b"01", b"23"), None, LengthExceeded),
+        (4, Feed(b"0123"), WRONG, ChecksumMismatch),
+        (9, cut(b"0123"), WRONG, BodyIncomplete),
+        (9, Feed(b"0123", SourceStalled()), None, ReadTimeout),
+        (None, Feed(b"0" * 15, b"1" * 15), None, MaxSizeExceeded),
+    ],
+)
+@pytest.mark.parametrize("saved_before", [False, True])
+@on_loop
+async def test_a_refused_creation_leaves_nothing(
+    length: int | None, body: Feed, checksum: Checksum | None, refusal: type[Exception], saved_before: bool
+) -> None:
+    """No bytes, and no record that a client could reach, also when the refusal came after a save on the way."""
+    heart = Heart(limits=Limits(length_max=20))
+    if saved_before:
+        heart = Heart(limits=heart.limits, pace=type(heart.pace)(save_interval_bytes=1))
+    with pytest.raises(refusal):
+        await heart.create(length, source=Feed(*body._pieces), checksum=checksum)
+    await heart.settle()
+    assert stored(heart) == {}
+    record = await heart.record("u1")
+    assert record is None or record.status is Status.TERMINATED
+
+
+@on_loop
+async def test_pre_create_decides() -> None:
+    """It may refuse with words of its own, or change id and metadata; the hook sees no id yet."""
+    seen: list[str] = []
+
+    def ask(event: HookEvent) -> HookAnswer:
+        seen.append(event.upload.id)
+        if event.upload.length == 1:
+            return HookAnswer(reject=True, overlay=Overlay(status=402, body="pay"))
+        return HookAnswer(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
+
+    heart = Heart(functions={Hook.PRE_CREATE: ask})
+    with pytest.raises(UploadRejected) as told:
+        await heart.create(1, b"1")
+    assert told.value.overlay == Overlay(status=402, body="pay")
+    upload = (await heart.create(2)).upload
+    assert (upload.id, upload.metadata_header) == ("mine", "name w6k=,raw AA==,flag")
+    assert seen == ["", ""]
+    assert stored(heart) == {}
+
+
+@pytest.mark.parametrize("how", ["plain", "empty", "body", "large body", "final"])
+@on_loop
+async def test_an_id_that_is_taken_is_refused_and_its_upload_untouched(how: str) -> None:
+    """A hook that chooses an id twice must not cost the first upload a byte, in whatever way the second is made."""
+    heart = choosing("mine")
+    await heart.create(10, b"precious")
+    before = await heart.record("mine")
+    ids = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    part = (await ids.create(3, b"abc", kind=Kind.PARTIAL)).upload
+    with pytest.raises(RecordExists):
+        match how:
+            case "plain":
+                await heart.create(5)
+            case "empty":
+                await heart.create(0)
+            case "body":
+                await heart.create(3, b"abc")
+            case "large body":
+                await heart.create(9, b"abc" * 3)
+            case _:
+                await heart.create(None, kind=Kind.FINAL, parts=[part.id])
+    assert await heart.record("mine") == before
+    assert await heart.content("mine") == b"precious"
+
+
+@on_loop
+async def test_two_at_once_with_one_id_make_one_upload() -> None:
+    """While the first body still comes, and no record tells of it yet, the id is taken all the same."""
+    go = asyncio.Event()
+    heart = choosing("mine")
+    first = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", go, b"def")))
+    await eventually(lambda: stored(heart).get("mine") == b"abc")
+    with pytest.raises(RecordExists):
+        await heart.create(3, b"xyz")
+    # Whoever asked took over, as for every upload: what the first had sent is kept.
+    with pytest.raises(UploadInterrupted):
+        await first
+    assert await heart.content("mine") == b"abc"
+
+
+@on_loop
+async def test_who_knows_the_id_takes_over_a_creation() -> None:
+    """HEAD stops a creation whose client is gone without a word, and tells what came of it."""
+    heart = choosing("mine")
+    creating = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", asyncio.Event())))
+    await eventually(lambda: stored(heart).get("mine") == b"abc")
+    assert (await heart.inspect("mine")).upload.offset == 3
+    with pytest.raises(UploadInterrupted):
+        await creating
+    assert (await heart.append("mine", 3, b"def")).upload.is_complete
+
+
+@pytest.mark.parametrize("length", [0, 3])
+@on_loop
+async def test_bytes_that_cannot_be_recorded_are_erased(length: int) -> None:
+    """The database fails after the store took the bytes: nobody would ever find them."""
+    records, store = MemoryRecords(), MemoryStore(bytes_max=100)
+    heart = Heart(records=FailingRecords(records, Faults(nth=1)), store=store)
+    with pytest.raises(RecordsUnavailable):
+        await heart.create(length, *([b"abc"] if length else []))
+    assert store.uploads == {}
+
+
+@on_loop
+async def test_a_full_store_leaves_nothing_of_a_creation() -> None:
+    """The client gets no URL to go on with, so what fitted is given back."""
+    heart = Heart(store=MemoryStore(bytes_max=4))
+    with pytest.raises(StoreFull):
+        await heart.create(6, b"abc", b"def")
+    assert stored(heart) == {}
+
+
+@on_loop
+async def test_a_write_that_waits_does_not_bring_refused_bytes_back(tmp_path: Path) -> None:
+    """Refused while every thread of the disk is busy: the bytes are erased after the write, not before."""
+    store = DiskStore(tmp_path / "uploads")
+    heart = Heart(store=store)
+    gate = threading.Event()
+    busy = [store._threads.submit(gate.wait, 10) for _ in range(16)]
+    creating = asyncio.ensure_future(heart.create(200_000, source=Feed(bytes(150_000), bytes(150_000))))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(LengthExceeded):
+        await creating
+    await asyncio.gather(*busy)
+    await store._threads.run(lambda: None)
+    assert list((tmp_path / "uploads").iterdir()) == []
+    await store.close()
+
+
+@on_loop
+async def test_post_create_is_told_once_and_after_the_record() -> None:
+    """Whatever way an upload is made, the hook can find its record."""
+    told: list[tuple[str, bool]] = []
+
+    async def created(event: HookEvent) -> None:
+        told.append((event.upload.id, await heart.record(event.upload.id) is not None))
+
+    heart = Heart(functions={Hook.POST_CREATE: created})
+    await heart.create(3)
+    await heart.create(3, b"abc")
+    await heart.create(3, b"abc", kind=Kind.PARTIAL)
+    await heart.create(None, kind=Kind.FINAL, parts=["u3"])
+    await heart.settle()
+    assert sorted(told) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]

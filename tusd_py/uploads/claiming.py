@@ -1,0 +1,47 @@
+"""An upload between its id and its record: nobody else may have the id, and a failure leaves no bytes behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.records import RecordExists
+from tusd_py.protocol.upload import Upload
+from tusd_py.uploads.cancelling import to_the_end
+from tusd_py.uploads.holding import held
+from tusd_py.uploads.ports import Ports
+
+
+@asynccontextmanager
+async def claimed(ports: Ports, upload: Upload, *, by_hook: bool) -> AsyncIterator[Hold]:
+    """Hold an upload that is about to be made. Raises ``RecordExists`` where a hook chose an id that is taken.
+
+    Known before the store is touched: bytes of the upload that has the id would be overwritten, then erased.
+    """
+    async with held(ports, upload.id) as hold:
+        if by_hook and await ports.records.find(upload.id) is not None:
+            raise RecordExists(f"upload {upload.id} is already recorded")
+        yield hold
+
+
+@asynccontextmanager
+async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
+    """Store bytes and record ``upload`` inside: where that fails, or is cancelled, its bytes are erased again."""
+    try:
+        yield
+    except RecordExists:
+        raise  # whatever bears this id is not ours to erase
+    except Exception:
+        await ports.store.erase(upload)
+        raise
+    except asyncio.CancelledError:
+        await to_the_end(erase_unrecorded(ports, upload))
+        raise
+
+
+async def erase_unrecorded(ports: Ports, upload: Upload) -> None:
+    """Erase the bytes of a creation that was cancelled, unless its record was made in the same instant."""
+    if await ports.records.find(upload.id) is None:
+        await ports.store.erase(upload)
