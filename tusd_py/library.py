@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.contracts.gate import Hook
+from tusd_py.contracts.records import RecordsError
 from tusd_py.hooks.callables import HookFunction
 from tusd_py.settings import Settings, Storage
 from tusd_py.wiring import Service
@@ -78,7 +79,12 @@ class Tus:
 
     async def _follow(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._service.open()
+        try:
+            await self._service.open()
+        except (OSError, RecordsError) as failure:
+            # Said, not raised: servers take an exception here for "knows no lifespan" and start all the same.
+            await send({"type": "lifespan.startup.failed", "message": str(failure)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._service.close()

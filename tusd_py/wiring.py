@@ -115,8 +115,15 @@ class Service:
     async def _open(self) -> Ports:
         settings = self.settings
         store, locker = await asyncio.to_thread(_open_storage, settings)
+        try:
+            records = await _open_records(settings)
+        except BaseException:
+            # Tried again with the next request: each try would keep descriptors open.
+            await locker.close()
+            await store.close()
+            raise
         return Ports(
-            records=await _open_records(settings),
+            records=records,
             store=store,
             locker=locker,
             gate=self._gate,
@@ -203,6 +210,7 @@ async def sweep_once(settings: Settings) -> Swept:
     try:
         return await sweep(ports)
     finally:
+        await ports.background.drain(settings.server.shutdown_timeout_seconds)
         await ports.locker.close()
         await ports.store.close()
         await ports.records.close()

@@ -32,6 +32,7 @@ class Exchange:
     __slots__ = (
         "_content_length",
         "_expects_continue",
+        "_has_streams",
         "_idle_seconds",
         "_is_chunked",
         "_metrics",
@@ -55,6 +56,8 @@ class Exchange:
         self.real_method: str = scope["method"]
         self.method = self.real_method  # until an override is known
         self.headers = scope["headers"]
+        # From HTTP/2 on a connection carries many requests: the server ends this one's stream, and nothing is closed.
+        self._has_streams = not scope.get("http_version", "1.1").startswith("1")
         self.origin: bytes | None = None
         self.requests_method = False  # a browser's preflight
         self.request_id = b""
@@ -89,7 +92,7 @@ class Exchange:
         headers = [*reply.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
         if not isinstance(reply.body, bytes):
             await self._stream(reply.status, headers, reply.body)
-        elif self.source.is_ended or not (self._content_length or self._is_chunked):
+        elif self.source.is_ended or self._has_streams or not (self._content_length or self._is_chunked):
             await self._whole(reply.status, headers, reply.body)
         elif not self.source.is_gone:
             self.source.close()

@@ -98,6 +98,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         StoreError: Unavailable,
         GateFailed: HookFailed,
         SourceError: Unavailable,
+        OSError: Unavailable,  # what is needed could not be opened
     }
 )
 

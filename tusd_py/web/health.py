@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -19,32 +20,46 @@ _PROBE_SECONDS = 2.0
 
 def health_routes(open_ports: Callable[[], Awaitable[Ports]], draining: Draining) -> list[BaseRoute]:
     """The routes; GET and HEAD, never cached."""
+    records, storage = _Check(), _Check()
 
     async def healthz(_: Request) -> JSONResponse:
         return _answer(200, {"status": "ok"})
 
     async def readyz(_: Request) -> JSONResponse:
-        ports = await open_ports()
-        checks = {
-            "records": await _check(ports.records.probe()),
-            "storage": await _check(ports.store.probe()),
-            "draining": "the server is shutting down" if draining.has_begun else "ok",
-        }
+        checks = {"draining": "the server is shutting down" if draining.has_begun else "ok"}
+        try:
+            ports = await open_ports()
+        except (OSError, RecordsError, StoreError) as failure:
+            checks["open"] = str(failure)
+        else:
+            checks["records"] = await records.answer(ports.records.probe)
+            checks["storage"] = await storage.answer(ports.store.probe)
         is_ready = set(checks.values()) == {"ok"}
         return _answer(200 if is_ready else 503, {"status": "ok" if is_ready else "unavailable", "checks": checks})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
-async def _check(probe: Awaitable[None]) -> str:
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            await probe
-    except (RecordsError, StoreError) as failure:
-        return str(failure)
-    except TimeoutError:
-        return f"no answer within {_PROBE_SECONDS:g} seconds"
-    return "ok"
+class _Check:
+    """One probe at a time: a disk that hangs cannot be cancelled, and must not be asked again and again."""
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[None] | None = None
+
+    async def answer(self, probe: Callable[[], Coroutine[Any, Any, None]]) -> str:
+        """ "ok", or a sentence on what is wrong, in bounded time."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(probe())
+        running = self._running
+        await asyncio.wait([running], timeout=_PROBE_SECONDS)
+        if not running.done():
+            return f"no answer within {_PROBE_SECONDS:g} seconds"
+        failure = running.exception()
+        if isinstance(failure, RecordsError | StoreError):
+            return str(failure)
+        if failure is not None:
+            raise failure
+        return "ok"
 
 
 def _answer(status: int, content: object) -> JSONResponse:

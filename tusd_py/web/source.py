@@ -7,11 +7,14 @@ ASGI servers drop what the application has not yet received when the client goes
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from starlette.types import Receive
 
 from tusd_py.contracts.source import SourceCut, SourceStalled
+
+log = logging.getLogger(__name__)
 
 #: Bytes kept in memory for one request before the client is made to wait.
 READ_AHEAD_BYTES = 1024 * 1024
@@ -131,7 +134,13 @@ class BodySource:
     async def _pump(self) -> None:
         loop = asyncio.get_running_loop()
         while self._reason is None:
-            message = await self._receive()
+            try:
+                message = await self._receive()
+            except Exception:
+                # The outermost handler of this task: servers and middleware raise what they like, and bytes that came
+                # before count all the same.
+                log.warning("the body broke off", exc_info=True)
+                message = {"type": "http.disconnect"}
             self._heard_at = loop.time()
             if message["type"] == "http.disconnect":
                 self._reason = self._reason or SourceCut()
