@@ -17,7 +17,7 @@ from benchmarks.tus import UnexpectedAnswer
 
 _QUIET_SECONDS = 0.05
 _QUIET_SHARE = 0.05
-_SETTLE_SECONDS_MAX = 2.0
+_SETTLE_SECONDS_MAX = 1.0
 
 # What a server can do wrong under measurement. It is told in the table; the run goes on with the others.
 _FAILURES = (
