@@ -25,6 +25,10 @@ class RecordsUnavailable(RecordsError):
     """The database failed or cannot be reached; trying again later may help."""
 
 
+class RecordsFull(RecordsUnavailable):
+    """The medium of the records has no room left; nothing was changed."""
+
+
 class Records(Protocol):
     """Keeps ``Upload`` values. What a call has returned from is durable and seen by every process."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
 
 _SENTENCES = {
     sqlite3.SQLITE_BUSY: "another process kept the records locked for too long",
@@ -21,7 +21,8 @@ _SENTENCES = {
 
 def unavailable(error: sqlite3.Error) -> RecordsUnavailable:
     """The fault to raise in place of ``error``; a new one for each caller, since a traceback grows on it."""
-    fault = RecordsUnavailable(_SENTENCES.get(_primary_code(error), f"the records database failed: {error}"))
+    kind = RecordsFull if _primary_code(error) == sqlite3.SQLITE_FULL else RecordsUnavailable
+    fault = kind(_SENTENCES.get(_primary_code(error), f"the records database failed: {error}"))
     fault.__cause__ = error
     return fault
 

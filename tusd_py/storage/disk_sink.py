@@ -18,6 +18,9 @@ BATCH_BYTES_MAX = 1024 * 1024
 #: What a slow upload may keep in memory; a thousand of them together stay below 64 MiB.
 BATCH_BYTES_MIN = 64 * 1024
 
+#: Given back when the disk is full: what the record, which may lie on the same disk, needs to say how far this came.
+ROOM_BYTES = 64 * 1024
+
 #: As many pieces as one call of the kernel takes (``IOV_MAX``); it also bounds what tiny pieces cost in memory.
 PIECES_MAX = 1024
 
@@ -110,6 +113,8 @@ class DiskSink:
                 self._write_out(pieces[start : start + PIECES_MAX])
         except OSError as error:
             self._failure = store_error(error)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._descriptor >= 0:
+                self._settle(self._make_room)
         except StoreError as error:
             self._failure = error
         if durable and self._failure is None:
@@ -135,6 +140,12 @@ class DiskSink:
             self._safe += written
             pieces = _rest(pieces, written)
         self._file_bytes = max(self._file_bytes, self._safe)
+
+    def _make_room(self) -> None:
+        """Shorten the file, but not by what a flush has promised."""
+        kept = max(self._promised, self._safe - ROOM_BYTES)
+        os.ftruncate(self._descriptor, kept)
+        self._safe = self._file_bytes = kept
 
     def _sync(self) -> None:
         if self._file_bytes > self._safe:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from tusd_py.contracts.gate import GateFailed
 from tusd_py.contracts.locker import LockTimeout
-from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsUnavailable
+from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
 from tusd_py.contracts.source import SourceError
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
 from tusd_py.protocol.errors import TusError
@@ -90,6 +90,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         LockTimeout: Locked,
         RecordConflict: Overtaken,
         RecordExists: AlreadyExists,
+        RecordsFull: StorageFull,
         RecordsUnavailable: Unavailable,
         RecordsError: Unavailable,
         StoreFull: StorageFull,
@@ -108,6 +109,6 @@ def refusal(failure: Exception, method: str) -> TusError:
     if isinstance(failure, TusError):
         return failure
     told = next((TABLE[kind] for kind in type(failure).__mro__ if kind in TABLE), InternalError)
-    if method == "HEAD" and told in (Unavailable, HookFailed):
+    if method == "HEAD" and told in (Unavailable, StorageFull, HookFailed):
         return Waiting()
     return told()
