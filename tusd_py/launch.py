@@ -9,10 +9,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, MutableMapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
 from functools import partial
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -28,6 +31,8 @@ from tusd_py.web.metrics import SHARED_DIRECTORY
 from tusd_py.wiring import create_app, migrate_records
 
 _log = logging.getLogger("tusd_py.serving")
+T = TypeVar("T")
+
 _EXIT_UNUSABLE = 2
 
 
@@ -61,10 +66,18 @@ def prepare(settings: Settings) -> None:
     try:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
-        for step in migrate_records(settings):
+        for step in _apart(migrate_records, settings):
             _log.info("database changed", extra={"step": step})
     except (OSError, RecordsError) as error:
         raise CannotServe(reason(error)) from error
+
+
+def _apart(work: Callable[[Settings], T], settings: Settings) -> T:
+    """Do ``work`` in a process of its own: what a migration loads, 12 MiB, the server would carry along for ever."""
+    if "fork" not in get_all_start_methods():
+        return work(settings)
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+        return process.submit(work, settings).result()
 
 
 def claim(data_dir: Path) -> None:
