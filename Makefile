@@ -49,11 +49,17 @@ conformance-report: $(DEV) ## write docs/conformance.md anew
 
 UPPY ?= 6.0.1
 VENDOR := tusd_py/web/page/vendor
+# The licences are those of every package that Uppy's own map says went into the bundle.
 vendor: ## take Uppy's files from npm (UPPY=version); then bring VENDOR.md up to date
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	npm pack --silent --pack-destination "$$folder" uppy@$(UPPY) >/dev/null && tar -xzf "$$folder"/uppy-*.tgz -C "$$folder" && \
-	cp "$$folder/package/dist/uppy.min.mjs" "$$folder/package/dist/uppy.min.css" $(VENDOR)/ && \
-	cp "$$folder/package/LICENSE" $(VENDOR)/uppy.LICENSE && sha256sum $(VENDOR)/uppy.*
+	npm install --silent --no-save --ignore-scripts --prefix "$$folder" uppy@$(UPPY) >/dev/null && \
+	cp "$$folder"/node_modules/uppy/dist/uppy.min.mjs "$$folder"/node_modules/uppy/dist/uppy.min.css $(VENDOR)/ && \
+	cp "$$folder"/node_modules/uppy/LICENSE $(VENDOR)/uppy.LICENSE && \
+	(cd "$$folder"/node_modules && for name in blueimp-canvas-to-blob $$(grep -o 'node_modules/\(@[^/"]*/\)\?[^/"]*' \
+	    uppy/dist/uppy.min.mjs.map | sed 's#node_modules/##' | sort -u); do \
+	  node -p 'const p = require("./'$$name'/package.json"); `\n==== $${p.name}, $${p.license}, by $${p.author?.name ?? p.author ?? "its authors"}\n`'; \
+	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
+	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## choose the newest versions that fit, with their hashes (needs uv)

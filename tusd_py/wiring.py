@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -160,6 +159,7 @@ class Service:
             open=self.ports,
             parser=Parser(
                 limits=self.limits,
+                hosts=settings.uploads.concat_hosts,
                 base_paths=(settings.server.base_path, public_path)
                 if settings.server.public_url
                 else (settings.server.base_path,),
@@ -172,7 +172,7 @@ class Service:
             cors=Cors(**settings.cors.model_dump()),
             locator=Locator(
                 public_url=settings.server.public_url,
-                trusted_proxies=[ip_network(network) for network in settings.server.trusted_proxies],
+                trusted_proxies=settings.server.trusted_proxies,
             ),
             metrics=self.metrics,
             draining=self.draining,

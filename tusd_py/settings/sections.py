@@ -19,6 +19,7 @@ from tusd_py.settings.values import (
     Count,
     FileMode,
     HeaderNames,
+    Hosts,
     MediaTypes,
     Networks,
     Origins,
@@ -57,6 +58,8 @@ class Server(Section):
     tls_certificate: Text = ""
     tls_key: Text = ""
     keep_alive_seconds: Wait = 75
+    header_timeout_seconds: Wait = 10
+    header_bytes_max: Amount = 65536
     shutdown_timeout_seconds: Wait = 10
 
     @model_validator(mode="after")
@@ -102,6 +105,7 @@ class Uploads(Section):
     parts_max: Count = 1000
     termination: Switch = True
     concatenation: Switch = True
+    concat_hosts: Hosts = ()
     creation_with_upload: Switch = True
     downloads: Switch = True
     partial_downloads: Switch = False

@@ -34,6 +34,7 @@ _UNITS = {
 }
 _PATH_SEGMENTS = re.compile(r"(/[A-Za-z0-9._~-]+)+/?", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.ASCII)
 
 
@@ -114,6 +115,14 @@ def check_header_name(value: str) -> str:
     return value
 
 
+def check_host(value: str) -> str:
+    """A host as a URL names it, with or without a port."""
+    value = value.lower()
+    if not _HOST.fullmatch(value):
+        raise ValueError("a list of hosts such as uploads.example.com or uploads.example.com:8443")
+    return value
+
+
 def check_media_type(value: str) -> str:
     """A media type without parameters."""
     value = value.lower()
@@ -167,5 +176,7 @@ Origin = Annotated[str, AfterValidator(check_origin)]
 Origins = Annotated[tuple[Origin, ...], Allowed('a list of origins such as https://example.com, or ["*"]')]
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
 HeaderNames = Annotated[tuple[HeaderName, ...], Allowed("a list of names of headers")]
+Host = Annotated[str, AfterValidator(check_host)]
+Hosts = Annotated[tuple[Host, ...], Allowed("a list of hosts such as uploads.example.com or uploads.example.com:8443")]
 MediaType = Annotated[str, AfterValidator(check_media_type)]
 MediaTypes = Annotated[tuple[MediaType, ...], Allowed("a list of media types such as image/png")]

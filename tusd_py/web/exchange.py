@@ -136,7 +136,7 @@ class Exchange:
         if self.source.bytes_received:
             self._metrics.bytes_received.inc(self.source.bytes_received)
         self._metrics.request(self.method, seconds, error)
-        level = logging.DEBUG if error is None else logging.INFO if error.status < 500 else logging.ERROR
+        level = _level(error)
         if log.isEnabledFor(level):
             facts = {
                 "method": self.method,
@@ -149,3 +149,12 @@ class Exchange:
                 "request_id": self.request_id.decode(),
             }
             log.log(level, "request", extra={name: fact for name, fact in facts.items() if fact is not None})
+
+
+def _level(error: TusError | None) -> int:
+    """Only a fault of the server is an error; what it cannot do now, or a client wants of it, alarms nobody."""
+    if error is None:
+        return logging.DEBUG
+    if error.status == 500:
+        return logging.ERROR
+    return logging.INFO if error.status < 500 else logging.WARNING
