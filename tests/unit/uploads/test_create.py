@@ -170,7 +170,7 @@ async def test_two_at_once_with_one_id_make_one_upload() -> None:
     go = asyncio.Event()
     heart = choosing("mine")
     first = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", go, b"def")))
-    await eventually(lambda: stored(heart).get("mine") == b"abc")
+    await eventually(lambda: bytes(stored(heart).get("mine", b"")) == b"abc")
     with pytest.raises(RecordExists):
         await heart.create(3, b"xyz")
     # Whoever asked took over, as for every upload: what the first had sent is kept.
@@ -184,7 +184,7 @@ async def test_who_knows_the_id_takes_over_a_creation() -> None:
     """HEAD stops a creation whose client is gone without a word, and tells what came of it."""
     heart = choosing("mine")
     creating = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", asyncio.Event())))
-    await eventually(lambda: stored(heart).get("mine") == b"abc")
+    await eventually(lambda: bytes(stored(heart).get("mine", b"")) == b"abc")
     assert (await heart.inspect("mine")).upload.offset == 3
     with pytest.raises(UploadInterrupted):
         await creating
@@ -245,3 +245,23 @@ async def test_post_create_is_told_once_and_after_the_record() -> None:
     await heart.create(None, kind=Kind.FINAL, parts=["u3"])
     await heart.settle()
     assert sorted(told) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
+
+
+@on_loop
+async def test_an_id_chosen_for_a_final_upload() -> None:
+    """A hook names final uploads too."""
+    heart = choosing("mine")
+    part = (await Heart(records=heart.records, store=heart.store).create(3, b"abc", kind=Kind.PARTIAL)).upload
+    final = (await heart.create(None, kind=Kind.FINAL, parts=[part.id])).upload
+    assert (final.id, await heart.content("mine")) == ("mine", b"abc")
+
+
+@on_loop
+async def test_an_id_that_came_up_twice_erases_nothing() -> None:
+    """Ids that the server draws do not repeat; did one, the upload that bears it keeps its bytes."""
+    heart = Heart()
+    await heart.create(3, b"abc", kind=Kind.PARTIAL)
+    twice = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    with pytest.raises(RecordExists):
+        await twice.create(3, b"abc")
+    assert await heart.content("u1") == b"abc"

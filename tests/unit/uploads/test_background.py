@@ -1,0 +1,114 @@
+"""Work beside the requests: in order for each key, once where once is enough, and bounded at the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.loops import on_loop
+from tusd_py.uploads.background import Background
+
+
+@on_loop
+async def test_one_key_is_one_queue() -> None:
+    """Work with the same key runs in the order it came, that with another beside it; a failure stops nobody."""
+    background, done = Background(), list[str]()
+    first = asyncio.Event()
+
+    async def work(name: str, wait: asyncio.Event | None = None) -> None:
+        if wait is not None:
+            await wait.wait()
+        done.append(name)
+
+    async def fail() -> None:
+        raise RuntimeError("as this test wants it")
+
+    background.spawn("a", work("a1", first))
+    background.spawn("a", fail())
+    background.spawn("a", work("a2"))
+    background.spawn("b", work("b1"))
+    await background.after("b")
+    assert done == ["b1"]
+    assert "a" in background
+    first.set()
+    await background.after("a")
+    assert done == ["b1", "a1", "a2"]
+    await background.drain(1)
+    assert "a" not in background
+    await background.after("a")
+
+
+@on_loop
+async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody awaits it, and nothing is lost."""
+    background = Background()
+
+    async def fail() -> None:
+        raise RuntimeError("as this test wants it")
+
+    background.spawn("u1", fail())
+    await background.drain(1)
+    assert "background work for upload u1 failed" in caplog.text
+    assert "as this test wants it" in caplog.text
+
+
+@on_loop
+async def test_once_more_is_enough() -> None:
+    """While it runs it is asked for many times, and runs once more: after the last of those."""
+    background, go, runs = Background(), asyncio.Event(), list[int]()
+
+    async def work() -> None:
+        runs.append(len(runs))
+        await go.wait()
+
+    for _ in range(5):
+        background.spawn_once("key", work)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert runs == [0]
+    go.set()
+    await background.drain(1)
+    assert runs == [0, 1]
+    background.spawn_once("key", work)
+    await background.drain(1)
+    assert runs == [0, 1, 2]
+
+
+@on_loop
+async def test_draining_waits_for_what_work_brings_about() -> None:
+    """A part completes, its final is joined, a hook is told of that: all of it is awaited."""
+    background, done = Background(), list[int]()
+
+    async def work(depth: int) -> None:
+        await asyncio.sleep(0)
+        done.append(depth)
+        if depth < 3:
+            background.spawn(f"key{depth}", work(depth + 1))
+
+    background.spawn("key", work(0))
+    await background.drain(5)
+    assert done == [0, 1, 2, 3]
+
+
+@on_loop
+async def test_draining_is_bounded() -> None:
+    """What does not end is cancelled, also what has not begun, and whatever waits behind it."""
+    background = Background()
+    cancelled = list[str]()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("hang")
+            raise
+
+    background.spawn("key", hang())
+    background.spawn("key", hang())
+    await asyncio.sleep(0)
+    background.spawn("other", hang())
+    await asyncio.wait_for(background.drain(0), 5)
+    assert "hang" in cancelled
+    assert "key" not in background
+    assert "other" not in background

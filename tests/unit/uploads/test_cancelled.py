@@ -1,0 +1,211 @@
+"""A request may be cancelled at any await: the record stays true, what came is kept, and no file is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.heart import Feed, Heart
+from tests.support.loops import on_loop
+from tests.unit.uploads.cancelling import cancel_at
+from tusd_py.locking.memory import MemoryLocker
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.upload import Kind
+from tusd_py.records.migrating import migrate
+from tusd_py.records.sql import SqlRecords
+from tusd_py.storage.disk import DiskStore
+from tusd_py.uploads.cancelling import to_the_end, unbroken
+from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.ports import Pace
+
+MD5_OF_CONTENT = Checksum("md5", bytes.fromhex("e2fc714c4727ee9395f324cd2e7f331f"))
+CONTENT = b"abcd"
+PIECES = (b"a", b"b", b"c", b"d")
+
+Act = Callable[[Heart], Coroutine[Any, Any, object]]
+
+
+@asynccontextmanager
+async def on_disk(folder: Path) -> AsyncIterator[Heart]:
+    """A heart over real files and a real database, whose every call is a suspension."""
+    folder.mkdir(exist_ok=True)
+    url = f"sqlite:///{folder / 'records.sqlite3'}"
+    migrate(url)
+    heart = Heart(
+        records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), pace=Pace(save_interval_bytes=2)
+    )
+    try:
+        yield heart
+    finally:
+        await heart.settle()
+        await heart.records.close()
+        await heart.store.close()
+
+
+async def holds_released(heart: Heart) -> None:
+    assert isinstance(heart.locker, MemoryLocker)
+    assert len(heart.locker) == 0, "a hold was not released"
+
+
+async def check_files(heart: Heart, folder: Path) -> None:
+    """Every file belongs to a record, and has all bytes that the record claims."""
+    await heart.settle()
+    for file in (folder / "uploads").iterdir():
+        upload = await heart.record(file.name)
+        assert upload is not None, f"{file.name} is left alone"
+        assert file.stat().st_size >= upload.offset
+
+
+@pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
+@on_loop
+async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """The offset says what is stored, all that was read is kept but for a checksum, and the upload goes on from it."""
+    async with on_disk(tmp_path) as heart:
+        for nth in range(1, 200):
+            upload_id = (await heart.create(4)).upload.id
+            cancelled = await cancel_at(heart.append(upload_id, 0, source=Feed(*PIECES), checksum=checksum), nth)
+            await holds_released(heart)
+            record = await heart.record(upload_id)
+            assert record is not None
+            assert await heart.content(upload_id) == CONTENT[: record.offset]
+            assert record.is_complete == (record.offset == 4)
+            assert checksum is None or record.offset in (0, 4)
+            if not record.is_complete:
+                rest = CONTENT[record.offset :]
+                assert (await heart.append(upload_id, record.offset, rest)).upload.is_complete
+            await check_files(heart, tmp_path)
+            if not cancelled:
+                assert record.is_complete
+                assert nth > 6
+                return
+    pytest.fail("it never passed")
+
+
+async def _plain(heart: Heart) -> object:
+    return await heart.create(4)
+
+
+async def _empty(heart: Heart) -> object:
+    return await heart.create(0)
+
+
+async def _filled(heart: Heart) -> object:
+    return await heart.create(4, source=Feed(*PIECES))
+
+
+async def _checked(heart: Heart) -> object:
+    return await heart.create(4, source=Feed(*PIECES), checksum=MD5_OF_CONTENT)
+
+
+async def _joined(heart: Heart) -> object:
+    return await heart.create(None, kind=Kind.FINAL, parts=["u1", "u1"])
+
+
+@pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _joined])
+@on_loop
+async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
+    """Either there is a true record, or there is nothing: no file that nobody knows of."""
+    async with on_disk(tmp_path) as heart:
+        await heart.create(2, b"xy", kind=Kind.PARTIAL)
+        for nth in range(1, 200):
+            cancelled = await cancel_at(act(heart), nth)
+            await holds_released(heart)
+            await check_files(heart, tmp_path)
+            record = await heart.record(f"u{nth + 1}")
+            if record is not None:
+                assert len(await heart.content(record.id)) == record.offset
+            if not cancelled:
+                assert record is not None
+                return
+    pytest.fail("it never passed")
+
+
+@on_loop
+async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
+    """Either the upload is as it was, or it is gone, and its bytes go with its tombstone at the latest."""
+    async with on_disk(tmp_path) as heart:
+        for nth in range(1, 50):
+            upload_id = (await heart.create(4, b"ab")).upload.id
+            cancelled = await cancel_at(heart.terminate(upload_id), nth)
+            await holds_released(heart)
+            record = await heart.record(upload_id)
+            assert record is not None
+            assert record.has_ended or await heart.content(upload_id) == b"ab"
+            if record.has_ended:
+                heart.clock.move(heart.pace.tombstone_seconds + 1)
+                await sweep(heart.ports)
+                assert not (tmp_path / "uploads" / upload_id).exists()
+            if not cancelled:
+                assert record.has_ended
+                return
+    pytest.fail("it never passed")
+
+
+@on_loop
+async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> None:
+    """A final upload whose joining was cut is joined by the next start."""
+    async with on_disk(tmp_path) as heart:
+        part = (await heart.create(4, CONTENT, kind=Kind.PARTIAL)).upload
+        heart.pace = Pace(join_at_once_bytes_max=0)
+        heart.restart()
+        for nth in range(1, 50):
+            final = (await heart.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
+            # What `create` has left to the background, cut after as many steps of the event loop.
+            for _ in range(nth):
+                await asyncio.sleep(0.0002)
+            await heart.ports.background.drain(0)
+            heart.locker = MemoryLocker()
+            heart.restart()
+            await resume(heart.ports)
+            await heart.settle()
+            assert await heart.content(final.id) == CONTENT * 2
+            if nth > 10:
+                return
+
+
+@on_loop
+async def test_cancelling_waits_for_what_must_be_finished() -> None:
+    """Work under ``unbroken`` is done when the cancellation is raised, however often it is asked for."""
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        done.set()
+
+    task = asyncio.ensure_future(unbroken(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()
+
+
+@on_loop
+async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for it any more, so it is not raised."""
+
+    async def fail() -> None:
+        raise RuntimeError("the disk is gone")
+
+    with caplog.at_level("INFO"):
+        await to_the_end(fail())
+    assert "the disk is gone" in caplog.text
+
+
+@on_loop
+async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs keeps nothing from ending for ever."""
+    monkeypatch.setattr("tusd_py.uploads.cancelling._SECONDS", 0.01)
+    never = asyncio.ensure_future(asyncio.Event().wait())
+    await to_the_end(never)
+    await asyncio.wait([never])
+    assert never.cancelled()

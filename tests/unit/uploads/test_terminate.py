@@ -1,0 +1,77 @@
+"""DELETE: first the record, then the bytes, and only if pre-terminate agrees."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.failing import FailingStore, Faults
+from tests.support.heart import Heart
+from tests.support.loops import on_loop
+from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
+from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
+from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.upload import Status
+from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.expire import sweep
+
+
+@on_loop
+async def test_nothing_is_left_but_a_tombstone() -> None:
+    """Finished or not, the bytes are gone, the hook is told, and every later request finds no upload."""
+    told: list[Status] = []
+    heart = Heart(functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.status)})
+    for length in (2, 4):
+        upload_id = (await heart.create(length, b"01")).upload.id
+        ended = (await heart.terminate(upload_id)).upload
+        assert (ended.status, await heart.store.stored_bytes(ended)) == (Status.TERMINATED, 0)
+        for request in (heart.inspect(upload_id), heart.append(upload_id, 2), heart.terminate(upload_id)):
+            with pytest.raises(UploadNotFound):
+                await request
+    await heart.settle()
+    assert told == [Status.TERMINATED] * 2
+    with pytest.raises(UploadNotFound):
+        await heart.terminate("unknown")
+
+
+@on_loop
+async def test_pre_terminate_decides() -> None:
+    """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
+    answers: list[HookAnswer | None] = [HookAnswer(reject=True, overlay=Overlay(status=403)), None]
+
+    def ask(_: HookEvent) -> HookAnswer:
+        answer = answers.pop(0) if answers else HookAnswer(overlay=Overlay(status=202))
+        if answer is None:
+            raise OSError("the receiver is away")
+        return answer
+
+    heart = Heart(functions={Hook.PRE_TERMINATE: ask})
+    upload_id = (await heart.create(4, b"01")).upload.id
+    with pytest.raises(TerminationRejected) as told:
+        await heart.terminate(upload_id)
+    assert told.value.overlay == Overlay(status=403)
+    with pytest.raises(GateFailed):
+        await heart.terminate(upload_id)
+    assert (await heart.append(upload_id, 2, b"23")).upload.is_complete
+    assert (await heart.terminate(upload_id)).overlay == Overlay(status=202)
+
+
+@on_loop
+async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
+    """The upload is gone and the hook told all the same; the sweeper erases what is left."""
+    told: list[str] = []
+    inner = MemoryStore(bytes_max=10)
+    faults = Faults()
+    heart = Heart(
+        store=FailingStore(inner, faults),
+        functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.id)},
+    )
+    upload_id = (await heart.create(4, b"01")).upload.id
+    faults.nth = faults.seen + 1
+    with pytest.raises(StoreUnavailable):
+        await heart.terminate(upload_id)
+    await heart.settle()
+    assert told == [upload_id] == list(inner.uploads)
+    heart.clock.move(heart.pace.tombstone_seconds + 1)
+    await sweep(heart.ports)
+    assert inner.uploads == {}
