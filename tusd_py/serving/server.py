@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from tusd_py.serving.choosing import protocol_class
 from tusd_py.settings import Server as ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -42,7 +43,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=protocol_class(settings) or "httptools",
                 ws="none",
                 # The application's lifespan is run around the server (see ``run``), where its failures are exceptions.
                 lifespan="off",

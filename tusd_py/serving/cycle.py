@@ -1,0 +1,108 @@
+"""One request and its response on a connection, as the application sees them. What comes in is for ``protocol``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent
+
+#: What this server can do beyond ASGI is under this name in ``scope["extensions"]``: ``"trailers"``, a callable that
+#: gives the declared trailers once the body has ended, and ``"informational"`` (see ``Informational``).
+EXTENSION = "tusd_py"
+#: Bytes that wait for the application before reading pauses: a little more than one read of the event loop brings, so
+#: that it does not stop and go between every two.
+BUFFERED_BYTES_MAX = 256 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Informational:
+    """Sends interim responses: call it with a status from 102 to 199 and headers, before the final response.
+
+    They are advice: to a client too old or too slow for them, or after the final response, nothing is sent.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: Cycle) -> None:
+        # The scope holds this and the cycle the scope: a circle would keep every request until the next collection.
+        self._cycle = ref(cycle)
+
+    def __call__(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+        """Whether the response was sent."""
+        assert 102 <= status <= 199, "101 changes the protocol, 100 is sent by receive()"
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            assert b"\n" not in name + value and b"\r" not in name + value, "a header is one line"
+            lines += [name, b": ", value, b"\r\n"]
+        cycle = self._cycle()
+        if cycle is None or not cycle.takes_news():
+            return False
+        cycle.transport.write(b"".join([*lines, b"\r\n"]))
+        return True
+
+
+class Cycle(RequestResponseCycle):
+    """Gives out every byte that was received before it tells of a disconnect, each as it came, without a copy."""
+
+    def __init__(self, *, pipeline: deque[Any], declared: frozenset[bytes], **facts: Any) -> None:
+        super().__init__(**facts)
+        self.pieces: deque[bytes] = deque()
+        self.buffered_bytes = 0
+        #: The whole body has come. ``more_body`` is what the application was told.
+        self.is_whole = False
+        #: The names of trailers that may come, and those that did.
+        self.declared = declared
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self._pipeline = pipeline
+        extension: dict[object, object] = {"trailers": self.trailers.copy, "informational": Informational(self)}
+        self.scope["extensions"] = {EXTENSION: extension}
+
+    def take(self, piece: bytes) -> None:
+        """Some of the body has come."""
+        self.pieces.append(piece)
+        self.buffered_bytes += len(piece)
+        self.message_event.set()
+
+    def end(self) -> None:
+        """The body has come to its end."""
+        self.is_whole = True
+        self.message_event.set()
+
+    def cut(self) -> None:
+        """No more will come, and nobody reads what is sent."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.message_event.set()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.waiting_for_100_continue = False
+            self.transport.write(_CONTINUE)
+        while not (self._has_news() or self.disconnected or self.response_complete):
+            # Requests that were sent ahead wait in the kernel, not here.
+            if not self._pipeline:
+                self.flow.resume_reading()
+            self.message_event.clear()
+            await self.message_event.wait()
+        if self.response_complete or not self._has_news():
+            return {"type": "http.disconnect"}
+        piece = self.pieces.popleft() if self.pieces else b""
+        self.buffered_bytes -= len(piece)
+        self.more_body = not self.is_whole or bool(self.pieces)
+        if self.buffered_bytes <= BUFFERED_BYTES_MAX and not (self._pipeline or self.disconnected):
+            self.flow.resume_reading()
+        return {"type": "http.request", "body": piece, "more_body": self.more_body}
+
+    def _has_news(self) -> bool:
+        return bool(self.pieces) or (self.is_whole and self.more_body)
+
+    def takes_news(self) -> bool:
+        """Whether an interim response can be sent: a client that reads nothing must not fill the memory with them."""
+        is_over = self.response_started or self.disconnected or self.transport.is_closing()
+        return not is_over and self.scope["http_version"] == "1.1" and not self.transport.get_write_buffer_size()

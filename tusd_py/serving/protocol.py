@@ -1,0 +1,282 @@
+"""uvicorn's HTTP/1.1 connection, made fit to face clients: bounded in time and size, strict, and losing no byte.
+
+What becomes of the bytes is for ``cycle``, what a head may say for ``heads``. Internals of uvicorn are relied on;
+``choosing`` knows which, and does without this class where they are not as expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, Cycle
+from tusd_py.serving.heads import HEADERS_MAX, Refused, examine
+from tusd_py.serving.parting import Parting
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+#: What a header adds to a head beside its name and value.
+_FIELD_BYTES = len(b": \r\n")
+_MALFORMED = Refused(400, "This is no HTTP/1.1 request.")
+_TOO_LARGE = Refused(431, "The head of the request is too large.")
+_TOO_SLOW = Refused(408, "The head of the request took too long.")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may take before a request is the application's affair."""
+
+    header_timeout_seconds: float = 10.0
+    header_bytes_max: int = 65536
+
+
+class UploadProtocol(HttpToolsProtocol):
+    """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
+
+    bounds: ClassVar[Bounds] = Bounds()
+    cycle: Cycle
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._answering: Cycle | None = None
+        self._is_in_head = False
+        self._head_bytes_left = self.bounds.header_bytes_max
+        self._head_timer: asyncio.TimerHandle | None = None
+        # An upgrade that is not made: see _go_on_without_upgrade.
+        self._is_ignoring_upgrade = self._is_replaying = False
+        self._refusal: Refused | None = None
+        self._parting: Parting
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._parting = Parting(transport, self.loop)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timers()
+        for cycle in (self._answering, *(queued for queued, _ in self.pipeline)):
+            if isinstance(cycle, Cycle):
+                cycle.cut()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._refusal is not None:
+            self._parting.drop(len(data))
+            return
+        began_before = self._is_in_head or self.cycle is None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._is_ignoring_upgrade:
+                self._go_on_without_upgrade(data[upgrade.args[0] :])
+            else:
+                self._stop_timers()
+                self.handle_websocket_upgrade()
+            return
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, Refused) else _MALFORMED)
+            return
+        if self._is_in_head:
+            # Its fields are counted as they come; one without an end is not heard of before.
+            self._head_bytes_left -= len(data) if began_before else 0
+            if self._head_bytes_left < 0:
+                self._refuse(_TOO_LARGE)
+            elif self._head_timer is None:
+                self._await_head()
+        elif self._is_idle() and self._head_timer is None:
+            # An empty line before the next request, say: it has ended the time of an idle connection.
+            self._await_head()
+
+    def _is_idle(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and cycle.response_complete and cycle.is_whole and self.timeout_keep_alive_task is None
+
+    # The parser calls these.
+
+    def on_message_begin(self) -> None:
+        if self._is_replaying:
+            return
+        super().on_message_begin()
+        self._is_in_head = True
+        self._head_bytes_left = self.bounds.header_bytes_max
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_replaying:
+            self._head_bytes_left -= len(url)
+            self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            self._on_trailer(name.lower(), value)
+            return
+        self._head_bytes_left -= len(name) + len(value) + _FIELD_BYTES
+        self.headers.append((name.lower(), value))
+        if self._head_bytes_left < 0 or len(self.headers) > HEADERS_MAX:
+            raise _TOO_LARGE
+
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        if self._is_replaying:
+            return
+        # Trailers are not headers: what was decided before the body is not to be changed behind it.
+        self._head_bytes_left -= len(name) + len(value) + _FIELD_BYTES
+        if self._head_bytes_left < 0:
+            raise _TOO_LARGE
+        if name in self.cycle.declared:
+            self.cycle.trailers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._is_replaying:
+            self._is_replaying = False
+            return
+        self._is_in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        scope, parser = self.scope, self.parser
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = http_version = parser.get_http_version()
+        framing = examine(self.headers, http_version)
+        if parser.should_upgrade():
+            if self._should_upgrade():
+                return
+            self._is_ignoring_upgrade = True
+        self._name_target()
+        earlier = self.cycle
+        self.cycle = Cycle(
+            pipeline=self.pipeline,
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=framing.expects_continue,
+            keep_alive=http_version == "1.1" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+            declared=framing.trailers,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self._application())
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self._application()))
+
+    def _name_target(self) -> None:
+        target = httptools.parse_url(self.url)
+        path = (target.path or b"/").decode("ascii")
+        scope = self.scope
+        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + (target.path or b"/")
+        scope["query_string"] = target.query or b""
+
+    def _application(self) -> ASGI3Application:
+        limit = self.limit_concurrency
+        if limit is None or (len(self.connections) < limit and len(self.tasks) < limit):
+            app: ASGI3Application = self.app
+            return app
+        self.logger.warning("Exceeded concurrency limit.")
+        return service_unavailable
+
+    def _start_asgi_task(self, cycle: Any, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._parting.drop(len(body))
+            return
+        cycle.take(body)
+        if cycle.buffered_bytes > BUFFERED_BYTES_MAX:
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        # Of an upgrade that is ignored, only the head has come.
+        if self._is_ignoring_upgrade or (self.parser.should_upgrade() and self._should_upgrade()):
+            return
+        cycle = self.cycle
+        cycle.end()
+        if cycle.response_complete and self._parting.is_near:
+            # The unwanted rest is over: the connection is as good as any other.
+            self._parting.put_off()
+            self._keep_alive()
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read on as if no upgrade had been asked for (RFC 9110, 7.8: "A server MAY ignore a received Upgrade").
+
+        The parser takes what follows the head for another protocol, so that a new one is told how the body is framed.
+        """
+        framing = (b"content-length", b"transfer-encoding")
+        lines = [name + b": " + value + b"\r\n" for name, value in self.headers if name in framing]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_ignoring_upgrade, self._is_replaying = False, True
+        self.data_received(b"POST / HTTP/1.1\r\n" + b"".join(lines) + b"\r\n" + rest)
+
+    # Answers.
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None and self._answering is not None and self._answering.response_complete:
+            self._unset_keepalive_if_required()
+            self._part(self._refusal)
+        elif not self.cycle.is_whole and self.cycle.response_complete:
+            # The application did not want the rest; a little of it is read, so that the connection stays usable.
+            self._unset_keepalive_if_required()
+            self._parting.begin()
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Read no further, and say why when it is this request's turn."""
+        self.logger.debug("Request refused: %d %s", refusal.status, refusal.sentence)
+        self._refusal = refusal
+        self._stop_timers()
+        cycle = self.cycle
+        if not self._is_in_head and cycle is not None and not cycle.is_whole and not cycle.response_complete:
+            # It broke off in its body: what came before is the application's, the answer is not.
+            if self.pipeline and self.pipeline[0][0] is cycle:
+                self.pipeline.popleft()
+            elif cycle.response_started:
+                self.transport.close()
+                return
+            cycle.cut()
+        if self._answering is None or self._answering.response_complete or self._answering.disconnected:
+            self._part(refusal)
+
+    def _part(self, refusal: Refused) -> None:
+        self._parting.say(refusal, self.server_state.default_headers)
+        self.flow.resume_reading()
+
+    def _keep_alive(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    # Time.
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.bounds.header_timeout_seconds, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._is_in_head:
+            self._refuse(_TOO_SLOW)
+        else:
+            # Not a byte has come: nobody waits for an answer.
+            self.transport.close()
+
+    def _stop_timers(self) -> None:
+        self._parting.put_off()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
