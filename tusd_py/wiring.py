@@ -33,7 +33,7 @@ from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.expire import Swept, resume, sweep
 from tusd_py.uploads.ports import Pace, Ports
-from tusd_py.web.app import Below, build_app, metrics_route
+from tusd_py.web.app import Below, ServerApp, metrics_route
 from tusd_py.web.cors import Cors
 from tusd_py.web.draining import Draining
 from tusd_py.web.health import health_routes
@@ -62,12 +62,14 @@ class Service:
         settings: Settings,
         functions: Mapping[Hook, HookFunction] | None = None,
         clock: Callable[[], datetime] = utc_now,
+        *,
+        trailers: bool = False,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.draining = Draining()
         self.limits = _limits(settings)
-        self.endpoint = self._endpoint()
+        self.endpoint = self._endpoint(trailers)
         self._gate = CallableGate(functions or {}, settings.uploads.hook_timeout_seconds, self.metrics.hook)
         self._clock = clock
         self._ports: Ports | None = None
@@ -152,12 +154,13 @@ class Service:
                 log.exception("sweeping failed; it is tried again")
             await asyncio.sleep(self.settings.expiration.sweep_interval_seconds)
 
-    def _endpoint(self) -> TusEndpoint:
+    def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings
         public_path = urlsplit(settings.server.public_url).path.rstrip("/") + "/"
         return TusEndpoint(
             open=self.ports,
             parser=Parser(
+                trailers=trailers,
                 limits=self.limits,
                 hosts=settings.uploads.concat_hosts,
                 base_paths=(settings.server.base_path, public_path)
@@ -166,7 +169,9 @@ class Service:
             ),
             formatter=Formatter(
                 limits=self.limits,
-                extensions=extensions(self.limits, expiration=bool(settings.expiration.unfinished_seconds)),
+                extensions=extensions(
+                    self.limits, expiration=bool(settings.expiration.unfinished_seconds), trailers=trailers
+                ),
                 inline_types=frozenset(settings.uploads.inline_types),
             ),
             cors=Cors(**settings.cors.model_dump()),
@@ -177,12 +182,18 @@ class Service:
             metrics=self.metrics,
             draining=self.draining,
             body_idle_seconds=settings.uploads.body_idle_seconds,
+            body_rate_min=settings.uploads.body_rate_min,
         )
 
 
-def create_app(settings: Settings, functions: Mapping[Hook, HookFunction] | None = None) -> Starlette:
-    """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop."""
-    service = Service(settings, functions)
+def create_app(
+    settings: Settings, functions: Mapping[Hook, HookFunction] | None = None, *, trailers: bool = False
+) -> Starlette:
+    """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
+
+    ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.
+    """
+    service = Service(settings, functions, trailers=trailers)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -192,13 +203,12 @@ def create_app(settings: Settings, functions: Mapping[Hook, HookFunction] | None
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = [Below(settings.server.base_path, service.endpoint)]
-    routes += health_routes(service.ports, service.draining)
+    routes: list[BaseRoute] = health_routes(service.ports, service.draining)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path))
     if settings.server.page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
-    app = build_app(routes, lifespan)
+    app = ServerApp(Below(settings.server.base_path, service.endpoint), routes, lifespan)
     app.state.drain = service.draining.begin
     return app
 

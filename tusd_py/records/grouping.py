@@ -21,8 +21,8 @@ class Grouping(Generic[Q, A]):
     """A thread that answers questions by the batch, and tasks of one event loop that await their own answer.
 
     ``answer`` runs in the thread: for each question, in order, it returns an answer or the exception to raise. A
-    batch is what has queued while the last one was answered; nobody waits for it to fill, so that a lone question
-    costs two thread switches and a crowd shares one transaction.
+    batch is what has queued while the last one was answered, and what one turn of the loop asks stays together; nobody
+    waits for it to fill, so that a lone question costs two thread switches and a crowd shares one transaction.
 
     A caller who is cancelled gets no answer. Its question is dropped if the thread has not come to it, and otherwise
     done as if somebody had waited: never half.
@@ -43,7 +43,8 @@ class Grouping(Generic[Q, A]):
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._queue: SimpleQueue[tuple[Q, asyncio.Future[A]] | None] = SimpleQueue()
+        self._fresh: list[tuple[Q, asyncio.Future[A]]] = []  # asked in this turn of the loop
+        self._queue: SimpleQueue[list[tuple[Q, asyncio.Future[A]]] | None] = SimpleQueue()
         # A daemon: a program that never calls close() can still end, and records need no farewell to be true.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -56,13 +57,22 @@ class Grouping(Generic[Q, A]):
             raise RecordsUnavailable(f"the database is behind: {self._waiting} calls wait for it")
         future: asyncio.Future[A] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put((question, future))
+        if not self._fresh:
+            self._loop.call_soon(self._hand_over)
+        self._fresh.append((question, future))
         return await future
+
+    def _hand_over(self) -> None:
+        """Give the thread what this turn of the loop has asked: woken for each question, it would find them alone."""
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self._queue.put(fresh)
 
     async def close(self, timeout_seconds: float) -> None:
         """Take no more questions, answer those asked, and end the thread. Raises ``RecordsUnavailable`` if it hangs."""
         if not self._closing:
             self._closing = True
+            self._hand_over()
             self._queue.put(None)
         try:
             await asyncio.wait_for(asyncio.shield(self._ended), timeout_seconds)
@@ -87,8 +97,8 @@ class Grouping(Generic[Q, A]):
         asked: list[tuple[Q, asyncio.Future[A]]] = []
         entry = self._queue.get()
         while entry is not None:
-            asked.append(entry)
-            if len(asked) == _BATCH_MAX:
+            asked += entry
+            if len(asked) >= _BATCH_MAX:
                 return asked, True
             try:
                 entry = self._queue.get_nowait()
