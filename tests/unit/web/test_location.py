@@ -1,0 +1,98 @@
+"""The URL of what was made: from the settings, from trusted proxies, else relative; never from a stranger's headers."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from tests.unit.web.asgi import scope
+from tusd_py.web.location import Locator
+
+TRUSTING = Locator(trusted_proxies=[ip_network("127.0.0.0/8"), ip_network("fd00::/8")])
+EVIL = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}
+
+
+def where(locator: Locator, headers: dict[str, str], path: str = "/files/", **more: object) -> str:
+    return locator.collection(scope("POST", path, headers, **more), path)
+
+
+def test_relative_by_default() -> None:
+    """Nobody's headers are believed: neither Host nor a proxy that was not named."""
+    assert where(Locator(), EVIL) == "/files/"
+    assert where(TRUSTING, EVIL, client=("10.0.0.1", 1)) == "/files/"
+    assert where(TRUSTING, EVIL, client=("not an address", 1)) == "/files/"
+    assert where(TRUSTING, {"Host": "evil.example"}) == "/files/"
+
+
+def test_the_settings_come_first() -> None:
+    """With and without a slash at the end."""
+    for url in ("https://u.example/up", "https://u.example/up/"):
+        assert where(Locator(public_url=url), EVIL) == "https://u.example/up/"
+
+
+def test_mounts_are_encoded() -> None:
+    """What was decoded on its way in is a valid URL on its way out."""
+    assert where(Locator(), {}, "/my files/ü/") == "/my%20files/%C3%BC/"
+
+
+def test_a_unix_socket_is_trusted() -> None:
+    """Who may connect there was let in by the permissions of a file."""
+    assert where(TRUSTING, {"X-Forwarded-Host": "u.example"}, client=None) == "http://u.example/files/"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "expected"),
+    [
+        ("host=u.example;proto=https", "https://u.example/files/"),
+        ('Host="u.example:8443";Proto=HTTPS', "https://u.example:8443/files/"),
+        ('host="u\\.example";proto=https', "https://u.example/files/"),
+        ('for="[2001:db8::1]:4711";host="[2001:db8::2]:81";proto=http', "http://[2001:db8::2]:81/files/"),
+        ("proto=https;host=u.example:443", "https://u.example/files/"),
+        ("proto=http;host=u.example:80", "http://u.example/files/"),
+        # The right-most hop that is not one of ours speaks for the client.
+        ("host=evil.example;proto=https, for=10.9.9.9;host=u.example;proto=https", "https://u.example/files/"),
+        (
+            "for=10.9.9.9;host=u.example;proto=https, for=127.0.0.5;host=inner;proto=http",
+            "https://u.example/files/",
+        ),
+        ('for="[fd00::1]:99";host=one;proto=http', "http://one/files/"),
+        # Nothing to go by, or not as it should be: relative.
+        ("", "/files/"),
+        ("for=10.9.9.9", "/files/"),
+        ("host=u.example", "/files/"),
+        ("host=u.example;proto=gopher", "/files/"),
+        ("host=u.example/evil;proto=https", "/files/"),
+        ('host="u.example\\"x";proto=https', "/files/"),
+        ("host=u.example;proto=https,;;", "/files/"),
+        (",", "/files/"),
+        ("nonsense", "/files/"),
+        ('host="open', "/files/"),
+    ],
+)
+def test_forwarded(forwarded: str, expected: str) -> None:
+    """RFC 7239: several hops, quoted values, addresses in brackets, and everything odd refused whole."""
+    assert where(TRUSTING, {"Forwarded": forwarded}) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Host": "u.example", "Proto": "https"}, "https://u.example/files/"),
+        ({"Host": "evil.example, u.example", "Proto": "http, https"}, "https://u.example/files/"),
+        ({"Host": "u.example:8080"}, "http://u.example:8080/files/"),
+        ({"Host": "u.example", "Proto": "https", "Prefix": "/up/"}, "https://u.example/up/files/"),
+        ({"Prefix": "/up"}, "/up/files/"),
+        ({"Prefix": "//evil.example"}, "/files/"),
+        ({"Prefix": "/up?x"}, "/files/"),
+        ({"Host": "u.example\\evil"}, "/files/"),
+        ({"Host": "-u.example"}, "/files/"),
+        ({"Host": "u.example:123456"}, "/files/"),
+        ({"Host": "u.example", "Proto": "javascript"}, "/files/"),
+        ({"Proto": "https"}, "/files/"),
+        ({}, "/files/"),
+    ],
+)
+def test_x_forwarded(headers: dict[str, str], expected: str) -> None:
+    """The older headers: the last entry is the trusted peer's own; what cannot be part of a URL is left out."""
+    assert where(TRUSTING, {f"X-Forwarded-{name}": value for name, value in headers.items()}) == expected

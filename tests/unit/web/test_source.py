@@ -1,0 +1,197 @@
+"""The body of a request: read ahead within bounds, nothing lost that arrived, every wait with an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from starlette.types import Message
+
+from tests.support.loops import eventually, on_loop
+from tests.unit.web.asgi import GONE, Incoming, body
+from tusd_py.contracts.source import SourceCut, SourceStalled
+from tusd_py.web.source import READ_AHEAD_BYTES, BodySource
+
+
+async def all_of(source: BodySource) -> bytes:
+    content = b""
+    while pieces := await source.read():
+        content += b"".join(pieces)
+    return content
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@on_loop
+async def test_nothing_is_received_before_the_first_read() -> None:
+    """To receive is to say ``100 Continue``: not before every check has passed."""
+    incoming = Incoming(body(b"abc", more=False))
+    source = BodySource(incoming, 10)
+    await settle()
+    assert (len(incoming.left), source.was_read) == (1, False)
+    assert await all_of(source) == b"abc"
+    assert source.was_read
+    assert source.is_ended
+    assert await source.read() == ()
+    assert source.bytes_received == 3
+
+
+@on_loop
+async def test_bytes_before_a_cut_are_given_out_first() -> None:
+    """The client is gone before anybody read: the bytes come, then the cut, again and again."""
+    source = BodySource(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
+    assert b"".join(await source.read() or ()) == b"abc"
+    for _ in range(2):
+        with pytest.raises(SourceCut):
+            await source.read()
+    assert source.is_gone
+    assert not source.is_ended
+
+
+@on_loop
+async def test_a_server_that_raises_is_a_cut(caplog: pytest.LogCaptureFixture) -> None:
+    """Servers and middleware raise what they like: the bytes before it count, and nobody waits for ever."""
+    source = BodySource(Incoming(body(b"abc"), RuntimeError("no receive after that")), 10)
+    assert b"".join(await source.read() or ()) == b"abc"
+    with pytest.raises(SourceCut):
+        await source.read()
+    assert "no receive after that" in caplog.text
+
+
+@on_loop
+async def test_read_ahead_is_bounded() -> None:
+    """A fast client is made to wait when a mebibyte is not taken; every byte arrives in the end."""
+    piece = bytes(256 * 1024)
+    incoming = Incoming(*[body(piece) for _ in range(20)], body(b"", more=False))
+    source = BodySource(incoming, 10)
+    first = await source.read()
+    assert first is not None
+    await settle()
+    taken = 20 + 1 - len(incoming.left)
+    assert taken * len(piece) <= len(b"".join(first)) + READ_AHEAD_BYTES
+    assert len(b"".join(first)) + len(await all_of(source)) == 20 * len(piece)
+
+
+@on_loop
+async def test_waiting_has_an_end() -> None:
+    """``None`` when nothing came in time; the body goes on after that."""
+    go = asyncio.Event()
+    source = BodySource(Incoming(go, body(b"abc", more=False)), 10)
+    assert await source.read(0.01) is None
+    go.set()
+    assert await source.read(5) == [b"abc"]
+
+
+@on_loop
+async def test_silence_is_a_stall() -> None:
+    """The client sends some, then nothing for the idle time: what came is given out, then it has stalled."""
+    source = BodySource(Incoming(body(b"abc")), 0.03)
+    assert await source.read() == [b"abc"]
+    with pytest.raises(SourceStalled):
+        await source.read()
+
+
+@on_loop
+async def test_a_trickle_is_no_stall() -> None:
+    """Each byte starts the idle time anew."""
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.02)
+        return body(b"x", more=len(seen) < 5)
+
+    seen: list[Sequence[bytes]] = []
+    source = BodySource(trickle, 0.06)
+    while pieces := await source.read():
+        seen.append(pieces)
+    assert len(seen) >= 5
+
+
+@on_loop
+async def test_who_waits_for_us_does_not_stall() -> None:
+    """The read-ahead is full since the disk is slow: that is not the client's fault."""
+    source = BodySource(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
+    assert await source.read()
+    await settle()
+    await asyncio.sleep(0.05)
+    assert len(await all_of(source)) == READ_AHEAD_BYTES
+
+
+@on_loop
+async def test_stopping_gives_out_what_arrived_then_the_reason() -> None:
+    """What was on its way is still taken; when it is quiet the first reason is raised, again and again."""
+    go = asyncio.Event()
+    source = BodySource(Incoming(body(b"ab"), go, body(b"c")), 10)
+    assert await source.read() == [b"ab"]
+    source.stop(KeyError("first"))
+    source.stop(KeyError("second"))
+    go.set()
+    assert await source.read() == [b"c"]
+    for _ in range(2):
+        with pytest.raises(KeyError, match="first"):
+            await source.read()
+    assert source._task is not None
+    await asyncio.wait([source._task])
+
+
+@on_loop
+async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
+    """It never pauses: the stop has a deadline."""
+
+    async def stream() -> Message:
+        await asyncio.sleep(0.001)
+        return body(b"x")
+
+    source = BodySource(stream, 10)
+    await source.read()
+    source.stop(KeyError("enough"))
+    with pytest.raises(KeyError):
+        await asyncio.wait_for(all_of(source), 5)
+
+
+@on_loop
+async def test_stopped_while_the_client_waits() -> None:
+    """Also with the read-ahead full and nobody reading: the pump ends and nothing is left running."""
+    source = BodySource(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(3)]), 10)
+    await source.read()
+    await settle()
+    source.stop(KeyError("enough"))
+    await eventually(lambda: source._task is not None and source._task.done())
+    assert await source.read()
+    with pytest.raises(KeyError):
+        await source.read()
+
+
+@on_loop
+async def test_stopped_before_it_began() -> None:
+    """The server shuts down: a body that nobody has read yet is stopped as soon as somebody does."""
+    source = BodySource(Incoming(), 10)
+    source.stop(KeyError("closed"))
+    with pytest.raises(KeyError):
+        await source.read()
+
+
+@on_loop
+async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
+    """Its last bytes were on their way: better a complete upload than a refused one."""
+    go = asyncio.Event()
+    source = BodySource(Incoming(body(b"ab"), go, body(b"c", more=False)), 10)
+    await source.read()
+    source.stop(KeyError("closed"))
+    go.set()
+    assert await all_of(source) == b"c"
+    await asyncio.sleep(0.1)
+    assert await source.read() == ()
+
+
+@on_loop
+async def test_a_body_that_has_ended_is_not_stopped() -> None:
+    """Every byte came: whoever comes now waits for the last save."""
+    source = BodySource(Incoming(body(b"abc", more=False)), 10)
+    await source.read()
+    source.stop(KeyError("too late"))
+    assert await source.read() == ()
+    source.close()
