@@ -197,8 +197,11 @@ def test_a_hanging_hook_does_not_keep_the_program() -> None:
     end = threading.Event()
     started = time.monotonic()
 
+    def hang(_: HookEvent) -> None:
+        end.wait(10)
+
     async def serve() -> None:
-        gate, _ = gate_of(lambda _: end.wait(10), 0.01)
+        gate, _ = gate_of(hang, 0.01)
         with pytest.raises(GateFailed):
             await gate.ask(EVENT)
 

@@ -62,7 +62,7 @@ class Outgoing:
 
     @property
     def is_over(self) -> bool:
-        return bool(self.messages) and not self.messages[-1].get("more_body", False)
+        return len(self.messages) > 1 and not self.messages[-1].get("more_body", False)
 
 
 def scope(method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> Scope:
