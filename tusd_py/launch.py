@@ -23,6 +23,7 @@ from tusd_py import logs
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.serving import systemd
+from tusd_py.serving.choosing import protocol_class
 from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
 from tusd_py.serving.processes import READY, WorkerFailed, Workers
 from tusd_py.serving.server import Server
@@ -155,7 +156,9 @@ def _server(settings: Settings, on_started: Callable[[], None], *, is_worker: bo
         tls = tls_context(settings.server)
     except CannotListen as error:
         raise CannotServe(str(error)) from error
-    return Server(create_app(settings), settings.server, tls, on_started=on_started, is_worker=is_worker)
+    protocol = protocol_class(settings.server)
+    app = create_app(settings, trailers=protocol is not None)
+    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, is_worker=is_worker)
 
 
 def _run(server: Server, listening: Listening) -> None:

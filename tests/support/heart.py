@@ -55,6 +55,7 @@ class Feed:
         self._pieces = list(pieces)
         self._stopped = asyncio.Event()
         self._reason: Exception | None = None
+        self.trailing: list[tuple[bytes, bytes]] = []
 
     async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
         await asyncio.sleep(0)
@@ -72,6 +73,9 @@ class Feed:
             raise piece
         self._pieces.pop(0)
         return [piece]
+
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self.trailing
 
     def stop(self, reason: Exception) -> None:
         if self._reason is None:

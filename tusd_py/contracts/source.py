@@ -30,6 +30,10 @@ class Source(Protocol):
         """
         ...
 
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The trailers that the head declared, names in lower case; all of them once ``read`` gave the clean end."""
+        ...
+
     def stop(self, reason: Exception) -> None:
         """Take in no more bytes: ``read`` gives out what has arrived, then raises ``reason``. The first reason stays.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -77,6 +77,14 @@ def parse_checksum(header: str, algorithms: tuple[str, ...] = ALGORITHMS) -> Che
     if digest is None or len(digest) != _DIGEST_BYTES[algorithm]:
         raise InvalidChecksum("Upload-Checksum", f"{_DIGEST_BYTES[algorithm]} bytes in padded base64 after {algorithm}")
     return Checksum(algorithm, digest)
+
+
+def trailing_checksum(trailers: Sequence[tuple[bytes, bytes]]) -> Checksum:
+    """What the trailer says that was announced. Raises ``InvalidChecksum`` or ``UnsupportedAlgorithm``."""
+    values = [value for name, value in trailers if name == b"upload-checksum"]
+    if len(values) != 1:
+        raise InvalidChecksum("Upload-Checksum", "one trailer after the body, as Trailer announced")
+    return parse_checksum(values[0].decode("latin-1").strip(" \t"))
 
 
 def format_checksum(checksum: Checksum) -> str:

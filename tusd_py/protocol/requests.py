@@ -43,6 +43,12 @@ class BodyHead:
     length: int | None  # Content-Length in bytes; None when chunked
     checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
     checksum_in_trailer: bool = False  # it will come in a declared trailer
+    cut_counts: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the bytes count only once their checksum is known to be right."""
+        return self.checksum is not None or self.checksum_in_trailer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,8 @@ class Create:
     """POST on the collection: make an upload, perhaps with its first bytes.
 
     ``length`` is None when deferred, or for a final upload (whose ``parts`` are given instead).
-    ``body`` is None where no bytes shall be stored, whatever the request carries.
+    ``body`` is None where no bytes shall be stored, whatever the request carries. With ``completes`` the length alone
+    decides nothing: True and the body ends elsewhere is refused, False and the upload stays open at its length.
     """
 
     length: int | None
@@ -66,6 +73,7 @@ class Create:
     concat_header: str | None = None  # as received
     parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
     body: BodyHead | None = None
+    completes: bool | None = None  # the body's end is the upload's end; None: where the length says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +88,7 @@ class Append:
     """PATCH: store these bytes from ``offset`` on; ``length`` declares a deferred length.
 
     ``unsupported`` refuses the body for its type or encoding, but only where nothing about the upload comes before it:
-    a final upload is 403 whatever is sent, an unknown one 404.
+    a final upload is 403 whatever is sent, an unknown one 404. ``completes`` is as in ``Create``.
     """
 
     upload_id: str
@@ -88,6 +96,7 @@ class Append:
     length: int | None
     body: BodyHead
     unsupported: TusError | None = None
+    completes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

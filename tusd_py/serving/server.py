@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from tusd_py.serving.choosing import protocol_class
+from tusd_py.serving import memory
 from tusd_py.settings import Server as ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -38,12 +38,13 @@ class Server(uvicorn.Server):
         tls: ssl.SSLContext | None,
         *,
         on_started: Callable[[], None],
+        protocol: type[asyncio.Protocol] | None = None,
         is_worker: bool = False,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=protocol_class(settings) or "httptools",
+                http=protocol or "httptools",
                 ws="none",
                 # The application's lifespan is run around the server (see ``run``), where its failures are exceptions.
                 lifespan="off",
@@ -73,6 +74,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        memory.settle()
         self._on_started()
 
     def stop(self) -> None:

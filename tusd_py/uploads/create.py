@@ -146,7 +146,7 @@ class _Filling:
             return upload if self.is_recorded else await _add(self.ports, upload, self.caller)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if body.checksum is None:
+            if not body.is_verified:
                 if not self.is_recorded:
                     await self._save(upload, receiving.upload)
             else:

@@ -39,7 +39,7 @@ class Receiving:
         is then saved, but for a body with a checksum: that is all or nothing.
         Cancelled, what was received is saved first.
         """
-        digesting = Digesting(body.checksum) if body.checksum is not None else None
+        digesting = Digesting(body) if body.is_verified else None
         failure: Exception | None = None
         try:
             await self._pump(source, room, digesting, None if digesting else length)
@@ -58,7 +58,7 @@ class Receiving:
         if digesting is not None:
             if failure is not None:
                 raise _refusal(failure)
-            digesting.verify()
+            digesting.verify(source.trailers())
         try:
             return await self._settle(failure, length)
         except asyncio.CancelledError:

@@ -49,7 +49,9 @@ class Exchange:
         "source",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float, rate_min: float
+    ) -> None:
         self._started = perf_counter()
         self._receive, self._send, self._metrics = receive, send, metrics
         self._idle_seconds = idle_seconds
@@ -80,7 +82,9 @@ class Exchange:
         self.request_id = self.request_id or secrets.token_hex(8).encode()
         # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
         logs.request_id.set(self.request_id.decode())
-        self.source = BodySource(receive, idle_seconds)
+        # What our own HTTP server can do beyond ASGI; others have no trailers to give.
+        served = scope.get("extensions", {}).get("tusd_py", {})
+        self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple))
 
     @property
     def asked(self) -> Asked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Receive
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes kept in memory for one request before the client is made to wait.
 READ_AHEAD_BYTES = 1024 * 1024
+#: How long a body may be slower than the least rate: radio links fall silent for seconds and then catch up.
+_RATE_SECONDS = 20.0
 #: A body that is stopped is read until nothing has come for so long: bytes may wait in the server or the kernel that
 #: the client sent before it went away and came back.
 _QUIET_SECONDS = 0.01
@@ -28,11 +30,21 @@ _STOP_SECONDS = 0.05
 class BodySource:
     """Reads one request's body. Nothing is received before the first ``read``: no ``100 Continue`` is sent either."""
 
-    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        idle_seconds: float,
+        rate_min: float = 0,
+        trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
+    ) -> None:
         self.bytes_received = 0
         self.was_read = False
         self._receive = receive
         self._idle_seconds = idle_seconds
+        self._rate_min = rate_min
+        self._was_full = False
+        #: See ``Source.trailers``.
+        self.trailers = trailers
         self._pieces: list[bytes] = []
         self._buffered = 0
         self._is_ended = False  # cleanly
@@ -42,6 +54,7 @@ class BodySource:
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._rate: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
 
     @property
@@ -98,9 +111,7 @@ class BodySource:
 
     def close(self) -> None:
         """Read no further; what is left of the body stays with the server."""
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self._stop_timers()
         if self._task is not None and not self._task.done():
             self._task.cancel()
 
@@ -110,6 +121,8 @@ class BodySource:
         self._heard_at = loop.time()
         if self._idle_seconds:
             self._idle = loop.call_later(self._idle_seconds, self._check_idle)
+        if self._rate_min:
+            self._rate = loop.call_later(_RATE_SECONDS, self._check_rate, 0)
         self._task = loop.create_task(self._pump())
         if self._stopping is not None:
             self._begin_stop()
@@ -154,13 +167,29 @@ class BodySource:
                 break
             self._wake()
             if self._buffered >= READ_AHEAD_BYTES:
+                self._was_full = True
                 self._writer = loop.create_future()
                 await self._writer
                 # The client was kept waiting by us, not we by it.
                 self._heard_at = loop.time()
-        if self._idle is not None:
-            self._idle.cancel()
+        self._stop_timers()
         self._wake()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._idle, self._rate):
+            if timer is not None:
+                timer.cancel()
+        self._idle = self._rate = None
+
+    def _check_rate(self, bytes_before: int) -> None:
+        is_slow = self.bytes_received - bytes_before < self._rate_min * _RATE_SECONDS
+        # A client that we made wait is as slow as we are.
+        if is_slow and not self._was_full:
+            self._break_off(SourceStalled())
+            return
+        self._was_full = self._buffered >= READ_AHEAD_BYTES
+        loop = asyncio.get_running_loop()
+        self._rate = loop.call_later(_RATE_SECONDS, self._check_rate, self.bytes_received)
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()

@@ -46,11 +46,12 @@ class TusEndpoint:
     metrics: Metrics
     draining: Draining
     body_idle_seconds: float
+    body_rate_min: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises for what a client did."""
         assert scope["type"] == "http", "mount this under HTTP routes"
-        exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds)
+        exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds, self.body_rate_min)
         self.metrics.open.inc()
         status, error = 0, None
         try:
