@@ -16,6 +16,7 @@ from tusd_py.contracts.gate import Hook
 from tusd_py.hooks.callables import HookFunction
 from tusd_py.settings import Settings
 from tusd_py.web import exchange as exchange_module
+from tusd_py.web import lingering
 from tusd_py.wiring import Service
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -240,8 +241,10 @@ async def test_nobody_is_answered_who_is_gone() -> None:
 
 
 @on_loop
-async def test_shutting_down_saves_and_says_so() -> None:
+async def test_shutting_down_saves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A running body is told 503 and when to come back; one that comes later too; what came is kept."""
+    monkeypatch.setattr(lingering, "_KEEP_SECONDS", 0.01)
+    monkeypatch.setattr(lingering, "_LINGER_SECONDS", 0.01)
     async with serving() as service:
         path = await made(service, b"abc", 10)
         out = Outgoing()

@@ -1,0 +1,32 @@
+"""Uploads in a FastAPI application: ``uvicorn --app-dir examples fastapi_app:app``, then upload to ``/files/``."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from tusd_py import HookAnswer, HookEvent, Overlay, Tus
+
+finished: list[str] = []
+
+
+async def only_small(event: HookEvent) -> HookAnswer | None:
+    """Refuses what is too large before a byte of it was sent."""
+    if event.upload.length is not None and event.upload.length > 1024**3:
+        return HookAnswer(reject=True, overlay=Overlay(status=413, body="at most 1 GiB\n"))
+    return None
+
+
+async def remember(event: HookEvent) -> None:
+    """Told of every finished upload, at least once: so it looks whether it knows it already."""
+    if event.upload.id not in finished:
+        finished.append(event.upload.id)
+
+
+uploads = Tus(data_dir="./data", pre_create=only_small, post_finish=remember)
+app = FastAPI(lifespan=uploads.lifespan)
+app.mount("/files", uploads)
+
+
+@app.get("/finished")
+async def list_finished() -> list[str]:
+    return finished

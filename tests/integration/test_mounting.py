@@ -1,0 +1,185 @@
+"""``Tus`` inside other applications, under stock ASGI servers: the same promises without our protocol class."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.support.client import BODY, TUS, Connection, create, patch_headers, request
+from tests.support.content import content
+from tests.support.loops import eventually, on_loop
+from tests.support.mounted import SERVERS, MountedServer, mounted
+from tests.support.server import start_server
+from tests.support.sockets import all_read
+
+KIB = 1024
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("uvicorn-h11", "starlette_app:app"),
+        ("uvicorn-httptools", "fastapi_app:app"),
+        ("granian", "starlette_app:app"),
+    ],
+    ids=list(SERVERS),
+)
+def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedServer]:
+    """An example of this repository, under each server."""
+    server, app = request.param
+    with mounted(server, app, tmp_path_factory.mktemp(server)) as running:
+        yield running
+
+
+async def offset_of(url: str) -> int | None:
+    answer = await request("HEAD", url)
+    assert answer.status == 200, answer
+    return answer.offset
+
+
+@on_loop
+async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
+    """The connection breaks in the middle: every byte that was sent is kept, and the rest completes the upload."""
+    data = content(1, 700 * KIB)
+    url = await create(f"{example.root}/files/", len(data))
+    assert url.startswith(f"{example.root}/files/")
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, patch_headers(0, len(data)))
+    await connection.send(data[: 300 * KIB])
+    await all_read(example.port, connection.own_port)
+    connection.close()
+    offset = await offset_of(url)
+    assert offset == 300 * KIB
+    answer = await request("PATCH", url, patch_headers(offset), data[offset:])
+    assert (answer.status, answer.offset) == (204, len(data))
+    download = await request("GET", url, {})
+    assert download.body == bytes(data)
+    ranged = await request("GET", url, {"Range": "bytes=1000-1999"})
+    assert (ranged.status, ranged.body) == (206, bytes(data[1000:2000]))
+    assert (await request("DELETE", url)).status == 204
+    assert (await request("HEAD", url)).status in (404, 410)
+
+
+@on_loop
+async def test_a_newcomer_takes_over(example: MountedServer) -> None:
+    """HEAD stops a PATCH that has gone quiet, at once, and tells the true offset; the old one is told so."""
+    data = content(2, 400 * KIB)
+    url = await create(f"{example.root}/files/", len(data))
+    quiet = await Connection.open(url)
+    await quiet.send_head("PATCH", url, patch_headers(0, len(data)))
+    await quiet.send(data[: 100 * KIB])
+    await all_read(example.port, quiet.own_port)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    offset = await offset_of(url)
+    assert loop.time() - began < 2
+    assert offset == 100 * KIB
+    answer = await request("PATCH", url, patch_headers(offset), data[offset:])
+    assert (answer.status, answer.offset) == (204, len(data))
+    told = await asyncio.wait_for(quiet.answer(), 10)
+    assert (told.status, b"ERR_UPLOAD_INTERRUPTED" in told.body) == (400, True)
+    quiet.close()
+    assert (await request("GET", url, {})).body == bytes(data)
+
+
+@on_loop
+async def test_refused_while_it_sends(example: MountedServer) -> None:
+    """The wrong offset, and a body that is still on its way: the client can read why."""
+    url = await create(f"{example.root}/files/", 10_000_000)
+    answer = await request("PATCH", url, patch_headers(7), bytes(5_000_000))
+    assert answer.status == 409
+    assert await offset_of(url) == 0
+
+
+@on_loop
+async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
+    """Without Content-Length too; and the first bytes with the creation."""
+    headers = {**TUS, **BODY, "Upload-Length": "11"}
+    made = await request("POST", f"{example.root}/files/", headers, b"hello")
+    assert (made.status, made.offset) == (201, 5)
+    url = urljoin(f"{example.root}/files/", made.headers["location"])
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, {**patch_headers(5), "Transfer-Encoding": "chunked"})
+    await connection.send(b"6\r\n world\r\n0\r\n\r\n")
+    answer = await connection.answer()
+    connection.close()
+    assert (answer.status, answer.offset) == (204, 11)
+    assert (await request("GET", url, {})).body == b"hello world"
+
+
+HOOKS = """
+import asyncio, json, threading
+from {framework} import {Framework}
+from tusd_py import Hook, HookAnswer, Settings, Tus
+
+def note(event):
+    with open("told.jsonl", "a") as told:
+        is_main = threading.current_thread() is threading.main_thread()
+        print(json.dumps([event.hook, event.upload.offset, is_main]), file=told)
+    return HookAnswer()
+
+async def note_async(event):
+    await asyncio.sleep(0)
+    return note(event)
+
+hooks = {{hook.replace("-", "_"): {function} for hook in Hook}}
+uploads = Tus(settings=Settings.model_validate({{"storage": {{"data_dir": "data"}}}}), **hooks)
+app = {Framework}(lifespan=uploads.lifespan)
+app.mount("/up", uploads)
+"""
+
+
+@pytest.mark.parametrize(
+    ("framework", "function", "server"),
+    [
+        ("starlette.applications.Starlette", "note", "uvicorn-httptools"),
+        ("starlette.applications.Starlette", "note_async", "uvicorn-h11"),
+        ("fastapi.FastAPI", "note", "granian"),
+        ("fastapi.FastAPI", "note_async", "uvicorn-httptools"),
+    ],
+)
+@on_loop
+async def test_every_hook_sync_and_async(framework: str, function: str, server: str, tmp_path: Path) -> None:
+    """Three lines mount it; each of the seven hooks is called, in order, sync ones in threads of their own."""
+    module, _, name = framework.rpartition(".")
+    (tmp_path / "hooked.py").write_text(HOOKS.format(framework=module, Framework=name, function=function))
+    with mounted(server, "hooked:app", tmp_path, tmp_path) as running:
+        url = await create(f"{running.root}/up/", 3)
+        assert (await request("PATCH", url, patch_headers(0), b"abc")).status == 204
+        told = tmp_path / "told.jsonl"
+        await eventually(lambda: told.read_text().count("\n") == 5)
+        assert (await request("DELETE", url)).status == 204
+        await eventually(lambda: told.read_text().count("\n") == 7)
+    calls = [json.loads(line) for line in told.read_text().splitlines()]
+    order = [hook for hook, _, _ in calls]
+    assert [hook for hook in order if hook.startswith("pre-")] == ["pre-create", "pre-finish", "pre-terminate"]
+    after = ["post-create", "post-receive", "post-finish", "post-terminate"]
+    assert [hook for hook in order if hook.startswith("post-")] == after
+    assert {is_main for _, _, is_main in calls} == {function == "note_async"}
+
+
+@on_loop
+async def test_stopping_the_application_keeps_what_came(tmp_path: Path) -> None:
+    """SIGTERM to a stock server with an upload running: the next start goes on from what had come."""
+    with mounted("uvicorn-httptools", "starlette_app:app", tmp_path) as running:
+        url = await create(f"{running.root}/files/", 1000)
+        connection = await Connection.open(url)
+        await connection.send_head("PATCH", url, patch_headers(0, 1000))
+        await connection.send(bytes(400))
+        await all_read(running.port, connection.own_port)
+        running.process.terminate()
+        await eventually(lambda: "Shutting down" in running.log)
+        # This server waits for open connections before it ends the lifespan: the client goes.
+        connection.close()
+        await asyncio.to_thread(running.process.wait, 20)
+        assert "Traceback" not in running.log
+    server = start_server(tmp_path / "data")
+    try:
+        assert await offset_of(urljoin(server.url, url.rsplit("/", 1)[1])) == 400
+    finally:
+        server.kill()
