@@ -45,6 +45,7 @@ class UploadProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.url = b""
         self._answering: Cycle | None = None
         self._is_in_head = False
         self._head_bytes_left = self.bounds.header_bytes_max
@@ -106,6 +107,7 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_replaying:
             return
         super().on_message_begin()
+        self.url = b""
         self._is_in_head = True
         self._head_bytes_left = self.bounds.header_bytes_max
 

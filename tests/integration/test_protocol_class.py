@@ -1,0 +1,358 @@
+"""The protocol class against raw sockets, beside the one that uvicorn brings: each test says what that one lacks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Literal
+
+import pytest
+
+from tests.support.connections import Seen, Served, answer, rest, served, until
+from tests.support.sockets import server_side
+from tusd_py.serving.choosing import protocol_class
+from tusd_py.settings import Server
+
+HEADER_TIMEOUT_SECONDS = 0.4
+Start = Callable[..., Served]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def start(loop: Literal["asyncio", "uvloop"]) -> Iterator[Start]:
+    """Serves with our class, or with uvicorn's (``stock=True``)."""
+    with ExitStack() as stack:
+
+        def run(*, stock: bool = False, header_timeout_seconds: float = 30) -> Served:
+            ours = protocol_class(Server(header_timeout_seconds=header_timeout_seconds))
+            assert ours is not None
+            http: type[asyncio.Protocol] | str = "httptools" if stock else ours
+            return stack.enter_context(served(http, loop))
+
+        yield run
+
+
+def head(method: str = "POST", path: str = "/echo", *lines: str, host: str = "Host: x") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *([host] if host else []), *lines, "", ""]).encode("latin-1")
+
+
+def is_open(connection: socket.socket, seconds: float) -> bool:
+    try:
+        rest(connection, seconds)
+    except TimeoutError:
+        return True
+    return False
+
+
+def seen_after_the_end(server: Served, *pieces: bytes, reset: bool = False, awaits_loss: bool = True) -> Seen:
+    """What an application saw that was busy until the client had sent ``pieces`` and left."""
+    server.application.may_read.clear()
+    connection = server.connect()
+    for piece in pieces:
+        connection.sendall(piece)
+    until(lambda: bool(server.application.seen))
+    if reset:
+        # A reset takes with it what still waits in the kernel.
+        until(lambda: unread_bytes(server, connection) == 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    if awaits_loss:
+        until(lambda: server.connections == 0)
+    server.application.may_read.set()
+    (seen,) = server.application.seen
+    until(lambda: seen.ended != "")
+    return seen
+
+
+def unread_bytes(server: Served, connection: socket.socket) -> int:
+    side = server_side(server.port, connection.getsockname()[1])
+    return side.unread_bytes if side is not None else 0
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+def test_what_came_before_the_end_is_given_to_the_application(start: Start, reset: bool) -> None:
+    """An application that was busy when the client left still reads every byte, then hears that it was cut."""
+    asked = head("POST", "/echo", "Content-Length: 1000000")
+    for sent in (1, 300, 200_000):
+        seen = seen_after_the_end(start(), asked + b"x" * sent, reset=reset)
+        assert ("cut", sent) == (seen.ended, len(seen.body))
+    seen = seen_after_the_end(start(stock=True), asked + b"x" * 300, reset=reset)
+    assert ("cut", 0) == (seen.ended, len(seen.body))
+
+
+def test_more_than_is_buffered_comes_before_the_end(start: Start) -> None:
+    """Megabytes that wait in the kernel when the client closes are all given out."""
+    asked = head("POST", "/echo", "Content-Length: 100000000")
+    seen = seen_after_the_end(start(), asked, b"x" * 2_000_000, awaits_loss=False)
+    assert ("cut", 2_000_000) == (seen.ended, len(seen.body))
+
+
+def test_a_whole_body_is_whole_though_the_client_is_gone(start: Start) -> None:
+    """A client that sends all and leaves: the application reads a body that ended, not one that was cut."""
+    for stock in (False, True):
+        seen = seen_after_the_end(start(stock=stock), head("POST", "/echo", "Content-Length: 5") + b"hello")
+        assert (("cut", b"") if stock else ("whole", b"hello")) == (seen.ended, seen.body)
+
+
+BODIES = {
+    "length": (["Content-Length: 5"], b"hello"),
+    "chunks": (["Transfer-Encoding: chunked"], b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("framing", BODIES)
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["at once", "in pieces"])
+def test_an_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: bool) -> None:
+    """A request that offers h2c beside its body is served as it is, and so is the next one on the connection."""
+    lines, body = BODIES[framing]
+    asked = head("POST", "/echo", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA", *lines)
+    server = start()
+    with server.connect() as connection:
+        if in_pieces:
+            for byte in asked + body:
+                connection.sendall(bytes([byte]))
+            assert b"/echo" in answer(connection)
+            connection.sendall(head("GET", "/next"))
+        else:
+            connection.sendall(asked + body + head("GET", "/next"))
+            assert b"/echo" in answer(connection)
+        assert b"/next" in answer(connection)
+    assert [b"hello", b""] == [seen.body for seen in server.application.seen]
+    assert [("whole", "/echo"), ("whole", "/next")] == [(seen.ended, seen.path) for seen in server.application.seen]
+    stock = start(stock=True)
+    with stock.connect() as connection:
+        connection.sendall(asked + body)
+        assert b"/echo" in answer(connection)
+    assert b"" == stock.application.seen[0].body
+
+
+def test_an_upgrade_without_a_body_is_ignored(start: Start) -> None:
+    """A GET that offers h2c is answered over HTTP/1.1."""
+    server = start()
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(head("GET", "/echo", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"))
+            assert b"200 OK" in answer(connection)
+
+
+REFUSED = {
+    "no host": head(host=""),
+    "two hosts": head("POST", "/echo", "Host: y"),
+    "host with a path": head(host="Host: x/y"),
+    "host with userinfo": head(host="Host: a@x"),
+    "host with a space": head(host="Host: a b"),
+    "coded": head("POST", "/echo", "Transfer-Encoding: gzip, chunked"),
+    "two encodings": head("POST", "/echo", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+    "old and chunked": b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "length and encoding": head("POST", "/echo", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    "no http": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+    "no path": head("GET", "http://"),
+    "connect": head("CONNECT", "x:80"),
+}
+#: What the stock class hands to the application.
+LET_THROUGH = {"no host", "two hosts", "host with a path", "host with userinfo", "host with a space", "coded"}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_head_in_doubt_is_refused(start: Start, what: str) -> None:
+    """400 and the connection is closed; the application never hears of it."""
+    server = start()
+    got = server.ask(REFUSED[what])
+    assert (b"HTTP/1.1 400 ", True) == (got[:13], b"connection: close\r\n" in got)
+    assert [] == server.application.seen
+    if what in LET_THROUGH:
+        stock = start(stock=True)
+        with stock.connect() as connection:
+            connection.sendall(REFUSED[what])
+            until(lambda: bool(stock.application.seen))
+
+
+@pytest.mark.parametrize("host", ["Host: [::1]:8080", "Host: a-b.example:", "Host:", "Host: x%20y"])
+def test_a_host_is_as_the_grammar_has_it(start: Start, host: str) -> None:
+    """Odd but right hosts are served, and HTTP/1.0 needs none."""
+    server = start()
+    assert b"200 OK" in server.ask(head("GET", "/echo", "Connection: close", host=host))
+    assert b"200 OK" in server.ask(b"GET /echo HTTP/1.0\r\n\r\n")
+
+
+LARGE = {
+    "one header": [head("GET", "/echo", "A: " + "a" * 70_000)],
+    "many headers": [head("GET", "/echo", *["A: b"] * 2000)],
+    "many bytes": [head("GET", "/echo", *["A: " + "a" * 1000] * 100)],
+    "a long path": [head("GET", "/" + "a" * 70_000)],
+    "without an end": [b"GET /echo HTTP/1.1\r\nA: ", *[b"a" * 10_000] * 7],
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_a_large_head_is_refused(start: Start, what: str) -> None:
+    """431 and the connection is closed, also for a header that never ends."""
+    server = start()
+    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in server.ask(*LARGE[what])
+    assert [] == server.application.seen
+    # A head within the bounds is served, after a body of any size in the same breath too.
+    small = head("GET", "/echo", "Connection: close", *["A: " + "a" * 500] * 100)
+    assert b"200 OK" in server.ask(small)
+    big = head("POST", "/echo", "Content-Length: 200000") + b"x" * 200_000
+    assert 2 == server.ask(big + small[:20_000], small[20_000:]).count(b"200 OK")
+
+
+def test_a_slow_head_is_ended(start: Start) -> None:
+    """408 after the header timeout, however steadily its bytes come; on a used connection as well."""
+    server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
+    for before in (b"", head("GET", "/first")):
+        with server.connect() as connection:
+            connection.sendall(before)
+            if before:
+                assert b"/first" in answer(connection)
+            began = time.monotonic()
+            got = b""
+            connection.settimeout(0.05)
+            for byte in (head()[:-2] + b"A: " + b"a" * 200)[:200]:
+                try:
+                    connection.sendall(bytes([byte]))
+                    got += connection.recv(65536)
+                except TimeoutError:
+                    continue
+                break
+            assert b"HTTP/1.1 408 Request Timeout\r\n" in got + rest(connection)
+            assert HEADER_TIMEOUT_SECONDS * 0.9 <= time.monotonic() - began < 5
+
+
+def test_a_silent_connection_is_closed(start: Start) -> None:
+    """Without a word, after the header timeout; the stock class keeps it for ever."""
+    with start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS).connect() as connection:
+        assert b"" == rest(connection)
+    with start(stock=True).connect() as connection:
+        assert is_open(connection, HEADER_TIMEOUT_SECONDS * 2)
+
+
+def test_an_empty_line_keeps_no_connection(start: Start) -> None:
+    """What ends the idle time of a used connection, and is no request, starts the header timeout."""
+    server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
+    with server.connect() as connection:
+        connection.sendall(head("GET", "/first"))
+        assert b"/first" in answer(connection)
+        connection.sendall(b"\r\n")
+        assert b"" == rest(connection)
+
+
+def test_the_header_timeout_is_for_heads_alone(start: Start) -> None:
+    """A body may take longer, an application may, and a used connection may rest."""
+    server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(head("POST", "/echo", "Content-Length: 2") + b"x")
+            time.sleep(HEADER_TIMEOUT_SECONDS * 1.5)
+            connection.sendall(b"y")
+            assert b"/echo" in answer(connection)
+        time.sleep(HEADER_TIMEOUT_SECONDS * 1.5)
+        connection.sendall(head("GET", "/last"))
+        assert b"/last" in answer(connection)
+
+
+def test_trailers_stay_apart(start: Start) -> None:
+    """Declared trailers come by the extension, others not at all, and none of them among the headers."""
+    asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: Checksum, Other", "Connection: close")
+    body = b"5\r\nhello\r\n0\r\nChecksum: a\r\nHost: evil\r\nTus-Resumable: 2\r\nChecksum:  b\r\n\r\n"
+    for stock in (False, True):
+        server = start(stock=stock)
+        assert b"200 OK" in server.ask(asked, body)
+        (seen,) = server.application.seen
+        assert (b"hello", "whole") == (seen.body, seen.ended)
+        assert ([] if stock else [(b"checksum", b"a"), (b"checksum", b"b")]) == seen.trailers
+        assert (1 + stock) == [name for name, _ in seen.headers].count(b"host")
+
+
+def test_trailers_are_bounded(start: Start) -> None:
+    """A flood of trailers ends the request: the body is kept and counts as cut."""
+    server = start()
+    asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: A") + b"5\r\nhello\r\n0\r\n"
+    assert b" 431 " in server.ask(asked, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
+    until(lambda: bool(server.application.seen and server.application.seen[0].ended))
+    (seen,) = server.application.seen
+    assert (b"hello", "cut") == (seen.body, seen.ended)
+
+
+def test_interim_responses(start: Start) -> None:
+    """They come before the answer, beside 100 Continue; after it has begun, and to HTTP/1.0, none is sent."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/informed", "Content-Length: 5", "Expect: 100-continue"))
+        for offset in (b"0", b"5"):
+            assert b"HTTP/1.1 104 \r\nupload-offset: %s\r\n\r\n" % offset == answer(connection)
+        assert b"HTTP/1.1 100 Continue\r\n\r\n" == answer(connection)
+        connection.sendall(b"hello")
+        assert b"HTTP/1.1 200 OK" in answer(connection)
+    assert [True, True, False] == server.application.sent_informational
+    assert server.ask(b"GET /informed HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
+    assert [False, False, False] == server.application.sent_informational[3:]
+
+
+def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
+    """Ten requests in one breath, bodies and all; a bad one behind them is refused when its turn has come."""
+    server = start()
+    server.application.may_read.clear()
+    asked = [head("POST", f"/{turn}", "Content-Length: 1") + b"x" for turn in range(10)]
+    with server.connect() as connection:
+        connection.sendall(b"".join(asked) + REFUSED["two hosts"])
+        until(lambda: bool(server.application.seen))
+        server.application.may_read.set()
+        for turn in range(10):
+            got = answer(connection)
+            assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert got.endswith(b"/%d" % turn)
+        assert rest(connection).startswith(b"HTTP/1.1 400 ")
+    assert [f"/{turn}" for turn in range(10)] == [seen.path for seen in server.application.seen]
+    assert {(b"x", "whole")} == {(seen.body, seen.ended) for seen in server.application.seen}
+
+
+def test_a_body_that_breaks_its_framing_is_cut(start: Start) -> None:
+    """The bytes before a bad chunk are the application's, and the client is told 400."""
+    server = start()
+    got = server.ask(head("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n", b"nonsense\r\n")
+    assert got.startswith(b"HTTP/1.1 400 ")
+    until(lambda: bool(server.application.seen and server.application.seen[0].ended))
+    (seen,) = server.application.seen
+    assert (b"hello", "cut") == (seen.body, seen.ended)
+
+
+def test_an_unwanted_body_is_bounded(start: Start) -> None:
+    """Of a body that the application left, a mebibyte or two is read; the answer can be read all the same."""
+    asked = head("POST", "/unread", f"Content-Length: {1 << 30}")
+    for stock in (False, True):
+        server = start(stock=stock)
+        with server.connect() as connection:
+            connection.sendall(asked)
+            assert b"/unread" in answer(connection)
+            taken = 0
+            try:
+                while taken < 64 << 20:
+                    taken += connection.send(b"x" * (1 << 20))
+            except ConnectionError:
+                pass
+        assert (taken == 64 << 20) == stock
+        assert stock or taken <= 16 << 20
+
+
+def test_a_small_unwanted_body_costs_no_connection(start: Start) -> None:
+    """The rest is read, and the next request is answered; where it never comes, the connection is closed."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/unread", "Content-Length: 200000"))
+        assert b"/unread" in answer(connection)
+        connection.sendall(b"x" * 200_000 + head("GET", "/next"))
+        assert b"/next" in answer(connection)
+        connection.sendall(head("POST", "/unread", "Content-Length: 200000"))
+        assert b"/unread" in answer(connection)
+        assert b"" == rest(connection)

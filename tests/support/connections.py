@@ -1,0 +1,148 @@
+"""A small application under uvicorn in a thread, to hold what its protocol class does against raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import uvicorn
+
+Message = dict[str, Any]
+_DEADLINE_SECONDS = 10.0
+
+
+@dataclass
+class Seen:
+    """One request as the application saw it."""
+
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    ended: str = ""  # "whole" or "cut"
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass
+class Application:
+    """Reads each body to its end once ``may_read`` is set, then answers 200 with its path. ``/unread`` reads nothing.
+
+    ``/informed`` sends interim responses before and after the answer begins.
+    """
+
+    seen: list[Seen] = field(default_factory=list)
+    sent_informational: list[bool] = field(default_factory=list)
+    may_read: threading.Event = field(default_factory=threading.Event)
+
+    async def __call__(
+        self, scope: Any, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        seen = Seen(scope["path"], scope["headers"])
+        self.seen.append(seen)
+        extension = scope.get("extensions", {}).get("tusd_py", {})
+        informational = extension.get("informational", lambda *_: False)
+        if scope["path"] == "/informed":
+            for offset in (b"0", b"5"):
+                self.sent_informational.append(informational(104, [(b"upload-offset", offset)]))
+        if scope["path"] != "/unread":
+            while not self.may_read.is_set():  # noqa: ASYNC110 - another thread sets it
+                await asyncio.sleep(0.002)
+            await self._read(seen, receive)
+        seen.trailers = list(extension["trailers"]()) if "trailers" in extension else []
+        text = scope["path"].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
+        self.sent_informational.append(informational(104))
+        await send({"type": "http.response.body", "body": text})
+
+    async def _read(self, seen: Seen, receive: Callable[[], Awaitable[Message]]) -> None:
+        while not seen.ended:
+            message = await receive()
+            seen.body += message.get("body", b"")
+            if message["type"] == "http.disconnect":
+                seen.ended = "cut"
+            elif not message["more_body"]:
+                seen.ended = "whole"
+
+
+@dataclass
+class Served:
+    """A server that accepts connections on ``port``."""
+
+    port: int
+    application: Application
+    server: uvicorn.Server
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE_SECONDS)
+
+    def ask(self, *pieces: bytes) -> bytes:
+        """Send ``pieces`` and return all that comes until the server closes, or until nothing comes for a while."""
+        with self.connect() as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+            return rest(connection)
+
+    @property
+    def connections(self) -> int:
+        return len(self.server.server_state.connections)
+
+
+@contextmanager
+def served(http: type[asyncio.Protocol] | str, loop: Literal["asyncio", "uvloop"]) -> Iterator[Served]:
+    """Serve an ``Application`` with this protocol class on this event loop."""
+    application = Application()
+    application.may_read.set()
+    config = uvicorn.Config(
+        application, http=http, loop=loop, ws="none", lifespan="off", log_config=None, timeout_keep_alive=30
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield Served(listener.getsockname()[1], application, server)
+    finally:
+        application.may_read.set()
+        server.force_exit = server.should_exit = True
+        thread.join(_DEADLINE_SECONDS)
+        listener.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as ``condition`` holds; fail the test if it does not in time."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.002)
+
+
+def rest(connection: socket.socket, quiet_seconds: float = _DEADLINE_SECONDS) -> bytes:
+    """What still comes until the server closes the connection. Raises ``TimeoutError`` where it stays open."""
+    connection.settimeout(quiet_seconds)
+    got = b""
+    while piece := connection.recv(65536):
+        got += piece
+    return got
+
+
+def answer(connection: socket.socket) -> bytes:
+    """The next response of ``Application``, whose body is the path and nothing else."""
+    connection.settimeout(_DEADLINE_SECONDS)
+    got = b""
+    while b"\r\n\r\n" not in got:
+        piece = connection.recv(1)
+        assert piece, f"closed after {got!r}"
+        got += piece
+    head = got.lower()
+    length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0]) if b"content-length: " in head else 0
+    while length:
+        piece = connection.recv(length)
+        assert piece, f"closed after {got!r}"
+        got, length = got + piece, length - len(piece)
+    return got
