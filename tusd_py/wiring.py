@@ -73,13 +73,14 @@ class Service:
         self._gate = CallableGate(functions or {}, settings.uploads.hook_timeout_seconds, self.metrics.hook)
         self._clock = clock
         self._ports: Ports | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
         self._opening = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
         self._leading: Hold | None = None
 
     async def ports(self) -> Ports:
         """What the use cases are given; opened now if it is not yet."""
-        if self._ports is None:
+        if self._ports is None or self._loop is not asyncio.get_running_loop():
             await self.open()
             assert self._ports is not None
         return self._ports
@@ -90,8 +91,11 @@ class Service:
         Raises ``OSError`` or ``RecordsError`` with a sentence for the operator.
         """
         async with self._opening:
+            if self._ports is not None and self._loop is not None and self._loop.is_closed():
+                await self._abandon(self._ports)
             if self._ports is None:
                 self._ports = await self._open()
+                self._loop = asyncio.get_running_loop()
                 self._sweeper = asyncio.create_task(self._keep_sweeping(self._ports))
 
     async def close(self) -> None:
@@ -112,6 +116,18 @@ class Service:
         await ports.records.close()
         self.metrics.close()
         self.draining.end()
+
+    async def _abandon(self, ports: Ports) -> None:
+        """Let go of what was opened in an event loop that has ended: test clients give each request one of its own."""
+        self._ports = self._sweeper = self._leading = None
+        try:
+            await ports.records.close()
+        except (RuntimeError, ValueError):
+            # Their thread ends all the same; only the word of that would have come to the loop that is gone.
+            pass
+        if isinstance(ports.locker, FileLocker):
+            ports.locker.forget()
+        await ports.store.close()
 
     async def _open(self) -> Ports:
         settings = self.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.records import RecordConflict
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TerminationRejected
 from tusd_py.protocol.outcomes import Overlay, Terminated
@@ -31,12 +32,23 @@ async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
 
     After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
     """
-    now = ports.clock()
-    ended = upload.to(Status.TERMINATED, now)
-    ended = await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
+    try:
+        ended = await _entomb(ports, upload)
+    except RecordConflict:
+        # What runs in the background changes records without a hold: post-finish has returned, or parts were joined.
+        newest = await ports.records.find(upload.id)
+        if newest is None or newest.has_ended:
+            raise
+        ended = await _entomb(ports, newest)
     tell(ports, Hook.POST_TERMINATE, ended, caller)
     await ports.store.erase(ended)
     return ended
+
+
+async def _entomb(ports: Ports, upload: Upload) -> Upload:
+    now = ports.clock()
+    ended = upload.to(Status.TERMINATED, now)
+    return await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
 
 
 async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> Overlay | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.failing import FailingStore, Faults
+from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
 from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
+from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
 from tusd_py.protocol.outcomes import Overlay
-from tusd_py.protocol.upload import Status
+from tusd_py.protocol.upload import Status, Upload
+from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep
 
@@ -75,3 +77,34 @@ async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
     heart.clock.move(heart.pace.tombstone_seconds + 1)
     await sweep(heart.ports)
     assert inner.uploads == {}
+
+
+class Conflicting(FailingRecords):
+    """Records that a background task changes, without a hold, just before they are replaced."""
+
+    changes = 0
+    removes = False
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        if self.changes:
+            self.changes -= 1
+            changed = await super().replace(before, before.until(None))
+            if self.removes:
+                await super().remove(changed)
+        return await super().replace(before, after)
+
+
+@pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])
+@on_loop
+async def test_the_background_is_in_nobodys_way(changes: int, removes: bool) -> None:
+    """post-finish returns, or a join ends, between the look and the end: it is ended all the same."""
+    records = Conflicting(MemoryRecords(), Faults())
+    heart = Heart(records=records)
+    upload_id = (await heart.create(2, b"01")).upload.id
+    records.changes, records.removes = changes, removes
+    if (changes, removes) == (1, False):
+        assert (await heart.terminate(upload_id)).upload.status is Status.TERMINATED
+    else:
+        # Gone, or changed again and again: that is no background task of ours.
+        with pytest.raises(RecordConflict):
+            await heart.terminate(upload_id)
