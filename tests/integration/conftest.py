@@ -1,0 +1,18 @@
+"""One server a module for tests that only need one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import RunningServer, start_server
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with the module's ``SETTINGS``, if it has any."""
+    settings = getattr(request.module, "SETTINGS", {})
+    running = start_server(tmp_path_factory.mktemp("server") / "data", settings=settings)
+    yield running
+    running.kill()

@@ -1,0 +1,52 @@
+"""SIGTERM with uploads running: each is told 503 and when to come back, and every byte that came is there after."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.support.client import Connection as ClientConnection
+from tests.support.client import create, patch_headers, request
+from tests.support.content import content
+from tests.support.loops import on_loop
+from tests.support.server import start_server
+from tests.support.sockets import all_read
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one", "two"])
+@on_loop
+async def test_running_uploads_are_saved(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Several at once; the process ends in time and well; the next one goes on from the last byte."""
+    data = content(7, 500_000)
+    server = start_server(tmp_path / "data", *flags)
+    try:
+        running = []
+        for sent in (1000, 70_000, 300_000):
+            url = await create(server.url, len(data))
+            connection = await ClientConnection.open(url)
+            await connection.send_head("PATCH", url, patch_headers(0, len(data)))
+            await connection.send(data[:sent])
+            await all_read(server.port, connection.own_port)
+            running.append((url, sent, connection))
+        server.process.send_signal(signal.SIGTERM)
+        for _, sent, connection in running:
+            answer = await asyncio.wait_for(connection.answer(), 15)
+            assert (answer.status, answer.offset) == (503, sent)
+            assert int(answer.headers["retry-after"]) >= 1
+            connection.close()
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+    finally:
+        server.kill()
+    again = start_server(tmp_path / "data", *flags)
+    try:
+        for url, sent, _ in running:
+            here = urljoin(again.url, url.rsplit("/", 1)[1])
+            assert (await request("HEAD", here)).offset == sent
+            assert (await request("PATCH", here, patch_headers(sent), data[sent:])).status == 204
+            assert again.stored(here) == bytes(data)
+    finally:
+        again.kill()
