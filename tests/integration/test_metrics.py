@@ -1,0 +1,38 @@
+"""What Prometheus is told by a running server, under the names that tusd's dashboards ask for."""
+
+from __future__ import annotations
+
+from tests.support.client import create, patch_headers, request
+from tests.support.loops import on_loop
+from tests.support.server import RunningServer
+
+
+async def samples(server: RunningServer) -> dict[str, float]:
+    """Each line by what stands before its value: names that only just resemble these would not be found."""
+    answer = await request("GET", f"{server.root}/metrics", {})
+    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    lines = [line.rpartition(" ") for line in answer.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+@on_loop
+async def test_names_and_counts_are_those_of_tusd(server: RunningServer) -> None:
+    """One upload, one refusal and one termination, each in its place."""
+    before = await samples(server)
+    url = await create(server.url, 4)
+    assert (await request("PATCH", url, patch_headers(9), b"x")).status == 409
+    assert (await request("PATCH", url, patch_headers(0), b"0123")).status == 204
+    assert (await request("DELETE", url)).status == 204
+    after = await samples(server)
+    for name, grown in (
+        ('tusd_requests_total{method="PATCH"}', 2),
+        ('tusd_requests_total{method="POST"}', 1),
+        ('tusd_errors_total{code="ERR_MISMATCHED_OFFSET",status="409"}', 1),
+        ("tusd_bytes_received", 4),
+        ("tusd_uploads_created", 1),
+        ("tusd_uploads_finished", 1),
+        ("tusd_uploads_terminated", 1),
+        ("tusd_py_upload_bytes_count", 1),
+    ):
+        assert after[name] - before.get(name, 0) == grown, name
+    assert after["tusd_connections_open"] == 0
