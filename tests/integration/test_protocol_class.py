@@ -32,11 +32,11 @@ def start(loop: Literal["asyncio", "uvloop"]) -> Iterator[Start]:
     """Serves with our class, or with uvicorn's (``stock=True``)."""
     with ExitStack() as stack:
 
-        def run(*, stock: bool = False, header_timeout_seconds: float = 30) -> Served:
+        def run(*, stock: bool = False, header_timeout_seconds: float = 30, keep_alive_seconds: int = 30) -> Served:
             ours = protocol_class(Server(header_timeout_seconds=header_timeout_seconds))
             assert ours is not None
             http: type[asyncio.Protocol] | str = "httptools" if stock else ours
-            return stack.enter_context(served(http, loop))
+            return stack.enter_context(served(http, loop, keep_alive_seconds))
 
         yield run
 
@@ -238,13 +238,14 @@ def test_a_silent_connection_is_closed(start: Start) -> None:
 
 
 def test_an_empty_line_keeps_no_connection(start: Start) -> None:
-    """What ends the idle time of a used connection, and is no request, starts the header timeout."""
-    server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
-    with server.connect() as connection:
-        connection.sendall(head("GET", "/first"))
-        assert b"/first" in answer(connection)
-        connection.sendall(b"\r\n")
-        assert b"" == rest(connection)
+    """What is no request gains an idle connection no time; with the stock class it is open for ever after."""
+    for stock in (False, True):
+        server = start(stock=stock, keep_alive_seconds=1)
+        with server.connect() as connection:
+            connection.sendall(head("GET", "/first"))
+            assert b"/first" in answer(connection)
+            connection.sendall(b"\r\n")
+            assert stock == is_open(connection, 1.5 if stock else 10)
 
 
 def test_the_header_timeout_is_for_heads_alone(start: Start) -> None:

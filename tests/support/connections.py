@@ -93,12 +93,20 @@ class Served:
 
 
 @contextmanager
-def served(http: type[asyncio.Protocol] | str, loop: Literal["asyncio", "uvloop"]) -> Iterator[Served]:
+def served(
+    http: type[asyncio.Protocol] | str, loop: Literal["asyncio", "uvloop"], keep_alive_seconds: int
+) -> Iterator[Served]:
     """Serve an ``Application`` with this protocol class on this event loop."""
     application = Application()
     application.may_read.set()
     config = uvicorn.Config(
-        application, http=http, loop=loop, ws="none", lifespan="off", log_config=None, timeout_keep_alive=30
+        application,
+        http=http,
+        loop=loop,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=keep_alive_seconds,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ import logging
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
+from tusd_py.serving.heads import Bounds
 from tusd_py.settings import Server
 
 _log = logging.getLogger("tusd_py.serving")
@@ -26,12 +27,13 @@ NAMES = {
 CONNECTION_METHODS = (
     "connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "on_body", "on_header",
     "on_headers_complete", "on_message_begin", "on_message_complete", "on_response_complete", "on_url", "shutdown",
-    "timeout_keep_alive_handler", "_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required",
+    "timeout_keep_alive_handler", "_should_upgrade", "_start_asgi_task",
 )  # fmt: skip
 #: What it reads or sets.
 CONNECTION_FIELDS = (
-    "access_log", "access_logger", "app", "connections", "cycle", "expect_100_continue", "flow", "headers",
-    "limit_concurrency", "logger", "loop", "parser", "pipeline", "root_path", "scope", "server_state", "tasks",
+    "access_log", "access_logger", "app", "app_state", "asgi_version", "client", "connections", "cycle", "flow",
+    "headers", "limit_concurrency", "logger", "loop", "parser", "pipeline", "root_path", "scheme", "scope", "server",
+    "server_state", "tasks",
     "timeout_keep_alive", "timeout_keep_alive_task", "transport",
 )  # fmt: skip
 #: What ``Cycle`` is made of.
@@ -55,7 +57,7 @@ def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
         )
         return None
     # Not before it is known that what it stands on is there.
-    from tusd_py.serving.protocol import Bounds, UploadProtocol
+    from tusd_py.serving.protocol import UploadProtocol
 
     class BoundedProtocol(UploadProtocol):
         bounds = Bounds(header_timeout_seconds=server.header_timeout_seconds, header_bytes_max=server.header_bytes_max)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent
 
 #: What this server can do beyond ASGI is under this name in ``scope["extensions"]``: ``"trailers"``, a callable that
-#: gives the declared trailers once the body has ended, and ``"informational"`` (see ``Informational``).
+#: gives the declared trailers once the body has ended, and ``"informational"``, which is ``Cycle.inform``.
 EXTENSION = "tusd_py"
 #: Bytes that wait for the application before reading pauses: a little more than one read of the event loop brings, so
 #: that it does not stop and go between every two.
@@ -21,36 +20,10 @@ BUFFERED_BYTES_MAX = 256 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Informational:
-    """Sends interim responses: call it with a status from 102 to 199 and headers, before the final response.
-
-    They are advice: to a client too old or too slow for them, or after the final response, nothing is sent.
-    """
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: Cycle) -> None:
-        # The scope holds this and the cycle the scope: a circle would keep every request until the next collection.
-        self._cycle = ref(cycle)
-
-    def __call__(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
-        """Whether the response was sent."""
-        assert 102 <= status <= 199, "101 changes the protocol, 100 is sent by receive()"
-        lines = [STATUS_LINE[status]]
-        for name, value in headers:
-            assert b"\n" not in name + value and b"\r" not in name + value, "a header is one line"
-            lines += [name, b": ", value, b"\r\n"]
-        cycle = self._cycle()
-        if cycle is None or not cycle.takes_news():
-            return False
-        cycle.transport.write(b"".join([*lines, b"\r\n"]))
-        return True
-
-
 class Cycle(RequestResponseCycle):
     """Gives out every byte that was received before it tells of a disconnect, each as it came, without a copy."""
 
-    def __init__(self, *, pipeline: deque[Any], declared: frozenset[bytes], **facts: Any) -> None:
+    def __init__(self, pipeline: deque[Any], declared: frozenset[bytes], **facts: Any) -> None:
         super().__init__(**facts)
         self.pieces: deque[bytes] = deque()
         self.buffered_bytes = 0
@@ -60,8 +33,6 @@ class Cycle(RequestResponseCycle):
         self.declared = declared
         self.trailers: list[tuple[bytes, bytes]] = []
         self._pipeline = pipeline
-        extension: dict[object, object] = {"trailers": self.trailers.copy, "informational": Informational(self)}
-        self.scope["extensions"] = {EXTENSION: extension}
 
     def take(self, piece: bytes) -> None:
         """Some of the body has come."""
@@ -102,7 +73,21 @@ class Cycle(RequestResponseCycle):
     def _has_news(self) -> bool:
         return bool(self.pieces) or (self.is_whole and self.more_body)
 
-    def takes_news(self) -> bool:
-        """Whether an interim response can be sent: a client that reads nothing must not fill the memory with them."""
-        is_over = self.response_started or self.disconnected or self.transport.is_closing()
-        return not is_over and self.scope["http_version"] == "1.1" and not self.transport.get_write_buffer_size()
+    def inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+        """Send an interim response, with a status from 102 to 199, and tell whether it was sent.
+
+        They are advice: to a client too old or too slow for them, or after the answer has begun, none is sent.
+        """
+        assert 102 <= status <= 199, "101 changes the protocol, 100 is sent by receive()"
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            assert b"\n" not in name + value and b"\r" not in name + value, "a header is one line"
+            lines += [name, b": ", value, b"\r\n"]
+        transport = self.transport
+        if self.response_started or self.disconnected or self.scope["http_version"] != "1.1":
+            return False
+        # A client that reads nothing must not fill the memory with them.
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        transport.write(b"".join([*lines, b"\r\n"]))
+        return True

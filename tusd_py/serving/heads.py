@@ -8,8 +8,18 @@ from dataclasses import dataclass
 
 #: Browsers and proxies send some thirty; thousands are an attack on whoever loops over them.
 HEADERS_MAX = 256
+#: What a header adds to a head beside its name and value.
+FIELD_BYTES = len(b": \r\n")
 # RFC 3986: a registered name, an IPv4 address or an IP literal, and a port. Without userinfo, path or space.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-fv.:]+\])(?::[0-9]*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may take before a request is the application's affair."""
+
+    header_timeout_seconds: float = 10.0
+    header_bytes_max: int = 65536
 
 
 class Refused(Exception):
@@ -21,6 +31,11 @@ class Refused(Exception):
         self.sentence = sentence
 
 
+MALFORMED = Refused(400, "This is no HTTP/1.1 request.")
+TOO_LARGE = Refused(431, "The head of the request is too large.")
+TOO_SLOW = Refused(408, "The head of the request took too long.")
+
+
 @dataclass(frozen=True, slots=True)
 class Framing:
     """What a head says of the message it begins."""
@@ -30,6 +45,7 @@ class Framing:
 
 
 _PLAIN = Framing()
+_NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 
 
 def examine(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framing:
@@ -38,6 +54,8 @@ def examine(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framin
     declared: list[bytes] = []
     has_length = expects_continue = False
     for name, value in headers:
+        if name not in _NAMES:
+            continue
         if name == b"host":
             hosts += 1
             if _HOST.match(value.rstrip(b" \t")) is None:
@@ -64,3 +82,8 @@ def examine(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framin
         return _PLAIN
     # A body of known length has no trailers.
     return Framing(expects_continue, frozenset(declared if encodings else ()))
+
+
+def size_of_head(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """How many bytes a head takes, but for its method and version."""
+    return len(target) + sum(len(name) + len(value) + FIELD_BYTES for name, value in headers)

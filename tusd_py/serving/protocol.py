@@ -8,39 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, Cycle
-from tusd_py.serving.heads import HEADERS_MAX, Refused, examine
+from tusd_py.serving import heads
+from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, EXTENSION, Cycle
 from tusd_py.serving.parting import Parting
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-#: What a header adds to a head beside its name and value.
-_FIELD_BYTES = len(b": \r\n")
-_MALFORMED = Refused(400, "This is no HTTP/1.1 request.")
-_TOO_LARGE = Refused(431, "The head of the request is too large.")
-_TOO_SLOW = Refused(408, "The head of the request took too long.")
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a client may take before a request is the application's affair."""
-
-    header_timeout_seconds: float = 10.0
-    header_bytes_max: int = 65536
-
 
 class UploadProtocol(HttpToolsProtocol):
     """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
 
-    bounds: ClassVar[Bounds] = Bounds()
+    bounds: ClassVar[heads.Bounds] = heads.Bounds()
     cycle: Cycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,12 +34,16 @@ class UploadProtocol(HttpToolsProtocol):
         self.url = b""
         self._answering: Cycle | None = None
         self._is_in_head = False
-        self._head_bytes_left = self.bounds.header_bytes_max
+        self._head_bytes = 0  # that came before what is being parsed
+        self._is_large = False
+        self._trailer_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         # An upgrade that is not made: see _go_on_without_upgrade.
         self._is_ignoring_upgrade = self._is_replaying = False
-        self._refusal: Refused | None = None
+        self._refusal: heads.Refused | None = None
         self._parting: Parting
+        # Made once: they speak of whichever request is being answered.
+        self._extensions = {EXTENSION: {"trailers": self._trailers, "informational": self._inform}}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -66,13 +56,15 @@ class UploadProtocol(HttpToolsProtocol):
             if isinstance(cycle, Cycle):
                 cycle.cut()
         super().connection_lost(exc)
+        # They hold this object, which holds them: it need not wait for the collector.
+        self._extensions[EXTENSION].clear()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self._refusal is not None:
             self._parting.drop(len(data))
             return
         began_before = self._is_in_head or self.cycle is None
+        self._is_large = began_before or len(data) > self.bounds.header_bytes_max
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -84,54 +76,52 @@ class UploadProtocol(HttpToolsProtocol):
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refused) else _MALFORMED)
+            self._refuse(cause if isinstance(cause, heads.Refused) else heads.MALFORMED)
             return
         if self._is_in_head:
-            # Its fields are counted as they come; one without an end is not heard of before.
-            self._head_bytes_left -= len(data) if began_before else 0
-            if self._head_bytes_left < 0:
-                self._refuse(_TOO_LARGE)
-            elif self._head_timer is None:
-                self._await_head()
-        elif self._is_idle() and self._head_timer is None:
-            # An empty line before the next request, say: it has ended the time of an idle connection.
-            self._await_head()
+            self._head_goes_on(len(data) if began_before else 0)
 
-    def _is_idle(self) -> bool:
-        cycle = self.cycle
-        return cycle is not None and cycle.response_complete and cycle.is_whole and self.timeout_keep_alive_task is None
+    def _head_goes_on(self, count: int) -> None:
+        """A head has begun and not ended. Of a field without an end the parser tells nothing, so bytes are counted."""
+        self._head_bytes += count
+        if self._head_bytes > self.bounds.header_bytes_max:
+            self._refuse(heads.TOO_LARGE)
+        elif self._head_timer is None:
+            self._await_head()
 
     # The parser calls these.
 
     def on_message_begin(self) -> None:
         if self._is_replaying:
             return
-        super().on_message_begin()
+        if self.timeout_keep_alive_task is not None:
+            # Not before: an empty line is no request, and gains an idle connection no time.
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         self.url = b""
+        self.headers = []
         self._is_in_head = True
-        self._head_bytes_left = self.bounds.header_bytes_max
+        self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         if not self._is_replaying:
-            self._head_bytes_left -= len(url)
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_in_head:
             self._on_trailer(name.lower(), value)
             return
-        self._head_bytes_left -= len(name) + len(value) + _FIELD_BYTES
         self.headers.append((name.lower(), value))
-        if self._head_bytes_left < 0 or len(self.headers) > HEADERS_MAX:
-            raise _TOO_LARGE
+        if len(self.headers) > heads.HEADERS_MAX:
+            raise heads.TOO_LARGE
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         if self._is_replaying:
             return
         # Trailers are not headers: what was decided before the body is not to be changed behind it.
-        self._head_bytes_left -= len(name) + len(value) + _FIELD_BYTES
-        if self._head_bytes_left < 0:
-            raise _TOO_LARGE
+        self._trailer_bytes += len(name) + len(value) + heads.FIELD_BYTES
+        if self._trailer_bytes > self.bounds.header_bytes_max:
+            raise heads.TOO_LARGE
         if name in self.cycle.declared:
             self.cycle.trailers.append((name, value))
 
@@ -140,22 +130,25 @@ class UploadProtocol(HttpToolsProtocol):
             self._is_replaying = False
             return
         self._is_in_head = False
+        self._trailer_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        scope, parser = self.scope, self.parser
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = http_version = parser.get_http_version()
-        framing = examine(self.headers, http_version)
+        if self._is_large and heads.size_of_head(self.url, self.headers) > self.bounds.header_bytes_max:
+            raise heads.TOO_LARGE
+        parser = self.parser
+        http_version = parser.get_http_version()
+        framing = heads.examine(self.headers, http_version)
+        self.scope = self._scope(http_version)
         if parser.should_upgrade():
             if self._should_upgrade():
                 return
             self._is_ignoring_upgrade = True
-        self._name_target()
         earlier = self.cycle
-        self.cycle = Cycle(
-            pipeline=self.pipeline,
-            scope=scope,
+        self.cycle = cycle = Cycle(
+            self.pipeline,
+            framing.trailers,
+            scope=self.scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -166,21 +159,34 @@ class UploadProtocol(HttpToolsProtocol):
             expect_100_continue=framing.expects_continue,
             keep_alive=http_version == "1.1" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
-            declared=framing.trailers,
         )
         if earlier is None or earlier.response_complete:
-            self._start_asgi_task(self.cycle, self._application())
+            self._answering = cycle
+            self._start_asgi_task(cycle, self._application())
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self._application()))
+            self.pipeline.appendleft((cycle, self._application()))
 
-    def _name_target(self) -> None:
+    def _scope(self, http_version: str) -> Any:
         target = httptools.parse_url(self.url)
-        path = (target.path or b"/").decode("ascii")
-        scope = self.scope
-        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + (target.path or b"/")
-        scope["query_string"] = target.query or b""
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": http_version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": self.root_path,
+            "path": self.root_path + (urllib.parse.unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + raw_path,
+            "query_string": target.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": self._extensions,
+        }
 
     def _application(self) -> ASGI3Application:
         limit = self.limit_concurrency
@@ -189,10 +195,6 @@ class UploadProtocol(HttpToolsProtocol):
             return app
         self.logger.warning("Exceeded concurrency limit.")
         return service_unavailable
-
-    def _start_asgi_task(self, cycle: Any, app: ASGI3Application) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -228,19 +230,31 @@ class UploadProtocol(HttpToolsProtocol):
 
     # Answers.
 
+    def _trailers(self) -> list[tuple[bytes, bytes]]:
+        return [] if self._answering is None else self._answering.trailers.copy()
+
+    def _inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+        return self._answering is not None and self._answering.inform(status, headers)
+
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self._refusal is not None and self._answering is not None and self._answering.response_complete:
-            self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.pipeline:
+            queued, application = self.pipeline.pop()
+            assert isinstance(queued, Cycle), "it was made here"
+            self._answering = queued
+            self._start_asgi_task(queued, application)
+        elif self._refusal is not None:
             self._part(self._refusal)
-        elif not self.cycle.is_whole and self.cycle.response_complete:
+        elif not self.cycle.is_whole:
             # The application did not want the rest; a little of it is read, so that the connection stays usable.
-            self._unset_keepalive_if_required()
             self._parting.begin()
+        else:
+            self._keep_alive()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: heads.Refused) -> None:
         """Read no further, and say why when it is this request's turn."""
         self.logger.debug("Request refused: %d %s", refusal.status, refusal.sentence)
         self._refusal = refusal
@@ -257,7 +271,7 @@ class UploadProtocol(HttpToolsProtocol):
         if self._answering is None or self._answering.response_complete or self._answering.disconnected:
             self._part(refusal)
 
-    def _part(self, refusal: Refused) -> None:
+    def _part(self, refusal: heads.Refused) -> None:
         self._parting.say(refusal, self.server_state.default_headers)
         self.flow.resume_reading()
 
@@ -272,7 +286,7 @@ class UploadProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._head_timer = None
         if self._is_in_head:
-            self._refuse(_TOO_SLOW)
+            self._refuse(heads.TOO_SLOW)
         else:
             # Not a byte has come: nobody waits for an answer.
             self.transport.close()
