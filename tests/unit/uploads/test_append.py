@@ -13,7 +13,7 @@ from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.source import SourceStalled
-from tusd_py.contracts.store import StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMissing, StoreFull, StoreUnavailable
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -428,3 +428,17 @@ async def test_a_partial_upload_is_ready_without_hooks() -> None:
     await heart.settle()
     assert part.status is Status.READY
     assert heart.hooked == []
+
+
+@on_loop
+async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
+    """The file became shorter while the server ran: the record owns up to it, and the client goes on from there."""
+    heart = Heart()
+    upload_id = (await heart.create(8, b"0123")).upload.id
+    assert isinstance(heart.store, MemoryStore)
+    del heart.store.uploads[upload_id][2:]
+    with pytest.raises(BytesMissing):
+        await heart.append(upload_id, 4, b"4567")
+    assert await offset_of(heart, upload_id) == 2
+    assert (await heart.append(upload_id, 2, b"234567")).upload.is_complete
+    assert await heart.content(upload_id) == b"01234567"

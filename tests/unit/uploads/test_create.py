@@ -265,3 +265,14 @@ async def test_an_id_that_came_up_twice_erases_nothing() -> None:
     with pytest.raises(RecordExists):
         await twice.create(3, b"abc")
     assert await heart.content("u1") == b"abc"
+
+
+@on_loop
+async def test_an_empty_upload_whose_id_came_up_twice_erases_nothing() -> None:
+    """The store was asked for no byte: what bears the id keeps its own."""
+    heart = Heart()
+    await heart.create(0)
+    twice = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    with pytest.raises(RecordExists):
+        await twice.create(0)
+    assert stored(heart) == {"u1": b""}

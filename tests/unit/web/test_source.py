@@ -11,6 +11,7 @@ from starlette.types import Message
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import GONE, Incoming, body
 from tusd_py.contracts.source import SourceCut, SourceStalled
+from tusd_py.web import source as source_module
 from tusd_py.web.source import READ_AHEAD_BYTES, BodySource
 
 
@@ -195,3 +196,29 @@ async def test_a_body_that_has_ended_is_not_stopped() -> None:
     source.stop(KeyError("too late"))
     assert await source.read() == ()
     source.close()
+
+
+@on_loop
+async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps no connection for ever; who sends enough, or waits for us, is left alone."""
+    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.03)
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.005)
+        return body(b"x")
+
+    slow = BodySource(trickle, 10, 10_000)
+    with pytest.raises(SourceStalled):
+        await asyncio.wait_for(all_of(slow), 5)
+
+    async def stream() -> Message:
+        await asyncio.sleep(0.005)
+        return body(bytes(1000), more=fast.bytes_received < 20_000)
+
+    fast = BodySource(stream, 10, 10_000)
+    assert len(await asyncio.wait_for(all_of(fast), 5)) >= 20_000
+
+    waiting = BodySource(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(2)], body(b"", False)), 10, 10_000)
+    await waiting.read()
+    await asyncio.sleep(0.1)
+    assert len(await all_of(waiting)) == READ_AHEAD_BYTES

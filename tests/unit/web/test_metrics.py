@@ -1,0 +1,61 @@
+"""Counts: under tusd's names, each application its own, shared between processes by files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.heart import EPOCH
+from tusd_py.contracts.gate import Hook
+from tusd_py.protocol.errors import UploadNotFound
+from tusd_py.protocol.upload import Upload
+from tusd_py.web.metrics import SHARED_DIRECTORY, Metrics
+
+
+def test_each_fact_has_its_line() -> None:
+    """tusd's counters bear no ``_total`` where tusd's have none; another application's counts are its own."""
+    metrics = Metrics()
+    metrics.request("PATCH", 0.2, UploadNotFound())
+    metrics.request("BREW", 0.2, None)
+    metrics.complete(Upload(id="u1", length=9, offset=9, created_at=EPOCH, updated_at=EPOCH))
+    metrics.hook(Hook.PRE_CREATE, True)
+    metrics.hook(Hook.PRE_CREATE, False)
+    lines = metrics.exposition().decode().splitlines()
+    for line in (
+        'tusd_requests_total{method="PATCH"} 1.0',
+        'tusd_requests_total{method="other"} 1.0',
+        'tusd_errors_total{code="ERR_UPLOAD_NOT_FOUND",status="404"} 1.0',
+        "# TYPE tusd_uploads_finished counter",
+        "tusd_uploads_finished 1.0",
+        "tusd_py_upload_bytes_sum 9.0",
+        'tusd_hook_invocations_total{hooktype="pre-create"} 2.0',
+        'tusd_hook_errors_total{hooktype="pre-create"} 1.0',
+        'tusd_py_request_duration_seconds_count{method="PATCH"} 1.0',
+    ):
+        assert line in lines, line
+    assert "tusd_uploads_finished 0.0" in Metrics().exposition().decode()
+    metrics.close()
+
+
+COUNT = """
+from tusd_py.web.metrics import Metrics
+metrics = Metrics()
+metrics.created.inc()
+metrics.open.inc()
+text = metrics.exposition().decode()
+metrics.close()
+print([line for line in text.splitlines() if line.startswith(("tusd_uploads_created ", "tusd_connections_open "))])
+"""
+
+
+def test_processes_share_their_counts(tmp_path: Path) -> None:
+    """What has ended still counts, but for what it had open."""
+    environment = {**os.environ, SHARED_DIRECTORY: str(tmp_path)}
+    for created in (1, 2):
+        run = subprocess.run(
+            [sys.executable, "-c", COUNT], env=environment, capture_output=True, text=True, timeout=30, check=True
+        )
+        assert f"tusd_uploads_created {created}.0" in run.stdout
+        assert "tusd_connections_open 1.0" in run.stdout
