@@ -45,16 +45,20 @@ class Parting:
         self.begin()
 
     def begin(self) -> None:
-        """Close in a while, or when too much has come by then."""
+        """Close in a while."""
         self.put_off()
         self._bytes_left = _BYTES_MAX
         self._timer = self._loop.call_later(_SECONDS, self._transport.close)
 
     def drop(self, count: int) -> None:
-        """So many bytes came that nobody wants."""
+        """So many bytes came that nobody wants.
+
+        After too many, no more are read: a client that looks up only when it cannot write finds the answer then, where
+        a connection closed under its hands would be an error without one.
+        """
         self._bytes_left -= count
         if self._bytes_left < 0:
-            self._transport.close()
+            self._transport.pause_reading()
 
     def put_off(self) -> None:
         """The connection goes on, or has ended by itself."""
