@@ -14,6 +14,7 @@ from tests.conformance.cases import (
     concatenation,
     concatenation_unfinished,
     concurrency,
+    connections,
     creation,
     creation_defer_length,
     creation_with_upload,
@@ -47,6 +48,7 @@ _MODULES: tuple[ModuleType, ...] = (
     concatenation,
     concatenation_unfinished,
     concurrency,
+    connections,
     browsers,
     clients,
 )

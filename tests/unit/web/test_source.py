@@ -112,6 +112,48 @@ async def test_a_trickle_is_no_stall() -> None:
 
 
 @on_loop
+async def test_a_trickle_is_a_stall_where_there_is_a_least_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes keep coming, but too few: what came is given out, then it has stalled."""
+    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.1)
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.01)
+        return body(b"x" * 10)
+
+    slow = BodySource(trickle, 10, rate_min=5000)
+    came = 0
+    with pytest.raises(SourceStalled):
+        while pieces := await slow.read():
+            came += len(b"".join(pieces))
+    assert came == slow.bytes_received > 0
+    fast = BodySource(trickle, 10, rate_min=10)
+    deadline = asyncio.get_running_loop().time() + 0.25
+    while asyncio.get_running_loop().time() < deadline:
+        assert await fast.read()
+    fast.close()
+
+
+@on_loop
+async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full read-ahead takes no bytes in: the rate of that time is ours."""
+    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.02)
+    whole = [body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", more=False)]
+    source = BodySource(Incoming(*whole), 10, rate_min=10**9)
+    assert await source.read()
+    await settle()
+    await asyncio.sleep(0.07)
+    assert len(await all_of(source)) == READ_AHEAD_BYTES
+
+
+@on_loop
+async def test_trailers_are_those_of_the_server() -> None:
+    """A server that has none gives none."""
+    assert list(BodySource(Incoming(), 10).trailers()) == []
+    trailers = [(b"upload-checksum", b"sha1 x")]
+    assert BodySource(Incoming(), 10, trailers=lambda: trailers).trailers() == trailers
+
+
+@on_loop
 async def test_who_waits_for_us_does_not_stall() -> None:
     """The read-ahead is full since the disk is slow: that is not the client's fault."""
     source = BodySource(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
