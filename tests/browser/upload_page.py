@@ -77,6 +77,11 @@ class UploadPage:
             assert time.monotonic() < deadline, f"the browser has kept {kept}"
             self.tab.wait_for_timeout(50)
 
+    def wait_until_ended(self, method: str) -> None:
+        """Wait until every request with this method so far was broken off: the browser tells of that a little later."""
+        while not all(request.failure for request in self.sent(method)):
+            self.tab.wait_for_timeout(20)
+
     def wait_for_uploaded(self, count: int) -> None:
         expect(self.uploaded).to_have_count(count)
 
