@@ -80,6 +80,15 @@ def test_bad_input(server: RunningServer, area: str) -> None:
     assert stored(server) == before
 
 
+def test_bytes_before_a_broken_frame_count(server: RunningServer) -> None:
+    """A whole chunk before one that is broken is kept like the bytes before any other cut; the client is told 400."""
+    upload_id = create(server)
+    fields = "Host: tus.test\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nTransfer-Encoding: chunked\r\n"
+    head = f"PATCH /files/{upload_id} HTTP/1.1\r\n{fields}Content-Type: application/offset+octet-stream\r\n\r\n"
+    assert send(server, head.encode() + b"5\r\nhelloXX0\r\n\r\n").status == 400
+    assert standing(server, upload_id) == (200, "5", "10")
+
+
 @pytest.mark.parametrize("case", good_inputs(), ids=lambda case: case.name)
 def test_without_the_fault(server: RunningServer, case: BadInput) -> None:
     """The same requests before they were spoilt are granted, by the same server, after all that."""
