@@ -211,6 +211,13 @@ class LengthAlreadyKnown(TusError):
         return f"the upload already has {self.offset} bytes; its length cannot be less"
 
 
+class InconsistentLength(TusError):
+    """Two statements of one upload's length that differ: headers, or a header and where the last body ends."""
+
+    code = "ERR_INVALID_UPLOAD_LENGTH"
+    sentence = "this request tells two lengths of the upload that differ"
+
+
 class FinalUploadModified(TusError):
     status = 403
     code = "ERR_MODIFY_FINAL"

@@ -95,10 +95,10 @@ class Parser:
         """
         method = effective_method(head)
         if method == "OPTIONS":
-            return Discover(upload_id=_upload_id(head.path) or None)
+            return Discover(upload_id=upload_id_in(head.path) or None)
         headers = Headers(head.headers)
         _check_version(method, headers)
-        upload_id = _upload_id(head.path)
+        upload_id = upload_id_in(head.path)
         if upload_id is None:
             raise UploadNotFound
         if not upload_id:
@@ -154,7 +154,7 @@ class Parser:
     def _creation_body(self, headers: Headers, kind: Kind) -> BodyHead | None:
         """The body to store; None without the type that says so: some HTTP stacks put a default type on every POST."""
         length = parse_body_length(headers)
-        _refuse_content_range(headers)
+        refuse_content_range(headers)
         if kind is Kind.FINAL:
             # As tusd: a final upload has no bytes of its own; whoever sends some means something else.
             if length or b"transfer-encoding" in headers:
@@ -162,7 +162,7 @@ class Parser:
             return None
         if not self.limits.creation_with_upload or not _is_offset_stream(headers):
             return None
-        if _is_encoded(headers):
+        if is_encoded(headers):
             raise UnsupportedContentEncoding
         return self._body(headers, length)
 
@@ -205,7 +205,7 @@ class Parser:
             raise InvalidOffset("Upload-Offset", A_NUMBER)
         length = _length(headers)
         body = self._body(headers, parse_body_length(headers))
-        _refuse_content_range(headers)
+        refuse_content_range(headers)
         return Append(upload_id=upload_id, offset=offset, length=length, body=body, unsupported=_unsupported(headers))
 
 
@@ -214,7 +214,7 @@ _PARSERS: Mapping[str, Callable[[Parser, Headers, str], Request]] = MappingProxy
 )
 
 
-def _upload_id(path: str) -> str | None:
+def upload_id_in(path: str) -> str | None:
     """The id in ``path``; empty for the collection, None where nothing can be. A slash at the end changes nothing."""
     if path in ("", "/"):
         return ""
@@ -262,7 +262,7 @@ def _length(headers: Headers) -> int | None:
 def _unsupported(headers: Headers) -> TusError | None:
     if not _is_offset_stream(headers):
         return UnsupportedContentType()
-    return UnsupportedContentEncoding() if _is_encoded(headers) else None
+    return UnsupportedContentEncoding() if is_encoded(headers) else None
 
 
 def _is_offset_stream(headers: Headers) -> bool:
@@ -270,12 +270,12 @@ def _is_offset_stream(headers: Headers) -> bool:
     return media_type is not None and (media_type == MEDIA_TYPE or parse_media_type(media_type) == MEDIA_TYPE)
 
 
-def _is_encoded(headers: Headers) -> bool:
+def is_encoded(headers: Headers) -> bool:
     encoding = headers.get(b"content-encoding")
     return encoding is not None and encoding.lower() not in ("", "identity")
 
 
-def _refuse_content_range(headers: Headers) -> None:
+def refuse_content_range(headers: Headers) -> None:
     # RFC 9110, 14.5: a server that does not know Content-Range in a request must not take the part for the whole.
     if b"content-range" in headers:
         raise MalformedHeader("Content-Range", "no such header; say with Upload-Offset where the bytes belong")

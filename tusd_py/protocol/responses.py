@@ -100,18 +100,18 @@ class Formatter:
         """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
         match outcome:
             case Created():
-                reply = _laid_over(self._created(outcome, location), outcome.overlay)
+                reply = laid_over(self._created(outcome, location), outcome.overlay)
             case Appended():
-                reply = _laid_over(self._appended(outcome.upload), outcome.overlay)
+                reply = laid_over(self._appended(outcome.upload), outcome.overlay)
             case Inspected():
                 reply = self._inspected(outcome.upload, asked)
             case Downloaded():
                 reply = self._downloaded(outcome)
             case Terminated():
-                reply = _laid_over(Reply(204, [_RESUMABLE]), outcome.overlay)
+                reply = laid_over(Reply(204, [_RESUMABLE]), outcome.overlay)
             case Discovered():  # pragma: no branch: there is no other
                 reply = self._discovered()
-        return _readable(reply, asked)
+        return readable(reply, asked)
 
     def format_refusal(self, error: TusError, asked: Asked) -> Reply:
         """The answer to a request that the protocol refuses."""
@@ -136,7 +136,7 @@ class Formatter:
         body = f"{code}: {sentence}\n".encode()
         framing = [_TEXT, (b"content-length", b"%d" % len(body))]
         reply = Reply(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
-        return _readable(_laid_over(reply, overlay), asked)
+        return readable(laid_over(reply, overlay), asked)
 
     def _facts(self, error: TusError) -> Fields:
         """The headers that are part of a refusal."""
@@ -225,7 +225,7 @@ def _expires(upload: Upload) -> Fields:
     return [(b"upload-expires", format_date(upload.expires_at).encode("ascii"))]
 
 
-def _laid_over(reply: Reply, overlay: Overlay | None) -> Reply:
+def laid_over(reply: Reply, overlay: Overlay | None) -> Reply:
     """The answer with what a hook wants changed, but for what would break the answer's framing."""
     if overlay is None:
         return reply
@@ -249,7 +249,7 @@ def _is_bodiless(status: int) -> bool:
     return status in (204, 304)
 
 
-def _readable(reply: Reply, asked: Asked) -> Reply:
+def readable(reply: Reply, asked: Asked) -> Reply:
     """The answer as the client's HTTP stack will understand it, which knows only the real method."""
     if asked.is_overridden and _NO_STORE not in reply.headers:
         reply.headers.append(_NO_STORE)

@@ -1,0 +1,38 @@
+"""Digest fields (RFC 9530): ``Content-Digest`` over one request's body, ``Repr-Digest`` over the whole upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tusd_py.protocol.checksum import Checksum, new_digest
+from tusd_py.protocol.draft.fields import format_dictionary, parse_dictionary
+from tusd_py.protocol.errors import InvalidChecksum
+
+#: RFC 9530, 7.2: the registered names, the strongest first, and what this server calls the same.
+ALGORITHMS: Mapping[str, str] = MappingProxyType(
+    {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
+)
+
+
+def parse_digest(name: str, header: str | None) -> Checksum | None:
+    """The strongest digest in the field ``name`` that can be checked; None where there is none.
+
+    RFC 9530, 2: "A recipient MAY ignore any or all digests." A field that does not follow its grammar says nothing.
+    Raises ``InvalidChecksum`` for a digest of the wrong length, which no bytes have.
+    """
+    members = parse_dictionary(header) if header is not None else None
+    for key, algorithm in ALGORITHMS.items():
+        value = members.get(key) if members is not None else None
+        if isinstance(value, bytes):
+            size = len(new_digest(algorithm).digest())
+            if len(value) != size:
+                raise InvalidChecksum(name, f"{size} bytes after {key}")
+            return Checksum(algorithm, value)
+    return None
+
+
+def format_digest(checksum: Checksum) -> str:
+    """The field that says ``checksum``, whose algorithm is one that RFC 9530 has a name for."""
+    (key,) = (key for key, algorithm in ALGORITHMS.items() if algorithm == checksum.algorithm)
+    return format_dictionary({key: checksum.digest})

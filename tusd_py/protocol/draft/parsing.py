@@ -1,0 +1,168 @@
+"""From the head of a request in the draft to what is asked: the same requests as tus 1.0 makes.
+
+Whether the upload exists and may be touched is not asked here, so a refusal from here tells nothing about uploads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tusd_py.protocol.draft.describing import MEDIA_TYPE, parse_description
+from tusd_py.protocol.draft.digests import parse_digest
+from tusd_py.protocol.draft.fields import INTEGER_MAX, parse_boolean, parse_integer
+from tusd_py.protocol.draft.versions import CREATING_METHODS, Version
+from tusd_py.protocol.errors import (
+    ExtensionDisabled,
+    InconsistentLength,
+    InvalidLength,
+    InvalidOffset,
+    MalformedHeader,
+    MethodNotAllowed,
+    TusError,
+    UnsupportedContentEncoding,
+    UnsupportedContentType,
+    UploadNotFound,
+)
+from tusd_py.protocol.headers import Headers, parse_body_length, parse_media_type
+from tusd_py.protocol.parsing import effective_method, is_encoded, refuse_content_range, upload_id_in
+from tusd_py.protocol.requests import Append, BodyHead, Create, Discover, Head, Inspect, Request, Terminate
+from tusd_py.protocol.rules import Limits
+
+_AN_INTEGER = f"a whole number from 0 to {INTEGER_MAX}"
+
+
+class UnsupportedPatch(UnsupportedContentType):
+    """RFC 5789, 2.2: "Unsupported patch document: ... 415 (Unsupported Media Type)"."""
+
+    sentence = f"send the bytes as Content-Type: {MEDIA_TYPE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parser:
+    """Reads one version of the draft as this server speaks it."""
+
+    limits: Limits
+    version: Version
+
+    def parse(self, head: Head, base_path: str | None = None) -> Request:
+        """What ``head`` asks for. Raises ``TusError`` and nothing else, whatever the head holds."""
+        method = effective_method(head)
+        upload_id = upload_id_in(head.path)
+        if method == "OPTIONS":
+            return Discover(upload_id=upload_id or None)
+        headers = Headers(head.headers)
+        headers.one(b"host")
+        if upload_id is None:
+            raise UploadNotFound
+        if not upload_id:
+            if method not in CREATING_METHODS:
+                raise MethodNotAllowed((*CREATING_METHODS, "OPTIONS"))
+            return self._create(headers)
+        if method not in self._upload_methods():
+            raise MethodNotAllowed((*self._upload_methods(), "OPTIONS"))
+        if method == "PATCH":
+            return self._append(headers, upload_id)
+        if self.version.is_strict:
+            self._refuse_state(headers)
+        return Terminate(upload_id=upload_id) if method == "DELETE" else Inspect(upload_id=upload_id)
+
+    def _upload_methods(self) -> tuple[str, ...]:
+        get = ("GET",) if self.version.retrieves_by_get else ()
+        delete = ("DELETE",) if self.limits.termination else ()
+        return ("HEAD", *get, "PATCH", *delete)
+
+    def _create(self, headers: Headers) -> Create:
+        completes = self._completes(headers)
+        if completes is None:
+            raise self._without_completeness()
+        refuse_content_range(headers)
+        if is_encoded(headers):
+            raise UnsupportedContentEncoding
+        body_length = parse_body_length(headers)
+        length = _length(headers, body_length if completes else None)
+        if length is not None and body_length is not None and body_length > length:
+            # Before anything is made that its own length forbids to be finished.
+            raise InconsistentLength
+        metadata_header = parse_description(headers, self.limits.metadata_bytes_max)
+        body = self._creation_body(headers, body_length, completes=completes)
+        if length == 0 and not self.version.needs_completeness:
+            # tus-js-client creates an empty file as incomplete and never comes back to complete it.
+            completes = True
+        return Create(length=length, metadata_header=metadata_header, body=body, completes=completes)
+
+    def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyHead | None:
+        body = _body(headers, length, is_whole=completes)
+        if length == 0 and body.checksum is None:
+            return None
+        if not self.limits.creation_with_upload:
+            raise ExtensionDisabled("creation-with-upload")
+        return body
+
+    def _append(self, headers: Headers, upload_id: str) -> Append:
+        offset = _integer(headers, b"upload-offset")
+        if offset is None:
+            raise InvalidOffset("Upload-Offset", _AN_INTEGER)
+        completes = self._completes(headers)
+        if completes is None and self.version.needs_completeness:
+            raise self._without_completeness()
+        if completes is None and self.version.says_incomplete:
+            # -01: an upload is complete with a request whose "Upload-Incomplete header being omitted or set to false".
+            completes = True
+        refuse_content_range(headers)
+        body_length = parse_body_length(headers)
+        end = offset + body_length if completes and body_length is not None else None
+        return Append(
+            upload_id=upload_id,
+            offset=offset,
+            length=_length(headers, end),
+            body=_body(headers, body_length, is_whole=False),
+            unsupported=self._unsupported(headers),
+            completes=completes,
+        )
+
+    def _completes(self, headers: Headers) -> bool | None:
+        """Completeness: "Its value is a Boolean ... Other values MUST cause the entire header field to be ignored"."""
+        if self.version.says_incomplete:
+            incomplete = parse_boolean(headers.get(b"upload-incomplete") or "")
+            return None if incomplete is None else not incomplete
+        return parse_boolean(headers.get(b"upload-complete") or "")
+
+    def _without_completeness(self) -> TusError:
+        return MalformedHeader("Upload-Incomplete" if self.version.says_incomplete else "Upload-Complete", "?0 or ?1")
+
+    def _unsupported(self, headers: Headers) -> TusError | None:
+        if self.version.has_media_type and parse_media_type(headers.one(b"content-type") or "") != MEDIA_TYPE:
+            return UnsupportedPatch()
+        return UnsupportedContentEncoding() if is_encoded(headers) else None
+
+    def _refuse_state(self, headers: Headers) -> None:
+        """-05, Offset Retrieval: "The server MUST reject requests with either of these fields"; the same of DELETE."""
+        for name in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
+            if name.lower().encode("ascii") in headers:
+                raise MalformedHeader(name, "no such header in this request")
+
+
+def _integer(headers: Headers, name: bytes) -> int | None:
+    """Offset, Length: "a non-negative Integer ... Other values MUST cause the entire header field to be ignored"."""
+    value = parse_integer(headers.get(name) or "")
+    return None if value is None or value < 0 else value
+
+
+def _length(headers: Headers, end: int | None) -> int | None:
+    """The upload's length, if the request says it: "their indicated lengths MUST match"."""
+    length = _integer(headers, b"upload-length")
+    if end is not None and end > INTEGER_MAX:
+        raise InvalidLength("Content-Length", "an end of the upload that the protocol can tell")
+    if length is not None and end is not None and length != end:
+        raise InconsistentLength
+    return end if length is None else length
+
+
+def _body(headers: Headers, length: int | None, *, is_whole: bool) -> BodyHead:
+    """The body with what it may be checked by: its own digest, or that of the upload where it is all of it."""
+    checksum = parse_digest("Content-Digest", headers.get(b"content-digest"))
+    if checksum is None and is_whole:
+        checksum = parse_digest("Repr-Digest", headers.get(b"repr-digest"))
+    # Upload Creation: "the server SHOULD append as much of the request content as possible"; that its digest was never
+    # compared is no reason against: "Once the request is complete, the server can compute the integrity digest".
+    return BodyHead(length=length, checksum=checksum, cut_counts=checksum is not None)
