@@ -1,0 +1,43 @@
+"""R14: the Upload-Limit field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from tusd_py.protocol.draft.fields import INTEGER_MAX
+from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
+from tusd_py.protocol.draft.versions import VERSIONS
+from tusd_py.protocol.rules import Limits
+from tusd_py.protocol.upload import Status, Upload
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+UPLOAD = Upload(id="a", length=5, created_at=NOW, updated_at=NOW, expires_at=NOW + timedelta(seconds=90.9))
+
+
+def test_no_limit_at_all() -> None:
+    """Without any limit the field says so, rather than being empty."""
+    assert "min-size=0" == format_limits(VERSIONS[8], Limits(), None)
+    assert "min-size=0" == format_limits(VERSIONS[8], Limits(length_max=INTEGER_MAX + 1), None)
+
+
+def test_limits_by_version() -> None:
+    """The lifetime was called otherwise up to version 6; before that there was no such field."""
+    limits = Limits(length_max=1000)
+    assert "max-size=1000, max-age=60" == format_limits(VERSIONS[8], limits, 60)
+    assert "max-size=1000, expires=60" == format_limits(VERSIONS[6], limits, 60)
+    assert format_limits(VERSIONS[5], limits, 60) is None
+
+
+def test_an_immense_lifetime() -> None:
+    """What no Integer can say is told as the longest that one can."""
+    assert f"max-age={INTEGER_MAX}" == format_limits(VERSIONS[9], Limits(), 10**20)
+
+
+def test_lifetime() -> None:
+    """Whole seconds that are left, never less than none; nothing ends what is complete, kept for ever or gone."""
+    assert 90 == lifetime_seconds(UPLOAD, NOW)
+    assert 0 == lifetime_seconds(UPLOAD, NOW + timedelta(days=1))
+    assert lifetime_seconds(replace(UPLOAD, expires_at=None), NOW) is None
+    assert lifetime_seconds(replace(UPLOAD, completed_at=NOW), NOW) is None
+    assert lifetime_seconds(replace(UPLOAD, status=Status.EXPIRED), NOW) is None
