@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
@@ -58,9 +59,13 @@ def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
         return None
     # Not before it is known that what it stands on is there.
     from tusd_py.serving.protocol import UploadProtocol
+    from tusd_py.serving.splicing import Pipes
+
+    can_splice = server.fast_body and sys.platform == "linux"
 
     class BoundedProtocol(UploadProtocol):
         bounds = Bounds(header_timeout_seconds=server.header_timeout_seconds, header_bytes_max=server.header_bytes_max)
+        pipes = Pipes() if can_splice else None
 
     return BoundedProtocol
 

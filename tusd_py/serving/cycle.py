@@ -11,9 +11,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent
 
-#: What this server can do beyond ASGI is under this name in ``scope["extensions"]``: ``"trailers"``, a callable that
-#: gives the declared trailers once the body has ended, and ``"informational"``, which is ``Cycle.inform``.
-EXTENSION = "tusd_py"
 #: Bytes that wait for the application before reading pauses: a little more than one read of the event loop brings, so
 #: that it does not stop and go between every two.
 BUFFERED_BYTES_MAX = 256 * 1024
@@ -27,6 +24,9 @@ class Cycle(RequestResponseCycle):
         super().__init__(**facts)
         self.pieces: deque[bytes] = deque()
         self.buffered_bytes = 0
+        self.received_bytes = 0
+        #: The socket is somebody else's for a moment, who takes of the body: it is not read.
+        self.is_lent = False
         #: The whole body has come. ``more_body`` is what the application was told.
         self.is_whole = False
         #: The names of trailers that may come, and those that did.
@@ -38,12 +38,27 @@ class Cycle(RequestResponseCycle):
         """Some of the body has come."""
         self.pieces.append(piece)
         self.buffered_bytes += len(piece)
+        self.received_bytes += len(piece)
         self.message_event.set()
 
     def end(self) -> None:
         """The body has come to its end."""
         self.is_whole = True
         self.message_event.set()
+
+    def bytes_to_come(self) -> int:
+        """How much of the body is still to come from the client; 0 where that is not known, or nothing will."""
+        if self.is_whole or self.disconnected or self.response_started or self.waiting_for_100_continue:
+            return 0
+        length = next((int(value) for name, value in self.scope["headers"] if name == b"content-length"), 0)
+        return max(0, length - self.received_bytes)
+
+    def take_out(self) -> list[bytes]:
+        """What waits for ``receive``, which will not give it out."""
+        pieces = list(self.pieces)
+        self.pieces.clear()
+        self.buffered_bytes = 0
+        return pieces
 
     def cut(self) -> None:
         """No more will come, and nobody reads what is sent."""
@@ -57,7 +72,7 @@ class Cycle(RequestResponseCycle):
             self.transport.write(_CONTINUE)
         while not (self._has_news() or self.disconnected or self.response_complete):
             # Requests that were sent ahead wait in the kernel, not here.
-            if not self._pipeline:
+            if not (self._pipeline or self.is_lent):
                 self.flow.resume_reading()
             self.message_event.clear()
             await self.message_event.wait()

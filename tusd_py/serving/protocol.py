@@ -7,8 +7,6 @@ What becomes of the bytes is for ``cycle``, what a head may say for ``heads``. I
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httptools
@@ -16,8 +14,11 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_py.serving import heads
-from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, EXTENSION, Cycle
+from tusd_py.serving.beyond import Beyond
+from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, Cycle
 from tusd_py.serving.parting import Parting
+from tusd_py.serving.scope import scope_of
+from tusd_py.serving.splicing import Pipes
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -27,12 +28,14 @@ class UploadProtocol(HttpToolsProtocol):
     """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
 
     bounds: ClassVar[heads.Bounds] = heads.Bounds()
+    #: Through which bodies that are lent flow; ``None`` lends none.
+    pipes: ClassVar[Pipes | None] = None
     cycle: Cycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.url = b""
-        self._answering: Cycle | None = None
+        self.answering: Cycle | None = None
         self._is_in_head = False
         self._head_bytes = 0  # that came before what is being parsed
         self._is_large = False
@@ -42,8 +45,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._is_ignoring_upgrade = self._is_replaying = False
         self._refusal: heads.Refused | None = None
         self._parting: Parting
-        # Made once: they speak of whichever request is being answered.
-        self._extensions = {EXTENSION: {"trailers": self._trailers, "informational": self._inform}}
+        self.beyond = Beyond(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -52,12 +54,11 @@ class UploadProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()
-        for cycle in (self._answering, *(queued for queued, _ in self.pipeline)):
+        for cycle in (self.answering, *(queued for queued, _ in self.pipeline)):
             if isinstance(cycle, Cycle):
                 cycle.cut()
         super().connection_lost(exc)
-        # They hold this object, which holds them: it need not wait for the collector.
-        self._extensions[EXTENSION].clear()
+        self.beyond.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -139,7 +140,7 @@ class UploadProtocol(HttpToolsProtocol):
         parser = self.parser
         http_version = parser.get_http_version()
         framing = heads.examine(self.headers, http_version)
-        self.scope = self._scope(http_version)
+        self.scope = scope_of(self, http_version)
         if parser.should_upgrade():
             if self._should_upgrade():
                 return
@@ -161,32 +162,11 @@ class UploadProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if earlier is None or earlier.response_complete:
-            self._answering = cycle
+            self.answering = cycle
             self._start_asgi_task(cycle, self._application())
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self._application()))
-
-    def _scope(self, http_version: str) -> Any:
-        target = httptools.parse_url(self.url)
-        raw_path = target.path or b"/"
-        path = raw_path.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": http_version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": self.parser.get_method().decode("ascii"),
-            "root_path": self.root_path,
-            "path": self.root_path + (urllib.parse.unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + raw_path,
-            "query_string": target.query or b"",
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-            "extensions": self._extensions,
-        }
 
     def _application(self) -> ASGI3Application:
         limit = self.limit_concurrency
@@ -223,18 +203,23 @@ class UploadProtocol(HttpToolsProtocol):
         """
         framing = (b"content-length", b"transfer-encoding")
         lines = [name + b": " + value + b"\r\n" for name, value in self.headers if name in framing]
+        self._is_ignoring_upgrade = False
+        self._parse_anew(b"".join(lines), rest)
+
+    def go_on_behind(self, rest: int) -> None:
+        """The body was taken from the socket but for ``rest`` bytes, of which the parser knows nothing."""
+        if self.parser is not None and not self.transport.is_closing():
+            self._parse_anew(b"content-length: %d\r\n" % rest)
+            self.flow.resume_reading()
+
+    def _parse_anew(self, framing: bytes, rest: bytes = b"") -> None:
+        """With a parser that expects a body of this framing, the one that is coming."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._is_ignoring_upgrade, self._is_replaying = False, True
-        self.data_received(b"POST / HTTP/1.1\r\n" + b"".join(lines) + b"\r\n" + rest)
+        self._is_replaying = True
+        self.data_received(b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest)
 
     # Answers.
-
-    def _trailers(self) -> list[tuple[bytes, bytes]]:
-        return [] if self._answering is None else self._answering.trailers.copy()
-
-    def _inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
-        return self._answering is not None and self._answering.inform(status, headers)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -244,7 +229,7 @@ class UploadProtocol(HttpToolsProtocol):
         if self.pipeline:
             queued, application = self.pipeline.pop()
             assert isinstance(queued, Cycle), "it was made here"
-            self._answering = queued
+            self.answering = queued
             self._start_asgi_task(queued, application)
         elif self._refusal is not None:
             self._part(self._refusal)
@@ -268,7 +253,7 @@ class UploadProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
             cycle.cut()
-        if self._answering is None or self._answering.response_complete or self._answering.disconnected:
+        if self.answering is None or self.answering.response_complete or self.answering.disconnected:
             self._part(refusal)
 
     def _part(self, refusal: heads.Refused) -> None:

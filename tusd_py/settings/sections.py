@@ -60,6 +60,7 @@ class Server(Section):
     keep_alive_seconds: Wait = 75
     header_timeout_seconds: Wait = 10
     header_bytes_max: Amount = 65536
+    fast_body: Switch = True
     shutdown_timeout_seconds: Wait = 10
 
     @model_validator(mode="after")

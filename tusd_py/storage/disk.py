@@ -22,6 +22,9 @@ JOIN_BYTES = 64 * 1024 * 1024
 #: Enough for a disk to have several things to order; synced writes wait, they do not compute.
 THREADS = 16
 
+#: What is poured takes its turn here: however many large bodies come, small ones find a thread at once.
+POURING_THREADS = 4
+
 #: Joins and removals of large files take seconds: they wait for each other, and for nobody else.
 SLOW_THREADS = 2
 
@@ -36,13 +39,14 @@ class DiskStore:
     def __init__(self, directory: Path, *, file_mode: int = 0o640) -> None:
         self._folder = Folder(directory, file_mode)
         self._threads = Threads(THREADS, "disk")
+        self._pouring_threads = Threads(POURING_THREADS, "disk-pour")
         self._slow_threads = Threads(SLOW_THREADS, "disk-slow")
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         return NO_STATE
 
     def open(self, upload: Upload) -> DiskSink:
-        return DiskSink(self._folder, self._threads, upload)
+        return DiskSink(self._folder, self._threads, upload, self._pouring_threads)
 
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         reading = Reading(self._folder, upload.id, stop)
@@ -82,6 +86,7 @@ class DiskStore:
 
     async def close(self) -> None:
         await self._threads.close()
+        await self._pouring_threads.close()
         await self._slow_threads.close()
         self._folder.close()
 

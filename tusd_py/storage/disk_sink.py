@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from tusd_py.contracts.pouring import Tap
 from tusd_py.contracts.store import BytesMissing, StoreError
 from tusd_py.protocol.upload import NO_STATE, Upload
 from tusd_py.storage.folder import Folder, store_error
@@ -33,9 +34,12 @@ class DiskSink:
     the file: a thousand idle uploads hold no descriptors, and a small body is one hop in all.
     """
 
-    def __init__(self, folder: Folder, threads: Threads, upload: Upload) -> None:
+    def __init__(
+        self, folder: Folder, threads: Threads, upload: Upload, pouring_threads: Threads | None = None
+    ) -> None:
         self._folder = folder
         self._threads = threads
+        self._pouring_threads = pouring_threads or threads
         self._upload_id = upload.id
         self._safe = upload.offset  # written by the thread while a job runs
         self._promised = upload.offset  # what the last flush returned
@@ -73,6 +77,15 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
+    async def pour(self, tap: Tap) -> None:
+        if self._job is not None:
+            await asyncio.shield(self._job)
+        self._check()
+        job = self._start(False, False, tap)
+        await wait_out(job)
+        job.result()
+        self._check()
+
     async def flush(self, *, durable: bool = False) -> int:
         if self._job is not None:
             await asyncio.shield(self._job)
@@ -96,21 +109,24 @@ class DiskSink:
         if self._failure is not None:
             raise self._failure
 
-    def _start(self, last: bool, durable: bool) -> asyncio.Future[None]:
+    def _start(self, last: bool, durable: bool, tap: Tap | None = None) -> asyncio.Future[None]:
         pieces, self._pieces = self._pieces, []
         self._since_flush += self._gathered
         self._gathered = 0
-        self._job = self._threads.submit(self._work, pieces, last, durable)
+        threads = self._threads if tap is None else self._pouring_threads
+        self._job = threads.submit(self._work, pieces, last, durable, tap)
         return self._job
 
     # What follows runs in a thread, one job at a time.
 
-    def _work(self, pieces: list[bytes], last: bool, durable: bool) -> None:
+    def _work(self, pieces: list[bytes], last: bool, durable: bool, tap: Tap | None) -> None:
         try:
             if self._descriptor < 0:
                 self._open()
             for start in range(0, len(pieces), PIECES_MAX):
                 self._write_out(pieces[start : start + PIECES_MAX])
+            if tap is not None:
+                self._drain(tap)
         except OSError as error:
             self._failure = store_error(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._descriptor >= 0:
@@ -140,6 +156,12 @@ class DiskSink:
             self._safe += written
             pieces = _rest(pieces, written)
         self._file_bytes = max(self._file_bytes, self._safe)
+
+    def _drain(self, tap: Tap) -> None:
+        while moved := tap.move(self._descriptor, self._safe):
+            self._safe += moved
+            self._since_flush += moved
+            self._file_bytes = max(self._file_bytes, self._safe)
 
     def _make_room(self) -> None:
         """Shorten the file, but not by what a flush has promised."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from tusd_py.contracts.pouring import PouringSink, PouringSource
 from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
 from tusd_py.protocol.errors import BodyIncomplete, ReadTimeout, TusError
@@ -16,6 +17,8 @@ from tusd_py.uploads.digesting import Digesting
 from tusd_py.uploads.finish import completed
 from tusd_py.uploads.ports import Ports
 
+#: Smaller bodies are read: to lend one costs more than to copy it.
+POURED_BYTES_MIN = 256 * 1024
 #: Saves the upload as it now stands and returns it with its new token.
 Save = Callable[[Upload, Upload], Awaitable[Upload]]
 
@@ -42,7 +45,8 @@ class Receiving:
         digesting = Digesting(body) if body.is_verified else None
         failure: Exception | None = None
         try:
-            await self._pump(source, room, digesting, None if digesting else length)
+            pours = self._can_pour(source, body, room)
+            await self._pump(source, room, digesting, None if digesting else length, pours)
             if body.length is not None and self._received != body.length:
                 failure = SourceCut()
         except (SourceError, StoreError) as error:
@@ -70,18 +74,29 @@ class Receiving:
         """Let go of the store. Call it whatever happened."""
         await self._sink.close()
 
-    async def _pump(self, source: Source, room: Room, digesting: Digesting | None, length: int | None) -> None:
-        """Read to the clean end of the body. Saves on the way unless the body has a checksum."""
+    def _can_pour(self, source: Source, body: BodyHead, room: Room) -> bool:
+        """Whether bytes may go from source to file unseen: none is needed for a digest, and none can be too many."""
+        if body.is_verified or body.length is None or body.length < POURED_BYTES_MIN:
+            return False
+        if room.bytes is not None and body.length > room.bytes:
+            return False
+        return isinstance(source, PouringSource) and isinstance(self._sink, PouringSink)
+
+    async def _pump(
+        self, source: Source, room: Room, digesting: Digesting | None, length: int | None, pours: bool
+    ) -> None:
+        """Take the body to its clean end. Saves on the way unless the body has a checksum."""
         pace = self._ports.pace
         clock = asyncio.get_running_loop().time
         saved_at = clock()
         wait_seconds: float | None = None
         while True:
-            pieces = await source.read(wait_seconds)
-            if pieces is not None:
-                if not pieces:
-                    return
-                await self._take(pieces, room, digesting)
+            if not (pours and await self._pour(source)):
+                pieces = await source.read(wait_seconds)
+                if pieces is not None:
+                    if not pieces:
+                        return
+                    await self._take(pieces, room, digesting)
             if digesting is not None:
                 continue
             unsaved = self._start + self._received - self.upload.offset
@@ -89,6 +104,21 @@ class Receiving:
             if unsaved >= pace.save_interval_bytes or wait_seconds == 0.0:
                 await self._save_progress(length)
                 saved_at, wait_seconds = clock(), None
+
+    async def _pour(self, source: Source) -> bool:
+        """Take what comes straight into the file, for a moment; False where it is better read."""
+        assert isinstance(source, PouringSource)
+        assert isinstance(self._sink, PouringSink)
+        if (tap := source.tap()) is None:
+            return False
+        try:
+            self._received += sum(map(len, tap.pieces))
+            await self._sink.write(tap.pieces)
+            await self._sink.pour(tap)
+        finally:
+            self._received += tap.taken_bytes
+            tap.close()
+        return True
 
     async def _take(self, pieces: Sequence[bytes], room: Room, digesting: Digesting | None) -> None:
         self._received += sum(map(len, pieces))

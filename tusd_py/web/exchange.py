@@ -82,9 +82,9 @@ class Exchange:
         self.request_id = self.request_id or secrets.token_hex(8).encode()
         # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
         logs.request_id.set(self.request_id.decode())
-        # What our own HTTP server can do beyond ASGI; others have no trailers to give.
+        # What our own HTTP server can do beyond ASGI; others have no trailers to give, and lend no body.
         served = scope.get("extensions", {}).get("tusd_py", {})
-        self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple))
+        self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple), served.get("lend"))
 
     @property
     def asked(self) -> Asked:
@@ -139,6 +139,8 @@ class Exchange:
         seconds = perf_counter() - self._started
         if self.source.bytes_received:
             self._metrics.bytes_received.inc(self.source.bytes_received)
+        if self.source.bytes_poured:
+            self._metrics.bytes_poured.inc(self.source.bytes_poured)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):

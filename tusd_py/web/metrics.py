@@ -38,6 +38,9 @@ class Metrics:
             "tusd_errors", "Answers that refused, by status and code.", ["status", "code"], registry=registry
         )
         self.bytes_received = Counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
+        self.bytes_poured = Counter(
+            "tusd_py_bytes_poured", "Of these, bytes moved to a file within the kernel.", registry=registry
+        )
         self.created = Counter("tusd_uploads_created", "Uploads created.", registry=registry)
         self.finished = Counter("tusd_uploads_finished", "Uploads whose last byte was stored.", registry=registry)
         self.terminated = Counter("tusd_uploads_terminated", "Uploads ended by a client.", registry=registry)

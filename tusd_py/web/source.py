@@ -12,12 +12,17 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Receive
 
+from tusd_py.contracts.pouring import Tap
 from tusd_py.contracts.source import SourceCut, SourceStalled
 
 log = logging.getLogger(__name__)
 
 #: Bytes kept in memory for one request before the client is made to wait.
 READ_AHEAD_BYTES = 1024 * 1024
+#: A body is lent when its client is quick: so much was read at once,
+_BRISK_READ_BYTES = 64 * 1024
+#: or taken the last time.
+_BRISK_TAKEN_BYTES = 256 * 1024
 #: How long a body may be slower than the least rate: radio links fall silent for seconds and then catch up.
 _RATE_SECONDS = 20.0
 #: A body that is stopped is read until nothing has come for so long: bytes may wait in the server or the kernel that
@@ -36,10 +41,16 @@ class BodySource:
         idle_seconds: float,
         rate_min: float = 0,
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
+        lend: Callable[[Receive], Tap | None] | None = None,
     ) -> None:
-        self.bytes_received = 0
+        #: Of these, ``bytes_poured`` went past this object.
+        self.bytes_poured = 0
         self.was_read = False
         self._receive = receive
+        self._lend = lend
+        self._loan: Tap | None = None
+        self._is_brisk = False
+        self._bytes_settled = 0  # all but those of the loan
         self._idle_seconds = idle_seconds
         self._rate_min = rate_min
         self._was_full = False
@@ -58,6 +69,11 @@ class BodySource:
         self._heard_at = 0.0
 
     @property
+    def bytes_received(self) -> int:
+        """How many bytes of the body have come so far."""
+        return self._bytes_settled + (0 if self._loan is None else self._loan.taken_bytes)
+
+    @property
     def is_ended(self) -> bool:
         """Whether the body has come to its clean end: the connection can carry another request."""
         return self._is_ended
@@ -74,14 +90,40 @@ class BodySource:
         if not self._pieces and not self._is_ended and self._reason is None and not await self._wait(wait_seconds):
             return None
         if self._pieces:
-            pieces, self._pieces, self._buffered = self._pieces, [], 0
-            if self._writer is not None and not self._writer.done():
-                self._writer.set_result(None)
-            return pieces
+            self._is_brisk = self._buffered >= _BRISK_READ_BYTES
+            return self._take_out()
         if self._is_ended:
             return ()
         assert self._reason is not None
         raise self._reason
+
+    def tap(self) -> Tap | None:
+        """See ``PouringSource.tap``."""
+        if not self._is_brisk or self._is_ended or self._reason is not None or self._stopping is not None:
+            return None
+        loan = None if self._lend is None else self._lend(self._receive)
+        if loan is None:
+            self._is_brisk = False
+            return None
+        self._loan = loan
+        self._bytes_settled += sum(map(len, loan.pieces))
+        return _Tap(loan, [*self._take_out(), *loan.pieces], self._end_loan)
+
+    def _end_loan(self) -> None:
+        loan, self._loan = self._loan, None
+        assert loan is not None
+        if loan.taken_bytes:
+            self._heard_at = asyncio.get_running_loop().time()
+        self._bytes_settled += loan.taken_bytes
+        self.bytes_poured += loan.taken_bytes
+        self._is_brisk = loan.taken_bytes >= _BRISK_TAKEN_BYTES
+        loan.close()
+
+    def _take_out(self) -> list[bytes]:
+        pieces, self._pieces, self._buffered = self._pieces, [], 0
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+        return pieces
 
     def stop(self, reason: Exception) -> None:
         """See ``Source.stop``."""
@@ -161,7 +203,7 @@ class BodySource:
             if body := message.get("body", b""):
                 self._pieces.append(body)
                 self._buffered += len(body)
-                self.bytes_received += len(body)
+                self._bytes_settled += len(body)
             if not message.get("more_body", False):
                 self._is_ended = True
                 break
@@ -199,3 +241,17 @@ class BodySource:
             self._break_off(SourceStalled())
         else:
             self._idle = loop.call_later(self._idle_seconds - quiet, self._check_idle)
+
+
+class _Tap:
+    """What the server lends, behind what was read ahead."""
+
+    def __init__(self, loan: Tap, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
+        self.pieces = pieces
+        self.move = loan.move
+        self.close = on_close
+        self._loan = loan
+
+    @property
+    def taken_bytes(self) -> int:
+        return self._loan.taken_bytes

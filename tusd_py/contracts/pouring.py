@@ -1,0 +1,59 @@
+"""The contract of pouring: large bodies go from where they arrive straight into a file. Sources and sinks may offer it.
+
+Reading and writing pieces works always; this is how the same bytes move without becoming objects in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from tusd_py.contracts.source import Source
+from tusd_py.contracts.store import Sink
+
+
+class Tap(Protocol):
+    """A body on loan for a moment. Nobody else takes of it until ``close``."""
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """What had arrived before: it comes first."""
+        ...
+
+    @property
+    def taken_bytes(self) -> int:
+        """How many bytes of the body were taken beyond ``pieces``: moved, or lost with a file that failed."""
+        ...
+
+    def move(self, descriptor: int, offset: int) -> int:
+        """Write what comes next to the file at ``offset``; how many bytes, at least one, or 0 when the moment is over.
+
+        For a thread: it blocks on the file, and on the client no longer than milliseconds. A moment is over soon,
+        however fast the client is, and at once when it is slow. Raises ``OSError`` for what the file does.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the body back. No ``move`` may be under way."""
+        ...
+
+
+@runtime_checkable
+class PouringSource(Source, Protocol):
+    """A source whose body can be lent."""
+
+    def tap(self) -> Tap | None:
+        """The body, where that is worth it now; ``None`` where it is better read. For the task that reads."""
+        ...
+
+
+@runtime_checkable
+class PouringSink(Sink, Protocol):
+    """A sink over a file."""
+
+    async def pour(self, tap: Tap) -> None:
+        """Take what ``tap`` moves, behind all that was written before; its pieces are to be written first.
+
+        Raises like ``write``. ``tap`` is not touched any more once this returns, even if cancelled.
+        """
+        ...

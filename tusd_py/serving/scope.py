@@ -1,0 +1,34 @@
+"""The head of a request as ASGI describes it to an application. What a head may be is for ``heads``."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+if TYPE_CHECKING:
+    from tusd_py.serving.protocol import UploadProtocol
+
+
+def scope_of(connection: UploadProtocol, http_version: str) -> Any:
+    """The scope of the request whose head ``connection`` has just read."""
+    target = httptools.parse_url(connection.url)
+    raw_path = target.path or b"/"
+    path = raw_path.decode("ascii")
+    return {
+        "type": "http",
+        "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
+        "http_version": http_version,
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme,
+        "method": connection.parser.get_method().decode("ascii"),
+        "root_path": connection.root_path,
+        "path": connection.root_path + (urllib.parse.unquote(path) if "%" in path else path),
+        "raw_path": connection.root_path.encode("ascii") + raw_path,
+        "query_string": target.query or b"",
+        "headers": connection.headers,
+        "state": connection.app_state.copy(),
+        "extensions": connection.beyond.extensions,
+    }
