@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from tusd_py.serving.splicing import Loan
-
-if TYPE_CHECKING:
-    from tusd_py.serving.protocol import UploadProtocol
+from tusd_py.serving.cycle import Cycle
+from tusd_py.serving.splicing import Loan, Pipes
 
 #: ``"trailers"``, a callable that gives the declared trailers once the body has ended; ``"informational"``, which is
 #: ``Cycle.inform``; and ``"lend"``, which is ``Beyond.lend``.
 EXTENSION = "tusd_py"
 
 
+class Connection(Protocol):
+    """What is asked of a connection."""
+
+    answering: Cycle | None
+    transport: asyncio.Transport
+
+    @property
+    def pipes(self) -> Pipes | None: ...
+
+    def go_on_behind(self, rest: int) -> None: ...
+
+
 class Beyond:
     """Made once for a connection: it speaks of whichever request is being answered."""
 
-    def __init__(self, connection: UploadProtocol) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.extensions = {
             EXTENSION: {"trailers": self._trailers, "informational": self._inform, "lend": self.lend},

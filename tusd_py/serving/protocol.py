@@ -45,7 +45,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._is_ignoring_upgrade = self._is_replaying = False
         self._refusal: heads.Refused | None = None
         self._parting: Parting
-        self.beyond = Beyond(self)
+        self._beyond = Beyond(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -58,7 +58,7 @@ class UploadProtocol(HttpToolsProtocol):
             if isinstance(cycle, Cycle):
                 cycle.cut()
         super().connection_lost(exc)
-        self.beyond.close()
+        self._beyond.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -140,7 +140,7 @@ class UploadProtocol(HttpToolsProtocol):
         parser = self.parser
         http_version = parser.get_http_version()
         framing = heads.examine(self.headers, http_version)
-        self.scope = scope_of(self, http_version)
+        self.scope = scope_of(self, http_version, self._beyond.extensions)
         if parser.should_upgrade():
             if self._should_upgrade():
                 return

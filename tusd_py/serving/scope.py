@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import httptools
-
-if TYPE_CHECKING:
-    from tusd_py.serving.protocol import UploadProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-def scope_of(connection: UploadProtocol, http_version: str) -> Any:
+def scope_of(connection: HttpToolsProtocol, http_version: str, extensions: Mapping[str, object]) -> Any:
     """The scope of the request whose head ``connection`` has just read."""
     target = httptools.parse_url(connection.url)
     raw_path = target.path or b"/"
@@ -30,5 +29,5 @@ def scope_of(connection: UploadProtocol, http_version: str) -> Any:
         "query_string": target.query or b"",
         "headers": connection.headers,
         "state": connection.app_state.copy(),
-        "extensions": connection.beyond.extensions,
+        "extensions": extensions,
     }
