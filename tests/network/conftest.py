@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,15 +12,25 @@ from tests.support.server import RunningServer, start_server
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Start a server over this test's data directory; what still runs at its end is killed."""
-    started: list[RunningServer] = []
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningServer]]:
+    """Start a server over this test's data directory; what still runs at its end is killed.
 
-    def start_one(*flags: str, port: int = 0, data_dir: Path | None = None) -> RunningServer:
-        started.append(start_server(data_dir or tmp_path / "data", *flags, port=port))
+    By parameter, large bodies are ``"poured"`` (as they are by default) or ``"read"``.
+    """
+    started: list[RunningServer] = []
+    read = {"SERVER__FAST_BODY": "false"} if getattr(request, "param", "") == "read" else {}
+
+    def start_one(*flags: str, port: int = 0, data_dir: Path | None = None, **settings: str) -> RunningServer:
+        started.append(start_server(data_dir or tmp_path / "data", *flags, settings=read | settings, port=port))
         return started[-1]
 
     yield start_one
     for server in started:
         if server.process.poll() is None:
             server.kill()
+
+
+@pytest.fixture
+def is_poured(request: pytest.FixtureRequest) -> bool:
+    """Whether the server of this test is expected to pour."""
+    return request.node.callspec.params.get("start") != "read" and sys.platform == "linux"

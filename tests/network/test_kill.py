@@ -119,6 +119,7 @@ def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> 
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
 def test_killed_at_full_speed(start: Start) -> None:
     """Of an upload that runs as fast as it can, a kill costs at most 64 MiB and what was under way."""
     data = memoryview(b"".join(content(number, 32 * MIB) for number in range(8)))

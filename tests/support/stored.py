@@ -43,6 +43,13 @@ def download_sha256(server: RunningServer, upload_url: str) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+def bytes_poured(server: RunningServer) -> int:
+    """How many bytes of bodies this server has moved from socket to file within the kernel."""
+    _, _, text = request("GET", server.root + "/metrics")
+    (line,) = (line for line in text.splitlines() if line.startswith(b"tusd_py_bytes_poured_total "))
+    return int(float(line.split()[1]))
+
+
 def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:
     """The upload is complete, and disk and GET both hold exactly what was sent."""
     status, headers = head(server, upload_url)

@@ -1,0 +1,231 @@
+"""Bodies that come as fast as they can, poured within the kernel or read: the same happens on both roads."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.client import TUS, Connection, create, patch_headers, request
+from tests.support.content import MIB, content
+from tests.support.server import RunningServer
+from tests.support.sockets import all_read
+from tests.support.stored import assert_stored, bytes_poured, upload_id
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.parametrize("start", ["poured", "read"], indirect=True),
+]
+
+Start = Callable[..., RunningServer]
+LENGTH = 24 * MIB
+STALLED_AT = 8 * MIB + 12_345
+
+
+async def stalled(server: RunningServer, data: bytes) -> tuple[str, Connection]:
+    """A PATCH whose client has fallen silent at ``STALLED_AT``, all of which the server has read."""
+    url = await create(server.url, len(data))
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, patch_headers(0, len(data)))
+    await connection.send(data[:STALLED_AT])
+    await all_read(server.port, connection.own_port)
+    return url, connection
+
+
+def test_the_next_requests_of_the_connection(start: Start, is_poured: bool) -> None:
+    """What follows a body, sent right behind it or later, is a request of its own, and none of its bytes is stored."""
+    server = start()
+    data = bytes(content(70, LENGTH))
+
+    async def run() -> str:
+        url = await create(server.url, 2 * LENGTH)
+        path = "/files/" + upload_id(url)
+        head = f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
+        connection = await Connection.open(url)
+        await connection.send_head("PATCH", url, patch_headers(0, LENGTH))
+        await connection.send(data + head)
+        answer = await connection.answer()
+        assert (answer.status, answer.offset) == (204, LENGTH)
+        following = await connection.answer()
+        assert following.status == 204
+        done = await connection.request("PATCH", url, patch_headers(LENGTH), data)
+        assert (done.status, done.offset) == (204, 2 * LENGTH)
+        connection.close()
+        return url
+
+    assert_stored(server, asyncio.run(run()), data + data)
+    assert (bytes_poured(server) > LENGTH) is is_poured
+
+
+def test_a_takeover_of_a_silent_client(start: Start, is_poured: bool) -> None:
+    """Whoever comes next is told at once of every byte that was sent; the late ones are not stored."""
+    server = start()
+    data = bytes(content(71, LENGTH))
+
+    async def run() -> str:
+        url, holder = await stalled(server, data)
+        started = time.perf_counter()
+        answer = await request("HEAD", url)
+        assert time.perf_counter() - started < 0.5
+        assert (answer.status, answer.offset) == (200, STALLED_AT)
+        assert 400 <= (await holder.answer()).status < 500
+        holder.close()
+        done = await request("PATCH", url, patch_headers(STALLED_AT), data[STALLED_AT:])
+        assert (done.status, done.offset) == (204, LENGTH)
+        return url
+
+    assert_stored(server, asyncio.run(run()), data)
+    assert (bytes_poured(server) > MIB) is is_poured
+
+
+def test_a_takeover_in_full_flow(start: Start, is_poured: bool) -> None:
+    """A client that never stops sending gives way as soon as one that is silent, and the offset told is true."""
+    server = start()
+    data = bytes(content(72, 64 * MIB))
+
+    async def run() -> str:
+        url = await create(server.url, 100 * len(data))
+        holder = await Connection.open(url)
+        await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
+
+        async def send() -> None:
+            for _ in range(100):
+                await holder.send(data)
+
+        sending = asyncio.create_task(send())
+        stored = server.data_dir / "uploads" / upload_id(url)
+        while not (stored.exists() and stored.stat().st_size > len(data)):  # noqa: ASYNC110 - a file tells no event
+            await asyncio.sleep(0.002)
+        assert not sending.done()
+        started = time.perf_counter()
+        answer = await request("HEAD", url)
+        seconds = time.perf_counter() - started
+        print(f"took over in {seconds * 1000:.1f} ms")
+        assert seconds < 1.0
+        assert answer.status == 200
+        assert answer.offset is not None
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        holder.close()
+        assert stored.stat().st_size >= answer.offset > len(data)
+        turns, rest = divmod(answer.offset, len(data))
+        with stored.open("rb") as file:
+            assert all(file.read(len(data)) == data for _ in range(turns))
+            assert file.read(rest) == data[:rest]
+        return url
+
+    asyncio.run(run())
+    assert (bytes_poured(server) > MIB) is is_poured
+
+
+def test_a_silent_client_is_timed_out(start: Start, is_poured: bool) -> None:
+    """After the idle time the request ends, with every byte kept."""
+    server = start(UPLOADS__BODY_IDLE_SECONDS="1")
+    data = bytes(content(73, LENGTH))
+
+    async def run() -> None:
+        url, holder = await stalled(server, data)
+        answer = await asyncio.wait_for(holder.answer(), 10)
+        holder.close()
+        assert (answer.status, b"ERR_READ_TIMEOUT" in answer.body) == (503, True)
+        answer = await request("HEAD", url)
+        assert (answer.status, answer.offset) == (200, STALLED_AT)
+
+    asyncio.run(run())
+    assert (bytes_poured(server) > MIB) is is_poured
+
+
+def test_a_stop_in_full_flow(start: Start) -> None:
+    """At SIGTERM a body in full flow is saved as far as it came, and the server ends in time and in order."""
+    server = start()
+    data = bytes(content(74, 64 * MIB))
+
+    async def run() -> str:
+        url = await create(server.url, 100 * len(data))
+        holder = await Connection.open(url)
+        await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
+
+        async def send() -> None:
+            for _ in range(100):
+                await holder.send(data)
+
+        sending = asyncio.create_task(send())
+        stored = server.data_dir / "uploads" / upload_id(url)
+        while not (stored.exists() and stored.stat().st_size > 2 * len(data)):  # noqa: ASYNC110 - a file tells no event
+            await asyncio.sleep(0.002)
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 8) == 0
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        holder.close()
+        return url
+
+    url = asyncio.run(run())
+    again = start()
+
+    async def offset() -> int | None:
+        return (await request("HEAD", again.url + upload_id(url))).offset
+
+    claimed = asyncio.run(offset())
+    assert claimed is not None
+    # More than the last save on the way would have told, unless it was the very last byte.
+    assert claimed == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
+
+
+def test_many_at_once(start: Start, is_poured: bool) -> None:
+    """More large bodies than there are pipes and threads all arrive whole."""
+    server = start()
+    data = [content(number, 8 * MIB + number) for number in range(24)]
+
+    async def one(piece: bytes) -> str:
+        url = await create(server.url, len(piece))
+        answer = await request("PATCH", url, patch_headers(0), piece)
+        assert (answer.status, answer.offset) == (204, len(piece))
+        return url
+
+    async def run() -> list[str]:
+        return await asyncio.gather(*map(one, data))
+
+    for url, piece in zip(asyncio.run(run()), data, strict=True):
+        assert_stored(server, url, piece)
+    assert (bytes_poured(server) > MIB) is is_poured
+
+
+def test_creation_with_upload(start: Start, is_poured: bool) -> None:
+    """A large body that comes with its creation takes the same road."""
+    server = start()
+    data = bytes(content(75, LENGTH))
+
+    async def run() -> str:
+        headers = {**patch_headers(0), "Upload-Length": str(LENGTH)}
+        answer = await request("POST", server.url, headers, data)
+        assert (answer.status, answer.offset) == (201, LENGTH)
+        return server.root + answer.headers["location"]
+
+    assert_stored(server, asyncio.run(run()), data)
+    assert (bytes_poured(server) > MIB) is is_poured
+
+
+def test_bytes_that_are_needed_are_read(start: Start) -> None:
+    """A body with a checksum, or of unknown length, passes through the server on either road."""
+    server = start()
+    data = bytes(content(76, LENGTH))
+
+    async def run() -> str:
+        url = await create(server.url, LENGTH)
+        wrong = {**patch_headers(0), "Upload-Checksum": "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+        assert (await request("PATCH", url, wrong, data)).status == 460
+        connection = await Connection.open(url)
+        chunked = {**TUS, **patch_headers(0), "Transfer-Encoding": "chunked"}
+        await connection.send_head("PATCH", url, chunked)
+        await connection.send(b"%x\r\n" % LENGTH + data + b"\r\n0\r\n\r\n")
+        answer = await connection.answer()
+        assert (answer.status, answer.offset) == (204, LENGTH)
+        connection.close()
+        return url
+
+    assert_stored(server, asyncio.run(run()), data)
+    assert bytes_poured(server) == 0
