@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 
@@ -156,8 +155,7 @@ def test_a_stop_in_full_flow(start: Start) -> None:
         stored = server.data_dir / "uploads" / upload_id(url)
         while not (stored.exists() and stored.stat().st_size > 2 * len(data)):  # noqa: ASYNC110 - a file tells no event
             await asyncio.sleep(0.002)
-        server.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(server.process.wait, 8) == 0
+        assert await asyncio.to_thread(server.stop, 8) == 0
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         holder.close()
@@ -178,7 +176,7 @@ def test_a_stop_in_full_flow(start: Start) -> None:
 def test_many_at_once(start: Start, is_poured: bool) -> None:
     """More large bodies than there are pipes and threads all arrive whole."""
     server = start()
-    data = [content(number, 8 * MIB + number) for number in range(24)]
+    data = [bytes(content(number, 8 * MIB + number)) for number in range(24)]
 
     async def one(piece: bytes) -> str:
         url = await create(server.url, len(piece))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,13 +28,15 @@ class Seen:
     body: bytes = b""
     ended: str = ""  # "whole" or "cut"
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    poured_bytes: int = 0
 
 
 @dataclass
 class Application:
     """Reads each body to its end once ``may_read`` is set, then answers 200 with its path. ``/unread`` reads nothing.
 
-    ``/informed`` sends interim responses before and after the answer begins.
+    ``/informed`` sends interim responses before and after the answer begins. ``/poured`` borrows
+    the connection to move its body through a file, ``/wrapped`` does so with a ``receive`` that is not the server's.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -52,6 +56,9 @@ class Application:
         if scope["path"] != "/unread":
             while not self.may_read.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(0.002)
+            if scope["path"] in ("/poured", "/wrapped"):
+                own = receive if scope["path"] == "/poured" else (lambda: receive())
+                await _pour(seen, receive, lambda: extension["lend"](own))
             await self._read(seen, receive)
         seen.trailers = list(extension["trailers"]()) if "trailers" in extension else []
         text = scope["path"].encode()
@@ -67,6 +74,24 @@ class Application:
                 seen.ended = "cut"
             elif not message["more_body"]:
                 seen.ended = "whole"
+
+
+async def _pour(seen: Seen, receive: Callable[[], Awaitable[Message]], lend: Callable[[], Any]) -> None:
+    """Borrow the connection until there is nothing more to be had of the body that way."""
+    message = await receive()
+    seen.body += message["body"]
+    with tempfile.TemporaryFile() as file:
+        while loan := lend():
+            seen.body += b"".join(loan.pieces)
+            start = os.fstat(file.fileno()).st_size
+            at = start
+            while moved := await asyncio.to_thread(loan.move, file.fileno(), at):
+                at += moved
+            loan.close()
+            seen.body += os.pread(file.fileno(), at - start, start)
+            seen.poured_bytes += loan.taken_bytes
+            if not loan.taken_bytes:
+                break
 
 
 @dataclass

@@ -106,6 +106,8 @@ class BodySource:
             self._is_brisk = False
             return None
         self._loan = loan
+        # While it is lent, the client waits for the file; and whoever is lent one is not slow.
+        self._was_full = True
         self._bytes_settled += sum(map(len, loan.pieces))
         return _Tap(loan, [*self._take_out(), *loan.pieces], self._end_loan)
 
@@ -235,7 +237,7 @@ class BodySource:
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES
+        is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES or self._loan is not None
         quiet = 0.0 if is_waiting_for_us else loop.time() - self._heard_at
         if quiet >= self._idle_seconds:
             self._break_off(SourceStalled())

@@ -17,7 +17,7 @@ import pytest
 from tests.contracts.store import KIB, MIB, an_upload, cut
 from tests.support.content import content
 from tests.support.loops import on_loop
-from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.storage.disk_sink import BATCH_BYTES_MAX, DiskSink
 from tusd_py.storage.folder import Folder
 from tusd_py.storage.threads import Threads
@@ -128,6 +128,87 @@ async def test_slow_upload_holds_little_and_no_descriptor(folder: FailingFolder)
         assert open_descriptors(folder) == 0
     await sink.close()
     assert threads.hops <= 6
+    await threads.close()
+
+
+class PieceTap:
+    """Moves ``pieces``, each with one call, and then raises ``failure`` or is over. Waits for ``gate`` first."""
+
+    pieces = ()
+    taken_bytes = 0
+
+    def __init__(self, *pieces: bytes, failure: OSError | None = None) -> None:
+        self._left = list(pieces)
+        self._failure = failure
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def move(self, descriptor: int, offset: int) -> int:
+        self.gate.wait(20)
+        if self._left:
+            return os.pwrite(descriptor, self._left.pop(0), offset)
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def close(self) -> None:
+        assert not self._left
+
+
+@on_loop
+async def test_what_is_poured_comes_behind_what_was_written(folder: FailingFolder) -> None:
+    """Written, poured and written again, the bytes stand in that order, and the offset tells them all."""
+    threads, pouring = CountedThreads(), CountedThreads()
+    sink = DiskSink(folder, threads, an_upload(), pouring)
+    await sink.write([b"one "])
+    await sink.pour(PieceTap(b"two ", b"three "))
+    assert sink.safe_offset == 14
+    await sink.pour(PieceTap())
+    await sink.write([b"four"])
+    assert await sink.flush(durable=True) == 18
+    assert (folder.path / "an-upload").read_bytes() == b"one two three four"
+    # Large bodies wait for each other, and for nobody else.
+    assert (pouring.hops, threads.hops) == (2, 1)
+    assert open_descriptors(folder) == 0
+    await sink.close()
+    await threads.close()
+    await pouring.close()
+
+
+@on_loop
+async def test_a_disk_that_fills_while_pouring(folder: FailingFolder) -> None:
+    """``StoreFull``, from then on; a little of what was moved is given back, and the offset stays true."""
+    threads = CountedThreads()
+    sink = DiskSink(folder, threads, an_upload())
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StoreFull):
+        await sink.pour(PieceTap(bytes(MIB), b"x", failure=full))
+    with pytest.raises(StoreFull):
+        await sink.pour(PieceTap())
+    assert MIB - 64 * KIB <= sink.safe_offset < MIB
+    await sink.close()
+    assert (folder.path / "an-upload").stat().st_size == sink.safe_offset
+    await threads.close()
+
+
+@on_loop
+async def test_a_cancelled_pour_ends_first(folder: FailingFolder) -> None:
+    """Cancelled, it waits until the thread is done with the tap: somebody else may read the connection then."""
+    threads = CountedThreads()
+    sink = DiskSink(folder, threads, an_upload())
+    tap = PieceTap(b"body")
+    tap.gate.clear()
+    pouring = asyncio.create_task(sink.pour(tap))
+    await asyncio.wait([pouring], timeout=0.02)
+    pouring.cancel()
+    await asyncio.wait([pouring], timeout=0.05)
+    assert not pouring.done()
+    tap.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await pouring
+    tap.close()
+    assert sink.safe_offset == 4
+    await sink.close()
     await threads.close()
 
 

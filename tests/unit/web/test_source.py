@@ -264,3 +264,104 @@ async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.M
     await waiting.read()
     await asyncio.sleep(0.1)
     assert len(await all_of(waiting)) == READ_AHEAD_BYTES
+
+
+class Lender:
+    """Lends a body once: ``pieces`` had come before, ``taken_bytes`` are taken until it is closed."""
+
+    def __init__(self, *pieces: bytes, taken_bytes: int) -> None:
+        self.pieces = pieces
+        self.taken_bytes = 0
+        self.is_open = False
+        self._will_take = taken_bytes
+
+    def lend(self, receive: object) -> Lender:
+        self.is_open = True
+        return self
+
+    def move(self, descriptor: int, offset: int) -> int:
+        moved, self._will_take = self._will_take, 0
+        self.taken_bytes += moved
+        return moved
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+LARGE = bytes(64 * 1024)
+
+
+@on_loop
+async def test_a_brisk_body_is_lent() -> None:
+    """After much at once: first comes what was read ahead, then what the server had, then what is moved."""
+    go = asyncio.Event()
+    incoming = Incoming(body(LARGE), go, body(b"ahead"), asyncio.Event())
+    lender = Lender(b"server", taken_bytes=300_000)
+    source = BodySource(incoming, 10, lend=lender.lend)
+    assert source.tap() is None, "nothing was read yet: that is what says 100 Continue"
+    assert await source.read() == [LARGE]
+    go.set()
+    await settle()
+    tap = source.tap()
+    assert tap is not None
+    assert list(tap.pieces) == [b"ahead", b"server"]
+    assert tap.move(-1, 0) == 300_000 == tap.taken_bytes
+    # Told while it is lent: whoever stops the body looks whether any still come.
+    assert source.bytes_received == len(LARGE) + 11 + 300_000
+    tap.close()
+    assert not lender.is_open
+    assert (source.bytes_received, source.bytes_poured) == (len(LARGE) + 11 + 300_000, 300_000)
+    assert source.tap() is not None, "so much came that more is likely"
+
+
+@on_loop
+async def test_a_slow_body_is_read() -> None:
+    """Of little at a time, or once little was taken, nothing is lent until much comes at once again."""
+    lender = Lender(taken_bytes=1000)
+    source = BodySource(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    assert await source.read() == [b"little", LARGE]
+    tap = source.tap()
+    assert tap is not None
+    tap.move(-1, 0)
+    tap.close()
+    assert source.tap() is None
+    source = BodySource(Incoming(body(b"little"), asyncio.Event()), 10, lend=lender.lend)
+    assert await source.read() == [b"little"]
+    assert source.tap() is None
+
+
+@on_loop
+async def test_a_server_that_does_not_lend() -> None:
+    """Other servers, and other moments: the body is read."""
+    source = BodySource(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
+    assert await source.read()
+    assert source.tap() is None
+    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 10)
+    assert await source.read()
+    assert source.tap() is None
+
+
+@on_loop
+async def test_a_stopped_body_is_not_lent() -> None:
+    """What still comes of it is read, for as long as a stop allows."""
+    lender = Lender(taken_bytes=300_000)
+    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    assert await source.read()
+    source.stop(SourceCut())
+    assert source.tap() is None
+    with pytest.raises(SourceCut):
+        await source.read()
+
+
+@on_loop
+async def test_a_slow_file_is_no_stall() -> None:
+    """While the body is lent, the client waits for the file."""
+    lender = Lender(taken_bytes=300_000)
+    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 0.05, lend=lender.lend)
+    assert await source.read()
+    tap = source.tap()
+    assert tap is not None
+    await asyncio.sleep(0.12)
+    assert tap.move(-1, 0)
+    tap.close()
+    assert await source.read(0.01) is None

@@ -1,0 +1,101 @@
+"""The connection that is lent while a body runs, on both event loops: who gets it, and what follows it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Literal
+
+import pytest
+
+from tests.support.connections import Served, answer, served, until
+from tests.support.content import MIB, content
+from tusd_py.serving.choosing import protocol_class
+from tusd_py.settings import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Linux's")
+Start = Callable[..., Served]
+LENGTH = 5 * MIB
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    loop: Literal["asyncio", "uvloop"] = request.param
+    with ExitStack() as stack:
+
+        def run(**settings: bool) -> Served:
+            http = protocol_class(Server.model_validate(settings))
+            assert http is not None
+            return stack.enter_context(served(http, loop, 30))
+
+        yield run
+
+
+def head(path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+def test_a_body_and_what_follows_it(start: Start) -> None:
+    """Most of the body is moved, every byte once and in order; requests sent right behind it are answered in turn."""
+    server = start()
+    data = bytes(content(80, LENGTH))
+    asked = head("/poured", f"Content-Length: {LENGTH}") + data
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(asked + head("/next", "Content-Length: 2") + b"ab")
+            assert b"/poured" in answer(connection)
+            assert b"/next" in answer(connection)
+        connection.sendall(head("/last"))
+        assert b"/last" in answer(connection)
+    seen = server.application.seen
+    assert [data, b"ab", data, b"ab", b""] == [one.body for one in seen]
+    assert ["whole"] * 5 == [one.ended for one in seen]
+    assert seen[0].poured_bytes > 0
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["FIN", "half-close"])
+def test_a_client_that_leaves(start: Start, half: bool) -> None:
+    """What was sent before comes whole, then the cut."""
+    server = start()
+    data = bytes(content(81, LENGTH))
+    with server.connect() as connection:
+        connection.sendall(head("/poured", f"Content-Length: {2 * LENGTH}") + data)
+        if half:
+            connection.shutdown(1)
+            until(lambda: bool(server.application.seen and server.application.seen[0].ended))
+    until(lambda: bool(server.application.seen and server.application.seen[0].ended))
+    (seen,) = server.application.seen
+    assert (seen.ended, seen.body == data) == ("cut", True)
+    until(lambda: server.connections == 0)
+
+
+def test_who_wraps_receive_sees_the_bytes(start: Start) -> None:
+    """A middleware may change or count what passes through it: the body is not lent past it."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("/wrapped", f"Content-Length: {LENGTH}") + bytes(LENGTH))
+        assert b"/wrapped" in answer(connection)
+    (seen,) = server.application.seen
+    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+
+
+def test_a_body_of_unknown_length(start: Start) -> None:
+    """Chunks have lines between them: only the parser can tell what is body."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("/poured", "Transfer-Encoding: chunked"))
+        connection.sendall(b"%x\r\n" % LENGTH + bytes(LENGTH) + b"\r\n0\r\n\r\n")
+        assert b"/poured" in answer(connection)
+    (seen,) = server.application.seen
+    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+
+
+def test_the_setting(start: Start) -> None:
+    """Turned off, nothing is lent."""
+    server = start(fast_body=False)
+    with server.connect() as connection:
+        connection.sendall(head("/poured", f"Content-Length: {LENGTH}") + bytes(LENGTH))
+        assert b"/poured" in answer(connection)
+    (seen,) = server.application.seen
+    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
