@@ -12,7 +12,7 @@ from tests.support.client import TUS, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
-from tests.support.stored import assert_stored, bytes_poured, upload_id
+from tests.support.stored import assert_road, assert_stored, upload_id
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -56,7 +56,7 @@ def test_the_next_requests_of_the_connection(start: Start, is_poured: bool) -> N
         return url
 
     assert_stored(server, asyncio.run(run()), data + data)
-    assert (bytes_poured(server) > LENGTH) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_a_takeover_of_a_silent_client(start: Start, is_poured: bool) -> None:
@@ -77,7 +77,7 @@ def test_a_takeover_of_a_silent_client(start: Start, is_poured: bool) -> None:
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert (bytes_poured(server) > MIB) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_a_takeover_in_full_flow(start: Start, is_poured: bool) -> None:
@@ -117,7 +117,7 @@ def test_a_takeover_in_full_flow(start: Start, is_poured: bool) -> None:
         return url
 
     asyncio.run(run())
-    assert (bytes_poured(server) > MIB) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_a_silent_client_is_timed_out(start: Start, is_poured: bool) -> None:
@@ -134,7 +134,7 @@ def test_a_silent_client_is_timed_out(start: Start, is_poured: bool) -> None:
         assert (answer.status, answer.offset) == (200, STALLED_AT)
 
     asyncio.run(run())
-    assert (bytes_poured(server) > MIB) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_a_stop_in_full_flow(start: Start) -> None:
@@ -189,7 +189,7 @@ def test_many_at_once(start: Start, is_poured: bool) -> None:
 
     for url, piece in zip(asyncio.run(run()), data, strict=True):
         assert_stored(server, url, piece)
-    assert (bytes_poured(server) > MIB) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_creation_with_upload(start: Start, is_poured: bool) -> None:
@@ -204,7 +204,7 @@ def test_creation_with_upload(start: Start, is_poured: bool) -> None:
         return server.root + answer.headers["location"]
 
     assert_stored(server, asyncio.run(run()), data)
-    assert (bytes_poured(server) > MIB) is is_poured
+    assert_road(server, is_poured)
 
 
 def test_bytes_that_are_needed_are_read(start: Start) -> None:
@@ -226,4 +226,4 @@ def test_bytes_that_are_needed_are_read(start: Start) -> None:
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert bytes_poured(server) == 0
+    assert_road(server, False)

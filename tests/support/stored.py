@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import time
 from urllib.parse import urlsplit
 
 from .content import sha256
@@ -48,6 +49,15 @@ def bytes_poured(server: RunningServer) -> int:
     _, _, text = request("GET", server.root + "/metrics")
     (line,) = (line for line in text.splitlines() if line.startswith(b"tusd_py_bytes_poured_total "))
     return int(float(line.split()[1]))
+
+
+def assert_road(server: RunningServer, is_poured: bool) -> None:
+    """Bodies of more than a mebibyte were poured, or none was. Bodies are counted when their requests end."""
+    deadline = time.monotonic() + 10
+    while is_poured and bytes_poured(server) <= 1024 * 1024:
+        assert time.monotonic() < deadline, "the bytes were not poured"
+        time.sleep(0.01)
+    assert is_poured or bytes_poured(server) == 0
 
 
 def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:
