@@ -1,0 +1,193 @@
+"""Bodies that are lent: who pours and who reads, nothing lost or counted twice, whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import content
+from tests.support.heart import Feed, Heart
+from tests.support.loops import on_loop
+from tests.unit.uploads.cancelling import cancel_at
+from tusd_py.contracts.store import StoreFull
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
+from tusd_py.protocol.upload import Upload
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.storage.disk import DiskStore
+from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.receiving import POURED_BYTES_MIN
+
+PIECE = POURED_BYTES_MIN // 4
+BODY = bytes(content(90, 4 * PIECE))
+
+
+class LentFeed(Feed):
+    """Gives the first piece of a body by reading, and the rest on loan: one piece waits, the others are moved."""
+
+    def __init__(self, body: bytes, *, ends_early: bool = False, failure: OSError | None = None) -> None:
+        pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+        super().__init__(*pieces)
+        self.loans = 0
+        self.pieces: Sequence[bytes] = ()
+        self.taken_bytes = 0
+        self._moving: list[bytes] = []
+        self._left = len(pieces) - ends_early
+        self._failure = failure
+        self._was_read = False
+
+    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+        self._was_read = True
+        self._left -= 1
+        if self._left < 0:
+            await asyncio.sleep(0)
+            return ()
+        return await super().read(wait_seconds)
+
+    def tap(self) -> LentFeed | None:
+        if not self._was_read or self._left < 2:
+            return None
+        self.loans += 1
+        waiting, moving = self._pieces[:2]
+        assert isinstance(waiting, bytes)
+        assert isinstance(moving, bytes)
+        self._pieces = self._pieces[2:]
+        self._left -= 2
+        self.pieces, self.taken_bytes, self._moving = (waiting,), 0, [moving]
+        return self
+
+    def move(self, descriptor: int, offset: int) -> int:
+        if not self._moving:
+            return 0
+        moving = self._moving.pop()
+        self.taken_bytes += len(moving)
+        if self._failure is not None:
+            raise self._failure
+        return os.pwrite(descriptor, moving, offset)
+
+    def close(self) -> None:
+        self._moving.clear()
+
+
+class WatchedRecords(MemoryRecords):
+    """Remembers the offsets that were saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets: list[int] = []
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        self.offsets.append(after.offset)
+        return await super().replace(before, after)
+
+
+@asynccontextmanager
+async def on_disk(folder: Path, **pace: int) -> AsyncIterator[Heart]:
+    heart = Heart(records=WatchedRecords(), store=DiskStore(folder / "uploads"), pace=Pace(**pace))
+    try:
+        yield heart
+    finally:
+        await heart.settle()
+        await heart.store.close()
+
+
+@on_loop
+async def test_a_large_body_is_poured(tmp_path: Path) -> None:
+    """Read, waiting and moved bytes stand in the file in their order, and the upload is complete once."""
+    async with on_disk(tmp_path) as heart:
+        upload_id = (await heart.create(len(BODY))).upload.id
+        source = LentFeed(BODY)
+        appended = await heart.append(upload_id, 0, source=source, content_length=len(BODY))
+        assert appended.upload.is_complete
+        assert source.loans == 1
+        assert await heart.content(upload_id) == BODY
+        assert len(heart.completed) == 1
+
+
+@on_loop
+async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
+    """Poured bytes count for the next save as read ones do: a crash in the middle leaves them claimed."""
+    async with on_disk(tmp_path, save_interval_bytes=2 * PIECE) as heart:
+        upload_id = (await heart.create(8 * PIECE)).upload.id
+        body = bytes(content(91, 5 * PIECE))
+        source = LentFeed(body)
+        await heart.append(upload_id, 0, source=source, content_length=len(body))
+        assert source.loans == 2
+        assert isinstance(heart.records, WatchedRecords)
+        assert heart.records.offsets == [3 * PIECE, 5 * PIECE]
+        assert await heart.content(upload_id) == body
+
+
+@pytest.mark.parametrize("reason", ["checksum", "length unknown", "small", "memory"])
+@on_loop
+async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
+    """Nothing is lent where bytes are looked at, could be too many, are few, or have no file to go to."""
+    async with on_disk(tmp_path) as disk:
+        heart = Heart() if reason == "memory" else disk
+        body = BODY[: 3 * PIECE] if reason == "small" else BODY
+        upload_id = (await heart.create(len(body))).upload.id
+        source = LentFeed(body)
+        checksum = Checksum("md5", bytes(16)) if reason == "checksum" else None
+        length = None if reason == "length unknown" else len(body)
+        append = heart.append(upload_id, 0, source=source, content_length=length, checksum=checksum)
+        if checksum is None:
+            assert (await append).upload.is_complete
+        else:
+            with pytest.raises(ChecksumMismatch):
+                await append
+        assert source.loans == 0
+
+
+@on_loop
+async def test_a_body_that_ends_early(tmp_path: Path) -> None:
+    """What came is kept, and the client told to go on from there."""
+    async with on_disk(tmp_path) as heart:
+        upload_id = (await heart.create(len(BODY))).upload.id
+        source = LentFeed(BODY, ends_early=True)
+        with pytest.raises(BodyIncomplete):
+            await heart.append(upload_id, 0, source=source, content_length=len(BODY))
+        assert source.loans == 1
+        assert (await heart.inspect(upload_id)).upload.offset == 3 * PIECE
+        assert await heart.content(upload_id) == BODY[: 3 * PIECE]
+
+
+@on_loop
+async def test_a_file_that_fails(tmp_path: Path) -> None:
+    """A full disk is told; what stands in the file but for a little is claimed, and what was lost is not."""
+    async with on_disk(tmp_path) as heart:
+        upload_id = (await heart.create(len(BODY))).upload.id
+        source = LentFeed(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(StoreFull):
+            await heart.append(upload_id, 0, source=source, content_length=len(BODY))
+        offset = (await heart.inspect(upload_id)).upload.offset
+        assert PIECE <= offset <= 2 * PIECE
+        assert await heart.content(upload_id) == BODY[:offset]
+
+
+@on_loop
+async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
+    """The offset says what is stored, and the upload is complete exactly if all of its bytes are."""
+    async with on_disk(tmp_path, save_interval_bytes=PIECE) as heart:
+        for nth in range(1, 100):
+            upload_id = (await heart.create(len(BODY))).upload.id
+            append = heart.append(upload_id, 0, source=LentFeed(BODY), content_length=len(BODY))
+            cancelled = await cancel_at(append, nth)
+            record = await heart.record(upload_id)
+            assert record is not None
+            assert await heart.content(upload_id) == BODY[: record.offset]
+            assert record.is_complete is (record.offset == len(BODY))
+            rest = BODY[record.offset :]
+            if rest:
+                again = await heart.append(upload_id, record.offset, source=LentFeed(rest), content_length=len(rest))
+                assert again.upload.is_complete
+            assert await heart.content(upload_id) == BODY
+            if not cancelled:
+                break
+        assert not cancelled
+        assert nth > 5
