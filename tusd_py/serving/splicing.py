@@ -98,6 +98,8 @@ class Loan:
 
     def close(self) -> None:
         """Give the socket back and say how much of it is still to come."""
+        # The connection and its loans know each other, so this object waits for the collector: not so its bytes.
+        self.pieces = ()
         os.close(self._socket)
         self._pipes.give_back(self._ends, self._piped == 0)
         self._on_closed(self._rest)

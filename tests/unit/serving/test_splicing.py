@@ -175,3 +175,11 @@ def test_pipes_are_few_and_used_again(setting: Setting) -> None:
     limit = int(Path("/proc/sys/fs/pipe-max-size").read_text())
     if limit >= PIPE_BYTES:
         assert fcntl.fcntl(again[0], fcntl.F_GETPIPE_SZ) == PIPE_BYTES
+
+
+def test_a_loan_that_ended_keeps_no_bytes(setting: Setting) -> None:
+    """It is part of a circle and stays until the collector comes: with its bytes, 3 MiB an upload stayed too."""
+    loan = setting.loan(0)
+    loan.pieces = [b"x" * 1000]
+    loan.close()
+    assert not loan.pieces
