@@ -13,6 +13,9 @@ from tusd_py.uploads.ports import Ports
 
 log = logging.getLogger(__name__)
 
+# How often a final upload is looked at again because it changed while it was joined.
+_TRIES = 3
+
 
 def consider(ports: Ports, final: Upload) -> None:
     """Join ``final`` in the background if its parts are complete by now; otherwise, or when it is done, do nothing."""
@@ -38,18 +41,27 @@ async def _assemble(ports: Ports, final_id: str) -> None:
     if hold is None:
         return
     try:
-        final = await ports.records.find(final_id)
-        if final is None or final.status not in (Status.UPLOADING, Status.PROCESSING):
-            return
-        if not final.is_complete:
-            final = await _join(ports, final)
-        if final is not None and final.is_complete:
-            await finish(ports, final, None)
-    except RecordConflict:
-        # Terminated meanwhile; its bytes went with it, or go with its tombstone.
-        log.info("upload %s changed while it was joined", final_id)
+        for _ in range(_TRIES):
+            try:
+                await _bring_on(ports, final_id)
+                break
+            except RecordConflict:
+                # Terminated meanwhile: its bytes went with it, or go with its tombstone. Or a save of an earlier try
+                # that was given up came through after all: then the next look finds it.
+                log.info("upload %s changed while it was joined", final_id)
     finally:
         await hold.release()
+
+
+async def _bring_on(ports: Ports, final_id: str) -> None:
+    """Join the final upload if it can be now, and finish it. Raises ``RecordConflict`` if it changed meanwhile."""
+    final = await ports.records.find(final_id)
+    if final is None or final.status not in (Status.UPLOADING, Status.PROCESSING):
+        return
+    if not final.is_complete:
+        final = await _join(ports, final)
+    if final is not None and final.is_complete:
+        await finish(ports, final, None)
 
 
 async def _join(ports: Ports, final: Upload) -> Upload | None:

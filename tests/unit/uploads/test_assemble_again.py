@@ -1,0 +1,33 @@
+"""A final upload that changes while it is joined."""
+
+from __future__ import annotations
+
+from tests.support.heart import Heart
+from tests.support.loops import on_loop
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.uploads.ports import Pace
+
+
+class LateSave(MemoryRecords):
+    """A save of an earlier try that was given up comes through just before ours: once."""
+
+    came = False
+
+    async def replace(self, before: Upload, after: Upload) -> Upload:
+        if before.kind is Kind.FINAL and not self.came:
+            self.came = True
+            await super().replace(before, after)
+            raise RecordConflict
+        return await super().replace(before, after)
+
+
+@on_loop
+async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
+    """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
+    heart = Heart(records=LateSave(), pace=Pace(join_at_once_bytes_max=0))
+    part = (await heart.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
+    final = (await heart.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
+    await heart.settle()
+    assert await heart.content(final) == b"abcdabcd"
