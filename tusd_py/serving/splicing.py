@@ -19,6 +19,8 @@ PIPE_BYTES = 1024 * 1024
 _WAIT_MILLISECONDS = 1
 #: Others want the thread, and whoever wants the upload wants to know how far it came.
 _MOMENT_SECONDS = 0.02
+#: Between moments the record is saved: what a moment may bring is what it may be late by.
+_MOMENT_BYTES = 4 * 1024 * 1024
 #: More at once would only wait for each other; who gets none is read as usual.
 LOANS_MAX = 8
 
@@ -108,7 +110,7 @@ class Loan:
         """Take into the pipe what the socket has; False when the moment is over, whatever ended it."""
         now = time.monotonic()
         self._deadline = self._deadline or now + _MOMENT_SECONDS
-        while self._rest and now < self._deadline and not self._pipes.is_refused:
+        while self._rest and now < self._deadline and self.taken_bytes < _MOMENT_BYTES and not self._pipes.is_refused:
             try:
                 # Never a byte more: behind the body comes the next request.
                 self._piped = os.splice(self._socket, self._ends[1], min(self._rest, PIPE_BYTES))
