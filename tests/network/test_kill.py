@@ -133,7 +133,7 @@ def test_killed_at_full_speed(start: Start) -> None:
     """Of an upload that runs as fast as it can, a kill costs at most 64 MiB and what was under way."""
     data = memoryview(b"".join(content(number, 32 * MIB) for number in range(8)))
 
-    async def run() -> tuple[RunningServer, PatientUpload, Killed]:
+    async def run() -> tuple[RunningServer, PatientUpload, Killed, int]:
         server = start()
         upload = PatientUpload(server.url, data)
         running = asyncio.create_task(upload.run())
@@ -141,13 +141,19 @@ def test_killed_at_full_speed(start: Start) -> None:
             assert not running.done()
             await asyncio.sleep(0)
         (killed,) = kill(server, [upload])
+        assert upload.url is not None
+        taken = (server.data_dir / "uploads" / upload_id(upload.url)).stat().st_size
         server = await asyncio.to_thread(start, port=server.port)
         await running
-        return server, upload, killed
+        return server, upload, killed, taken
 
-    server, upload, killed = asyncio.run(run())
+    server, upload, killed, taken = asyncio.run(run())
     lost = killed.lost()
     assert lost is not None
+    # What the server had taken and not yet recorded: 64 MiB, and what one moment or one read brings.
+    unrecorded = taken - (killed.position - lost)
+    print(f"taken {taken:,}, unrecorded {unrecorded:,}")
+    assert unrecorded <= LOST_BYTES + 8 * MIB
     assert lost <= LOST_BYTES + UNDER_WAY_BYTES < killed.position
     print(f"lost {lost:,} of {killed.position:,}")
     assert upload.url is not None
