@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from tusd_py import logs
+from tusd_py.application import create_app
 from tusd_py.settings import SettingsError, find_config, load
-from tusd_py.wiring import create_app
 
 try:
     _settings = load(find_config(None, os.environ, Path()), os.environ)

@@ -20,6 +20,7 @@ from typing import TypeVar
 from prometheus_client.multiprocess import mark_process_dead
 
 from tusd_py import logs
+from tusd_py.application import create_app
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.serving import systemd
@@ -29,7 +30,7 @@ from tusd_py.serving.processes import READY, WorkerFailed, Workers
 from tusd_py.serving.server import Server
 from tusd_py.settings import Settings
 from tusd_py.web.metrics import SHARED_DIRECTORY
-from tusd_py.wiring import create_app, migrate_records
+from tusd_py.wiring import migrate_records
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")

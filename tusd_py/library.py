@@ -9,11 +9,11 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.application import Service
 from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.records import RecordsError
 from tusd_py.hooks.callables import HookFunction
 from tusd_py.settings import Settings, Storage
-from tusd_py.wiring import Service
 
 
 class Tus:

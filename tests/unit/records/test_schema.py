@@ -53,5 +53,5 @@ def test_a_second_start_does_without_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     bring_up_to_date(url)
     program = "import sys; from tusd_py.records.schema import *; assert bring_up_to_date(sys.argv[1]) == []; "
-    program += "import tusd_py.wiring; sys.exit('alembic' in sys.modules)"
+    program += "import tusd_py.application; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program, url], check=False).returncode == 0

@@ -12,12 +12,12 @@ from starlette.types import Message
 
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, ask, body, scope
+from tusd_py.application import Service
 from tusd_py.contracts.gate import Hook
 from tusd_py.hooks.callables import HookFunction
 from tusd_py.settings import Settings
 from tusd_py.web import exchange as exchange_module
 from tusd_py.web import lingering
-from tusd_py.wiring import Service
 
 TUS = {"Tus-Resumable": "1.0.0"}
 MOUNTED = "/files"

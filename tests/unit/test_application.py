@@ -12,6 +12,7 @@ import pytest
 from tests.support.heart import CALLER, Clock, Feed
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import ask
+from tusd_py.application import Service, create_app
 from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.records import RecordsError
 from tusd_py.protocol.requests import BodyHead, Create
@@ -19,7 +20,7 @@ from tusd_py.protocol.upload import Status
 from tusd_py.settings import Settings
 from tusd_py.uploads.create import create
 from tusd_py.uploads.expire import Swept
-from tusd_py.wiring import Service, create_app, migrate_records, pending_steps, sweep_once, utc_now
+from tusd_py.wiring import migrate_records, pending_steps, sweep_once, utc_now
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
 

@@ -1,0 +1,175 @@
+"""The server as an application: the web rooms around the ports, opened at the start or with the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from tusd_py.contracts.gate import Hook
+from tusd_py.contracts.locker import Hold
+from tusd_py.hooks.callables import HookFunction
+from tusd_py.protocol.parsing import Parser
+from tusd_py.protocol.responses import Formatter, extensions
+from tusd_py.settings import Settings
+from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.ports import Ports
+from tusd_py.web.app import Below, ServerApp, metrics_route
+from tusd_py.web.cors import Cors
+from tusd_py.web.draining import Draining
+from tusd_py.web.health import health_routes
+from tusd_py.web.location import Locator
+from tusd_py.web.metrics import Metrics
+from tusd_py.web.page import page_routes
+from tusd_py.web.tus import TusEndpoint
+from tusd_py.wiring import abandon_ports, close_ports, limits, make_gate, open_ports, utc_now
+
+log = logging.getLogger(__name__)
+
+# Whoever holds it sweeps for all processes; no upload has such an id.
+_SWEEPER = ".sweeper"
+
+
+class Service:
+    """One server's parts. ``endpoint`` may be called at once: what it needs is opened with the first request."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Mapping[Hook, HookFunction] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        trailers: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.draining = Draining()
+        self.limits = limits(settings)
+        self.endpoint = self._endpoint(trailers)
+        self._gate = make_gate(settings, functions or {}, self.metrics.hook)
+        self._clock = clock
+        self._ports: Ports | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
+        self._opening = asyncio.Lock()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._leading: Hold | None = None
+
+    async def ports(self) -> Ports:
+        """What the use cases are given; opened now if it is not yet."""
+        if self._ports is None or self._loop is not asyncio.get_running_loop():
+            await self.open()
+            assert self._ports is not None
+        return self._ports
+
+    async def open(self) -> None:
+        """Open records, store and locker, bring the schema up to date, and start to sweep.
+
+        Raises ``OSError`` or ``RecordsError`` with a sentence for the operator.
+        """
+        async with self._opening:
+            if self._ports is not None and self._loop is not None and self._loop.is_closed():
+                abandoned, self._ports = self._ports, None
+                self._sweeper = self._leading = None
+                await abandon_ports(abandoned)
+            if self._ports is None:
+                self._ports = await self._open()
+                self._loop = asyncio.get_running_loop()
+                self._sweeper = asyncio.create_task(self._keep_sweeping(self._ports))
+
+    async def close(self) -> None:
+        """Stop what runs, save what came, and let go of everything. The service can be opened again."""
+        if self._ports is None:
+            return
+        ports, self._ports = self._ports, None
+        self.draining.begin()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        if self._leading is not None:
+            await self._leading.release()
+            self._leading = None
+        await close_ports(ports, self.settings)
+        self.metrics.close()
+        self.draining.end()
+
+    async def _open(self) -> Ports:
+        return await open_ports(self.settings, self._gate, clock=self._clock, count_complete=self.metrics.complete)
+
+    async def _keep_sweeping(self, ports: Ports) -> None:
+        """Sweep as long as the service is open; among several processes one does it, and another when that one dies."""
+        while True:
+            try:
+                if self._leading is None:
+                    self._leading = await ports.locker.try_acquire(_SWEEPER)
+                if self._leading is not None:
+                    await resume(ports)
+                    swept = await sweep(ports)
+                    self.metrics.expired.inc(swept.expired)
+            except Exception:
+                # The outermost handler of this task: a database that is away for a minute must not end the sweeping.
+                log.exception("sweeping failed; it is tried again")
+            await asyncio.sleep(self.settings.expiration.sweep_interval_seconds)
+
+    def _endpoint(self, trailers: bool) -> TusEndpoint:
+        settings = self.settings
+        public_path = urlsplit(settings.server.public_url).path.rstrip("/") + "/"
+        return TusEndpoint(
+            open=self.ports,
+            parser=Parser(
+                trailers=trailers,
+                limits=self.limits,
+                hosts=settings.uploads.concat_hosts,
+                base_paths=(settings.server.base_path, public_path)
+                if settings.server.public_url
+                else (settings.server.base_path,),
+            ),
+            formatter=Formatter(
+                limits=self.limits,
+                extensions=extensions(
+                    self.limits, expiration=bool(settings.expiration.unfinished_seconds), trailers=trailers
+                ),
+                inline_types=frozenset(settings.uploads.inline_types),
+            ),
+            cors=Cors(**settings.cors.model_dump()),
+            locator=Locator(
+                public_url=settings.server.public_url,
+                trusted_proxies=settings.server.trusted_proxies,
+            ),
+            metrics=self.metrics,
+            draining=self.draining,
+            body_idle_seconds=settings.uploads.body_idle_seconds,
+            body_rate_min=settings.uploads.body_rate_min,
+        )
+
+
+def create_app(
+    settings: Settings, functions: Mapping[Hook, HookFunction] | None = None, *, trailers: bool = False
+) -> Starlette:
+    """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
+
+    ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.
+    """
+    service = Service(settings, functions, trailers=trailers)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await service.open()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    routes: list[BaseRoute] = health_routes(service.ports, service.draining)
+    if settings.metrics.enabled:
+        routes.append(metrics_route(service.metrics, settings.metrics.path))
+    if settings.server.page:
+        routes += page_routes(settings.server.public_url or settings.server.base_path)
+    app = ServerApp(Below(settings.server.base_path, service.endpoint), routes, lifespan)
+    app.state.drain = service.draining.begin
+    return app
