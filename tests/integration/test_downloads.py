@@ -1,9 +1,12 @@
-"""Downloads over HTTP: ranges, conditions, unfinished uploads by setting, and readers that go away."""
+"""Downloads over HTTP, poured within the kernel or read: ranges, conditions, what follows, readers that go away."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,25 @@ import pytest
 from tests.support.client import TUS, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.loops import eventually, on_loop
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, start_server
+from tests.support.stored import counted
 
-SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": "5"}
+SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": "3"}
 DATA = bytes(content(3, 300_000))
+
+
+@pytest.fixture(scope="module", params=["poured", "read"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that pours, as by default, and one that does not."""
+    read = {"SERVER__FAST_BODY": "false"} if request.param == "read" else {}
+    running = start_server(tmp_path_factory.mktemp(request.param) / "data", settings=SETTINGS | read)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def is_poured(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["server"] == "poured" and sys.platform == "linux"
 
 
 async def uploaded(server: RunningServer, data: bytes | memoryview, length: int | None = None) -> str:
@@ -87,14 +105,106 @@ def readers(server: RunningServer, upload_id: str) -> int:
     return count
 
 
+async def half_read(url: str, count: int) -> Connection:
+    """A download of which ``count`` bytes have been taken, and no more is for now."""
+    connection = await Connection.open(url)
+    await connection.send_head("GET", url, TUS)
+    await connection._reader.readuntil(b"\r\n\r\n")
+    await connection._reader.readexactly(count)
+    return connection
+
+
+@on_loop
+async def test_large_ones_take_their_road(server: RunningServer, is_poured: bool) -> None:
+    """Whole or in part, every byte is the upload's, and most of them went the way that the setting says."""
+    data = bytes(content(6, 24 * MIB))
+    url = await uploaded(server, data)
+    given, poured = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_download_bytes_poured")
+    assert (await request("GET", url, {})).body == data
+    part = await request("GET", url, {"Range": f"bytes={5 * MIB + 7}-{20 * MIB + 6}"})
+    assert (part.status, part.body == data[5 * MIB + 7 : 20 * MIB + 7]) == (206, True)
+    await eventually(lambda: counted(server, "tusd_py_download_bytes") == given + 39 * MIB)
+    poured = counted(server, "tusd_py_download_bytes_poured") - poured
+    assert (poured > 30 * MIB) if is_poured else poured == 0
+
+
+@on_loop
+async def test_the_next_requests_of_the_connection(server: RunningServer) -> None:
+    """Sent behind a download or right with it, they are answered in turn, each with its own bytes."""
+    data = bytes(content(7, 8 * MIB))
+    url, small = await uploaded(server, data), await uploaded(server, DATA)
+    connection = await Connection.open(url)
+    for _ in range(2):
+        for target in (url, small, url):
+            await connection.send_head("GET", target, TUS)
+        await connection.send_head("GET", url, TUS | {"Range": "bytes=-5"})
+        for expected in (data, DATA, data, data[-5:]):
+            answer = await connection.answer()
+            assert (answer.status, answer.body == expected) in ((200, True), (206, True))
+    done = await connection.request("PATCH", await create(server.url, len(data)), patch_headers(0), data)
+    assert (done.status, done.offset) == (204, len(data))
+    await connection.send_head("GET", url, TUS)
+    assert (await connection.answer()).body == data
+    connection.close()
+
+
+@on_loop
+async def test_many_readers_that_stand_still_cost_no_thread(server: RunningServer) -> None:
+    """More of them than the server has threads and loans: one that goes on is served meanwhile, and they in the end."""
+    data = bytes(content(8, 12 * MIB))
+    url = await uploaded(server, data)
+    async with AsyncExitStack() as stack:
+        still = [stack.enter_context(closing(await half_read(url, 1000))) for _ in range(30)]
+        assert (await asyncio.wait_for(request("GET", url, {}), 10)).body == data
+        again = await create(server.url, len(data))
+        assert (await asyncio.wait_for(request("PATCH", again, patch_headers(0), data), 10)).status == 204
+        for connection in still:
+            assert await asyncio.wait_for(connection._reader.readexactly(len(data) - 1000), 10) == data[1000:]
+    await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0)
+
+
+@on_loop
+async def test_a_terminated_upload_is_read_to_its_end(server: RunningServer) -> None:
+    """By who had begun; nobody else finds it."""
+    data = bytes(content(9, 32 * MIB))
+    url = await uploaded(server, data)
+    connection = await half_read(url, 1000)
+    assert readers(server, url.rsplit("/", 1)[1]) == 1
+    assert (await request("DELETE", url)).status == 204
+    assert (await request("GET", url, {})).status == 404
+    assert await connection._reader.readexactly(len(data) - 1000) == data[1000:]
+    connection.close()
+
+
+@on_loop
+async def test_a_file_cut_short_beneath_the_server(server: RunningServer) -> None:
+    """The connection is broken: less than was promised never looks whole."""
+    data = bytes(content(10, 32 * MIB))
+    url = await uploaded(server, data)
+    connection = await half_read(url, 1000)
+    os.truncate(server.data_dir / "uploads" / url.rsplit("/", 1)[1], 8 * MIB)
+    with pytest.raises(asyncio.IncompleteReadError) as broken:
+        await asyncio.wait_for(connection._reader.readexactly(len(data)), 10)
+    assert len(broken.value.partial) < len(data)
+    connection.close()
+
+
+@on_loop
+async def test_a_reader_that_takes_nothing_is_given_up(server: RunningServer) -> None:
+    """After the idle time the connection is broken and the file let go of."""
+    url = await uploaded(server, content(11, 32 * MIB))
+    connection = await half_read(url, 1000)
+    assert readers(server, url.rsplit("/", 1)[1]) == 1
+    await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0, 15)
+    connection.close()
+
+
 @on_loop
 async def test_a_reader_that_goes_away_stops_the_reading(server: RunningServer) -> None:
     """In the middle of a large download: the file is closed at once, not read to its end for nobody."""
     url = await uploaded(server, content(4, 32 * MIB))
     upload_id = url.rsplit("/", 1)[1]
-    connection = await Connection.open(url)
-    await connection.send_head("GET", url, TUS)
-    await connection._reader.readexactly(65536)
+    connection = await half_read(url, 65536)
     await eventually(lambda: readers(server, upload_id) == 1)
     connection.close()
     await eventually(lambda: readers(server, upload_id) == 0)
@@ -104,9 +214,7 @@ async def test_a_reader_that_goes_away_stops_the_reading(server: RunningServer) 
 async def test_a_slow_reader_holds_nobody_up(server: RunningServer) -> None:
     """It takes nothing for a while; meanwhile the upload can be asked for and ended."""
     url = await uploaded(server, content(5, 32 * MIB))
-    connection = await Connection.open(url)
-    await connection.send_head("GET", url, TUS)
-    await connection._reader.readexactly(1000)
+    connection = await half_read(url, 1000)
     assert (await asyncio.wait_for(request("HEAD", url), 5)).status == 200
     assert (await asyncio.wait_for(request("DELETE", url), 5)).status == 204
     connection.close()

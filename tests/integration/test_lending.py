@@ -1,4 +1,4 @@
-"""The connection that is lent while a body runs, on both event loops: who gets it, and what follows it."""
+"""The connection that is lent while a body runs, in or out, on both event loops: who gets it, and what follows it."""
 
 from __future__ import annotations
 
@@ -99,3 +99,51 @@ def test_the_setting(start: Start) -> None:
         assert b"/poured" in answer(connection)
     (seen,) = server.application.seen
     assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("length", [0, 1, 10_000, 10_001, LENGTH])
+def test_an_answer_and_what_follows_it(start: Start, length: int) -> None:
+    """Every byte comes once and in order, for several requests sent at once, and the connection goes on."""
+    server = start()
+    data = bytes(content(length, length))
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(get(f"/given?{length}") * 2 + head("/next", "Content-Length: 2") + b"ab")
+            assert answer(connection).partition(b"\r\n\r\n")[2] == data
+            assert answer(connection).partition(b"\r\n\r\n")[2] == data
+            assert answer(connection).endswith(b"/next")
+    poured = [one.poured_bytes for one in server.application.seen if one.path == "/given"]
+    # All that the first piece has left.
+    assert [length > 10_000] * 4 == [count > 0 for count in poured]
+
+
+def test_a_client_that_leaves_the_answer(start: Start) -> None:
+    """The connection ends, whatever was lent of it."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(get(f"/given?{10 * LENGTH}"))
+        assert len(connection.recv(100_000)) > 0
+    until(lambda: server.connections == 0)
+    until(lambda: server.application.seen[0].ended == "whole")
+
+
+def test_who_wraps_send_sees_the_answer(start: Start) -> None:
+    """A middleware may change or count what passes through it: nothing is sent past it."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(get(f"/given-wrapped?{LENGTH}"))
+        assert answer(connection).partition(b"\r\n\r\n")[2] == content(LENGTH, LENGTH)
+    assert [0] == [one.poured_bytes for one in server.application.seen]
+
+
+def test_the_setting_for_answers(start: Start) -> None:
+    """Turned off, nothing is lent for them either."""
+    server = start(fast_body=False)
+    with server.connect() as connection:
+        connection.sendall(get(f"/given?{LENGTH}"))
+        assert answer(connection).partition(b"\r\n\r\n")[2] == content(LENGTH, LENGTH)
+    assert [0] == [one.poured_bytes for one in server.application.seen]

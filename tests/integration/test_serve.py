@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.content import MIB, content
 from tests.support.server import RunningServer, start_server
 
 SERVE = [sys.executable, "-m", "tusd_py", "serve"]
@@ -250,6 +251,24 @@ def test_https(tmp_path: Path, started: Callable[..., RunningServer]) -> None:
         assert client.version() in ("TLSv1.2", "TLSv1.3")
         client.sendall(b"OPTIONS /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 204")
+    assert_there_and_back(context, server)
+
+
+def assert_there_and_back(context: ssl.SSLContext, server: RunningServer) -> None:
+    """Bytes that are encrypted cannot go past the server, and come whole all the same."""
+    data = bytes(content(21, 5 * MIB))
+    client = http.client.HTTPSConnection("127.0.0.1", server.port, context=context)
+    tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+    client.request("POST", "/files/", data, {**tus, "Upload-Length": str(len(data))})
+    created = client.getresponse()
+    assert (created.status, created.read()) == (201, b"")
+    client.request("GET", created.headers["Location"])
+    assert client.getresponse().read() == data
+    client.request("GET", "/metrics")
+    counts = client.getresponse().read()
+    assert b"tusd_py_bytes_poured_total 0.0" in counts
+    assert b"tusd_py_download_bytes_poured_total 0.0" in counts
+    client.close()
 
 
 def test_the_socket_that_systemd_hands_over(tmp_path: Path) -> None:

@@ -227,3 +227,29 @@ def test_bytes_that_are_needed_are_read(start: Start) -> None:
 
     assert_stored(server, asyncio.run(run()), data)
     assert_road(server, False)
+
+
+@pytest.mark.parametrize("patience_seconds", [20, 1], ids=["in time", "too late"])
+def test_a_stop_while_downloads_run(start: Start, patience_seconds: int) -> None:
+    """At SIGTERM one that goes on gets every byte, one whose client takes nothing is cut when patience ends."""
+    server = start(SERVER__SHUTDOWN_TIMEOUT_SECONDS=str(patience_seconds))
+    data = bytes(content(77, 48 * MIB))
+
+    async def run() -> None:
+        url = await create(server.url, len(data))
+        assert (await request("PATCH", url, patch_headers(0), data)).status == 204
+        reader = await Connection.open(url)
+        await reader.send_head("GET", url, TUS)
+        await reader._reader.readexactly(1000)
+        server.process.terminate()
+        if patience_seconds == 1:
+            assert await asyncio.to_thread(server.process.wait, 8) == 0
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await reader._reader.readexactly(len(data))
+        else:
+            assert (await reader._reader.read()).endswith(data[1000:])
+            assert await asyncio.to_thread(server.process.wait, 8) == 0
+        reader.close()
+        server.stop()
+
+    asyncio.run(run())

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import uvicorn
 
+from .content import content
+
 Message = dict[str, Any]
 _DEADLINE_SECONDS = 10.0
 
@@ -37,6 +39,8 @@ class Application:
 
     ``/informed`` sends interim responses before and after the answer begins. ``/poured`` borrows
     the connection to move its body through a file, ``/wrapped`` does so with a ``receive`` that is not the server's.
+    ``/given`` answers with a body of so many bytes as its query says, sent from a file as far as the connection is lent
+    for it; ``/given-wrapped`` asks for that with a ``send`` that is not the server's.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -53,6 +57,11 @@ class Application:
         if scope["path"] == "/informed":
             for offset in (b"0", b"5"):
                 self.sent_informational.append(informational(104, [(b"upload-offset", offset)]))
+        if scope["path"].startswith("/given"):
+            lend_out = extension["lend_out"]
+            way = send if scope["path"] == "/given" else (lambda message: send(message))
+            await _give(seen, int(scope["query_string"]), send, lambda: lend_out(way))
+            return
         if scope["path"] != "/unread":
             while not self.may_read.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(0.002)
@@ -92,6 +101,26 @@ async def _pour(seen: Seen, receive: Callable[[], Awaitable[Message]], lend: Cal
             seen.poured_bytes += loan.taken_bytes
             if not loan.taken_bytes:
                 break
+
+
+async def _give(seen: Seen, count: int, send: Callable[[Message], Awaitable[None]], lend: Callable[[], Any]) -> None:
+    """Answer with that many bytes of ``content(count)``: a piece, then what can be given from a file, and so on."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]})
+    at = 0
+    with tempfile.TemporaryFile() as file:
+        file.write(content(count, count))
+        file.flush()
+        while at < count:
+            piece = os.pread(file.fileno(), min(10_000, count - at), at)
+            at += len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if loan := await lend():
+                while at < count and (moved := await asyncio.to_thread(loan.move, file.fileno(), at, count - at)):
+                    at += moved
+                seen.poured_bytes += loan.given_bytes
+                loan.close()
+    await send({"type": "http.response.body", "body": b""})
+    seen.ended = "whole"
 
 
 @dataclass

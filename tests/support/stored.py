@@ -46,8 +46,13 @@ def download_sha256(server: RunningServer, upload_url: str) -> str:
 
 def bytes_poured(server: RunningServer) -> int:
     """How many bytes of bodies this server has moved from socket to file within the kernel."""
+    return counted(server, "tusd_py_bytes_poured")
+
+
+def counted(server: RunningServer, name: str) -> int:
+    """A counter of this server, without its ``_total``."""
     _, _, text = request("GET", server.root + "/metrics")
-    (line,) = (line for line in text.splitlines() if line.startswith(b"tusd_py_bytes_poured_total "))
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{name}_total ".encode()))
     return int(float(line.split()[1]))
 
 

@@ -1,4 +1,6 @@
-"""The contract of pouring: large bodies go from where they arrive straight into a file. Sources and sinks may offer it.
+"""The contract of pouring: large bodies go straight into a file, and from there to who downloads.
+
+Sources and sinks, stores and servers may offer it.
 
 Reading and writing pieces works always; this is how the same bytes move without becoming objects in between.
 """
@@ -10,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from tusd_py.contracts.source import Source
 from tusd_py.contracts.store import Sink
+from tusd_py.protocol.outcomes import Content
 
 
 class Tap(Protocol):
@@ -55,5 +58,38 @@ class PouringSink(Sink, Protocol):
         """Take what ``tap`` moves, behind all that was written before; its pieces are to be written first.
 
         Raises like ``write``. ``tap`` is not touched any more once this returns, even if cancelled.
+        """
+        ...
+
+
+class Spout(Protocol):
+    """The way to a client, on loan for a moment. Nobody else sends anything until ``close``."""
+
+    @property
+    def given_bytes(self) -> int:
+        """How many bytes of files the client was given."""
+        ...
+
+    def move(self, descriptor: int, offset: int, count: int) -> int:
+        """Give the client up to ``count`` bytes of the file from ``offset`` on; how many, or 0 when the moment is over.
+
+        For a thread: it blocks on the file, and on the client no longer than milliseconds. A moment is over soon,
+        however fast the client is, and at once when it is slow or gone, or the file gives nothing: reading tells why.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the way back. No ``move`` may be under way."""
+        ...
+
+
+@runtime_checkable
+class PouringContent(Content, Protocol):
+    """The content of a file."""
+
+    async def pour(self, spout: Spout) -> None:
+        """Give what comes next through ``spout``, for as long as it takes any; what is read after comes behind it.
+
+        Raises like reading. ``spout`` is not touched any more once this returns, even if cancelled.
         """
         ...

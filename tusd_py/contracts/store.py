@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.upload import Upload
 
 
@@ -72,7 +73,7 @@ class Store(Protocol):
         """A sink at ``upload.offset``. Does no I/O before the first write or flush."""
         ...
 
-    def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+    def read(self, upload: Upload, start: int, stop: int) -> Content:
         """The bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
 
         Raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. Who does not read it

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tusd_py.protocol.upload import Upload
 
@@ -50,6 +51,16 @@ class Terminated:
     overlay: Overlay | None = None
 
 
+class Content(Protocol):
+    """The bytes of a download, given out once, piece by piece. Who does not read it to its end closes it."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def __anext__(self) -> Awaitable[bytes]: ...
+
+    def aclose(self) -> Awaitable[None]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
     """Bytes ``start`` to ``stop`` (excluded) of ``upload``; ``partial`` when a range was asked for and granted.
@@ -61,7 +72,7 @@ class Downloaded:
     start: int
     stop: int
     partial: bool
-    body: AsyncGenerator[bytes, None] | None
+    body: Content | None
 
 
 Outcome = Discovered | Created | Inspected | Appended | Terminated | Downloaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tusd_py.protocol.checksum import ALGORITHMS
@@ -19,6 +19,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import (
     Appended,
+    Content,
     Created,
     Discovered,
     Downloaded,
@@ -51,7 +52,7 @@ class Reply:
 
     status: int
     headers: Fields
-    body: bytes | AsyncGenerator[bytes, None] = b""
+    body: bytes | Content = b""
 
 
 @dataclass(frozen=True, slots=True)

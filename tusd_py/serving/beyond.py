@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from tusd_py.serving.cycle import Cycle
+from tusd_py.serving.giving import Outlet, Outlets
 from tusd_py.serving.splicing import Loan, Pipes
 
 #: ``"trailers"``, a callable that gives the declared trailers once the body has ended; ``"informational"``, which is
-#: ``Cycle.inform``; and ``"lend"``, which is ``Beyond.lend``.
+#: ``Cycle.inform``; ``"lend"`` and ``"lend_out"``, which are methods of ``Beyond``.
 EXTENSION = "tusd_py"
 
 
@@ -24,6 +25,9 @@ class Connection(Protocol):
     @property
     def pipes(self) -> Pipes | None: ...
 
+    @property
+    def outlets(self) -> Outlets | None: ...
+
     def go_on_behind(self, rest: int) -> None: ...
 
 
@@ -33,7 +37,12 @@ class Beyond:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.extensions = {
-            EXTENSION: {"trailers": self._trailers, "informational": self._inform, "lend": self.lend},
+            EXTENSION: {
+                "trailers": self._trailers,
+                "informational": self._inform,
+                "lend": self.lend,
+                "lend_out": self.lend_out,
+            },
         }
 
     def close(self) -> None:
@@ -77,3 +86,32 @@ class Beyond:
         cycle.flow.pause_reading()
         loan.pieces = cycle.take_out()
         return loan
+
+    async def lend_out(self, send: Callable[[Any], Awaitable[None]]) -> Outlet | None:
+        """The socket, to send more of the answer's body by (see ``Outlet``), to who holds our own ``send``.
+
+        Waits until the client has taken what was sent before. ``None`` where it is not to be had, or not now.
+        """
+        connection = self._connection
+        cycle, outlets, transport = connection.answering, connection.outlets, connection.transport
+        if cycle is None or outlets is None or send != cycle.send or transport.is_closing():
+            return None
+        if not cycle.bytes_to_give() or transport.get_extra_info("sslcontext") is not None:
+            return None
+        if not cycle.is_unbuffered:
+            # "Drained" means empty from here on: nothing may be sent around what is still to be sent.
+            cycle.is_unbuffered = True
+            transport.set_write_buffer_limits(0, 0)
+        await cycle.flow.drain()
+        if transport.is_closing() or transport.get_write_buffer_size() or not outlets.lend():
+            return None
+        try:
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:
+            outlets.give_back()
+            return None
+
+        def closed(given_bytes: int) -> None:
+            cycle.expected_content_length -= given_bytes
+
+        return Outlet(outlets, descriptor, closed)

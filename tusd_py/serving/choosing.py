@@ -43,10 +43,10 @@ CYCLE_ARGUMENTS = (
     "expect_100_continue", "keep_alive", "on_response",
 )  # fmt: skip
 CYCLE_FIELDS = (
-    "disconnected", "flow", "keep_alive", "message_event", "more_body", "response_complete", "response_started",
-    "scope", "transport", "waiting_for_100_continue",
+    "chunked_encoding", "disconnected", "expected_content_length", "flow", "keep_alive", "message_event", "more_body",
+    "response_complete", "response_started", "scope", "transport", "waiting_for_100_continue",
 )  # fmt: skip
-FLOW_METHODS = ("pause_reading", "resume_reading")
+FLOW_METHODS = ("drain", "pause_reading", "resume_reading")
 
 
 def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
@@ -58,14 +58,16 @@ def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
         )
         return None
     # Not before it is known that what it stands on is there.
+    from tusd_py.serving.giving import Outlets
     from tusd_py.serving.protocol import UploadProtocol
     from tusd_py.serving.splicing import Pipes
 
-    can_splice = server.fast_body and sys.platform == "linux"
+    is_fast = server.fast_body and sys.platform == "linux"
 
     class BoundedProtocol(UploadProtocol):
         bounds = Bounds(header_timeout_seconds=server.header_timeout_seconds, header_bytes_max=server.header_bytes_max)
-        pipes = Pipes() if can_splice else None
+        pipes = Pipes() if is_fast else None
+        outlets = Outlets() if is_fast else None
 
     return BoundedProtocol
 

@@ -27,6 +27,8 @@ class Cycle(RequestResponseCycle):
         self.received_bytes = 0
         #: The socket is somebody else's for a moment, who takes of the body: it is not read.
         self.is_lent = False
+        #: Somebody has sent of the answer's body past this object, and asked for a transport that buffers nothing.
+        self.is_unbuffered = False
         #: The whole body has come. ``more_body`` is what the application was told.
         self.is_whole = False
         #: The names of trailers that may come, and those that did.
@@ -52,6 +54,12 @@ class Cycle(RequestResponseCycle):
             return 0
         length = next((int(value) for name, value in self.scope["headers"] if name == b"content-length"), 0)
         return max(0, length - self.received_bytes)
+
+    def bytes_to_give(self) -> int:
+        """How much of the answer's body is still to be sent; 0 where that is not known, or nobody takes it."""
+        if not self.response_started or self.response_complete or self.disconnected or self.chunked_encoding:
+            return 0
+        return 0 if self.scope["method"] == "HEAD" else self.expected_content_length
 
     def take_out(self) -> list[bytes]:
         """What waits for ``receive``, which will not give it out."""

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tusd_py.serving import heads
 from tusd_py.serving.beyond import Beyond
 from tusd_py.serving.cycle import BUFFERED_BYTES_MAX, Cycle
+from tusd_py.serving.giving import Outlets
 from tusd_py.serving.parting import Parting
 from tusd_py.serving.scope import scope_of
 from tusd_py.serving.splicing import Pipes
@@ -30,6 +31,8 @@ class UploadProtocol(HttpToolsProtocol):
     bounds: ClassVar[heads.Bounds] = heads.Bounds()
     #: Through which bodies that are lent flow; ``None`` lends none.
     pipes: ClassVar[Pipes | None] = None
+    #: How many may be sending files at once; ``None`` is none.
+    outlets: ClassVar[Outlets | None] = None
     cycle: Cycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -225,6 +228,8 @@ class UploadProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        if self.answering is not None and self.answering.is_unbuffered:
+            self.transport.set_write_buffer_limits()
         self.flow.resume_reading()
         if self.pipeline:
             queued, application = self.pipeline.pop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -48,16 +48,8 @@ class DiskStore:
     def open(self, upload: Upload) -> DiskSink:
         return DiskSink(self._folder, self._threads, upload, self._pouring_threads)
 
-    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        reading = Reading(self._folder, upload.id, stop)
-        try:
-            while start < stop:
-                piece = await self._try(self._threads, reading.piece, start)
-                yield piece
-                start += len(piece)
-        finally:
-            if reading.is_open:
-                await self._threads.run(reading.close)
+    def read(self, upload: Upload, start: int, stop: int) -> Reading:
+        return Reading(self._folder, upload.id, start, stop, self._threads, self._pouring_threads)
 
     async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
         joining = Joining(self._folder, upload.id)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
 from tusd_py import logs
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Asked, Reply
 from tusd_py.web.cors import Cors, Headers
+from tusd_py.web.giving import Giving
 from tusd_py.web.lingering import send_early
 from tusd_py.web.metrics import Metrics
 from tusd_py.web.source import BodySource
 
 log = logging.getLogger("tusd_py.requests")
 
-# Of a download at a time: a client slower than this in the idle time is taken for gone.
-_SEND_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,36}\Z")
 
 
@@ -32,14 +31,16 @@ class Exchange:
     __slots__ = (
         "_content_length",
         "_expects_continue",
+        "_giving",
         "_has_streams",
         "_idle_seconds",
         "_is_chunked",
+        "_lend_out",
         "_metrics",
         "_receive",
         "_send",
         "_started",
-        "answered_bytes",
+        "_whole_bytes",
         "headers",
         "method",
         "origin",
@@ -63,7 +64,8 @@ class Exchange:
         self.origin: bytes | None = None
         self.requests_method = False  # a browser's preflight
         self.request_id = b""
-        self.answered_bytes = 0
+        self._whole_bytes = 0
+        self._giving: Giving | None = None
         self._content_length = 0
         self._is_chunked = self._expects_continue = False
         for name, value in self.headers:
@@ -85,6 +87,7 @@ class Exchange:
         # What our own HTTP server can do beyond ASGI; others have no trailers to give, and lend no body.
         served = scope.get("extensions", {}).get("tusd_py", {})
         self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple), served.get("lend"))
+        self._lend_out = served.get("lend_out")
 
     @property
     def asked(self) -> Asked:
@@ -95,7 +98,7 @@ class Exchange:
         is_preflight = self.requests_method and self.real_method == "OPTIONS"
         headers = [*reply.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
         if not isinstance(reply.body, bytes):
-            await self._stream(reply.status, headers, reply.body)
+            await self._give(reply.status, headers, reply.body)
         elif self.source.is_ended or self._has_streams or not (self._content_length or self._is_chunked):
             await self._whole(reply.status, headers, reply.body)
         elif not self.source.is_gone:
@@ -105,34 +108,15 @@ class Exchange:
             await send_early(self._send, self._receive, reply.status, headers, reply.body, unread, may_read)
 
     async def _whole(self, status: int, headers: Headers, body: bytes) -> None:
-        self.answered_bytes = len(body)
+        self._whole_bytes = len(body)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, status: int, headers: Headers, body: AsyncGenerator[bytes, None]) -> None:
-        """Send a body piece by piece until the client has it, is gone, or takes nothing for too long.
-
-        Servers take what is sent to a client that is gone without a word: only ``receive`` tells.
-        """
-        gone = asyncio.ensure_future(self._until_gone())
-        try:
+    async def _give(self, status: int, headers: Headers, content: Content) -> None:
+        giving = self._giving = Giving(self._receive, self._send, self._idle_seconds, self._lend_out)
+        async with aclosing(content):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            async for piece in body:
-                for start in range(0, len(piece), _SEND_BYTES):
-                    if gone.done():
-                        return
-                    part = piece[start : start + _SEND_BYTES]
-                    async with asyncio.timeout(self._idle_seconds):
-                        await self._send({"type": "http.response.body", "body": part, "more_body": True})
-                    self.answered_bytes += len(part)
-            await self._send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
-            await body.aclose()
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+            await giving.run(content)
 
     def over(self, path: str, status: int, error: TusError | None) -> None:
         """Count and log the request. Paths hold ids but never what a query or a header says: those may be secrets."""
@@ -141,6 +125,10 @@ class Exchange:
             self._metrics.bytes_received.inc(self.source.bytes_received)
         if self.source.bytes_poured:
             self._metrics.bytes_poured.inc(self.source.bytes_poured)
+        giving = self._giving
+        if giving is not None:
+            self._metrics.bytes_given.inc(giving.given_bytes)
+            self._metrics.bytes_given_poured.inc(giving.poured_bytes)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):
@@ -150,7 +138,7 @@ class Exchange:
                 "status": status,
                 "code": error.code if error else None,
                 "bytes_received": self.source.bytes_received,
-                "bytes_sent": self.answered_bytes,
+                "bytes_sent": self._whole_bytes if giving is None else giving.given_bytes,
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }

@@ -41,6 +41,10 @@ class Metrics:
         self.bytes_poured = Counter(
             "tusd_py_bytes_poured", "Of these, bytes moved to a file within the kernel.", registry=registry
         )
+        self.bytes_given = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
+        self.bytes_given_poured = Counter(
+            "tusd_py_download_bytes_poured", "Of these, bytes moved from a file within the kernel.", registry=registry
+        )
         self.created = Counter("tusd_uploads_created", "Uploads created.", registry=registry)
         self.finished = Counter("tusd_uploads_finished", "Uploads whose last byte was stored.", registry=registry)
         self.terminated = Counter("tusd_uploads_terminated", "Uploads ended by a client.", registry=registry)

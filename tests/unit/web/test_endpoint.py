@@ -16,8 +16,8 @@ from tusd_py.application import Service
 from tusd_py.contracts.gate import Hook
 from tusd_py.hooks.callables import HookFunction
 from tusd_py.settings import Settings
-from tusd_py.web import exchange as exchange_module
 from tusd_py.web import lingering
+from tusd_py.web.giving import SEND_BYTES
 
 TUS = {"Tus-Resumable": "1.0.0"}
 MOUNTED = "/files"
@@ -303,7 +303,7 @@ async def test_a_reader_that_goes_away_ends_the_download() -> None:
 async def test_a_reader_that_takes_nothing_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     """After the idle time the connection is broken: the status has been sent, so nothing else can say it."""
     async with serving(body_idle_seconds=0.02) as service:
-        path = await made(service, bytes(4 * exchange_module._SEND_BYTES))
+        path = await made(service, bytes(4 * SEND_BYTES))
         head = scope("GET", MOUNTED + path, root_path=MOUNTED)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(service.endpoint(head, Incoming(body(b"", more=False)), Slow(2)), 5)
