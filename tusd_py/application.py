@@ -15,13 +15,19 @@ from starlette.routing import BaseRoute
 from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.locker import Hold
 from tusd_py.hooks.callables import HookFunction
+from tusd_py.protocol.draft.either import Formatter as EitherFormatter
+from tusd_py.protocol.draft.parsing import Parser as DraftParser
+from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
+from tusd_py.protocol.draft.versions import NEWEST, PLAIN, VERSIONS, Dialect, Version
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
+from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.expire import resume, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.app import Below, ServerApp, metrics_route
 from tusd_py.web.cors import Cors
+from tusd_py.web.dialects import Dialects, Speech
 from tusd_py.web.draining import Draining
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
@@ -51,9 +57,9 @@ class Service:
         self.metrics = Metrics()
         self.draining = Draining()
         self.limits = limits(settings)
+        self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._gate = make_gate(settings, functions or {}, self.metrics.hook)
-        self._clock = clock
         self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
         self._opening = asyncio.Lock()
@@ -118,24 +124,9 @@ class Service:
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings
-        public_path = urlsplit(settings.server.public_url).path.rstrip("/") + "/"
         return TusEndpoint(
             open=self.ports,
-            parser=Parser(
-                trailers=trailers,
-                limits=self.limits,
-                hosts=settings.uploads.concat_hosts,
-                base_paths=(settings.server.base_path, public_path)
-                if settings.server.public_url
-                else (settings.server.base_path,),
-            ),
-            formatter=Formatter(
-                limits=self.limits,
-                extensions=extensions(
-                    self.limits, expiration=bool(settings.expiration.unfinished_seconds), trailers=trailers
-                ),
-                inline_types=frozenset(settings.uploads.inline_types),
-            ),
+            dialects=dialects(settings, self.limits, self._clock, trailers=trailers),
             cors=Cors(**settings.cors.model_dump()),
             locator=Locator(
                 public_url=settings.server.public_url,
@@ -146,6 +137,31 @@ class Service:
             body_idle_seconds=settings.uploads.body_idle_seconds,
             body_rate_min=settings.uploads.body_rate_min,
         )
+
+
+def dialects(settings: Settings, limits: Limits, clock: Callable[[], datetime], *, trailers: bool) -> Dialects:
+    """All that is spoken: tus 1.0, and unless it is switched off every version of the IETF's draft."""
+    paths: tuple[str, ...] = (settings.server.base_path,)
+    if settings.server.public_url:
+        paths += (urlsplit(settings.server.public_url).path.rstrip("/") + "/",)
+    unfinished_seconds = settings.expiration.unfinished_seconds
+    tus_formatter = Formatter(
+        limits=limits,
+        extensions=extensions(limits, expiration=bool(unfinished_seconds), trailers=trailers),
+        inline_types=frozenset(settings.uploads.inline_types),
+    )
+    tus_parser = Parser(trailers=trailers, limits=limits, hosts=settings.uploads.concat_hosts, base_paths=paths)
+    tus = Speech(tus_parser, tus_formatter)
+    if not settings.uploads.ietf_draft:
+        return Dialects(tus, {}, {})
+    others: dict[Dialect | Version, Speech] = {}
+    for version in (*VERSIONS.values(), PLAIN):
+        formatter = DraftFormatter(limits=limits, version=version, clock=clock, unfinished_seconds=unfinished_seconds)
+        interim = None if version is PLAIN else formatter
+        others[version] = Speech(DraftParser(limits=limits, version=version), formatter, interim)
+        if version is NEWEST:
+            others[Dialect.EITHER] = Speech(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
+    return Dialects(tus, others, VERSIONS)
 
 
 def create_app(

@@ -291,7 +291,9 @@ def test_interim_responses(start: Start) -> None:
     with server.connect() as connection:
         connection.sendall(head("POST", "/informed", "Content-Length: 5", "Expect: 100-continue"))
         for offset in (b"0", b"5"):
-            assert b"HTTP/1.1 104 \r\nupload-offset: %s\r\n\r\n" % offset == answer(connection)
+            assert b"HTTP/1.1 104 Upload Resumption Supported\r\nupload-offset: %s\r\n\r\n" % offset == answer(
+                connection
+            )
         assert b"HTTP/1.1 100 Continue\r\n\r\n" == answer(connection)
         connection.sendall(b"hello")
         assert b"HTTP/1.1 200 OK" in answer(connection)

@@ -183,7 +183,8 @@ class Parser:
         return parse_checksum(header, self.algorithms), False
 
     def _inspect(self, headers: Headers, upload_id: str) -> Request:
-        return Inspect(upload_id=upload_id)
+        # Who names no version may be a client of the coming standard, for whom an upload may be open at its length.
+        return Inspect(upload_id=upload_id, ends_at_length=b"tus-resumable" in headers)
 
     def _terminate(self, headers: Headers, upload_id: str) -> Request:
         return Terminate(upload_id=upload_id)

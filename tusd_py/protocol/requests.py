@@ -78,9 +78,13 @@ class Create:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect:
-    """HEAD: how far has it come?"""
+    """HEAD: how far has it come?
+
+    With ``ends_at_length`` who asks takes an upload that stands at its length for complete, and will not come back.
+    """
 
     upload_id: str
+    ends_at_length: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: that it does not stop and go between every two.
 BUFFERED_BYTES_MAX = 256 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: Registered, but younger than the standard library's list.
+_YOUNG_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
 
 
 class Cycle(RequestResponseCycle):
@@ -102,7 +104,7 @@ class Cycle(RequestResponseCycle):
         They are advice: to a client too old or too slow for them, or after the answer has begun, none is sent.
         """
         assert 102 <= status <= 199, "101 changes the protocol, 100 is sent by receive()"
-        lines = [STATUS_LINE[status]]
+        lines = [_YOUNG_STATUS_LINES.get(status) or STATUS_LINE[status]]
         for name, value in headers:
             assert b"\n" not in name + value and b"\r" not in name + value, "a header is one line"
             lines += [name, b": ", value, b"\r\n"]

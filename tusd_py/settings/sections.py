@@ -108,6 +108,7 @@ class Uploads(Section):
     concatenation: Switch = True
     concat_hosts: Hosts = ()
     creation_with_upload: Switch = True
+    ietf_draft: Switch = True
     downloads: Switch = True
     partial_downloads: Switch = False
     inline_types: MediaTypes = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.source import Source
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import TusError, UploadInterrupted, UploadStopped
+from tusd_py.protocol.errors import LengthExceeded, TusError, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
 from tusd_py.protocol.requests import Append, Caller
 from tusd_py.protocol.upload import Upload
@@ -20,16 +21,19 @@ from tusd_py.uploads.telling import Progress
 from tusd_py.uploads.terminate import end
 
 
-async def append(ports: Ports, request: Append, caller: Caller, source: Source) -> Appended:
+async def append(
+    ports: Ports, request: Append, caller: Caller, source: Source, listener: Listener | None = None
+) -> Appended:
     """Store the body from ``request.offset`` on; what came before a cut, a takeover or a full disk is kept.
 
+    ``listener`` is told of every save while the body runs.
     Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
     ``GateFailed`` (pre-finish; everything is stored, and asked again by the next request).
     """
     async with held(ports, request.upload_id) as hold:
         upload = await find(ports, request.upload_id)
         was_complete = upload.is_complete
-        upload = await _Appending(ports, request, caller, source).run(upload, hold)
+        upload = await _Appending(ports, request, caller, source, listener).run(upload, hold)
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
@@ -45,6 +49,7 @@ class _Appending:
     request: Append
     caller: Caller
     source: Source
+    listener: Listener | None
 
     async def run(self, upload: Upload, hold: Hold) -> Upload:
         request = self.request
@@ -53,14 +58,14 @@ class _Appending:
         except TusError as refusal:
             raise refusal.of(upload) from None
         length = upload.length if request.length is None else request.length
-        progress = Progress(self.ports, self.caller, self.source)
+        progress = Progress(self.ports, self.caller, self.source, self.listener)
 
         async def save(before: Upload, after: Upload) -> Upload:
             saved = await self.ports.records.replace(before, after)
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, save)
+        receiving = Receiving(self.ports, upload, save, request.completes)
         # A newcomer gets the hold as soon as what has arrived is saved.
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:
@@ -71,6 +76,10 @@ class _Appending:
             await end(self.ports, receiving.upload, self.caller)
             raise
         except TusError as refusal:
+            if isinstance(refusal, LengthExceeded) and request.completes is not None:
+                # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload
+                # resource invalid and rejecting any further interaction with it".
+                await receiving.invalidate("a body went beyond its length")
             raise refusal.of(receiving.upload) from None
         finally:
             await receiving.close()

@@ -6,11 +6,20 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.records import RecordExists
 from tusd_py.contracts.source import Source
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import BodyIncomplete, UploadInterrupted, UploadRejected
+from tusd_py.protocol.errors import (
+    BodyIncomplete,
+    ChecksumMismatch,
+    LengthExceeded,
+    TusError,
+    UploadInterrupted,
+    UploadRejected,
+    UploadStopped,
+)
 from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Created, Overlay
@@ -27,11 +36,14 @@ from tusd_py.uploads.telling import Progress, tell
 from tusd_py.uploads.terminate import end
 
 
-async def create(ports: Ports, request: Create, caller: Caller, source: Source) -> Created:
+async def create(
+    ports: Ports, request: Create, caller: Caller, source: Source, listener: Listener | None = None
+) -> Created:
     """Make an upload and store the body, if it has one.
 
-    A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it. Raises
-    ``TusError``, ``StoreError``, ``RecordsError`` or ``GateFailed``.
+    A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it; and where
+    ``listener`` was told of it before, so does every failure but that of its content. Raises ``TusError``,
+    ``StoreError``, ``RecordsError`` or ``GateFailed``.
     """
     rules.create(request, ports.limits)
     now = ports.clock()
@@ -56,13 +68,14 @@ async def create(ports: Ports, request: Create, caller: Caller, source: Source) 
         upload, overlay = await _agreed(ports, upload, caller)
         upload = upload.until(ports.expiry(upload, now))
         if request.body is None and upload.id == server_chose:
-            upload = await _add(ports, upload, caller)
+            upload = await _add(ports, upload, caller, request.completes)
         else:
             async with claimed(ports, upload, by_hook=upload.id != server_chose) as hold:
                 if request.body is None:
-                    upload = await _add(ports, upload, caller)
+                    upload = await _add(ports, upload, caller, request.completes)
                 else:
-                    upload = await _Filling(ports, upload, caller, source).run(request.body, hold)
+                    filling = _Filling(ports, upload, caller, source, listener, request.completes)
+                    upload = await filling.run(request.body, hold)
     if upload.is_complete:
         ports.count_complete(upload)
         part_completed(ports, upload)
@@ -90,10 +103,10 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
     return upload, answer.overlay
 
 
-async def _add(ports: Ports, upload: Upload, caller: Caller) -> Upload:
-    """Record an upload that brings no bytes; one of length 0 is complete with that."""
+async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
+    """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
     upload = replace(upload, storage=await ports.store.create(upload))
-    if upload.length == 0:
+    if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload)
     else:
         await ports.records.add(upload)
@@ -119,41 +132,51 @@ class _Filling:
     """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
 
     Nobody knows the URL before the answer, so nobody misses the record until then; but the upload is held, for whoever
-    lists uploads finds it as soon as it is saved, and a hook may have chosen an id that the client knows.
+    lists uploads finds it as soon as it is saved, and a hook may have chosen an id that the client knows. A listener is
+    told the URL before the body, so for one the record comes first.
     """
 
     ports: Ports
     upload: Upload
     caller: Caller
     source: Source
+    listener: Listener | None
+    completes: bool | None
     is_recorded: bool = False
+    is_announced: bool = False  # the client may come back for it
 
     async def run(self, body: BodyHead, hold: Hold) -> Upload:
         self.upload = upload = replace(self.upload, storage=await self.ports.store.create(self.upload))
-        progress = Progress(self.ports, self.caller, self.source)
+        progress = Progress(self.ports, self.caller, self.source, self.listener)
 
         async def save(before: Upload, after: Upload) -> Upload:
             saved = await self._save(before, after)
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, save)
+        receiving = Receiving(self.ports, upload, save, self.completes)
         # Who asks for this hold knows the URL: what came is kept for them.
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:
+            if self.listener is not None:
+                await self._save(upload, upload)
+                self.is_announced = self.listener.created(upload)
             room = rules.room(upload, upload.length, self.ports.limits)
             upload = await receiving.run(self.source, body, room, upload.length)
-            return upload if self.is_recorded else await _add(self.ports, upload, self.caller)
+            return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if not body.is_verified:
+            if not body.is_verified or body.cut_counts:
                 if not self.is_recorded:
                     await self._save(upload, receiving.upload)
             else:
                 await self._undo(receiving, cut)
             raise cut.of(receiving.upload) from None
         except Exception as failure:
-            await self._undo(receiving, failure)
+            if self.is_announced and not isinstance(failure, ChecksumMismatch | UploadStopped):
+                await self._keep(receiving, failure)
+            else:
+                await self._undo(receiving, failure)
             raise
         except asyncio.CancelledError:
             await receiving.close()
@@ -170,6 +193,13 @@ class _Filling:
         self.is_recorded = True
         tell(self.ports, Hook.POST_CREATE, after, self.caller)
         return after
+
+    async def _keep(self, receiving: Receiving, failure: Exception) -> None:
+        """The client knows the URL and may come back for what is saved, but not to go beyond its own length."""
+        if isinstance(failure, LengthExceeded):
+            await receiving.invalidate("the body went beyond the length")
+        if isinstance(failure, TusError):
+            failure.of(receiving.upload)
 
     async def _undo(self, receiving: Receiving, failure: Exception) -> None:
         """Whoever is refused never learns the URL: what was made so far would be found by nobody."""

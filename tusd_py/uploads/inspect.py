@@ -7,25 +7,45 @@ from dataclasses import replace
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Caller, Inspect
 from tusd_py.protocol.upload import Kind, Upload
-from tusd_py.uploads.assemble import consider
+from tusd_py.uploads.assemble import consider, part_completed
 from tusd_py.uploads.finish import finish
 from tusd_py.uploads.holding import find, held
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.receiving import Receiving
 
 
 async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     """The upload with its true offset. A PATCH that is running is stopped first: its bytes would make this a lie.
 
-    Where pre-finish failed before, it is asked again. Raises ``TusError``, ``LockTimeout`` or ``GateFailed``.
+    Where pre-finish failed before, it is asked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
+    ``RecordConflict`` or ``GateFailed``.
     """
     async with held(ports, request.upload_id):
         upload = await find(ports, request.upload_id)
+        if request.ends_at_length and _stands_at_length(upload):
+            upload = await _end(ports, upload)
         if upload.is_complete:
             return Inspected(upload=(await finish(ports, upload, caller)).upload)
     if upload.kind is Kind.FINAL:
         consider(ports, upload)
         upload = await _with_length(ports, upload)
     return Inspected(upload=upload)
+
+
+def _stands_at_length(upload: Upload) -> bool:
+    return upload.offset == upload.length and upload.kind is not Kind.FINAL and not upload.is_complete
+
+
+async def _end(ports: Ports, upload: Upload) -> Upload:
+    """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
+    receiving = Receiving(ports, upload, ports.records.replace)
+    try:
+        upload = await receiving.end_at_length()
+    finally:
+        await receiving.close()
+    ports.count_complete(upload)
+    part_completed(ports, upload)
+    return upload
 
 
 async def _with_length(ports: Ports, upload: Upload) -> Upload:

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from tusd_py.contracts.pouring import PouringSink, PouringSource
 from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
-from tusd_py.protocol.errors import BodyIncomplete, ReadTimeout, TusError
+from tusd_py.protocol.errors import BodyIncomplete, InconsistentLength, ReadTimeout, TusError
 from tusd_py.protocol.requests import BodyHead
 from tusd_py.protocol.rules import Room
-from tusd_py.protocol.upload import Upload
+from tusd_py.protocol.upload import Status, Upload
 from tusd_py.uploads.cancelling import to_the_end
 from tusd_py.uploads.digesting import Digesting
 from tusd_py.uploads.finish import completed
@@ -24,12 +24,16 @@ Save = Callable[[Upload, Upload], Awaitable[Upload]]
 
 
 class Receiving:
-    """Moves one body into the store. ``upload`` is always as its record says."""
+    """Moves one body into the store. ``upload`` is always as its record says.
 
-    def __init__(self, ports: Ports, upload: Upload, save: Save) -> None:
+    ``completes`` is what the request says of the upload's end, as in ``Create``: with None the length decides alone.
+    """
+
+    def __init__(self, ports: Ports, upload: Upload, save: Save, completes: bool | None = None) -> None:
         self.upload = upload
         self._ports = ports
         self._save = save
+        self._completes = completes
         self._start = upload.offset
         self._received = 0  # bytes of this body
         self._sink: Sink = ports.store.open(upload)
@@ -39,10 +43,11 @@ class Receiving:
 
         ``length`` is what the upload's length is after this request; it is saved only with the body's end, so that a
         refused request never declares one. Raises ``TusError``, ``StoreError`` or ``RecordConflict``; what came before
-        is then saved, but for a body with a checksum: that is all or nothing.
+        is then saved, but for a body with a checksum: that is all or nothing, unless the body says that a cut counts.
         Cancelled, what was received is saved first.
         """
         digesting = Digesting(body) if body.is_verified else None
+        keeps_cuts = digesting is None or body.cut_counts
         failure: Exception | None = None
         try:
             pours = self._can_pour(source, body, room)
@@ -56,12 +61,12 @@ class Receiving:
                 raise
             failure = error
         except asyncio.CancelledError:
-            if digesting is None:
+            if keeps_cuts:
                 await to_the_end(self._settle(SourceCut(), length))
             raise
-        if digesting is not None:
-            if failure is not None:
-                raise _refusal(failure)
+        if failure is not None and not keeps_cuts:
+            raise _refusal(failure)
+        if failure is None and digesting is not None:
             digesting.verify(source.trailers())
         try:
             return await self._settle(failure, length)
@@ -69,6 +74,17 @@ class Receiving:
             # Once more from the start: a save that was under way has either been made, and refuses this one, or not.
             await to_the_end(self._settle(failure, length))
             raise
+
+    async def end_at_length(self) -> Upload:
+        """Complete what another dialect left open at its length. Raises ``StoreError`` or ``RecordConflict``."""
+        return await self._settle(None, self.upload.length)
+
+    async def invalidate(self, reason: str) -> None:
+        """Nobody can go on with this upload any more. For one that is complete, nothing changes."""
+        if not self.upload.is_complete:
+            now = self._ports.clock()
+            failed = self.upload.to(Status.FAILED, now, reason)
+            self.upload = await self._save(self.upload, failed.until(self._ports.expiry(failed, now)))
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -132,7 +148,7 @@ class Receiving:
     async def _save_progress(self, length: int | None) -> None:
         offset = await self._sink.flush(durable=self._ports.durable_saves)
         # The save that makes offset and length equal waits for the end of the body: one more byte must be refused.
-        if offset > self.upload.offset and offset != length:
+        if offset > self.upload.offset and (offset != length or self._completes is not None):
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
             self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
@@ -143,14 +159,17 @@ class Receiving:
             # An empty body on a complete upload: nothing changes, and above all it does not complete once more.
             return self._or_raise(failure)
         end = self._start + self._received
-        if end == length and not isinstance(failure, StoreError):
+        completes = self._completes
+        if completes is None and end == length and not isinstance(failure, StoreError):
             # Every byte and none beyond it: complete even if the client was gone before it heard so.
             failure = None
+        if completes and failure is None:
+            length, failure = _end_at(end, length)
         try:
             offset = await self._sink.flush(durable=end == length or self._ports.durable_saves)
         except StoreError as error:
             failure, offset = error, self._sink.safe_offset
-            if offset == length:
+            if completes is None and offset == length:
                 # All bytes are there but not safe for good. Told "complete", the client would never come back to make
                 # it so; one byte less, and it does.
                 offset = max(self.upload.offset, offset - 1)
@@ -163,7 +182,7 @@ class Receiving:
             after = after.lose(offset, now)
         if length != after.length and length is not None and not isinstance(failure, StoreError):
             after = after.declare_length(length)
-        if failure is None and after.offset == after.length:
+        if failure is None and completes is not False and after.offset == after.length:
             after = completed(self._ports, after)
         if after is not self.upload:
             self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
@@ -173,6 +192,11 @@ class Receiving:
         if failure is not None:
             raise _refusal(failure)
         return self.upload
+
+
+def _end_at(end: int, length: int | None) -> tuple[int | None, Exception | None]:
+    """The length of an upload whose last body ended cleanly at ``end``, or what is wrong with that."""
+    return (end, None) if length in (None, end) else (length, InconsistentLength())
 
 
 def _refusal(failure: Exception) -> Exception:

@@ -1,8 +1,9 @@
-"""Telling hooks what has happened, after it is recorded: in order for each upload, and never in an answer's way."""
+"""Telling hooks and the client what has happened, after it is recorded, and never in an answer's way."""
 
 from __future__ import annotations
 
 from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.source import Source
 from tusd_py.protocol.errors import UploadStopped
 from tusd_py.protocol.requests import Caller
@@ -17,13 +18,14 @@ def tell(ports: Ports, hook: Hook, upload: Upload, caller: Caller | None) -> Non
 
 
 class Progress:
-    """Tells post-receive how far one body is saved; its answer may stop the upload.
+    """Tells post-receive, and the client that listens, how far one body is saved; the hook may stop the upload.
 
     A hook that is slower than the upload is told the newest step when it is free again, not every one it missed.
     """
 
-    def __init__(self, ports: Ports, caller: Caller, source: Source) -> None:
+    def __init__(self, ports: Ports, caller: Caller, source: Source, listener: Listener | None = None) -> None:
         self._ports = ports
+        self._listener = listener
         self._caller = caller
         self._source = source
         self._wanted = ports.gate.wants(Hook.POST_RECEIVE)
@@ -31,6 +33,8 @@ class Progress:
 
     def saved(self, upload: Upload) -> None:
         """The record now says this much; never waits for the hook."""
+        if self._listener is not None:
+            self._listener.saved(upload)
         if not self._wanted:
             return
         if self._newest is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 Headers = list[tuple[bytes, bytes]]
 
-ALLOW_METHODS = "POST, HEAD, PATCH, DELETE, GET, OPTIONS"
+ALLOW_METHODS = "POST, HEAD, PATCH, PUT, DELETE, GET, OPTIONS"
 ALLOW_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, "
     "Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Upload-Complete, "
@@ -21,7 +21,7 @@ ALLOW_HEADERS = (
 EXPOSE_HEADERS = (
     "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "
     "Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
-    "Upload-Limit, Upload-Draft-Interop-Version, Retry-After, X-Request-ID"
+    "Upload-Limit, Upload-Incomplete, Upload-Draft-Interop-Version, Accept-Patch, Retry-After, X-Request-ID"
 )
 
 

@@ -15,6 +15,7 @@ from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Asked, Reply
 from tusd_py.web.cors import Cors, Headers
+from tusd_py.web.dialects import Inform
 from tusd_py.web.giving import Giving
 from tusd_py.web.lingering import send_early
 from tusd_py.web.metrics import Metrics
@@ -42,6 +43,7 @@ class Exchange:
         "_started",
         "_whole_bytes",
         "headers",
+        "inform",
         "method",
         "origin",
         "real_method",
@@ -84,8 +86,10 @@ class Exchange:
         self.request_id = self.request_id or secrets.token_hex(8).encode()
         # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
         logs.request_id.set(self.request_id.decode())
-        # What our own HTTP server can do beyond ASGI; others have no trailers to give, and lend no body.
+        # What our own HTTP server can do beyond ASGI; others have no trailers to give, lend no body, and send no answer
+        # before the answer.
         served = scope.get("extensions", {}).get("tusd_py", {})
+        self.inform: Inform | None = served.get("informational")
         self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple), served.get("lend"))
         self._lend_out = served.get("lend_out")
 

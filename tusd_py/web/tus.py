@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
-from tusd_py.protocol.parsing import Parser, effective_method
+from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
-from tusd_py.protocol.responses import Formatter, Reply
+from tusd_py.protocol.responses import Reply
 from tusd_py.uploads.append import append
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
@@ -22,6 +23,7 @@ from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 from tusd_py.web.cors import Cors
+from tusd_py.web.dialects import Dialects
 from tusd_py.web.draining import Draining
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.failures import InternalError, refusal
@@ -39,8 +41,7 @@ class TusEndpoint:
     """
 
     open: Callable[[], Awaitable[Ports]]
-    parser: Parser
-    formatter: Formatter
+    dialects: Dialects
     cors: Cors
     locator: Locator
     metrics: Metrics
@@ -72,30 +73,35 @@ class TusEndpoint:
         collection = scope.get("root_path", "").rstrip("/") + "/"
         path = scope["path"].removeprefix(collection[:-1])
         head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
+        speech = self.dialects.tus
         try:
             exchange.method = effective_method(head)
+            speech = self.dialects.of(head, exchange.method)
             where = self.locator.collection(scope, collection)
-            request = self.parser.parse(head, collection if where == collection else urlsplit(where).path)
-            outcome = await self._do(await self.open(), request, scope, exchange)
+            request = speech.parser.parse(head, collection if where == collection else urlsplit(where).path)
+            listener = speech.listener(exchange.inform, where)
+            outcome = await self._do(await self.open(), request, scope, exchange, listener)
             location = where + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
-            return self.formatter.format_outcome(outcome, exchange.asked, location), None
+            return speech.formatter.format_outcome(outcome, exchange.asked, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: whatever happened, the client gets an answer that it can read.
             error = refusal(failure, exchange.method)
             self._log(failure, error, exchange)
-            return self.formatter.format_refusal(error, exchange.asked), error
+            return speech.formatter.format_refusal(error, exchange.asked), error
 
-    async def _do(self, ports: Ports, request: Request, scope: Scope, exchange: Exchange) -> Outcome:
+    async def _do(
+        self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: Listener | None
+    ) -> Outcome:
         caller = _caller(scope, exchange)
         match request:
             case Create():
                 if request.body is not None:
                     self.draining.add(exchange.source)
-                return await create(ports, request, caller, exchange.source)
+                return await create(ports, request, caller, exchange.source, listener)
             case Append():
                 self.draining.add(exchange.source)
-                return await append(ports, request, caller, exchange.source)
+                return await append(ports, request, caller, exchange.source, listener)
             case Inspect():
                 return await inspect(ports, request, caller)
             case Terminate():

@@ -21,7 +21,7 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, Overlay, Terminated
 from tusd_py.protocol.responses import Asked, Fields, Reply, laid_over, readable
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
+from tusd_py.protocol.upload import Status, Upload
 
 _NO_BODY = (b"content-length", b"0")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -46,7 +46,7 @@ class Formatter:
     limits: Limits
     version: Version
     clock: Callable[[], datetime]  # aware, UTC
-    unfinished_seconds: int = 0
+    unfinished_seconds: float = 0
 
     def announce(self, upload: Upload, location: str) -> Interim | None:
         """The first interim answer to a creation; None for whoever must not be sent one."""
@@ -86,7 +86,7 @@ class Formatter:
         headers = self._facts(error)
         if asked.method not in ("HEAD", "GET", "DELETE"):
             headers.append(self.completeness(is_complete=False))
-            if error.upload is not None:
+            if error.upload is not None and error.upload.status is not Status.FAILED:
                 # Append: "The response MUST include the correct offset".
                 headers += self._offset(error.upload)
         return self._problem(told, error.code, str(error), asked, headers, error.overlay)
@@ -115,7 +115,7 @@ class Formatter:
 
     def offer(self) -> Fields:
         """What OPTIONS tells: the limits of an upload that is yet to be made."""
-        return [*self._limit(self.unfinished_seconds or None), _ACCEPT_PATCH]
+        return [*self._limit(int(self.unfinished_seconds) or None), _ACCEPT_PATCH]
 
     def _created(self, created: Created, location: str) -> Reply:
         where = (b"location", location.encode("ascii"))

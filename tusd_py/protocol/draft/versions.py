@@ -15,6 +15,9 @@ from tusd_py.protocol.errors import MalformedHeader
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Head
 
+_INTEROP_VERSION = b"upload-draft-interop-version"
+_COMPLETE = b"upload-complete"
+_DRAFT_HEADERS = frozenset({_INTEROP_VERSION, _COMPLETE})
 #: Methods that may carry content, so that each of them may create an upload.
 CREATING_METHODS = ("POST", "PUT", "PATCH")
 
@@ -57,6 +60,8 @@ VERSIONS: Mapping[int, Version] = MappingProxyType(
         9: Version(number=9),
     }
 )
+#: The newest, for answers to who names none.
+NEWEST = VERSIONS[max(VERSIONS)]
 #: What is spoken with a client whose version we do not know: an upload in one request, and nothing to resume.
 PLAIN = Version(number=None, tells_progress=False)
 
@@ -69,15 +74,28 @@ class Dialect(Enum):
 
 
 def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSIONS) -> Dialect | Version:
-    """What ``head`` speaks, ``method`` being the effective one.
+    """What ``head`` speaks, ``method`` being the effective one: tus 1.0 where no version of the draft is spoken.
 
     Raises ``MalformedHeader`` where it claims to speak both.
     """
+    if not versions:
+        return Dialect.TUS
     if method == "OPTIONS":
         return Dialect.EITHER
-    headers = Headers(head.headers)
+    speaks_tus = speaks_draft = False
+    for name, _ in head.headers:
+        if name == b"tus-resumable":
+            speaks_tus = True
+        elif name in _DRAFT_HEADERS:
+            speaks_draft = True
+    if not speaks_draft:
+        return Dialect.EITHER if method == "HEAD" and not speaks_tus else Dialect.TUS
+    return _of_the_draft(Headers(head.headers), head.path, method, versions)
+
+
+def _of_the_draft(headers: Headers, path: str, method: str, versions: Mapping[int, Version]) -> Dialect | Version:
     speaks_tus = b"tus-resumable" in headers
-    named = headers.get(b"upload-draft-interop-version")
+    named = headers.get(_INTEROP_VERSION)
     if named is not None:
         if speaks_tus:
             raise MalformedHeader("Upload-Draft-Interop-Version", "no such header beside Tus-Resumable")
@@ -90,6 +108,5 @@ def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSION
     if method == "HEAD":
         return Dialect.EITHER
     # A part of an upload that nobody can go on with is not taken; the whole of one is, as any server would.
-    is_whole = parse_boolean(headers.get(b"upload-complete") or "") is True
-    creates = method in CREATING_METHODS and head.path in ("", "/")
-    return PLAIN if versions and is_whole and creates else Dialect.TUS
+    is_whole = parse_boolean(headers.get(_COMPLETE) or "") is True
+    return PLAIN if is_whole and method in CREATING_METHODS and path in ("", "/") else Dialect.TUS

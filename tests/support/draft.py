@@ -1,0 +1,125 @@
+"""A client of the IETF's draft on raw sockets: it sees every interim answer, and may leave in the middle of a body."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin
+
+from tests.support.client import Answer, Connection
+
+#: The versions that are asked for, with that of iOS 26 in the middle.
+VERSIONS = (6, 8, 9)
+PROBLEMS = "https://iana.org/assignments/http-problem-types#"
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that was answered to one request."""
+
+    interims: list[Answer]
+    final: Answer
+
+    @property
+    def status(self) -> int:
+        return self.final.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.final.headers
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The problem document."""
+        assert self.headers["content-type"] == "application/problem+json", self.final
+        document: dict[str, Any] = json.loads(self.final.body)
+        assert document["status"] == self.status, document
+        return document
+
+    @property
+    def announced(self) -> list[str]:
+        """Where the interim answers say the upload is."""
+        return [interim.headers["location"] for interim in self.interims if "location" in interim.headers]
+
+    @property
+    def progress(self) -> list[int]:
+        """The offsets that the interim answers told."""
+        return [
+            int(interim.headers["upload-offset"]) for interim in self.interims if "upload-offset" in interim.headers
+        ]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Speaks one version of the draft with one server."""
+
+    endpoint: str
+    version: int = 8
+    more: Mapping[str, str] = field(default_factory=dict)  # headers of every request
+
+    @property
+    def named(self) -> dict[str, str]:
+        return {"Upload-Draft-Interop-Version": str(self.version), **self.more}
+
+    def creation(self, length: int | None, *, completes: bool, **headers: str) -> dict[str, str]:
+        known = {} if length is None else {"Upload-Length": str(length)}
+        return {**self.named, "Upload-Complete": f"?{int(completes)}", **known, **_named(headers)}
+
+    def patch(self, offset: int, *, completes: bool, **headers: str) -> dict[str, str]:
+        typed = {"Content-Type": "application/partial-upload", "Upload-Offset": str(offset)}
+        return {**self.named, "Upload-Complete": f"?{int(completes)}", **typed, **_named(headers)}
+
+    async def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | memoryview | None = None
+    ) -> Told:
+        """One request on a connection of its own, with all its answers."""
+        connection = await Connection.open(url)
+        try:
+            length = {} if body is None else {"Content-Length": str(len(body))}
+            await connection.send_head(method, url, {**(self.named if headers is None else headers), **length})
+            return await told(connection, body or b"")
+        finally:
+            connection.close()
+
+    async def create(
+        self, body: bytes | memoryview = b"", length: int | None = None, *, completes: bool = True, **headers: str
+    ) -> Told:
+        return await self.ask("POST", self.endpoint, self.creation(length, completes=completes, **headers), body)
+
+    async def append(
+        self, url: str, offset: int, body: bytes | memoryview = b"", *, completes: bool = True, **headers: str
+    ) -> Told:
+        return await self.ask("PATCH", url, self.patch(offset, completes=completes, **headers), body)
+
+    async def head(self, url: str) -> Told:
+        return await self.ask("HEAD", url)
+
+    async def made(self, length: int | None, body: bytes = b"") -> str:
+        """The URL of an upload that was created with care: it is open, with ``body`` in it."""
+        answer = await self.create(body, length, completes=False)
+        assert answer.status == 201, answer
+        return self.url(answer)
+
+    def url(self, answer: Told) -> str:
+        return urljoin(self.endpoint, answer.headers["location"])
+
+
+async def told(connection: Connection, body: bytes | memoryview = b"") -> Told:
+    """The answers to a request whose head was sent, while ``body`` is sent."""
+    sending = asyncio.ensure_future(connection.send(body))
+    interims: list[Answer] = []
+    try:
+        while (answer := await asyncio.wait_for(connection.answer(interim=True), 30)).status < 200:
+            interims.append(answer)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    return Told(interims, answer)
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    """``content_digest="..."`` as ``Content-Digest: ...``."""
+    return {name.replace("_", "-").title(): value for name, value in headers.items()}
