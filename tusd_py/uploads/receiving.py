@@ -67,7 +67,7 @@ class Receiving:
         if failure is not None and not keeps_cuts:
             raise _refusal(failure)
         if failure is None and digesting is not None:
-            digesting.verify(source.trailers())
+            await digesting.verify(source.trailers())
         try:
             return await self._settle(failure, length)
         except asyncio.CancelledError:

@@ -1,17 +1,21 @@
-"""Digests over a body as it comes, with the checksum before it or behind it."""
+"""Digests over a body as it comes, beside it and in bounded memory, with the checksum before it or behind it."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
 from tusd_py.protocol.requests import BodyHead
-from tusd_py.uploads.digesting import Digesting
+from tusd_py.uploads.digesting import BATCH_BYTES_MAX, Digesting
 
 SMALL, LARGE = (b"he", b"llo"), (b"x" * 300_000, b"y")
 
@@ -30,9 +34,9 @@ async def test_every_algorithm_can_come_behind_the_body(pieces: tuple[bytes, ...
     for piece in pieces:
         await digesting.update([piece])
     for algorithm in ALGORITHMS:
-        digesting.verify(trailer(algorithm, pieces))
+        await digesting.verify(trailer(algorithm, pieces))
         with pytest.raises(ChecksumMismatch):
-            digesting.verify(trailer(algorithm, (b"other",)))
+            await digesting.verify(trailer(algorithm, (b"other",)))
 
 
 @on_loop
@@ -42,8 +46,8 @@ async def test_a_checksum_of_the_head_needs_no_trailer() -> None:
     assert body.is_verified
     digesting = Digesting(body)
     await digesting.update(SMALL)
-    digesting.verify([])
-    digesting.verify(trailer("md5", (b"other",)))
+    await digesting.verify([])
+    await digesting.verify(trailer("md5", (b"other",)))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ async def test_a_trailer_that_says_nothing_is_refused(trailers: list[tuple[bytes
     digesting = Digesting(BodyHead(length=None, checksum_in_trailer=True))
     await digesting.update(SMALL)
     with pytest.raises((InvalidChecksum, UnsupportedAlgorithm)):
-        digesting.verify(trailers)
+        await digesting.verify(trailers)
 
 
 @on_loop
@@ -71,4 +75,60 @@ async def test_an_unknown_algorithm_is_told() -> None:
     """As in the header."""
     digesting = Digesting(BodyHead(length=None, checksum_in_trailer=True))
     with pytest.raises(UnsupportedAlgorithm):
-        digesting.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
+        await digesting.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
+
+
+def digesting_sha1(data: bytes) -> Digesting:
+    return Digesting(BodyHead(length=len(data), checksum=Checksum("sha1", hashlib.sha1(data).digest())))
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 1000, 32 * 1024, 70_000, 256 * 1024, 3 * 1024 * 1024])
+@on_loop
+async def test_pieces_of_any_size(piece_bytes: int) -> None:
+    """They are hashed in order, once, however they are gathered."""
+    data = bytes(content(5, min(3000 * piece_bytes, 6_000_000)))
+    digesting = digesting_sha1(data)
+    for start in range(0, len(data), piece_bytes):
+        await digesting.update([data[start : start + piece_bytes]])
+    await digesting.verify([])
+
+
+@on_loop
+async def test_the_body_goes_on_while_it_is_hashed() -> None:
+    """One batch is in the thread, one is gathered; only who brings a third waits for the first."""
+    blocked = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    loop.run_in_executor(None, blocked.wait)
+    data = bytes(content(6, 3 * BATCH_BYTES_MAX))
+    digesting = digesting_sha1(data)
+    step = BATCH_BYTES_MAX // 4
+    for start in range(0, len(data), step):
+        update = asyncio.create_task(digesting.update([data[start : start + step]]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if not update.done():
+            break
+    assert BATCH_BYTES_MAX <= start < 2 * BATCH_BYTES_MAX
+    blocked.set()
+    await update
+    await digesting.update([data[start + step :]])
+    await digesting.verify([])
+
+
+@on_loop
+async def test_a_body_given_up_while_it_is_hashed() -> None:
+    """A cancelled wait leaves nothing running that anybody would have to wait for."""
+    blocked = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    loop.run_in_executor(None, blocked.wait)
+    digesting = digesting_sha1(b"other")
+    await digesting.update([bytes(BATCH_BYTES_MAX)])
+    waiting = asyncio.create_task(digesting.verify([]))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    assert [True] == [
+        isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(waiting, return_exceptions=True)
+    ]
+    blocked.set()
