@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from tusd_py.contracts.gate import Hook
+from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.source import SourceCut
@@ -90,6 +91,22 @@ class Feed:
         return event.is_set() or self._stopped.is_set()
 
 
+class Hearing:
+    """A listener that writes down what it is told, and says whether the client heard it."""
+
+    def __init__(self, *, is_told: bool = True) -> None:
+        self.is_told = is_told
+        self.created_ids: list[str] = []
+        self.offsets: list[int] = []
+
+    def created(self, upload: Upload) -> bool:
+        self.created_ids.append(upload.id)
+        return self.is_told
+
+    def saved(self, upload: Upload) -> None:
+        self.offsets.append(upload.offset)
+
+
 def cut(*pieces: bytes) -> Feed:
     """A body whose connection breaks after ``pieces``."""
     return Feed(*pieces, SourceCut())
@@ -139,9 +156,12 @@ class Heart:
         metadata: str | None = None,
         checksum: Checksum | None = None,
         content_length: int | None = None,
+        completes: bool | None = None,
+        cut_counts: bool = False,
+        listener: Listener | None = None,
     ) -> Created:
         has_body = bool(pieces) or source is not None
-        body = BodyHead(length=content_length, checksum=checksum) if has_body else None
+        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts) if has_body else None
         headers = {Kind.REGULAR: None, Kind.PARTIAL: "partial", Kind.FINAL: "final;" + " ".join(parts)}
         request = Create(
             length=length,
@@ -150,8 +170,9 @@ class Heart:
             concat_header=headers[kind],
             parts=tuple(parts),
             body=body,
+            completes=completes,
         )
-        return await create(self.ports, request, CALLER, source or Feed(*pieces))
+        return await create(self.ports, request, CALLER, source or Feed(*pieces), listener)
 
     async def append(
         self,
@@ -162,13 +183,17 @@ class Heart:
         length: int | None = None,
         checksum: Checksum | None = None,
         content_length: int | None = None,
+        completes: bool | None = None,
+        cut_counts: bool = False,
+        listener: Listener | None = None,
     ) -> Appended:
-        body = BodyHead(length=content_length, checksum=checksum)
-        request = Append(upload_id=upload_id, offset=offset, length=length, body=body)
-        return await append(self.ports, request, CALLER, source or Feed(*pieces))
+        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts)
+        request = Append(upload_id=upload_id, offset=offset, length=length, body=body, completes=completes)
+        return await append(self.ports, request, CALLER, source or Feed(*pieces), listener)
 
-    async def inspect(self, upload_id: str) -> Inspected:
-        return await inspect(self.ports, Inspect(upload_id=upload_id), CALLER)
+    async def inspect(self, upload_id: str, *, ends_at_length: bool = False) -> Inspected:
+        request = Inspect(upload_id=upload_id, ends_at_length=ends_at_length)
+        return await inspect(self.ports, request, CALLER)
 
     async def terminate(self, upload_id: str) -> Terminated:
         return await terminate(self.ports, Terminate(upload_id=upload_id), CALLER)

@@ -159,7 +159,7 @@ class _Filling:
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
-                await self._save(upload, upload)
+                await unbroken(self._save(upload, upload))
                 self.is_announced = self.listener.created(upload)
             room = rules.room(upload, upload.length, self.ports.limits)
             upload = await receiving.run(self.source, body, room, upload.length)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import Feed, Heart
+from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.locking.memory import MemoryLocker
@@ -86,6 +86,32 @@ async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path:
     pytest.fail("it never passed")
 
 
+@pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
+@on_loop
+async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """Of a body that says it is the last, all that was read is kept too, digest or not, and it completes nothing."""
+    async with on_disk(tmp_path) as heart:
+        for nth in range(1, 200):
+            upload_id = (await heart.create(None, completes=False)).upload.id
+            body = Feed(*PIECES)
+            cancelled = await cancel_at(
+                heart.append(upload_id, 0, source=body, checksum=checksum, cut_counts=True, completes=True), nth
+            )
+            await holds_released(heart)
+            record = await heart.record(upload_id)
+            assert record is not None
+            assert await heart.content(upload_id) == CONTENT[: record.offset]
+            if not record.is_complete:
+                rest = CONTENT[record.offset :]
+                assert (await heart.append(upload_id, record.offset, rest, completes=True)).upload.is_complete
+            await check_files(heart, tmp_path)
+            if not cancelled:
+                assert record.is_complete
+                assert nth > 6
+                return
+    pytest.fail("it never passed")
+
+
 async def _plain(heart: Heart) -> object:
     return await heart.create(4)
 
@@ -102,11 +128,15 @@ async def _checked(heart: Heart) -> object:
     return await heart.create(4, source=Feed(*PIECES), checksum=MD5_OF_CONTENT)
 
 
+async def _announced(heart: Heart) -> object:
+    return await heart.create(4, source=Feed(*PIECES), completes=True, listener=Hearing())
+
+
 async def _joined(heart: Heart) -> object:
     return await heart.create(None, kind=Kind.FINAL, parts=["u1", "u1"])
 
 
-@pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _joined])
+@pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _announced, _joined])
 @on_loop
 async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
     """Either there is a true record, or there is nothing: no file that nobody knows of."""

@@ -1,0 +1,88 @@
+"""The same of uploads whose requests say themselves which is the last, and whose clients know the URL early."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
+from tests.support.heart import Feed, Hearing, Heart, cut
+from tests.support.loops import on_loop
+from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreError
+from tusd_py.protocol.errors import TusError
+from tusd_py.records.migrating import migrate
+from tusd_py.records.sql import SqlRecords
+from tusd_py.storage.disk import DiskStore
+from tusd_py.uploads.ports import Pace
+
+_CONTENT = bytes(range(256)) * 40
+_RUNS_MAX = 100
+_EXPECTED = (TusError, StoreError, RecordsError, LockTimeout)
+
+
+def _pieces(content: bytes) -> Sequence[bytes]:
+    return [content[start : start + 3000] for start in range(0, len(content), 3000)]
+
+
+async def _attempt(step: Awaitable[object]) -> None:
+    try:
+        await step
+    except _EXPECTED:
+        return
+
+
+async def _check(sound: Heart, upload_id: str) -> int:
+    """How far the record says that it came; all of that is stored, and is what was sent."""
+    upload = await sound.record(upload_id)
+    assert upload is not None, "who knows the URL finds the upload"
+    assert not upload.has_ended
+    assert _CONTENT[: upload.offset] == await sound.content(upload_id)
+    assert upload.offset == len(_CONTENT) or not upload.is_complete
+    return upload.offset
+
+
+async def _tell(heart: Heart, sound: Heart) -> None:
+    """A creation that is cut, an append that is cut after the last byte, and what is left, empty or not."""
+    hearing = Hearing()
+    await _attempt(heart.create(None, source=cut(*_pieces(_CONTENT[:5000])), completes=True, listener=hearing))
+    if not hearing.created_ids:
+        return
+    (upload_id,) = hearing.created_ids
+    for of, source in ((heart, cut), (heart, Feed), (sound, Feed)):
+        offset = await _check(sound, upload_id)
+        await _attempt(of.append(upload_id, offset, source=source(*_pieces(_CONTENT[offset:])), completes=True))
+    await _check(sound, upload_id)
+    assert (await sound.inspect(upload_id)).upload.is_complete
+    await sound.terminate(upload_id)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@on_loop
+async def test_no_fault_makes_the_record_untrue(lasting: bool, tmp_path: Path) -> None:
+    """Whichever operation fails: what the client was told exists, nothing is complete too early, all can go on."""
+    url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    migrate(url)
+    pace = Pace(save_interval_bytes=2000)
+    sound = Heart(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), pace=pace)
+    try:
+        for nth in range(1, _RUNS_MAX):
+            faults = Faults(nth, lasting=lasting)
+            failing = Heart(
+                records=FailingRecords(sound.records, faults),
+                store=FailingStore(sound.store, faults),
+                locker=FailingLocker(sound.locker, faults),
+                pace=pace,
+                ids=sound.ids,
+            )
+            await _tell(failing, sound)
+            if not faults.struck:
+                assert nth > 15, "the story has more operations than that"
+                return
+        pytest.fail("the story never passed untouched")
+    finally:
+        await sound.records.close()
+        await sound.store.close()
