@@ -1,6 +1,6 @@
 """tusd-py: a resumable-upload server, as a program and as an ASGI application.
 
-``from tusd_py import Tus, Hook, HookAnswer, HookEvent, Overlay, Settings`` is what an application needs.
+``from tusd_py import Tus, Hook, HookAnswer, HookEvent, AuthorizeEvent, Overlay, Settings``: what an application needs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tusd_py.contracts.gate import AuthorizeEvent as AuthorizeEvent
     from tusd_py.contracts.gate import Hook as Hook
     from tusd_py.contracts.gate import HookAnswer as HookAnswer
     from tusd_py.contracts.gate import HookEvent as HookEvent
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tusd_py.settings import Settings as Settings
 
 _HOMES = {
+    "AuthorizeEvent": "tusd_py.contracts.gate",
     "Hook": "tusd_py.contracts.gate",
     "HookAnswer": "tusd_py.contracts.gate",
     "HookEvent": "tusd_py.contracts.gate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.locker import Hold
-from tusd_py.hooks.callables import HookFunction
+from tusd_py.hooks.callables import Functions
 from tusd_py.protocol.draft.either import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
 from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
@@ -34,7 +33,7 @@ from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
 from tusd_py.web.page import page_routes
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, make_gate, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        functions: Mapping[Hook, HookFunction] | None = None,
+        functions: Functions | None = None,
         clock: Callable[[], datetime] = utc_now,
         *,
         trailers: bool = False,
@@ -59,7 +58,7 @@ class Service:
         self.limits = limits(settings)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
-        self._gate = make_gate(settings, functions or {}, self.metrics.hook)
+        self._functions = functions or {}
         self._ports: Ports | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
         self._opening = asyncio.Lock()
@@ -105,7 +104,13 @@ class Service:
         self.draining.end()
 
     async def _open(self) -> Ports:
-        return await open_ports(self.settings, self._gate, clock=self._clock, count_complete=self.metrics.complete)
+        return await open_ports(
+            self.settings,
+            self._functions,
+            count_hook=self.metrics.hook,
+            clock=self._clock,
+            count_complete=self.metrics.complete,
+        )
 
     async def _keep_sweeping(self, ports: Ports) -> None:
         """Sweep as long as the service is open; among several processes one does it, and another when that one dies."""
@@ -164,9 +169,7 @@ def dialects(settings: Settings, limits: Limits, clock: Callable[[], datetime], 
     return Dialects(tus, others, VERSIONS)
 
 
-def create_app(
-    settings: Settings, functions: Mapping[Hook, HookFunction] | None = None, *, trailers: bool = False
-) -> Starlette:
+def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
     """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
 
     ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.application import Service
 from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.records import RecordsError
-from tusd_py.hooks.callables import HookFunction
+from tusd_py.hooks.callables import AuthorizeFunction, Functions, HookFunction
 from tusd_py.settings import Settings, Storage
 
 
@@ -26,7 +26,8 @@ class Tus:
     ``settings`` are the server's, without those about listening; ``data_dir`` overrides the one in them.
     A hook takes a ``HookEvent`` and returns a ``HookAnswer`` or ``None``. It may be ``async``; one that is not runs in
     a thread. ``pre_create``, ``pre_finish`` and ``pre_terminate`` are waited for; the others are told in order for each
-    upload, and post-finish again after a crash, until it has returned.
+    upload, and post-finish again after a crash, until it has returned. ``authorize`` takes an ``AuthorizeEvent`` and is
+    asked first, for every request but OPTIONS.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Tus:
         *,
         data_dir: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
+        authorize: AuthorizeFunction | None = None,
         pre_create: HookFunction | None = None,
         post_create: HookFunction | None = None,
         post_receive: HookFunction | None = None,
@@ -46,7 +48,8 @@ class Tus:
         if data_dir is not None:
             storage = {**settings.storage.model_dump(), "data_dir": os.fspath(data_dir)}
             settings = settings.model_copy(update={"storage": Storage(**storage)})
-        functions = {
+        functions: dict[Hook, Any] = {
+            Hook.AUTHORIZE: authorize,
             Hook.PRE_CREATE: pre_create,
             Hook.POST_CREATE: post_create,
             Hook.POST_RECEIVE: post_receive,
@@ -55,7 +58,8 @@ class Tus:
             Hook.PRE_TERMINATE: pre_terminate,
             Hook.POST_TERMINATE: post_terminate,
         }
-        self._service = Service(settings, {hook: function for hook, function in functions.items() if function})
+        given: Functions = {hook: function for hook, function in functions.items() if function}
+        self._service = Service(settings, given)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or, where this is the whole application, follow the server's lifespan."""

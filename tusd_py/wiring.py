@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
-from tusd_py.contracts.gate import Gate, Hook
+from tusd_py.contracts.gate import BLOCKING, Gate, Hook
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.callables import CallableGate, Count, HookFunction
+from tusd_py.hooks.answers import Count
+from tusd_py.hooks.callables import CallableGate, Functions
+from tusd_py.hooks.chain import Chain
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.protocol.rules import Limits
@@ -21,7 +24,7 @@ from tusd_py.protocol.upload import Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.schema import bring_up_to_date, pending
 from tusd_py.records.sql import SqlRecords
-from tusd_py.settings import Settings
+from tusd_py.settings import Hooks, Settings
 from tusd_py.storage.disk import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
@@ -38,24 +41,60 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_gate(settings: Settings, functions: Mapping[Hook, HookFunction], count: Count) -> Gate:
-    """The hooks that ``settings`` name, and the Python callables given beside them; ``count`` is told of each call."""
-    return CallableGate(functions, settings.uploads.hook_timeout_seconds, count)
+def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> Gate:
+    """Everybody who is asked, in order: the URLs that ``settings`` name, then ``functions``.
+
+    ``count`` is told of each call. Blocks for a moment where certificates have to be read.
+    """
+    callables = CallableGate(functions, settings.hooks.timeout_seconds, count)
+    urls = _http_gates(settings.hooks, store, count)
+    return Chain([*urls, callables]) if urls else callables
+
+
+def _http_gates(hooks: Hooks, store: Store, count: Count) -> list[Gate]:
+    # What happened is told over HTTP from its rows, by the worker; here only who is waited for.
+    enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
+    if not hooks.http_urls or not enabled:
+        return []
+    # Its client takes long to load, and most servers ask nobody.
+    from tusd_py.hooks.http import HttpGate, Trying
+
+    trying = Trying(
+        attempts=hooks.http_retry,
+        backoff_seconds=hooks.http_backoff_seconds,
+        attempt_seconds=hooks.http_timeout_seconds,
+        timeout_seconds=hooks.timeout_seconds,
+    )
+    return [
+        HttpGate(
+            url,
+            enabled,
+            where=store.where,
+            count=count,
+            trying=trying,
+            forward_headers=hooks.http_forward_headers,
+            answer_bytes_max=hooks.http_size_limit_bytes,
+            verifies=not hooks.http_skip_verify,
+        )
+        for url in hooks.http_urls
+    ]
 
 
 async def open_ports(
     settings: Settings,
-    gate: Gate,
+    functions: Functions = MappingProxyType({}),
     *,
+    count_hook: Count = lambda _hook, _failed: None,
     clock: Callable[[], datetime] = utc_now,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
-    """Open records, store and locker in this event loop, the schema brought up to date first.
+    """Open records, store, locker and gate in this event loop, the schema brought up to date first.
 
     Raises ``OSError`` or ``RecordsError`` with a sentence for the operator; then nothing is left open.
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
+        gate = await asyncio.to_thread(make_gate, settings, functions, store, count_hook)
         records = await _open_records(settings)
     except BaseException:
         # Tried again with the next request: each try would keep descriptors open.
@@ -82,6 +121,7 @@ async def open_ports(
 async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for what runs in the background, then let go of everything that was opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
+    await ports.gate.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
@@ -101,7 +141,7 @@ async def abandon_ports(ports: Ports) -> None:
 
 async def sweep_once(settings: Settings) -> Swept:
     """One pass of the sweeper by itself, beside a running server or without one."""
-    ports = await open_ports(settings, make_gate(settings, {}, lambda _hook, _failed: None))
+    ports = await open_ports(settings)
     try:
         return await sweep(ports)
     finally:

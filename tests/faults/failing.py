@@ -137,6 +137,9 @@ class FailingStore:
         self._faults.store()
         return await self._inner.stored_bytes(upload)
 
+    def where(self, upload: Upload) -> Mapping[str, str]:
+        return self._inner.where(upload)
+
     async def probe(self) -> None:
         await self._inner.probe()
 

@@ -36,7 +36,7 @@ def test_the_examples_of_the_library_run(tmp_path: Path) -> None:
     """Each Python example of the papers runs, with what the examples before it imported."""
     imports = "from fastapi import FastAPI\nfrom tusd_py import Tus\n"
     examples = [*blocks("README.md", "python"), *blocks("docs/library.md", "python")]
-    assert 6 == len(examples)
+    assert 7 == len(examples)
     # What a Django project has in the place that one of them imports.
     (tmp_path / "mysite").mkdir()
     (tmp_path / "mysite" / "asgi.py").write_text("async def application(scope, receive, send): ...\n")

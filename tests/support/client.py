@@ -54,7 +54,8 @@ class Connection:
 
     async def send_head(self, method: str, url: str, headers: Mapping[str, str]) -> None:
         self._method = method
-        lines = [f"{method} {urlsplit(url).path} HTTP/1.1", f"Host: {self._authority}"]
+        target = urlsplit(url)._replace(scheme="", netloc="").geturl()
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join([*lines, "", ""]).encode())
 

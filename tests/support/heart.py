@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,7 +14,7 @@ from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.source import SourceCut
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.callables import CallableGate, HookFunction
+from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.outcomes import Appended, Created, Inspected, Terminated
@@ -122,7 +122,7 @@ class Heart:
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     pace: Pace = field(default_factory=Pace)
-    functions: Mapping[Hook, HookFunction] = field(default_factory=dict)
+    functions: Functions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
     ids: count[int] = field(default_factory=lambda: count(1))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Upload
 
 
 class Hook(StrEnum):
-    """tusd's seven hooks. The ``pre-`` ones are asked and may refuse; the others are told."""
+    """tusd's seven hooks, and ``authorize``. It and the ``pre-`` ones are asked and may refuse; the others are told."""
 
+    AUTHORIZE = "authorize"
     PRE_CREATE = "pre-create"
     POST_CREATE = "post-create"
     POST_RECEIVE = "post-receive"
@@ -22,6 +24,10 @@ class Hook(StrEnum):
     POST_FINISH = "post-finish"
     PRE_TERMINATE = "pre-terminate"
     POST_TERMINATE = "post-terminate"
+
+
+#: The hooks that somebody waits for.
+BLOCKING = frozenset({Hook.AUTHORIZE, Hook.PRE_CREATE, Hook.PRE_FINISH, Hook.PRE_TERMINATE})
 
 
 class GateFailed(Exception):
@@ -40,13 +46,26 @@ class HookEvent:
     caller: Caller | None
 
 
+@dataclass(frozen=True, slots=True)
+class AuthorizeEvent:
+    """What ``authorize`` is told: who asks for what, and the upload as recorded; ``None`` where there is none."""
+
+    upload: Upload | None
+    caller: Caller
+    hook: Hook = field(default=Hook.AUTHORIZE, init=False)
+
+
+Event = HookEvent | AuthorizeEvent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookAnswer:
     """What a hook may answer; an empty answer lets things take their course.
 
-    ``reject`` refuses a creation (pre-create) or a termination (pre-terminate). ``stop`` (post-receive) ends the
-    running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace what the server or the
-    client chose; metadata values are text or bytes. ``overlay`` is laid over the response.
+    ``reject`` refuses a request (authorize), a creation (pre-create) or a termination (pre-terminate). ``stop``
+    (post-receive) ends the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace what
+    the server or the client chose; metadata values are text or bytes. ``overlay`` is laid over the response; of
+    authorize only where it rejects.
     """
 
     reject: bool = False
@@ -55,14 +74,37 @@ class HookAnswer:
     metadata: Mapping[str, str | bytes] | None = None
     overlay: Overlay | None = None
 
+    def applied_to(self, upload: Upload) -> Upload:
+        """``upload`` as this answer of pre-create wants it."""
+        if self.upload_id is not None:
+            upload = replace(upload, id=self.upload_id)
+        if self.metadata is not None:
+            values = {key: value.encode() if isinstance(value, str) else value for key, value in self.metadata.items()}
+            upload = replace(upload, metadata_header=format_metadata(values) or None)
+        return upload
+
+    def followed_by(self, later: HookAnswer) -> HookAnswer:
+        """Both answers as one; where they differ ``later`` counts. A refusal stands for itself."""
+        if later.reject or later.stop:
+            return later
+        return HookAnswer(
+            upload_id=self.upload_id if later.upload_id is None else later.upload_id,
+            metadata=self.metadata if later.metadata is None else later.metadata,
+            overlay=later.overlay if self.overlay is None else self.overlay.under(later.overlay),
+        )
+
 
 class Gate(Protocol):
-    """Carries hooks to whoever wants them."""
+    """Carries hooks to whoever wants them. Belongs to the event loop it is first used in."""
 
     def wants(self, hook: Hook) -> bool:
         """Whether anybody listens to ``hook``; asking nobody costs nothing."""
         ...
 
-    async def ask(self, event: HookEvent) -> HookAnswer:
+    async def ask(self, event: Event) -> HookAnswer:
         """Ask the hook and wait for its answer, in bounded time. Raises ``GateFailed``."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Nothing is asked any more."""
         ...

@@ -97,6 +97,13 @@ class Store(Protocol):
         """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
         ...
 
+    def where(self, upload: Upload) -> Mapping[str, str]:
+        """Where the bytes of ``upload`` lie, in tusd's names (``Storage`` in its hooks), for whoever works with them.
+
+        Does no I/O: whether they are there is another question.
+        """
+        ...
+
     async def probe(self) -> None:
         """Return if the store could take bytes now; raises ``StoreError`` with a sentence otherwise."""
         ...

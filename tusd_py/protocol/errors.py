@@ -310,6 +310,12 @@ class ServerShutdown(TusError):
 # What a hook decided
 
 
+class AccessDenied(TusError):
+    status = 403
+    code = "ERR_ACCESS_DENIED"
+    sentence = "this request is not allowed"
+
+
 class UploadRejected(TusError):
     code = "ERR_UPLOAD_REJECTED"
     sentence = "upload creation has been rejected by server"

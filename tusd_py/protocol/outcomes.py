@@ -17,6 +17,16 @@ class Overlay:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
 
+    def under(self, later: Overlay | None) -> Overlay:
+        """Both as one: where they say the same thing, ``later`` counts."""
+        if later is None:
+            return self
+        return Overlay(
+            status=self.status if later.status is None else later.status,
+            headers={**self.headers, **later.headers},
+            body=self.body if later.body is None else later.body,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:

@@ -4,6 +4,7 @@ from tusd_py.settings.loading import Given, SettingsError, find_config, load, re
 from tusd_py.settings.sections import (
     Cors,
     Expiration,
+    Hooks,
     Log,
     Metrics,
     Records,
@@ -17,6 +18,7 @@ __all__ = [
     "Cors",
     "Expiration",
     "Given",
+    "Hooks",
     "Log",
     "Metrics",
     "Records",

@@ -18,7 +18,9 @@ from tusd_py.settings.values import (
     BasePath,
     Count,
     FileMode,
+    ForwardedNames,
     HeaderNames,
+    HookNames,
     Hosts,
     MediaTypes,
     Networks,
@@ -30,6 +32,7 @@ from tusd_py.settings.values import (
     Size,
     Switch,
     Text,
+    Urls,
     Wait,
     WholeSeconds,
 )
@@ -133,7 +136,20 @@ class Uploads(Section):
     save_interval_seconds: Wait = 1
     save_interval_bytes: Amount = 64 * 1024**2
     lock_timeout_seconds: Wait = 20
-    hook_timeout_seconds: Wait = 30
+
+
+class Hooks(Section):
+    """Who is asked, or told, about uploads; names as tusd's flags have them."""
+
+    enabled_events: HookNames = ("pre-create", "post-create", "post-receive", "post-terminate", "post-finish")
+    timeout_seconds: Wait = 30
+    http_urls: Urls = ()
+    http_forward_headers: ForwardedNames = ()
+    http_retry: Count = 3
+    http_backoff_seconds: Seconds = 1
+    http_timeout_seconds: Wait = 15
+    http_size_limit_bytes: Amount = 5120
+    http_skip_verify: Switch = False
 
 
 class Expiration(Section):
@@ -189,6 +205,7 @@ class Settings(Section):
     storage: Storage = Storage()
     records: Records = Records()
     uploads: Uploads = Uploads()
+    hooks: Hooks = Hooks()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()

@@ -37,6 +37,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.ASCII)
 
+# What a connection or a body needs for itself: forwarded, it would break the request it is forwarded with.
+_NOT_FORWARDED = re.compile(
+    "accept|accept-encoding|connection|content-length|content-type|expect|host|keep-alive|te|trailer|transfer-encoding"
+    "|upgrade|user-agent"
+)
+_HOOK = re.compile("authorize|(pre|post)-(create|finish|terminate)|post-receive")
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -115,6 +122,34 @@ def check_header_name(value: str) -> str:
     return value
 
 
+def check_forwarded_name(value: str) -> str:
+    """The name of a header that can be sent on with another request."""
+    if _NOT_FORWARDED.fullmatch(check_header_name(value).lower()):
+        raise ValueError("a list of names of headers, without those that belong to the connection or the body")
+    return value
+
+
+def check_hook_name(value: str) -> str:
+    """The name of a hook."""
+    if not _HOOK.fullmatch(value):
+        raise ValueError("a list of hooks: authorize, or tusd's, from pre-create to post-terminate")
+    return value
+
+
+def check_url(value: str) -> str:
+    """An absolute URL to send requests to."""
+    try:
+        parts = urlsplit(value)
+        is_usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+        )
+    except ValueError:
+        is_usable = False
+    if not is_usable or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("a list of absolute URLs such as https://example.com/hooks")
+    return value
+
+
 def check_host(value: str) -> str:
     """A host as a URL names it, with or without a port."""
     value = value.lower()
@@ -180,3 +215,9 @@ Host = Annotated[str, AfterValidator(check_host)]
 Hosts = Annotated[tuple[Host, ...], Allowed("a list of hosts such as uploads.example.com or uploads.example.com:8443")]
 MediaType = Annotated[str, AfterValidator(check_media_type)]
 MediaTypes = Annotated[tuple[MediaType, ...], Allowed("a list of media types such as image/png")]
+HookName = Annotated[str, AfterValidator(check_hook_name)]
+HookNames = Annotated[tuple[HookName, ...], Allowed("a list of hooks such as pre-create")]
+ForwardedName = Annotated[str, AfterValidator(check_forwarded_name)]
+ForwardedNames = Annotated[tuple[ForwardedName, ...], Allowed("a list of names of headers")]
+Url = Annotated[str, AfterValidator(check_url)]
+Urls = Annotated[tuple[Url, ...], Allowed("a list of absolute URLs such as https://example.com/hooks")]

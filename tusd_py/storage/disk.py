@@ -37,6 +37,7 @@ class DiskStore:
     """
 
     def __init__(self, directory: Path, *, file_mode: int = 0o640) -> None:
+        self._directory = directory.absolute()
         self._folder = Folder(directory, file_mode)
         self._threads = Threads(THREADS, "disk")
         self._pouring_threads = Threads(POURING_THREADS, "disk-pour")
@@ -72,6 +73,11 @@ class DiskStore:
 
     async def stored_bytes(self, upload: Upload) -> int:
         return await self._try(self._threads, self._folder.stored_bytes, upload.id)
+
+    def where(self, upload: Upload) -> Mapping[str, str]:
+        path = str(self._directory / upload.id)
+        # tusd writes what it knows of an upload into a file there; here that is in the records, and no such file.
+        return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}
 
     async def probe(self) -> None:
         await self._try(self._threads, self._folder.probe)

@@ -102,6 +102,9 @@ class MemoryStore:
     async def stored_bytes(self, upload: Upload) -> int:
         return len(self.uploads.get(upload.id, b""))
 
+    def where(self, upload: Upload) -> Mapping[str, str]:
+        return {"Type": "memorystore", "Key": upload.id}
+
     async def probe(self) -> None:
         if self.room() <= 0:
             raise StoreFull("the memory for uploads is used up")

@@ -21,7 +21,6 @@ from tusd_py.protocol.errors import (
     UploadStopped,
 )
 from tusd_py.protocol.ids import is_upload_id
-from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Created, Overlay
 from tusd_py.protocol.requests import BodyHead, Caller, Create
 from tusd_py.protocol.upload import Kind, Status, Step, Upload
@@ -94,13 +93,8 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
         rejected = UploadRejected()
         rejected.overlay = answer.overlay
         raise rejected
-    if answer.upload_id is not None:
-        assert is_upload_id(answer.upload_id), "the gate lets no other id through"
-        upload = replace(upload, id=answer.upload_id)
-    if answer.metadata is not None:
-        values = {key: value.encode() if isinstance(value, str) else value for key, value in answer.metadata.items()}
-        upload = replace(upload, metadata_header=format_metadata(values) or None)
-    return upload, answer.overlay
+    assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
+    return answer.applied_to(upload), answer.overlay
 
 
 async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:

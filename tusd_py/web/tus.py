@@ -17,6 +17,7 @@ from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Reply
 from tusd_py.uploads.append import append
+from tusd_py.uploads.authorize import authorize
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
@@ -94,6 +95,7 @@ class TusEndpoint:
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: Listener | None
     ) -> Outcome:
         caller = _caller(scope, exchange)
+        await authorize(ports, request, caller)
         match request:
             case Create():
                 if request.body is not None:

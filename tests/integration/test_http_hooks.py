@@ -1,0 +1,319 @@
+"""Blocking hooks over HTTP as tusd v2 has them, asked of a running server by a receiver written for tusd."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.client import TUS, Connection, create, patch_headers, request
+from tests.support.loops import eventually, on_loop
+from tests.support.receiver import CUT, HANG, Answer, Receiver, receiving
+from tests.support.server import RunningServer, start_server
+
+ALL = "authorize,pre-create,pre-finish,pre-terminate"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    settings = {
+        "HOOKS__HTTP_URLS": receiver.url,
+        "HOOKS__ENABLED_EVENTS": ALL,
+        "HOOKS__HTTP_BACKOFF_SECONDS": "0.01",
+        "HOOKS__HTTP_TIMEOUT_SECONDS": "0.5",
+        "HOOKS__HTTP_FORWARD_HEADERS": "x-Tenant,Cookie",
+    }
+    running = start_server(tmp_path_factory.mktemp("hooked") / "data", settings=settings)
+    yield running
+    running.kill()
+
+
+@pytest.fixture(autouse=True)
+def forgetful(receiver: Receiver) -> None:
+    receiver.answers.clear()
+    receiver.calls.clear()
+
+
+def metadata(**values: str) -> str:
+    return ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in values.items())
+
+
+async def post(server: RunningServer, *, query: str = "", **headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await request("POST", server.url + query, {**TUS, "Upload-Length": "4", **named})
+
+
+@on_loop
+async def test_a_creation_is_told_as_tusd_tells_it(server: RunningServer, receiver: Receiver) -> None:
+    """Every field of pre-create is there under tusd's name, with tusd's type, and nothing else is."""
+    answer = await post(server, query="?a=%20b", upload_metadata=metadata(filename="ä.png", kind="x"), x_tenant="7")
+    assert answer.status == 201
+    [call] = receiver.of("pre-create")
+    assert (call.method, call.path, call.header("content-type")) == ("POST", "/hooks", ["application/json"])
+    remote = call.request.pop("RemoteAddr")
+    assert remote.startswith("127.0.0.1:")
+    assert call.told == {
+        "Type": "pre-create",
+        "Event": {
+            "Upload": {
+                "ID": "",
+                "Size": 4,
+                "SizeIsDeferred": False,
+                "Offset": 0,
+                "MetaData": {"filename": "ä.png", "kind": "x"},
+                "IsPartial": False,
+                "IsFinal": False,
+                "PartialUploads": None,
+                "Storage": None,
+            },
+            "HTTPRequest": {
+                "Method": "POST",
+                "URI": "/files/?a=%20b",
+                "Header": {
+                    "Host": [f"127.0.0.1:{server.port}"],
+                    "Tus-Resumable": ["1.0.0"],
+                    "Upload-Length": ["4"],
+                    "Upload-Metadata": [metadata(filename="ä.png", kind="x")],
+                    "X-Tenant": ["7"],
+                },
+            },
+        },
+    }
+
+
+@on_loop
+async def test_a_creation_can_be_refused(server: RunningServer, receiver: Receiver) -> None:
+    """With tusd's code, or whatever the receiver wants said instead; no upload is left."""
+    receiver.answers["pre-create"] = Answer({"RejectUpload": True})
+    plain = await post(server)
+    assert (plain.status, plain.body) == (
+        400,
+        b"ERR_UPLOAD_REJECTED: upload creation has been rejected by server\n",
+    )
+    assert plain.headers["content-type"] == "text/plain; charset=utf-8"
+    response = {"statusCode": 403, "body": '{"why":"no"}', "header": {"Content-Type": "application/json", "X-A": "1"}}
+    receiver.answers["pre-create"] = Answer({"rejectUpload": True, "httpResponse": response})
+    told = await post(server)
+    assert (told.status, told.body, told.headers["content-type"], told.headers["x-a"]) == (
+        403,
+        b'{"why":"no"}',
+        "application/json",
+        "1",
+    )
+    assert "location" not in told.headers
+
+
+@on_loop
+async def test_a_creation_can_be_changed(server: RunningServer, receiver: Receiver) -> None:
+    """Id and metadata are the receiver's; its headers come with the 201."""
+    changes = {"ID": "chosen-1", "MetaData": {"filename": "b.png", "by": ""}}
+    receiver.answers["pre-create"] = Answer(
+        {"ChangeFileInfo": changes, "HTTPResponse": {"Header": {"X-B": "2"}}, "Unknown": [1]}
+    )
+    created = await post(server, upload_metadata=metadata(filename="a.png"))
+    assert (created.status, created.headers["x-b"]) == (201, "2")
+    assert created.headers["location"].endswith("/files/chosen-1")
+    head = await request("HEAD", server.url + "chosen-1")
+    assert head.headers["upload-metadata"] == f"{metadata(filename='b.png')},by"
+    receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"MetaData": {}}})
+    url = (await post(server, upload_metadata=metadata(filename="a.png"))).headers["location"]
+    assert "upload-metadata" not in (await request("HEAD", server.root + url if url[0] == "/" else url)).headers
+
+
+BROKEN = {
+    "no JSON": Answer(raw=b"secret-of-the-hook"),
+    "too long": Answer(raw=b'{"a":"' + b"secret-of-the-hook" * 400 + b'"}'),
+    "a header with several values": Answer({"HTTPResponse": {"Header": {"X": ["secret-of-the-hook"]}}}),
+    "another content type": Answer({"secret-of-the-hook": 1}, content_type="text/html"),
+    "no content type": Answer({"secret-of-the-hook": 1}, content_type=None),
+    "an id that no URL can have": Answer({"ChangeFileInfo": {"ID": "secret-of-the-hook/../x"}}),
+    "not found": Answer(raw=b"secret-of-the-hook", status=404),
+    "a redirect": Answer(raw=b"secret-of-the-hook", status=307, headers=(("Location", "/elsewhere"),)),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@on_loop
+async def test_a_broken_answer_is_a_failure_and_stays_ours(
+    server: RunningServer, receiver: Receiver, broken: str
+) -> None:
+    """500 with a sentence of ours, what the receiver said in the log alone; it is not asked twice."""
+    receiver.answers["pre-create"] = BROKEN[broken]
+    answer = await post(server)
+    assert (answer.status, answer.body.split(b":")[0]) == (500, b"ERR_HOOK_FAILED")
+    assert b"secret" not in answer.body and "secret" not in str(answer.headers)
+    assert len(receiver.calls) == len(receiver.of("authorize")) + 1
+    assert {call.path for call in receiver.calls} == {"/hooks"}
+
+
+MILD = {"nothing at all": Answer(raw=b"", content_type=None), "204": Answer(status=204, content_type=None)}
+
+
+@pytest.mark.parametrize("mild", MILD)
+@on_loop
+async def test_an_empty_answer_agrees(server: RunningServer, receiver: Receiver, mild: str) -> None:
+    """tusd fails here; an empty 2xx says that nothing shall change."""
+    receiver.answers["pre-create"] = MILD[mild]
+    assert (await post(server)).status == 201
+
+
+PASSING = {"500": Answer(status=500), "503": Answer(status=503), "cut": CUT, "hang": HANG}
+
+
+@pytest.mark.parametrize("passing", PASSING)
+@on_loop
+async def test_what_may_pass_is_tried_again(server: RunningServer, receiver: Receiver, passing: str) -> None:
+    """After a 5xx, an answer that is cut and one that never comes the next attempt counts."""
+    first = PASSING[passing]
+    receiver.answers["pre-create"] = [first, first, Answer({"HTTPResponse": {"Header": {"X-Try": "3"}}})]
+    answer = await post(server)
+    assert (answer.status, answer.headers.get("x-try")) == (201, "3")
+    assert len(receiver.of("pre-create")) == 3
+
+
+@on_loop
+async def test_three_attempts_are_all(server: RunningServer, receiver: Receiver) -> None:
+    """``http_retry`` is how often it is tried in all."""
+    receiver.answers["pre-create"] = Answer(raw=b"secret", status=502)
+    assert (await post(server)).status == 500
+    assert len(receiver.of("pre-create")) == 3
+
+
+@on_loop
+async def test_headers_are_forwarded_as_the_operator_writes_them(server: RunningServer, receiver: Receiver) -> None:
+    """Those named, with their values, as headers of the hook's request; no others."""
+    await post(server, x_tenant="7", cookie="a=b", authorization="Bearer x")
+    [call] = receiver.of("pre-create")
+    assert [pair for pair in call.headers if pair[0].lower() == "x-tenant"] == [("x-Tenant", "7")]
+    assert (call.header("cookie"), call.header("authorization")) == (["a=b"], [])
+    assert call.request["Header"]["Authorization"] == ["Bearer x"]
+
+
+@pytest.mark.parametrize(
+    "first", [Answer(raw=b"secret", status=404), [HANG] * 3, [CUT] * 3], ids=["fails", "hangs", "is cut"]
+)
+@pytest.mark.parametrize("again", ["HEAD", "PATCH"])
+@on_loop
+async def test_a_pre_finish_that_fails_loses_nothing(
+    server: RunningServer, receiver: Receiver, first: Any, again: str
+) -> None:
+    """Every byte is stored; the client gets 5xx, and its next request asks again."""
+    url = await create(server.url, 4)
+    receiver.answers["pre-finish"] = [first] if isinstance(first, Answer) else list(first)
+    failed = await request("PATCH", url, patch_headers(0), b"0123")
+    assert (failed.status, b"secret" in failed.body) == (500, False)
+    receiver.answers["pre-finish"] = Answer({"HTTPResponse": {"Header": {"X-File": "9"}}})
+    told = len(receiver.of("pre-finish"))
+    headers = patch_headers(4) if again == "PATCH" else TUS
+    answer = await request(again, url, headers)
+    assert (answer.status, answer.offset) == ({"HEAD": 200, "PATCH": 204}[again], 4)
+    assert answer.headers.get("x-file") == ("9" if again == "PATCH" else None)
+    assert len(receiver.of("pre-finish")) == told + 1
+    last = receiver.of("pre-finish")[-1]
+    assert (last.upload["Offset"], last.upload["Size"], last.request["Method"]) == (4, 4, again)
+    assert server.stored(url) == b"0123"
+    await request("HEAD", url)
+    assert len(receiver.of("pre-finish")) == told + 1
+
+
+@on_loop
+async def test_a_termination_can_be_refused(server: RunningServer, receiver: Receiver) -> None:
+    """pre-terminate hears of the upload as it is stored, and where; refused, it stays."""
+    url = await create(server.url, 4)
+    receiver.answers["pre-terminate"] = Answer({"RejectTermination": True})
+    refused = await request("DELETE", url)
+    assert (refused.status, refused.body.split(b":")[0]) == (400, b"ERR_UPLOAD_TERMINATION_REJECTED")
+    [call] = receiver.of("pre-terminate")
+    path = str((server.data_dir / "uploads" / call.upload["ID"]).absolute())
+    assert url.endswith(call.upload["ID"])
+    assert call.upload["Storage"] == {"Type": "filestore", "Path": path, "InfoPath": path + ".info"}
+    receiver.answers.clear()
+    assert (await request("DELETE", url)).status == 204
+
+
+@on_loop
+async def test_leave_is_asked_for_every_request(server: RunningServer, receiver: Receiver) -> None:
+    """authorize hears of each but OPTIONS; refused is 403, the same whether the upload exists or not."""
+    url = await create(server.url, 4)
+    await request("PATCH", url, patch_headers(0), b"0123")
+    receiver.calls.clear()
+    await request("OPTIONS", url)
+    assert receiver.calls == []
+    receiver.answers["authorize"] = Answer({"RejectRequest": True})
+    methods = ("HEAD", "GET", "DELETE", "PATCH")
+    told = [
+        await request(method, target, *((patch_headers(0), b"0123") if method == "PATCH" else ()))
+        for target in (url, server.url + "unknown")
+        for method in methods
+    ]
+    assert {answer.status for answer in told} == {403}
+    assert told[1].body == told[5].body == b"ERR_ACCESS_DENIED: this request is not allowed\n"
+    asked = [(call.hook, call.request["Method"], (call.upload or {}).get("Offset")) for call in receiver.calls]
+    assert asked == [("authorize", method, offset) for offset in (4, None) for method in methods]
+    assert (await post(server)).status == 403
+    assert receiver.calls[-1].upload is None
+
+
+@on_loop
+async def test_a_refused_request_interrupts_nobody(server: RunningServer, receiver: Receiver) -> None:
+    """While a body runs, others without leave get their answer at once and the body goes on."""
+    url = await create(server.url, 4)
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, {**patch_headers(0), "Content-Length": "4"})
+    await connection.send(b"01")
+    await eventually(lambda: receiver.calls[-1].request["Method"] == "PATCH")
+    response = {"StatusCode": 401, "Header": {"WWW-Authenticate": "Basic"}}
+    receiver.answers["authorize"] = Answer({"HTTPResponse": response})
+    refused = await request("DELETE", url)
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, "Basic")
+    await connection.send(b"23")
+    answer = await connection.answer()
+    connection.close()
+    assert (answer.status, answer.offset) == (204, 4)
+
+
+@on_loop
+async def test_each_hook_is_counted(server: RunningServer, receiver: Receiver) -> None:
+    """One invocation a hook, however often it was tried; a failure once."""
+
+    async def counts() -> dict[str, float]:
+        lines = (await request("GET", f"{server.root}/metrics", {})).body.decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    before = await counts()
+    receiver.answers["pre-create"] = Answer(status=500)
+    await post(server)
+    after = await counts()
+    for name in ("invocations", "errors"):
+        key = f'tusd_hook_{name}_total{{hooktype="pre-create"}}'
+        assert after[key] - before.get(key, 0) == 1
+
+
+@on_loop
+async def test_several_urls_are_asked_in_order(tmp_path: Path) -> None:
+    """The second sees what the first changed; the last word counts, and the first refusal ends it."""
+    with receiving() as first, receiving() as second:
+        server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": f"{first.url},{second.url}"})
+        try:
+            changes = {"ID": "one", "MetaData": {"a": "1"}}
+            first.answers["pre-create"] = Answer(
+                {"ChangeFileInfo": changes, "HTTPResponse": {"Header": {"X-A": "1", "X-B": "1"}}}
+            )
+            second.answers["pre-create"] = Answer({"HTTPResponse": {"Header": {"X-B": "2"}}})
+            created = await post(server)
+            assert (created.headers["x-a"], created.headers["x-b"]) == ("1", "2")
+            assert (second.calls[0].upload["ID"], second.calls[0].upload["MetaData"]) == ("one", {"a": "1"})
+            first.answers["pre-create"] = Answer({"RejectUpload": True})
+            assert (await post(server)).status == 400
+            assert len(second.calls) == 1
+        finally:
+            server.kill()

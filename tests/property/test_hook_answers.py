@@ -1,0 +1,59 @@
+"""Whatever a hook answers, it is an answer that can be obeyed or a failure of the hook, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.heart import EPOCH
+from tusd_py.contracts.gate import GateFailed, Hook
+from tusd_py.hooks.payload import parse_answer
+from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.responses import Reply, laid_over
+from tusd_py.protocol.upload import Upload
+
+NAMES = [
+    *("HTTPResponse", "StatusCode", "Body", "Header", "RejectUpload", "RejectTermination", "RejectRequest"),
+    *("StopUpload", "ChangeFileInfo", "ID", "MetaData", "Storage", "Path"),
+]
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-10, 700), st.integers(), st.floats(), st.text(st.characters(), max_size=8)
+)
+KEYS = st.one_of(st.sampled_from(NAMES), st.sampled_from(NAMES).map(str.lower), st.text(max_size=4))
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5))
+)
+#: Like an answer, so that values get beyond the outermost braces.
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "RejectUpload": st.booleans(),
+        "httpResponse": st.fixed_dictionaries(
+            {}, optional={"StatusCode": st.integers(-1, 700), "body": LEAVES, "Header": VALUES}
+        ),
+        "ChangeFileInfo": st.fixed_dictionaries(
+            {}, optional={"ID": st.text(max_size=5), "MetaData": st.dictionaries(KEYS, LEAVES, max_size=3)}
+        ),
+    },
+)
+HOOKS = st.sampled_from(list(Hook))
+BODIES = st.one_of(
+    st.binary(max_size=200), VALUES.map(json.dumps).map(str.encode), ANSWERS.map(json.dumps).map(str.encode)
+)
+
+
+@given(HOOKS, BODIES)
+def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> None:
+    """Never another exception; and what is let through makes an upload and an answer that can be written."""
+    try:
+        answer = parse_answer(hook, body)
+    except GateFailed:
+        return
+    upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))
+    parse_metadata(upload.metadata_header)
+    reply = laid_over(Reply(201, []), answer.overlay)
+    assert 200 <= reply.status <= 599
+    assert isinstance(reply.body, bytes)
+    (upload.metadata_header or "").encode("latin-1")

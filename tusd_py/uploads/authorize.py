@@ -1,0 +1,24 @@
+"""May this request be served at all? Asked before anything else is done for it, or said about an upload."""
+
+from __future__ import annotations
+
+from tusd_py.contracts.gate import AuthorizeEvent, Hook
+from tusd_py.protocol.errors import AccessDenied
+from tusd_py.protocol.requests import Caller, Create, Discover, Request
+from tusd_py.uploads.ports import Ports
+
+
+async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
+    """Return if nobody objects. Raises ``AccessDenied``, ``RecordsError`` or ``GateFailed``.
+
+    No hold is asked for: who may not write to an upload cannot interrupt the one who does. And who is refused is told
+    the same whether the upload exists or not.
+    """
+    if isinstance(request, Discover) or not ports.gate.wants(Hook.AUTHORIZE):
+        return
+    upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
+    answer = await ports.gate.ask(AuthorizeEvent(upload, caller))
+    if answer.reject:
+        denied = AccessDenied()
+        denied.overlay = answer.overlay
+        raise denied
