@@ -53,10 +53,6 @@ class _Appending:
 
     async def run(self, upload: Upload, hold: Hold) -> Upload:
         request = self.request
-        try:
-            room = rules.append(request, upload, self.ports.limits)
-        except TusError as refusal:
-            raise refusal.of(upload) from None
         length = upload.length if request.length is None else request.length
         progress = Progress(self.ports, self.caller, self.source, self.listener)
 
@@ -69,6 +65,7 @@ class _Appending:
         # A newcomer gets the hold as soon as what has arrived is saved.
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:
+            room = rules.append(request, upload, self.ports.limits)
             return await receiving.run(self.source, request.body, room, length)
         except UploadStopped:
             # First, or a write that still waits for its turn would bring the bytes back.

@@ -165,13 +165,14 @@ async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
 # Beyond the length
 
 
+@pytest.mark.parametrize("content_length", [None, 3])
 @on_loop
-async def test_a_body_beyond_the_length_ends_the_upload() -> None:
-    """Whoever says itself where its upload ends and goes beyond that has lost it: nobody can go on."""
+async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | None) -> None:
+    """Whoever says itself where its upload ends and goes beyond that, in bytes or in words, has lost it."""
     heart = Heart(pace=Pace(unfinished_seconds=50))
     upload_id = (await heart.create(4, b"ab", completes=False)).upload.id
     with pytest.raises(LengthExceeded) as refused:
-        await heart.append(upload_id, 2, b"cde", completes=False)
+        await heart.append(upload_id, 2, b"cde", completes=False, content_length=content_length)
     upload = await recorded(heart, upload_id)
     assert refused.value.upload == upload
     assert (upload.status, upload.offset) == (Status.FAILED, 2)

@@ -64,7 +64,9 @@ class Parser:
             return self._append(headers, upload_id)
         if self.version.is_strict:
             self._refuse_state(headers)
-        return Terminate(upload_id=upload_id) if method == "DELETE" else Inspect(upload_id=upload_id)
+        if method == "DELETE":
+            return Terminate(upload_id=upload_id)
+        return Inspect(upload_id=upload_id, ends_at_length=self.version.ends_at_length)
 
     def _upload_methods(self) -> tuple[str, ...]:
         get = ("GET",) if self.version.retrieves_by_get else ()
@@ -85,10 +87,7 @@ class Parser:
             raise InconsistentLength
         metadata_header = parse_description(headers, self.limits.metadata_bytes_max)
         body = self._creation_body(headers, body_length, completes=completes)
-        if length == 0 and not self.version.needs_completeness:
-            # tus-js-client creates an empty file as incomplete and never comes back to complete it.
-            completes = True
-        return Create(length=length, metadata_header=metadata_header, body=body, completes=completes)
+        return Create(length=length, metadata_header=metadata_header, body=body, completes=self._meant(completes))
 
     def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyHead | None:
         body = _body(headers, length, is_whole=completes)
@@ -117,8 +116,12 @@ class Parser:
             length=_length(headers, end),
             body=_body(headers, body_length, is_whole=False),
             unsupported=self._unsupported(headers),
-            completes=completes,
+            completes=self._meant(completes),
         )
+
+    def _meant(self, completes: bool | None) -> bool | None:
+        """What the request's word on completeness comes to."""
+        return None if completes is False and self.version.ends_at_length else completes
 
     def _completes(self, headers: Headers) -> bool | None:
         """Completeness: "Its value is a Boolean ... Other values MUST cause the entire header field to be ignored"."""

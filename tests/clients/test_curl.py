@@ -1,0 +1,105 @@
+"""curl as a client of the IETF's draft: what a person sees who tries it by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.support.content import MIB, content
+from tests.support.server import RunningServer
+from tests.support.stored import assert_stored
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def program() -> str:
+    found = shutil.which("curl")
+    if found is None:
+        reason = "curl is not installed (Debian: curl)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def arguments(program: str, url: str, *more: str) -> list[str]:
+    return [program, "--silent", "--show-error", "--verbose", "-H", "Upload-Draft-Interop-Version: 8", *more, url]
+
+
+def heads(talk: str) -> list[dict[str, str]]:
+    """The heads of all answers that ``--verbose`` shows, each with its status under ``""``."""
+    found: list[dict[str, str]] = []
+    for line in re.findall(r"^< (.+?)\r?$", talk, re.MULTILINE):
+        if status := re.match(r"HTTP/1\.1 (\d+)", line):
+            found.append({"": status[1]})
+        else:
+            name, _, value = line.partition(":")
+            found[-1][name.lower()] = value.strip()
+    return found
+
+
+def curl(program: str, url: str, *more: str) -> list[dict[str, str]]:
+    done = subprocess.run(arguments(program, url, *more), capture_output=True, timeout=60, check=True)
+    return heads(done.stderr.decode("latin-1"))
+
+
+def test_the_interim_answers_are_visible(program: str, server: RunningServer, tmp_path: Path) -> None:
+    """A whole file in one request: 104 with the URL, 100 Continue, and 201 with the same URL."""
+    data = content(31, 3 * MIB)
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    sent = ["-H", "Upload-Complete: ?1", "-H", "Expect: 100-continue", "--data-binary", f"@{file}"]
+    answers = curl(program, server.url, *sent)
+    assert [answer[""] for answer in answers][:2] == ["104", "100"]
+    assert answers[-1][""] == "201"
+    assert answers[0]["upload-draft-interop-version"] == "8"
+    assert answers[0]["location"] == answers[-1]["location"]
+    assert answers[-1]["upload-complete"] == "?1"
+    assert_stored(server, urljoin(server.url, answers[0]["location"]), data)
+
+
+def test_the_reason_phrase_says_what_it_is(program: str, server: RunningServer) -> None:
+    """A person who reads along sees words beside the number."""
+    done = subprocess.run(
+        arguments(program, server.url, "-H", "Upload-Complete: ?1", "-d", "x"),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert b"< HTTP/1.1 104 Upload Resumption Supported" in done.stderr
+
+
+def test_a_killed_curl_is_gone_on_with(program: str, server: RunningServer, tmp_path: Path) -> None:
+    """curl is killed in the middle of an upload: by the URL of the 104 the rest goes up, and nothing else."""
+    data = content(32, 8 * MIB)
+    file, talk = tmp_path / "file", tmp_path / "talk"
+    file.write_bytes(data)
+    sent = ["-H", "Upload-Complete: ?1", "-H", "Upload-Length: 8388608", "--limit-rate", "2M", "-T", f"{file}"]
+    slow = [*arguments(program, server.url, *sent, "-X", "POST", "--request-target", "/files/")]
+    with talk.open("wb") as out:
+        process = subprocess.Popen(slow, stderr=out, stdout=subprocess.DEVNULL)
+        try:
+            while not (found := re.search(r"^< upload-offset: [1-9]", talk.read_text("latin-1"), re.MULTILINE)):
+                assert process.poll() is None, talk.read_text("latin-1")
+        finally:
+            process.kill()
+            process.wait()
+    assert found
+    url = urljoin(server.url, heads(talk.read_text("latin-1"))[0]["location"])
+    (state,) = curl(program, url, "--head")
+    offset = int(state["upload-offset"])
+    assert (state[""], state["upload-complete"]) == ("204", "?0")
+    assert 0 < offset < 8 * MIB
+    rest = tmp_path / "rest"
+    rest.write_bytes(data[offset:])
+    typed = ["-H", "Content-Type: application/partial-upload", "-H", f"Upload-Offset: {offset}"]
+    last = curl(program, url, *typed, "-H", "Upload-Complete: ?1", "-X", "PATCH", "--data-binary", f"@{rest}")[-1]
+    assert (last[""], last["upload-complete"]) == ("201", "?1")
+    assert_stored(server, url, data)

@@ -1,0 +1,158 @@
+"""An optimistic creation that is cut, overtaken or killed: its client goes on by the URL that the 104 told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.support.client import Answer, Connection
+from tests.support.content import MIB, content
+from tests.support.draft import Draft, told
+from tests.support.loops import on_loop
+from tests.support.server import RunningServer
+from tests.support.sockets import accepted_by, server_side, workers
+from tests.support.stored import assert_road, assert_stored
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(90)
+
+LENGTH = 24 * MIB
+OFTEN = {"UPLOADS__SAVE_INTERVAL_BYTES": "1MiB"}
+
+
+def is_over(server_port: int, client_port: int) -> bool:
+    return server_side(server_port, client_port) is None
+
+
+async def begun(draft: Draft, connection: Connection) -> str:
+    """Begin an optimistic creation; the URL that the server tells before it has any of the body."""
+    headers = draft.creation(LENGTH, completes=True, content_length=str(LENGTH))
+    await connection.send_head("POST", draft.endpoint, headers)
+    first = await connection.answer(interim=True)
+    assert first.status == 104
+    return urljoin(draft.endpoint, first.headers["location"])
+
+
+async def finished(draft: Draft, url: str, data: memoryview) -> int:
+    """Ask how far it came, and send the rest; how far it was."""
+    state = await draft.head(url)
+    assert (state.status, state.headers["upload-complete"]) == (204, "?0")
+    offset = int(state.headers["upload-offset"])
+    last = await draft.append(url, offset, data[offset:])
+    assert (last.status, last.headers["upload-complete"]) == (201, "?1"), last
+    return offset
+
+
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("count", [1, 2])
+@on_loop
+async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer], is_poured: bool, count: int) -> None:
+    """Every byte that was sent before the cut counts, from the first on, and the rest is all that is sent again."""
+    server = start("--workers", str(count))
+    draft = Draft(server.url)
+    data = content(80, LENGTH)
+    for bytes_sent in (1, 300_000, 5 * MIB, 20 * MIB + 7, LENGTH - 1):
+        connection = await Connection.open(server.url)
+        url = await begun(draft, connection)
+        await connection.send(data[:bytes_sent])
+        await connection.end()
+        # Asked earlier, it would be a takeover, which need not wait for what is still under way.
+        await until(partial(is_over, server.port, connection.own_port), "the server ends the connection")
+        assert await finished(draft, url, data) == bytes_sent
+        assert_stored(server, url, data)
+    assert_road(server, is_poured)
+
+
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@on_loop
+async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_poured: bool) -> None:
+    """Growing offsets while the body runs, each within what was sent; then the answer, on the same connection."""
+    server = start(**OFTEN)
+    draft = Draft(server.url)
+    data = content(81, LENGTH)
+    connection = await Connection.open(server.url)
+    url = await begun(draft, connection)
+    answer = await told(connection, data)
+    assert answer.status == 201
+    assert answer.progress == sorted(set(answer.progress))
+    assert len(answer.progress) >= 4
+    assert answer.progress[-1] <= LENGTH
+    assert answer.announced == []
+    await connection.send_head("HEAD", url, draft.named)
+    assert (await connection.answer()).headers["upload-complete"] == "?1"
+    connection.close()
+    assert_stored(server, url, data)
+    assert_road(server, is_poured)
+
+
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@on_loop
+async def test_another_worker_takes_over(start: Callable[..., RunningServer]) -> None:
+    """R16 between processes: the offset that is told while the creation still runs elsewhere can be used at once."""
+    server = start("--workers", "2")
+    draft = Draft(server.url)
+    data = content(82, LENGTH)
+    one, other = workers(server)
+    first = await accepted_by(one, server)
+    url = await begun(draft, first)
+    await first.send(data[: 3 * MIB])
+    second = await accepted_by(other, server)
+    await second.send_head("HEAD", url, draft.named)
+    state = await second.answer()
+    offset = int(state.headers["upload-offset"])
+    assert (state.status, state.headers["upload-complete"]) == (204, "?0")
+    await second.send_head("PATCH", url, draft.patch(offset, completes=True, content_length=str(LENGTH - offset)))
+    assert (await told(second, data[offset:])).headers["upload-complete"] == "?1"
+    assert (await told(first)).status == 400
+    for connection in (first, second):
+        connection.close()
+    assert_stored(server, url, data)
+
+
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@on_loop
+async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer]) -> None:
+    """After ``kill -9`` the upload is where the 104 said, and has at least what the last 104 called safe."""
+    server = start(**OFTEN)
+    draft = Draft(server.url)
+    data = content(83, LENGTH)
+    connection = await Connection.open(server.url)
+    url = await begun(draft, connection)
+    await connection.send(data[: 9 * MIB])
+    interims: list[Answer] = []
+    while not interims or int(interims[-1].headers["upload-offset"]) < 4 * MIB:
+        interims.append(await asyncio.wait_for(connection.answer(interim=True), 15))
+    server.kill()
+    with suppress(ConnectionError):
+        while True:
+            interims.append(await connection.answer(interim=True))
+    safe = int(interims[-1].headers["upload-offset"])
+    again = start(port=server.port)
+    assert safe <= await finished(draft, url, data) <= 9 * MIB
+    assert_stored(again, url, data)
+
+
+@on_loop
+async def test_a_stop_keeps_what_came(start: Callable[..., RunningServer]) -> None:
+    """A server that is stopped answers 503 with the offset, and the next one goes on with the creation."""
+    server = start()
+    draft = Draft(server.url)
+    data = content(84, LENGTH)
+    connection = await Connection.open(server.url)
+    url = await begun(draft, connection)
+    await connection.send(data[: 2 * MIB])
+    stopping = asyncio.ensure_future(asyncio.to_thread(server.stop))
+    answer = await told(connection)
+    assert (answer.status, answer.problem["code"]) == (503, "ERR_SERVER_SHUTDOWN")
+    assert answer.headers["upload-complete"] == "?0"
+    offset = int(answer.headers["upload-offset"])
+    connection.close()
+    await stopping
+    again = start(port=server.port)
+    assert await finished(draft, url, data) == offset
+    assert_stored(again, url, data)
