@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import time
 from collections.abc import Callable
 
@@ -208,14 +210,12 @@ def test_creation_with_upload(start: Start, is_poured: bool) -> None:
 
 
 def test_bytes_that_are_needed_are_read(start: Start) -> None:
-    """A body with a checksum, or of unknown length, passes through the server on either road."""
+    """A body of unknown length passes through the server on either road."""
     server = start()
     data = bytes(content(76, LENGTH))
 
     async def run() -> str:
         url = await create(server.url, LENGTH)
-        wrong = {**patch_headers(0), "Upload-Checksum": "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="}
-        assert (await request("PATCH", url, wrong, data)).status == 460
         connection = await Connection.open(url)
         chunked = {**TUS, **patch_headers(0), "Transfer-Encoding": "chunked"}
         await connection.send_head("PATCH", url, chunked)
@@ -227,6 +227,25 @@ def test_bytes_that_are_needed_are_read(start: Start) -> None:
 
     assert_stored(server, asyncio.run(run()), data)
     assert_road(server, False)
+
+
+def test_a_checksum_at_full_speed(start: Start, is_poured: bool) -> None:
+    """Of a body that is not what it was to be nothing is kept; sent again as it was meant, it is whole."""
+    server = start()
+    data = bytes(content(78, LENGTH))
+    right = base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+    async def run() -> str:
+        url = await create(server.url, LENGTH)
+        headers = {**patch_headers(0), "Upload-Checksum": f"sha256 {right}"}
+        assert (await request("PATCH", url, headers, data[:-1] + b"!")).status == 460
+        assert (await request("HEAD", url)).offset == 0
+        answer = await request("PATCH", url, headers, data)
+        assert (answer.status, answer.offset) == (204, LENGTH)
+        return url
+
+    assert_stored(server, asyncio.run(run()), data)
+    assert_road(server, is_poured)
 
 
 @pytest.mark.parametrize("patience_seconds", [20, 1], ids=["in time", "too late"])

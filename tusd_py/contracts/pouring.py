@@ -28,6 +28,11 @@ class Tap(Protocol):
         """How many bytes of the body were taken beyond ``pieces``: moved, or lost with a file that failed."""
         ...
 
+    @property
+    def moves(self) -> bool:
+        """Whether ``move`` is to be had here; where not, ``take`` is."""
+        ...
+
     def move(self, descriptor: int, offset: int) -> int:
         """Write what comes next to the file at ``offset``; how many bytes, at least one, or 0 when the moment is over.
 
@@ -36,8 +41,27 @@ class Tap(Protocol):
         """
         ...
 
+    def take(self, buffer: memoryview) -> int:
+        """Fill ``buffer``, from its start, with what comes next: how many bytes, or 0 when the moment is over.
+
+        For a thread, like ``move``, and for bytes that somebody wants to see, or that cannot be moved unseen.
+        """
+        ...
+
     def close(self) -> None:
-        """Give the body back. No ``move`` may be under way."""
+        """Give the body back. No ``move`` or ``take`` may be under way."""
+        ...
+
+
+class Watcher(Protocol):
+    """Sees bytes pass by, in threads, while they are written and more come."""
+
+    def see(self, piece: memoryview) -> None:
+        """These come next. May return before it is done with them, but not before it is with those of the last call."""
+        ...
+
+    def done(self) -> None:
+        """Return once nothing that was seen is needed any more."""
         ...
 
 
@@ -54,10 +78,11 @@ class PouringSource(Source, Protocol):
 class PouringSink(Sink, Protocol):
     """A sink over a file."""
 
-    async def pour(self, tap: Tap) -> None:
-        """Take what ``tap`` moves, behind all that was written before; its pieces are to be written first.
+    async def pour(self, tap: Tap, watcher: Watcher | None = None) -> None:
+        """Take what ``tap`` has, behind all that was written before; its pieces are to be written first.
 
-        Raises like ``write``. ``tap`` is not touched any more once this returns, even if cancelled.
+        What passes is shown to ``watcher``, which is done with it when this returns. Raises like ``write``. ``tap`` is
+        not touched any more once this returns, even if cancelled.
         """
         ...
 

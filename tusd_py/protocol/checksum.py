@@ -26,7 +26,7 @@ class Checksum:
 class Digest(Protocol):
     """A digest that grows with the bytes it is given. ``update`` of many bytes lets other threads run meanwhile."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def digest(self) -> bytes: ...
 
@@ -39,7 +39,7 @@ class Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:

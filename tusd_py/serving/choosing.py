@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import sys
 
 import uvicorn
@@ -62,12 +63,14 @@ def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
     from tusd_py.serving.protocol import UploadProtocol
     from tusd_py.serving.splicing import Pipes
 
-    is_fast = server.fast_body and sys.platform == "linux"
+    takes = server.fast_body and os.name == "posix"
+    # Elsewhere sendfile(2) tells otherwise how far it came.
+    gives = server.fast_body and sys.platform == "linux"
 
     class BoundedProtocol(UploadProtocol):
         bounds = Bounds(header_timeout_seconds=server.header_timeout_seconds, header_bytes_max=server.header_bytes_max)
-        pipes = Pipes() if is_fast else None
-        outlets = Outlets() if is_fast else None
+        pipes = Pipes() if takes else None
+        outlets = Outlets() if gives else None
 
     return BoundedProtocol
 

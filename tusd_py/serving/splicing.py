@@ -23,6 +23,8 @@ _MOMENT_SECONDS = 0.02
 _MOMENT_BYTES = 4 * 1024 * 1024
 #: More at once would only wait for each other; who gets none is read as usual.
 LOANS_MAX = 8
+#: The ends of a pipe that is not needed.
+NO_PIPE = (-1, -1)
 
 
 class Pipes:
@@ -31,13 +33,16 @@ class Pipes:
     def __init__(self) -> None:
         self._idle: list[tuple[int, int]] = []
         self._lent = 0
-        #: Set for good by the first file or socket that cannot be spliced.
-        self.is_refused = False
+        #: There is no splice(2), or a file or socket came that cannot be spliced: it is not tried again.
+        self.is_refused = not hasattr(os, "splice")
 
     def lend(self) -> tuple[int, int] | None:
-        """The ends of an empty pipe for reading and writing; ``None`` where there are enough, or no more to be had."""
-        if self.is_refused or self._lent >= LOANS_MAX:
+        """The ends of an empty pipe for reading and writing; ``None`` where enough are lent, or no more to be had."""
+        if self._lent >= LOANS_MAX:
             return None
+        if self.is_refused:
+            self._lent += 1
+            return NO_PIPE
         if not self._idle:
             try:
                 ends = os.pipe()
@@ -53,6 +58,8 @@ class Pipes:
     def give_back(self, ends: tuple[int, int], is_empty: bool) -> None:
         """The pipe is not used any more. What is left in it is for nobody."""
         self._lent -= 1
+        if ends == NO_PIPE:
+            return
         if is_empty:
             self._idle.append(ends)
         else:
@@ -83,6 +90,10 @@ class Loan:
         #: Taken out of the socket so far.
         self.taken_bytes = 0
 
+    @property
+    def moves(self) -> bool:
+        return not self._pipes.is_refused
+
     def move(self, descriptor: int, offset: int) -> int:
         """Write some bytes to the file at ``offset``; 0 when the moment is over. Raises what the file raises."""
         if not self._piped and not self._fill():
@@ -98,6 +109,10 @@ class Loan:
         self._piped -= moved
         return moved
 
+    def take(self, buffer: memoryview) -> int:
+        """Fill ``buffer`` from its start with what the socket has; 0 when the moment is over."""
+        return self._receive(lambda most: os.readv(self._socket, [buffer[:most]]))
+
     def close(self) -> None:
         """Give the socket back and say how much of it is still to come."""
         # The connection and its loans know each other, so this object waits for the collector: not so its bytes.
@@ -107,26 +122,33 @@ class Loan:
         self._on_closed(self._rest)
 
     def _fill(self) -> bool:
-        """Take into the pipe what the socket has; False when the moment is over, whatever ended it."""
+        """Take into the pipe what the socket has; False when the moment is over."""
+        self._piped = self._receive(lambda most: os.splice(self._socket, self._ends[1], min(most, PIPE_BYTES)))
+        return self._piped > 0
+
+    def _receive(self, transfer: Callable[[int], int]) -> int:
+        """How many bytes ``transfer`` took of the socket, told how many it may; 0 when the moment is over, whatever
+        ended it.
+        """
         now = time.monotonic()
         self._deadline = self._deadline or now + _MOMENT_SECONDS
-        while self._rest and now < self._deadline and self.taken_bytes < _MOMENT_BYTES and not self._pipes.is_refused:
+        while self._rest and now < self._deadline and self.taken_bytes < _MOMENT_BYTES:
             try:
                 # Never a byte more: behind the body comes the next request.
-                self._piped = os.splice(self._socket, self._ends[1], min(self._rest, PIPE_BYTES))
+                count = transfer(self._rest)
             except BlockingIOError:
                 if not self._waited():
-                    return False
+                    return 0
                 now = time.monotonic()
                 continue
             except OSError as error:
                 # A broken connection shows itself again to the event loop.
                 self._pipes.is_refused |= error.errno == errno.EINVAL
-                return False
-            self._rest -= self._piped
-            self.taken_bytes += self._piped
-            return self._piped > 0
-        return False
+                return 0
+            self._rest -= count
+            self.taken_bytes += count
+            return count
+        return 0
 
     def _waited(self) -> bool:
         poll = select.poll()

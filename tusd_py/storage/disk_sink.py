@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from tusd_py.contracts.pouring import Tap
+from tusd_py.contracts.pouring import Tap, Watcher
 from tusd_py.contracts.store import BytesMissing, StoreError
 from tusd_py.protocol.upload import NO_STATE, Upload
 from tusd_py.storage.folder import Folder, store_error
@@ -24,6 +25,19 @@ ROOM_BYTES = 64 * 1024
 
 #: As many pieces as one call of the kernel takes (``IOV_MAX``); it also bounds what tiny pieces cost in memory.
 PIECES_MAX = 1024
+
+#: Of bytes that somebody watches on their way: so much is seen while the next so much is taken and written.
+WATCHED_BYTES = 512 * 1024
+
+
+class _Buffers(threading.local):
+    """Two buffers for each thread that pours: kept, since memory that is new costs more than what it is filled with."""
+
+    def __init__(self) -> None:
+        self.pair = memoryview(bytearray(WATCHED_BYTES)), memoryview(bytearray(WATCHED_BYTES))
+
+
+_buffers = _Buffers()
 
 
 class DiskSink:
@@ -77,11 +91,11 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
-    async def pour(self, tap: Tap) -> None:
+    async def pour(self, tap: Tap, watcher: Watcher | None = None) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)
         self._check()
-        job = self._start(False, False, tap)
+        job = self._start(False, False, tap, watcher)
         await wait_out(job)
         job.result()
         self._check()
@@ -109,24 +123,28 @@ class DiskSink:
         if self._failure is not None:
             raise self._failure
 
-    def _start(self, last: bool, durable: bool, tap: Tap | None = None) -> asyncio.Future[None]:
+    def _start(
+        self, last: bool, durable: bool, tap: Tap | None = None, watcher: Watcher | None = None
+    ) -> asyncio.Future[None]:
         pieces, self._pieces = self._pieces, []
         self._since_flush += self._gathered
         self._gathered = 0
         threads = self._threads if tap is None else self._pouring_threads
-        self._job = threads.submit(self._work, pieces, last, durable, tap)
+        self._job = threads.submit(self._work, pieces, last, durable, tap, watcher)
         return self._job
 
     # What follows runs in a thread, one job at a time.
 
-    def _work(self, pieces: list[bytes], last: bool, durable: bool, tap: Tap | None) -> None:
+    def _work(self, pieces: list[bytes], last: bool, durable: bool, tap: Tap | None, watcher: Watcher | None) -> None:
         try:
             if self._descriptor < 0:
                 self._open()
             for start in range(0, len(pieces), PIECES_MAX):
                 self._write_out(pieces[start : start + PIECES_MAX])
-            if tap is not None:
+            if tap is not None and tap.moves and watcher is None:
                 self._drain(tap)
+            elif tap is not None:
+                self._drain_seen(tap, watcher)
         except OSError as error:
             self._failure = store_error(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._descriptor >= 0:
@@ -162,6 +180,19 @@ class DiskSink:
             self._safe += moved
             self._since_flush += moved
             self._file_bytes = max(self._file_bytes, self._safe)
+
+    def _drain_seen(self, tap: Tap, watcher: Watcher | None) -> None:
+        buffer, other = _buffers.pair
+        try:
+            while count := tap.take(buffer):
+                if watcher is not None:
+                    watcher.see(buffer[:count])
+                self._write_out([buffer[:count]])
+                self._since_flush += count
+                buffer, other = other, buffer
+        finally:
+            if watcher is not None:
+                watcher.done()
 
     def _make_room(self) -> None:
         """Shorten the file, but not by what a flush has promised."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tusd_py.protocol.checksum import ALGORITHMS, new_digest, trailing_checksum
 from tusd_py.protocol.errors import ChecksumMismatch
@@ -18,6 +20,9 @@ BATCH_BYTES_MAX = 1024 * 1024
 #: What many tiny pieces cost beyond their bytes is bounded too.
 _PIECES_MAX = 1024
 
+# Nothing here blocks: more threads than processors would only share them.
+_threads = ThreadPoolExecutor(os.cpu_count() or 1, "digest")
+
 
 class Digesting:
     """Hashes the pieces of one body in order. Two batches at most: one is hashed in a thread, one is gathered."""
@@ -31,6 +36,7 @@ class Digesting:
         self._gathered = 0  # bytes in _pieces
         self._hashed = 0  # bytes handed on
         self._job: asyncio.Future[None] | None = None
+        self._seen: Future[None] | None = None
 
     async def update(self, pieces: Sequence[bytes]) -> None:
         """Take in the next pieces. They are hashed while more arrive; who brings them faster than that waits here."""
@@ -51,18 +57,32 @@ class Digesting:
         Raises ``InvalidChecksum`` or ``UnsupportedAlgorithm`` where a trailer was to tell that, and does not.
         """
         expected = self._expected or trailing_checksum(trailers)
+        await self.settle()
+        if self._digests[expected.algorithm].digest() != expected.digest:
+            raise ChecksumMismatch
+
+    async def settle(self) -> None:
+        """Return once every piece is hashed; only then may ``see`` be called."""
         if self._pieces:
             await self._start()
         if self._job is not None:
             await self._job
-        if self._digests[expected.algorithm].digest() != expected.digest:
-            raise ChecksumMismatch
+
+    def see(self, piece: memoryview) -> None:
+        """See ``Watcher.see``."""
+        self.done()
+        self._seen = _threads.submit(self._feed, [piece])
+
+    def done(self) -> None:
+        """See ``Watcher.done``."""
+        if self._seen is not None:
+            self._seen.result()
 
     async def _start(self) -> None:
         """Hand what is gathered to a thread, once it is done with what it has."""
         if self._job is not None:
             await self._job
-        self._job = asyncio.get_running_loop().run_in_executor(None, self._feed, self._take_out())
+        self._job = asyncio.get_running_loop().run_in_executor(_threads, self._feed, self._take_out())
 
     def _take_out(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []
@@ -70,7 +90,7 @@ class Digesting:
         self._gathered = 0
         return pieces
 
-    def _feed(self, pieces: Sequence[bytes]) -> None:
+    def _feed(self, pieces: Sequence[bytes | memoryview]) -> None:
         for digest in self._digests.values():
             for piece in pieces:
                 digest.update(piece)

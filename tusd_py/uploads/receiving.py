@@ -91,8 +91,8 @@ class Receiving:
         await self._sink.close()
 
     def _can_pour(self, source: Source, body: BodyHead, room: Room) -> bool:
-        """Whether bytes may go from source to file unseen: none is needed for a digest, and none can be too many."""
-        if body.is_verified or body.length is None or body.length < POURED_BYTES_MIN:
+        """Whether bytes may go from source to file past the event loop: none of them can be too many."""
+        if body.length is None or body.length < POURED_BYTES_MIN:
             return False
         if room.bytes is not None and body.length > room.bytes:
             return False
@@ -107,7 +107,7 @@ class Receiving:
         saved_at = clock()
         wait_seconds: float | None = None
         while True:
-            if not (pours and await self._pour(source)):
+            if not (pours and await self._pour(source, digesting)):
                 pieces = await source.read(wait_seconds)
                 if pieces is not None:
                     if not pieces:
@@ -121,7 +121,7 @@ class Receiving:
                 await self._save_progress(length)
                 saved_at, wait_seconds = clock(), None
 
-    async def _pour(self, source: Source) -> bool:
+    async def _pour(self, source: Source, digesting: Digesting | None) -> bool:
         """Take what comes straight into the file, for a moment; False where it is better read."""
         assert isinstance(source, PouringSource)
         assert isinstance(self._sink, PouringSink)
@@ -129,8 +129,11 @@ class Receiving:
             return False
         try:
             self._received += sum(map(len, tap.pieces))
+            if digesting is not None:
+                await digesting.update(tap.pieces)
+                await digesting.settle()
             await self._sink.write(tap.pieces)
-            await self._sink.pour(tap)
+            await self._sink.pour(tap, digesting)
         finally:
             self._received += tap.taken_bytes
             tap.close()

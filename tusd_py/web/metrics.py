@@ -39,7 +39,7 @@ class Metrics:
         )
         self.bytes_received = Counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
         self.bytes_poured = Counter(
-            "tusd_py_bytes_poured", "Of these, bytes moved to a file within the kernel.", registry=registry
+            "tusd_py_bytes_poured", "Of these, bytes taken from socket to file past the event loop.", registry=registry
         )
         self.bytes_given = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
         self.bytes_given_poured = Counter(

@@ -251,6 +251,8 @@ class _Tap:
     def __init__(self, loan: Tap, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
         self.pieces = pieces
         self.move = loan.move
+        self.take = loan.take
+        self.moves = loan.moves
         self.close = on_close
         self._loan = loan
 

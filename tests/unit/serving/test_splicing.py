@@ -121,7 +121,7 @@ def test_a_fast_client_does_not_keep_the_thread(setting: Setting) -> None:
 
 
 def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
-    """The bytes in the pipe are written all the same, the rest stays in the socket, and no other loan is given."""
+    """The bytes in the pipe are written all the same; whoever borrows next takes the rest into a buffer."""
     data = bytes(content(2, 100_000))
     setting.client.sendall(data)
     loan = setting.loan(len(data) + 10)
@@ -130,8 +130,38 @@ def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
     assert moved == loan.taken_bytes > 0
     loan.close()
     assert setting.path.read_bytes() == data[:moved]
-    assert setting.pipes.is_refused
-    assert setting.pipes.lend() is None
+    setting.client.sendall(b"more")
+    again = setting.loan(setting.rests.pop())
+    assert (loan.moves, again.moves) == (False, False)
+    buffer, taken = memoryview(bytearray(200_000)), b""
+    while count := again.take(buffer):
+        taken += buffer[:count]
+    again.close()
+    assert taken == data[moved:] + b"more"
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["with a pipe", "without"])
+def test_what_is_taken_into_buffers(setting: Setting, refused: bool) -> None:
+    """In order and never beyond the rest, with splice(2) or without; the loans are as many, and all end."""
+    setting.pipes.is_refused = refused
+    data = bytes(content(3, 50_000))
+    setting.client.sendall(data + b"next")
+    loan = setting.loan(len(data))
+    assert loan.moves is not refused
+    buffer = memoryview(bytearray(7_000))
+    taken = b""
+    while count := loan.take(buffer):
+        taken += buffer[:count]
+    assert (taken, loan.taken_bytes) == (data, len(data))
+    loan.close()
+    assert setting.rests == [0]
+    assert setting.server.recv(100) == b"next"
+    lent = [setting.pipes.lend() for _ in range(LOANS_MAX + 1)]
+    assert lent[-1] is None
+    assert None not in lent[:-1]
+    for ends in lent[:-1]:
+        assert ends is not None
+        setting.pipes.give_back(ends, True)
 
 
 def test_a_file_that_takes_nothing(setting: Setting) -> None:

@@ -18,7 +18,7 @@ from tests.contracts.store import KIB, MIB, an_upload, cut
 from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
-from tusd_py.storage.disk_sink import BATCH_BYTES_MAX, DiskSink
+from tusd_py.storage.disk_sink import BATCH_BYTES_MAX, WATCHED_BYTES, DiskSink
 from tusd_py.storage.folder import Folder
 from tusd_py.storage.threads import Threads
 
@@ -137,9 +137,10 @@ class PieceTap:
     pieces = ()
     taken_bytes = 0
 
-    def __init__(self, *pieces: bytes, failure: OSError | None = None) -> None:
+    def __init__(self, *pieces: bytes, failure: OSError | None = None, moves: bool = True) -> None:
         self._left = list(pieces)
         self._failure = failure
+        self.moves = moves
         self.gate = threading.Event()
         self.gate.set()
 
@@ -151,8 +152,71 @@ class PieceTap:
             raise self._failure
         return 0
 
+    def take(self, buffer: memoryview) -> int:
+        self.gate.wait(20)
+        if not self._left:
+            return 0
+        piece = self._left.pop(0)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
     def close(self) -> None:
         assert not self._left
+
+
+class Eyes:
+    """Sees what passes only when it is asked to be done with it, as late as it may."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+        self._piece = memoryview(b"")
+
+    def see(self, piece: memoryview) -> None:
+        self.done()
+        self._piece = piece
+
+    def done(self) -> None:
+        self.seen += self._piece
+        self._piece = memoryview(b"")
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+@on_loop
+async def test_what_is_poured_through_buffers(folder: FailingFolder, is_watched: bool) -> None:
+    """Where bytes cannot be moved unseen, or are watched: file and watcher get every one, in order."""
+    threads = CountedThreads()
+    sink = DiskSink(folder, threads, an_upload())
+    pieces = [bytes(content(number, WATCHED_BYTES - number)) for number in range(7)]
+    eyes = Eyes()
+    await sink.write([b"before"])
+    await sink.pour(PieceTap(*pieces, moves=is_watched), eyes if is_watched else None)
+    expected = b"before" + b"".join(pieces)
+    assert await sink.flush() == len(expected)
+    assert (folder.path / "an-upload").read_bytes() == expected
+    assert eyes.seen == (b"".join(pieces) if is_watched else b"")
+    await sink.close()
+    await threads.close()
+
+
+@on_loop
+async def test_a_watcher_is_done_when_the_file_fails(folder: FailingFolder) -> None:
+    """The buffers are somebody else's next: nobody may look at them any more."""
+
+    class ReadOnly(FailingFolder):
+        def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
+            (self.path / upload_id).touch()
+            return os.open(self.path / upload_id, os.O_RDONLY), 0
+
+    threads = CountedThreads()
+    read_only = ReadOnly(folder.path, 0o640)
+    sink = DiskSink(read_only, threads, an_upload())
+    eyes = Eyes()
+    with pytest.raises(StoreUnavailable):
+        await sink.pour(PieceTap(b"seen"), eyes)
+    assert (eyes.seen, len(eyes._piece), sink.safe_offset) == (b"seen", 0, 0)
+    await sink.close()
+    read_only.close()
+    await threads.close()
 
 
 @on_loop

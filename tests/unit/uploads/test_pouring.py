@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.store import StoreFull
-from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
 from tusd_py.protocol.upload import Upload
 from tusd_py.records.memory import MemoryRecords
@@ -71,6 +72,16 @@ class LentFeed(Feed):
             raise self._failure
         return os.pwrite(descriptor, moving, offset)
 
+    moves = True
+
+    def take(self, buffer: memoryview) -> int:
+        if not self._moving:
+            return 0
+        moving = self._moving.pop()
+        self.taken_bytes += len(moving)
+        buffer[: len(moving)] = moving
+        return len(moving)
+
     def close(self) -> None:
         self._moving.clear()
 
@@ -124,24 +135,64 @@ async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
         assert await heart.content(upload_id) == body
 
 
-@pytest.mark.parametrize("reason", ["checksum", "length unknown", "small", "memory"])
+@pytest.mark.parametrize("reason", ["length unknown", "small", "memory"])
 @on_loop
 async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
-    """Nothing is lent where bytes are looked at, could be too many, are few, or have no file to go to."""
+    """Nothing is lent where bytes could be too many, are few, or have no file to go to."""
     async with on_disk(tmp_path) as disk:
         heart = Heart() if reason == "memory" else disk
         body = BODY[: 3 * PIECE] if reason == "small" else BODY
         upload_id = (await heart.create(len(body))).upload.id
         source = LentFeed(body)
-        checksum = Checksum("md5", bytes(16)) if reason == "checksum" else None
         length = None if reason == "length unknown" else len(body)
-        append = heart.append(upload_id, 0, source=source, content_length=length, checksum=checksum)
-        if checksum is None:
-            assert (await append).upload.is_complete
-        else:
-            with pytest.raises(ChecksumMismatch):
-                await append
+        append = heart.append(upload_id, 0, source=source, content_length=length)
+        assert (await append).upload.is_complete
         assert source.loans == 0
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "crc32"])
+@on_loop
+async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) -> None:
+    """Read, waiting and poured bytes are hashed in order; of a body that is not what it was to be, none is kept."""
+    async with on_disk(tmp_path, save_interval_bytes=PIECE) as heart:
+        body = bytes(content(92, 9 * PIECE))
+        digest = new_digest(algorithm)
+        digest.update(body)
+        checksum = Checksum(algorithm, digest.digest())
+        upload_id = (await heart.create(len(body))).upload.id
+        wrong = LentFeed(body[:-1] + b"!")
+        with pytest.raises(ChecksumMismatch):
+            await heart.append(upload_id, 0, source=wrong, content_length=len(body), checksum=checksum)
+        assert (await heart.inspect(upload_id)).upload.offset == 0
+        right = LentFeed(body)
+        appended = await heart.append(upload_id, 0, source=right, content_length=len(body), checksum=checksum)
+        assert appended.upload.is_complete
+        assert await heart.content(upload_id) == body
+        assert wrong.loans == right.loans == 4
+        assert isinstance(heart.records, WatchedRecords)
+        assert heart.records.offsets == [len(body)]
+
+
+@on_loop
+async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path) -> None:
+    """All or nothing: the record has the whole body or none of it."""
+    checksum = Checksum("sha1", hashlib.sha1(BODY).digest())
+    async with on_disk(tmp_path) as heart:
+        for nth in range(1, 100):
+            upload_id = (await heart.create(len(BODY))).upload.id
+            source = LentFeed(BODY)
+            append = heart.append(upload_id, 0, source=source, content_length=len(BODY), checksum=checksum)
+            cancelled = await cancel_at(append, nth)
+            record = await heart.record(upload_id)
+            assert record is not None
+            assert record.offset in (0, len(BODY))
+            assert await heart.content(upload_id) == BODY[: record.offset]
+            if not cancelled:
+                break
+        assert not cancelled
+        assert record is not None
+        assert record.is_complete
+        assert nth > 5
 
 
 @on_loop

@@ -284,6 +284,14 @@ class Lender:
         self.taken_bytes += moved
         return moved
 
+    moves = True
+
+    def take(self, buffer: memoryview) -> int:
+        taken = min(len(buffer), self._will_take)
+        self._will_take -= taken
+        self.taken_bytes += taken
+        return taken
+
     def close(self) -> None:
         self.is_open = False
 
