@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.support.loops import on_loop
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
 from tusd_py.protocol.requests import BodyHead
+from tusd_py.uploads import digesting as digesting_module
 from tusd_py.uploads.digesting import BATCH_BYTES_MAX, Digesting
 
 SMALL, LARGE = (b"he", b"llo"), (b"x" * 300_000, b"y")
@@ -78,6 +81,18 @@ async def test_an_unknown_algorithm_is_told() -> None:
         await digesting.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
 
 
+@contextmanager
+def threads_held_up() -> Iterator[None]:
+    """No thread that hashes gets to its next batch meanwhile."""
+    go_on = threading.Event()
+    for _ in range(os.cpu_count() or 1):
+        digesting_module._threads.submit(go_on.wait)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
 def digesting_sha1(data: bytes) -> Digesting:
     return Digesting(BodyHead(length=len(data), checksum=Checksum("sha1", hashlib.sha1(data).digest())))
 
@@ -96,21 +111,17 @@ async def test_pieces_of_any_size(piece_bytes: int) -> None:
 @on_loop
 async def test_the_body_goes_on_while_it_is_hashed() -> None:
     """One batch is in the thread, one is gathered; only who brings a third waits for the first."""
-    blocked = threading.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
-    loop.run_in_executor(None, blocked.wait)
     data = bytes(content(6, 3 * BATCH_BYTES_MAX))
     digesting = digesting_sha1(data)
     step = BATCH_BYTES_MAX // 4
-    for start in range(0, len(data), step):
-        update = asyncio.create_task(digesting.update([data[start : start + step]]))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        if not update.done():
-            break
-    assert BATCH_BYTES_MAX <= start < 2 * BATCH_BYTES_MAX
-    blocked.set()
+    with threads_held_up():
+        for start in range(0, len(data), step):
+            update = asyncio.create_task(digesting.update([data[start : start + step]]))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if not update.done():
+                break
+        assert BATCH_BYTES_MAX <= start < 2 * BATCH_BYTES_MAX
     await update
     await digesting.update([data[start + step :]])
     await digesting.verify([])
@@ -119,16 +130,11 @@ async def test_the_body_goes_on_while_it_is_hashed() -> None:
 @on_loop
 async def test_a_body_given_up_while_it_is_hashed() -> None:
     """A cancelled wait leaves nothing running that anybody would have to wait for."""
-    blocked = threading.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
-    loop.run_in_executor(None, blocked.wait)
     digesting = digesting_sha1(b"other")
-    await digesting.update([bytes(BATCH_BYTES_MAX)])
-    waiting = asyncio.create_task(digesting.verify([]))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    assert [True] == [
-        isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(waiting, return_exceptions=True)
-    ]
-    blocked.set()
+    with threads_held_up():
+        await digesting.update([bytes(BATCH_BYTES_MAX)])
+        waiting = asyncio.create_task(digesting.verify([]))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        outcome = await asyncio.gather(waiting, return_exceptions=True)
+    assert isinstance(outcome[0], asyncio.CancelledError)
