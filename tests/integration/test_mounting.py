@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.client import BODY, TUS, Connection, create, patch_headers, request
 from tests.support.content import content
+from tests.support.draft import Draft
 from tests.support.loops import eventually, on_loop
 from tests.support.mounted import SERVERS, MountedServer, mounted
 from tests.support.server import start_server
@@ -63,6 +64,24 @@ async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
     assert (ranged.status, ranged.body) == (206, bytes(data[1000:2000]))
     assert (await request("DELETE", url)).status == 204
     assert (await request("HEAD", url)).status in (404, 410)
+
+
+@on_loop
+async def test_the_draft_without_interim_answers(example: MountedServer) -> None:
+    """These servers can send none: the final answer has the URL, and what is created with care is gone on with."""
+    draft = Draft(f"{example.root}/files/")
+    whole = await draft.create(b"abc")
+    assert (whole.status, whole.interims, whole.headers["upload-complete"]) == (201, [], "?1")
+    url = await draft.made(6)
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, draft.patch(0, completes=True, content_length="6"))
+    await connection.send(b"abcd")
+    await all_read(example.port, connection.own_port)
+    connection.close()
+    state = await draft.head(url)
+    assert (state.headers["upload-offset"], state.headers["upload-complete"]) == ("4", "?0")
+    assert (await draft.append(url, 4, b"ef")).headers["upload-complete"] == "?1"
+    assert (await request("GET", url, {})).body == b"abcdef"
 
 
 @on_loop
