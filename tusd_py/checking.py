@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tusd_py.serving.listening import CannotListen, listen, tls_context
 from tusd_py.settings import Settings
 from tusd_py.wiring import pending_steps
 
+# What stands before the host of a URL; this is shown on screens and pasted into questions.
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _ROOM_WORTH_A_WARNING_BYTES = 1024**3
 
 
@@ -26,7 +29,14 @@ class Finding:
 
 def check(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """Everything that serving needs, each with how it is."""
-    return [*_data(settings), *_records(settings), *_tls(settings), *_address(settings, environ), *_advice(settings)]
+    return [
+        *_data(settings),
+        *_records(settings),
+        *_hooks(settings),
+        *_tls(settings),
+        *_address(settings, environ),
+        *_advice(settings),
+    ]
 
 
 def differs(settings: Settings, name: str) -> bool:
@@ -38,8 +48,10 @@ def shown(settings: Settings, name: str) -> str:
     """The setting's value as an operator would write it."""
     value = value_of(settings, name)
     if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "nothing"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        text = ", ".join(map(str, value)) or "nothing"
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return _CREDENTIALS.sub("//...@", text)
 
 
 def value_of(settings: Settings, name: str) -> object:
@@ -78,6 +90,18 @@ def _records(settings: Settings) -> Iterator[Finding]:
         yield Finding(True, f"the database {settings.database_path} will be brought up to date when serving starts")
     else:
         yield Finding(True, f"the database {settings.database_path} is up to date")
+
+
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    hooks = settings.hooks
+    if hooks.executables_dir:
+        is_there = Path(hooks.executables_dir).is_dir()
+        state = "is there" if is_there else "is missing: make it, or set hooks.executables_dir to another"
+        yield Finding(is_there, f"the directory of hooks {hooks.executables_dir} {state}")
+    if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
+        yield Finding(True, "hooks.enabled_events is empty: no hook is asked")
+    if hooks.http_skip_verify:
+        yield Finding(True, "hooks.http_skip_verify is true: anybody on the way to a hook can answer for it")
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from tusd_py.contracts.store import Store
 from tusd_py.hooks.answers import Count
 from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
+from tusd_py.hooks.executables import ExecutableGate
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.protocol.rules import Limits
@@ -42,18 +43,29 @@ def utc_now() -> datetime:
 
 
 def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> Gate:
-    """Everybody who is asked, in order: the URLs that ``settings`` name, then ``functions``.
+    """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
-    ``count`` is told of each call. Blocks for a moment where certificates have to be read.
+    ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
+    the directory of the programs is none.
     """
-    callables = CallableGate(functions, settings.hooks.timeout_seconds, count)
-    urls = _http_gates(settings.hooks, store, count)
-    return Chain([*urls, callables]) if urls else callables
-
-
-def _http_gates(hooks: Hooks, store: Store, count: Count) -> list[Gate]:
-    # What happened is told over HTTP from its rows, by the worker; here only who is waited for.
+    hooks = settings.hooks
+    # What happened is told from its rows, by the worker; here only who is waited for.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
+    gates = [*_http_gates(hooks, enabled, store, count), *_executables(hooks, enabled, store, count)]
+    callables = CallableGate(functions, hooks.timeout_seconds, count)
+    return Chain([*gates, callables]) if gates else callables
+
+
+def _executables(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
+    if not hooks.executables_dir:
+        return []
+    directory = Path(hooks.executables_dir).absolute()
+    if not directory.is_dir():
+        raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
+    return [ExecutableGate(directory, enabled, where=store.where, count=count, timeout_seconds=hooks.timeout_seconds)]
+
+
+def _http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
     if not hooks.http_urls or not enabled:
         return []
     # Its client takes long to load, and most servers ask nobody.

@@ -94,6 +94,20 @@ def test_check_finds_a_certificate_that_is_none(tmp_path: Path) -> None:
     assert "NOT OK  server.tls_certificate cert.pem and server.tls_key cert.pem make no certificate" in result.output
 
 
+def test_check_looks_at_the_hooks(tmp_path: Path) -> None:
+    """A directory of programs that is missing is told, and so is what would ask nobody; no password is shown."""
+    hooks = {"HOOKS__EXECUTABLES_DIR": "hooks", "HOOKS__HTTP_URLS": "http://me:secret@h/x", "HOOKS__ENABLED_EVENTS": ""}
+    result = run("check", "--port", "0", HOOKS__HTTP_SKIP_VERIFY="true", **hooks)
+    assert 2 == result.exit_code
+    assert "NOT OK  the directory of hooks hooks is missing" in result.output
+    assert "hooks.http_urls = http://...@h/x  (TUSD_PY_HOOKS__HTTP_URLS)" in result.output
+    assert "secret" not in result.output
+    assert "hooks.enabled_events is empty: no hook is asked" in result.output
+    assert "hooks.http_skip_verify is true" in result.output
+    (tmp_path / "hooks").mkdir()
+    assert "ok      the directory of hooks hooks is there" in run("check", "--port", "0", **hooks).output
+
+
 def test_migrate_makes_a_database_and_says_what_it_did(tmp_path: Path) -> None:
     """``migrate`` applies what is missing; the second time nothing is."""
     first, second = run("migrate", "--data-dir", "d"), run("migrate", "--data-dir", "d")

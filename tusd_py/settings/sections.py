@@ -150,6 +150,7 @@ class Hooks(Section):
     http_timeout_seconds: Wait = 15
     http_size_limit_bytes: Amount = 5120
     http_skip_verify: Switch = False
+    executables_dir: Text = ""
 
 
 class Expiration(Section):

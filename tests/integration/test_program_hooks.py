@@ -1,0 +1,73 @@
+"""Programs as hooks of a running server, alone and beside a URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import TUS, request
+from tests.support.loops import on_loop
+from tests.support.receiver import Answer, receiving
+from tests.support.server import start_server
+
+DOCS = Path(__file__).parents[2] / "docs" / "hooks.md"
+
+
+def program(directory: Path, hook: str, text: str) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / hook).write_text(text)
+    (directory / hook).chmod(0o755)
+
+
+@on_loop
+async def test_the_program_of_the_papers_refuses_what_is_too_large(tmp_path: Path) -> None:
+    """The shell script in docs/hooks.md does what it says; hooks without a program hold nobody up."""
+    [script] = re.findall(r"```sh\n(#!/bin/sh\n# pre-create.+?)```", DOCS.read_text(), re.S)
+    program(tmp_path / "hooks", "pre-create", script)
+    settings = {"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks"), "HOOKS__ENABLED_EVENTS": "pre-create,pre-finish"}
+    server = start_server(tmp_path / "data", settings=settings)
+    try:
+        large = await request("POST", server.url, {**TUS, "Upload-Length": "1000000001"})
+        assert (large.status, large.body) == (413, b"at most 1 GB")
+        assert (await request("POST", server.url, {**TUS, "Upload-Length": "0"})).status == 201
+    finally:
+        server.kill()
+
+
+@on_loop
+async def test_what_a_failing_program_says_stays_in_the_log(tmp_path: Path) -> None:
+    """The client gets a sentence of ours."""
+    program(tmp_path / "hooks", "pre-create", "#!/bin/sh\necho secret-path >&2; exit 1\n")
+    server = start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks")})
+    try:
+        answer = await request("POST", server.url, {**TUS, "Upload-Length": "1"})
+        assert (answer.status, b"secret" in answer.body) == (500, False)
+        assert "exit code 1: 'secret-path" in server.log.read_text()
+    finally:
+        server.kill()
+
+
+@on_loop
+async def test_urls_come_first_then_the_program(tmp_path: Path) -> None:
+    """It sees what the receiver changed, and its word is the later one."""
+    text = """#!/bin/sh\ncat > "$PWD/$TUS_ID.json"; echo '{"HTTPResponse": {"Header": {"X-By": "program"}}}'\n"""
+    program(tmp_path / "hooks", "pre-create", text)
+    with receiving() as receiver:
+        answer = {"ChangeFileInfo": {"ID": "theirs"}, "HTTPResponse": {"Header": {"X-By": "url", "X-Url": "1"}}}
+        receiver.answers["pre-create"] = Answer(answer)
+        settings = {"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks"), "HOOKS__HTTP_URLS": receiver.url}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            created = await request("POST", server.url, {**TUS, "Upload-Length": "1"})
+            assert (created.headers["x-by"], created.headers["x-url"]) == ("program", "1")
+            assert '"ID":"theirs"' in (tmp_path / "hooks" / "theirs.json").read_text()
+        finally:
+            server.kill()
+
+
+def test_a_directory_that_is_missing_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    """Better than hooks that nobody asks: the sentence says what to do."""
+    with pytest.raises(RuntimeError, match=r"hooks\.executables_dir .+ is no directory: make it, or name another"):
+        start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(tmp_path / "none")})
