@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from tests.support.heart import Feed, Heart, cut
+from tests.support.heart import Feed, Hearing, Heart, cut
 from tusd_py.contracts.gate import Hook, HookEvent
 from tusd_py.contracts.store import Store
 from tusd_py.locking.memory import MemoryLocker
@@ -27,6 +27,7 @@ from tusd_py.protocol.errors import (
     BodyIncomplete,
     ChecksumMismatch,
     FinalUploadModified,
+    InconsistentLength,
     InvalidParts,
     LengthExceeded,
     OffsetMismatch,
@@ -58,6 +59,12 @@ class Known:
     acknowledged: int = 0
     parts: tuple[str, ...] = ()
     gone: bool = False
+    has_length: bool = True  # the server was told how long it will be
+    ended: bool = False  # a request brought its end
+
+    @property
+    def is_at_length(self) -> bool:
+        return self.has_length and self.acknowledged == len(self.content)
 
 
 class UploadsMachine(RuleBasedStateMachine):
@@ -104,14 +111,42 @@ class UploadsMachine(RuleBasedStateMachine):
     @rule(target=uploads, content=_CONTENTS, first=st.integers(0, 40))
     def create(self, content: bytes, first: int) -> str:
         made = self.run(self.heart.create(len(content), content[:first] if first else b"")).upload
-        self.known[made.id] = Known(content, acknowledged=made.offset)
+        self.known[made.id] = known = Known(content, acknowledged=made.offset)
+        known.ended = known.is_at_length
         assert made.offset == min(first, len(content))
         return made.id
+
+    @rule(
+        target=uploads,
+        content=_CONTENTS,
+        first=st.integers(1, 40),
+        has_length=st.booleans(),
+        is_heard=st.booleans(),
+        end=st.sampled_from(["open", "last", "cut"]),
+    )
+    def create_saying(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
+        """A creation that says whether it is all of the upload; its URL is told before its body, if the client hears."""
+        first = len(content) if end == "last" else first
+        hearing = Hearing(is_told=is_heard)
+        source = cut(content[:first]) if end == "cut" else Feed(content[:first])
+        length = len(content) if has_length else None
+        creating = self.heart.create(length, source=source, completes=end != "open", listener=hearing)
+        try:
+            made = self.run(creating).upload
+        except BodyIncomplete:
+            assert end == "cut"
+        else:
+            assert made.is_complete == (end == "last")
+        (upload_id,) = hearing.created_ids
+        has_length = has_length or end == "last"
+        acknowledged = min(first, len(content))
+        self.known[upload_id] = Known(content, acknowledged=acknowledged, has_length=has_length, ended=end == "last")
+        return upload_id
 
     @rule(target=partials, content=_CONTENTS)
     def create_partial(self, content: bytes) -> str:
         made = self.run(self.heart.create(len(content), kind=Kind.PARTIAL)).upload
-        self.known[made.id] = Known(content, Kind.PARTIAL)
+        self.known[made.id] = Known(content, Kind.PARTIAL, ended=not content)
         return made.id
 
     @rule(
@@ -144,6 +179,47 @@ class UploadsMachine(RuleBasedStateMachine):
         assert not self.is_gone(upload_id)
         assert answer.offset == known.acknowledged + len(piece), "received bytes were not kept"
         known.acknowledged = answer.offset
+        known.ended = known.ended or known.is_at_length
+
+    @rule(upload_id=st.one_of(uploads, partials), size=st.integers(0, 40), end=st.sampled_from(["open", "last", "cut"]))
+    def append_saying(self, upload_id: str, size: int, end: str) -> None:
+        """The next bytes of a client that says whether they are the last: only a clean end of the last completes."""
+        known = self.known[upload_id]
+        piece = known.content[known.acknowledged : known.acknowledged + size]
+        source = cut(piece) if end == "cut" else Feed(piece)
+        was_ended, stands_at = known.ended, known.acknowledged
+        try:
+            self.run(self.heart.append(upload_id, stands_at, source=source, completes=end != "open"))
+        except BodyIncomplete:
+            assert end == "cut"
+        except InconsistentLength:
+            assert end == "last"
+            assert stands_at + len(piece) < len(known.content)
+        except FinalUploadModified:
+            assert known.kind is Kind.FINAL
+            return
+        except (UploadGone, UploadNotFound):
+            assert self.is_gone(upload_id)
+            return
+        else:
+            assert was_ended or end != "cut"
+            known.ended = was_ended or end == "last"
+            if known.ended and not known.has_length:
+                known.content, known.has_length = known.content[: stands_at + len(piece)], True
+        known.acknowledged += len(piece)
+
+    @rule(upload_id=st.one_of(uploads, partials))
+    def inspect_for_the_end(self, upload_id: str) -> None:
+        """For who takes the length for the end, it is one; and nobody is told another offset than what was kept."""
+        known = self.known[upload_id]
+        try:
+            told = self.run(self.heart.inspect(upload_id, ends_at_length=True)).upload
+        except (UploadGone, UploadNotFound):
+            assert self.is_gone(upload_id)
+            return
+        if known.kind is not Kind.FINAL:
+            assert told.offset == known.acknowledged
+            known.ended = known.ended or known.is_at_length
 
     @rule(upload_id=uploads, offset=st.integers(0, 60))
     def append_elsewhere(self, upload_id: str, offset: int) -> None:
@@ -155,15 +231,19 @@ class UploadsMachine(RuleBasedStateMachine):
         with pytest.raises(refusal):
             self.run(self.heart.append(upload_id, offset, b"x"))
 
-    @rule(upload_id=uploads)
-    def append_too_much(self, upload_id: str) -> None:
-        """A body longer than its upload never completes it and never leaves a byte beyond its end."""
+    @rule(upload_id=uploads, completes=st.sampled_from([None, None, True, False]))
+    def append_too_much(self, upload_id: str, completes: bool | None) -> None:
+        """A body longer than its upload never completes it and never leaves a byte beyond its end.
+
+        Whoever says where the end is and then goes beyond it has lost the upload.
+        """
         known = self.known[upload_id]
-        if self.is_gone(upload_id) or known.kind is Kind.FINAL:
+        if self.is_gone(upload_id) or known.kind is Kind.FINAL or not known.has_length:
             return
         rest = known.content[known.acknowledged :]
         with pytest.raises(LengthExceeded):
-            self.run(self.heart.append(upload_id, known.acknowledged, source=Feed(rest + b"x")))
+            self.run(self.heart.append(upload_id, known.acknowledged, source=Feed(rest + b"x"), completes=completes))
+        known.gone = completes is not None and not known.ended
 
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
     def join(self, parts: list[str]) -> Any:
@@ -222,13 +302,12 @@ class UploadsMachine(RuleBasedStateMachine):
                 known.acknowledged = upload.offset
             assert upload.offset == known.acknowledged, "an offset moved by itself"
             assert known.content[: upload.offset] == self.runner.run(self.heart.content(upload_id))
-            assert upload.is_complete == (upload.offset == len(known.content) and self.is_whole(known))
+            assert upload.is_complete == self.is_whole(known)
+            assert upload.offset == len(known.content) or not upload.is_complete
 
     def is_whole(self, known: Known) -> bool:
-        """A final upload of nothing is complete only when its parts are."""
-        return known.kind is not Kind.FINAL or all(
-            self.known[part].acknowledged == len(self.known[part].content) for part in known.parts
-        )
+        """A final upload is complete when its parts are, any other when a request brought its end."""
+        return all(self.known[part].ended for part in known.parts) if known.kind is Kind.FINAL else known.ended
 
     @invariant()
     def completions_are_told(self) -> None:
