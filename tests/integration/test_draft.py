@@ -204,6 +204,45 @@ async def test_who_can_only_post(draft: Draft) -> None:
     assert (answer.status, answer.headers["upload-complete"]) == (201, "?1")
 
 
+# Versions
+
+
+def spoken(version: int, *, completes: bool) -> dict[str, str]:
+    """What a client of this version says of completeness: version 3 has the opposite word for it."""
+    word = ("Upload-Incomplete", not completes) if version == 3 else ("Upload-Complete", completes)
+    return {"Upload-Draft-Interop-Version": str(version), word[0]: f"?{int(word[1])}"}
+
+
+@pytest.mark.parametrize("version", range(3, 10))
+@on_loop
+async def test_every_version(server: RunningServer, version: int) -> None:
+    """As URLSession does it: the whole in one request, cut; asked how far it came; and the rest, in its own words."""
+    draft = Draft(server.url, version)
+    connection = await Connection.open(server.url)
+    await connection.send_head(
+        "POST", server.url, {**spoken(version, completes=True), "Content-Type": "image/png", "Content-Length": "6"}
+    )
+    first = await connection.answer(interim=True)
+    assert (first.status, first.headers["upload-draft-interop-version"]) == (104, str(version))
+    url = urljoin(server.url, first.headers["location"])
+    await connection.send(b"abcd")
+    await connection.end(half=True)
+    state = await draft.head(url)
+    told = {name: state.headers.get(name) for name in ("upload-offset", "upload-complete", "upload-incomplete")}
+    assert told == {
+        "upload-offset": "4",
+        "upload-complete": None if version == 3 else "?0",
+        "upload-incomplete": "?1" if version == 3 else None,
+    }
+    typed = {"Content-Type": "application/partial-upload"} if version > 5 else {}
+    headers = {**spoken(version, completes=True), **typed, "Upload-Offset": "4"}
+    last = await draft.ask("PATCH", url, headers, b"ef")
+    assert last.status == 201
+    assert last.headers["upload-incomplete" if version == 3 else "upload-complete"] == ("?0" if version == 3 else "?1")
+    assert bool(last.progress) == (version > 4)
+    assert server.stored(url) == b"abcdef"
+
+
 # Settings
 
 

@@ -125,7 +125,7 @@ class UploadsMachine(RuleBasedStateMachine):
         end=st.sampled_from(["open", "last", "cut"]),
     )
     def create_saying(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
-        """A creation that says whether it is all of the upload; its URL is told before its body, if the client hears."""
+        """A creation that says whether it is all of the upload, its URL told before its body if the client hears."""
         first = len(content) if end == "last" else first
         hearing = Hearing(is_told=is_heard)
         source = cut(content[:first]) if end == "cut" else Feed(content[:first])

@@ -150,6 +150,21 @@ async def test_who_ends_at_the_length() -> None:
 
 
 @on_loop
+async def test_who_ends_at_the_length_while_the_store_fails() -> None:
+    """Nobody is told that it is done before it is safe for good; the next look makes it so."""
+    faults = Faults()
+    heart = Heart()
+    upload_id = (await heart.create(3, b"abc", completes=False)).upload.id
+    heart.store = FailingStore(heart.store, faults)
+    heart.restart()
+    faults.nth = 1
+    with pytest.raises(StoreUnavailable):
+        await heart.inspect(upload_id, ends_at_length=True)
+    assert not (await recorded(heart, upload_id)).is_complete
+    assert (await heart.inspect(upload_id, ends_at_length=True)).upload.is_complete
+
+
+@on_loop
 async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
     """A final upload of no bytes stands at its length before it is joined: that is not its end."""
     heart = Heart(pace=Pace(join_at_once_bytes_max=-1))
