@@ -37,7 +37,7 @@ class Outcome:
 def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
     """Run ``upload.mjs`` with these arguments (its first lines list them) and return what it reported."""
     process = subprocess.run(
-        [_node(), str(FOLDER / "upload.mjs"), json.dumps(arguments)],
+        [_with_packages(), str(FOLDER / "upload.mjs"), json.dumps(arguments)],
         capture_output=True,
         text=True,
         timeout=timeout_seconds,
@@ -47,17 +47,26 @@ def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
     return Outcome(**json.loads(process.stdout))
 
 
+def node() -> str:
+    """The node program. Without it: a skip with the reason, in CI a failure."""
+    return _found("node")
+
+
 @cache
-def _node() -> str:
-    """The node program, after its packages are installed. Without it: a skip with the reason, in CI a failure."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
+def _with_packages() -> str:
+    """The node program, after the packages of the driver are installed."""
+    _install(_found("npm"))
+    return node()
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
         reason = "Node.js with npm is not installed (Debian: nodejs, npm)"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    _install(npm)
-    return node
+    return path
 
 
 def _install(npm: str) -> None:
