@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.support.content import MIB, content
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, start_server
 from tests.support.stored import assert_stored
 
 pytestmark = pytest.mark.timeout(60)
@@ -63,6 +63,26 @@ def test_the_interim_answers_are_visible(program: str, server: RunningServer, tm
     assert answers[0]["location"] == answers[-1]["location"]
     assert answers[-1]["upload-complete"] == "?1"
     assert_stored(server, urljoin(server.url, answers[0]["location"]), data)
+
+
+def test_over_tls(program: str, tmp_path: Path) -> None:
+    """Encrypted, the same is told: the URL, the progress, the end."""
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    subprocess.run([*make, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    server = start_server(tmp_path / "data", "--tls-certificate", str(certificate), "--tls-key", str(key))
+    try:
+        data = bytes(content(33, 2 * MIB))
+        file = tmp_path / "file"
+        file.write_bytes(data)
+        trusted = ["--http1.1", "--cacert", str(certificate), "-H", "Expect:"]
+        answers = curl(program, server.url, *trusted, "-H", "Upload-Complete: ?1", "--data-binary", f"@{file}")
+        assert [answers[0][""], answers[-1][""]] == ["104", "201"]
+        assert answers[0]["location"] == answers[-1]["location"]
+        assert server.stored(answers[-1]["location"]) == data
+    finally:
+        server.kill()
 
 
 def test_the_reason_phrase_says_what_it_is(program: str, server: RunningServer) -> None:
