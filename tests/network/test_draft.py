@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,9 +31,9 @@ def is_over(server_port: int, client_port: int) -> bool:
     return server_side(server_port, client_port) is None
 
 
-async def begun(draft: Draft, connection: Connection) -> str:
+async def begun(draft: Draft, connection: Connection, **more: str) -> str:
     """Begin an optimistic creation; the URL that the server tells before it has any of the body."""
-    headers = draft.creation(LENGTH, completes=True, content_length=str(LENGTH))
+    headers = draft.creation(LENGTH, completes=True, content_length=str(LENGTH), **more)
     await connection.send_head("POST", draft.endpoint, headers)
     first = await connection.answer(interim=True)
     assert first.status == 104
@@ -115,14 +117,16 @@ async def test_another_worker_takes_over(start: Callable[..., RunningServer]) ->
 
 
 @pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("is_digested", [False, True])
 @on_loop
-async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer]) -> None:
+async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer], is_digested: bool) -> None:
     """After ``kill -9`` the upload is where the 104 said, and has at least what the last 104 called safe."""
     server = start(**OFTEN)
     draft = Draft(server.url)
     data = content(83, LENGTH)
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     connection = await Connection.open(server.url)
-    url = await begun(draft, connection)
+    url = await begun(draft, connection, **({"repr_digest": f"sha-256=:{digest}:"} if is_digested else {}))
     await connection.send(data[: 9 * MIB])
     interims: list[Answer] = []
     while not interims or int(interims[-1].headers["upload-offset"]) < 4 * MIB:

@@ -158,10 +158,10 @@ class Heart:
         content_length: int | None = None,
         completes: bool | None = None,
         cut_counts: bool = False,
+        ends_if_wrong: bool = False,
         listener: Listener | None = None,
     ) -> Created:
-        has_body = bool(pieces) or source is not None
-        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts) if has_body else None
+        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts, ends_if_wrong=ends_if_wrong)
         headers = {Kind.REGULAR: None, Kind.PARTIAL: "partial", Kind.FINAL: "final;" + " ".join(parts)}
         request = Create(
             length=length,
@@ -169,7 +169,7 @@ class Heart:
             metadata_header=metadata,
             concat_header=headers[kind],
             parts=tuple(parts),
-            body=body,
+            body=body if pieces or source is not None else None,
             completes=completes,
         )
         return await create(self.ports, request, CALLER, source or Feed(*pieces), listener)

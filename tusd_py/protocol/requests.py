@@ -44,6 +44,7 @@ class BodyHead:
     checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
     checksum_in_trailer: bool = False  # it will come in a declared trailer
     cut_counts: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
+    ends_if_wrong: bool = False  # wrong bytes leave no upload: these may be recorded before they are known to be right
 
     @property
     def is_verified(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from tusd_py.contracts.pouring import PouringSink, PouringSource
 from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
-from tusd_py.protocol.errors import BodyIncomplete, InconsistentLength, ReadTimeout, TusError
+from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch, InconsistentLength, ReadTimeout, TusError
 from tusd_py.protocol.requests import BodyHead
 from tusd_py.protocol.rules import Room
 from tusd_py.protocol.upload import Status, Upload
@@ -36,6 +36,7 @@ class Receiving:
         self._completes = completes
         self._start = upload.offset
         self._received = 0  # bytes of this body
+        self._saves = True  # while the body runs
         self._sink: Sink = ports.store.open(upload)
 
     async def run(self, source: Source, body: BodyHead, room: Room, length: int | None) -> Upload:
@@ -43,21 +44,25 @@ class Receiving:
 
         ``length`` is what the upload's length is after this request; it is saved only with the body's end, so that a
         refused request never declares one. Raises ``TusError``, ``StoreError`` or ``RecordConflict``; what came before
-        is then saved, but for a body with a checksum: that is all or nothing, unless the body says that a cut counts.
-        Cancelled, what was received is saved first.
+        is then saved, but for a body with a checksum: that is all or nothing, unless the body says that a cut counts,
+        or that its upload ends if it is wrong: then it is saved on the way as any other. Cancelled, what was received
+        is saved first.
         """
         digesting = Digesting(body) if body.is_verified else None
         keeps_cuts = digesting is None or body.cut_counts
+        self._saves = digesting is None or body.ends_if_wrong
         failure: Exception | None = None
         try:
             pours = self._can_pour(source, body, room)
-            await self._pump(source, room, digesting, None if digesting else length, pours)
+            await self._pump(source, room, digesting, length, pours)
             if body.length is not None and self._received != body.length:
                 failure = SourceCut()
+            elif digesting is not None:
+                await digesting.verify(source.trailers())
         except (SourceError, StoreError) as error:
             failure = error
         except TusError as error:
-            if error is room.beyond:
+            if error is room.beyond or isinstance(error, ChecksumMismatch):
                 raise
             failure = error
         except asyncio.CancelledError:
@@ -66,8 +71,6 @@ class Receiving:
             raise
         if failure is not None and not keeps_cuts:
             raise _refusal(failure)
-        if failure is None and digesting is not None:
-            await digesting.verify(source.trailers())
         try:
             return await self._settle(failure, length)
         except asyncio.CancelledError:
@@ -101,7 +104,7 @@ class Receiving:
     async def _pump(
         self, source: Source, room: Room, digesting: Digesting | None, length: int | None, pours: bool
     ) -> None:
-        """Take the body to its clean end. Saves on the way unless the body has a checksum."""
+        """Take the body to its clean end, and save on the way."""
         pace = self._ports.pace
         clock = asyncio.get_running_loop().time
         saved_at = clock()
@@ -113,7 +116,7 @@ class Receiving:
                     if not pieces:
                         return
                     await self._take(pieces, room, digesting)
-            if digesting is not None:
+            if not self._saves:
                 continue
             unsaved = self._start + self._received - self.upload.offset
             wait_seconds = max(0.0, saved_at + pace.save_interval_seconds - clock()) if unsaved else None

@@ -105,6 +105,32 @@ async def test_wrong_content_ends_it_all_the_same() -> None:
         await heart.inspect("u1")
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+@on_loop
+async def test_content_is_saved_before_it_is_known_to_be_right(is_told: bool) -> None:
+    """A crash then costs no more of a body with a digest than of any other; and where it is wrong, nothing is left."""
+    heart = Heart(pace=Pace(save_interval_bytes=1))
+    hearing, never = Hearing(is_told=is_told), asyncio.Event()
+    creating = asyncio.ensure_future(
+        heart.create(
+            4,
+            source=Feed(b"ab", never, b"cX"),
+            completes=True,
+            checksum=md5(b"abcd"),
+            cut_counts=True,
+            ends_if_wrong=True,
+            listener=hearing,
+        )
+    )
+    await eventually(lambda: hearing.offsets == [2])
+    assert await stands(heart, "u1") == (2, 4, False)
+    never.set()
+    with pytest.raises(ChecksumMismatch):
+        await creating
+    assert (await recorded(heart, "u1")).status is Status.TERMINATED
+    assert heart.completed == []
+
+
 @on_loop
 async def test_a_hook_that_stops_it_ends_it_all_the_same() -> None:
     """post-receive may end an upload whoever knows its URL."""

@@ -90,7 +90,7 @@ class Parser:
         return Create(length=length, metadata_header=metadata_header, body=body, completes=self._meant(completes))
 
     def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyHead | None:
-        body = _body(headers, length, is_whole=completes)
+        body = _body(headers, length, is_whole=completes, creates=True)
         if length == 0 and body.checksum is None:
             return None
         if not self.limits.creation_with_upload:
@@ -114,7 +114,7 @@ class Parser:
             upload_id=upload_id,
             offset=offset,
             length=_length(headers, end),
-            body=_body(headers, body_length, is_whole=False),
+            body=_body(headers, body_length),
             unsupported=self._unsupported(headers),
             completes=self._meant(completes),
         )
@@ -161,11 +161,13 @@ def _length(headers: Headers, end: int | None) -> int | None:
     return end if length is None else length
 
 
-def _body(headers: Headers, length: int | None, *, is_whole: bool) -> BodyHead:
+def _body(headers: Headers, length: int | None, *, is_whole: bool = False, creates: bool = False) -> BodyHead:
     """The body with what it may be checked by: its own digest, or that of the upload where it is all of it."""
     checksum = parse_digest("Content-Digest", headers.get(b"content-digest"))
     if checksum is None and is_whole:
         checksum = parse_digest("Repr-Digest", headers.get(b"repr-digest"))
+    if checksum is None:
+        return BodyHead(length=length)
     # Upload Creation: "the server SHOULD append as much of the request content as possible"; that its digest was never
     # compared is no reason against: "Once the request is complete, the server can compute the integrity digest".
-    return BodyHead(length=length, checksum=checksum, cut_counts=checksum is not None)
+    return BodyHead(length=length, checksum=checksum, cut_counts=True, ends_if_wrong=creates)

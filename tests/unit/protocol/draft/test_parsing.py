@@ -126,18 +126,18 @@ class TestCreate:
     def test_content_digest(self) -> None:
         """R17: a body is checked by its digest; what came of it counts if it is cut (R12)."""
         request = create(upload_complete="?0", content_length="5", content_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True) == request.body
+        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
         assert request.metadata_header is None
 
     def test_the_digest_of_nothing(self) -> None:
         """R17: a digest is checked also over no bytes."""
         request = create(upload_complete="?1", content_length="0", content_digest=DIGEST)
-        assert BodyHead(length=0, checksum=SHA256, cut_counts=True) == request.body
+        assert BodyHead(length=0, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
 
     def test_repr_digest(self) -> None:
         """R17: the digest of the whole checks a body that is the whole, and is kept for the end of any other."""
         whole = create(upload_complete="?1", content_length="5", repr_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True) == whole.body
+        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == whole.body
         part = create(upload_complete="?0", content_length="5", repr_digest=DIGEST)
         assert BodyHead(length=5) == part.body
         assert whole.metadata_header == part.metadata_header is not None
