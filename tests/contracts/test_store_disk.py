@@ -6,15 +6,20 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uvloop
 
-from tests.contracts.store import StoreContract
+from tests.contracts.store import StoreContract, an_upload, append
 from tests.contracts.store_machine import check_machine
-from tusd_py.contracts.store import Store
+from tests.support.loops import on_loop
+from tusd_py.contracts.store import PATH, Store
+from tusd_py.protocol.upload import Upload
+from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.folder import Folder
 
 
 @contextmanager
@@ -53,6 +58,16 @@ class TestDiskStore(StoreContract):
         with small_disk(directory, room_bytes) as mounted:
             yield self.open(mounted)
 
+    @on_loop
+    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
+        """Under the id, or at the path that was chosen, as an absolute path."""
+        store = self.open(tmp_path / "bytes")
+        upload = await append(store, an_upload(), [b"x"])
+        told = store.where(upload)
+        assert Path(told["Path"]).is_absolute() and Path(told["Path"]).read_bytes() == b"x"
+        assert told == {"Type": "filestore", "Path": told["Path"], "InfoPath": told["Path"] + ".info"}
+        await store.close()
+
     def test_machine(self, tmp_path: Path) -> None:
         """Whatever is done to it in whatever order, it agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
@@ -60,3 +75,50 @@ class TestDiskStore(StoreContract):
 
 class TestDiskStoreUnderUvloop(TestDiskStore):
     loop_factory = staticmethod(uvloop.new_event_loop)
+
+
+class StoreOfChosenPaths(DiskStore):
+    """As if a hook had chosen a path for every upload."""
+
+    def _folder_of(self, upload: Upload) -> ChosenPath:
+        return ChosenPath(self._folder, path_of(upload.id))
+
+
+def path_of(upload_id: str) -> str:
+    return f"by hand/{upload_id}/ä.bin"
+
+
+class TestDiskStoreAtChosenPaths(TestDiskStore):
+    def open(self, directory: Path) -> DiskStore:
+        self.directory = directory
+        return StoreOfChosenPaths(directory)
+
+    def beneath(self, store: Store, upload_id: str) -> bytes | None:
+        return super().beneath(store, path_of(upload_id))
+
+    def put_beneath(self, store: Store, upload_id: str, stored: bytes) -> None:
+        folder = Folder(self.directory, 0o640)
+        os.close(ChosenPath(folder, path_of(upload_id)).open_for_writing(upload_id, 0)[0])
+        folder.close()
+        super().put_beneath(store, path_of(upload_id), stored)
+
+    @on_loop
+    async def test_touches_nothing_before_bytes_come(self, tmp_path: Path) -> None:
+        """Creating keeps the place by an empty file, which erasing takes away."""
+        store = self.open(tmp_path / "bytes")
+        await store.create(an_upload())
+        assert self.beneath(store, "an-upload") == b""
+        assert await store.stored_bytes(an_upload()) == 0
+        await store.erase(an_upload())
+        assert self.beneath(store, "an-upload") is None
+        await store.close()
+
+    @on_loop
+    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
+        """Where the record says that they were wanted."""
+        store = DiskStore(tmp_path / "bytes")
+        upload = replace(an_upload(), storage={PATH: "p/x.pdf"})
+        upload = await append(store, replace(upload, storage=await store.create(upload)), [b"x"])
+        assert store.where(upload)["Path"] == str(tmp_path / "bytes" / "p" / "x.pdf")
+        assert (tmp_path / "bytes" / "p" / "x.pdf").read_bytes() == b"x"
+        await store.close()

@@ -129,6 +129,44 @@ async def test_a_creation_can_be_changed(server: RunningServer, receiver: Receiv
     assert "upload-metadata" not in (await request("HEAD", server.root + url if url[0] == "/" else url)).headers
 
 
+@on_loop
+async def test_a_receiver_chooses_where_the_bytes_lie(server: RunningServer, receiver: Receiver) -> None:
+    """Below the directory of uploads, through every step of the upload's life; a taken path is refused."""
+    chosen = Answer({"ChangeFileInfo": {"ID": "by-path", "Storage": {"Path": "p/abc/x.pdf", "Other": "1"}}})
+    receiver.answers["pre-create"] = chosen
+    url = server.url + "by-path"
+    assert (await post(server)).status == 201
+    path = server.data_dir / "uploads" / "p" / "abc" / "x.pdf"
+    receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": "p/abc/x.pdf"}}})
+    taken = await post(server)
+    assert (taken.status, taken.body.split(b":")[0]) == (409, b"ERR_UPLOAD_EXISTS")
+    assert (await request("PATCH", url, patch_headers(0), b"01")).offset == 2
+    assert (await request("PATCH", url, patch_headers(2), b"23")).status == 204
+    assert (path.read_bytes(), (await request("GET", url)).body) == (b"0123", b"0123")
+    storage = receiver.of("pre-finish")[-1].upload["Storage"]
+    assert storage == {"Type": "filestore", "Path": str(path), "InfoPath": f"{path}.info"}
+    assert (await request("DELETE", url)).status == 204
+    assert not path.exists()
+    again = await request("POST", server.url, {**TUS, **patch_headers(0), "Upload-Length": "3"}, b"abc")
+    assert (again.status, path.read_bytes()) == (201, b"abc")
+
+
+@on_loop
+async def test_a_final_upload_lies_where_it_is_wanted(server: RunningServer, receiver: Receiver) -> None:
+    """Parts and whole may each have a path."""
+    parts = []
+    for name in ("a", "b"):
+        receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": f"parts/{name}.part"}}})
+        headers = {**TUS, **patch_headers(0), "Upload-Length": "1", "Upload-Concat": "partial"}
+        parts.append((await request("POST", server.url, headers, name.encode())).headers["location"])
+    receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": "whole/ab.txt"}}})
+    final = await request("POST", server.url, {**TUS, "Upload-Concat": f"final;{' '.join(parts)}"})
+    assert (final.status, receiver.of("pre-create")[-1].upload["IsFinal"]) == (201, True)
+    told = [part.rsplit("/", 1)[1] for part in parts]
+    assert receiver.of("pre-create")[-1].upload["PartialUploads"] == told
+    assert (server.data_dir / "uploads" / "whole" / "ab.txt").read_bytes() == b"ab"
+
+
 BROKEN = {
     "no JSON": Answer(raw=b"secret-of-the-hook"),
     "too long": Answer(raw=b'{"a":"' + b"secret-of-the-hook" * 400 + b'"}'),
@@ -136,6 +174,8 @@ BROKEN = {
     "another content type": Answer({"secret-of-the-hook": 1}, content_type="text/html"),
     "no content type": Answer({"secret-of-the-hook": 1}, content_type=None),
     "an id that no URL can have": Answer({"ChangeFileInfo": {"ID": "secret-of-the-hook/../x"}}),
+    "a path that leads out": Answer({"ChangeFileInfo": {"Storage": {"Path": "../secret-of-the-hook"}}}),
+    "an absolute path": Answer({"ChangeFileInfo": {"Storage": {"Path": "/secret-of-the-hook/x"}}}),
     "not found": Answer(raw=b"secret-of-the-hook", status=404),
     "a redirect": Answer(raw=b"secret-of-the-hook", status=307, headers=(("Location", "/elsewhere"),)),
 }
@@ -304,14 +344,16 @@ async def test_several_urls_are_asked_in_order(tmp_path: Path) -> None:
     with receiving() as first, receiving() as second:
         server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": f"{first.url},{second.url}"})
         try:
-            changes = {"ID": "one", "MetaData": {"a": "1"}}
+            changes = {"MetaData": {"a": "1"}, "Storage": {"Path": "p/x.txt"}}
             first.answers["pre-create"] = Answer(
                 {"ChangeFileInfo": changes, "HTTPResponse": {"Header": {"X-A": "1", "X-B": "1"}}}
             )
             second.answers["pre-create"] = Answer({"HTTPResponse": {"Header": {"X-B": "2"}}})
             created = await post(server)
             assert (created.headers["x-a"], created.headers["x-b"]) == ("1", "2")
-            assert (second.calls[0].upload["ID"], second.calls[0].upload["MetaData"]) == ("one", {"a": "1"})
+            path = str(server.data_dir / "uploads" / "p" / "x.txt")
+            told = second.calls[0].upload
+            assert (told["ID"], told["MetaData"], told["Storage"]["Path"]) == ("", {"a": "1"}, path)
             first.answers["pre-create"] = Answer({"RejectUpload": True})
             assert (await post(server)).status == 400
             assert len(second.calls) == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from tusd_py.contracts.store import PATH
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Caller
@@ -64,14 +65,16 @@ class HookAnswer:
 
     ``reject`` refuses a request (authorize), a creation (pre-create) or a termination (pre-terminate). ``stop``
     (post-receive) ends the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace what
-    the server or the client chose; metadata values are text or bytes. ``overlay`` is laid over the response; of
-    authorize only where it rejects.
+    the server or the client chose; metadata values are text or bytes. ``storage_path`` (pre-create) is where the bytes
+    shall lie, relative to the directory of all uploads; stores other than disks pass over it. ``overlay`` is laid over
+    the response; of authorize only where it rejects.
     """
 
     reject: bool = False
     stop: bool = False
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
+    storage_path: str | None = None
     overlay: Overlay | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
@@ -81,6 +84,8 @@ class HookAnswer:
         if self.metadata is not None:
             values = {key: value.encode() if isinstance(value, str) else value for key, value in self.metadata.items()}
             upload = replace(upload, metadata_header=format_metadata(values) or None)
+        if self.storage_path is not None:
+            upload = replace(upload, storage={**upload.storage, PATH: self.storage_path})
         return upload
 
     def followed_by(self, later: HookAnswer) -> HookAnswer:
@@ -90,6 +95,7 @@ class HookAnswer:
         return HookAnswer(
             upload_id=self.upload_id if later.upload_id is None else later.upload_id,
             metadata=self.metadata if later.metadata is None else later.metadata,
+            storage_path=self.storage_path if later.storage_path is None else later.storage_path,
             overlay=later.overlay if self.overlay is None else self.overlay.under(later.overlay),
         )
 

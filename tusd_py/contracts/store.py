@@ -8,6 +8,9 @@ from typing import Protocol
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.upload import Upload
 
+#: In ``Upload.storage``: where a hook wants the bytes, relative to where the store keeps them. Disks obey it.
+PATH = "path"
+
 
 class StoreError(Exception):
     """The medium would not do what was asked; nothing that was safe before is lost."""
@@ -23,6 +26,10 @@ class StoreUnavailable(StoreError):
 
 class BytesMissing(StoreError):
     """The medium holds fewer bytes than the record says: somebody took them away beneath the server."""
+
+
+class PathTaken(StoreError):
+    """Something else lies where a hook wants the bytes of a new upload; it was not touched."""
 
 
 class Sink(Protocol):
@@ -66,7 +73,10 @@ class Store(Protocol):
     """Keeps bytes. Every write is at an explicit offset: bytes an earlier crash left beyond it are overwritten."""
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
-        """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes come."""
+        """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes come.
+
+        Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing is left of ``upload`` then.
+        """
         ...
 
     def open(self, upload: Upload) -> Sink:

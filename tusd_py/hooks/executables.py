@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
 from tusd_py.hooks.answers import Count
-from tusd_py.hooks.payload import format_event, parse_answer, quoted
+from tusd_py.hooks.payload import format_asked, parse_answer, quoted
 from tusd_py.hooks.programs import Ended, Program, ProgramFailed
 from tusd_py.hooks.threads import Threads
 from tusd_py.protocol.upload import Upload
@@ -47,7 +47,7 @@ class ExecutableGate:
         """See ``Gate.ask``. The program, and what it has started, is killed when it takes too long."""
         if event.hook not in self._hooks:
             return HookAnswer()
-        body = format_event(event.hook, event.upload, event.caller, _storage(event.upload, self._where))
+        body = format_asked(event, self._where)
         program = _program(self._directory, event.hook, body, event.upload)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -103,8 +103,3 @@ def _how(ended: Ended) -> str:
     if ended.exit_code < 0:
         return f"was ended by signal {-ended.exit_code}"
     return f"ended with exit code {ended.exit_code}"
-
-
-def _storage(upload: Upload | None, where: Callable[[Upload], Mapping[str, str]]) -> Mapping[str, str] | None:
-    # In pre-create there is no id yet and nothing is stored.
-    return where(upload) if upload is not None and upload.id else None

@@ -14,7 +14,7 @@ import httpx2
 
 from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
 from tusd_py.hooks.answers import Count
-from tusd_py.hooks.payload import format_event, parse_answer, quoted
+from tusd_py.hooks.payload import format_asked, parse_answer, quoted
 from tusd_py.protocol.upload import Upload
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ class HttpGate:
 
     async def _call(self, event: Event) -> bytes:
         """The body of the answer to the first attempt that got one."""
-        request = httpx2.Request("POST", self._url, headers=self._headers(event), content=self._body(event))
+        request = httpx2.Request(
+            "POST", self._url, headers=self._headers(event), content=format_asked(event, self._where)
+        )
         trying, clock = self._trying, asyncio.get_running_loop().time
         deadline = clock() + trying.timeout_seconds
         for left in reversed(range(trying.attempts)):
@@ -142,12 +144,6 @@ class HttpGate:
                 if len(body) > self._answer_bytes_max:
                     break
         return body
-
-    def _body(self, event: Event) -> bytes:
-        upload = event.upload
-        # In pre-create there is no id yet and nothing is stored.
-        storage = self._where(upload) if upload is not None and upload.id else None
-        return format_event(event.hook, upload, event.caller, storage)
 
     def _headers(self, event: Event) -> list[tuple[bytes, bytes]]:
         headers = list(self._own_headers)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NoReturn
 
-from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer
+from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
 from tusd_py.hooks.answers import problem_of
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
@@ -16,6 +17,13 @@ from tusd_py.protocol.upload import Kind, Upload
 
 #: What a hook said is quoted in the log up to here.
 QUOTED_CHARACTERS = 500
+
+
+def format_asked(event: Event, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
+    """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
+    upload = event.upload
+    storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
+    return format_event(event.hook, upload, event.caller, storage)
 
 
 def format_event(hook: Hook, upload: Upload | None, caller: Caller | None, storage: Mapping[str, str] | None) -> bytes:
@@ -119,13 +127,13 @@ class _Reader:
         rejects = {name: self._flag(root, name) for name in ("RejectUpload", "RejectTermination", "RejectRequest")}
         stop = self._flag(root, "StopUpload")
         overlay = self._overlay()
-        upload_id, metadata = self._changes()
+        changes = self._changes()
         if hook is Hook.AUTHORIZE:
             # Whoever answers a question for leave with a refusal in any form shall not find it granted.
             is_error = overlay is not None and overlay.status is not None and overlay.status >= 400
             return HookAnswer(reject=is_error or any(rejects.values()), overlay=overlay)
         if hook is Hook.PRE_CREATE:
-            return HookAnswer(reject=rejects["RejectUpload"], upload_id=upload_id, metadata=metadata, overlay=overlay)
+            return replace(changes, reject=rejects["RejectUpload"], overlay=overlay)
         if hook is Hook.PRE_TERMINATE:
             return HookAnswer(reject=rejects["RejectTermination"], overlay=overlay)
         return HookAnswer(stop=stop, overlay=overlay)
@@ -141,13 +149,13 @@ class _Reader:
         overlay = Overlay(status=status or None, headers=headers, body=body or None)
         return None if overlay == Overlay() else overlay
 
-    def _changes(self) -> tuple[str | None, Mapping[str, str] | None]:
-        """The id, empty for none, and the metadata: absent keeps them, ``{}`` clears them."""
+    def _changes(self) -> HookAnswer:
+        """What shall be changed of a new upload. Absent metadata is kept, ``{}`` clears it."""
         changes = self._object(self._root.get("changefileinfo"), "ChangeFileInfo")
         upload_id = self._text(changes.get("id"), "ChangeFileInfo.ID")
         metadata = self._texts(changes.get("metadata"), "ChangeFileInfo.MetaData")
-        self._texts(changes.get("storage"), "ChangeFileInfo.Storage")
-        return upload_id or None, metadata
+        storage = self._texts(changes.get("storage"), "ChangeFileInfo.Storage") or {}
+        return HookAnswer(upload_id=upload_id or None, metadata=metadata, storage_path=storage.get("Path") or None)
 
     def _object(self, value: object, name: str) -> dict[str, object]:
         """The values by key in small letters; none where it is absent."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from tusd_py.contracts.store import PATH
 from tusd_py.protocol.upload import NO_STATE, Upload
+from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.disk_sink import DiskSink
 from tusd_py.storage.folder import Folder, store_error
 from tusd_py.storage.joining import Joining
@@ -30,7 +33,7 @@ SLOW_THREADS = 2
 
 
 class DiskStore:
-    """Keeps the bytes of an upload in ``<directory>/<id>``.
+    """Keeps the bytes of an upload in ``<directory>/<id>``, or where a hook wants them below ``<directory>``.
 
     Makes the directory if it is missing (mode 0750) and raises ``OSError`` if it cannot. New files get ``file_mode``,
     both less what the umask takes. Belongs to the event loop it is first used in.
@@ -44,38 +47,46 @@ class DiskStore:
         self._slow_threads = Threads(SLOW_THREADS, "disk-slow")
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
-        return NO_STATE
+        folder = self._folder_of(upload)
+        if isinstance(folder, Folder):
+            return NO_STATE
+        try:
+            await self._try(self._threads, folder.reserve, upload.id)
+        except asyncio.CancelledError:
+            await self._try(self._slow_threads, folder.erase, upload.id)
+            raise
+        return upload.storage
 
     def open(self, upload: Upload) -> DiskSink:
-        return DiskSink(self._folder, self._threads, upload, self._pouring_threads)
+        return DiskSink(self._folder_of(upload), self._threads, upload, self._pouring_threads)
 
     def read(self, upload: Upload, start: int, stop: int) -> Reading:
-        return Reading(self._folder, upload.id, start, stop, self._threads, self._pouring_threads)
+        return Reading(self._folder_of(upload), upload.id, start, stop, self._threads, self._pouring_threads)
 
     async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
-        joining = Joining(self._folder, upload.id)
+        joining = Joining(self._folder_of(upload), upload.id)
         finished = False
         try:
             await self._try(self._slow_threads, joining.begin)
             for part in parts:
                 for start in range(0, part.offset, JOIN_BYTES):
                     count = min(JOIN_BYTES, part.offset - start)
-                    await self._try(self._slow_threads, joining.append, part.id, start, count)
+                    await self._try(self._slow_threads, joining.append, self._folder_of(part), part.id, start, count)
             await self._try(self._slow_threads, joining.finish)
             finished = True
         finally:
             if not finished:
                 await self._try(self._slow_threads, joining.abandon)
-        return NO_STATE
+        return upload.storage
 
     async def erase(self, upload: Upload) -> None:
-        await self._try(self._slow_threads, self._folder.erase, upload.id)
+        await self._try(self._slow_threads, self._folder_of(upload).erase, upload.id)
 
     async def stored_bytes(self, upload: Upload) -> int:
-        return await self._try(self._threads, self._folder.stored_bytes, upload.id)
+        return await self._try(self._threads, self._folder_of(upload).stored_bytes, upload.id)
 
     def where(self, upload: Upload) -> Mapping[str, str]:
-        path = str(self._directory / upload.id)
+        path = str(self._directory / str(upload.storage.get(PATH, upload.id)))
         # tusd writes what it knows of an upload into a file there; here that is in the records, and no such file.
         return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}
 
@@ -87,6 +98,10 @@ class DiskStore:
         await self._pouring_threads.close()
         await self._slow_threads.close()
         self._folder.close()
+
+    def _folder_of(self, upload: Upload) -> Folder | ChosenPath:
+        path = upload.storage.get(PATH)
+        return self._folder if path is None else ChosenPath(self._folder, str(path))
 
     async def _try(self, threads: Threads, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

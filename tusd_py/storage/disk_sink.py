@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tusd_py.contracts.pouring import Tap, Watcher
 from tusd_py.contracts.store import BytesMissing, StoreError
-from tusd_py.protocol.upload import NO_STATE, Upload
+from tusd_py.protocol.upload import Upload
+from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.folder import Folder, store_error
 from tusd_py.storage.threads import Threads, wait_out
 
@@ -49,12 +50,13 @@ class DiskSink:
     """
 
     def __init__(
-        self, folder: Folder, threads: Threads, upload: Upload, pouring_threads: Threads | None = None
+        self, folder: Folder | ChosenPath, threads: Threads, upload: Upload, pouring_threads: Threads | None = None
     ) -> None:
         self._folder = folder
         self._threads = threads
         self._pouring_threads = pouring_threads or threads
         self._upload_id = upload.id
+        self._state = upload.storage
         self._safe = upload.offset  # written by the thread while a job runs
         self._promised = upload.offset  # what the last flush returned
         self._pieces: list[bytes] = []
@@ -72,7 +74,7 @@ class DiskSink:
 
     @property
     def state(self) -> Mapping[str, object]:
-        return NO_STATE
+        return self._state
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         self._check()

@@ -17,7 +17,7 @@ DIRECTORY_MODE = 0o750
 ROOM_BYTES_MIN = 4 * 1024 * 1024
 
 # O_NOFOLLOW and O_NONBLOCK: a symbolic link or a pipe planted under an id is refused, never followed or waited on.
-_SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -33,9 +33,9 @@ class Folder:
 
     def __init__(self, path: Path, file_mode: int) -> None:
         self.path = path
-        self._file_mode = file_mode
+        self.file_mode = file_mode
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
         """A descriptor of the upload's file, and how many bytes it holds.
@@ -45,81 +45,96 @@ class Folder:
         name = _checked(upload_id)
         if offset == 0:
             try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY
-                return os.open(name, flags, self._file_mode, dir_fd=self._descriptor), 0
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
+                return os.open(name, flags, self.file_mode, dir_fd=self.descriptor), 0
             except FileExistsError:
                 pass  # what an earlier request, or a crash, left of it
-        return self._open(name, os.O_WRONLY)
+        return open_regular(name, os.O_WRONLY, self.descriptor)
 
     def open_for_reading(self, upload_id: str) -> tuple[int, int]:
         """A descriptor of the upload's file, and how many bytes it holds. Raises ``BytesMissing`` if it is gone."""
         try:
-            return self._open(_checked(upload_id), os.O_RDONLY)
+            return open_regular(_checked(upload_id), os.O_RDONLY, self.descriptor)
         except FileNotFoundError as error:
             raise BytesMissing("the file of this upload is gone") from error
 
     def open_for_joining(self, upload_id: str) -> int:
         """A descriptor of an empty file that bears no id until ``adopt`` gives it this one."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _SAFELY
-        return os.open(_joining(upload_id), flags, self._file_mode, dir_fd=self._descriptor)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY
+        return os.open(_joining(upload_id), flags, self.file_mode, dir_fd=self.descriptor)
 
     def adopt(self, upload_id: str) -> None:
         """Give the joined file its id, in place of whatever bore it, so that a loss of power leaves the name."""
-        here = self._descriptor
-        os.rename(_joining(upload_id), _checked(upload_id), src_dir_fd=here, dst_dir_fd=here)
+        self.move_joined(upload_id, _checked(upload_id), self.descriptor)
         self.sync()
+
+    def move_joined(self, upload_id: str, name: str, parent: int) -> None:
+        """Give the joined file this name in the directory ``parent``, in place of whatever bore it."""
+        os.rename(_joining(upload_id), name, src_dir_fd=self.descriptor, dst_dir_fd=parent)
 
     def erase(self, upload_id: str) -> None:
         """Remove the upload's file and what a join left of it, so that a loss of power does not bring them back."""
-        erased = [self._unlink(name) for name in (_checked(upload_id), _joining(upload_id))]
+        erased = [unlinked(name, self.descriptor) for name in (_checked(upload_id), _joining(upload_id))]
         if any(erased):
             self.sync()
+
+    def clear(self, upload_id: str) -> None:
+        """Leave no bytes of an upload that could not be joined; it may be tried again."""
+        self.erase(upload_id)
+
+    def drop_joining(self, upload_id: str) -> None:
+        """Remove what a join left that never came to its end."""
+        unlinked(_joining(upload_id), self.descriptor)
 
     def stored_bytes(self, upload_id: str) -> int:
         """How long the upload's file is; 0 if there is none."""
         try:
-            found = os.stat(_checked(upload_id), dir_fd=self._descriptor, follow_symlinks=False)
+            found = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return 0
-        return _regular_bytes(found)
+        return regular_bytes(found)
 
     def sync(self) -> None:
         """Make the names in the directory survive the loss of power."""
-        os.fsync(self._descriptor)
+        os.fsync(self.descriptor)
 
     def probe(self) -> None:
         """Return if a file can be made and written here now. Raises ``StoreError`` with a sentence otherwise."""
-        opened, there = os.fstat(self._descriptor), self.path.stat()
+        opened, there = os.fstat(self.descriptor), self.path.stat()
         if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino):
             raise StoreUnavailable(f"{self.path} is no longer the directory this server opened; restart it")
-        room = os.statvfs(self._descriptor)
+        room = os.statvfs(self.descriptor)
         if room.f_bavail * room.f_frsize < ROOM_BYTES_MIN:
             raise StoreFull(f"less than {ROOM_BYTES_MIN >> 20} MiB is free in {self.path}")
         name = f".probe-{os.getpid()}"
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | _SAFELY, 0o600, dir_fd=self._descriptor)
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | SAFELY, 0o600, dir_fd=self.descriptor)
         try:
             os.pwrite(descriptor, bytes(1), 0)
         finally:
             os.close(descriptor)
-            self._unlink(name)
+            unlinked(name, self.descriptor)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
-    def _open(self, name: str, access: int) -> tuple[int, int]:
-        descriptor = os.open(name, access | _SAFELY, dir_fd=self._descriptor)
-        try:
-            return descriptor, _regular_bytes(os.fstat(descriptor))
-        except OSError:
-            os.close(descriptor)
-            raise
 
-    def _unlink(self, name: str) -> bool:
-        try:
-            os.unlink(name, dir_fd=self._descriptor)
-        except FileNotFoundError:
-            return False
-        return True
+def open_regular(name: str, access: int, parent: int) -> tuple[int, int]:
+    """A descriptor of the plain file ``name`` in the directory ``parent``, and how many bytes it holds."""
+    descriptor = os.open(name, access | SAFELY, dir_fd=parent)
+    try:
+        return descriptor, regular_bytes(os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def unlinked(name: str, parent: int) -> bool:
+    """Remove ``name`` from the directory ``parent``; whether it was there."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _checked(upload_id: str) -> str:
@@ -134,7 +149,7 @@ def _joining(upload_id: str) -> str:
     return f".{_checked(upload_id)}.joining"
 
 
-def _regular_bytes(found: os.stat_result) -> int:
+def regular_bytes(found: os.stat_result) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "what bears the id of this upload is no regular file")
     return found.st_size

@@ -7,6 +7,7 @@ import os
 import sys
 
 from tusd_py.contracts.store import BytesMissing
+from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.folder import Folder
 
 _COPY_BYTES = 1024 * 1024
@@ -21,7 +22,7 @@ class Joining:
     So a crash in the middle leaves nothing that could be taken for the upload.
     """
 
-    def __init__(self, folder: Folder, upload_id: str) -> None:
+    def __init__(self, folder: Folder | ChosenPath, upload_id: str) -> None:
         self._folder = folder
         self._upload_id = upload_id
         self._descriptor = -1
@@ -30,9 +31,9 @@ class Joining:
     def begin(self) -> None:
         self._descriptor = self._folder.open_for_joining(self._upload_id)
 
-    def append(self, part_id: str, start: int, count: int) -> None:
-        """Add ``count`` bytes of a part. Raises ``BytesMissing`` where it has fewer."""
-        source, _ = self._folder.open_for_reading(part_id)
+    def append(self, folder: Folder | ChosenPath, part_id: str, start: int, count: int) -> None:
+        """Add ``count`` bytes of a part, which lies in ``folder``. Raises ``BytesMissing`` where it has fewer."""
+        source, _ = folder.open_for_reading(part_id)
         try:
             copy_range(source, start, self._descriptor, self._offset, count)
         finally:
@@ -48,7 +49,7 @@ class Joining:
     def abandon(self) -> None:
         """Leave nothing of the upload."""
         self._close()
-        self._folder.erase(self._upload_id)
+        self._folder.clear(self._upload_id)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

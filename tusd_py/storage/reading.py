@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tusd_py.contracts.pouring import Spout
 from tusd_py.contracts.store import BytesMissing
+from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.folder import Folder, store_error
 from tusd_py.storage.threads import Threads
 
@@ -26,7 +27,13 @@ class Reading:
     """
 
     def __init__(
-        self, folder: Folder, upload_id: str, start: int, stop: int, threads: Threads, pouring_threads: Threads
+        self,
+        folder: Folder | ChosenPath,
+        upload_id: str,
+        start: int,
+        stop: int,
+        threads: Threads,
+        pouring_threads: Threads,
     ) -> None:
         self._folder = folder
         self._upload_id = upload_id

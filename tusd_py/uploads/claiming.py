@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.records import RecordExists
 from tusd_py.protocol.upload import Upload
-from tusd_py.uploads.cancelling import to_the_end
+from tusd_py.uploads.cancelling import to_the_end, unbroken
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
 
@@ -39,6 +39,15 @@ async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
     except asyncio.CancelledError:
         await to_the_end(erase_unrecorded(ports, upload))
         raise
+
+
+async def record(ports: Ports, upload: Upload) -> None:
+    """Record an upload without bytes; where that fails, a place that the store has kept for it is free again."""
+    if not upload.storage:
+        await ports.records.add(upload)
+        return
+    async with or_nothing(ports, upload):
+        await unbroken(ports.records.add(upload))
 
 
 async def erase_unrecorded(ports: Ports, upload: Upload) -> None:

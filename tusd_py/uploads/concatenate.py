@@ -12,7 +12,7 @@ from tusd_py.protocol.requests import Create
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.uploads.assemble import consider, joined
 from tusd_py.uploads.cancelling import unbroken
-from tusd_py.uploads.claiming import claimed, or_nothing
+from tusd_py.uploads.claiming import claimed, or_nothing, record
 from tusd_py.uploads.ports import Ports
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
@@ -53,7 +53,7 @@ async def _make(ports: Ports, final: Upload, parts: Sequence[Upload]) -> Upload:
             await unbroken(ports.records.add(final))
         return final
     final = final.until(ports.expiry(final, final.created_at))
-    await ports.records.add(final)
+    await record(ports, final)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
     consider(ports, final)

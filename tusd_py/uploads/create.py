@@ -26,7 +26,7 @@ from tusd_py.protocol.requests import BodyHead, Caller, Create
 from tusd_py.protocol.upload import Kind, Status, Step, Upload
 from tusd_py.uploads.assemble import part_completed
 from tusd_py.uploads.cancelling import to_the_end, unbroken
-from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing
+from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, record
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.finish import completed, finish
 from tusd_py.uploads.ports import Ports
@@ -103,7 +103,7 @@ async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | N
     if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload)
     else:
-        await ports.records.add(upload)
+        await record(ports, upload)
     tell(ports, Hook.POST_CREATE, upload, caller)
     return upload
 

@@ -12,7 +12,7 @@ from tusd_py.contracts.gate import GateFailed
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
 from tusd_py.contracts.source import SourceError
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMissing, PathTaken, StoreError, StoreFull, StoreUnavailable
 from tusd_py.protocol.errors import TusError
 
 
@@ -67,7 +67,7 @@ class BytesGone(TusError):
 class AlreadyExists(TusError):
     status = 409
     code = "ERR_UPLOAD_EXISTS"
-    sentence = "an upload with the id chosen for this one exists already"
+    sentence = "an upload with the id or the path chosen for this one exists already"
 
 
 class HookFailed(TusError):
@@ -93,6 +93,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         RecordsFull: StorageFull,
         RecordsUnavailable: Unavailable,
         RecordsError: Unavailable,
+        PathTaken: AlreadyExists,
         StoreFull: StorageFull,
         StoreUnavailable: Unavailable,
         BytesMissing: BytesGone,

@@ -87,15 +87,15 @@ def test_upload_bears_its_id_only_when_whole(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"part")
     joining = Joining(folder, "final")
     joining.begin()
-    joining.append("part", 0, 4)
-    joining.append("part", 2, 2)
+    joining.append(folder, "part", 0, 4)
+    joining.append(folder, "part", 2, 2)
     assert not (tmp_path / "final").exists()
     joining.finish()
     assert (tmp_path / "final").read_bytes() == b"partrt"
     assert stat.S_IMODE((tmp_path / "final").stat().st_mode) & 0o007 == 0
     again = Joining(folder, "final")
     again.begin()
-    again.append("part", 0, 1)
+    again.append(folder, "part", 0, 1)
     again.abandon()
     assert [path.name for path in tmp_path.iterdir()] == ["part"]
     folder.close()

@@ -38,7 +38,8 @@ def test_every_failure_of_a_contract_has_an_answer(failure: type[Exception]) -> 
 def test_head_is_never_told_a_passing_failure_as_final(failure: type[Exception]) -> None:
     """Clients begin anew after a 5xx on HEAD; only bytes that are truly gone, and disks that are full, say so."""
     told = refusal(failure("no"), "HEAD")
-    assert told.status == 423 or failure in (store.BytesMissing, store.StoreFull, records.RecordExists)
+    of_creations = (records.RecordExists, store.PathTaken)
+    assert told.status == 423 or failure in (store.BytesMissing, store.StoreFull, *of_creations)
 
 
 def test_the_most_derived_class_counts() -> None:

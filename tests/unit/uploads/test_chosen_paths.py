@@ -1,0 +1,123 @@
+"""Uploads at paths that pre-create chose: however a creation ends, a path is an upload's or free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingRecords, FailingStore, Faults
+from tests.support.heart import Feed, Heart
+from tests.support.loops import on_loop
+from tests.unit.uploads.cancelling import cancel_at
+from tusd_py.contracts.gate import Hook, HookAnswer
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import PATH, PathTaken, StoreError
+from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.storage.disk import DiskStore
+
+WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
+
+
+@dataclass
+class Wanting:
+    """A heart whose pre-create wants each upload at the next path, and what lies where."""
+
+    folder: Path
+    faults: Faults = field(default_factory=Faults)
+    wanted: str | None = None
+
+    def __post_init__(self) -> None:
+        self.store = DiskStore(self.folder)
+        self.heart = Heart(
+            store=FailingStore(self.store, self.faults),
+            records=FailingRecords(MemoryRecords(), self.faults),
+            functions={Hook.PRE_CREATE: lambda _: HookAnswer(storage_path=self.wanted)},
+        )
+
+    async def create(self, way: str, path: str | None) -> Upload:
+        self.wanted = path
+        if way == "nothing":
+            return (await self.heart.create(2)).upload
+        if way == "empty":
+            return (await self.heart.create(0)).upload
+        if way == "body":
+            return (await self.heart.create(3, source=Feed(b"0", b"1", b"2"))).upload
+        return (await self.heart.create(None, kind=Kind.FINAL, parts=[self.part])).upload
+
+    async def prepare(self, way: str) -> None:
+        if way.startswith("final"):
+            self.wanted = None
+            body = [] if way.endswith("one") else [b"0"]
+            self.part = (await self.heart.create(1, *body, kind=Kind.PARTIAL)).upload.id
+
+    async def check(self) -> None:
+        """Every file and every claim has a record that says so."""
+        await self.heart.settle()
+        claims = self.folder / ".claims"
+        for claim in claims.iterdir() if claims.exists() else ():
+            upload = await self.heart.record(str(claim.readlink()))
+            assert upload is not None and PATH in upload.storage
+        files = [path for path in self.folder.glob("p/*") if path.is_file()]
+        for file in files:
+            assert (claims.exists() and len(list(claims.iterdir()))) == len(files), file
+
+
+@pytest.mark.parametrize("way", WAYS)
+@on_loop
+async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path: Path) -> None:
+    """Whichever operation of store or records fails: where no record was made, the next creation may have the path."""
+    wanting = Wanting(tmp_path / "uploads")
+    for nth in range(1, 100):
+        await wanting.prepare(way)
+        wanting.faults.nth, wanting.faults.seen = nth, 0
+        try:
+            await wanting.create(way, f"p/{nth}.bin")
+            failed = False
+        except (StoreError, RecordsError):
+            failed = True
+        struck, wanting.faults.nth = wanting.faults.struck, 0
+        await wanting.check()
+        # A final upload was recorded before its parts were looked at once more: it waits for them, and for its expiry.
+        is_recorded = (tmp_path / "uploads" / "p" / f"{nth}.bin").exists()
+        assert not (failed and is_recorded) or way == WAYS[-1]
+        if failed and not is_recorded:
+            await wanting.prepare(way)
+            await wanting.create(way, f"p/{nth}.bin")
+        if not struck:
+            assert nth > 1
+            await wanting.heart.store.close()
+            return
+    pytest.fail("it never passed")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@on_loop
+async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, tmp_path: Path) -> None:
+    """Nothing is left at a path without a record that knows of it."""
+    wanting = Wanting(tmp_path / "uploads")
+    for nth in range(1, 100):
+        await wanting.prepare(way)
+        cancelled = await cancel_at(wanting.create(way, f"p/{nth}.bin"), nth)
+        await wanting.check()
+        if not cancelled:
+            assert nth > 1
+            await wanting.heart.store.close()
+            return
+    pytest.fail("it never passed")
+
+
+@on_loop
+async def test_a_taken_path_is_refused_before_a_byte_is_read(tmp_path: Path) -> None:
+    """The upload that has it goes on."""
+    wanting = Wanting(tmp_path / "uploads")
+    first = await wanting.create("nothing", "p/x.pdf")
+    body = Feed(b"evil")
+    with pytest.raises(PathTaken):
+        await wanting.heart.create(4, source=body)
+    assert await body.read() == [b"evil"]
+    assert (await wanting.heart.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
+    assert (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"01"
+    await wanting.heart.store.close()
