@@ -232,12 +232,14 @@ def laid_over(reply: Reply, overlay: Overlay | None) -> Reply:
         return reply
     if overlay.status is not None:
         reply.status = overlay.status
+    if overlay.body is not None and not _is_bodiless(reply.status):
+        # tusd's hooks write plain text unless they say otherwise; a problem document it no longer is.
+        reply.headers = [*(kept for kept in reply.headers if kept[0] != _TEXT[0]), _TEXT]
+        reply.body = overlay.body.encode()
     for name, value in overlay.headers.items():
         field = name.lower().encode("latin-1", "replace")
         if _TOKEN.fullmatch(name) and _VALUE.fullmatch(value) and field not in _FRAMING:
             reply.headers = [*(kept for kept in reply.headers if kept[0] != field), (field, value.encode("latin-1"))]
-    if overlay.body is not None:
-        reply.body = overlay.body.encode()
     if overlay.body is not None or overlay.status is not None:
         assert isinstance(reply.body, bytes), "no hook answers for a download"
         reply.headers = [field for field in reply.headers if field[0] != b"content-length"]

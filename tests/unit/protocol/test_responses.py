@@ -161,14 +161,18 @@ class TestAppended:
         assert answer(Appended(upload=COMPLETE)) == (204, {"upload-offset": "10"})
 
     def test_a_hook_may_give_it_a_body(self) -> None:
-        """With a status that has one; a 204 never has."""
+        """With a status that has one; a 204 never has. It is plain text unless the hook says otherwise."""
         mute = Appended(upload=COMPLETE, overlay=Overlay(body="x"))
         reply = FORMATTER.format_outcome(mute, plainly("PATCH"))
         assert (reply.status, reply.body) == (204, b"")
-        assert "content-length" not in headers(reply)
+        assert {"content-length", "content-type"}.isdisjoint(headers(reply))
         speaking = Appended(upload=COMPLETE, overlay=Overlay(body="x", status=200))
         reply = FORMATTER.format_outcome(speaking, plainly("PATCH"))
         assert (reply.status, reply.body, headers(reply)["content-length"]) == (200, b"x", "1")
+        assert headers(reply)["content-type"] == "text/plain; charset=utf-8"
+        typed = Overlay(body="{}", status=200, headers={"content-Type": "application/json"})
+        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, overlay=typed), plainly("PATCH"))
+        assert headers(reply)["content-type"] == "application/json"
 
     def test_a_hook_may_change_the_status_alone(self) -> None:
         """A status that could have a body is told that there is none."""

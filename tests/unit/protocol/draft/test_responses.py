@@ -234,11 +234,12 @@ class TestRefusals:
         assert (404, {}, {}) == refusal(errors.UploadNotFound(), "HEAD")
 
     def test_a_hook_may_refuse_in_its_own_words(self) -> None:
-        """What a hook wants told is told."""
+        """What a hook wants told is told, and no longer called a problem document."""
         error = errors.UploadRejected()
         error.overlay = Overlay(status=402, body="pay")
         reply = formatter(8).format_refusal(error, plainly("POST"))
         assert (402, b"pay") == (reply.status, reply.body)
+        assert "text/plain; charset=utf-8" == headers(reply)["content-type"]
 
     def test_other_failures(self) -> None:
         """What went wrong around the protocol is told in the same form."""
