@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -149,6 +150,25 @@ async def test_a_receiver_chooses_where_the_bytes_lie(server: RunningServer, rec
     assert not path.exists()
     again = await request("POST", server.url, {**TUS, **patch_headers(0), "Upload-Length": "3"}, b"abc")
     assert (again.status, path.read_bytes()) == (201, b"abc")
+
+
+@on_loop
+async def test_an_id_may_have_what_a_url_may_have(server: RunningServer, receiver: Receiver) -> None:
+    """As it is or percent-encoded, in the URL, in Upload-Concat, and as the name of the file."""
+    upload_id = "0~!$'()*+,=@_-"
+    receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"ID": upload_id}})
+    headers = {**TUS, **patch_headers(0), "Upload-Length": "2", "Upload-Concat": "partial"}
+    created = await request("POST", server.url, headers, b"0")
+    assert created.headers["location"].endswith("/files/" + upload_id)
+    url = server.url + quote(upload_id, safe="")
+    assert (await request("PATCH", url, patch_headers(1), b"1")).status == 204
+    assert (server.data_dir / "uploads" / upload_id).read_bytes() == b"01"
+    receiver.answers.clear()
+    locations = f"{created.headers['location']} {url}"
+    final = await request("POST", server.url, {**TUS, "Upload-Concat": f"final;{locations}"})
+    assert final.status == 201
+    assert server.stored(final.headers["location"]) == b"0101"
+    assert (await request("DELETE", server.url + upload_id)).status == 204
 
 
 @on_loop

@@ -46,7 +46,7 @@ SAFE_VALUE = re.compile(rb"[\x20-\x7e]*")
 
 #: A header's value as an HTTP server may hand it over: any bytes but line ends, read as Latin-1.
 junk = st.binary(max_size=60).map(lambda value: value.decode("latin-1"))
-ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", fullmatch=True)
+ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}", fullmatch=True)
 visible = "".join(chr(code) for code in range(0x21, 0x7F))
 keys = st.text(visible.replace(",", ""), min_size=1, max_size=20)
 metadata_values = st.dictionaries(keys, st.binary(max_size=40), max_size=6)

@@ -20,7 +20,7 @@ def problem_of(answer: object) -> str | None:
     if not isinstance(answer, HookAnswer):
         return f"returned {type(answer).__name__}; return a HookAnswer or None"
     if answer.upload_id is not None and not is_upload_id(answer.upload_id):
-        return f"chose the id {answer.upload_id!r}; ids are letters, digits, '-' and '_', at most 128"
+        return f"chose the id {answer.upload_id!r}; ids are letters, digits and -_~!$'()*+,=@, at most 128"
     if answer.storage_path is not None and not is_storage_path(answer.storage_path):
         return (
             f"chose the path {answer.storage_path!r}; it must be relative, without '..' and names that begin with a "

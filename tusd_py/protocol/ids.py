@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+# Of what tusd takes, and a segment of a path may hold as it is (RFC 3986, 3.3). But no slash; no colon or semicolon, by
+# which readers of URLs divide them; and no dot: names with one are the server's own, and those that hooks choose.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}")
 _NAME = r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
 _PATH = re.compile(f"{_NAME}(?:/{_NAME})*")
 
