@@ -147,3 +147,33 @@ def test_the_setting_for_answers(start: Start) -> None:
         connection.sendall(get(f"/given?{LENGTH}"))
         assert answer(connection).partition(b"\r\n\r\n")[2] == content(LENGTH, LENGTH)
     assert [0] == [one.poured_bytes for one in server.application.seen]
+
+
+def test_a_body_that_came_with_its_head(start: Start) -> None:
+    """It is had at once and whole, and the connection goes on; one that is still coming, or wrapped, is received."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("/taken", "Content-Length: 3") + b"abc")
+        assert b"/taken" in answer(connection)
+        server.application.may_read.clear()
+        connection.sendall(head("/taken", "Content-Length: 3") + b"d")
+        until(lambda: len(server.application.seen) == 2)
+        server.application.may_read.set()
+        until(lambda: server.application.seen[1].body == b"d")
+        connection.sendall(b"ef")
+        assert b"/taken" in answer(connection)
+        connection.sendall(head("/taken-wrapped", "Content-Length: 3") + b"ghi")
+        assert b"/taken-wrapped" in answer(connection)
+    assert [(one.body, one.ended) for one in server.application.seen] == [
+        (b"abc", "taken"),
+        (b"def", "whole"),
+        (b"ghi", "whole"),
+    ]
+
+
+def test_a_body_whose_client_waits_for_word_is_received(start: Start) -> None:
+    """Who expects 100 Continue is told so, even if the body came along: a client may count on the line."""
+    server = start()
+    said = server.ask(head("/taken", "Content-Length: 3", "Expect: 100-continue", "Connection: close") + b"abc")
+    assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+    assert [(b"abc", "whole")] == [(one.body, one.ended) for one in server.application.seen]

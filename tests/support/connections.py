@@ -28,7 +28,7 @@ class Seen:
     path: str
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
-    ended: str = ""  # "whole" or "cut"
+    ended: str = ""  # "whole" or "cut"; "taken" where it was whole before anybody received of it
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
     poured_bytes: int = 0
 
@@ -40,7 +40,8 @@ class Application:
     ``/informed`` sends interim responses before and after the answer begins. ``/poured`` borrows
     the connection to move its body through a file, ``/wrapped`` does so with a ``receive`` that is not the server's.
     ``/given`` answers with a body of so many bytes as its query says, sent from a file as far as the connection is lent
-    for it; ``/given-wrapped`` asks for that with a ``send`` that is not the server's.
+    for it; ``/given-wrapped`` asks for that with a ``send`` that is not the server's. ``/taken`` takes a body that is
+    whole already, ``/taken-wrapped`` asks for it with a ``receive`` that is not the server's.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -68,6 +69,10 @@ class Application:
             if scope["path"] in ("/poured", "/wrapped"):
                 own = receive if scope["path"] == "/poured" else (lambda: receive())
                 await _pour(seen, receive, lambda: extension["lend"](own))
+            if scope["path"].startswith("/taken"):
+                own = receive if scope["path"] == "/taken" else (lambda: receive())
+                if (pieces := extension["take_whole"](own)) is not None:
+                    seen.body, seen.ended = b"".join(pieces), "taken"
             await self._read(seen, receive)
         seen.trailers = list(extension["trailers"]()) if "trailers" in extension else []
         text = scope["path"].encode()

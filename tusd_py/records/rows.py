@@ -91,8 +91,13 @@ def _parse_state(text: str) -> Mapping[str, object]:
 def _format_history(history: Sequence[Step]) -> str:
     if not history:
         return "[]"
-    steps = [{"status": s.status.value, "at": s.at.isoformat(), "reason": s.reason} for s in history]
-    return json.dumps(steps, separators=(",", ":"))
+    return f"[{','.join(map(_format_step, history))}]"
+
+
+def _format_step(step: Step) -> str:
+    # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
+    reason = json.dumps(step.reason) if step.reason else '""'
+    return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}}}'
 
 
 def _parse_history(text: str) -> tuple[Step, ...]:

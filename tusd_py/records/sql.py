@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Self
@@ -76,7 +75,7 @@ class SqlRecords:
     async def replace(self, before: Upload, after: Upload) -> Upload:
         assert before.id == after.id, "a record changes, it does not move"
         assert before.parts == after.parts, "a final upload keeps its parts"
-        saved = dataclasses.replace(after, token=before.token + 1)
+        saved = after.saved(before.token + 1)
         row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")

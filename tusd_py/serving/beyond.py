@@ -12,7 +12,7 @@ from tusd_py.serving.giving import Outlet, Outlets
 from tusd_py.serving.splicing import Loan, Pipes
 
 #: ``"trailers"``, a callable that gives the declared trailers once the body has ended; ``"informational"``, which is
-#: ``Cycle.inform``; ``"lend"`` and ``"lend_out"``, which are methods of ``Beyond``.
+#: ``Cycle.inform``; ``"lend"``, ``"take_whole"`` and ``"lend_out"``, which are methods of ``Beyond``.
 EXTENSION = "tusd_py"
 
 
@@ -41,6 +41,7 @@ class Beyond:
                 "trailers": self._trailers,
                 "informational": self._inform,
                 "lend": self.lend,
+                "take_whole": self.take_whole,
                 "lend_out": self.lend_out,
             },
         }
@@ -56,6 +57,19 @@ class Beyond:
     def _inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
         cycle = self._connection.answering
         return cycle is not None and cycle.inform(status, headers)
+
+    def take_whole(self, receive: Callable[[], Awaitable[Any]]) -> list[bytes] | None:
+        """The body, if it has come to its end and nobody has received of it: to who holds our own ``receive``.
+
+        A small body comes with its head, and whoever takes it so need not wait. ``None`` takes nothing.
+        """
+        cycle = self._connection.answering
+        if cycle is None or receive != cycle.receive or not cycle.is_whole or cycle.waiting_for_100_continue:
+            return None
+        if cycle.buffered_bytes != cycle.received_bytes:
+            return None
+        cycle.more_body = False
+        return cycle.take_out()
 
     def lend(self, receive: Callable[[], Awaitable[Any]]) -> Loan | None:
         """The socket, to move the body by (see ``Loan``), to who holds our own ``receive``; ``None`` where it is not

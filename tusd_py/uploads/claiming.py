@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.records import RecordExists
@@ -14,14 +14,16 @@ from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
 
 
-@asynccontextmanager
-async def claimed(ports: Ports, upload: Upload, *, by_hook: bool) -> AsyncIterator[Hold]:
-    """Hold an upload that is about to be made. Raises ``RecordExists`` where a hook chose an id that is taken.
+def claimed(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Hold]:
+    """Hold an upload that is about to be made. Raises ``RecordExists`` where a hook chose an id that is taken."""
+    return _claimed_by_hook(ports, upload) if by_hook else held(ports, upload.id)
 
-    Known before the store is touched: bytes of the upload that has the id would be overwritten, then erased.
-    """
+
+@asynccontextmanager
+async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Hold]:
     async with held(ports, upload.id) as hold:
-        if by_hook and await ports.records.find(upload.id) is not None:
+        # Known before the store is touched: bytes of the upload that has the id would be overwritten, then erased.
+        if await ports.records.find(upload.id) is not None:
             raise RecordExists(f"upload {upload.id} is already recorded")
         yield hold
 

@@ -99,7 +99,7 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
 
 async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
     """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
-    upload = replace(upload, storage=await ports.store.create(upload))
+    upload = upload.kept_by(await ports.store.create(upload))
     if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload)
     else:
@@ -113,7 +113,7 @@ async def _add_empty(ports: Ports, upload: Upload) -> Upload:
         sink = ports.store.open(upload)
         try:
             await sink.flush(durable=True)
-            upload = completed(ports, replace(upload, storage=sink.state))
+            upload = completed(ports, upload.kept_by(sink.state))
         finally:
             await sink.close()
         upload = upload.until(ports.expiry(upload, upload.updated_at))
@@ -140,7 +140,7 @@ class _Filling:
     is_announced: bool = False  # the client may come back for it
 
     async def run(self, body: BodyHead, hold: Hold) -> Upload:
-        self.upload = upload = replace(self.upload, storage=await self.ports.store.create(self.upload))
+        self.upload = upload = self.upload.kept_by(await self.ports.store.create(self.upload))
         progress = Progress(self.ports, self.caller, self.source, self.listener)
 
         async def save(before: Upload, after: Upload) -> Upload:

@@ -90,7 +90,14 @@ class Exchange:
         # before the answer.
         served = scope.get("extensions", {}).get("tusd_py", {})
         self.inform: Inform | None = served.get("informational")
-        self.source = BodySource(receive, idle_seconds, rate_min, served.get("trailers", tuple), served.get("lend"))
+        self.source = BodySource(
+            receive,
+            idle_seconds,
+            rate_min,
+            served.get("trailers", tuple),
+            served.get("lend"),
+            served.get("take_whole"),
+        )
         self._lend_out = served.get("lend_out")
 
     @property

@@ -42,12 +42,14 @@ class BodySource:
         rate_min: float = 0,
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
         lend: Callable[[Receive], Tap | None] | None = None,
+        take_whole: Callable[[Receive], list[bytes] | None] | None = None,
     ) -> None:
         #: Of these, ``bytes_poured`` went past this object.
         self.bytes_poured = 0
         self.was_read = False
         self._receive = receive
         self._lend = lend
+        self._take_whole = take_whole
         self._loan: Tap | None = None
         self._is_brisk = False
         self._bytes_settled = 0  # all but those of the loan
@@ -161,6 +163,13 @@ class BodySource:
 
     def _start(self) -> None:
         self.was_read = True
+        whole = None if self._take_whole is None else self._take_whole(self._receive)
+        if whole is not None:
+            # It came with its head: there is nothing to wait for, so no task to wait with.
+            self._pieces = whole
+            self._buffered = self._bytes_settled = sum(map(len, whole))
+            self._is_ended = True
+            return
         loop = asyncio.get_running_loop()
         self._heard_at = loop.time()
         if self._idle_seconds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,6 +66,17 @@ def test_it_completes() -> None:
     assert (done.completed_at, done.status) == (LATER, Status.PROCESSING)
     joined = full.to(Status.PROCESSING, NOW)
     assert joined.complete(LATER).history == joined.history
+
+
+def test_a_change_leaves_what_was() -> None:
+    """Every change is a new value: the old one, and all that was not changed, stay as they were."""
+    before = replace(UPLOAD)
+    after = UPLOAD.kept_by({"part": 1}).saved(7)
+    assert before == UPLOAD
+    assert replace(UPLOAD, storage={"part": 1}, token=7) == after
+    assert UPLOAD.kept_by(UPLOAD.storage) is UPLOAD
+    with pytest.raises(FrozenInstanceError):
+        after.token = 8  # type: ignore[misc]  # what is tested
 
 
 def test_it_expires_later() -> None:

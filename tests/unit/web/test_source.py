@@ -42,6 +42,27 @@ async def test_nothing_is_received_before_the_first_read() -> None:
 
 
 @on_loop
+async def test_a_body_that_came_with_its_head() -> None:
+    """It is given out whole without receiving anything, counted, and ended; nothing that stops it comes too late."""
+    incoming = Incoming(GONE)
+    source = BodySource(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
+    assert source.bytes_received == 0
+    assert await source.read() == [b"ab", b"c"]
+    source.stop(RuntimeError("stopped"))
+    assert await source.read() == ()
+    await settle()
+    assert (source.bytes_received, source.is_ended, source.is_gone, len(incoming.left)) == (3, True, False, 1)
+
+
+@on_loop
+async def test_an_empty_body_that_came_with_its_head() -> None:
+    """Its clean end is there at once."""
+    source = BodySource(Incoming(GONE), 10, take_whole=lambda _: [])
+    assert await source.read() == ()
+    assert source.is_ended
+
+
+@on_loop
 async def test_bytes_before_a_cut_are_given_out_first() -> None:
     """The client is gone before anybody read: the bytes come, then the cut, again and again."""
     source = BodySource(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
