@@ -37,7 +37,7 @@ def divide_cores() -> Cores:
 
 
 def raise_open_files_limit() -> None:
-    """Let this process and the servers it starts hold a thousand sockets and as many files."""
+    """Let this process and the servers it starts hold ten thousand sockets and as many files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:

@@ -23,7 +23,7 @@ from tusd_py import logs
 from tusd_py.application import create_app
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.serving import systemd
+from tusd_py.serving import descriptors, systemd
 from tusd_py.serving.choosing import protocol_class
 from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
 from tusd_py.serving.processes import READY, WorkerFailed, Workers
@@ -50,6 +50,7 @@ def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
     # Until requests are served a stop needs no grace: both signals end what is being started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    descriptors.raise_limit()
     prepare(settings)
     try:
         tls_context(settings.server)

@@ -21,6 +21,7 @@ from tusd_py.uploads.ports import Ports
 POURED_BYTES_MIN = 256 * 1024
 #: Saves the upload as it now stands and returns it with its new token.
 Save = Callable[[Upload, Upload], Awaitable[Upload]]
+Way = tuple[PouringSource, PouringSink]
 
 
 class Receiving:
@@ -53,8 +54,8 @@ class Receiving:
         self._saves = digesting is None or body.ends_if_wrong
         failure: Exception | None = None
         try:
-            pours = self._can_pour(source, body, room)
-            await self._pump(source, room, digesting, length, pours)
+            way = self._way_past(source, body, room)
+            await self._pump(source, room, digesting, length, way)
             if body.length is not None and self._received != body.length:
                 failure = SourceCut()
             elif digesting is not None:
@@ -93,16 +94,19 @@ class Receiving:
         """Let go of the store. Call it whatever happened."""
         await self._sink.close()
 
-    def _can_pour(self, source: Source, body: BodyHead, room: Room) -> bool:
-        """Whether bytes may go from source to file past the event loop: none of them can be too many."""
+    def _way_past(self, source: Source, body: BodyHead, room: Room) -> Way | None:
+        """The way from source to file past the event loop, for bytes that may take it: none can be too many."""
         if body.length is None or body.length < POURED_BYTES_MIN:
-            return False
+            return None
         if room.bytes is not None and body.length > room.bytes:
-            return False
-        return isinstance(source, PouringSource) and isinstance(self._sink, PouringSink)
+            return None
+        # Asked once for a body: to look through the methods of an object takes longer than to receive a small piece.
+        if isinstance(source, PouringSource) and isinstance(self._sink, PouringSink):
+            return source, self._sink
+        return None
 
     async def _pump(
-        self, source: Source, room: Room, digesting: Digesting | None, length: int | None, pours: bool
+        self, source: Source, room: Room, digesting: Digesting | None, length: int | None, way: Way | None
     ) -> None:
         """Take the body to its clean end, and save on the way."""
         pace = self._ports.pace
@@ -110,7 +114,7 @@ class Receiving:
         saved_at = clock()
         wait_seconds: float | None = None
         while True:
-            if not (pours and await self._pour(source, digesting)):
+            if way is None or not await self._pour(way, digesting):
                 pieces = await source.read(wait_seconds)
                 if pieces is not None:
                     if not pieces:
@@ -124,10 +128,9 @@ class Receiving:
                 await self._save_progress(length)
                 saved_at, wait_seconds = clock(), None
 
-    async def _pour(self, source: Source, digesting: Digesting | None) -> bool:
+    async def _pour(self, way: Way, digesting: Digesting | None) -> bool:
         """Take what comes straight into the file, for a moment; False where it is better read."""
-        assert isinstance(source, PouringSource)
-        assert isinstance(self._sink, PouringSink)
+        source, sink = way
         if (tap := source.tap()) is None:
             return False
         try:
@@ -135,8 +138,8 @@ class Receiving:
             if digesting is not None:
                 await digesting.update(tap.pieces)
                 await digesting.settle()
-            await self._sink.write(tap.pieces)
-            await self._sink.pour(tap, digesting)
+            await sink.write(tap.pieces)
+            await sink.pour(tap, digesting)
         finally:
             self._received += tap.taken_bytes
             tap.close()

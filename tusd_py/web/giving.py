@@ -33,13 +33,15 @@ class Giving:
         Servers take what is sent to a client that is gone without a word: only ``receive`` tells.
         """
         gone = asyncio.ensure_future(self._until_gone())
+        # Asked once: to look through the methods of an object takes long.
+        poured = content if self._lend_out is not None and isinstance(content, PouringContent) else None
         try:
             async for piece in content:
                 for start in range(0, len(piece), SEND_BYTES):
                     if gone.done():
                         return
                     await self._piece(piece[start : start + SEND_BYTES])
-                while not gone.done() and await self._pour(content):
+                while poured is not None and not gone.done() and await self._pour(poured):
                     pass
             await self._send({"type": "http.response.body", "body": b""})
         finally:
@@ -50,13 +52,12 @@ class Giving:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         self.given_bytes += len(piece)
 
-    async def _pour(self, content: Content) -> bool:
+    async def _pour(self, content: PouringContent) -> bool:
         """Give what comes next straight from the file, for a moment; False where the client took nothing of it.
 
         It waits for the client behind the next piece, then, and not here: no thread waits for it.
         """
-        if self._lend_out is None or not isinstance(content, PouringContent):
-            return False
+        assert self._lend_out is not None
         async with asyncio.timeout(self._idle_seconds):
             spout = await self._lend_out(self._send)
         if spout is None:

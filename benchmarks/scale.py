@@ -1,0 +1,162 @@
+"""How one process carries a crowd: ten thousand idle connections, two thousand slow uploads, and others beside them.
+
+``python -m benchmarks.scale`` starts a server of this project on a core of its own and prints what it found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.machine import divide_cores, raise_open_files_limit, scratch_directory
+from benchmarks.processes import resident_bytes
+from benchmarks.recipes import ours
+from benchmarks.servers import running
+from benchmarks.tus import Client, UnexpectedAnswer
+
+_PROBE_BODY = bytes(4096)
+_WARM_UP_PROBES = 300
+#: Between the begins of two small uploads.
+_PROBE_SECONDS = 0.005
+#: Long enough for every slow upload to have been saved on the way.
+_SETTLE_SECONDS = 2.5
+_END_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a crowd costs. A small upload is a creation with 4 KiB by another client, one after the other."""
+
+    idle: int
+    slow: int
+    still_idle: int
+    still_slow: int
+    kib_per_idle: float
+    kib_per_slow: float
+    threads: int
+    alone_p50_ms: float
+    alone_p99_ms: float
+    beside_p50_ms: float
+    beside_p99_ms: float
+
+
+def measure(url: str, process_id: int, idle: int, slow: int, rounds: int = 3, probes: int = 500) -> Scale:
+    """Measure the server at ``url``, a fresh process. Raises ``UnexpectedAnswer`` where it does not carry the crowd.
+
+    Small uploads are timed without and beside the slow ones in turns: the machine's own moods fall on both.
+    """
+    _probe(url, _WARM_UP_PROBES, 0.0)
+    before = resident_bytes(process_id)
+    alone, beside, kib_per_slow, threads, still_slow = [], [], [], [], []
+    with _crowd(url, idle, 0) as idlers:
+        with_idlers = resident_bytes(process_id)
+        for _ in range(rounds):
+            alone.append(_probe(url, probes, probes * _PROBE_SECONDS))
+            empty = resident_bytes(process_id)
+            with _crowd(url, 0, slow) as uploads:
+                uploads.go_on()
+                time.sleep(_SETTLE_SECONDS)
+                kib_per_slow.append((resident_bytes(process_id) - empty) / max(1, slow) / 1024)
+                beside.append(_probe(url, probes, probes * _PROBE_SECONDS))
+                threads.append(_threads(process_id))
+                still_slow.append(uploads.end()["slow"])
+        idlers.go_on()
+        still_idle = idlers.end()["idle"]
+    return Scale(
+        idle=idle,
+        slow=slow,
+        still_idle=still_idle,
+        still_slow=min(still_slow),
+        kib_per_idle=(with_idlers - before) / max(1, idle) / 1024,
+        # Later crowds use what the first one left.
+        kib_per_slow=max(kib_per_slow),
+        threads=max(threads),
+        alone_p50_ms=_median_percentile(alone, 50),
+        alone_p99_ms=_median_percentile(alone, 99),
+        beside_p50_ms=_median_percentile(beside, 50),
+        beside_p99_ms=_median_percentile(beside, 99),
+    )
+
+
+def _probe(url: str, count: int, spread_seconds: float) -> list[float]:
+    """The milliseconds that ``count`` small uploads took, started at an even pace."""
+    taken = []
+    with Client(url) as client:
+        begun = time.perf_counter()
+        for index in range(count):
+            time.sleep(max(0.0, begun + spread_seconds * index / count - time.perf_counter()))
+            started = time.perf_counter()
+            client.create(len(_PROBE_BODY), _PROBE_BODY)
+            taken.append((time.perf_counter() - started) * 1e3)
+    return taken
+
+
+class _Crowd:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._hear()
+
+    def go_on(self) -> None:
+        """Begin the slow uploads too."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._hear()
+
+    def end(self) -> dict[str, int]:
+        """How many of each the server had let stand."""
+        said, _ = self._process.communicate(timeout=_END_SECONDS)
+        counts: dict[str, int] = json.loads(said)
+        return counts
+
+    def _hear(self) -> None:
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise UnexpectedAnswer("the crowd did not come together; what it says stands above")
+
+
+@contextmanager
+def _crowd(url: str, idle: int, slow: int) -> Iterator[_Crowd]:
+    command = [sys.executable, "-m", "benchmarks.crowd", url, str(idle), str(slow)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _Crowd(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _threads(process_id: int) -> int:
+    found = re.search(r"^Threads:\s+(\d+)", Path(f"/proc/{process_id}/status").read_text(), re.M)
+    assert found is not None, "proc(5) has it"
+    return int(found[1])
+
+
+def _median_percentile(rounds: list[list[float]], percent: int) -> float:
+    return statistics.median(statistics.quantiles(values, n=100)[percent - 1] for values in rounds)
+
+
+def main() -> None:
+    """Print the figures, a line each."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--idle", type=int, default=10_000, help="idle keep-alive connections (10,000)")
+    parser.add_argument("--slow", type=int, default=2_000, help="uploads at 1 KiB/s each (2,000)")
+    options = parser.parse_args()
+    raise_open_files_limit()
+    with scratch_directory(None) as scratch, running(ours(), scratch / "server", divide_cores()) as server:
+        scale = measure(server.url, server.process_id, options.idle, options.slow)
+    for name, value in asdict(scale).items():
+        print(f"{name:16} {value:,.2f}" if isinstance(value, float) else f"{name:16} {value:,}")
+
+
+if __name__ == "__main__":
+    main()

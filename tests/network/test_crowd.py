@@ -1,0 +1,33 @@
+"""Many connections at once, idle and slow: what each costs, and that nobody else is kept waiting for them.
+
+``python -m benchmarks.scale`` asks the same of ten thousand and two thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.scale import measure
+from tests.support.server import RunningServer
+
+pytestmark = pytest.mark.timeout(120)
+
+IDLE, SLOW = 500, 300
+# The pools of the disk (16, 4 and 2), one for records, one for each processor, and the main thread.
+THREADS_MAX = 40
+
+
+@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+def test_a_crowd(start: Callable[..., RunningServer]) -> None:
+    """None is dropped, a slow upload takes less than 40 KiB, an idle connection less than half of it, and no thread."""
+    server = start()
+    scale = measure(server.url, server.process.pid, IDLE, SLOW, rounds=1, probes=200)
+    print(scale)
+    assert (scale.still_idle, scale.still_slow) == (IDLE, SLOW)
+    assert scale.kib_per_slow < 40
+    assert scale.kib_per_idle < 20
+    assert scale.threads < THREADS_MAX
+    # A median, with room for what else runs on the machine of a test.
+    assert scale.beside_p50_ms < 2 * scale.alone_p50_ms + 5
