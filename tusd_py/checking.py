@@ -134,5 +134,8 @@ def listening_on(settings: Settings) -> str:
 def _advice(settings: Settings) -> Iterator[Finding]:
     if settings.uploads.length_max == 0:
         yield Finding(True, "uploads.length_max is 0: one upload may fill the disk")
-    if settings.server.host not in ("127.0.0.1", "::1", "localhost") and not settings.server.unix_socket:
-        yield Finding(True, "everybody who reaches this address may upload: there are no accounts in this version")
+    hooks = settings.hooks
+    is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
+    is_local = settings.server.host in ("127.0.0.1", "::1", "localhost") or bool(settings.server.unix_socket)
+    if not is_local and not is_guarded:
+        yield Finding(True, "everybody who reaches this address may upload: there are no accounts, and nobody is asked")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import TUS, request
-from tests.support.loops import on_loop
+from tests.support.loops import eventually, on_loop
 from tests.support.receiver import Answer, receiving
 from tests.support.server import start_server
 
@@ -65,6 +66,23 @@ async def test_urls_come_first_then_the_program(tmp_path: Path) -> None:
             assert '"ID":"theirs"' in (tmp_path / "hooks" / "theirs.json").read_text()
         finally:
             server.kill()
+
+
+@on_loop
+async def test_a_stop_takes_its_programs_with_it(tmp_path: Path) -> None:
+    """A program that hangs is given the time a stop has, then ended with the server; nothing goes on without it."""
+    program(tmp_path / "hooks", "pre-create", "#!/bin/sh\necho $$ > pid.new; mv pid.new pid; exec sleep 60\n")
+    settings = {"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks"), "SERVER__SHUTDOWN_TIMEOUT_SECONDS": "0.5"}
+    server = start_server(tmp_path / "data", settings=settings)
+    try:
+        asking = asyncio.ensure_future(request("POST", server.url, {**TUS, "Upload-Length": "1"}))
+        await eventually((tmp_path / "hooks" / "pid").exists)
+        assert await asyncio.to_thread(server.stop) == 0
+        await asyncio.gather(asking, return_exceptions=True)
+        pid = int((tmp_path / "hooks" / "pid").read_text())
+        await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    finally:
+        server.kill()
 
 
 def test_a_directory_that_is_missing_keeps_the_server_from_starting(tmp_path: Path) -> None:

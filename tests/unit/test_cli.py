@@ -94,6 +94,14 @@ def test_check_finds_a_certificate_that_is_none(tmp_path: Path) -> None:
     assert "NOT OK  server.tls_certificate cert.pem and server.tls_key cert.pem make no certificate" in result.output
 
 
+def test_check_tells_when_nobody_guards_an_address() -> None:
+    """On an address that others reach, unless somebody is asked for leave."""
+    open_to_all = "everybody who reaches this address may upload"
+    assert open_to_all in run("check", "--host", "0.0.0.0", "--port", "0").output
+    guards = {"HOOKS__HTTP_URLS": "http://h/x", "HOOKS__ENABLED_EVENTS": "authorize"}
+    assert open_to_all not in run("check", "--host", "0.0.0.0", "--port", "0", **guards).output
+
+
 def test_check_looks_at_the_hooks(tmp_path: Path) -> None:
     """A directory of programs that is missing is told, and so is what would ask nobody; no password is shown."""
     hooks = {"HOOKS__EXECUTABLES_DIR": "hooks", "HOOKS__HTTP_URLS": "http://me:secret@h/x", "HOOKS__ENABLED_EVENTS": ""}
