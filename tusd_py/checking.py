@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from pathlib import Path
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.serving.listening import CannotListen, listen, tls_context
-from tusd_py.settings import Settings
+from tusd_py.settings import Settings, without_credentials
 from tusd_py.wiring import pending_steps
 
-# What stands before the host of a URL; this is shown on screens and pasted into questions.
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _ROOM_WORTH_A_WARNING_BYTES = 1024**3
 
 
@@ -51,7 +48,7 @@ def shown(settings: Settings, name: str) -> str:
         text = ", ".join(map(str, value)) or "nothing"
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-    return _CREDENTIALS.sub("//...@", text)
+    return without_credentials(text)
 
 
 def value_of(settings: Settings, name: str) -> object:

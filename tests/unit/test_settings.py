@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.contracts.gate import Hook
 from tusd_py.settings import Given, Server, Settings, SettingsError, find_config, load
 from tusd_py.settings.loading import sections
 
@@ -103,6 +104,17 @@ def test_values_are_brought_into_one_form() -> None:
         ("SERVER__BASE_PATH", "/a/../b/", "it must be an absolute path"),
         ("SERVER__PUBLIC_URL", "example.com/files", "it must be an absolute URL"),
         ("SERVER__PUBLIC_URL", "https://u:p@example.com/", "it must be an absolute URL"),
+        ("HOOKS__ENABLED_EVENTS", "pre-crate", "it must be a list of hooks: authorize, or tusd's"),
+        ("HOOKS__HTTP_FORWARD_HEADERS", "Cookie,Host", "it must be a list of names of headers, without those that"),
+        ("HOOKS__HTTP_FORWARD_HEADERS", "a b", "it must be a list of names of headers"),
+        *(
+            ("HOOKS__HTTP_URLS", url, "it must be a list of absolute URLs such as https://example.com/hooks")
+            for url in ("h/x", "ftp://h/x", "http:///x", "http://h:0/", "http://h:70000/", "http://h/#x", "http://h/ä")
+        ),
+        *(
+            ("HOOKS__HTTP_URLS", f"http://{host}/x", "it must be a list of absolute URLs")
+            for host in ("a..b", "a" * 64, "300.1.1.1", "[::1]x", "[::g]", "[1.2.3.4]", "a|b", "a b", "*")
+        ),
         ("SERVER__TRUSTED_PROXIES", "localhost", "it must be a list of addresses or networks"),
         ("SERVER__KEEP_ALIVE_SECONDS", "0", "it must be a number of seconds, more than 0"),
         ("SERVER__KEEP_ALIVE_SECONDS", "nan", "it must be a number of seconds, more than 0"),
@@ -222,3 +234,22 @@ def test_where_records_are() -> None:
     elsewhere = load(None, {"TUSD_PY_RECORDS__URL": "sqlite:///db/a.sqlite3"})
     assert ("sqlite:///db/a.sqlite3", "db/a.sqlite3") == (elsewhere.database_url, elsewhere.database_path)
     assert load(None, {"TUSD_PY_RECORDS__URL": "memory"}).database_path is None
+
+
+def test_no_password_is_told() -> None:
+    """A mistake in a URL is shown without the credentials in it."""
+    (problem,) = problems({"TUSD_PY_HOOKS__HTTP_URLS": "http://me:secret@a..b/x"})
+    assert "http://...@a..b/x" in problem and "secret" not in problem
+
+
+@pytest.mark.parametrize("hook", list(Hook))
+def test_every_hook_can_be_enabled(hook: Hook) -> None:
+    """The settings know the hooks by the names that the gate has for them."""
+    assert (hook,) == load(None, {"TUSD_PY_HOOKS__ENABLED_EVENTS": hook}).hooks.enabled_events
+
+
+@pytest.mark.parametrize("host", ["h", "a_b.c", "127.0.0.1:9000", "[::1]:80", "h:", "me:a%3Ab@h.example", "A.B"])
+def test_urls_of_hooks(host: str) -> None:
+    """Names as containers have them, addresses, ports and credentials; http and https."""
+    urls = f"http://{host}/x?y=1,https://{host}"
+    assert tuple(urls.split(",")) == load(None, {"TUSD_PY_HOOKS__HTTP_URLS": urls}).hooks.http_urls

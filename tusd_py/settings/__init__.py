@@ -1,6 +1,6 @@
 """What the operator may set, and how it is read. Values only: nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.loading import Given, SettingsError, find_config, load, read
+from tusd_py.settings.loading import Given, SettingsError, find_config, load, read, without_credentials
 from tusd_py.settings.sections import (
     Cors,
     Expiration,
@@ -30,4 +30,5 @@ __all__ = [
     "find_config",
     "load",
     "read",
+    "without_credentials",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -153,7 +154,12 @@ def _sentence(details: ErrorDetails, given: Mapping[str, Given]) -> str:
     name = f"{loc[0]}.{loc[1]}"
     value = given[name]
     words = str(cause) if isinstance(cause, ValueError) else _allowed(sections()[str(loc[0])], str(loc[1]))
-    return f"{name} is {value.value!r} ({value.origin}); it must be {words}"
+    return f"{name} is {without_credentials(repr(value.value))} ({value.origin}); it must be {words}"
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with whatever stands before the host of a URL in it left out: screens and logs are shown to others."""
+    return re.sub(r"//[^/@\s]*@", "//...@", text)
 
 
 def _allowed(section: type[BaseModel], key: str) -> str:

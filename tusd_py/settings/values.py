@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ _UNITS = {
 _PATH_SEGMENTS = re.compile(r"(/[A-Za-z0-9._~-]+)+/?", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})"
+_AUTHORITY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[0-9]{{0,5}})?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.ASCII)
 
 # What a connection or a body needs for itself: forwarded, it would break the request it is forwarded with.
@@ -140,12 +142,14 @@ def check_url(value: str) -> str:
     """An absolute URL to send requests to."""
     try:
         parts = urlsplit(value)
-        is_usable = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
-        )
+        host = parts.hostname or ""
+        is_host = _AUTHORITY.fullmatch(parts.netloc.rpartition("@")[2]) is not None
+        if re.fullmatch("[0-9.]+|.*:.*", host):
+            ip_address(host)
+        is_usable = parts.scheme in ("http", "https") and is_host and parts.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable or not value.isascii() or not value.isprintable() or " " in value:
+    if not is_usable or not value.isascii() or not value.isprintable() or {" ", "#"} & set(value):
         raise ValueError("a list of absolute URLs such as https://example.com/hooks")
     return value
 
