@@ -146,12 +146,11 @@ class HttpGate:
         return body
 
     def _headers(self, event: Event) -> list[tuple[bytes, bytes]]:
-        headers = list(self._own_headers)
-        if self._forwarded and event.caller is not None:
-            headers += [
-                (self._forwarded[name], value) for name, value in event.caller.headers if name in self._forwarded
-            ]
-        return headers
+        came = event.caller.headers if event.caller is not None else ()
+        forwarded = [(self._forwarded[name], value) for name, value in came if name in self._forwarded]
+        names = {name.lower() for name, _ in forwarded}
+        # As in Go: credentials of the URL are sent where the client's are not.
+        return [*(own for own in self._own_headers if own[0].lower() not in names), *forwarded]
 
 
 def _own_headers(url: str) -> list[tuple[bytes, bytes]]:

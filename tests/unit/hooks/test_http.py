@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,18 @@ async def test_a_name_and_password_in_the_url_are_sent() -> None:
             await gate.ask(EVENT)
         [call] = receiver.calls
         assert (call.header("authorization"), call.path) == (["Basic bWU6YTpi"], "/hooks?x=1")
+
+
+@on_loop
+async def test_credentials_that_are_forwarded_take_the_place_of_the_urls() -> None:
+    """A receiver reads one Authorization: the client's where it has one, else that of the URL."""
+    caller = replace(CALLER, headers=[(b"authorization", b"Bearer x")])
+    with receiving() as receiver:
+        url = receiver.url.replace("http://", "http://me:pw@")
+        async with gate_to(url, forward_headers=["Authorization"]) as gate:
+            await gate.ask(HookEvent(Hook.PRE_FINISH, UPLOAD, caller))
+            await gate.ask(EVENT)
+        assert [call.header("authorization") for call in receiver.calls] == [["Bearer x"], ["Basic bWU6cHc="]]
 
 
 @on_loop
