@@ -20,17 +20,29 @@ from benchmarks.machine import (
     raise_open_files_limit,
     scratch_directory,
     touch_memory,
-    write_file,
 )
 from benchmarks.run import run
-from benchmarks.scenarios.big_patch import BIG_FILE_BYTES, BIG_PATCH
+from benchmarks.scenarios.big_patch import BIG_PATCH, CHUNKS, PARALLEL
 from benchmarks.scenarios.contract import Bench
+from benchmarks.scenarios.finished_uploads import CONCATENATION, DOWNLOAD
 from benchmarks.scenarios.interruptions import CUT, TAKEOVER
 from benchmarks.scenarios.slow_uploads import SLOW_UPLOADS
 from benchmarks.scenarios.small_requests import CREATIONS, HEADS, SMALL_UPLOADS
 from benchmarks.servers import Recipe, ServerUnavailable
 
-SCENARIOS = (CREATIONS, SMALL_UPLOADS, HEADS, BIG_PATCH, SLOW_UPLOADS, CUT, TAKEOVER)
+SCENARIOS = (
+    CREATIONS,
+    SMALL_UPLOADS,
+    HEADS,
+    BIG_PATCH,
+    CHUNKS,
+    PARALLEL,
+    CONCATENATION,
+    DOWNLOAD,
+    SLOW_UPLOADS,
+    CUT,
+    TAKEOVER,
+)
 _ROUNDS = 5
 _CORES_BUSY_ELSEWHERE_MAX = 0.15
 _ROOT = Path(__file__).parent.parent
@@ -48,8 +60,7 @@ def main() -> int:
     os.sched_setaffinity(0, cores.load)
     with scratch_directory(arguments.scratch) as scratch:
         touch_memory(scratch)
-        bench = Bench(scratch, cores, scratch / "source")
-        write_file(bench.big_file, BIG_FILE_BYTES)
+        bench = Bench(scratch, cores)
         others = Others()
         outcomes = run(scenarios, servers, bench, arguments.rounds, _say)
         busy_elsewhere = round(others.cores(), 2)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
 _OPEN_FILES = 16_384
-_TOUCHED_BYTES = 2 << 30
+_TOUCHED_BYTES = 4 << 30
 _BLOCK_BYTES = 1 << 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,6 @@ from benchmarks.servers import Recipe, ServerUnavailable
 
 _HERE = Path(__file__).parent
 _PEERS = _HERE / "peers"
-_PYTHON_PEER = _HERE / ".venv-tuspyserver"
-_PYTHON_LOCK = _PEERS / "tuspyserver.lock"
 
 
 def ours() -> Recipe:
@@ -46,18 +45,30 @@ def node() -> Recipe:
 
 
 def tuspyserver() -> Recipe:
-    """tuspyserver under FastAPI and uvicorn, in an environment of its own."""
-    python = _PYTHON_PEER / "bin" / "python"
-    stamp = _PYTHON_PEER / "installed.lock"
-    if not stamp.exists() or stamp.read_bytes() != _PYTHON_LOCK.read_bytes():
-        _install([sys.executable, "-m", "venv", "--clear", str(_PYTHON_PEER)], _HERE)
+    """tuspyserver under FastAPI and uvicorn."""
+    return _python_peer("tuspyserver")
+
+
+def resumable_upload() -> Recipe:
+    """resumable-upload over its SQLite storage, under uvicorn."""
+    return _python_peer("resumable-upload")
+
+
+def _python_peer(name: str) -> Recipe:
+    """A peer from PyPI, in an environment of its own made of its lock file: made anew when that has changed."""
+    stem = name.replace("-", "_")
+    lock, environment = _PEERS / f"{stem}.lock", _HERE / f".venv-{name}"
+    python, stamp = environment / "bin" / "python", environment / "installed"
+    wanted = sys.version + lock.read_text()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        _install([sys.executable, "-m", "venv", "--clear", str(environment)], _HERE)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _install([*pip, "--require-hashes", "-r", str(_PYTHON_LOCK)], _HERE)
-        stamp.write_bytes(_PYTHON_LOCK.read_bytes())
-    pinned = next(line for line in _PYTHON_LOCK.read_text().splitlines() if line.startswith("tuspyserver=="))
-    version = pinned.removeprefix("tuspyserver==").split()[0]
-    app = str(_PEERS / "tuspyserver_app.py")
-    return Recipe("tuspyserver", f"tuspyserver {version} (uvicorn)", lambda data: [str(python), app, str(data)])
+        _install([*pip, "--require-hashes", "-r", str(lock)], _HERE)
+        stamp.write_text(wanted)
+    pinned = next(line for line in lock.read_text().splitlines() if line.startswith(f"{name}=="))
+    version = pinned.removeprefix(f"{name}==").split()[0]
+    app = str(_PEERS / f"{stem}_app.py")
+    return Recipe(name, f"{name} {version} (uvicorn)", lambda data: [str(python), app, str(data)])
 
 
 def tusd() -> Recipe:
@@ -73,7 +84,22 @@ def tusd() -> Recipe:
     return Recipe("tusd", f"tusd {version}", command)
 
 
-ALL: dict[str, Callable[[], Recipe]] = {"ours": ours, "node": node, "tuspyserver": tuspyserver, "tusd": tusd}
+def raw() -> Recipe:
+    """The raw limit of the machine: a loop of splice(2) from socket to file, no tus server at all."""
+    if not hasattr(os, "splice"):
+        raise ServerUnavailable("this system has no splice(2)")
+    program = str(_PEERS / "raw_splice.py")
+    return Recipe("raw", "raw splice loop", lambda data: [sys.executable, program, str(data)], is_limit=True)
+
+
+ALL: dict[str, Callable[[], Recipe]] = {
+    "ours": ours,
+    "raw": raw,
+    "node": node,
+    "tuspyserver": tuspyserver,
+    "resumable-upload": resumable_upload,
+    "tusd": tusd,
+}
 
 
 def usual() -> list[str]:

@@ -96,8 +96,10 @@ def verdict_rows(report: Report) -> list[list[str]]:
     rows = [["floor", "promised", "measured", ""]]
     for verdict in report.verdicts:
         floor = verdict.floor
-        promised = f"at least {floor.bound:g} times {report.servers[floor.peer]}" if floor.peer else f"{floor.bound:g}"
-        measured = f"{verdict.measured:.1f} times" if floor.peer else f"{verdict.measured:.1f}"
+        promised = (
+            f"at least {floor.bound:.3g} times {report.servers[floor.peer]}" if floor.peer else f"{floor.bound:g}"
+        )
+        measured = f"{verdict.measured:.2f} times" if floor.peer else f"{verdict.measured:.3g}"
         rows.append([floor.sentence, promised, measured, "holds" if verdict.passed else "**FAILS**"])
     return rows
 

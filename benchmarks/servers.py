@@ -34,6 +34,7 @@ class Recipe:
     title: str
     command: Callable[[Path], Sequence[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
+    is_limit: bool = False  # no server to compare with, but what the machine can do
 
 
 @dataclass(frozen=True)

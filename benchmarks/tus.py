@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -49,11 +48,13 @@ class Client:
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         self.connection.request(method, path, body=body, headers={**VERSION, **headers})
-        return self._answer()
+        return self.answer()
 
-    def create(self, length: int, body: bytes | None = None) -> str:
+    def create(self, length: int, body: bytes | None = None, *, is_part: bool = False) -> str:
         """Create an upload, with its first bytes when ``body`` is given, and return the path of its URL."""
         headers = {"Upload-Length": str(length), **METADATA}
+        if is_part:
+            headers["Upload-Concat"] = "partial"
         if body is not None:
             headers |= BODY_TYPE
         answer = self.request("POST", self.base_path, headers, body if body is not None else b"")
@@ -64,18 +65,19 @@ class Client:
             raise UnexpectedAnswer(f"POST with {len(body)} bytes was answered Upload-Offset {answer.offset}")
         return urlsplit(location).path
 
+    def concatenate(self, paths: Sequence[str]) -> str:
+        """Make a final upload of these partial ones, and return the path of its URL; it may not be joined yet."""
+        answer = self.request("POST", self.base_path, {"Upload-Concat": f"final;{' '.join(paths)}", **METADATA}, b"")
+        location = answer.headers.get("location")
+        if answer.status != 201 or location is None:
+            raise UnexpectedAnswer(f"the concatenation was answered {answer.status}, Location {location!r}")
+        return urlsplit(location).path
+
     def head(self, path: str) -> Answer:
         return self.request("HEAD", path, {})
 
     def append(self, path: str, offset: int, body: bytes) -> Answer:
         return self.request("PATCH", path, {"Upload-Offset": str(offset), **BODY_TYPE}, body)
-
-    def append_file(self, path: str, source: Path) -> Answer:
-        """PATCH the whole of ``source`` at offset 0, the bytes going from the file to the socket within the kernel."""
-        self.start_append(path, 0, source.stat().st_size)
-        with source.open("rb") as file:
-            self.connection.sock.sendfile(file)
-        return self._answer()
 
     def start_append(self, path: str, offset: int, length: int) -> None:
         """Send the head of a PATCH; the caller sends the body, or does not."""
@@ -90,7 +92,8 @@ class Client:
         if answer.status != 204:
             raise UnexpectedAnswer(f"DELETE was answered {answer.status}")
 
-    def _answer(self) -> Answer:
+    def answer(self) -> Answer:
+        """What the server says to the request that was begun with ``start_append``."""
         response = self.connection.getresponse()
         response.read()
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()})

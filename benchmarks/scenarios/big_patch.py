@@ -1,43 +1,84 @@
-"""One PATCH of 512 MiB: how fast the bytes go to the store, what they cost, and how much memory they take."""
+"""Large bodies going in: one PATCH of 512 MiB, the same bytes in PATCHes of 8 MiB, and 32 uploads at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from benchmarks.figures import Metric
 from benchmarks.processes import cpu_seconds, peak_resident_bytes, reset_peak
 from benchmarks.scenarios.contract import Bench, Scenario
 from benchmarks.servers import Server
-from benchmarks.tus import Client, UnexpectedAnswer
+from benchmarks.streams import append, append_side_by_side
+from benchmarks.tus import Client
 
-BIG_FILE_BYTES = 512 << 20
-
-_METRICS = (
-    Metric("megabytes_per_second", "speed of one PATCH", "MB/s", "higher"),
-    Metric("server_cpu_seconds_per_gib", "server CPU per GiB", "s", "lower", 2),
-    Metric("peak_resident_mib", "peak RSS during it", "MiB", "lower", 1),
-)
+_BYTES = 512 << 20
+_CHUNK_BYTES = 8 << 20
+_UPLOADS = 32
 
 
-def _measure(server: Server, bench: Bench) -> Mapping[str, float]:
-    with Client(server.url) as client:
-        path = client.create(BIG_FILE_BYTES)
-        reset_peak(server.process_id)
-        before, started = cpu_seconds(server.process_id), time.perf_counter()
-        answer = client.append_file(path, bench.big_file)
-        elapsed = time.perf_counter() - started
-        spent = cpu_seconds(server.process_id) - before
-        peak = peak_resident_bytes(server.process_id)
-        if answer.status != 204 or answer.offset != BIG_FILE_BYTES:
-            raise UnexpectedAnswer(f"the PATCH was answered {answer.status}, offset {answer.offset}")
-        # Gone before the next one, so that the next writes to memory that has been touched already.
-        client.delete(path)
+def _metrics(what: str) -> tuple[Metric, ...]:
+    return (
+        Metric("megabytes_per_second", f"speed of {what}", "MB/s", "higher"),
+        Metric("server_cpu_seconds_per_gib", "server CPU per GiB", "s", "lower", 2),
+        Metric("peak_resident_mib", "peak RSS during it", "MiB", "lower", 1),
+    )
+
+
+def _timed(server: Server, act: Callable[[], object]) -> Mapping[str, float]:
+    """What it took to bring ``_BYTES`` in."""
+    reset_peak(server.process_id)
+    before, started = cpu_seconds(server.process_id), time.perf_counter()
+    act()
+    elapsed, spent = time.perf_counter() - started, cpu_seconds(server.process_id) - before
     return {
-        "megabytes_per_second": BIG_FILE_BYTES / elapsed / 1e6,
-        "server_cpu_seconds_per_gib": spent / (BIG_FILE_BYTES / 2**30),
-        "peak_resident_mib": peak / 2**20,
+        "megabytes_per_second": _BYTES / elapsed / 1e6,
+        "server_cpu_seconds_per_gib": spent / (_BYTES / 2**30),
+        "peak_resident_mib": peak_resident_bytes(server.process_id) / 2**20,
     }
 
 
-BIG_PATCH = Scenario("big-patch", "One PATCH of 512 MiB", _METRICS, measure=_measure, warm_up=_measure)
+# Each upload is gone before the next one, so that the next writes to memory that has been touched already.
+
+
+def _one_patch(server: Server, bench: Bench) -> Mapping[str, float]:
+    with Client(server.url) as client:
+        path = client.create(_BYTES)
+        values = _timed(server, lambda: append(client, path, 0, _BYTES))
+        client.delete(path)
+    return values
+
+
+def _chunks(server: Server, bench: Bench) -> Mapping[str, float]:
+    def act() -> None:
+        for offset in range(0, _BYTES, _CHUNK_BYTES):
+            append(client, path, offset, _CHUNK_BYTES)
+
+    with Client(server.url) as client:
+        path = client.create(_BYTES)
+        values = _timed(server, act)
+        client.delete(path)
+    return values
+
+
+def _side_by_side(server: Server, bench: Bench) -> Mapping[str, float]:
+    length = _BYTES // _UPLOADS
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.url)) for _ in range(_UPLOADS)]
+        paths = [client.create(length) for client in clients]
+        values = _timed(server, lambda: append_side_by_side(clients, paths, length))
+        for path in paths:
+            clients[0].delete(path)
+    return values
+
+
+def _scenario(
+    name: str, title: str, what: str, measure: Callable[[Server, Bench], Mapping[str, float]], limit: bool = False
+) -> Scenario:
+    return Scenario(name, title, _metrics(what), measure=measure, warm_up=measure, with_limit=limit)
+
+
+BIG_PATCH = _scenario("big-patch", "One PATCH of 512 MiB", "one PATCH", _one_patch, limit=True)
+CHUNKS = _scenario("chunks", "512 MiB in PATCHes of 8 MiB on one connection", "the upload", _chunks)
+PARALLEL = _scenario("parallel", "32 uploads of 16 MiB at once", "all together", _side_by_side)

@@ -13,11 +13,10 @@ from benchmarks.servers import Server
 
 @dataclass(frozen=True)
 class Bench:
-    """What a scenario may use beside the server: a directory in memory, the cores, the bodies to send."""
+    """What a scenario may use beside the server: a directory in memory, and the cores."""
 
     scratch: Path
     cores: Cores
-    big_file: Path
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class Scenario:
     """One question to a server. ``measure`` asks it once and returns a value for each metric.
 
     ``warm_up`` runs once per server before the rounds: just-in-time compilers, caches and pools settle.
-    With ``fresh_server`` each round has a newly started one, for what a former round would leave behind.
+    With ``fresh_server`` each round has a newly started one, for what a former round would leave behind. With
+    ``with_limit`` the raw limit of the machine, which is no tus server, is measured beside the others.
     """
 
     name: str
@@ -34,3 +34,4 @@ class Scenario:
     measure: Callable[[Server, Bench], Mapping[str, float]]
     warm_up: Callable[[Server, Bench], object]
     fresh_server: bool = False
+    with_limit: bool = False

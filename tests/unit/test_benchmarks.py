@@ -144,7 +144,7 @@ def test_the_tables_show_medians_ratios_and_floors() -> None:
     report = _report(_outcomes(), (Floor("creations", "per_second", "creations", 3.5, "node"),))
     assert "| creations, 1/s | 300 (100-900) | 100 (100-100) | 3.0x |" in as_markdown(report)
     assert "| memory, MiB | 40.0 (40.0-40.0) | 80.0 (80.0-80.0) | 2.0x |" in as_markdown(report)
-    assert "| creations | at least 3.5 times @tus/server 2 | 3.0 times | **FAILS** |" in as_markdown(report)
+    assert "| creations | at least 3.5 times @tus/server 2 | 3.00 times | **FAILS** |" in as_markdown(report)
     assert "300 (100-900)" in as_text(report)
     assert "Other programs kept 0.25 of 2 cores busy" in as_markdown(report)
 
