@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.locker import Hold, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
 from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable
@@ -46,9 +47,9 @@ class FailingRecords:
     def __init__(self, inner: Records, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         self._faults.records()
-        await self._inner.add(upload)
+        await self._inner.add(upload, along)
 
     async def find(self, upload_id: str) -> Upload | None:
         self._faults.records()
@@ -58,9 +59,9 @@ class FailingRecords:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         self._faults.records()
-        return await self._inner.replace(before, after)
+        return await self._inner.replace(before, after, along)
 
     async def remove(self, upload: Upload) -> None:
         self._faults.records()

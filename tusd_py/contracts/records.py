@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.protocol.upload import Upload
 
 
@@ -32,8 +33,8 @@ class RecordsFull(RecordsUnavailable):
 class Records(Protocol):
     """Keeps ``Upload`` values. What a call has returned from is durable and seen by every process."""
 
-    async def add(self, upload: Upload) -> None:
-        """Record a new upload. Raises ``RecordExists``."""
+    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+        """Record a new upload, and ``along`` with it. Raises ``RecordExists``."""
         ...
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -44,11 +45,12 @@ class Records(Protocol):
         """The newest records of these uploads, in the order asked; an id may be asked twice."""
         ...
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         """Save ``after`` if the record still has the offset and the token of ``before``; return it with its new token.
 
-        The compare and the set are one statement. Raises ``RecordConflict`` when the record has moved on or is gone,
-        and then nothing has changed.
+        The compare and the set are one statement, and ``along`` is written with it. Raises ``RecordConflict`` when the
+        record has moved on or is gone, and ``JobLost`` when the job that this ends is another's by now; then nothing
+        has changed.
         """
         ...
 

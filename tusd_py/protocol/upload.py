@@ -12,6 +12,10 @@ from types import MappingProxyType
 NO_STATE: Mapping[str, object] = MappingProxyType({})
 
 
+#: What a step that found nothing out has in ``Step.facts``.
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
+
+
 class Kind(StrEnum):
     """Concatenation: a final upload is made of partial ones; everything else is regular."""
 
@@ -48,11 +52,17 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry of an upload's history: since when it has had a status, and why where that needs a reason."""
+    """One entry of an upload's history: since when it has had a status, and why where that needs a reason.
+
+    ``name`` is the step of its processing that ended then, where one did (``validation``), and ``facts`` what that has
+    found out (``type``, ``sha256``).
+    """
 
     status: Status
     at: datetime
     reason: str = ""
+    name: str = ""
+    facts: Mapping[str, str] = field(default_factory=lambda: NO_FACTS)
 
 
 # No slots: a dictionary is copied seven times as fast as ``dataclasses.replace`` makes a new value, and a small upload
@@ -83,6 +93,7 @@ class Upload:
     completed_at: datetime | None = None
     status: Status = Status.UPLOADING
     history: tuple[Step, ...] = ()
+    awaiting: tuple[str, ...] = ()  # steps of its processing that workers have still to do, in order
     storage: Mapping[str, object] = field(default_factory=lambda: NO_STATE)
 
     @property
@@ -94,6 +105,11 @@ class Upload:
     def has_ended(self) -> bool:
         """Only a tombstone is left: expired or terminated."""
         return self.status in (Status.EXPIRED, Status.TERMINATED)
+
+    @property
+    def is_handed_over(self) -> bool:
+        """The server has done its part: nobody has to be asked any more, what is left is the workers'."""
+        return self.is_complete and (self.status is Status.READY or bool(self.awaiting))
 
     def advance(self, offset: int, at: datetime, storage: Mapping[str, object] | None = None) -> Upload:
         """The upload with bytes stored up to ``offset``; never fewer than before, never more than its length."""
@@ -125,6 +141,26 @@ class Upload:
         """The upload in another status, the step written into its history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
         return self._with(status=status, updated_at=at, history=(*self.history, Step(status, at, reason)))
+
+    def hand_over(self, steps: tuple[str, ...], at: datetime) -> Upload:
+        """The complete upload as the server leaves it: with ``steps`` for the workers, or ready if there are none."""
+        assert self.is_complete and not self.is_handed_over, "handed over once, when it is complete"
+        return self._with(awaiting=steps, updated_at=at) if steps else self.to(Status.READY, at)
+
+    def done(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_FACTS) -> Upload:
+        """The upload after a worker has done ``step``, which was the next; ready if it was the last."""
+        assert self.awaiting[:1] == (step,), f"{step} is not the next step of {self.awaiting}"
+        entry = Step(self.status, at, reason, step, facts)
+        after = self._with(awaiting=self.awaiting[1:], updated_at=at, history=(*self.history, entry))
+        return after if after.awaiting else after.to(Status.READY, at)
+
+    def ended_by(
+        self, step: str, status: Status, at: datetime, reason: str, facts: Mapping[str, str] = NO_FACTS
+    ) -> Upload:
+        """The upload that ``step`` has rejected or failed at; no further step is done."""
+        assert status in (Status.REJECTED, Status.FAILED) and status in TRANSITIONS[self.status]
+        entry = Step(status, at, reason, step, facts)
+        return self._with(status=status, awaiting=(), updated_at=at, history=(*self.history, entry))
 
     def until(self, expires_at: datetime | None) -> Upload:
         """The upload with another time at which the sweeper shall look at it."""

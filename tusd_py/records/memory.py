@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
 from tusd_py.protocol.upload import Kind, Status, Upload
 
@@ -19,7 +20,7 @@ class MemoryRecords:
         self._uploads: dict[str, Upload] = {}
         self._closed = False
 
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         self._refuse_when_closed()
         if upload.id in self._uploads:
             raise RecordExists(f"upload {upload.id} is already recorded")
@@ -33,7 +34,7 @@ class MemoryRecords:
         self._refuse_when_closed()
         return [self._uploads.get(upload_id) for upload_id in upload_ids]
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         self._refuse_when_closed()
         assert before.id == after.id, "a record changes, it does not move"
         recorded = self._uploads.get(before.id)

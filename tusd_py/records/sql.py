@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
@@ -57,7 +58,7 @@ class SqlRecords:
         """
         return cls(await asyncio.to_thread(_open, url), durability)
 
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         parts = [
             {"final_id": upload.id, "position": position, "part_id": part_id}
             for position, part_id in enumerate(upload.parts)
@@ -72,7 +73,7 @@ class SqlRecords:
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         return await self._reader.ask(Lookup(tuple(upload_ids))) if upload_ids else []
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         assert before.id == after.id, "a record changes, it does not move"
         assert before.parts == after.parts, "a final upload keeps its parts"
         saved = after.saved(before.token + 1)

@@ -17,6 +17,7 @@ from tusd_py.uploads.finish import finish
 from tusd_py.uploads.holding import find, held
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.receiving import Receiving
+from tusd_py.uploads.recording import save
 from tusd_py.uploads.telling import Progress
 from tusd_py.uploads.terminate import end
 
@@ -56,12 +57,12 @@ class _Appending:
         length = upload.length if request.length is None else request.length
         progress = Progress(self.ports, self.caller, self.source, self.listener)
 
-        async def save(before: Upload, after: Upload) -> Upload:
-            saved = await self.ports.records.replace(before, after)
+        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
+            saved = await save(self.ports, before, after, progress.change(before, after, is_last))
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, save, request.completes)
+        receiving = Receiving(self.ports, upload, keep, request.completes)
         # A newcomer gets the hold as soon as what has arrived is saved.
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:

@@ -10,6 +10,7 @@ from tusd_py.contracts.store import BytesMissing, StoreError
 from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.uploads.finish import completed, finish
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import save
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
         return await _fail(ports, final, f"the parts have {length} bytes, more than an upload may have")
     now = ports.clock()
     if final.status is Status.UPLOADING:
-        final = await ports.records.replace(final, final.declare_length(length).to(Status.PROCESSING, now))
+        final = await save(ports, final, final.declare_length(length).to(Status.PROCESSING, now))
     try:
         storage = await ports.store.join(final, parts)
     except BytesMissing:
@@ -85,7 +86,7 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
         # Full or out of reach: it stays as it is, and is tried again by the next HEAD or start.
         log.exception("joining upload %s failed; it will be tried again", final.id)
         return None
-    final = await ports.records.replace(final, joined(ports, final, length, storage))
+    final = await save(ports, final, joined(ports, final, length, storage))
     ports.count_complete(final)
     return final
 
@@ -100,4 +101,4 @@ def joined(ports: Ports, final: Upload, length: int, storage: Mapping[str, objec
 async def _fail(ports: Ports, final: Upload, reason: str) -> Upload:
     now = ports.clock()
     failed = final.to(Status.FAILED, now, reason)
-    return await ports.records.replace(final, failed.until(ports.expiry(failed, now)))
+    return await save(ports, final, failed.until(ports.expiry(failed, now)))

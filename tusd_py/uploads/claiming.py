@@ -12,6 +12,7 @@ from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.cancelling import to_the_end, unbroken
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import Change, add
 
 
 def claimed(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Hold]:
@@ -43,13 +44,13 @@ async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
         raise
 
 
-async def record(ports: Ports, upload: Upload) -> None:
+async def record(ports: Ports, upload: Upload, change: Change) -> None:
     """Record an upload without bytes; where that fails, a place that the store has kept for it is free again."""
     if not upload.storage:
-        await ports.records.add(upload)
+        await add(ports, upload, change)
         return
     async with or_nothing(ports, upload):
-        await unbroken(ports.records.add(upload))
+        await unbroken(add(ports, upload, change))
 
 
 async def erase_unrecorded(ports: Ports, upload: Upload) -> None:

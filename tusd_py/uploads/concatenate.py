@@ -14,6 +14,7 @@ from tusd_py.uploads.assemble import consider, joined
 from tusd_py.uploads.cancelling import unbroken
 from tusd_py.uploads.claiming import claimed, or_nothing, record
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import BY_NOBODY, Change, add, save
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
 Agree = Callable[[Upload], Awaitable[tuple[Upload, Overlay | None]]]
@@ -27,7 +28,7 @@ class Made:
     overlay: Overlay | None
 
 
-async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree) -> Made:
+async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree, change: Change = BY_NOBODY) -> Made:
     """Record ``final``, joined at once when its parts are complete and small, else to be joined in the background.
 
     Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash a recorded final upload is taken up
@@ -39,21 +40,21 @@ async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree
     server_chose = final.id
     final, overlay = await agree(replace(final, length=length))
     if final.id == server_chose:
-        return Made(await _make(ports, final, parts), overlay)
+        return Made(await _make(ports, final, parts, change), overlay)
     async with claimed(ports, final, by_hook=True):
-        return Made(await _make(ports, final, parts), overlay)
+        return Made(await _make(ports, final, parts, change), overlay)
 
 
-async def _make(ports: Ports, final: Upload, parts: Sequence[Upload]) -> Upload:
+async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Change) -> Upload:
     length = final.length
     final = replace(final, storage=await ports.store.create(final))
     if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
         async with or_nothing(ports, final):
             final = joined(ports, final, length, await ports.store.join(final, parts))
-            await unbroken(ports.records.add(final))
+            await unbroken(add(ports, final, change))
         return final
     final = final.until(ports.expiry(final, final.created_at))
-    await record(ports, final)
+    await record(ports, final, change)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
     consider(ports, final)
@@ -65,5 +66,5 @@ async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
     parts = await ports.records.find_all(final.parts)
     if any(part is None or part.has_ended for part in parts):
         ended = final.to(Status.TERMINATED, ports.clock())
-        await ports.records.replace(final, ended.until(ports.expiry(ended, ended.updated_at)))
+        await save(ports, final, ended.until(ports.expiry(ended, ended.updated_at)))
         raise InvalidParts

@@ -31,6 +31,7 @@ from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.finish import completed, finish
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.receiving import Receiving
+from tusd_py.uploads.recording import Change, add, save
 from tusd_py.uploads.telling import Progress, tell
 from tusd_py.uploads.terminate import end
 
@@ -59,7 +60,7 @@ async def create(
         history=(Step(Status.UPLOADING, now),),
     )
     if request.kind is Kind.FINAL:
-        made = await concatenate(ports, request, upload, lambda final: _agreed(ports, final, caller))
+        made = await concatenate(ports, request, upload, lambda final: _agreed(ports, final, caller), Change(caller))
         upload, overlay = made.upload, made.overlay
         tell(ports, Hook.POST_CREATE, upload, caller)
     else:
@@ -101,14 +102,14 @@ async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | N
     """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
     upload = upload.kept_by(await ports.store.create(upload))
     if upload.length == 0 and completes is not False:
-        upload = await _add_empty(ports, upload)
+        upload = await _add_empty(ports, upload, caller)
     else:
-        await record(ports, upload)
+        await record(ports, upload, Change(caller))
     tell(ports, Hook.POST_CREATE, upload, caller)
     return upload
 
 
-async def _add_empty(ports: Ports, upload: Upload) -> Upload:
+async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     async with or_nothing(ports, upload):
         sink = ports.store.open(upload)
         try:
@@ -117,7 +118,7 @@ async def _add_empty(ports: Ports, upload: Upload) -> Upload:
         finally:
             await sink.close()
         upload = upload.until(ports.expiry(upload, upload.updated_at))
-        await unbroken(ports.records.add(upload))
+        await unbroken(add(ports, upload, Change(caller)))
     return upload
 
 
@@ -143,12 +144,12 @@ class _Filling:
         self.upload = upload = self.upload.kept_by(await self.ports.store.create(self.upload))
         progress = Progress(self.ports, self.caller, self.source, self.listener)
 
-        async def save(before: Upload, after: Upload) -> Upload:
-            saved = await self._save(before, after)
+        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
+            saved = await self._save(before, after, progress.change(before, after, is_last))
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, save, self.completes)
+        receiving = Receiving(self.ports, upload, keep, self.completes)
         # Who asks for this hold knows the URL: what came is kept for them.
         hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
         try:
@@ -180,10 +181,11 @@ class _Filling:
         finally:
             await receiving.close()
 
-    async def _save(self, before: Upload, after: Upload) -> Upload:
+    async def _save(self, before: Upload, after: Upload, change: Change | None = None) -> Upload:
+        change = change or Change(self.caller)
         if self.is_recorded:
-            return await self.ports.records.replace(before, after)
-        await self.ports.records.add(after)
+            return await save(self.ports, before, after, change)
+        await add(self.ports, after, change)
         self.is_recorded = True
         tell(self.ports, Hook.POST_CREATE, after, self.caller)
         return after

@@ -14,6 +14,7 @@ from tusd_py.uploads.assemble import consider
 from tusd_py.uploads.finish import finish
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import save
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
             await ports.records.remove(upload)
             swept.forgotten += 1
         elif (needed := await _needed_until(ports, upload)) is not None and needed > now:
-            await ports.records.replace(upload, upload.until(min(needed, now + _LOOK_AGAIN)))
+            await save(ports, upload, upload.until(min(needed, now + _LOOK_AGAIN)))
             swept.kept += 1
         else:
             await _expire(ports, upload)
@@ -86,7 +87,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
 async def _expire(ports: Ports, upload: Upload) -> None:
     now = ports.clock()
     ended = upload.to(Status.EXPIRED, now)
-    ended = await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
+    ended = await save(ports, upload, ended.until(ports.expiry(ended, now)))
     await ports.store.erase(ended)
 
 

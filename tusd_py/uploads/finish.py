@@ -10,6 +10,7 @@ from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import Change, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Finished:
 
 
 def is_settled(ports: Ports, upload: Upload) -> bool:
-    """Whether nobody has to be asked or told of this upload's completion: it is ready with its last byte."""
+    """Whether no hook has to be asked or told of this upload's completion: it is handed over with its last byte."""
     # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated".
     if upload.kind is Kind.PARTIAL:
         return True
@@ -29,19 +30,24 @@ def is_settled(ports: Ports, upload: Upload) -> bool:
 
 
 def completed(ports: Ports, upload: Upload) -> Upload:
-    """The upload, every byte of it safe, as complete; and as ready where nobody has to be asked or told."""
+    """The upload, every byte of it safe, as complete; and handed over where no hook has to be asked or told."""
     now = ports.clock()
     after = upload.complete(now)
-    return after.to(Status.READY, now) if is_settled(ports, after) else after
+    return after.hand_over(steps(ports, after), now) if is_settled(ports, after) else after
+
+
+def steps(ports: Ports, upload: Upload) -> tuple[str, ...]:
+    """What workers do with the complete ``upload`` before it is ready."""
+    return () if upload.kind is Kind.PARTIAL else ports.steps
 
 
 async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finished:
-    """Bring a complete upload to ``READY``. It is held by the caller, or known to nobody else yet.
+    """Bring a complete upload to where the server has done its part. Its caller holds it, or nobody else knows it yet.
 
     Asked again after a crash or a failed hook: bytes and record are saved before. Raises ``GateFailed``; the next
     PATCH, HEAD or start asks again. post-finish is told at least once, after pre-finish has agreed.
     """
-    if upload.status is not Status.PROCESSING or _key(upload) in ports.background:
+    if upload.status is not Status.PROCESSING or upload.is_handed_over or _key(upload) in ports.background:
         return Finished(upload)
     overlay: Overlay | None = None
     if not is_settled(ports, upload):
@@ -50,7 +56,12 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
         if ports.gate.wants(Hook.POST_FINISH):
             ports.background.spawn(_key(upload), _tell(ports, upload, caller))
             return Finished(upload, overlay)
-    return Finished(await ports.records.replace(upload, upload.to(Status.READY, ports.clock())), overlay)
+    return Finished(await _hand_over(ports, upload, caller), overlay)
+
+
+async def _hand_over(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+    after = upload.hand_over(steps(ports, upload), ports.clock())
+    return await save(ports, upload, after, Change(caller))
 
 
 async def _tell(ports: Ports, upload: Upload, caller: Caller | None) -> None:
@@ -58,7 +69,7 @@ async def _tell(ports: Ports, upload: Upload, caller: Caller | None) -> None:
     await ports.background.after(upload.id)
     await ports.gate.ask(HookEvent(Hook.POST_FINISH, upload, caller))
     try:
-        await ports.records.replace(upload, upload.to(Status.READY, ports.clock()))
+        await _hand_over(ports, upload, caller)
     except RecordConflict:
         # Terminated meanwhile: there is nothing left to be ready.
         return

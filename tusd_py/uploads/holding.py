@@ -6,6 +6,7 @@ from tusd_py.contracts.locker import Hold
 from tusd_py.protocol import rules
 from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import save
 
 
 def held(ports: Ports, upload_id: str) -> Held:
@@ -46,4 +47,4 @@ async def truthful(ports: Ports, upload: Upload) -> Upload:
     stored = await ports.store.stored_bytes(upload)
     now = ports.clock()
     after = upload.lose(stored, now) if stored < upload.offset else upload.advance(upload.offset, now)
-    return await ports.records.replace(upload, after)
+    return await save(ports, upload, after)

@@ -12,6 +12,7 @@ from tusd_py.uploads.finish import finish
 from tusd_py.uploads.holding import find, held
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.receiving import Receiving
+from tusd_py.uploads.recording import Change, save
 
 
 async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
@@ -23,7 +24,7 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     async with held(ports, request.upload_id):
         upload = await find(ports, request.upload_id)
         if request.ends_at_length and _stands_at_length(upload):
-            upload = await _end(ports, upload)
+            upload = await _end(ports, upload, caller)
         if upload.is_complete:
             return Inspected(upload=(await finish(ports, upload, caller)).upload)
     if upload.kind is Kind.FINAL:
@@ -36,9 +37,13 @@ def _stands_at_length(upload: Upload) -> bool:
     return upload.offset == upload.length and upload.kind is not Kind.FINAL and not upload.is_complete
 
 
-async def _end(ports: Ports, upload: Upload) -> Upload:
+async def _end(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
-    receiving = Receiving(ports, upload, ports.records.replace)
+
+    async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
+        return await save(ports, before, after, Change(caller))
+
+    receiving = Receiving(ports, upload, keep)
     try:
         upload = await receiving.end_at_length()
     finally:

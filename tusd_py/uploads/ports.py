@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tusd_py.contracts.gate import Gate
+from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.protocol.rules import Limits
@@ -21,6 +23,7 @@ class Pace:
 
     save_interval_seconds: float = 1.0  # a running body is saved this often,
     save_interval_bytes: int = 64 * 1024 * 1024  # or after so many bytes
+    progress_interval_seconds: float = 1.0  # saved bytes are an event this often, and at the end of their body
     lock_timeout_seconds: float = 10.0
     join_at_once_bytes_max: int = 64 * 1024 * 1024
     unfinished_seconds: float = 604800.0  # 0: unfinished uploads never expire
@@ -45,6 +48,9 @@ class Ports:
     opened_at: datetime  # records older than this may claim what a power loss took
     count_complete: Callable[[Upload], None]  # told of every upload whose last byte was recorded
     durable_saves: bool = False  # fsync at every save, not at completion alone
+    consumers: tuple[Consumer, ...] = ()  # who is told of events
+    steps: tuple[str, ...] = ()  # what workers do with a complete upload before it is ready, in order
+    outbox: Outbox | None = None  # None where records are kept in memory: then there is no worker either
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When the sweeper shall next look at ``upload``, if nothing happens to it after ``now``."""

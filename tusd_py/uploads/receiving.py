@@ -19,8 +19,8 @@ from tusd_py.uploads.ports import Ports
 
 #: Smaller bodies are read: to lend one costs more than to copy it.
 POURED_BYTES_MIN = 256 * 1024
-#: Saves the upload as it now stands and returns it with its new token.
-Save = Callable[[Upload, Upload], Awaitable[Upload]]
+#: Saves the second upload over the first and returns it with its new token; True with the last save of a body.
+Save = Callable[[Upload, Upload, bool], Awaitable[Upload]]
 Way = tuple[PouringSource, PouringSink]
 
 
@@ -88,7 +88,7 @@ class Receiving:
         if not self.upload.is_complete:
             now = self._ports.clock()
             failed = self.upload.to(Status.FAILED, now, reason)
-            self.upload = await self._save(self.upload, failed.until(self._ports.expiry(failed, now)))
+            self.upload = await self._save(self.upload, failed.until(self._ports.expiry(failed, now)), True)
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -160,7 +160,7 @@ class Receiving:
         if offset > self.upload.offset and (offset != length or self._completes is not None):
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
-            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
+            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), False)
 
     async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
         """Make safe and record what came, then raise what went wrong, if anything did."""
@@ -194,7 +194,7 @@ class Receiving:
         if failure is None and completes is not False and after.offset == after.length:
             after = completed(self._ports, after)
         if after is not self.upload:
-            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)))
+            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), True)
         return self._or_raise(failure)
 
     def _or_raise(self, failure: Exception | None) -> Upload:

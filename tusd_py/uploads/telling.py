@@ -9,6 +9,7 @@ from tusd_py.protocol.errors import UploadStopped
 from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import Change
 
 
 def tell(ports: Ports, hook: Hook, upload: Upload, caller: Caller | None) -> None:
@@ -30,6 +31,18 @@ class Progress:
         self._source = source
         self._wanted = ports.gate.wants(Hook.POST_RECEIVE)
         self._newest: Upload | None = None  # what the hook will be told next
+        self._told_at = ports.clock()  # when bytes were last an event
+        self._owes = False  # bytes were saved that no event has told of
+
+    def change(self, before: Upload, after: Upload, is_last: bool) -> Change:
+        """With which events ``after`` is saved: bytes are told of once a while, and at the end of the body always."""
+        came = after.offset > before.offset or self._owes
+        since_seconds = (after.updated_at - self._told_at).total_seconds()
+        told = came and (is_last or since_seconds >= self._ports.pace.progress_interval_seconds)
+        if told:
+            self._told_at = after.updated_at
+        owed, self._owes = self._owes and told, came and not told
+        return Change(self._caller, tells_progress=told, owes_progress=owed)
 
     def saved(self, upload: Upload) -> None:
         """The record now says this much; never waits for the hook."""

@@ -11,6 +11,7 @@ from tusd_py.protocol.requests import Caller, Terminate
 from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.recording import Change, save
 from tusd_py.uploads.telling import tell
 
 
@@ -33,22 +34,22 @@ async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
     """
     try:
-        ended = await _entomb(ports, upload)
+        ended = await _entomb(ports, upload, caller)
     except RecordConflict:
         # What runs in the background changes records without a hold: post-finish has returned, or parts were joined.
         newest = await ports.records.find(upload.id)
         if newest is None or newest.has_ended:
             raise
-        ended = await _entomb(ports, newest)
+        ended = await _entomb(ports, newest, caller)
     tell(ports, Hook.POST_TERMINATE, ended, caller)
     await ports.store.erase(ended)
     return ended
 
 
-async def _entomb(ports: Ports, upload: Upload) -> Upload:
+async def _entomb(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
     ended = upload.to(Status.TERMINATED, now)
-    return await ports.records.replace(upload, ended.until(ports.expiry(ended, now)))
+    return await save(ports, upload, ended.until(ports.expiry(ended, now)), Change(caller))
 
 
 async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> Overlay | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.protocol.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
@@ -15,12 +16,12 @@ class LateSave(MemoryRecords):
 
     came = False
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         if before.kind is Kind.FINAL and not self.came:
             self.came = True
-            await super().replace(before, after)
+            await super().replace(before, after, along)
             raise RecordConflict
-        return await super().replace(before, after)
+        return await super().replace(before, after, along)
 
 
 @on_loop

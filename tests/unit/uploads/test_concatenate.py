@@ -11,6 +11,7 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.protocol.errors import (
@@ -180,10 +181,10 @@ class Vanishing(FailingRecords):
     heart: Heart
     part_id = ""
 
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         if upload.kind is Kind.FINAL:
             await self.heart.terminate(self.part_id)
-        await super().add(upload)
+        await super().add(upload, along)
 
 
 @on_loop

@@ -11,6 +11,7 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Feed, Heart
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.protocol.errors import UploadGone, UploadNotFound
 from tusd_py.protocol.upload import Kind, Status, Upload
@@ -185,10 +186,10 @@ class Moving(FailingRecords):
             self.moved = await super().replace(found[0], found[0].until(None))
         return found
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         if self.conflict:
             raise RecordConflict("somebody else was faster")
-        return await super().replace(before, after)
+        return await super().replace(before, after, along)
 
 
 @pytest.mark.parametrize(("conflict", "swept"), [(False, Swept()), (True, Swept(kept=1))])

@@ -16,6 +16,7 @@ from tests.support.content import content
 from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.store import StoreFull
 from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
@@ -93,9 +94,9 @@ class WatchedRecords(MemoryRecords):
         super().__init__()
         self.offsets: list[int] = []
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         self.offsets.append(after.offset)
-        return await super().replace(before, after)
+        return await super().replace(before, after, along)
 
 
 @asynccontextmanager

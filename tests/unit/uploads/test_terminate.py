@@ -8,6 +8,7 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
 from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
+from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
@@ -85,13 +86,13 @@ class Conflicting(FailingRecords):
     changes = 0
     removes = False
 
-    async def replace(self, before: Upload, after: Upload) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         if self.changes:
             self.changes -= 1
             changed = await super().replace(before, before.until(None))
             if self.removes:
                 await super().remove(changed)
-        return await super().replace(before, after)
+        return await super().replace(before, after, along)
 
 
 @pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])
