@@ -5,6 +5,7 @@ COPY pyproject.toml README.md LICENSE requirements.lock ./
 RUN python -m venv /opt/tusd-py \
  && /opt/tusd-py/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY tusd_py ./tusd_py
+COPY workers ./workers
 RUN /opt/tusd-py/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim

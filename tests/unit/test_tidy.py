@@ -27,8 +27,8 @@ def modules(*folders: str) -> list[Path]:
     return [path for path in found if not any(part in IGNORED_FOLDERS or part.startswith(".") for part in path.parts)]
 
 
-PRODUCT = modules("tusd_py")
-EVERYTHING = modules("tusd_py", "tests", "benchmarks")
+PRODUCT = modules("tusd_py", "workers")
+EVERYTHING = modules("tusd_py", "workers", "tests", "benchmarks")
 
 
 def parsed(path: Path) -> ast.Module:
