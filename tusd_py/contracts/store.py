@@ -29,7 +29,14 @@ class BytesMissing(StoreError):
 
 
 class PathTaken(StoreError):
-    """Something else lies where a hook wants the bytes of a new upload; it was not touched."""
+    """Something else lies where a hook wants the bytes of a new upload; it was not touched.
+
+    ``by`` is the id of the upload that has the path; None where what lies there is no upload's.
+    """
+
+    def __init__(self, message: str, by: str | None = None) -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class Sink(Protocol):
@@ -75,7 +82,8 @@ class Store(Protocol):
     async def create(self, upload: Upload) -> Mapping[str, object]:
         """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes come.
 
-        Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing is left of ``upload`` then.
+        Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing is left of ``upload`` then. Asked again for
+        the same upload, after a crash, it is no error.
         """
         ...
 

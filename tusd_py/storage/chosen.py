@@ -34,15 +34,21 @@ class ChosenPath:
         self._claim = sha256(path.encode()).hexdigest()
 
     def reserve(self, upload_id: str) -> None:
-        """Claim the path, and make an empty file there. Raises ``PathTaken``; then nothing of this is left."""
-        self._claim_for(upload_id)
+        """Claim the path, and make an empty file there. Raises ``PathTaken``; then nothing of this is left.
+
+        What an earlier try left is taken up: a claim, and a file whose bytes do not count.
+        """
+        is_new = self._claim_for(upload_id)
         try:
             with self._parent(make=True) as parent:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
                 os.close(os.open(self._name, flags, self._folder.file_mode, dir_fd=parent))
                 os.fsync(parent)
         except OSError as error:
-            self._disclaim()
+            if isinstance(error, FileExistsError) and not is_new:
+                return
+            if is_new:
+                self._disclaim()
             if isinstance(error, FileExistsError) or error.errno in _IN_THE_WAY:
                 raise PathTaken(f"something else is at {self._path}") from error
             raise
@@ -129,15 +135,18 @@ class ChosenPath:
         finally:
             os.close(here)
 
-    def _claim_for(self, upload_id: str) -> None:
+    def _claim_for(self, upload_id: str) -> bool:
+        """Claim the path; whether that is new. Raises ``PathTaken``."""
         _make_directory(_CLAIMS, self._folder.descriptor)
         with self._claims() as claims:
             try:
                 os.symlink(upload_id, self._claim, dir_fd=claims)
             except FileExistsError:
-                if self._claimed_by() != upload_id:
-                    raise PathTaken(f"another upload has claimed {self._path}") from None
+                if (by := self._claimed_by()) != upload_id:
+                    raise PathTaken(f"upload {by} has claimed {self._path}", by) from None
+                return False
             os.fsync(claims)
+            return True
 
     def _claimed_by(self) -> str | None:
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.records import RecordExists
+from tusd_py.contracts.store import PathTaken
 from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.cancelling import to_the_end, unbroken
 from tusd_py.uploads.holding import held
@@ -42,6 +44,33 @@ async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
     except asyncio.CancelledError:
         await to_the_end(erase_unrecorded(ports, upload))
         raise
+
+
+async def placed(ports: Ports, upload: Upload) -> Upload:
+    """``upload`` with the place that the store keeps for it. Raises ``PathTaken`` or ``StoreError``.
+
+    A path that a hook chose may belong to a creation that a crash ended before there was a record: it is freed then.
+    """
+    try:
+        return upload.kept_by(await ports.store.create(upload))
+    except PathTaken as taken:
+        if taken.by is None or not await _freed(ports, upload, taken.by):
+            raise
+    return upload.kept_by(await ports.store.create(upload))
+
+
+async def _freed(ports: Ports, upload: Upload, by: str) -> bool:
+    # Uploads that have a path are held from their creation to their record: one that can be held now is not being made.
+    hold = await ports.locker.try_acquire(by)
+    if hold is None:
+        return False
+    try:
+        if await ports.records.find(by) is not None:
+            return False
+        await ports.store.erase(replace(upload, id=by))
+        return True
+    finally:
+        await hold.release()
 
 
 async def record(ports: Ports, upload: Upload, change: Change) -> None:

@@ -12,7 +12,7 @@ from tusd_py.protocol.requests import Create
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.uploads.assemble import consider, joined
 from tusd_py.uploads.cancelling import unbroken
-from tusd_py.uploads.claiming import claimed, or_nothing, record
+from tusd_py.uploads.claiming import claimed, or_nothing, placed, record
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.recording import BY_NOBODY, Change, add, save
 
@@ -39,15 +39,15 @@ async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree
     parts = [part for part in found if part is not None]
     server_chose = final.id
     final, overlay = await agree(replace(final, length=length))
-    if final.id == server_chose:
+    if final.id == server_chose and not final.storage:
         return Made(await _make(ports, final, parts, change), overlay)
-    async with claimed(ports, final, by_hook=True):
+    async with claimed(ports, final, by_hook=final.id != server_chose):
         return Made(await _make(ports, final, parts, change), overlay)
 
 
 async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Change) -> Upload:
     length = final.length
-    final = replace(final, storage=await ports.store.create(final))
+    final = await placed(ports, final)
     if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
         async with or_nothing(ports, final):
             final = joined(ports, final, length, await ports.store.join(final, parts))

@@ -26,7 +26,7 @@ from tusd_py.protocol.requests import BodyHead, Caller, Create
 from tusd_py.protocol.upload import Kind, Status, Step, Upload
 from tusd_py.uploads.assemble import part_completed
 from tusd_py.uploads.cancelling import to_the_end, unbroken
-from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, record
+from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, placed, record
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.finish import completed, finish
 from tusd_py.uploads.ports import Ports
@@ -67,7 +67,7 @@ async def create(
         server_chose = upload.id
         upload, overlay = await _agreed(ports, upload, caller)
         upload = upload.until(ports.expiry(upload, now))
-        if request.body is None and upload.id == server_chose:
+        if request.body is None and upload.id == server_chose and not upload.storage:
             upload = await _add(ports, upload, caller, request.completes)
         else:
             async with claimed(ports, upload, by_hook=upload.id != server_chose) as hold:
@@ -100,7 +100,7 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
 
 async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
     """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
-    upload = upload.kept_by(await ports.store.create(upload))
+    upload = await placed(ports, upload)
     if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload, caller)
     else:
@@ -141,7 +141,7 @@ class _Filling:
     is_announced: bool = False  # the client may come back for it
 
     async def run(self, body: BodyHead, hold: Hold) -> Upload:
-        self.upload = upload = self.upload.kept_by(await self.ports.store.create(self.upload))
+        self.upload = upload = await placed(self.ports, self.upload)
         progress = Progress(self.ports, self.caller, self.source, self.listener)
 
         async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:

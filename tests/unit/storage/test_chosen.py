@@ -56,6 +56,25 @@ def test_a_path_belongs_to_one_upload(folder: Folder) -> None:
     assert (first.stored_bytes("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
 
 
+def test_what_an_earlier_try_left_is_taken_up(folder: Folder) -> None:
+    """The same upload may have its path once more, with or without its file; what else lies there is not its own."""
+    place = ChosenPath(folder, "p/x.pdf")
+    place.reserve("one")
+    place.reserve("one")
+    (folder.path / "p" / "x.pdf").unlink()
+    place.reserve("one")
+    (folder.path / "p" / "x.pdf").unlink()
+    (folder.path / "p" / "x.pdf").symlink_to("/nowhere")
+    (folder.path / "q").mkdir()
+    (folder.path / "q" / "x.pdf").write_bytes(b"theirs")
+    with pytest.raises(PathTaken) as taken:
+        ChosenPath(folder, "q/x.pdf").reserve("one")
+    assert taken.value.by is None
+    with pytest.raises(PathTaken) as taken:
+        place.reserve("two")
+    assert taken.value.by == "one"
+
+
 def test_a_path_that_was_erased_is_free(folder: Folder) -> None:
     """And erasing the first upload once more, after a crash, does nothing to the second one's bytes."""
     place = ChosenPath(folder, "p/x.pdf")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +107,27 @@ async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, 
             await wanting.heart.store.close()
             return
     pytest.fail("it never passed")
+
+
+@on_loop
+async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
+    """A claim without a record is another creation's for the asking, unless that is still being made."""
+    wanting = Wanting(tmp_path / "uploads")
+    crashed = replace(await wanting.create("nothing", None), id="crashed", storage={PATH: "p/x.pdf"})
+    await wanting.store.create(crashed)
+    (tmp_path / "uploads" / "p" / "x.pdf").write_bytes(b"left behind")
+    making = await wanting.heart.locker.try_acquire("crashed")
+    assert making is not None
+    with pytest.raises(PathTaken):
+        await wanting.create("body", "p/x.pdf")
+    await making.release()
+    upload = await wanting.create("body", "p/x.pdf")
+    assert await wanting.heart.content(upload.id) == (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"012"
+    await wanting.store.erase(crashed)
+    assert await wanting.heart.content(upload.id) == b"012"
+    with pytest.raises(PathTaken):
+        await wanting.create("nothing", "p/x.pdf")
+    await wanting.heart.store.close()
 
 
 @on_loop
