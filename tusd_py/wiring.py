@@ -127,6 +127,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         durable_saves=settings.storage.durability == "power",
+        forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
     )
 
 

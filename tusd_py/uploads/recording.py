@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tusd_py.contracts.jobs import NOTHING, Along, Job, NewJob
@@ -15,6 +15,9 @@ from tusd_py.protocol.events import Event, EventType, happened
 from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.ports import Ports
+
+
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ def _along(ports: Ports, before: Upload | None, after: Upload, change: Change) -
 
 def _events(ports: Ports, before: Upload | None, after: Upload, change: Change) -> Iterable[Event]:
     types = happened(before, after)
+    caller = _remembered(change.caller, ports.forwards)
     if change.owes_progress and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
@@ -60,7 +64,7 @@ def _events(ports: Ports, before: Upload | None, after: Upload, change: Change) 
             continue
         if any(kind in consumer.types for consumer in ports.consumers):
             at = after.updated_at
-            yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=change.caller)
+            yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
 def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
@@ -74,6 +78,14 @@ def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 upload_id=event.upload.id,
                 event_id=event.id,
             )
+
+
+def _remembered(caller: Caller | None, forwards: frozenset[bytes]) -> Caller | None:
+    """The caller as an event keeps it: days later, and for whoever reads the database, passwords have no business."""
+    if caller is None:
+        return None
+    kept = tuple((name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwards)
+    return replace(caller, headers=kept)
 
 
 def _event_id(at: datetime) -> str:
