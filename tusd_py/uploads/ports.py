@@ -49,7 +49,7 @@ class Ports:
     count_complete: Callable[[Upload], None]  # told of every upload whose last byte was recorded
     durable_saves: bool = False  # fsync at every save, not at completion alone
     consumers: tuple[Consumer, ...] = ()  # who is told of events
-    forwards: frozenset[bytes] = frozenset()  # headers that hooks are to be given; others with credentials are not kept
+    forwards: frozenset[bytes] = frozenset()  # headers with credentials that events keep, for hooks that want them
     steps: tuple[str, ...] = ()  # what workers do with a complete upload before it is ready, in order
     outbox: Outbox | None = None  # None where records are kept in memory: then there is no worker either
 
