@@ -16,7 +16,6 @@ from tusd_py.protocol.requests import Caller
 from tusd_py.protocol.upload import Upload
 from tusd_py.uploads.ports import Ports
 
-
 _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
