@@ -128,6 +128,7 @@ async def open_ports(
         count_complete=count_complete,
         durable_saves=settings.storage.durability == "power",
         forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        outbox=records if isinstance(records, SqlRecords) else None,
     )
 
 

@@ -43,7 +43,11 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as the outbox has it. ``attempt`` counts the times it was given out, and is the fence of its lease."""
+    """A job as the outbox has it.
+
+    ``attempt`` counts the times it was given out, anew once it was revived. ``token`` is the fence of its lease: it
+    grows each time the job is given out and never falls, so that no worker of an earlier lease can end it.
+    """
 
     id: int
     actor: str
@@ -54,6 +58,7 @@ class Job:
     event_id: str
     state: JobState
     attempt: int
+    token: int = 0
     created_at: datetime
     next_attempt_at: datetime  # of a running one: when its lease runs out
     ended_at: datetime | None = None

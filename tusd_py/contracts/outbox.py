@@ -18,7 +18,7 @@ class JobLost(RecordsError):
 class Outbox(Protocol):
     """Keeps events and jobs. What a call has returned from is durable and seen by every process.
 
-    Every change of a job names the attempt it was given out with: with another one it raises ``JobLost`` and nothing
+    Every change of a job names the token it was given out with: with another one it raises ``JobLost`` and nothing
     has changed. Times are given, never taken from a clock of the database.
     """
 
@@ -82,5 +82,8 @@ class Outbox(Protocol):
         ...
 
     async def prune(self, before: datetime, limit: int) -> int:
-        """Forget at most ``limit`` jobs done before then, and events from before then that no job is left of."""
+        """Forget at most ``limit`` jobs done before then, and as many events from before then that no job is left of.
+
+        Return how many went of both together: 0 when there are no more.
+        """
         ...

@@ -65,7 +65,8 @@ class Records(Protocol):
     async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
         """Uploads that something must still be done for, without any request: ordered by id, beyond ``after_id``.
 
-        They are those in status ``PROCESSING``, and the final uploads in status ``UPLOADING``.
+        They are those in status ``PROCESSING`` that do not await workers, who have jobs for theirs, and the final
+        uploads in status ``UPLOADING``.
         """
         ...
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
+from tusd_py.contracts.jobs import Job
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
 from tusd_py.protocol.upload import Kind, Upload
 from tusd_py.records.connections import DatabaseConnection
@@ -22,14 +23,12 @@ _KIND = COLUMNS.index("kind")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One statement that changes one row or none; none is answered with ``refusal``, where there is one."""
+class Made:
+    """What came of an act that was made: how many rows it was about, the jobs it gave out, and whether any is new."""
 
-    statement: str
-    values: dict[str, object]
-    refusal: RecordsError | None = None
-    durable: bool = False  # whether it must survive the loss of power
-    parts: Sequence[dict[str, object]] = ()  # rows for Statements.add_part, if the row was changed
+    count: int = 1
+    jobs: Sequence[Job] = ()
+    has_work: bool = False  # jobs were made, or made due: workers should look
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +46,43 @@ class Listing:
     values: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows that a statement selects, each as ``read`` makes it."""
+
+    statement: str
+    values: dict[str, object]
+    read: Callable[[Sequence[Any]], Any]
+
+
+class Act(Protocol):
+    """Something that is changed in the database, in a transaction that others share."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether it must survive the loss of power."""
+        ...
+
+    def make(self, connection: DatabaseConnection) -> Made | RecordsError:
+        """Make it, or return why not, and then have changed nothing."""
+        ...
+
+
 class Writer:
     """Makes changes, many in one transaction, each with its own outcome."""
 
-    def __init__(self, connection: DatabaseConnection, statements: Statements, *, always_durable: bool) -> None:
+    def __init__(self, connection: DatabaseConnection, *, always_durable: bool) -> None:
         self._connection = connection
-        self._statements = statements
         self._always_durable = always_durable
 
-    def answer(self, changes: Sequence[Change]) -> Sequence[Exception | None]:
-        """Make ``changes`` in this order; for each, ``None`` or why it was not made."""
-        return _together_or_alone(self._connection, changes, self._transact)
+    def answer(self, acts: Sequence[Act]) -> Sequence[Made | Exception]:
+        """Make ``acts`` in this order; for each, what was made, or why it was not."""
+        return _together_or_alone(self._connection, acts, self._transact)
 
-    def _transact(self, changes: Sequence[Change]) -> list[Exception | None]:
-        durable = self._always_durable or any(change.durable for change in changes)
+    def _transact(self, acts: Sequence[Act]) -> list[Made | Exception]:
+        durable = self._always_durable or any(act.durable for act in acts)
         with self._connection.writing(durable=durable):
-            return [self._make(change) for change in changes]
-
-    def _make(self, change: Change) -> Exception | None:
-        if self._connection.execute(change.statement, change.values).rowcount == 0:
-            return change.refusal
-        if change.parts:
-            self._connection.execute_many(self._statements.add_part, change.parts)
-        return None
+            return [act.make(self._connection) for act in acts]
 
 
 class Reader:
@@ -79,20 +92,22 @@ class Reader:
         self._connection = connection
         self._statements = statements
 
-    def answer(self, questions: Sequence[Lookup | Listing]) -> Sequence[list[Upload | None] | Exception]:
-        """For each question its uploads, or why they could not be read."""
+    def answer(self, questions: Sequence[Lookup | Listing | Rows]) -> Sequence[list[Any] | Exception]:
+        """For each question its uploads or rows, or why they could not be read."""
         return _together_or_alone(self._connection, questions, self._transact)
 
-    def _transact(self, questions: Sequence[Lookup | Listing]) -> list[list[Upload | None] | Exception]:
+    def _transact(self, questions: Sequence[Lookup | Listing | Rows]) -> list[list[Any] | Exception]:
         with self._connection.reading():
             asked = {upload_id for question in questions if isinstance(question, Lookup) for upload_id in question.ids}
             found = {upload.id: upload for upload in self._select(self._statements.find, _ids(asked))} if asked else {}
-            return [
-                [found.get(upload_id) for upload_id in question.ids]
-                if isinstance(question, Lookup)
-                else [*self._select(question.statement, question.values)]
-                for question in questions
-            ]
+            return [self._answer(question, found) for question in questions]
+
+    def _answer(self, question: Lookup | Listing | Rows, found: Mapping[str, Upload]) -> list[Any]:
+        if isinstance(question, Lookup):
+            return [found.get(upload_id) for upload_id in question.ids]
+        if isinstance(question, Listing):
+            return self._select(question.statement, question.values)
+        return [question.read(row) for row in self._connection.execute(question.statement, question.values)]
 
     def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
         rows = self._connection.execute(statement, values).fetchall()

@@ -69,9 +69,10 @@ class DatabaseConnection:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.execute(statement, values)
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+        """Run ``statement`` with each of ``rows``; how many rows of the database that changed."""
         assert self._driver is not None, "no transaction has begun"
-        self._driver.executemany(statement, rows)
+        return self._driver.executemany(statement, rows).rowcount
 
     def broken_by(self, error: sqlite3.Error) -> RecordsUnavailable:
         """What to raise for ``error``. The connection is opened anew next time, unless another's lock was all."""

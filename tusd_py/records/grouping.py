@@ -24,6 +24,8 @@ class Grouping(Generic[Q, A]):
     batch is what has queued while the last one was answered, and what one turn of the loop asks stays together; nobody
     waits for it to fill, so that a lone question costs two thread switches and a crowd shares one transaction.
 
+    ``on_answers`` is told in the loop of each batch that was answered, whoever still waits for it.
+
     A caller who is cancelled gets no answer. Its question is dropped if the thread has not come to it, and otherwise
     done as if somebody had waited: never half.
     """
@@ -35,8 +37,10 @@ class Grouping(Generic[Q, A]):
         name: str,
         on_end: Callable[[], None],
         waiting_max: int,
+        on_answers: Callable[[Sequence[A | Exception]], None] | None = None,
     ) -> None:
         self._answer = answer
+        self._on_answers = on_answers
         self._on_end = on_end
         self._waiting_max = waiting_max
         self._waiting = 0
@@ -130,6 +134,8 @@ class Grouping(Generic[Q, A]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        if self._on_answers is not None:
+            self._on_answers([answer for _, answer in answered])
 
     def _end(self) -> None:
         if not self._ended.done():

@@ -22,6 +22,7 @@ class MemoryRecords:
 
     async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         self._refuse_when_closed()
+        _refuse_company(along)
         if upload.id in self._uploads:
             raise RecordExists(f"upload {upload.id} is already recorded")
         self._uploads[upload.id] = _detached(upload)
@@ -36,6 +37,7 @@ class MemoryRecords:
 
     async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
         self._refuse_when_closed()
+        _refuse_company(along)
         assert before.id == after.id, "a record changes, it does not move"
         recorded = self._uploads.get(before.id)
         if recorded is None or (recorded.offset, recorded.token) != (before.offset, before.token):
@@ -77,6 +79,10 @@ class MemoryRecords:
             raise RecordsUnavailable("the records are closed")
 
 
+def _refuse_company(along: Along) -> None:
+    assert along == NOTHING, "events and jobs are kept in a database: settings allow nobody to tell without one"
+
+
 def _detached(upload: Upload) -> Upload:
     """The upload with its store's state copied as a database would: what its giver changes later is not recorded."""
     if not upload.storage:
@@ -87,4 +93,4 @@ def _detached(upload: Upload) -> Upload:
 
 def _is_unsettled(upload: Upload) -> bool:
     is_pending_final = upload.kind is Kind.FINAL and upload.status is Status.UPLOADING
-    return upload.status is Status.PROCESSING or is_pending_final
+    return (upload.status is Status.PROCESSING and not upload.awaiting) or is_pending_final

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.protocol.upload import Status, Upload
-from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
+from tusd_py.records.batches import Act, Listing, Lookup, Made, Reader, Rows, Writer
+from tusd_py.records.changes import Change, following
 from tusd_py.records.connections import DatabaseConnection
 from tusd_py.records.engines import open_engine
 from tusd_py.records.grouping import Grouping
+from tusd_py.records.outbox import SqlOutbox
+from tusd_py.records.outbox_statements import OutboxStatements, compile_outbox_statements
 from tusd_py.records.rows import to_row
 from tusd_py.records.schema import bring_up_to_date
 from tusd_py.records.statements import Statements, compile_statements
@@ -29,34 +32,41 @@ _WAITING_MAX = 10_000
 _CLOSE_SECONDS = 30.0
 
 
-_Opened = tuple[Statements, DatabaseConnection, DatabaseConnection]
+_Opened = tuple[Statements, OutboxStatements, DatabaseConnection, DatabaseConnection]
 
 
-class SqlRecords:
-    """Keeps ``Upload`` values in a SQLite database, which several processes of one host may share.
+class SqlRecords(SqlOutbox):
+    """Keeps ``Upload`` values in a SQLite database, which several processes of one host may share, and their outbox.
 
     Belongs to the event loop in which it was opened. Changes go through one thread and one connection, where all
     that arrive together share a commit; reads through another, which no writer makes wait.
     """
 
-    def __init__(self, opened: _Opened, durability: Durability) -> None:
-        self._sql, changing, asking = opened
-        writer = Writer(changing, self._sql, always_durable=durability == "power")
-        reader = Reader(asking, self._sql)
-        self._writer: Grouping[Change, None] = Grouping(
-            writer.answer, name="records-writer", on_end=changing.close, waiting_max=_WAITING_MAX
+    def __init__(self, opened: _Opened, durability: Durability, on_work: Callable[[], None] | None) -> None:
+        self._sql, outbox_sql, changing, asking = opened
+        changes: Grouping[Act, Made] = Grouping(
+            Writer(changing, always_durable=durability == "power").answer,
+            name="records-writer",
+            on_end=changing.close,
+            waiting_max=_WAITING_MAX,
+            on_answers=None if on_work is None else _telling(on_work),
         )
-        self._reader: Grouping[Lookup | Listing, list[Upload | None]] = Grouping(
-            reader.answer, name="records-reader", on_end=asking.close, waiting_max=_WAITING_MAX
+        questions: Grouping[Lookup | Listing | Rows, list[Any]] = Grouping(
+            Reader(asking, self._sql).answer, name="records-reader", on_end=asking.close, waiting_max=_WAITING_MAX
         )
+        super().__init__(outbox_sql, changes, questions)
 
     @classmethod
-    async def open(cls, url: str, *, durability: Durability = "completion") -> Self:
+    async def open(
+        cls, url: str, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
+    ) -> Self:
         """Records in the database at ``url`` (``sqlite:///PATH``), whose schema is brought up to date first.
 
-        Raises ``RecordsUnavailable`` if it cannot be opened, or if a newer version of the program has written it.
+        ``on_work`` is called in the loop, once for each commit that made or revived jobs; it must neither block nor
+        raise. Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the program has
+        written it.
         """
-        return cls(await asyncio.to_thread(_open, url), durability)
+        return cls(await asyncio.to_thread(_open, url), durability, on_work)
 
     async def add(self, upload: Upload, along: Along = NOTHING) -> None:
         parts = [
@@ -65,10 +75,20 @@ class SqlRecords:
         ]
         refusal = RecordExists(f"upload {upload.id} is already recorded")
         row = to_row(upload, upload.token)
-        await self._writer.ask(Change(self._sql.add, row, refusal, durable=upload.is_complete, parts=parts))
+        change = Change(
+            self._sql.add,
+            row,
+            refusal,
+            durable=upload.is_complete,
+            add_part=self._sql.add_part,
+            parts=parts,
+            following=None if along is NOTHING else following(self._outbox_sql, upload, along),
+        )
+        await self._writer.ask(change)
 
     async def find(self, upload_id: str) -> Upload | None:
-        return (await self._reader.ask(Lookup((upload_id,))))[0]
+        found: Upload | None = (await self._reader.ask(Lookup((upload_id,))))[0]
+        return found
 
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         return await self._reader.ask(Lookup(tuple(upload_ids))) if upload_ids else []
@@ -80,7 +100,14 @@ class SqlRecords:
         row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")
-        await self._writer.ask(Change(self._sql.replace, row, refusal, durable=is_step(before, after)))
+        change = Change(
+            self._sql.replace,
+            row,
+            refusal,
+            durable=is_step(before, after) or _is_told_complete(after, along),
+            following=None if along is NOTHING else following(self._outbox_sql, saved, along),
+        )
+        await self._writer.ask(change)
         return saved
 
     async def remove(self, upload: Upload) -> None:
@@ -103,13 +130,22 @@ class SqlRecords:
         await self._reader.close(_CLOSE_SECONDS)
 
     async def _list(self, statement: str, **values: object) -> list[Upload]:
-        return [upload for upload in await self._reader.ask(Listing(statement, values)) if upload is not None]
+        return await self._reader.ask(Listing(statement, values))
 
 
 def _open(url: str) -> _Opened:
     bring_up_to_date(url)
     engine = open_engine(url)
-    return compile_statements(engine.dialect), DatabaseConnection(engine), DatabaseConnection(engine)
+    statements = compile_statements(engine.dialect), compile_outbox_statements(engine.dialect)
+    return *statements, DatabaseConnection(engine), DatabaseConnection(engine)
+
+
+def _telling(on_work: Callable[[], None]) -> Callable[[Sequence[Made | Exception]], None]:
+    def tell(answers: Sequence[Made | Exception]) -> None:
+        if any(isinstance(answer, Made) and answer.has_work for answer in answers):
+            on_work()
+
+    return tell
 
 
 def is_step(before: Upload, after: Upload) -> bool:
@@ -120,3 +156,8 @@ def is_step(before: Upload, after: Upload) -> bool:
     """
     completes = after.is_complete and not before.is_complete
     return completes or (after.status is not before.status and after.status is not Status.READY)
+
+
+def _is_told_complete(after: Upload, along: Along) -> bool:
+    # Told and then lost, it would be told again as another event, which no receiver could know for a repetition.
+    return after.is_complete and bool(along.events)

@@ -6,24 +6,11 @@ Their text goes to the driver as it is: inside a batch, Core's own execution wou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import (
-    ClauseElement,
-    Dialect,
-    Select,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal_column,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Dialect, bindparam, delete, insert, literal_column, select, text, update
 
 from tusd_py.protocol.upload import Status
+from tusd_py.records.dialects import elements, insert_unless_there, limited, text_of
 from tusd_py.records.rows import COLUMNS
 from tusd_py.records.tables import UNSETTLED, RecordsTable
 
@@ -31,13 +18,6 @@ _uploads = RecordsTable.metadata.tables["uploads"]
 _parts = RecordsTable.metadata.tables["upload_parts"]
 _saved = [column.name for column in _uploads.columns]
 _hot = select(*(_uploads.c[name] for name in COLUMNS))
-
-# Where the databases differ: an insert that lets an existing row be, and a JSON array of text as rows.
-_INSERTS = {
-    "sqlite": sqlite.insert(_uploads).on_conflict_do_nothing(index_elements=["id"]),
-    "postgresql": postgresql.insert(_uploads).on_conflict_do_nothing(index_elements=["id"]),
-}
-_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +37,7 @@ class Statements:
 
 def compile_statements(dialect: Dialect) -> Statements:
     """Every statement, for ``dialect``."""
-    asked_ids = select(_ELEMENTS[dialect.name](bindparam("ids")).table_valued("value").c.value)
+    asked_ids = elements(dialect, "ids")
     seen = (_uploads.c.id == bindparam("seen_id"), _uploads.c.token == bindparam("seen_token"))
     replace = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(asked_ids))
@@ -68,22 +48,14 @@ def compile_statements(dialect: Dialect) -> Statements:
     not_done = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
     waiting = _hot.where(_uploads.c.id.in_(finals), not_done).order_by(_uploads.c.id)
 
-    def text_of(statement: ClauseElement, columns: list[str] | None = None) -> str:
-        return str(statement.compile(dialect=dialect, column_keys=columns))
-
     return Statements(
-        add=text_of(_INSERTS[dialect.name], _saved),
-        add_part=text_of(insert(_parts)),
-        replace=text_of(replace, [name for name in _saved if name != "id"]),
-        remove=text_of(delete(_uploads).where(*seen)),
-        find=text_of(_hot.where(_uploads.c.id.in_(asked_ids))),
-        parts_of=text_of(parts_of.order_by(_parts.c.final_id, _parts.c.position)),
-        due=text_of(_limited(due)),
-        unsettled=text_of(_limited(unsettled)),
-        finals_waiting=text_of(waiting),
+        add=text_of(dialect, insert_unless_there(dialect, _uploads, "id"), _saved),
+        add_part=text_of(dialect, insert(_parts)),
+        replace=text_of(dialect, replace, [name for name in _saved if name != "id"]),
+        remove=text_of(dialect, delete(_uploads).where(*seen)),
+        find=text_of(dialect, _hot.where(_uploads.c.id.in_(asked_ids))),
+        parts_of=text_of(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
+        due=text_of(dialect, limited(due)),
+        unsettled=text_of(dialect, limited(unsettled)),
+        finals_waiting=text_of(dialect, waiting),
     )
-
-
-def _limited(statement: Select[Any]) -> Select[Any]:
-    # SQLite's dialect adds an offset, as a value of its own, to a limit that is a value.
-    return statement.limit(bindparam("limit")).offset(literal_column("0"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, MetaData, Text, text
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, MetaData, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -59,8 +59,9 @@ class RecordsTable(SQLModel):
     )
 
 
-#: What must still be seen to without a request: hooks to be told, final uploads to be joined.
-UNSETTLED = "status = 'processing' OR (kind = 'final' AND status = 'uploading')"
+#: What must still be seen to without a request: hooks to be told, final uploads to be joined. What awaits workers is
+#: left out: there are jobs for that.
+UNSETTLED = "(status = 'processing' AND awaiting = '[]') OR (kind = 'final' AND status = 'uploading')"
 
 
 class UploadRow(RecordsTable, table=True):
@@ -100,7 +101,8 @@ class UploadRow(RecordsTable, table=True):
     updated_at: datetime = Field(sa_type=Instant)
     expires_at: datetime | None = Field(sa_type=Instant)
     completed_at: datetime | None = Field(sa_type=Instant)
-    history: list[dict[str, str]] = Field(sa_type=_Json)
+    history: list[dict[str, Any]] = Field(sa_type=_Json)
+    awaiting: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
 
 
@@ -113,3 +115,89 @@ class UploadPartRow(RecordsTable, table=True):
     final_id: str = Field(primary_key=True, sa_type=Text, sa_column_args=[ForeignKey("uploads.id", ondelete="CASCADE")])
     position: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     part_id: str = Field(sa_type=Text)
+
+
+# SQLite numbers rows by itself only where the column is called an INTEGER.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+# SQLite would otherwise give the number of the newest row anew once that is gone.
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
+
+
+class EventRow(RecordsTable, table=True):
+    """Something that happened to an upload, numbered in the order in which it was recorded."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_upload_id", "upload_id", "seq"),
+        Index("ix_events_at", "at", "seq"),
+        _NEVER_AGAIN,
+    )
+
+    seq: int | None = Field(primary_key=True, sa_type=_Number)
+    id: str = Field(unique=True, sa_type=Text)
+    type: str = Field(sa_type=Text)
+    upload_id: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=Instant)
+    #: The upload as it was then, and who brought it about.
+    body: dict[str, Any] = Field(sa_type=_Json)
+
+
+class JobRow(RecordsTable, table=True):
+    """Something that has to be done, and what has become of it.
+
+    The indexes hold what is to be done, apart from the many that are done: the jobs whose turn it is, by consumer, so
+    that neither a crowd behind one of them nor one slow consumer costs the others anything; and every lane in order.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "ix_jobs_turn",
+            "consumer",
+            "next_attempt_at",
+            "id",
+            sqlite_where=text("is_first"),
+            postgresql_where=text("is_first"),
+        ),
+        Index(
+            "ix_jobs_lane",
+            "lane",
+            "id",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "ix_jobs_done",
+            "ended_at",
+            "id",
+            sqlite_where=text("state = 'done'"),
+            postgresql_where=text("state = 'done'"),
+        ),
+        Index(
+            "ix_jobs_state",
+            "state",
+            "id",
+            sqlite_where=text("state <> 'done'"),
+            postgresql_where=text("state <> 'done'"),
+        ),
+        Index("ix_jobs_upload_id", "upload_id", "id"),
+        _NEVER_AGAIN,
+    )
+
+    id: int | None = Field(primary_key=True, sa_type=_Number)
+    actor: str = Field(sa_type=Text)
+    consumer: str = Field(sa_type=Text)
+    key: str = Field(unique=True, sa_type=Text)
+    lane: str = Field(sa_type=Text)
+    upload_id: str = Field(sa_type=Text)
+    event_id: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    attempt: int = Field(sa_type=BigInteger)
+    token: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=Instant)
+    next_attempt_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(sa_type=Instant)
+    error: str = Field(sa_type=Text)
+    #: Whether no earlier job of its lane is still to be done, nor this one ended.
+    is_first: bool

@@ -12,7 +12,8 @@ import pytest
 
 from tusd_py.contracts.records import RecordExists, RecordsUnavailable
 from tusd_py.protocol.upload import Upload
-from tusd_py.records.batches import Change, Listing, Lookup, Reader, Writer
+from tusd_py.records.batches import Listing, Lookup, Made, Reader, Writer
+from tusd_py.records.changes import Change
 from tusd_py.records.connections import DatabaseConnection
 from tusd_py.records.engines import open_engine
 from tusd_py.records.migrating import migrate
@@ -32,7 +33,7 @@ class Database:
         engine = open_engine(url)
         self.statements = compile_statements(engine.dialect)
         self.connection = DatabaseConnection(engine, busy_seconds=0.01)
-        self.writer = Writer(self.connection, self.statements, always_durable=False)
+        self.writer = Writer(self.connection, always_durable=False)
         self.reader = Reader(self.connection, self.statements)
 
     def adding(self, upload: Upload, *, durable: bool = False) -> Change:
@@ -65,22 +66,22 @@ def test_the_guilty_one_alone_suffers(database: Database) -> None:
     changes[1:1] = [database.adding(an_upload("big", length=2**63)), database.adding(an_upload("\udc80"))]
     outcomes = database.writer.answer(changes)
     assert [type(outcome) for outcome in outcomes] == [
-        type(None),
+        Made,
         OverflowError,
         UnicodeEncodeError,
-        type(None),
-        type(None),
+        Made,
+        Made,
     ]
     assert database.ids() == ["a", "b", "c"]
 
 
 def test_a_full_disk_refuses_what_does_not_fit(database: Database) -> None:
     """A record too large for the room left is refused with a sentence; those that fit are recorded."""
-    assert database.writer.answer([database.adding(an_upload("first"))]) == [None]
+    assert database.writer.answer([database.adding(an_upload("first"))]) == [Made()]
     database.pragma(f"max_page_count={database.pragma('page_count') + 2}")
     large = an_upload("large", header="x" * 100_000)
     outcomes = database.writer.answer([database.adding(an_upload("a")), database.adding(large)])
-    assert outcomes[0] is None
+    assert outcomes[0] == Made()
     assert isinstance(outcomes[1], RecordsUnavailable)
     assert "disk is full" in str(outcomes[1])
     assert database.ids() == ["a", "first"]
@@ -88,7 +89,7 @@ def test_a_full_disk_refuses_what_does_not_fit(database: Database) -> None:
 
 def test_what_may_only_be_read_is_told(database: Database) -> None:
     """A database that SQLite will not write to is refused for changes, in words, and read as ever."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [None]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
     assert database.connection._driver is not None
     database.connection._driver.execute("PRAGMA query_only=ON")
     assert database.reader.answer([Lookup(["a"])]) == [[an_upload("a")]]
@@ -105,7 +106,7 @@ def test_another_process_s_lock_is_waited_for_once(database: Database) -> None:
         assert [str(o) for o in outcomes] == ["another process kept the records locked for too long"] * 2
         assert all(isinstance(outcome, RecordsUnavailable) for outcome in outcomes)
         assert database.reader.answer([Lookup(["a"])]) == [[None]]
-    assert database.writer.answer(changes) == [None, None]
+    assert database.writer.answer(changes) == [Made(), Made()]
     assert database.ids() == ["a", "b"]
 
 
@@ -126,7 +127,7 @@ def test_a_file_overwritten_in_place_is_told(database: Database, damage: bytes, 
 
 def test_a_replaced_file_is_not_written_to(database: Database, tmp_path: Path) -> None:
     """Another file put in the place of the open one is noticed before anything is written or read."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [None]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
     (tmp_path / "other").write_bytes(database.path.read_bytes())
     (tmp_path / "other").replace(database.path)
     outcomes = [*database.writer.answer([database.adding(an_upload("b"))]), *database.reader.answer([Lookup(["a"])])]
@@ -135,7 +136,7 @@ def test_a_replaced_file_is_not_written_to(database: Database, tmp_path: Path) -
 
 def test_a_removed_file_is_told(database: Database) -> None:
     """A file that is gone is a fault, not a new empty database."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [None]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
     database.path.unlink()
     (outcome,) = database.writer.answer([database.adding(an_upload("b"))])
     assert "cannot be looked at: No such file" in str(outcome)
@@ -147,11 +148,11 @@ def test_a_durable_change_is_synced(database: Database) -> None:
     seen = []
     for number, durable in enumerate([False, True, True, False]):
         changes = [database.adding(an_upload(f"{number}")), database.adding(an_upload(f"{number}d"), durable=durable)]
-        assert database.writer.answer(changes) == [None, None]
+        assert database.writer.answer(changes) == [Made(), Made()]
         seen.append(database.pragma("synchronous"))
     assert seen == [1, 2, 2, 1]
-    always = Writer(database.connection, database.statements, always_durable=True)
-    assert always.answer([database.adding(an_upload("z"))]) == [None]
+    always = Writer(database.connection, always_durable=True)
+    assert always.answer([database.adding(an_upload("z"))]) == [Made()]
     assert database.pragma("synchronous") == 2
 
 

@@ -1,0 +1,125 @@
+"""Events and jobs in a database. What is asked is put into acts and questions here; two threads run them."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from tusd_py.contracts.jobs import Job, JobState, NewJob
+from tusd_py.protocol.events import Event
+from tusd_py.records.batches import Act, Listing, Lookup, Made, Rows
+from tusd_py.records.grouping import Grouping
+from tusd_py.records.outbox_acts import AddJobs, Claim, Forget, Settle, Tend
+from tusd_py.records.outbox_rows import job_row, to_event, to_job
+from tusd_py.records.outbox_statements import OutboxStatements
+from tusd_py.records.tables import from_microseconds, to_microseconds
+
+T = TypeVar("T")
+
+# Beyond every number that the database gives.
+_NEWEST = 2**63 - 1
+
+
+class SqlOutbox:
+    """Keeps events and jobs beside the records, with which they share both threads and every transaction."""
+
+    def __init__(
+        self,
+        sql: OutboxStatements,
+        writer: Grouping[Act, Made],
+        reader: Grouping[Lookup | Listing | Rows, list[Any]],
+    ) -> None:
+        self._outbox_sql = sql
+        self._writer = writer
+        self._reader = reader
+
+    async def claim(self, now: datetime, until: datetime, limit: int, full: Collection[str] = ()) -> list[Job]:
+        claim = Claim(self._outbox_sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
+        return [*(await self._writer.ask(claim)).jobs]
+
+    async def renew(self, job: Job, until: datetime) -> Job:
+        sql = self._outbox_sql
+        await self._writer.ask(Settle(sql, job, sql.renew, {"at": to_microseconds(until)}))
+        return replace(job, next_attempt_at=until)
+
+    async def done(self, job: Job, now: datetime) -> None:
+        sql = self._outbox_sql
+        await self._writer.ask(Settle(sql, job, sql.done, {"at": to_microseconds(now)}, ends=True))
+
+    async def again(self, job: Job, at: datetime, error: str) -> None:
+        sql = self._outbox_sql
+        await self._writer.ask(Settle(sql, job, sql.again, {"at": to_microseconds(at), "why": error}))
+
+    async def bury(self, job: Job, now: datetime, error: str) -> None:
+        sql = self._outbox_sql
+        facts = {"at": to_microseconds(now), "why": error}
+        await self._writer.ask(Settle(sql, job, sql.bury, facts, ends=True))
+
+    async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
+        if jobs:
+            await self._writer.ask(AddJobs(self._outbox_sql, [job_row(job, now) for job in jobs]))
+
+    async def next_due(self) -> datetime | None:
+        (due,) = await self._rows(self._outbox_sql.next_due, _number)
+        return None if due is None else from_microseconds(due)
+
+    async def find_job(self, job_id: int) -> Job | None:
+        return next(iter(await self._rows(self._outbox_sql.find_job, to_job, job_id=job_id)), None)
+
+    async def list_jobs(
+        self, *, states: Collection[JobState] = (), upload_id: str = "", before_id: int | None = None, limit: int
+    ) -> list[Job]:
+        sql = self._outbox_sql
+        page = {"before_id": _NEWEST if before_id is None else before_id, "limit": limit}
+        if upload_id:
+            wanted = json.dumps([state.value for state in states or JobState])
+            return await self._rows(sql.list_jobs_of_upload, to_job, of_upload=upload_id, states=wanted, **page)
+        if not states:
+            return await self._rows(sql.list_jobs, to_job, **page)
+        found: list[Job] = []
+        for state in set(states):
+            statement = sql.list_jobs_done if state is JobState.DONE else sql.list_jobs_in_state
+            found += await self._rows(statement, to_job, in_state=state.value, **page)
+        # One may have gone from one state to another in between.
+        return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
+
+    async def revive(self, job_id: int, now: datetime) -> bool:
+        sql = self._outbox_sql
+        values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
+        return (await self._writer.ask(Tend(sql, sql.revive, values, has_work=True))).count > 0
+
+    async def drop(self, job_id: int) -> bool:
+        sql = self._outbox_sql
+        return (await self._writer.ask(Tend(sql, sql.drop, {"job_id": job_id}, has_work=False))).count > 0
+
+    async def find_event(self, event_id: str) -> Event | None:
+        found = await self._rows(self._outbox_sql.find_event, to_event, event_id=event_id)
+        return found[0][1] if found else None
+
+    async def list_events(
+        self, *, after: int = 0, upload_id: str = "", newest: bool = False, limit: int
+    ) -> list[tuple[int, Event]]:
+        sql = self._outbox_sql
+        page = {"after": after, "limit": limit}
+        if upload_id:
+            statement = sql.newest_events_of_upload if newest else sql.list_events_of_upload
+            found = await self._rows(statement, to_event, of_upload=upload_id, **page)
+        else:
+            found = await self._rows(sql.newest_events if newest else sql.list_events, to_event, **page)
+        return found[::-1] if newest else found
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        return (await self._writer.ask(Forget(self._outbox_sql, to_microseconds(before), limit))).count
+
+    async def _rows(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
+        return await self._reader.ask(Rows(statement, values, read))
+
+
+def _number(row: Sequence[Any]) -> int | None:
+    number: int | None = row[0]
+    return number
