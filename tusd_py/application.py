@@ -22,7 +22,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
-from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.expire import forget, resume, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.app import Below, ServerApp, metrics_route
 from tusd_py.web.cors import Cors
@@ -122,6 +122,7 @@ class Service:
                     await resume(ports)
                     swept = await sweep(ports)
                     self.metrics.expired.inc(swept.expired)
+                    await forget(ports, self.settings.events.keep_seconds)
             except Exception:
                 # The outermost handler of this task: a database that is away for a minute must not end the sweeping.
                 log.exception("sweeping failed; it is tried again")

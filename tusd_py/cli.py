@@ -1,4 +1,6 @@
-"""The command line: ``tusd-py serve | check | migrate | sweep``. Whatever the operator must fix is told in sentences.
+"""The command line: ``tusd-py serve | worker | check | migrate | sweep``.
+
+Whatever the operator must fix is told in sentences.
 
 Exit codes: 0 done or stopped, 1 stopped by force, 2 for what the operator must fix.
 """
@@ -17,7 +19,7 @@ import typer
 from tusd_py import checking
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.launch import CannotServe, claim, prepare, reason, serve
+from tusd_py.launch import CannotServe, become_worker, claim, prepare, reason, serve
 from tusd_py.settings import Given, Settings, SettingsError, find_config, load, read
 from tusd_py.wiring import migrate_records, sweep_once
 
@@ -44,6 +46,7 @@ PublicUrl = Annotated[str | None, typer.Option("--public-url", help="The endpoin
 TlsCertificate = Annotated[str | None, typer.Option("--tls-certificate", help="The certificate chain (PEM).")]
 TlsKey = Annotated[str | None, typer.Option("--tls-key", help="The certificate's private key (PEM).")]
 LogFormat = Annotated[str | None, typer.Option("--log-format", help="text, json or auto. [auto]")]
+NoWorker = Annotated[bool, typer.Option("--no-worker", help="Start no worker: tusd-py worker runs elsewhere.")]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
 
 
@@ -78,6 +81,7 @@ def serve_command(
     tls_key: TlsKey = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
+    no_worker: NoWorker = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends at once."""
     settings = _settings(
@@ -94,6 +98,7 @@ def serve_command(
             "storage.data_dir": data_dir,
             "log.format": log_format,
             "log.level": log_level,
+            "worker.mode": "separate" if no_worker else None,
         },
     )
     try:
@@ -101,6 +106,18 @@ def serve_command(
     except CannotServe as error:
         _fail([str(error)])
     sys.exit(code)
+
+
+@app.command()
+def worker(
+    config: Config = None, data_dir: DataDir = None, log_format: LogFormat = None, log_level: LogLevel = None
+) -> None:
+    """Do what follows from uploads, beside a server with worker.mode = "separate"; any number of workers may run."""
+    settings = _settings(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
+    try:
+        become_worker(settings)
+    except CannotServe as error:
+        _fail([str(error)])
 
 
 @app.command()

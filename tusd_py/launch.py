@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -25,17 +25,20 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.serving import descriptors, systemd
 from tusd_py.serving.choosing import protocol_class
+from tusd_py.serving.companion import Companion, beside
 from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
 from tusd_py.serving.processes import READY, WorkerFailed, Workers
 from tusd_py.serving.server import Server
 from tusd_py.settings import Settings
 from tusd_py.web.metrics import SHARED_DIRECTORY
-from tusd_py.wiring import migrate_records
+from tusd_py.wiring import migrate_records, needs_worker
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
 
 _EXIT_UNUSABLE = 2
+#: Beyond the time that jobs have to end: for actors that are interrupted, and the closing of the database.
+_WORKER_CLOSING_SECONDS = 20.0
 
 
 class CannotServe(Exception):
@@ -59,9 +62,39 @@ def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[
         raise CannotServe(str(error)) from error
     with closing(listening):
         announce = partial(_announce, settings, listening, environ, say)
-        if settings.server.workers == 1:
-            return _serve_alone(settings, listening, announce)
-        return _serve_together(settings, listening, environ, announce)
+        # Stopped last: what the server does while it ends may be work for it.
+        with beside(_companion(settings)):
+            if settings.server.workers == 1:
+                return _serve_alone(settings, listening, announce)
+            return _serve_together(settings, listening, environ, announce)
+
+
+def become_worker(settings: Settings) -> NoReturn:
+    """Replace this process by a worker. Raises ``CannotServe``."""
+    if settings.database_path is None:
+        raise CannotServe('records.url is "memory": there is nothing that a worker could share with the server')
+    prepare(settings)
+    theirs, ours = os.pipe()
+    os.set_inheritable(theirs, True)
+    os.write(ours, _as_line(settings))
+    os.close(ours)
+    os.execv(sys.executable, [sys.executable, "-m", "workers", "--settings", str(theirs)])
+
+
+def _companion(settings: Settings) -> Companion | None:
+    """The worker that this server starts, if it has any work to do."""
+    if settings.worker.mode != "embedded" or not needs_worker(settings):
+        return None
+    return Companion(
+        [sys.executable, "-m", "workers", "--settings", "{descriptor}", "--child"],
+        _as_line(settings),
+        patience_seconds=settings.worker.shutdown_timeout_seconds + _WORKER_CLOSING_SECONDS,
+    )
+
+
+def _as_line(settings: Settings) -> bytes:
+    """All settings for a worker process: not in its arguments or its environment, which other users may see."""
+    return settings.model_dump_json().encode() + b"\n"
 
 
 def prepare(settings: Settings) -> None:

@@ -33,7 +33,7 @@ def configure(format: Literal["auto", "text", "json"], level: str, stream: TextI
     root.handlers = [handler]
     root.setLevel(level.upper())
     # What they tell of starting, stopping and migrating, our own lines tell; what goes wrong in them is still told.
-    for chatty in ("uvicorn", "alembic"):
+    for chatty in ("uvicorn", "alembic", "dramatiq"):
         logging.getLogger(chatty).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
 from tusd_py.contracts.gate import BLOCKING, Gate, Hook
+from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
@@ -19,6 +21,7 @@ from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
 from tusd_py.hooks.executables import ExecutableGate
 from tusd_py.locking.file import FileLocker
+from tusd_py.locking.mailbox import Mailbox
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.protocol.rules import Limits
 from tusd_py.protocol.upload import Upload
@@ -90,6 +93,37 @@ def _http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Cou
         )
         for url in hooks.http_urls
     ]
+
+
+def consumers(settings: Settings) -> tuple[Consumer, ...]:
+    """Everybody who is told of events."""
+    return ()
+
+
+def steps(settings: Settings) -> tuple[str, ...]:
+    """What workers do with a complete upload before it is ready, in order."""
+    return ()
+
+
+def needs_worker(settings: Settings) -> bool:
+    """Whether anything is configured that a worker has to do."""
+    return bool(steps(settings)) or any(consumer.actor for consumer in consumers(settings))
+
+
+@contextmanager
+def hear_of_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
+    """Have ``hear`` called, in this event loop, soon after any process has made jobs. That may be missed."""
+    directory = _wake_directory(settings)
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    mailbox = Mailbox(directory, lambda _message: hear())
+    try:
+        yield
+    finally:
+        mailbox.close()
+
+
+def _wake_directory(settings: Settings) -> Path:
+    return Path(settings.storage.data_dir) / "wake"
 
 
 async def open_ports(

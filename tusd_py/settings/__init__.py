@@ -3,6 +3,7 @@
 from tusd_py.settings.loading import Given, SettingsError, find_config, load, read, without_credentials
 from tusd_py.settings.sections import (
     Cors,
+    Events,
     Expiration,
     Hooks,
     Log,
@@ -12,10 +13,12 @@ from tusd_py.settings.sections import (
     Settings,
     Storage,
     Uploads,
+    Worker,
 )
 
 __all__ = [
     "Cors",
+    "Events",
     "Expiration",
     "Given",
     "Hooks",
@@ -27,6 +30,7 @@ __all__ = [
     "SettingsError",
     "Storage",
     "Uploads",
+    "Worker",
     "find_config",
     "load",
     "read",

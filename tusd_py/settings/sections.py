@@ -16,6 +16,7 @@ from tusd_py.settings.values import (
     Allowed,
     Amount,
     BasePath,
+    Broker,
     Count,
     FileMode,
     ForwardedNames,
@@ -153,6 +154,24 @@ class Hooks(Section):
     executables_dir: Text = ""
 
 
+class Worker(Section):
+    """Who does what follows from uploads: webhooks, validation, publishing."""
+
+    mode: Annotated[Literal["embedded", "separate"], Allowed('"embedded" or "separate"')] = "embedded"
+    broker: Broker = "embedded"
+    threads: Count = 16
+    lease_seconds: Wait = 30
+    attempts_max: Count = 30
+    time_limit_seconds: Wait = 3600
+    shutdown_timeout_seconds: Wait = 10
+
+
+class Events(Section):
+    """What is kept of what has happened."""
+
+    keep_seconds: Seconds = 604800
+
+
 class Expiration(Section):
     """How long uploads are kept; 0 is for ever."""
 
@@ -207,6 +226,8 @@ class Settings(Section):
     records: Records = Records()
     uploads: Uploads = Uploads()
     hooks: Hooks = Hooks()
+    worker: Worker = Worker()
+    events: Events = Events()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()

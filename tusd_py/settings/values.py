@@ -170,6 +170,14 @@ def check_media_type(value: str) -> str:
     return value
 
 
+def check_broker(value: str) -> str:
+    """The embedded broker, or the URL of a Redis."""
+    parts = urlsplit(value)
+    if value != "embedded" and not ((parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"):
+        raise ValueError('"embedded", or the URL of a Redis such as redis://127.0.0.1:6379/0')
+    return value
+
+
 Switch = Annotated[bool, Allowed("true or false")]
 Text = Annotated[str, Allowed("text")]
 Port = Annotated[int, BeforeValidator(_no_switch), Field(ge=0, le=65535), Allowed("a whole number from 0 to 65535")]
@@ -200,6 +208,9 @@ Wait = Annotated[
     BeforeValidator(_no_switch),
     Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False),
     Allowed("a number of seconds, more than 0"),
+]
+Broker = Annotated[
+    str, AfterValidator(check_broker), Allowed('"embedded", or the URL of a Redis such as redis://127.0.0.1:6379/0')
 ]
 FileMode = Annotated[
     str,

@@ -52,6 +52,17 @@ async def sweep(ports: Ports) -> Swept:
             await _sweep_one(ports, upload.id, swept)
 
 
+async def forget(ports: Ports, keep_seconds: float) -> int:
+    """Forget what happened before so many seconds ago, and the jobs done by then; 0 keeps all. Returns how many."""
+    if ports.outbox is None or not keep_seconds:
+        return 0
+    before = ports.clock() - timedelta(seconds=keep_seconds)
+    total = 0
+    while (forgotten := await ports.outbox.prune(before, _BATCH)) > 0:
+        total += forgotten
+    return total
+
+
 async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
     hold = await ports.locker.try_acquire(upload_id)
     if hold is None:
