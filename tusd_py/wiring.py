@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from tusd_py.hooks.answers import Count
 from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
 from tusd_py.hooks.executables import ExecutableGate
+from tusd_py.locking.bell import ring
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.mailbox import Mailbox
 from tusd_py.locking.memory import MemoryLocker
@@ -222,7 +224,8 @@ async def _open_records(settings: Settings) -> Records:
         return MemoryRecords()
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
-    return await SqlRecords.open(settings.database_url, durability=settings.storage.durability)
+    on_work = partial(ring, _wake_directory(settings))
+    return await SqlRecords.open(settings.database_url, durability=settings.storage.durability, on_work=on_work)
 
 
 def limits(settings: Settings) -> Limits:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tusd_py import logs
 from tusd_py.settings import SettingsError, find_config, load
+from workers.actors import find_actors
 from workers.process import set_up
 
 try:
@@ -16,4 +17,4 @@ except SettingsError as error:
 
 logs.configure(_settings.log.format, _settings.log.level, sys.stderr)
 # Dramatiq stops all of its processes when one has ended, for whoever started them to see.
-broker = set_up(_settings, lambda: os.kill(os.getpid(), signal.SIGTERM))
+broker = set_up(_settings, find_actors(), lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import dramatiq
 from dramatiq import Broker, Worker
@@ -15,6 +15,7 @@ from tusd_py.settings import Settings
 from workers.actors import find_actors
 from workers.broker import declare, make_broker
 from workers.lifespan import Lifespan
+from workers.tasks import Actor
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +26,29 @@ _LAST_WORDS_SECONDS = 5.0
 _EXIT_STOPPED, _EXIT_FAILED = 0, 1
 
 
-def set_up(settings: Settings, fail: Callable[[], None]) -> Broker:
-    """The broker with all actors, known to Dramatiq; ``fail`` is called when the worker must be started anew."""
-    actors = find_actors()
+def set_up(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Broker:
+    """The broker with its actors, known to Dramatiq; ``fail`` is called when the worker must be started anew."""
     lifespan = Lifespan(settings, actors, fail)
     broker = make_broker(settings, lifespan)
     dramatiq.set_broker(broker)
     declare(broker, actors, lifespan.perform)
     return broker
+
+
+def start(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Worker:
+    """A worker in threads of this process, one of them at a time."""
+    broker = set_up(settings, actors, fail)
+    # Only Dramatiq's own command says so; without it no time limit would ever be kept.
+    broker.emit_after("process_boot")
+    worker = Worker(broker, worker_timeout=_IDLE_MILLISECONDS, worker_threads=settings.worker.threads)
+    worker.start()
+    return worker
+
+
+def stop(worker: Worker) -> None:
+    """Let jobs end for ``worker.shutdown_timeout_seconds``, interrupt and give back what is left."""
+    worker.stop(timeout=int(_LAST_WORDS_SECONDS * 1000))
+    worker.broker.close()
 
 
 def work(settings: Settings, parent: int | None = None) -> int:
@@ -49,14 +65,9 @@ def work(settings: Settings, parent: int | None = None) -> int:
         stopping.set()
 
     _listen(stopping, parent)
-    broker = set_up(settings, fail)
-    # Only Dramatiq's own command says so; without it no time limit would ever be kept.
-    broker.emit_after("process_boot")
-    worker = Worker(broker, worker_timeout=_IDLE_MILLISECONDS, worker_threads=settings.worker.threads)
-    worker.start()
+    worker = start(settings, find_actors(), fail)
     stopping.wait()
-    worker.stop(timeout=int(_LAST_WORDS_SECONDS * 1000))
-    broker.close()
+    stop(worker)
     return _EXIT_FAILED if failed.is_set() else _EXIT_STOPPED
 
 

@@ -1,0 +1,68 @@
+"""A worker in threads of the test's process, with actors of the test's own, over a database that the test sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tusd_py.contracts.jobs import Job, JobState, NewJob
+from tusd_py.contracts.outbox import Outbox
+from tusd_py.settings import Settings
+from tusd_py.wiring import close_ports, open_ports, utc_now
+from workers.process import start, stop
+from workers.tasks import Actor
+
+_keys = count()
+
+
+def settings_of(data_dir: Path, **worker: Any) -> Settings:
+    """Settings of a server in ``data_dir``; ``worker`` are those of the section."""
+    return Settings.model_validate({"storage": {"data_dir": str(data_dir)}, "worker": worker})
+
+
+@contextmanager
+def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
+    """A worker that runs as long as the block does, and is stopped in order."""
+    failed: list[bool] = []
+    worker = start(settings, actors, lambda: failed.append(True))
+    try:
+        yield
+    finally:
+        stop(worker)
+    assert not failed, "the worker came to an end by itself"
+
+
+@asynccontextmanager
+async def outbox_of(settings: Settings) -> AsyncIterator[Outbox]:
+    """The jobs in the database, beside whoever else has it open; adding some pokes workers, as a server's do."""
+    ports = await open_ports(settings)
+    assert ports.outbox is not None
+    try:
+        yield ports.outbox
+    finally:
+        await close_ports(ports, settings)
+
+
+def job(actor: str = "act", *, consumer: str = "", lane: str = "", upload_id: str = "u") -> NewJob:
+    """A job; those without a lane wait for nobody."""
+    key = f"key {next(_keys)}"
+    return NewJob(actor=actor, key=key, upload_id=upload_id, lane=lane or key, consumer=consumer)
+
+
+async def jobs_in(outbox: Outbox, *states: JobState) -> list[Job]:
+    return await outbox.list_jobs(states=states, limit=10_000)
+
+
+async def settled(outbox: Outbox, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
+    """The jobs in these states, once there are so many; fails when they do not get there in time."""
+    deadline = utc_now() + timedelta(seconds=timeout_seconds)
+    while len(found := await jobs_in(outbox, *states)) < jobs:
+        states_now = sorted((item.state.value, item.attempt, item.error) for item in await jobs_in(outbox))
+        assert utc_now() < deadline, f"not {jobs} jobs {states} within {timeout_seconds} s: {states_now}"
+        await asyncio.sleep(0.01)
+    return found

@@ -1,0 +1,1 @@
+"""The worker: real brokers, a real database, actors of the tests' own."""
