@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
@@ -34,8 +35,8 @@ class Channel(Protocol):
         """Whether actors of other processes take them as well."""
         ...
 
-    async def backlog(self) -> int:
-        """How many jobs nobody has taken yet. Raises ``ConnectionError`` where the broker cannot be reached."""
+    async def workers(self, within_seconds: float) -> int:
+        """How many workers have shown that they take jobs. Raises ``ConnectionError`` without a broker."""
         ...
 
     async def put(self, job: Job) -> None:
@@ -51,8 +52,8 @@ class OwnChannel:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def backlog(self) -> int:
-        return 0
+    async def workers(self, within_seconds: float) -> int:
+        return 1
 
     async def put(self, job: Job) -> None:
         self._broker.enqueue(_message(job))
@@ -66,15 +67,17 @@ class RedisChannel:
     def __init__(self, broker: RedisBroker) -> None:
         self._broker = broker
 
-    async def backlog(self) -> int:
-        return await asyncio.to_thread(self._length)
+    async def workers(self, within_seconds: float) -> int:
+        return max(1, await asyncio.to_thread(self._beating, within_seconds))
 
     async def put(self, job: Job) -> None:
         await asyncio.to_thread(self._enqueue, job)
 
-    def _length(self) -> int:
+    def _beating(self, within_seconds: float) -> int:
+        # Dramatiq notes there when each of its workers last asked for jobs: milliseconds by that worker's clock.
+        since = (time.time() - within_seconds) * 1000
         try:
-            return int(self._broker.client.llen(f"{_NAMESPACE}:{QUEUE}"))
+            return int(self._broker.client.zcount(f"{_NAMESPACE}:__heartbeats__", since, "+inf"))
         except RedisError as error:
             raise ConnectionError(str(error)) from error
 

@@ -122,17 +122,17 @@ class Relay:
 
         A consumer gets no more than it leaves for all others: however slow it is, they get on.
         """
-        if not self._channel.is_shared:
-            room = self._threads - len(self._hands)
-            counts = Counter(hand.job.consumer for hand in self._hands.values())
-            return room, frozenset(name for name, count in counts.items() if count >= room)
-        room = self._threads - await self._channel.backlog()
-        if room <= 0:
-            return 0, frozenset()
+        capacity = self._threads * await self._channel.workers(self._attempts.lease.total_seconds())
+        jobs = await self._running() if self._channel.is_shared else [hand.job for hand in self._hands.values()]
+        room = capacity - len(jobs)
+        counts = Counter(job.consumer for job in jobs)
+        return room, frozenset(name for name, count in counts.items() if count >= room)
+
+    async def _running(self) -> list[Job]:
+        """The jobs that any worker has a lease of."""
+        now = self._clock()
         running = await self._outbox.list_jobs(states=(JobState.RUNNING,), limit=_RUNNING_COUNTED_MAX)
-        counts = Counter(job.consumer for job in running)
-        share = max(1, self._threads // 2)
-        return room, frozenset(name for name, count in counts.items() if count >= share)
+        return [job for job in running if job.next_attempt_at > now]
 
     async def _hand_over(self, job: Job) -> None:
         if self._is_draining:

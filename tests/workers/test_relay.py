@@ -17,7 +17,7 @@ from workers.tasks import Again, Dead, Task
 DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
 
 
-def test_jobs_are_done_once_each(tmp_path: Path) -> None:
+def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
     """Each of 200 jobs is done by its actor, once, and is recorded as done at its first attempt."""
     seen: list[int] = []
 
@@ -31,12 +31,12 @@ def test_jobs_are_done_once_each(tmp_path: Path) -> None:
             assert {1} == {item.attempt for item in done}
             assert sorted(item.id for item in done) == sorted(seen)
 
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, broker=broker)
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_a_job_begins_at_once(tmp_path: Path) -> None:
+def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
     """A worker that rests hears of a new job: of 20 in turn the median begins long before it would look by itself."""
     began: dict[int, float] = {}
 
@@ -53,12 +53,12 @@ def test_a_job_begins_at_once(tmp_path: Path) -> None:
                 waits.append(began[number] - made_at)
         assert sorted(waits)[10] < 0.25, waits
 
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, broker=broker)
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path) -> None:
+def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> None:
     """``Again`` comes back after its seconds, ``Dead`` never; what nobody expected is tried again, its text kept."""
     attempts: dict[str, int] = {"later": 0, "never": 0, "broken": 0}
 
@@ -87,13 +87,13 @@ def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path) -> None:
             assert "ValueError" in broken.error
             assert "secret" not in broken.error
 
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, broker=broker)
     with working(settings, {"later": later, "never": never, "broken": broken}):
         asyncio.run(check())
     assert (3, 1) == (attempts["later"], attempts["never"])
 
 
-def test_a_job_is_given_up_after_its_attempts(tmp_path: Path) -> None:
+def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> None:
     """After ``worker.attempts_max`` attempts a job is dead, and says what the last one failed of."""
 
     async def act(task: Task) -> None:
@@ -106,12 +106,12 @@ def test_a_job_is_given_up_after_its_attempts(tmp_path: Path) -> None:
             assert 3 == dead.attempt
             assert "given up after 3 attempts: the receiver is away" == dead.error
 
-    settings = settings_of(tmp_path, attempts_max=3)
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_a_time_limit_interrupts(tmp_path: Path) -> None:
+def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
     """An actor that takes longer than ``worker.time_limit_seconds`` is cut off, cleans up, and is tried again."""
     cut = threading.Event()
 
@@ -129,13 +129,13 @@ def test_a_time_limit_interrupts(tmp_path: Path) -> None:
             assert 2 == done.attempt
             assert "longer than 0.5 s" in done.error
 
-    settings = settings_of(tmp_path, time_limit_seconds=0.5)
+    settings = settings_of(tmp_path, broker=broker, time_limit_seconds=0.5)
     with working(settings, {"act": act}):
         asyncio.run(check())
     assert cut.is_set()
 
 
-def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path) -> None:
+def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> None:
     """While 50 jobs of one consumer hang, and 50 of a second, those of a third are done, all of them."""
     hanging = asyncio.Event()
 
@@ -152,12 +152,12 @@ def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path) -> None:
             running = await jobs_in(outbox, RUNNING)
             assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
 
-    settings = settings_of(tmp_path, threads=8, shutdown_timeout_seconds=0.1)
+    settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path) -> None:
+def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> None:
     """Of two lanes each keeps its order, though attempts fail now and then."""
     seen: list[Job] = []
 
@@ -171,7 +171,7 @@ def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path) -> None:
             await outbox.add_jobs([job(lane=f"lane {number % 2}") for number in range(30)], utc_now())
             await settled(outbox, 30, DONE)
 
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, broker=broker)
     with working(settings, {"act": act}):
         asyncio.run(check())
     for lane in ("lane 0", "lane 1"):
@@ -180,7 +180,7 @@ def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path) -> None:
         assert 15 == len(ids)
 
 
-def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path) -> None:
+def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: str) -> None:
     """A job that ends within the grace is done; one that does not is interrupted, and waits for another worker."""
     begun = threading.Barrier(3)
 
@@ -198,14 +198,14 @@ def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path) -> None:
             assert (DONE, WAITING) == (found["quick"].state, found["slow"].state)
             assert found["slow"].next_attempt_at <= utc_now()
 
-    settings = settings_of(tmp_path, shutdown_timeout_seconds=0.6)
+    settings = settings_of(tmp_path, broker=broker, shutdown_timeout_seconds=0.6)
     with working(settings, {"act": act}):
         asyncio.run(make())
         begun.wait(10)
     asyncio.run(check())
 
 
-def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path) -> None:
+def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> None:
     """A job that takes several leases is done at its first attempt, once."""
     begun: list[int] = []
 
@@ -219,13 +219,13 @@ def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path) -> None:
             [done] = await settled(outbox, 1, DONE)
             assert 1 == done.attempt
 
-    settings = settings_of(tmp_path, lease_seconds=0.5)
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
     with working(settings, {"act": act}):
         asyncio.run(check())
     assert [1] == begun
 
 
-def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path) -> None:
+def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) -> None:
     """A claim that nobody settles ends with its lease; a job whose workers died too often is given up."""
 
     async def act(task: Task) -> None:
@@ -245,13 +245,13 @@ def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path) -> None:
             assert 2 == done.attempt
             assert ("unlucky", "given up after 3 attempts: its workers died") == (dead.consumer, dead.error)
 
-    settings = settings_of(tmp_path, attempts_max=3)
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     asyncio.run(claim())
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_a_job_that_another_has_is_let_go(tmp_path: Path) -> None:
+def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
     """An actor whose lease ran out while it hung, and whose job another worker took, is stopped and settles nothing."""
     stopped = threading.Event()
 
@@ -270,12 +270,12 @@ def test_a_job_that_another_has_is_let_go(tmp_path: Path) -> None:
             assert await asyncio.to_thread(stopped.wait, 10)
             await outbox.done(taken, utc_now())
 
-    settings = settings_of(tmp_path, lease_seconds=1)
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
     with working(settings, {"act": act}):
         asyncio.run(check())
 
 
-def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path) -> None:
+def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path, broker: str) -> None:
     """A worker older than the server leaves jobs it does not know for a newer one, and says so in them."""
 
     async def check() -> None:
@@ -287,7 +287,7 @@ def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
             assert "no actor 'unheard'" in waiting[0].error
 
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, broker=broker)
     with working(settings, {}):
         asyncio.run(check())
 

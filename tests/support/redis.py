@@ -1,0 +1,55 @@
+"""A Redis of the test's own, that keeps nothing. Where the system has none, what needs it is skipped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+_START_SECONDS = 20.0
+
+
+@contextmanager
+def running_redis() -> Iterator[str]:
+    """Start one and give its URL; it listens on a unix socket only."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    # Not under tmp_path: the path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        socket = Path(directory, "redis.sock")
+        arguments = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", directory]
+        process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
+        url = f"unix://{socket}"
+        try:
+            _await_answer(url)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def flush(url: str) -> None:
+    """Have it lose everything."""
+    with Redis.from_url(url) as client:
+        client.flushdb()
+
+
+def _await_answer(url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+                return
+            except RedisError:
+                assert time.monotonic() < deadline, "redis-server does not answer"
+                time.sleep(0.02)
