@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, MutableSequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -24,6 +25,7 @@ from tusd_py.application import create_app
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.serving import descriptors, systemd
+from tusd_py.serving.accepting import NOBODY, Shares
 from tusd_py.serving.choosing import protocol_class
 from tusd_py.serving.companion import Companion, beside
 from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
@@ -133,7 +135,9 @@ def reason(error: Exception) -> str:
     return str(error)
 
 
-def work(settings: Settings, listening: Listening, report: Connection) -> None:
+def work(
+    settings: Settings, listening: Listening, numbers: MutableSequence[int], report: Connection, place: int
+) -> None:
     """The life of one worker process: it reports when it serves, or why it cannot, and ends when its parent does."""
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
 
@@ -148,7 +152,7 @@ def work(settings: Settings, listening: Listening, report: Connection) -> None:
         loop.add_reader(report.fileno(), orphaned)
 
     try:
-        server = _server(settings, tell_parent, is_worker=True)
+        server = _server(settings, tell_parent, Shares(numbers, place))
         _run(server, listening)
     except CannotServe as error:
         report.send(str(error))
@@ -156,7 +160,7 @@ def work(settings: Settings, listening: Listening, report: Connection) -> None:
 
 
 def _serve_alone(settings: Settings, listening: Listening, announce: Callable[[], None]) -> int:
-    _run(_server(settings, announce, is_worker=False), listening)
+    _run(_server(settings, announce, None), listening)
     _log.info("stopped")
     return 0
 
@@ -169,13 +173,16 @@ def _serve_together(
         if directory:
             environ[SHARED_DIRECTORY] = directory
 
-        def forget(process_id: int) -> None:
+        numbers: MutableSequence[int] = SpawnContext().RawArray("q", [NOBODY] * settings.server.workers)
+
+        def forget(process_id: int, place: int) -> None:
+            numbers[place] = NOBODY
             if directory:
                 mark_process_dead(process_id, directory)  # type: ignore[no-untyped-call]  # the library has no types
 
         workers = Workers(
             settings.server.workers,
-            partial(work, settings, listening),
+            partial(work, settings, listening, numbers),
             patience_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_death=forget,
@@ -186,14 +193,14 @@ def _serve_together(
             raise CannotServe(str(error)) from error
 
 
-def _server(settings: Settings, on_started: Callable[[], None], *, is_worker: bool) -> Server:
+def _server(settings: Settings, on_started: Callable[[], None], shares: Shares | None) -> Server:
     try:
         tls = tls_context(settings.server)
     except CannotListen as error:
         raise CannotServe(str(error)) from error
     protocol = protocol_class(settings.server)
     app = create_app(settings, trailers=protocol is not None)
-    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, is_worker=is_worker)
+    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, shares=shares)
 
 
 def _run(server: Server, listening: Listening) -> None:

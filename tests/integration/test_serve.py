@@ -235,14 +235,19 @@ def asked(path: Path) -> bytes:
         return client.makefile("rb").read()
 
 
-def test_https(tmp_path: Path, started: Callable[..., RunningServer]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_https(tmp_path: Path, started: Callable[..., RunningServer], workers: str) -> None:
     """With a certificate the server speaks TLS 1.2 or newer, and says so in its address."""
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
     subprocess.run([*make, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    server = started("--tls-certificate", str(certificate), "--tls-key", str(key))
+    server = started("--tls-certificate", str(certificate), "--tls-key", str(key), "--workers", workers)
     assert server.url.startswith("https://127.0.0.1:")
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port)) as confused:
+            confused.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"HTTP/1.1 200" not in confused.recv(100)
     context = ssl.create_default_context(cafile=str(certificate))
     with (
         socket.create_connection(("127.0.0.1", server.port)) as plain,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.client import TUS, create, patch_headers, request
 from tests.support.content import content
 from tests.support.loops import eventually, on_loop
 from tests.support.server import RunningServer, start_server
-from tests.support.sockets import accepted_by, all_read, workers
+from tests.support.sockets import accepted_by, all_read, alone, owner, server_side, workers
 
 KIB = 1024
 
@@ -101,3 +103,49 @@ async def create_final(pair: RunningServer, parts: list[str]) -> str:
     answer = await request("POST", pair.url, {**TUS, "Upload-Concat": f"final;{paths}"}, b"")
     assert answer.status == 201, answer
     return pair.root + answer.headers["location"]
+
+
+def shares(pair: RunningServer, visitors: list[socket.socket]) -> list[int]:
+    """How many of these connections each worker has taken in."""
+    held = workers(pair)
+    sides = [server_side(pair.port, visitor.getsockname()[1]) for visitor in visitors]
+    owners = [owner(side.inode, held) for side in sides if side is not None and side.inode]
+    return sorted(owners.count(worker) for worker in held)
+
+
+def is_taken_in(pair: RunningServer, visitor: socket.socket) -> bool:
+    side = server_side(pair.port, visitor.getsockname()[1])
+    return side is not None and side.inode != 0
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+@on_loop
+async def test_connections_are_shared_out(pair: RunningServer, at_once: bool) -> None:
+    """Of forty that come, and stay, each worker has about half."""
+    await both(pair)
+    visitors: list[socket.socket] = []
+    try:
+        for _ in range(40):
+            visitors.append(socket.create_connection(("127.0.0.1", pair.port)))
+            if not at_once:
+                await eventually(partial(is_taken_in, pair, visitors[-1]))
+        for visitor in visitors:
+            await eventually(partial(is_taken_in, pair, visitor))
+        assert min(shares(pair, visitors)) >= 12
+    finally:
+        for visitor in visitors:
+            visitor.close()
+
+
+@on_loop
+async def test_nobody_waits_for_a_worker_that_hangs(pair: RunningServer) -> None:
+    """Though it has less connections than the other, which takes in everyone."""
+    first, _ = await both(pair)
+    with alone(first, pair):
+        for _ in range(20):
+            answer = await asyncio.wait_for(request("OPTIONS", pair.url), 5)
+            assert answer.status == 204
+        visitors = [socket.create_connection(("127.0.0.1", pair.port)) for _ in range(40)]
+        await eventually(lambda: max(shares(pair, visitors)) == 40)
+        for visitor in visitors:
+            visitor.close()

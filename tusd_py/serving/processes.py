@@ -34,20 +34,24 @@ class Worker:
     process: SpawnProcess
     report: Connection
     born_at: float
+    place: int
     is_ready: bool = False
 
 
 class Workers:
-    """Keeps ``count`` processes of ``target`` alive until a signal comes. ``target(report)`` must be picklable."""
+    """Keeps ``count`` processes of ``target`` alive until a signal comes.
+
+    ``target(report, place)`` must be picklable; no two that live have the same place, from 0 up to ``count``.
+    """
 
     def __init__(
         self,
         count: int,
-        target: Callable[[Connection], None],
+        target: Callable[[Connection, int], None],
         *,
         patience_seconds: float,
         on_ready: Callable[[], None],
-        on_death: Callable[[int], None],
+        on_death: Callable[[int, int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._count = count
@@ -81,7 +85,8 @@ class Workers:
 
     def _start(self) -> Worker:
         ours, theirs = SpawnContext().Pipe()
-        process = SpawnContext().Process(target=run_target, args=(self._target, theirs))
+        place = min(set(range(self._count)) - {worker.place for worker in self._workers})
+        process = SpawnContext().Process(target=run_target, args=(self._target, theirs, place))
         # Blocked until the worker ignores it (run_target): a terminal's interrupt goes to every process of the group.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -89,7 +94,7 @@ class Workers:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
-        return Worker(process, ours, self._clock())
+        return Worker(process, ours, self._clock(), place)
 
     def _watch(self, wake: socket.socket) -> None:
         """Wait for whatever happens next and see to it."""
@@ -128,7 +133,7 @@ class Workers:
         self._workers.remove(worker)
         worker.report.close()
         assert worker.process.pid is not None
-        self._on_death(worker.process.pid)
+        self._on_death(worker.process.pid, worker.place)
         if self._signals:
             return
         if not self._has_served:
@@ -170,8 +175,8 @@ class Workers:
         self._signals += 1
 
 
-def run_target(target: Callable[[Connection], None], report: Connection) -> None:
+def run_target(target: Callable[[Connection, int], None], report: Connection, place: int) -> None:
     """The first thing a worker does: leave the terminal's interrupt to its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    target(report)
+    target(report, place)

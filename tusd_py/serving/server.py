@@ -10,12 +10,15 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
 from tusd_py.serving import memory
+from tusd_py.serving.accepting import Acceptor, Shares
 from tusd_py.settings import Server as ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -39,7 +42,7 @@ class Server(uvicorn.Server):
         *,
         on_started: Callable[[], None],
         protocol: type[asyncio.Protocol] | None = None,
-        is_worker: bool = False,
+        shares: Shares | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -60,7 +63,8 @@ class Server(uvicorn.Server):
         self._app = app
         self._patience_seconds = settings.shutdown_timeout_seconds
         self._on_started = on_started
-        self._is_worker = is_worker
+        #: Of a worker: what it and its siblings have.
+        self._shares = shares
 
     def run_until_stopped(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until a signal comes. What the application raises when it starts is raised here."""
@@ -73,9 +77,22 @@ class Server(uvicorn.Server):
             await self.serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._shares is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [self._acceptor(listener, self._shares) for listener in sockets or ()]
         memory.settle()
         self._on_started()
+
+    def _acceptor(self, listener: socket.socket, shares: Shares) -> Any:
+        """What uvicorn takes for one of asyncio's servers: it is closed, and that is all that is asked of it."""
+        config, state = self.config, self.server_state
+        assert not isinstance(config.http_protocol_class, str), "it has been loaded"
+        kind: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        loop = asyncio.get_running_loop()
+        make_protocol = partial(kind, config=config, server_state=state, app_state=self.lifespan.state, _loop=loop)
+        return Acceptor(listener, make_protocol, config.ssl, shares, state.connections)
 
     def stop(self) -> None:
         """Begin to stop, from the event loop: running uploads are saved and answered, new ones refused."""
@@ -90,9 +107,9 @@ class Server(uvicorn.Server):
         Not so in a worker: a terminal and a service manager signal every process of the group, and the parent says it
         again. Whether it is meant twice is for the parent to say, which kills.
         """
-        if self.should_exit and not self._is_worker:
+        if self.should_exit and self._shares is None:
             os._exit(_EXIT_FORCED)
-        if sig != signal.SIGINT or not self._is_worker:
+        if sig != signal.SIGINT or self._shares is None:
             self._loop.call_soon_threadsafe(self.stop)
 
     async def _wait_tasks_to_complete(self) -> None:
