@@ -196,11 +196,12 @@ class RecordsContract(ABC):
         assert [u.id for u in await records.due(NOW, 10)] == ["older", "now"]
 
     async def test_unsettled_is_paged_by_id(self, records: Records) -> None:
-        """What a crash left is listed by id, a page after an id at a time; other statuses never are."""
+        """What a crash left is listed by id, a page after an id at a time; what is done, or is for workers, never."""
         complete = an_upload(length=0).complete(NOW)
         for upload_id in ("c", "a", "b", "d"):
             await records.add(replace(complete, id=upload_id))
         await records.add(replace(complete, id="ready").to(Status.READY, NOW))
+        await records.add(replace(complete, id="awaited").hand_over(("validation",), NOW))
         await records.add(an_upload("uploading"))
         assert [u.id for u in await records.unsettled(3)] == ["a", "b", "c"]
         assert [u.id for u in await records.unsettled(3, after_id="c")] == ["d"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from tests.contracts.records import RecordsContract
+import pytest
+
+from tests.contracts.records import RecordsContract, an_upload
+from tusd_py.contracts.jobs import Along, NewJob
 from tusd_py.contracts.records import Records
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql import SqlRecords
@@ -22,6 +26,18 @@ class TestMemoryRecords(RecordsContract):
     def beneath(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
         assert isinstance(records, MemoryRecords)
         return {upload_id: (upload.offset, upload.token) for upload_id, upload in records._uploads.items()}
+
+
+async def _add_with_a_job(records: MemoryRecords) -> None:
+    job = NewJob(actor="act", key="k", upload_id="a", lane="l")
+    with pytest.raises(AssertionError, match="kept in a database"):
+        await records.add(an_upload("a"), Along(jobs=(job,)))
+    assert await records.find("a") is None
+
+
+def test_memory_keeps_no_jobs() -> None:
+    """Jobs that would be forgotten are a mistake of the wiring, not dropped in silence; nor is the record made."""
+    asyncio.run(_add_with_a_job(MemoryRecords()))
 
 
 class TestSqliteRecords(RecordsContract):

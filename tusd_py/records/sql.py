@@ -104,7 +104,7 @@ class SqlRecords(SqlOutbox):
             self._sql.replace,
             row,
             refusal,
-            durable=is_step(before, after) or _is_told_complete(after, along),
+            durable=is_step(before, after, along),
             following=None if along is NOTHING else following(self._outbox_sql, saved, along),
         )
         await self._writer.ask(change)
@@ -148,16 +148,13 @@ def _telling(on_work: Callable[[], None]) -> Callable[[Sequence[Made | Exception
     return tell
 
 
-def is_step(before: Upload, after: Upload) -> bool:
-    """Whether the change must survive the loss of power: completion, and every end.
+def is_step(before: Upload, after: Upload, along: Along = NOTHING) -> bool:
+    """Whether the change must survive the loss of power: completion, every end, and what is told of a complete upload.
 
-    ``PROCESSING`` to ``READY`` need not: if it is lost, the restart finds the upload in ``PROCESSING`` and does the
-    same again. That spares a small upload the second of two fsyncs.
+    ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart finds the upload as it was
+    before and does the same again. That spares a small upload the second of two fsyncs. But once told and then lost, it
+    would be told again as another event, which no receiver could know for a repetition.
     """
     completes = after.is_complete and not before.is_complete
-    return completes or (after.status is not before.status and after.status is not Status.READY)
-
-
-def _is_told_complete(after: Upload, along: Along) -> bool:
-    # Told and then lost, it would be told again as another event, which no receiver could know for a repetition.
-    return after.is_complete and bool(along.events)
+    ends = after.status is not before.status and after.status is not Status.READY
+    return completes or ends or (after.is_complete and bool(along.events))

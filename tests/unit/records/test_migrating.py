@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic import command
 
 from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.protocol.upload import Status, Step
 from tusd_py.records.engines import open_engine
 from tusd_py.records.migrating import alembic_config, migrate, pending
+from tusd_py.records.sql import SqlRecords
 
 
 @pytest.fixture
@@ -46,6 +50,39 @@ def test_models_and_migrations_agree(url: str) -> None:
     with open_engine(url).connect() as connection:
         config.attributes["connection"] = connection
         command.check(config)
+
+
+def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str) -> None:
+    """Uploads recorded before there were events are found as they were, await nothing, and can be worked on."""
+    to_first_version(url)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO uploads VALUES ('a', 'regular', 'processing', 5, 5, 3, 'n YQ==', '{}', NULL, '', 0, 0, NULL, 9"
+            """, '[{"status":"processing","at":"1970-01-01T00:00:00+00:00","reason":"why"}]', '{"x":1}')"""
+        )
+        connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
+    assert [step[:4] for step in migrate(url)] == ["0002"]
+
+    async def look() -> None:
+        records = await SqlRecords.open(url)
+        (upload,) = await records.unsettled(9)
+        assert upload == await records.find("a")
+        assert (upload.id, upload.token, upload.awaiting, upload.storage) == ("a", 3, (), {"x": 1})
+        assert upload.history == (Step(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
+        saved = await records.replace(upload, upload.hand_over(("validation",), upload.updated_at))
+        assert (await records.find("a"), await records.unsettled(9)) == (saved, [])
+        await records.close()
+
+    asyncio.run(look())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM upload_parts").fetchall() == [("a", 0, "p")]
+
+
+def to_first_version(url: str) -> None:
+    config = alembic_config()
+    with open_engine(url).connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
 
 
 def test_a_newer_database_is_refused(path: Path, url: str) -> None:

@@ -22,6 +22,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
+STEPS = st.builds(
+    Step, st.sampled_from(Status), TIMES, st.text(), name=st.text(), facts=st.dictionaries(st.text(), st.text())
+)
 UPLOADS = st.builds(
     Upload,
     id=st.text(),
@@ -38,7 +41,8 @@ UPLOADS = st.builds(
     expires_at=st.none() | TIMES,
     completed_at=st.none() | TIMES,
     status=st.sampled_from(Status),
-    history=st.lists(st.builds(Step, st.sampled_from(Status), TIMES, st.text())).map(tuple),
+    history=st.lists(STEPS).map(tuple),
+    awaiting=st.lists(st.text()).map(tuple),
     storage=st.dictionaries(st.text(), JSON),
 )
 
@@ -48,6 +52,13 @@ def test_an_upload_comes_back_from_its_row(upload: Upload) -> None:
     """Whatever an upload holds, its row gives the same upload again, to the microsecond."""
     row = to_row(upload, upload.token)
     assert from_row([row[name] for name in COLUMNS], upload.parts) == upload
+
+
+def test_a_history_without_names_is_read() -> None:
+    """A step as earlier versions wrote it, without a name and facts, is read as one that has none."""
+    row = to_row(Upload(id="a", length=1, created_at=NOW, updated_at=NOW), 0)
+    row["history"] = f'[{{"status":"uploading","at":"{NOW.isoformat()}","reason":"why"}}]'
+    assert from_row([row[name] for name in COLUMNS]).history == (Step(Status.UPLOADING, NOW, "why"),)
 
 
 def test_the_token_is_the_one_given() -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.contracts.jobs import Along
 from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.protocol.events import Event, EventType
 from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.records.sql import SqlRecords, is_step
 
@@ -135,6 +137,11 @@ def test_completion_and_every_end_are_steps(before: Upload, after: Upload, expec
 
 
 def test_readiness_may_be_found_again() -> None:
-    """From processing to ready is no such step: lost, it is done once more after the restart."""
+    """From processing to ready is no such step unless it is told: lost, it is done once more after the restart."""
     processing = UPLOAD.advance(1_000_000, NOW).complete(NOW)
-    assert not is_step(processing, processing.to(Status.READY, NOW))
+    ready = processing.to(Status.READY, NOW)
+    assert not is_step(processing, ready)
+    assert not is_step(processing.hand_over(("validation",), NOW), ready)
+    event = Event(id="e", type=EventType.UPLOAD_READY, at=NOW, upload=ready)
+    assert is_step(processing, ready, Along(events=(event,)))
+    assert not is_step(UPLOAD, UPLOAD.advance(5, NOW), Along(events=(event,)))
