@@ -35,6 +35,11 @@ class Companion:
         self._leash = -1
         self._thread = threading.Thread(target=self._keep_alive, name="companion", daemon=True)
 
+    @property
+    def pid(self) -> int | None:
+        """The process that was started last; ``None`` before the first."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         self._thread.start()
 

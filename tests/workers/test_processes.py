@@ -1,0 +1,155 @@
+"""Workers as processes: our command, Dramatiq's, and the child of a server. Each says in a job that it was there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import until
+from tests.support.worker import job, jobs_in, outbox_of, settings_of
+from tusd_py.serving.companion import Companion
+from tusd_py.settings import Settings
+from tusd_py.wiring import utc_now
+
+BIN = Path(sys.executable).parent
+
+
+@contextmanager
+def started(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process over the data of ``settings``, with nothing else set."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
+    environment |= {
+        "TUSD_PY_STORAGE__DATA_DIR": settings.storage.data_dir,
+        "TUSD_PY_WORKER__BROKER": settings.worker.broker,
+    }
+    with log.open("ab") as stream:
+        process = subprocess.Popen(arguments, stderr=stream, env=environment, start_new_session=True)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+
+
+async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
+    """Return once a worker has looked at a job; what it does not know it says so of."""
+    async with outbox_of(settings) as outbox:
+        await outbox.add_jobs([job("unheard")], utc_now())
+        deadline = time.monotonic() + timeout_seconds
+        while "no actor 'unheard'" not in (await jobs_in(outbox))[0].error:
+            assert time.monotonic() < deadline, "no worker has looked at the newest job"
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [BIN / "tusd-py", "worker"],
+        [sys.executable, "-m", "workers"],
+        [BIN / "dramatiq", "workers", "--processes", "2", "--threads", "2"],
+    ],
+    ids=["tusd-py worker", "python -m workers", "dramatiq workers"],
+)
+def test_a_worker_by_itself(tmp_path: Path, broker: str, command: list[str | Path]) -> None:
+    """It takes jobs with the settings of the environment, and ends with 0 at SIGTERM, soon."""
+    settings = settings_of(tmp_path / "data", broker=broker)
+    log = tmp_path / "worker.log"
+    with started([str(word) for word in command], settings, log) as process:
+        asyncio.run(worked(settings))
+        process.terminate()
+        assert 0 == process.wait(15), log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
+    """Started before its database can be opened, it says so, and works as soon as that is possible."""
+    (tmp_path / "data").mkdir()
+    database = tmp_path / "data" / "tusd.sqlite3"
+    database.mkdir()
+    settings = settings_of(tmp_path / "data")
+    log = tmp_path / "worker.log"
+
+    async def check() -> None:
+        await until(lambda: "cannot work yet" in log.read_text(), "the worker says what it waits for")
+        database.rmdir()
+        await worked(settings)
+
+    with started([sys.executable, "-m", "workers"], settings, log):
+        asyncio.run(check())
+
+
+def companion(settings: Settings, *, patience_seconds: float = 20.0) -> Companion:
+    command = [sys.executable, "-m", "workers", "--settings", "{descriptor}", "--child"]
+    return Companion(command, settings.model_dump_json().encode() + b"\n", patience_seconds=patience_seconds)
+
+
+def pid_of(child: Companion) -> int:
+    assert child.pid is not None
+    return child.pid
+
+
+def test_a_child_is_started_again_and_stopped(tmp_path: Path) -> None:
+    """Killed, it is replaced by one that works. It ends when it is told to, not by the signals its group is sent."""
+    settings = settings_of(tmp_path)
+    child = companion(settings)
+    child.start()
+    try:
+        asyncio.run(worked(settings))
+        first = pid_of(child)
+        os.kill(first, signal.SIGKILL)
+        asyncio.run(worked(settings_of(tmp_path)))
+        second = pid_of(child)
+        assert second != first
+        os.kill(second, signal.SIGTERM)
+        os.kill(second, signal.SIGINT)
+        asyncio.run(worked(settings_of(tmp_path)))
+        assert second == child.pid
+    finally:
+        child.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    """However the parent ends, ``kill -9`` included, its worker does too."""
+    settings = settings_of(tmp_path)
+    program = (
+        "import sys, time\n"
+        "from tusd_py.serving.companion import Companion\n"
+        "child = Companion([sys.executable, '-m', 'workers', '--settings', '{descriptor}', '--child'],"
+        " sys.argv[1].encode() + b'\\n', patience_seconds=10)\n"
+        "child.start()\n"
+        "while child.pid is None: time.sleep(0.01)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    arguments = [sys.executable, "-c", program, settings.model_dump_json()]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        asyncio.run(worked(settings))
+        parent.kill()
+    asyncio.run(until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
+
+
+def test_settings_survive_the_way_to_the_worker(tmp_path: Path) -> None:
+    """What the server was given means the same in its worker."""
+    given = Settings.model_validate(
+        {
+            "server": {"trusted_proxies": ["10.0.0.0/8", "::1"], "header_bytes_max": "64KiB"},
+            "storage": {"data_dir": str(tmp_path)},
+            "hooks": {"http_urls": ["https://user:secret@example.com/hooks"]},
+            "worker": {"broker": "redis://:secret@127.0.0.1/1", "lease_seconds": 2.5},
+        }
+    )
+    assert given == Settings.model_validate_json(given.model_dump_json())
