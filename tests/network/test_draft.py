@@ -135,6 +135,7 @@ async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServ
     with suppress(ConnectionError):
         while True:
             interims.append(await connection.answer(interim=True))
+    connection.close()
     safe = int(interims[-1].headers["upload-offset"])
     again = start(port=server.port)
     assert safe <= await finished(draft, url, data) <= 9 * MIB
