@@ -21,10 +21,12 @@ from tusd_py.hooks.answers import Count
 from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
 from tusd_py.hooks.executables import ExecutableGate
+from tusd_py.hooks.receivers import receivers
 from tusd_py.locking.bell import ring
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.mailbox import Mailbox
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.protocol.events import EventType
 from tusd_py.protocol.rules import Limits
 from tusd_py.protocol.upload import Upload
 from tusd_py.records.memory import MemoryRecords
@@ -98,8 +100,13 @@ def _http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Cou
 
 
 def consumers(settings: Settings) -> tuple[Consumer, ...]:
-    """Everybody who is told of events."""
-    return ()
+    """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
+    if settings.database_path is None:
+        return ()
+    told = [Consumer(name=each.name, actor="webhooks", types=each.types) for each in receivers(settings)]
+    if settings.events.record:
+        told.append(Consumer(name="events.record", actor="", types=frozenset(EventType)))
+    return tuple(told)
 
 
 def steps(settings: Settings) -> tuple[str, ...]:
@@ -164,6 +171,7 @@ async def open_ports(
         count_complete=count_complete,
         durable_saves=settings.storage.durability == "power",
         forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        consumers=consumers(settings),
         outbox=records if isinstance(records, SqlRecords) else None,
     )
 

@@ -43,10 +43,11 @@ class Call:
     path: str
     headers: tuple[tuple[str, str], ...]
     told: dict[str, Any]
+    raw: bytes = b""
 
     @property
     def hook(self) -> str:
-        return str(self.told["Type"])
+        return str(self.told["Type"] if "Type" in self.told else self.told["type"])
 
     @property
     def upload(self) -> Any:
@@ -79,7 +80,7 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver.connections.add(self.client_address)
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                call = Call(self.command, self.path, tuple(self.headers.items()), json.loads(body))
+                call = Call(self.command, self.path, tuple(self.headers.items()), json.loads(body), body)
                 receiver._answer(self, receiver._next(call))
 
             def log_message(self, format: str, *args: object) -> None:

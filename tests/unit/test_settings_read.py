@@ -12,7 +12,17 @@ import tusd_py
 from tusd_py.settings import Settings
 
 _PACKAGE = Path(tusd_py.__file__).parent
-_READERS = [*_PACKAGE.glob("*.py"), *_PACKAGE.glob("serving/*.py"), *_PACKAGE.parent.glob("workers/*.py")]
+_ROOMS = ("serving", "hooks")
+_READERS = [
+    *_PACKAGE.glob("*.py"),
+    *(path for room in _ROOMS for path in (_PACKAGE / room).glob("*.py")),
+    *_PACKAGE.parent.glob("workers/*.py"),
+]
+    *_PACKAGE.glob("*.py"),
+    *_PACKAGE.glob("serving/*.py"),
+    *_PACKAGE.glob("hooks/*.py"),
+    *_PACKAGE.parent.glob("workers/*.py"),
+]
 # Handed over whole, field by field of the same name: a field that Cors does not have is an error there.
 _WHOLE = {"cors"}
 

@@ -64,7 +64,7 @@ class HttpGate:
         self._where = where
         self._count = count
         self._trying = trying
-        self._own_headers = _own_headers(url)
+        self._own_headers = own_headers(url)
         self._forwarded = {name.lower().encode(): name.encode() for name in forward_headers}
         self._answer_bytes_max = answer_bytes_max
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
@@ -153,7 +153,8 @@ class HttpGate:
         return [*(own for own in self._own_headers if own[0].lower() not in names), *forwarded]
 
 
-def _own_headers(url: str) -> list[tuple[bytes, bytes]]:
+def own_headers(url: str) -> list[tuple[bytes, bytes]]:
+    """The headers of every request to a hook at ``url``, with the credentials that stand in it."""
     headers = [
         (b"Content-Type", b"application/json"),
         (b"Accept", b"application/json"),

@@ -10,6 +10,7 @@ from typing import NoReturn
 from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
 from tusd_py.hooks.answers import problem_of
 from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.events import EventType
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Caller, RawHeaders
@@ -26,7 +27,9 @@ def format_asked(event: Event, where: Callable[[Upload], Mapping[str, str]]) -> 
     return format_event(event.hook, upload, event.caller, storage)
 
 
-def format_event(hook: Hook, upload: Upload | None, caller: Caller | None, storage: Mapping[str, str] | None) -> bytes:
+def format_event(
+    hook: Hook | EventType, upload: Upload | None, caller: Caller | None, storage: Mapping[str, str] | None
+) -> bytes:
     """The body of a hook's request, keys and values as tusd v2 has them.
 
     ``storage`` tells where the bytes lie (``Store.where``). tusd gives ``null`` for it in pre-create, where nothing is

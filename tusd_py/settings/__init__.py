@@ -1,7 +1,9 @@
 """What the operator may set, and how it is read. Values only: nothing here opens a socket, a store or a database."""
 
+from tusd_py.settings.endpoints import EVENT_TYPES, Endpoint, Webhooks
 from tusd_py.settings.loading import Given, SettingsError, find_config, load, read, without_credentials
 from tusd_py.settings.sections import (
+    Api,
     Cors,
     Events,
     Expiration,
@@ -17,7 +19,10 @@ from tusd_py.settings.sections import (
 )
 
 __all__ = [
+    "EVENT_TYPES",
+    "Api",
     "Cors",
+    "Endpoint",
     "Events",
     "Expiration",
     "Given",
@@ -30,6 +35,7 @@ __all__ = [
     "SettingsError",
     "Storage",
     "Uploads",
+    "Webhooks",
     "Worker",
     "find_config",
     "load",

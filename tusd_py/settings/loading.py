@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tusd_py.settings.sections import Section, Settings
+from tusd_py.settings.sections import Settings
 from tusd_py.settings.values import Allowed
 
 PREFIX = "TUSD_PY_"
@@ -39,11 +39,11 @@ class Given:
     origin: str
 
 
-def sections() -> dict[str, type[Section]]:
+def sections() -> dict[str, type[BaseModel]]:
     """The sections by name, in the order of the reference."""
     found = {}
     for name, field in Settings.model_fields.items():
-        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         found[name] = field.annotation
     return found
 
@@ -153,8 +153,22 @@ def _sentence(details: ErrorDetails, given: Mapping[str, Given]) -> str:
         return str(cause)  # settings that do not agree with each other: the check says all of it
     name = f"{loc[0]}.{loc[1]}"
     value = given[name]
+    if len(loc) > 3:
+        return _within_a_table(details, value)
     words = str(cause) if isinstance(cause, ValueError) else _allowed(sections()[str(loc[0])], str(loc[1]))
     return f"{name} is {without_credentials(repr(value.value))} ({value.origin}); it must be {words}"
+
+
+def _within_a_table(details: ErrorDetails, given: Given) -> str:
+    """A mistake in one table of a list. Values are not repeated: next to it stand secrets."""
+    section, key, number, field = details["loc"][:4]
+    name = f"{section}.{key}, number {int(number) + 1}: {field}"
+    cause = details.get("ctx", {}).get("error")
+    if details["type"] == "missing":
+        return f"{name} ({given.origin}) is missing"
+    if details["type"] == "extra_forbidden":
+        return f"{name} ({given.origin}) is not a setting; see docs/hooks.md"
+    return f"{name} ({given.origin}) must be {cause if isinstance(cause, ValueError) else details['msg']}"
 
 
 def without_credentials(text: str) -> str:

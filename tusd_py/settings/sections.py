@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from tusd_py.settings.endpoints import Webhooks
 from tusd_py.settings.values import (
     Allowed,
     Amount,
@@ -169,7 +170,14 @@ class Worker(Section):
 class Events(Section):
     """What is kept of what has happened."""
 
+    record: Switch = False
     keep_seconds: Seconds = 604800
+
+
+class Api(Section):
+    """What programs and people may look at over HTTP."""
+
+    enabled: Switch = False
 
 
 class Expiration(Section):
@@ -226,8 +234,10 @@ class Settings(Section):
     records: Records = Records()
     uploads: Uploads = Uploads()
     hooks: Hooks = Hooks()
+    webhooks: Webhooks = Webhooks()
     worker: Worker = Worker()
     events: Events = Events()
+    api: Api = Api()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()

@@ -7,6 +7,7 @@ around it, with the name and the origin of the setting, is made where settings a
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -167,6 +168,17 @@ def check_media_type(value: str) -> str:
     value = value.lower()
     if not _MEDIA_TYPE.fullmatch(value):
         raise ValueError("a list of media types such as image/png")
+    return value
+
+
+def check_secret(value: str) -> str:
+    """A key of Standard Webhooks; what is wrong with it is told without it."""
+    try:
+        size = len(b64decode(value.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        size = 0
+    if not value.startswith("whsec_") or not 24 <= size <= 64:
+        raise ValueError("a list of keys: whsec_ and 24 to 64 random bytes in base64")
     return value
 
 

@@ -1,0 +1,168 @@
+"""Webhooks from a running server and its worker, at a receiver that keeps what it was told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.support.client import TUS, create, patch_headers, request
+from tests.support.loops import on_loop
+from tests.support.receiver import CUT, Answer, receiving
+from tests.support.server import start_server
+from tests.support.waiting import until
+
+SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
+
+
+def endpoint(url: str, **more: object) -> dict[str, object]:
+    return {"name": "library", "url": url, "allow_private": True, **more}
+
+
+def told_of(*endpoints: dict[str, object]) -> dict[str, str]:
+    return {"WEBHOOKS__ENDPOINTS": json.dumps(endpoints)}
+
+
+async def upload(url: str, content: bytes = b"0123") -> str:
+    """The id of an upload that was made and filled."""
+    location = await create(url, len(content))
+    assert (await request("PATCH", location, patch_headers(0), content)).status == 204
+    return location.rsplit("/", 1)[1]
+
+
+@on_loop
+async def test_events_come_signed_by_every_key_and_in_order(tmp_path: Path) -> None:
+    """An independent reader verifies each with either key; what happened first is told first."""
+    with receiving() as receiver:
+        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, secrets=SECRETS)))
+        try:
+            upload_id = await upload(server.url)
+            await until(lambda: len(receiver.calls) >= 3, "three events are told")
+        finally:
+            server.stop()
+        assert ["post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
+        for call in receiver.calls:
+            for secret in SECRETS:
+                assert call.told == Webhook(secret).verify(call.raw.decode(), dict(call.headers))
+            assert call.header("webhook-id") == [call.told["id"]]
+            assert call.told["upload"]["id"] == upload_id
+        assert receiver.calls[1].told["request"]["method"] == "PATCH"
+        assert receiver.calls[2].told["upload"]["status"] == "ready"
+
+
+@on_loop
+async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) -> None:
+    """With ``hooks.http_urls`` the four ``post-`` hooks come with tusd's JSON, and the forwarded headers."""
+    with receiving() as receiver:
+        settings = {"HOOKS__HTTP_URLS": receiver.url, "HOOKS__HTTP_FORWARD_HEADERS": "X-Who"}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
+            assert (await request("PATCH", location, {**patch_headers(0), "X-Who": "me"}, b"0123")).status == 204
+            assert (await request("DELETE", location, TUS)).status == 204
+            await until(lambda: len(receiver.calls) >= 5, "everything is told")
+        finally:
+            server.stop()
+        names = ["pre-create", "post-create", "post-receive", "post-finish", "post-terminate"]
+        assert names == [call.hook for call in receiver.calls]
+        finish = receiver.of("post-finish")[0]
+        upload_id = location.rsplit("/", 1)[1]
+        assert finish.header("X-Who") == ["me"]
+        assert set(finish.told) == {"Type", "Event"}
+        assert {
+            "ID": upload_id,
+            "Size": 4,
+            "SizeIsDeferred": False,
+            "Offset": 4,
+            "MetaData": {"filename": "a.png"},
+            "IsPartial": False,
+            "IsFinal": False,
+            "PartialUploads": None,
+        } == {key: value for key, value in finish.upload.items() if key != "Storage"}
+        assert finish.upload["Storage"]["Path"].endswith(upload_id)
+        assert finish.request["Method"] == "PATCH"
+        assert finish.request["URI"] == f"/files/{upload_id}"
+        assert finish.request["Header"]["X-Who"] == ["me"]
+
+
+@pytest.mark.parametrize("failing", [Answer(status=500), CUT, Answer(status=302, headers=(("Location", "/else"),))])
+@on_loop
+async def test_what_failed_is_told_again_with_the_same_id(failing: Answer, tmp_path: Path) -> None:
+    """And what happened later to the same upload waits for it."""
+    with receiving() as receiver:
+        receiver.answers["post-create"] = [failing]
+        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url)))
+        try:
+            await upload(server.url)
+            await until(lambda: len(receiver.calls) >= 4, "everything is told")
+        finally:
+            server.stop()
+        assert ["post-create", "post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
+        first, second = receiver.of("post-create")
+        assert first.header("webhook-id") == second.header("webhook-id")
+
+
+@on_loop
+async def test_an_endpoint_that_is_gone_is_told_nothing_more(tmp_path: Path) -> None:
+    """410 closes it: what waits for it is dead, and its other uploads are not told of."""
+    with receiving() as receiver, receiving() as other:
+        receiver.answers["post-create"] = Answer(status=410)
+        settings = told_of(endpoint(receiver.url), endpoint(other.url, name="other"))
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            await upload(server.url)
+            await until(lambda: len(other.calls) >= 3, "the other endpoint is told all")
+            await until(lambda: server.log.read_text().count("job is dead") >= 4, "its jobs are dead")
+            await upload(server.url)
+            await until(lambda: len(other.calls) >= 6, "the other endpoint is told all")
+        finally:
+            server.stop()
+        assert ["post-create"] == [call.hook for call in receiver.calls]
+
+
+@on_loop
+async def test_private_addresses_are_refused_unless_they_are_allowed(tmp_path: Path) -> None:
+    """Without ``allow_private`` a receiver on this host hears nothing, and the log says why."""
+    with receiving() as receiver:
+        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, allow_private=False)))
+        try:
+            await upload(server.url)
+            await until(lambda: "which is not public" in server.log.read_text(), "the log says why")
+        finally:
+            server.stop()
+        assert [] == receiver.calls
+
+
+@on_loop
+async def test_a_program_is_told_of_events(tmp_path: Path) -> None:
+    """The program of a ``post-`` hook gets tusd's JSON."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program = programs / "post-finish"
+    program.write_text('#!/bin/sh\ncat > "$TUS_ID.json"\n')
+    program.chmod(0o755)
+    server = start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(programs)})
+    try:
+        upload_id = await upload(server.url)
+        said = programs / f"{upload_id}.json"
+        await until(lambda: said.exists() and said.stat().st_size > 0, "the program has run")
+    finally:
+        server.stop()
+    assert json.loads(said.read_text())["Event"]["Upload"]["ID"] == upload_id
+
+
+@on_loop
+async def test_post_receive_may_stop_an_upload(tmp_path: Path) -> None:
+    """tusd's StopUpload ends an upload that is not complete, as a DELETE does."""
+    with receiving() as receiver:
+        receiver.answers["post-receive"] = Answer({"StopUpload": True})
+        server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": receiver.url})
+        try:
+            location = await create(server.url, 8)
+            assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
+            await until(lambda: bool(receiver.of("post-terminate")), "the upload is ended")
+            assert (await request("HEAD", location, TUS)).status == 404
+        finally:
+            server.stop()
