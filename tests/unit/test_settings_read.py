@@ -12,12 +12,7 @@ import tusd_py
 from tusd_py.settings import Settings
 
 _PACKAGE = Path(tusd_py.__file__).parent
-_ROOMS = ("serving", "hooks")
 _READERS = [
-    *_PACKAGE.glob("*.py"),
-    *(path for room in _ROOMS for path in (_PACKAGE / room).glob("*.py")),
-    *_PACKAGE.parent.glob("workers/*.py"),
-]
     *_PACKAGE.glob("*.py"),
     *_PACKAGE.glob("serving/*.py"),
     *_PACKAGE.glob("hooks/*.py"),

@@ -174,12 +174,6 @@ class Events(Section):
     keep_seconds: Seconds = 604800
 
 
-class Api(Section):
-    """What programs and people may look at over HTTP."""
-
-    enabled: Switch = False
-
-
 class Expiration(Section):
     """How long uploads are kept; 0 is for ever."""
 
@@ -237,7 +231,6 @@ class Settings(Section):
     webhooks: Webhooks = Webhooks()
     worker: Worker = Worker()
     events: Events = Events()
-    api: Api = Api()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()
