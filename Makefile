@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 # Two processes: more would only wait for each other's uploads. A file's tests stay together and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
@@ -37,7 +38,7 @@ format: $(DEV) ## put the code into its form
 	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(DEV) ## measure beside @tus/server and tuspyserver (docs/benchmarks.md)
+bench: $(BENCH) ## measure beside other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 conformance: $(DEV) ## the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
@@ -66,6 +67,7 @@ lock: ## choose the newest versions that fit, with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
 	@$(LOCK) --group build pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
+	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
 
 clean: ## remove what was made, except data
 	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
@@ -83,6 +85,10 @@ $(DEV): pyproject.toml requirements-dev.lock | venv
 	@$(call INSTALL,--require-hashes -r requirements-dev.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@ $(RUN)
+
+$(BENCH): $(DEV) requirements-bench.lock
+	@$(call INSTALL,--require-hashes -r requirements-bench.lock)
+	@touch $@
 
 APT = DEBIAN_FRONTEND=noninteractive apt-get
 # Debian keeps venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import recipes, report, wrk
+from benchmarks import plots, recipes, report, wrk
 from benchmarks.figures import judge
 from benchmarks.floors import FLOORS
 from benchmarks.machine import (
@@ -128,9 +128,11 @@ def _prepare(names: Sequence[str]) -> tuple[list[Recipe], list[str]]:
 
 def _write(finished: report.Report) -> None:
     _RESULTS.parent.mkdir(exist_ok=True)
-    _RESULTS.write_text(json.dumps(finished.as_data(), indent=1) + "\n")
+    data = finished.as_data()
+    _RESULTS.write_text(json.dumps(data, indent=1) + "\n")
     _DOCUMENT.write_text(report.replace_between_markers(_DOCUMENT.read_text(), report.as_markdown(finished)))
-    _say(f"written: {_RESULTS.relative_to(_ROOT)}, {_DOCUMENT.relative_to(_ROOT)}")
+    drawn = plots.draw(data, _DOCUMENT.parent / "benchmarks")
+    _say(f"written: {', '.join(str(path.relative_to(_ROOT)) for path in (_RESULTS, _DOCUMENT, *drawn))}")
 
 
 def _say(sentence: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Metric, Outcome, Outcomes, Verdict, advantage
+from benchmarks.plots import PLOTS
 from benchmarks.scenarios.contract import Scenario
 
 BEGIN = "<!-- figures: begin (written by `make bench`) -->"
@@ -123,6 +124,7 @@ def as_markdown(report: Report) -> str:
         f"{machine['data_on']}; medians of {report.rounds} rounds, lowest and highest in brackets. Other programs kept "
         f"{machine['cores_busy_elsewhere']:.2f} of {machine['cores']} cores busy meanwhile.",
     ]
+    parts += [f"![{plot.caption}](benchmarks/{plot.name}.svg)" for plot in PLOTS]
     for scenario in report.scenarios:
         parts.append(f"### {scenario.title}\n\n{_markdown(report.rows(scenario))}")
         parts += [f"Failed: {sentence}" for sentence in report.failures(scenario)]

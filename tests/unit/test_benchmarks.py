@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from benchmarks import plots, recipes
+from benchmarks.__main__ import SCENARIOS
 from benchmarks.figures import Floor, Metric, Outcome, advantage, judge
+from benchmarks.floors import FLOORS
 from benchmarks.load import LoadFailed, Target, complete_answer
 from benchmarks.report import BEGIN, END, Report, as_markdown, as_text, replace_between_markers
 from benchmarks.scenarios.contract import Scenario
@@ -171,3 +175,32 @@ def test_only_what_stands_between_the_markers_is_written() -> None:
     assert f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n" == replace_between_markers(document, "new")
     with pytest.raises(ValueError, match="lacks the lines"):
         replace_between_markers("no markers", "new")
+
+
+def test_every_panel_and_floor_is_of_a_figure_that_is_measured() -> None:
+    """A metric that is renamed leaves no empty panel and no floor that nobody judges."""
+    measured = {(scenario.name, metric.key) for scenario in SCENARIOS for metric in scenario.metrics}
+    assert {(panel.scenario, panel.metric) for plot in plots.PLOTS for panel in plot.panels} <= measured
+    assert {(floor.scenario, floor.metric) for floor in FLOORS} <= measured
+    assert set(recipes.ALL) == set(plots.COLOURS)
+
+
+def test_bars_stand_in_one_order_with_their_spread() -> None:
+    """Ours comes first in every panel; who failed, or was not measured, has no bar."""
+    outcomes = _outcomes()
+    outcomes["creations"] = {"node": outcomes["creations"]["node"], "ours": outcomes["creations"]["ours"]}
+    outcomes["creations"]["tuspyserver"] = Outcome({"per_second": [5.0]}, failure="it fell over")
+    data = _report(outcomes).as_data()
+    panel = plots.Panel("creations", "per_second", "")
+    assert [("ours", 300.0, 100.0, 900.0), ("node", 100.0, 100.0, 100.0)] == plots.bars(data, panel)
+    assert [] == plots.bars(data, plots.Panel("heads", "per_second", ""))
+    assert ["tusd-py", "@tus/server", "raw"] == [plots.label(data, server) for server in ("ours", "node", "raw")]
+
+
+def test_the_plots_that_the_document_shows_are_there() -> None:
+    """Each has its file, with words for who cannot see it."""
+    docs = Path(__file__).parent.parent.parent / "docs"
+    document = (docs / "benchmarks.md").read_text()
+    for plot in plots.PLOTS:
+        assert f"![{plot.caption}](benchmarks/{plot.name}.svg)" in document
+        assert plot.caption in (docs / "benchmarks" / f"{plot.name}.svg").read_text()
