@@ -172,6 +172,7 @@ async def open_ports(
         durable_saves=settings.storage.durability == "power",
         forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         consumers=consumers(settings),
+        steps=steps(settings),
         outbox=records if isinstance(records, SqlRecords) else None,
     )
 

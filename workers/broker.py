@@ -120,13 +120,13 @@ def channel(broker: Broker) -> Channel:
 
 
 def declare(broker: Broker, names: Iterable[str], perform: Perform) -> None:
-    """Make the actors known to ``broker``; each runs ``perform(job_id, attempt)`` on the event loop."""
+    """Make the actors known to ``broker``; each runs ``perform(job_id, token)`` on the event loop."""
 
-    def act(job_id: int, attempt: int) -> None:
+    def act(job_id: int, token: int) -> None:
         thread = get_event_loop_thread()
         assert thread is not None, "a worker that has booted has a loop"
         try:
-            thread.run_coroutine(perform(job_id, attempt))
+            thread.run_coroutine(perform(job_id, token))
         except Interrupt:
             return  # too slow, or the worker stops: the coroutine was cancelled, and has given its job back
 
@@ -135,4 +135,4 @@ def declare(broker: Broker, names: Iterable[str], perform: Perform) -> None:
 
 
 def _message(job: Job) -> Message[None]:
-    return Message(queue_name=QUEUE, actor_name=job.actor, args=(job.id, job.attempt), kwargs={}, options={})
+    return Message(queue_name=QUEUE, actor_name=job.actor, args=(job.id, job.token), kwargs={}, options={})

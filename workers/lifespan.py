@@ -44,11 +44,11 @@ class Lifespan(Middleware):
         self._stopping = asyncio.Event()
         self._life: Future[None] | None = None
 
-    async def perform(self, job_id: int, attempt: int) -> None:
+    async def perform(self, job_id: int, token: int) -> None:
         """Do the job. Over Redis jobs may come before everything is open."""
         await self._has_opened.wait()
         if self._relay is not None:
-            await self._relay.perform(job_id, attempt)
+            await self._relay.perform(job_id, token)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         self._life = _on_loop(self._live(broker, worker.worker_threads))

@@ -80,9 +80,9 @@ class Relay:
             self._let_go(hand)
             await self._attempts.give_back(hand.job, hand.job.error)
 
-    async def perform(self, job_id: int, attempt: int) -> None:
+    async def perform(self, job_id: int, token: int) -> None:
         """Do a job that was given out. One that has been given to somebody else since is left alone."""
-        hand = await self._take(job_id, attempt)
+        hand = await self._take(job_id, token)
         if hand is None:
             return
         hand.doing = asyncio.current_task()
@@ -146,13 +146,13 @@ class Relay:
             await self._attempts.give_back(job, "the broker could not be reached")
             raise
 
-    async def _take(self, job_id: int, attempt: int) -> Hand | None:
+    async def _take(self, job_id: int, token: int) -> Hand | None:
         hand = self._hands.get(job_id)
         if hand is None and self._channel.is_shared and not self._is_draining:
             job = await self._outbox.find_job(job_id)
             if job is not None and job.state is JobState.RUNNING:
                 hand = self._hands.setdefault(job_id, Hand(job))
-        return hand if hand is not None and hand.job.attempt == attempt and hand.doing is None else None
+        return hand if hand is not None and hand.job.token == token and hand.doing is None else None
 
     def _let_go(self, hand: Hand) -> None:
         if self._hands.get(hand.job.id) is hand:

@@ -253,9 +253,10 @@ def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) 
 
 def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
     """An actor whose lease ran out while it hung, and whose job another worker took, is stopped and settles nothing."""
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     async def act(task: Task) -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -264,7 +265,7 @@ def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
     async def check() -> None:
         async with outbox_of(settings) as outbox:
             await outbox.add_jobs([job()], utc_now())
-            await settled(outbox, 1, RUNNING)
+            assert await asyncio.to_thread(begun.wait, 10)
             later = utc_now() + timedelta(minutes=5)
             [taken] = await outbox.claim(later, later + timedelta(minutes=5), 1)
             assert await asyncio.to_thread(stopped.wait, 10)
