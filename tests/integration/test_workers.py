@@ -28,6 +28,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 async def both(pair: RunningServer) -> tuple[int, int]:
+    # They have the listening socket before they serve.
+    await eventually(lambda: pair.log.read_text().count("worker serves") == 2)
     await eventually(lambda: len(workers(pair)) == 2)
     first, second = workers(pair)
     return first, second
