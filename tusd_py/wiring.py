@@ -17,6 +17,8 @@ from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
+from tusd_py.examining.examiner import RuleExaminer
+from tusd_py.examining.rules import Rule
 from tusd_py.hooks.answers import Count
 from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
@@ -29,6 +31,7 @@ from tusd_py.locking.memory import MemoryLocker
 from tusd_py.protocol.events import EventType
 from tusd_py.protocol.rules import Limits
 from tusd_py.protocol.upload import Upload
+from tusd_py.publishing.folder import FolderPublisher
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.schema import bring_up_to_date, pending
 from tusd_py.records.sql import SqlRecords
@@ -111,7 +114,7 @@ def consumers(settings: Settings) -> tuple[Consumer, ...]:
 
 def steps(settings: Settings) -> tuple[str, ...]:
     """What workers do with a complete upload before it is ready, in order."""
-    return ()
+    return settings.steps
 
 
 def needs_worker(settings: Settings) -> bool:
@@ -170,6 +173,10 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         durable_saves=settings.storage.durability == "power",
+        examiner=_examiner(settings) if settings.validation.enabled else None,
+        glance=_examiner(settings) if settings.validation.early else None,
+        publisher=_publisher(settings) if settings.publishing.directory else None,
+        deletes_rejected=settings.validation.rejected == "delete",
         forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         consumers=consumers(settings),
         steps=steps(settings),
@@ -250,6 +257,22 @@ def limits(settings: Settings) -> Limits:
         downloads=uploads.downloads,
         partial_downloads=uploads.partial_downloads,
         gone_status=uploads.gone_status,
+        examines=settings.validation.enabled,
+    )
+
+
+def _publisher(settings: Settings) -> FolderPublisher:
+    publishing = settings.publishing
+    directory = Path(publishing.directory).absolute()
+    return FolderPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+
+
+def _examiner(settings: Settings) -> RuleExaminer:
+    validation = settings.validation
+    return RuleExaminer(
+        rules=tuple(Rule(**{key: getattr(rule, key) for key in type(rule).model_fields}) for rule in validation.rules),
+        rejects_unmatched=validation.unmatched == "reject",
+        digest_keys=validation.digest_keys,
     )
 
 

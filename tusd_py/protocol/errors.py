@@ -254,6 +254,23 @@ class UploadUnfinished(TusError):
     sentence = "this upload cannot be downloaded before it is complete"
 
 
+class UploadUnexamined(TusError):
+    # 409, which clients try again.
+    status = 409
+    code = "ERR_UPLOAD_UNEXAMINED"
+    retry_after_seconds = 5
+    sentence = "this upload has not been examined yet; try again shortly"
+
+
+class RejectedByRules(TusError):
+    """A complete upload that was examined. Why it was rejected is told to its owner by status and events, not here:
+    whoever has the URL may ask."""
+
+    status = 403
+    code = "ERR_UPLOAD_NOT_ALLOWED"
+    sentence = "this upload was examined and rejected; it can be terminated, and nothing else"
+
+
 @dataclass(eq=False)
 class RangeNotSatisfiable(TusError):
     status = 416
@@ -305,6 +322,17 @@ class ServerShutdown(TusError):
     code = "ERR_SERVER_SHUTDOWN"
     sentence = "the server is shutting down; what came was kept, try again shortly"
     retry_after_seconds = 1
+
+
+@dataclass(eq=False)
+class TypeNotAllowed(TusError):
+    """The first bytes of the upload tell that it is of a type which is not wanted: the upload has been ended."""
+
+    status = 415
+    code = "ERR_TYPE_NOT_ALLOWED"
+    sentence = "this upload is not accepted, and has been ended: {reason}"
+
+    reason: str
 
 
 # What a hook decided

@@ -18,11 +18,14 @@ from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     OffsetMismatch,
     PartInUse,
+    RejectedByRules,
     TusError,
     UploadGone,
     UploadNotFound,
+    UploadUnexamined,
     UploadUnfinished,
 )
+from tusd_py.protocol.events import VALIDATION
 from tusd_py.protocol.requests import Append, Create
 from tusd_py.protocol.upload import Kind, Status, Upload
 
@@ -40,6 +43,7 @@ class Limits:
     concatenation: bool = True
     downloads: bool = True
     partial_downloads: bool = False  # GET of what is there of an unfinished upload
+    examines: bool = False  # uploads are given out only once they were examined
     gone_status: int = 410  # or 404, for clients that start anew only on that
 
 
@@ -72,6 +76,8 @@ def found(upload: Upload | None, now: datetime) -> Upload:
         raise UploadGone
     if upload.expires_at is not None and upload.expires_at <= now and not _is_kept(upload):
         raise UploadGone
+    if upload.status is Status.REJECTED:
+        raise RejectedByRules
     return upload
 
 
@@ -151,8 +157,8 @@ def concatenate(
 
 
 def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:
-    """The upload, if it may be ended: also one that failed, but not a part that a final upload still waits for."""
-    if upload is not None and upload.status is Status.FAILED:
+    """The upload, if it may be ended: also one that failed or was rejected, but no part that a final upload needs."""
+    if upload is not None and upload.status in (Status.FAILED, Status.REJECTED):
         return upload
     upload = found(upload, now)
     if finals:
@@ -164,3 +170,9 @@ def download(upload: Upload, limits: Limits) -> None:
     """Whether the bytes may be given out: those of a complete upload, by setting also what is there of another."""
     if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
         raise UploadUnfinished
+    if limits.examines:
+        if upload.kind is Kind.PARTIAL or not upload.is_complete:
+            # Nobody examines a part by itself: given out, it would be a way around the rules.
+            raise UploadUnfinished
+        if upload.status is not Status.READY and (not upload.awaiting or VALIDATION in upload.awaiting):
+            raise UploadUnexamined

@@ -151,7 +151,7 @@ class Upload:
         """The upload after a worker has done ``step``, which was the next; ready if it was the last."""
         assert self.awaiting[:1] == (step,), f"{step} is not the next step of {self.awaiting}"
         entry = Step(self.status, at, reason, step, facts)
-        after = self._with(awaiting=self.awaiting[1:], updated_at=at, history=(*self.history, entry))
+        after = self._with(awaiting=self.awaiting[1:], updated_at=at, history=(*self._before(step), entry))
         return after if after.awaiting else after.to(Status.READY, at)
 
     def ended_by(
@@ -160,7 +160,16 @@ class Upload:
         """The upload that ``step`` has rejected or failed at; no further step is done."""
         assert status in (Status.REJECTED, Status.FAILED) and status in TRANSITIONS[self.status]
         entry = Step(status, at, reason, step, facts)
-        return self._with(status=status, awaiting=(), updated_at=at, history=(*self.history, entry))
+        return self._with(status=status, awaiting=(), updated_at=at, history=(*self._before(step), entry))
+
+    def under_way(self, step: str, at: datetime, facts: Mapping[str, str]) -> Upload:
+        """The upload while ``step`` is being done: ``facts`` say how far, in place of what was last said of that."""
+        entry = Step(self.status, at, "", step, facts)
+        return self._with(updated_at=at, history=(*self._before(step), entry))
+
+    def _before(self, step: str) -> tuple[Step, ...]:
+        """The history without the word that ``step`` is under way: what came of it takes that place."""
+        return self.history[:-1] if self.history and self.history[-1].name == step else self.history
 
     def until(self, expires_at: datetime | None) -> Upload:
         """The upload with another time at which the sweeper shall look at it."""

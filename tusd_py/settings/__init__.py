@@ -2,6 +2,7 @@
 
 from tusd_py.settings.endpoints import EVENT_TYPES, Endpoint, Webhooks
 from tusd_py.settings.loading import Given, SettingsError, find_config, load, read, without_credentials
+from tusd_py.settings.processing import Publishing, Validation
 from tusd_py.settings.sections import (
     Cors,
     Events,
@@ -27,12 +28,14 @@ __all__ = [
     "Hooks",
     "Log",
     "Metrics",
+    "Publishing",
     "Records",
     "Server",
     "Settings",
     "SettingsError",
     "Storage",
     "Uploads",
+    "Validation",
     "Webhooks",
     "Worker",
     "find_config",

@@ -10,9 +10,11 @@ from pathlib import PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from tusd_py.settings.endpoints import Webhooks
+from tusd_py.settings.processing import Publishing, Validation
+from tusd_py.settings.section import Section
 from tusd_py.settings.values import (
     Allowed,
     Amount,
@@ -40,12 +42,6 @@ from tusd_py.settings.values import (
 )
 
 _SQLITE = "sqlite:///"
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses what it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Server(Section):
@@ -231,6 +227,8 @@ class Settings(Section):
     webhooks: Webhooks = Webhooks()
     worker: Worker = Worker()
     events: Events = Events()
+    validation: Validation = Validation()
+    publishing: Publishing = Publishing()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()
@@ -251,6 +249,11 @@ class Settings(Section):
                 f"{in_memory[0]} while server.workers is {self.server.workers}: processes share no memory; "
                 "use one worker, or keep uploads on disk"
             )
+        if in_memory and self.steps:
+            raise ValueError(
+                f"{in_memory[0]} while {' and '.join(self.steps)} is asked for: workers are processes of their own and "
+                "share no memory; keep uploads on disk and records in a database"
+            )
         reserved = ("/healthz", "/readyz")
         if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
             raise ValueError(
@@ -259,6 +262,12 @@ class Settings(Section):
         if self.server.base_path[:-1] in reserved or self.server.base_path.startswith(f"{self.metrics.path}/"):
             raise ValueError(f"server.base_path is {self.server.base_path!r}, which is taken: choose another path")
         return self
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What workers do with complete uploads, in order."""
+        wanted = {"validation": self.validation.enabled, "publishing": bool(self.publishing.directory)}
+        return tuple(step for step, is_wanted in wanted.items() if is_wanted)
 
     @property
     def database_url(self) -> str:

@@ -8,7 +8,7 @@ from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.locker import Hold
 from tusd_py.contracts.source import Source
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import LengthExceeded, TusError, UploadInterrupted, UploadStopped
+from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
 from tusd_py.protocol.requests import Append, Caller
 from tusd_py.protocol.upload import Upload
@@ -68,7 +68,7 @@ class _Appending:
         try:
             room = rules.append(request, upload, self.ports.limits)
             return await receiving.run(self.source, request.body, room, length)
-        except UploadStopped:
+        except (UploadStopped, TypeNotAllowed):
             # First, or a write that still waits for its turn would bring the bytes back.
             await receiving.close()
             await end(self.ports, receiving.upload, self.caller)

@@ -16,6 +16,7 @@ from tusd_py.protocol.errors import (
     ChecksumMismatch,
     LengthExceeded,
     TusError,
+    TypeNotAllowed,
     UploadInterrupted,
     UploadRejected,
     UploadStopped,
@@ -168,7 +169,7 @@ class _Filling:
                 await self._undo(receiving, cut)
             raise cut.of(receiving.upload) from None
         except Exception as failure:
-            if self.is_announced and not isinstance(failure, ChecksumMismatch | UploadStopped):
+            if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
                 await self._keep(receiving, failure)
             else:
                 await self._undo(receiving, failure)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tusd_py.contracts.examiner import Examiner, Glance
 from tusd_py.contracts.gate import Gate
 from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.protocol.rules import Limits
@@ -51,6 +53,10 @@ class Ports:
     consumers: tuple[Consumer, ...] = ()  # who is told of events
     forwards: frozenset[bytes] = frozenset()  # headers with credentials that events keep, for hooks that want them
     steps: tuple[str, ...] = ()  # what workers do with a complete upload before it is ready, in order
+    examiner: Examiner | None = None  # for the step validation
+    glance: Glance | None = None  # looks at the first bytes while the others are on their way
+    deletes_rejected: bool = False  # rejected uploads lose their bytes at once
+    publisher: Publisher | None = None  # for the step publishing
     outbox: Outbox | None = None  # None where records are kept in memory: then there is no worker either
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:

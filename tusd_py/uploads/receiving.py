@@ -8,13 +8,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from tusd_py.contracts.pouring import PouringSink, PouringSource
 from tusd_py.contracts.source import Source, SourceCut, SourceError, SourceStalled
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
-from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch, InconsistentLength, ReadTimeout, TusError
+from tusd_py.protocol.errors import (
+    BodyIncomplete,
+    ChecksumMismatch,
+    InconsistentLength,
+    ReadTimeout,
+    TusError,
+    TypeNotAllowed,
+)
 from tusd_py.protocol.requests import BodyHead
 from tusd_py.protocol.rules import Room
 from tusd_py.protocol.upload import Status, Upload
 from tusd_py.uploads.cancelling import to_the_end
 from tusd_py.uploads.digesting import Digesting
 from tusd_py.uploads.finish import completed
+from tusd_py.uploads.glancing import glancing
 from tusd_py.uploads.ports import Ports
 
 #: Smaller bodies are read: to lend one costs more than to copy it.
@@ -39,6 +47,7 @@ class Receiving:
         self._received = 0  # bytes of this body
         self._saves = True  # while the body runs
         self._sink: Sink = ports.store.open(upload)
+        self._glancing = glancing(ports, upload)
 
     async def run(self, source: Source, body: BodyHead, room: Room, length: int | None) -> Upload:
         """Store the body and return the upload as it then stands, complete if these were its last bytes.
@@ -56,6 +65,8 @@ class Receiving:
         try:
             way = self._way_past(source, body, room)
             await self._pump(source, room, digesting, length, way)
+            if self._glancing is not None and (self._completes or self._start + self._received == length):
+                await self._glancing.judge()
             if body.length is not None and self._received != body.length:
                 failure = SourceCut()
             elif digesting is not None:
@@ -63,7 +74,7 @@ class Receiving:
         except (SourceError, StoreError) as error:
             failure = error
         except TusError as error:
-            if error is room.beyond or isinstance(error, ChecksumMismatch):
+            if error is room.beyond or isinstance(error, ChecksumMismatch | TypeNotAllowed):
                 raise
             failure = error
         except asyncio.CancelledError:
@@ -114,7 +125,7 @@ class Receiving:
         saved_at = clock()
         wait_seconds: float | None = None
         while True:
-            if way is None or not await self._pour(way, digesting):
+            if way is None or self._glances or not await self._pour(way, digesting):
                 pieces = await source.read(wait_seconds)
                 if pieces is not None:
                     if not pieces:
@@ -150,9 +161,16 @@ class Receiving:
         if room.bytes is not None and self._received > room.bytes:
             # An overlong body never completes an upload: the client and we disagree on what is being sent.
             raise room.beyond
+        if self._glancing is not None:
+            await self._glancing.see(pieces)
         if digesting is not None:
             await digesting.update(pieces)
         await self._sink.write(pieces)
+
+    @property
+    def _glances(self) -> bool:
+        """Whether the next bytes are looked at: then they are read, for what is poured nobody sees."""
+        return self._glancing is not None and self._glancing.is_open
 
     async def _save_progress(self, length: int | None) -> None:
         offset = await self._sink.flush(durable=self._ports.durable_saves)

@@ -32,6 +32,7 @@ WITH_FACTS: list[TusError] = [
     errors.LengthAlreadyKnown(None, 3),
     errors.TooManyParts(2),
     errors.RangeNotSatisfiable(5),
+    errors.TypeNotAllowed("its type is text/html"),
 ]
 
 

@@ -1,0 +1,58 @@
+"""What the tests of the workers' steps need: a heart with a real database under it, and the jobs that are in there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.heart import Heart
+from tusd_py.contracts.jobs import Job, JobState
+from tusd_py.contracts.store import Store
+from tusd_py.records.sql import SqlRecords
+from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.ports import Ports
+
+_LEASE = timedelta(seconds=30)
+
+
+def with_ports(heart: Heart, **changes: object) -> Ports:
+    """``heart`` with other ports; they are given back."""
+    heart.ports = replace(heart.ports, **changes)  # type: ignore[arg-type]  # whatever fields the test names
+    return heart.ports
+
+
+@asynccontextmanager
+async def a_heart(tmp_path: Path, store: Store | None = None, **changes: object) -> AsyncIterator[Heart]:
+    """A heart whose records and jobs are in a database, with ``changes`` of its ports."""
+    records = await SqlRecords.open(f"sqlite:///{tmp_path}/records.sqlite3")
+    heart = Heart(records=records, store=store or MemoryStore(bytes_max=2**30))
+    with_ports(heart, outbox=records, **changes)
+    try:
+        yield heart
+    finally:
+        await heart.settle()
+        await records.close()
+
+
+async def job(heart: Heart, upload_id: str, actor: str) -> Job:
+    """The job of ``actor`` for this upload as a worker is given it; after whoever had it before has died.
+
+    One that has ended is given as it was, as to a worker that comes too late.
+    """
+    outbox = heart.records
+    assert isinstance(outbox, SqlRecords)
+    (found,) = (each for each in await outbox.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
+    if found.state in (JobState.WAITING, JobState.RUNNING):
+        heart.clock.now = max(heart.clock.now, found.next_attempt_at)
+        given = await outbox.claim(heart.clock(), heart.clock() + _LEASE, 100)
+        (found,) = (each for each in given if each.id == found.id)
+    return found
+
+
+async def states(heart: Heart, upload_id: str) -> dict[str, JobState]:
+    """How the jobs of an upload stand, by their actors."""
+    assert isinstance(heart.records, SqlRecords)
+    return {each.actor: each.state for each in await heart.records.list_jobs(upload_id=upload_id, limit=100)}

@@ -1,0 +1,112 @@
+"""Published names: what a client says never leads elsewhere, and never breaks a file system."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.heart import EPOCH
+from tusd_py.protocol.metadata import format_metadata
+from tusd_py.protocol.upload import Upload
+from tusd_py.publishing.names import NAME_BYTES_MAX, numbered, published_name, safe_name
+from tusd_py.settings.processing import PATTERN_FIELDS, check_pattern
+
+UPLOAD = Upload(
+    id="0a1b", length=5, created_at=EPOCH, updated_at=EPOCH, completed_at=datetime(2026, 3, 4, tzinfo=UTC), owner="ada"
+)
+
+
+def named(name: bytes, owner: str = "ada") -> Upload:
+    return replace(UPLOAD, metadata_header=format_metadata({"filename": name}), owner=owner)
+
+
+def test_every_field_has_a_value() -> None:
+    """The fields that a pattern may have are those that are filled in."""
+    pattern = "/".join(f"{{{field}}}" for field in PATTERN_FIELDS)
+    assert "0a1b/cat.tar.gz/cat.tar/gz/ada/2026/03/04" == published_name(pattern, named(b"cat.tar.gz"))
+
+
+def test_what_is_missing_has_a_stand_in() -> None:
+    """No name is the id, no owner is nobody, no extension is nothing."""
+    assert "nobody/0a1b" == published_name("{owner}/{filename}", replace(UPLOAD, owner=""))
+    assert "README." != published_name("{stem}.{extension}", named(b"README")) == "README"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("../../etc/passwd", "_._.._etc_passwd"),
+        ("..", "_"),
+        (".", "_"),
+        ("", "_"),
+        (".htaccess", "_htaccess"),
+        ("a\0b\nc", "a_b_c"),
+        ("gpj\u202eexe.scr", "gpj_exe.scr"),
+        ("con", "_con"),
+        ("LPT1.txt", "_LPT1.txt"),
+        ("a:b*c?.txt", "a_b_c_.txt"),
+        ("trailing. ", "trailing"),
+        ("ä" * 150 + ".pdf", "ä" * 98 + ".pdf"),
+        ("cat.png", "cat.png"),
+        ("Ada's report (1).pdf", "Ada's report (1).pdf"),
+    ],
+)
+def test_a_name_is_made_safe(name: str, safe: str) -> None:
+    """Separators, hidden and reserved names, directions of reading, and lengths."""
+    assert safe == safe_name(name)
+
+
+@pytest.mark.parametrize("said", [b"../../etc/passwd", b"C:\\Windows\\passwd", b"/etc/passwd", b"x/../passwd"])
+def test_directories_of_the_client_are_its_own_affair(said: bytes) -> None:
+    """Only the last segment of what a client calls its file is its name."""
+    assert "2026/passwd" == published_name("{yyyy}/{filename}", named(said))
+
+
+_PIECE = st.one_of(
+    st.sampled_from([f"{{{field}}}" for field in PATTERN_FIELDS]), st.sampled_from(["a", "-", ".", "/", "x y", ".."])
+)
+
+
+def _valid(pattern: str) -> bool:
+    try:
+        check_pattern(pattern)
+    except ValueError:
+        return False
+    return True
+
+
+@given(
+    st.lists(_PIECE, min_size=1, max_size=8).map("".join).filter(_valid), st.binary(max_size=400), st.text(max_size=300)
+)
+def test_no_pattern_and_no_client_leads_out_of_the_directory(pattern: str, name: bytes, owner: str) -> None:
+    """Whatever is allowed as a pattern, and whatever is said: a relative path of names that every system takes."""
+    path = published_name(pattern, named(name, owner))
+    root = Path("/srv/published")
+    assert (root / path).resolve().is_relative_to(root) and (root / path) != root
+    segments = path.split("/")
+    assert len(segments) == len(pattern.split("/"))
+    for segment in segments:
+        assert segment not in ("", ".", "..") and segment.isprintable() and not re.search(r'[\\:*?"<>|]', segment)
+        assert len(segment.encode()) <= NAME_BYTES_MAX
+        assert not segment.startswith(".") and segment == segment.rstrip(". ")
+
+
+def test_a_name_that_is_taken_gets_a_number_before_its_extension() -> None:
+    """In its own directory."""
+    assert "a.b/report (2).pdf" == numbered("a.b/report.pdf", 2)
+    assert "a.b/README (3)" == numbered("a.b/README", 3)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "/a", "a//b", "../{id}", "{id}/..", "{name}", "{id", "{{id}}", "a\\b", "{id}/", "a\n", "{id:>5}"]
+)
+def test_a_pattern_that_leads_elsewhere_is_refused(pattern: str) -> None:
+    """With a sentence that shows a good one."""
+    with pytest.raises(ValueError, match="a relative path such as"):
+        check_pattern(pattern)

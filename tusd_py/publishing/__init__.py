@@ -1,0 +1,1 @@
+"""Finished uploads under names for people, in a directory of the operator's."""

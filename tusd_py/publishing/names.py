@@ -1,0 +1,79 @@
+"""Names for people, made of what a client has said: none leads anywhere else, none breaks a file system. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC
+
+from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.upload import Upload
+
+#: File systems allow 255; what is left is for numbers and temporary names.
+NAME_BYTES_MAX = 200
+_FIELD = re.compile(r"\{([a-z]+)\}")
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_EXTENSION_BYTES_MAX = 20
+
+
+def published_name(pattern: str, upload: Upload) -> str:
+    """The relative path that ``pattern`` gives ``upload``: of safe names, divided by slashes."""
+    fields = _fields(upload)
+    segments = (_FIELD.sub(lambda found: fields[found[1]], segment) for segment in pattern.split("/"))
+    return "/".join(safe_name(segment) for segment in segments)
+
+
+def _fields(upload: Upload) -> dict[str, str]:
+    metadata = parse_metadata(upload.metadata_header)
+    said = (metadata.get("filename") or metadata.get("name") or b"").decode("utf-8", "replace")
+    # Some clients send whole paths: the directories are their own affair.
+    last = re.split(r"[/\\]", said)[-1]
+    name = safe_name(last) if last.strip(". ") else upload.id
+    stem, extension = _divided(name)
+    at = (upload.completed_at or upload.updated_at).astimezone(UTC)
+    return {
+        "id": upload.id,
+        "filename": name,
+        "stem": stem,
+        "extension": extension.removeprefix("."),
+        "owner": safe_name(upload.owner) if upload.owner else "nobody",
+        "yyyy": f"{at.year:04}",
+        "mm": f"{at.month:02}",
+        "dd": f"{at.day:02}",
+    }
+
+
+def safe_name(text: str) -> str:
+    """``text`` as the name of one file or directory, on whatever system it may be copied to."""
+    text = unicodedata.normalize("NFC", text)
+    # Invisible characters go too: some turn the reading direction round, and gpj.exe would be read exe.jpg.
+    visible = "".join(character if character.isprintable() else "_" for character in text)
+    name = _FORBIDDEN.sub("_", visible).strip(" ").rstrip(". ")
+    if name.startswith("."):
+        name = f"_{name[1:]}"
+    if _RESERVED.fullmatch(name):
+        name = f"_{name}"
+    return _shortened(name) or "_"
+
+
+def numbered(path: str, number: int) -> str:
+    """The path with a number before its extension: the second, third ... choice where it is taken."""
+    folder, slash, name = path.rpartition("/")
+    stem, extension = _divided(name)
+    return f"{folder}{slash}{stem} ({number}){extension}"
+
+
+def _divided(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > _EXTENSION_BYTES_MAX:
+        return name, ""
+    return stem, f"{dot}{extension}"
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= NAME_BYTES_MAX:
+        return name
+    stem, extension = _divided(name)
+    room = NAME_BYTES_MAX - len(extension.encode())
+    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + extension
