@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
@@ -204,8 +206,10 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # People
 
-    @rule(job_id=st.integers(1, 14))
-    def revive(self, job_id: int) -> None:
+    @rule(number=st.integers(0, 99), any_of=st.sampled_from([JobState.DEAD, JobState.WAITING, None]))
+    def revive(self, number: int, any_of: JobState | None) -> None:
+        ids = [job.id for job in self.model.jobs.values() if any_of in (job.state, None)] or [99]
+        job_id = ids[number % len(ids)]
         job = self.model.jobs.get(job_id)
         may = job is not None and job.state in (JobState.DEAD, JobState.WAITING)
         assert self.run(self.records.revive(job_id, self.now)) == may
@@ -255,9 +259,12 @@ class OutboxMachine(RuleBasedStateMachine):
             assert listed == self.model.jobs
             in_turn = self.model.in_turn()
             assert self.run(self.records.next_due()) == (in_turn[0].next_attempt_at if in_turn else None)
+            with closing(sqlite3.connect(self.folder / "records.sqlite3")) as beneath:
+                marked = {row[0] for row in beneath.execute("SELECT id FROM jobs WHERE is_first")}
+            assert marked == {job.id for job in in_turn}
 
 
 TestOutbox = OutboxMachine.TestCase
 TestOutbox.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
