@@ -35,6 +35,7 @@ _LEASE = timedelta(seconds=10)
 _KEYS = st.sampled_from([f"k{n}" for n in range(12)])
 _LANES = st.sampled_from(["x", "y", "z"])
 _CONSUMERS = st.sampled_from(["", "c", "d"])
+_NUMBERS = st.integers(0, 4) | st.integers(0, 99)  # which of several: of leases the newest first
 _OVER = (JobState.DONE, JobState.DEAD)
 
 
@@ -88,6 +89,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.records = self.open()
         self.run(self.records.add(self.upload))
+        for number, lane in enumerate("xxxxyyz"):
+            self.add(f"first {number}", lane, "")
 
     def open(self) -> SqlRecords:
         return self.run(SqlRecords.open(f"sqlite:///{self.folder}/records.sqlite3"))
@@ -145,7 +148,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def with_lease(self, number: int, ask: Callable[[Job], Awaitable[object]], **facts: Any) -> None:
         """Ask for something in the name of a lease; it is made if that is the newest, and otherwise refused."""
-        lease = self.leases[number % len(self.leases)]
+        lease = self.leases[-1 - number % len(self.leases)]
 
         async def asking() -> bool:
             try:
@@ -160,15 +163,15 @@ class OutboxMachine(RuleBasedStateMachine):
             self.model.change(lease.id, **facts)
 
     @precondition(lambda self: self.leases)
-    @rule(number=st.integers(0, 99))
+    @rule(number=_NUMBERS)
     def done(self, number: int) -> None:
         self.with_lease(number, lambda job: self.records.done(job, self.now), state=JobState.DONE, ended_at=self.now)
 
     @precondition(lambda self: self.leases)
-    @rule(number=st.integers(0, 99), key=_KEYS, lane=_LANES)
+    @rule(number=_NUMBERS, key=_KEYS, lane=_LANES)
     def effect(self, number: int, key: str, lane: str) -> None:
         """The effect is a change of the record, with an event and a further job: all of it is made, or nothing."""
-        lease = self.leases[number % len(self.leases)]
+        lease = self.leases[-1 - number % len(self.leases)]
         is_held = self.model.is_held(lease)
         told = len(self.run(self.records.list_events(limit=999)))
         after = self.upload.advance(self.upload.offset + 1, self.now)
@@ -186,27 +189,27 @@ class OutboxMachine(RuleBasedStateMachine):
             self.has_made(key, lane, "")
 
     @precondition(lambda self: self.leases)
-    @rule(number=st.integers(0, 99), seconds=st.sampled_from([0, 5, 30]))
+    @rule(number=_NUMBERS, seconds=st.sampled_from([0, 5, 30]))
     def again(self, number: int, seconds: int) -> None:
         at = self.now + timedelta(seconds=seconds)
         facts = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now"}
         self.with_lease(number, lambda job: self.records.again(job, at, "not now"), **facts)
 
     @precondition(lambda self: self.leases)
-    @rule(number=st.integers(0, 99))
+    @rule(number=_NUMBERS)
     def bury(self, number: int) -> None:
         facts = {"state": JobState.DEAD, "ended_at": self.now, "error": "never"}
         self.with_lease(number, lambda job: self.records.bury(job, self.now, "never"), **facts)
 
     @precondition(lambda self: self.leases)
-    @rule(number=st.integers(0, 99))
+    @rule(number=_NUMBERS)
     def renew(self, number: int) -> None:
         until = self.now + _LEASE
         self.with_lease(number, lambda job: self.records.renew(job, until), next_attempt_at=until)
 
     # People
 
-    @rule(number=st.integers(0, 99), any_of=st.sampled_from([JobState.DEAD, JobState.WAITING, None]))
+    @rule(number=_NUMBERS, any_of=st.sampled_from([JobState.DEAD, JobState.WAITING, None]))
     def revive(self, number: int, any_of: JobState | None) -> None:
         ids = [job.id for job in self.model.jobs.values() if any_of in (job.state, None)] or [99]
         job_id = ids[number % len(ids)]
@@ -217,8 +220,9 @@ class OutboxMachine(RuleBasedStateMachine):
             facts = {"state": JobState.WAITING, "attempt": 0, "ended_at": None}
             self.model.change(job_id, **facts, next_attempt_at=self.now)
 
-    @rule(job_id=st.integers(1, 14))
-    def drop(self, job_id: int) -> None:
+    @rule(number=_NUMBERS)
+    def drop(self, number: int) -> None:
+        job_id = 1 + number % (self.model.made + 1)
         job = self.model.jobs.get(job_id)
         may = job is not None and job.state is not JobState.RUNNING
         assert self.run(self.records.drop(job_id)) == may
