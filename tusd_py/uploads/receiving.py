@@ -46,6 +46,7 @@ class Receiving:
         self._start = upload.offset
         self._received = 0  # bytes of this body
         self._saves = True  # while the body runs
+        self._has_saved = False  # before its end
         self._sink: Sink = ports.store.open(upload)
         self._glancing = glancing(ports, upload)
 
@@ -179,6 +180,7 @@ class Receiving:
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
             self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), False)
+            self._has_saved = True
 
     async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
         """Make safe and record what came, then raise what went wrong, if anything did."""
@@ -211,7 +213,8 @@ class Receiving:
             after = after.declare_length(length)
         if failure is None and completes is not False and after.offset == after.length:
             after = completed(self._ports, after)
-        if after is not self.upload:
+        # Saved once more if nothing came since the last time: that save may have told nobody of its bytes.
+        if after is not self.upload or (self._has_saved and self._ports.consumers):
             self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), True)
         return self._or_raise(failure)
 
