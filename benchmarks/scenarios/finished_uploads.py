@@ -9,7 +9,7 @@ from benchmarks.figures import Metric
 from benchmarks.processes import cpu_seconds, peak_resident_bytes, reset_peak
 from benchmarks.scenarios.contract import Bench, Scenario
 from benchmarks.servers import Server
-from benchmarks.streams import append, download
+from benchmarks.streams import append, downloaded
 from benchmarks.tus import Client, UnexpectedAnswer
 
 _PARTS = 4
@@ -60,9 +60,9 @@ def _download(server: Server, bench: Bench) -> Mapping[str, float]:
         append(client, path, 0, _DOWNLOAD_BYTES)
     reset_peak(server.process_id)
     before, started = cpu_seconds(server.process_id), time.perf_counter()
-    received = download(server.url, path)
-    elapsed, spent = time.perf_counter() - started, cpu_seconds(server.process_id) - before
-    peak = peak_resident_bytes(server.process_id)
+    with downloaded(server.url, path) as received:
+        elapsed, spent = time.perf_counter() - started, cpu_seconds(server.process_id) - before
+        peak = peak_resident_bytes(server.process_id)
     if received != _DOWNLOAD_BYTES:
         raise UnexpectedAnswer(f"the download had {received} bytes")
     # Over another connection: the first may have been idle for too long while this ran.

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.machine import divide_cores
 from benchmarks.recipes import ours, raw
 from benchmarks.servers import Server, running
-from benchmarks.streams import append, append_side_by_side, download
+from benchmarks.streams import append, append_side_by_side, downloaded
 from benchmarks.tus import Client, UnexpectedAnswer
 
 LENGTH = 3 * 1024 * 1024 + 7
@@ -41,7 +41,8 @@ def test_bodies_go_in_and_out(server: Server) -> None:
             append(client, part, 0, 5)
             append(client, part, 5, LENGTH - 5)
         final = client.concatenate(parts)
-        assert 2 * LENGTH == client.head(final).offset == download(server.url, final)
+        with downloaded(server.url, final) as received:
+            assert 2 * LENGTH == client.head(final).offset == received
     clients = [Client(server.url) for _ in range(3)]
     paths = [client.create(LENGTH) for client in clients]
     append_side_by_side(clients, paths, LENGTH)
@@ -57,8 +58,8 @@ def test_a_refused_body_is_no_figure(server: Server) -> None:
         append(client, path, 0, 5)
         with pytest.raises(UnexpectedAnswer, match="409"):
             append(client, path, 0, 5)
-        with pytest.raises(UnexpectedAnswer, match="404"):
-            download(server.url, path + "0")
+        with pytest.raises(UnexpectedAnswer, match="404"), downloaded(server.url, path + "0"):
+            pass
 
 
 def test_the_raw_limit_stores_what_it_is_sent(tmp_path: Path) -> None:
