@@ -24,6 +24,7 @@ from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.expire import forget, resume, sweep
 from tusd_py.uploads.ports import Ports
+from tusd_py.web.api import api_routes
 from tusd_py.web.app import Below, ServerApp, metrics_route
 from tusd_py.web.cors import Cors
 from tusd_py.web.dialects import Dialects, Speech
@@ -188,6 +189,8 @@ def create_app(settings: Settings, functions: Functions | None = None, *, traile
     routes: list[BaseRoute] = health_routes(service.ports, service.draining)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path))
+    if settings.api.enabled:
+        routes += api_routes(service.ports)
     if settings.server.page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     app = ServerApp(Below(settings.server.base_path, service.endpoint), routes, lifespan)

@@ -1,4 +1,4 @@
-"""The command line: ``tusd-py serve | worker | check | migrate | sweep``.
+"""The command line: ``tusd-py serve | worker | check | migrate | sweep | jobs | events``.
 
 Whatever the operator must fix is told in sentences.
 
@@ -12,15 +12,17 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from tusd_py import checking
+from tusd_py.commands import events, jobs
+from tusd_py.commands.speaking import Config, DataDir, fail, flags_of, say, settings_of
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.launch import CannotServe, become_worker, claim, prepare, reason, serve
-from tusd_py.settings import Given, Settings, SettingsError, find_config, load, read
+from tusd_py.settings import find_config, read
 from tusd_py.wiring import migrate_records, sweep_once
 
 app = typer.Typer(
@@ -32,11 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="The configuration file; else TUSD_PY_CONFIG, else ./config.toml if it is there."),
-]
-DataDir = Annotated[str | None, typer.Option("--data-dir", help="The directory of all data. [./data]")]
 Host = Annotated[str | None, typer.Option("--host", help="The address to listen on. [127.0.0.1]")]
 Port = Annotated[str | None, typer.Option("--port", help="The TCP port; 0 takes a free one. [8080]")]
 UnixSocket = Annotated[str | None, typer.Option("--unix-socket", help="Listen on this unix socket instead.")]
@@ -48,6 +45,10 @@ TlsKey = Annotated[str | None, typer.Option("--tls-key", help="The certificate's
 LogFormat = Annotated[str | None, typer.Option("--log-format", help="text, json or auto. [auto]")]
 NoWorker = Annotated[bool, typer.Option("--no-worker", help="Start no worker: tusd-py worker runs elsewhere.")]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+
+
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(events.app, name="events")
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ def serve_command(
     no_worker: NoWorker = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends at once."""
-    settings = _settings(
+    settings = settings_of(
         config,
         {
             "server.host": host,
@@ -102,9 +103,9 @@ def serve_command(
         },
     )
     try:
-        code = serve(settings, os.environ, _say)
+        code = serve(settings, os.environ, say)
     except CannotServe as error:
-        _fail([str(error)])
+        fail([str(error)])
     sys.exit(code)
 
 
@@ -113,26 +114,26 @@ def worker(
     config: Config = None, data_dir: DataDir = None, log_format: LogFormat = None, log_level: LogLevel = None
 ) -> None:
     """Do what follows from uploads, beside a server with worker.mode = "separate"; any number of workers may run."""
-    settings = _settings(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
+    settings = settings_of(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
     try:
         become_worker(settings)
     except CannotServe as error:
-        _fail([str(error)])
+        fail([str(error)])
 
 
 @app.command()
 def check(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
     """Tell what is configured and what is missing; exits with 2 when serving would fail. Changes nothing."""
-    flags = _flags({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
+    flags = flags_of({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     file = find_config(config, os.environ, Path())
-    settings = _settings(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})
-    _say(f"configuration  {file or 'no file; defaults, environment and flags only'}")
+    settings = settings_of(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})
+    say(f"configuration  {file or 'no file; defaults, environment and flags only'}")
     for name, given in sorted(read(file, os.environ, flags).items()):
         if checking.differs(settings, name):
-            _say(f"  {name} = {checking.shown(settings, name)}  ({given.origin})")
+            say(f"  {name} = {checking.shown(settings, name)}  ({given.origin})")
     findings = checking.check(settings, os.environ)
     for finding in findings:
-        _say(f"{'ok' if finding.is_good else 'NOT OK':<6}  {finding.sentence}")
+        say(f"{'ok' if finding.is_good else 'NOT OK':<6}  {finding.sentence}")
     if not all(finding.is_good for finding in findings):
         sys.exit(2)
 
@@ -140,61 +141,33 @@ def check(config: Config = None, data_dir: DataDir = None, host: Host = None, po
 @app.command()
 def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     """Bring the database up to date; serve does so by itself when it starts."""
-    settings = _settings(config, {"storage.data_dir": data_dir})
+    settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.database_path is None:
-        _fail(['records.url is "memory": there is no database to migrate'])
+        fail(['records.url is "memory": there is no database to migrate'])
     try:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
         steps = migrate_records(settings)
     except CannotServe as error:
-        _fail([str(error)])
+        fail([str(error)])
     except (OSError, RecordsError) as error:
-        _fail([reason(error)])
+        fail([reason(error)])
     for step in steps:
-        _say(f"applied  {step}")
-    _say(f"{settings.database_path} is up to date")
+        say(f"applied  {step}")
+    say(f"{settings.database_path} is up to date")
 
 
 @app.command()
 def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     """Remove what has expired, once; the server does so by itself while it runs."""
-    settings = _settings(config, {"storage.data_dir": data_dir})
+    settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory" or settings.database_path is None:
-        _fail(["uploads are kept in memory: only the server that has them can sweep them"])
+        fail(["uploads are kept in memory: only the server that has them can sweep them"])
     try:
         prepare(settings)
         swept = asyncio.run(sweep_once(settings))
     except CannotServe as error:
-        _fail([str(error)])
+        fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
-        _fail([reason(error)])
-    _say(f"expired {swept.expired}, forgotten {swept.forgotten}, left alone because in use {swept.kept}")
-
-
-def _settings(config: Path | None, given: dict[str, str | None]) -> Settings:
-    try:
-        return load(find_config(config, os.environ, Path()), os.environ, _flags(given))
-    except SettingsError as error:
-        _fail(error.problems)
-
-
-def _flags(given: dict[str, str | None]) -> dict[str, Given]:
-    """The flags that were used, as settings; a flag is spelled like its setting."""
-    return {name: Given(text, "--" + _flag(name)) for name, text in given.items() if text is not None}
-
-
-def _flag(name: str) -> str:
-    section, _, key = name.partition(".")
-    return ("log-" + key if section == "log" else key).replace("_", "-")
-
-
-def _say(line: str) -> None:
-    """One line for people and scripts on standard output, at once."""
-    print(line, flush=True)
-
-
-def _fail(problems: list[str]) -> NoReturn:
-    for problem in problems:
-        print(f"tusd-py: {problem}", file=sys.stderr)
-    sys.exit(2)
+        fail([reason(error)])
+    say(f"expired {swept.expired}, forgotten {swept.forgotten}, left alone because in use {swept.kept}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from tusd_py.contracts.gate import BLOCKING, Gate, Hook
 from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.examining.examiner import RuleExaminer
@@ -203,6 +204,17 @@ async def abandon_ports(ports: Ports) -> None:
     if isinstance(ports.locker, FileLocker):
         ports.locker.forget()
     await ports.store.close()
+
+
+@asynccontextmanager
+async def open_outbox(settings: Settings) -> AsyncIterator[Outbox]:
+    """The events and jobs of a database alone, beside a running server or without one. Raises like ``open_ports``."""
+    records = await _open_records(settings)
+    assert isinstance(records, SqlRecords), "records in memory have no outbox"
+    try:
+        yield records
+    finally:
+        await records.close()
 
 
 async def sweep_once(settings: Settings) -> Swept:

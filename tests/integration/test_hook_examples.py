@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import re
 import subprocess
 import sys
+import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.client import TUS, patch_headers, request
+from tests.support.client import TUS, create, patch_headers, request
 from tests.support.loops import on_loop
 from tests.support.node import node
 from tests.support.server import start_server
@@ -23,15 +27,16 @@ LEAVE = {**TUS, "Authorization": "Bearer let-me-in"}
 
 
 @contextmanager
-def example(name: str) -> Iterator[str]:
-    """The URL of a receiver that runs."""
+def example(name: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The URL of a receiver that runs, and how to read its next line."""
     program = sys.executable if name.endswith(".py") else node()
-    with subprocess.Popen([program, EXAMPLES / name, "0"], stdout=subprocess.PIPE, text=True) as process:
+    environ = {**os.environ, **(environment or {})}
+    with subprocess.Popen([program, EXAMPLES / name, "0"], stdout=subprocess.PIPE, text=True, env=environ) as process:
         try:
             assert process.stdout is not None
             address = re.search(r"http://\S+", process.stdout.readline())
             assert address is not None
-            yield address[0]
+            yield address[0], process.stdout.readline
         finally:
             process.kill()
 
@@ -40,7 +45,7 @@ def example(name: str) -> Iterator[str]:
 @on_loop
 async def test_a_receiver_authorises_refuses_changes_and_answers(name: str, tmp_path: Path) -> None:
     """Each of its answers reaches the client, or the upload."""
-    with example(name) as url:
+    with example(name) as (url, _):
         settings = {"HOOKS__HTTP_URLS": url, "HOOKS__ENABLED_EVENTS": "authorize,pre-create,pre-finish"}
         server = start_server(tmp_path / "data", settings=settings)
         try:
@@ -62,7 +67,26 @@ async def test_a_receiver_authorises_refuses_changes_and_answers(name: str, tmp_
             server.kill()
 
 
-def test_both_receivers_are_in_the_papers() -> None:
-    """docs/hooks.md leads to each of them."""
+def test_every_receiver_is_in_the_papers() -> None:
+    """docs/hooks.md leads to each."""
     text = (EXAMPLES.parent / "docs" / "hooks.md").read_text()
-    assert all(f"../examples/{path.name}" in text for path in EXAMPLES.glob("hook_receiver.*"))
+    assert all(f"../examples/{path.name}" in text for path in EXAMPLES.glob("*hook_receiver.*"))
+
+
+@pytest.mark.parametrize("name", ["webhook_receiver.py", "webhook_receiver.mjs"])
+@on_loop
+async def test_a_receiver_takes_what_is_signed_with_its_key(name: str, tmp_path: Path) -> None:
+    """Each event once, though there is another key beside its own; what somebody else sends is refused."""
+    secret, other = "whsec_" + "A" * 32, "whsec_" + "B" * 32
+    with example(name, {"WEBHOOK_SECRET": secret}) as (url, said):
+        endpoint = {"name": "library", "url": url, "secrets": [other, secret], "allow_private": True}
+        server = start_server(tmp_path / "data", settings={"WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
+        try:
+            location = await create(server.url, 0)
+            upload_id = location.rsplit("/", 1)[1]
+            types = ["post-create", "post-finish", "upload.ready"]
+            assert [f"{kind} {upload_id}\n" for kind in types] == [await asyncio.to_thread(said) for _ in types]
+        finally:
+            server.kill()
+        forged = {"webhook-id": "x", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
+        assert (await request("POST", url, forged, b"{}")).status == 401

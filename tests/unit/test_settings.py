@@ -207,6 +207,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         {"SERVER__BASE_PATH": "/readyz"},
         {"SERVER__BASE_PATH": "/metrics/files"},
         {"RECORDS__URL": "sqlite:///"},
+        {"STORAGE__KIND": "memory", "WEBHOOKS__ENDPOINTS": '[{"name": "a", "url": "http://a/"}]'},
+        {"API__ENABLED": "true", "SERVER__BASE_PATH": "/api/files/"},
     ],
 )
 def test_settings_that_do_not_agree_are_refused_in_one_sentence(environ: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from tusd_py.settings.endpoints import EVENT_TYPES, Endpoint, Webhooks
 from tusd_py.settings.loading import Given, SettingsError, find_config, load, read, without_credentials
 from tusd_py.settings.processing import Publishing, Validation
 from tusd_py.settings.sections import (
+    Api,
     Cors,
     Events,
     Expiration,
@@ -20,6 +21,7 @@ from tusd_py.settings.sections import (
 
 __all__ = [
     "EVENT_TYPES",
+    "Api",
     "Cors",
     "Endpoint",
     "Events",

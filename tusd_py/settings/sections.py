@@ -170,6 +170,12 @@ class Events(Section):
     keep_seconds: Seconds = 604800
 
 
+class Api(Section):
+    """What programs and people may look at over HTTP."""
+
+    enabled: Switch = False
+
+
 class Expiration(Section):
     """How long uploads are kept; 0 is for ever."""
 
@@ -229,6 +235,7 @@ class Settings(Section):
     events: Events = Events()
     validation: Validation = Validation()
     publishing: Publishing = Publishing()
+    api: Api = Api()
     expiration: Expiration = Expiration()
     cors: Cors = Cors()
     metrics: Metrics = Metrics()
@@ -253,6 +260,15 @@ class Settings(Section):
             raise ValueError(
                 f"{in_memory[0]} while {' and '.join(self.steps)} is asked for: workers are processes of their own and "
                 "share no memory; keep uploads on disk and records in a database"
+            )
+        if in_memory and self.webhooks.endpoints:
+            raise ValueError(
+                f"{in_memory[0]} while webhooks.endpoints has somebody to tell: events are kept in a database, for a "
+                "worker that is a process of its own; keep uploads on disk and records in a database"
+            )
+        if self.api.enabled and self.server.base_path.startswith("/api/"):
+            raise ValueError(
+                f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose another path"
             )
         reserved = ("/healthz", "/readyz")
         if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):

@@ -1,0 +1,155 @@
+"""Jobs and events as people see them: by commands, and by the API, beside a server that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.client import TUS, create, patch_headers, request
+from tests.support.loops import on_loop
+from tests.support.receiver import Answer, Receiver, receiving
+from tests.support.server import RunningServer, start_server
+from tests.support.waiting import until
+
+ENDPOINT = {"name": "library", "allow_private": True, "events": ["post-finish"]}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture
+def server(receiver: Receiver, tmp_path: Path) -> Iterator[RunningServer]:
+    settings = {
+        "WEBHOOKS__ENDPOINTS": json.dumps([{**ENDPOINT, "url": receiver.url}]),
+        "EVENTS__RECORD": "true",
+        "API__ENABLED": "true",
+    }
+    running = start_server(tmp_path / "data", settings=settings)
+    yield running
+    running.stop()
+
+
+def command(server: RunningServer, *words: str) -> subprocess.CompletedProcess[str]:
+    """What the program does and says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tusd_py", *words, "--data-dir", str(server.data_dir)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+
+
+async def answer(server: RunningServer, path: str, method: str = "GET", status: int = 200) -> Any:
+    response = await request(method, server.root + path, {})
+    assert response.status == status, response.body
+    content: Any = json.loads(response.body)
+    return content
+
+
+async def upload(server: RunningServer) -> str:
+    location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
+    assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
+    return location.rsplit("/", 1)[1]
+
+
+@on_loop
+async def test_a_dead_job_is_listed_tried_again_and_dropped(server: RunningServer, receiver: Receiver) -> None:
+    """What a receiver refuses for good is kept for a person, who may have it told once more."""
+    receiver.answers["post-finish"] = [Answer(status=422), Answer(), Answer(status=422)]
+    upload_id = await upload(server)
+    await until(lambda: "job is dead" in server.log.read_text(), "the job is dead")
+    (job,) = (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]
+    assert (job["consumer"], job["attempt"]) == ("library", 1)
+    assert "library answered 422" in job["error"]
+    listed = command(server, "jobs", "list", "--state", "dead")
+    assert f"{job['id']:>8}  dead" in listed.stdout
+    assert job == json.loads(command(server, "jobs", "show", str(job["id"])).stdout)
+    assert f"job {job['id']} is tried again\n" == command(server, "jobs", "retry", str(job["id"])).stdout
+    await until(lambda: len(receiver.calls) >= 2, "it is told again")
+    again = command(server, "jobs", "retry", "999")
+    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 is not dead or waiting\n")
+    assert "is dropped" in command(server, "jobs", "drop", str(job["id"])).stdout
+    assert command(server, "jobs", "show", str(job["id"])).returncode == 2
+
+
+@on_loop
+async def test_an_endpoint_that_is_gone_is_opened_again(server: RunningServer, receiver: Receiver) -> None:
+    """Having the job that closed it tried again has it told of what happens from then on."""
+    receiver.answers["post-finish"] = [Answer(status=410)]
+    await upload(server)
+    await until(lambda: server.log.read_text().count("job is dead") >= 2, "it is closed")
+    (job,) = (await answer(server, "/api/jobs?upload=closed%20library"))["jobs"]
+    assert job["state"] == "dead"
+    await upload(server)
+    await until(lambda: server.log.read_text().count("job is dead") >= 3, "it is told nothing")
+    assert len(receiver.calls) == 1
+    await answer(server, f"/api/jobs/{job['id']}/retry", "POST")
+    await until(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "it is open")
+    await upload(server)
+    await until(lambda: len(receiver.calls) == 2, "it is told again")
+
+
+@on_loop
+async def test_events_are_shown_in_order(server: RunningServer) -> None:
+    """The API and the command show the same ones, oldest first; ``after`` goes on from a place."""
+    upload_id = await upload(server)
+    events = (await answer(server, f"/api/events?upload={upload_id}"))["events"]
+    types = ["post-create", "post-receive", "post-finish", "upload.ready"]
+    assert types == [event["type"] for event in events]
+    later = (await answer(server, f"/api/events?after={events[1]['place']}&limit=1"))["events"]
+    assert [events[2]] == later
+    lines = command(server, "events", "tail", "--json").stdout.splitlines()
+    assert [event["id"] for event in events] == [json.loads(line)["id"] for line in lines]
+    assert "post-finish" in command(server, "events", "tail", "-n", "2").stdout
+
+
+@on_loop
+async def test_an_upload_is_shown_with_its_steps(server: RunningServer) -> None:
+    """Status, times and metadata; nothing of how it is stored."""
+    upload_id = await upload(server)
+    shown = await answer(server, f"/api/uploads/{upload_id}")
+    assert (shown["status"], shown["offset"], shown["metadata"]) == ("ready", 4, {"filename": "a.png"})
+    assert ["uploading", "processing", "ready"] == [step["status"] for step in shown["history"]]
+    assert "storage" not in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/uploads/none", 404),
+        ("GET", "/api/jobs/none", 404),
+        ("GET", "/api/jobs/999", 404),
+        ("GET", "/api/jobs?state=odd", 400),
+        ("GET", "/api/jobs?limit=-1", 400),
+        ("GET", "/api/jobs?before=99999999999999999999", 400),
+        ("GET", "/api/events?after=x", 400),
+        ("POST", "/api/jobs/999/retry", 409),
+        ("DELETE", "/api/jobs/999", 409),
+    ],
+)
+@on_loop
+async def test_questions_that_cannot_be_answered(server: RunningServer, method: str, path: str, status: int) -> None:
+    """Each gets a status and a sentence."""
+    assert (await answer(server, path, method, status))["error"]
+
+
+@on_loop
+async def test_nothing_is_shown_unless_it_is_switched_on(tmp_path: Path) -> None:
+    """By default there is no ``/api``."""
+    server = start_server(tmp_path / "data")
+    try:
+        assert (await request("GET", server.root + "/api/jobs", {})).status == 404
+    finally:
+        server.stop()

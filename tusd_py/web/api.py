@@ -1,0 +1,135 @@
+"""Uploads, jobs and events as JSON under ``/api``. There are no accounts: whoever reaches it may ask and act."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from tusd_py.contracts.jobs import JobState
+from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.showing import show_job
+from tusd_py.contracts.store import StoreError
+from tusd_py.protocol.shown import show_event, show_upload
+from tusd_py.uploads.ports import Ports
+
+OpenPorts = Callable[[], Awaitable[Ports]]
+
+#: Rows in one answer, unless ``limit`` asks for fewer; and numbers of rows as the database has them.
+LIMIT_MAX = 1000
+_LIMIT = 100
+_NUMBER_MAX = 2**63 - 1
+
+
+class Refused(Exception):
+    """A question that cannot be answered, with the status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
+    """The routes; nothing of them is cached."""
+    api = _Api(open_ports)
+    return [
+        Route("/api/uploads/{upload_id}", api.answering(api.upload), methods=["GET"]),
+        Route("/api/jobs", api.answering(api.jobs), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.answering(api.job), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.answering(api.drop), methods=["DELETE"]),
+        Route("/api/jobs/{job_id}/retry", api.answering(api.retry), methods=["POST"]),
+        Route("/api/events", api.answering(api.events), methods=["GET"]),
+    ]
+
+
+class _Api:
+    def __init__(self, open_ports: OpenPorts) -> None:
+        self._open_ports = open_ports
+
+    def answering(
+        self, answer: Callable[[Ports, Request], Awaitable[object]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that gives what ``answer`` returns as JSON, or the sentence of what is wrong."""
+
+        async def endpoint(request: Request) -> Response:
+            status, content = 200, None
+            try:
+                content = await answer(await self._open_ports(), request)
+            except Refused as refused:
+                status, content = refused.status, {"error": refused.sentence}
+            except (OSError, RecordsError, StoreError) as failure:
+                status, content = 503, {"error": f"this cannot be answered now: {failure}"}
+            return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+        return endpoint
+
+    async def upload(self, ports: Ports, request: Request) -> object:
+        upload = await ports.records.find(request.path_params["upload_id"])
+        if upload is None:
+            raise Refused(404, "there is no such upload")
+        return show_upload(upload)
+
+    async def jobs(self, ports: Ports, request: Request) -> object:
+        states = request.query_params.getlist("state")
+        if not set(states) <= set(JobState):
+            raise Refused(400, f"state must be one of {', '.join(JobState)}")
+        jobs = await _outbox(ports).list_jobs(
+            states=[JobState(state) for state in states],
+            upload_id=request.query_params.get("upload", ""),
+            before_id=_number(request, "before", _NUMBER_MAX, _NUMBER_MAX),
+            limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
+        )
+        return {"jobs": [show_job(job) for job in jobs]}
+
+    async def job(self, ports: Ports, request: Request) -> object:
+        job = await _outbox(ports).find_job(_job_id(request))
+        if job is None:
+            raise Refused(404, "there is no such job")
+        return show_job(job)
+
+    async def retry(self, ports: Ports, request: Request) -> object:
+        if not await _outbox(ports).revive(_job_id(request), ports.clock()):
+            raise Refused(409, "there is no such job that is dead or waiting")
+        return await self.job(ports, request)
+
+    async def drop(self, ports: Ports, request: Request) -> object:
+        if not await _outbox(ports).drop(_job_id(request)):
+            raise Refused(409, "there is no such job that is at rest")
+        return {"dropped": _job_id(request)}
+
+    async def events(self, ports: Ports, request: Request) -> object:
+        """Events in order: the newest, or with ``after`` those that follow."""
+        is_after = "after" in request.query_params
+        events = await _outbox(ports).list_events(
+            after=_number(request, "after", 0, _NUMBER_MAX),
+            upload_id=request.query_params.get("upload", ""),
+            newest=not is_after,
+            limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
+        )
+        return {"events": [{"place": place, **show_event(event)} for place, event in events]}
+
+
+def _outbox(ports: Ports) -> Outbox:
+    if ports.outbox is None:
+        raise Refused(404, "records are kept in memory: there are no jobs and events")
+    return ports.outbox
+
+
+def _job_id(request: Request) -> int:
+    text = request.path_params["job_id"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise Refused(404, "there is no such job: it is known by a number")
+    return int(text)
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
+        raise Refused(400, f"{name} must be a whole number, at most {most}")
+    return int(text)
