@@ -23,7 +23,7 @@ from tusd_py.examining.rules import Rule
 from tusd_py.hooks.answers import Count
 from tusd_py.hooks.callables import CallableGate, Functions
 from tusd_py.hooks.chain import Chain
-from tusd_py.hooks.executables import ExecutableGate
+from tusd_py.hooks.named import http_gates, program_gates
 from tusd_py.hooks.receivers import receivers
 from tusd_py.locking.bell import ring
 from tusd_py.locking.file import FileLocker
@@ -36,7 +36,7 @@ from tusd_py.publishing.folder import FolderPublisher
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.schema import bring_up_to_date, pending
 from tusd_py.records.sql import SqlRecords
-from tusd_py.settings import Hooks, Settings
+from tusd_py.settings import Settings
 from tusd_py.storage.disk import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
@@ -62,45 +62,9 @@ def make_gate(settings: Settings, functions: Functions, store: Store, count: Cou
     hooks = settings.hooks
     # What happened is told from its rows, by the worker; here only who is waited for.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
-    gates = [*_http_gates(hooks, enabled, store, count), *_executables(hooks, enabled, store, count)]
+    gates = [*http_gates(hooks, enabled, store, count), *program_gates(hooks, enabled, store, count)]
     callables = CallableGate(functions, hooks.timeout_seconds, count)
     return Chain([*gates, callables]) if gates else callables
-
-
-def _executables(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
-    if not hooks.executables_dir:
-        return []
-    directory = Path(hooks.executables_dir).absolute()
-    if not directory.is_dir():
-        raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
-    return [ExecutableGate(directory, enabled, where=store.where, count=count, timeout_seconds=hooks.timeout_seconds)]
-
-
-def _http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
-    if not hooks.http_urls or not enabled:
-        return []
-    # Its client takes long to load, and most servers ask nobody.
-    from tusd_py.hooks.http import HttpGate, Trying
-
-    trying = Trying(
-        attempts=hooks.http_retry,
-        backoff_seconds=hooks.http_backoff_seconds,
-        attempt_seconds=hooks.http_timeout_seconds,
-        timeout_seconds=hooks.timeout_seconds,
-    )
-    return [
-        HttpGate(
-            url,
-            enabled,
-            where=store.where,
-            count=count,
-            trying=trying,
-            forward_headers=hooks.http_forward_headers,
-            answer_bytes_max=hooks.http_size_limit_bytes,
-            verifies=not hooks.http_skip_verify,
-        )
-        for url in hooks.http_urls
-    ]
 
 
 def consumers(settings: Settings) -> tuple[Consumer, ...]:
