@@ -39,6 +39,8 @@ _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
 
 _EXIT_UNUSABLE = 2
+#: Without the working directory among the places to import from: what somebody keeps there may have the same name.
+_WORKER = (sys.executable, "-P", "-m", "workers", "--settings")
 #: Beyond the time that jobs have to end: for actors that are interrupted, and the closing of the database.
 _WORKER_CLOSING_SECONDS = 20.0
 
@@ -76,11 +78,12 @@ def become_worker(settings: Settings) -> NoReturn:
     if settings.database_path is None:
         raise CannotServe('records.url is "memory": there is nothing that a worker could share with the server')
     prepare(settings)
-    theirs, ours = os.pipe()
-    os.set_inheritable(theirs, True)
-    os.write(ours, _as_line(settings))
-    os.close(ours)
-    os.execv(sys.executable, [sys.executable, "-m", "workers", "--settings", str(theirs)])
+    # Not a pipe, which nobody would empty before the worker is there to read.
+    with tempfile.TemporaryFile() as file:
+        file.write(_as_line(settings))
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        os.execv(sys.executable, [*_WORKER, str(file.fileno())])
 
 
 def _companion(settings: Settings) -> Companion | None:
@@ -88,7 +91,7 @@ def _companion(settings: Settings) -> Companion | None:
     if settings.worker.mode != "embedded" or not needs_worker(settings):
         return None
     return Companion(
-        [sys.executable, "-m", "workers", "--settings", "{descriptor}", "--child"],
+        [*_WORKER, "{descriptor}", "--child"],
         _as_line(settings),
         patience_seconds=settings.worker.shutdown_timeout_seconds + _WORKER_CLOSING_SECONDS,
     )

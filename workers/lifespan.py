@@ -78,11 +78,14 @@ class Lifespan(Middleware):
 
     async def _open(self) -> Ports | None:
         """The ports, opened now or when the database can be; ``None`` if the worker stops before."""
+        reason = ""
         while not self._stopping.is_set():
             try:
                 return await open_ports(self._settings)
             except (OSError, RecordsError, StoreError) as error:
-                log.error("the worker cannot work yet; it tries again", extra={"reason": told(error)})
+                if told(error) != reason:
+                    reason = told(error)
+                    log.error("the worker cannot work yet; it tries again", extra={"reason": reason})
             try:
                 async with asyncio.timeout(_OPENING_AGAIN_SECONDS):
                     await self._stopping.wait()

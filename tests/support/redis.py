@@ -20,21 +20,25 @@ _START_SECONDS = 20.0
 @contextmanager
 def running_redis() -> Iterator[str]:
     """Start one and give its URL; it listens on a unix socket only."""
+    # Not under tmp_path: the path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory, redis_in(Path(directory)) as url:
+        yield url
+
+
+@contextmanager
+def redis_in(directory: Path) -> Iterator[str]:
+    """One whose socket is in ``directory``: started there again, it has the same URL, and nothing of what it had."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-    # Not under tmp_path: the path of a socket has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
-        socket = Path(directory, "redis.sock")
-        arguments = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", directory]
-        process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
-        url = f"unix://{socket}"
+    socket = directory / "redis.sock"
+    where = ["--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
+    with subprocess.Popen([program, *where, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL) as process:
         try:
-            _await_answer(url)
-            yield url
+            _await_answer(f"unix://{socket}")
+            yield f"unix://{socket}"
         finally:
             process.terminate()
-            process.wait(10)
 
 
 def flush(url: str) -> None:
