@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.contracts.outbox import an_event
 from tests.contracts.records import NOW, an_upload
+from tests.support.database import empty_database
 from tusd_py.contracts.jobs import Along, Job, JobState, NewJob
 from tusd_py.contracts.outbox import JobLost
-from tusd_py.records.schema import bring_up_to_date
 from tusd_py.records.sql import SqlRecords
 
 T = TypeVar("T")
@@ -37,14 +36,6 @@ _LANES = st.sampled_from(["x", "y", "z"])
 _CONSUMERS = st.sampled_from(["", "c", "d"])
 _NUMBERS = st.integers(0, 4) | st.integers(0, 99)  # which of several: of leases the newest first
 _OVER = (JobState.DONE, JobState.DEAD)
-
-
-@cache
-def _empty_database() -> bytes:
-    """The file of a database in which nothing is yet: to bring one up to date takes longer than a history."""
-    with tempfile.TemporaryDirectory(prefix="tusd-py-test-") as folder:
-        bring_up_to_date(f"sqlite:///{folder}/records.sqlite3")
-        return (Path(folder) / "records.sqlite3").read_bytes()
 
 
 @dataclass
@@ -76,7 +67,7 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
-        (self.folder / "records.sqlite3").write_bytes(_empty_database())
+        (self.folder / "records.sqlite3").write_bytes(empty_database())
         self.now = NOW
         self.model = Model()
         self.leases: list[Job] = []  # every one ever given out: workers may come back with any of them
