@@ -140,6 +140,9 @@ async def open_ports(
         durable_saves=settings.storage.durability == "power",
         examiner=_examiner(settings) if settings.validation.enabled else None,
         glance=_examiner(settings) if settings.validation.early else None,
+        # Functions are asked where they are: a worker could not ask them before it finishes what it has joined.
+        joins_by_job=needs_worker(settings) and not functions,
+        deletes_joined_parts=settings.uploads.delete_joined_parts,
         publisher=_publisher(settings) if settings.publishing.directory else None,
         deletes_rejected=settings.validation.rejected == "delete",
         forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),

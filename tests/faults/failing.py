@@ -9,7 +9,7 @@ from datetime import datetime
 from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.locker import Hold, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
-from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable, Tell
 from tusd_py.protocol.upload import Upload
 
 
@@ -126,9 +126,9 @@ class FailingStore:
         async for piece in self._inner.read(upload, start, stop):
             yield piece
 
-    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
         self._faults.store()
-        return await self._inner.join(upload, parts)
+        return await self._inner.join(upload, parts, tell)
 
     async def erase(self, upload: Upload) -> None:
         self._faults.store()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from tusd_py.protocol.outcomes import Content
@@ -10,6 +10,9 @@ from tusd_py.protocol.upload import Upload
 
 #: In ``Upload.storage``: where a hook wants the bytes, relative to where the store keeps them. Disks obey it.
 PATH = "path"
+
+#: Is told how many bytes are done.
+Tell = Callable[[int], Awaitable[None]]
 
 
 class StoreError(Exception):
@@ -99,9 +102,10 @@ class Store(Protocol):
         """
         ...
 
-    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
+        ``tell`` is told now and then how many bytes are joined; what it raises ends the joining like an error.
         Starts over whatever an earlier try left. The parts are unchanged. Raises ``StoreFull``, ``StoreUnavailable``
         or ``BytesMissing``; ``upload`` then has no bytes.
         """

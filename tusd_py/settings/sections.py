@@ -129,6 +129,7 @@ class Uploads(Section):
     )
     gone_status: Annotated[Literal[404, 410], Allowed("404 or 410")] = 410
     join_at_once_bytes_max: Size = 64 * 1024**2
+    delete_joined_parts: Switch = False
     body_idle_seconds: Wait = 60
     body_rate_min: Size = 0
     save_interval_seconds: Wait = 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tusd_py.contracts.store import PATH
+from tusd_py.contracts.store import PATH, Tell
 from tusd_py.protocol.upload import NO_STATE, Upload
 from tusd_py.storage.chosen import ChosenPath
 from tusd_py.storage.disk_sink import DiskSink
@@ -63,15 +63,19 @@ class DiskStore:
     def read(self, upload: Upload, start: int, stop: int) -> Reading:
         return Reading(self._folder_of(upload), upload.id, start, stop, self._threads, self._pouring_threads)
 
-    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
         joining = Joining(self._folder_of(upload), upload.id)
         finished = False
+        done = 0
         try:
             await self._try(self._slow_threads, joining.begin)
             for part in parts:
                 for start in range(0, part.offset, JOIN_BYTES):
                     count = min(JOIN_BYTES, part.offset - start)
                     await self._try(self._slow_threads, joining.append, self._folder_of(part), part.id, start, count)
+                    done += count
+                    if tell is not None:
+                        await tell(done)
             await self._try(self._slow_threads, joining.finish)
             finished = True
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
+from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, Tell
 from tusd_py.protocol.upload import NO_STATE, Upload
 
 _READ_BYTES = 256 * 1024
@@ -86,13 +86,15 @@ class MemoryStore:
             yield piece
             start += len(piece)
 
-    async def join(self, upload: Upload, parts: Sequence[Upload]) -> Mapping[str, object]:
+    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
         self.uploads.pop(upload.id, None)
         if sum(part.offset for part in parts) > self.room():
             raise StoreFull("the memory for uploads is used up")
         joined = bytearray()
         for part in parts:
             joined += self.stored(part.id, at_least=part.offset)[: part.offset]
+        if tell is not None:
+            await tell(len(joined))
         self.uploads[upload.id] = joined
         return NO_STATE
 

@@ -25,7 +25,7 @@ from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.outcomes import Created, Overlay
 from tusd_py.protocol.requests import BodyHead, Caller, Create
 from tusd_py.protocol.upload import Kind, Status, Step, Upload
-from tusd_py.uploads.assemble import part_completed
+from tusd_py.uploads.assemble import delete_parts, part_completed
 from tusd_py.uploads.cancelling import to_the_end, unbroken
 from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, placed, record
 from tusd_py.uploads.concatenate import concatenate
@@ -82,6 +82,8 @@ async def create(
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
         upload, overlay = finished.upload, finished.overlay or overlay
+        if upload.kind is Kind.FINAL and ports.deletes_joined_parts:
+            ports.background.spawn(f"{upload.id}.parts", delete_parts(ports, upload))
     return Created(upload=upload, took_body=request.body is not None, overlay=overlay)
 
 

@@ -57,6 +57,8 @@ class Ports:
     glance: Glance | None = None  # looks at the first bytes while the others are on their way
     deletes_rejected: bool = False  # rejected uploads lose their bytes at once
     publisher: Publisher | None = None  # for the step publishing
+    joins_by_job: bool = False  # final uploads are joined by a worker, but for those that are joined at once
+    deletes_joined_parts: bool = False  # partial uploads go when their final upload is joined
     outbox: Outbox | None = None  # None where records are kept in memory: then there is no worker either
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:

@@ -13,7 +13,7 @@ from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
 from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordsUnavailable
-from tusd_py.contracts.store import BytesMissing
+from tusd_py.contracts.store import BytesMissing, Tell
 from tusd_py.protocol.errors import (
     FinalUploadModified,
     InvalidParts,
@@ -302,10 +302,10 @@ async def test_terminated_while_it_is_joined() -> None:
         go = asyncio.Event()
         joins = 0
 
-        async def join(self, upload: Upload, parts: Sequence[Upload]) -> dict[str, object]:
+        async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> dict[str, object]:
             Slow.joins += 1
             await self.go.wait()
-            return dict(await super().join(upload, parts))
+            return dict(await super().join(upload, parts, tell))
 
     heart = Heart(store=Slow(MemoryStore(bytes_max=100), Faults()), pace=LATER)
     final = await join(heart, await part(heart, b"abc"))
