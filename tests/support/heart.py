@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from tusd_py.contracts.gate import Hook
+from tusd_py.contracts.jobs import Consumer
 from tusd_py.contracts.listener import Listener
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
@@ -125,6 +126,7 @@ class Heart:
     functions: Functions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
+    consumers: tuple[Consumer, ...] = ()
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -144,6 +146,7 @@ class Heart:
             background=Background(),
             opened_at=self.clock(),
             count_complete=self.completed.append,
+            consumers=self.consumers,
         )
 
     async def create(

@@ -1,0 +1,83 @@
+"""Random histories over the whole heart with everybody told of everything: what is told is what has happened."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import initialize, invariant
+
+from tests.property.test_uploads_machine import _PACE, UploadsMachine
+from tests.support.database import empty_database
+from tests.support.heart import Heart
+from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.jobs import Consumer
+from tusd_py.protocol.events import EventType
+from tusd_py.protocol.upload import Kind, Status
+from tusd_py.records.sql import SqlRecords
+
+_CONSUMER = Consumer(name="c", actor="webhooks", types=frozenset(EventType))
+_OF_STATUS = {
+    Status.READY: EventType.UPLOAD_READY,
+    Status.FAILED: EventType.UPLOAD_FAILED,
+    Status.EXPIRED: EventType.UPLOAD_EXPIRED,
+    Status.TERMINATED: EventType.POST_TERMINATE,
+}
+
+
+class EventsMachine(UploadsMachine):
+    """The histories of uploads, over records that keep events."""
+
+    @initialize()
+    def open(self) -> None:
+        def finished(event: HookEvent) -> None:
+            self.finished.append(event.upload.id)
+
+        async def build() -> Heart:
+            self.records = await SqlRecords.open(f"sqlite:///{self.directory}/records.sqlite3")
+            functions = {Hook.POST_FINISH: finished}
+            return Heart(self.records, self.make_store(), pace=_PACE, functions=functions, consumers=(_CONSUMER,))
+
+        self.directory = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
+        (self.directory / "records.sqlite3").write_bytes(empty_database())
+        self.heart = self.runner.run(build())
+
+    def teardown(self) -> None:
+        if hasattr(self, "records"):
+            self.runner.run(self.records.close())
+            shutil.rmtree(self.directory)
+        super().teardown()
+
+    @invariant()
+    def what_is_told_has_happened(self) -> None:
+        """Each type but post-receive at most once, finished exactly if it was; every kept byte told; a job for each."""
+        for upload_id in self.known:
+            told = [event for _, event in self.runner.run(self.records.list_events(upload_id=upload_id, limit=999))]
+            types = [event.type for event in told]
+            assert types[0] is EventType.POST_CREATE
+            others = [kind for kind in types if kind is not EventType.POST_RECEIVE]
+            assert len(others) == len(set(others))
+            offsets = [event.upload.offset for event in told if event.type is EventType.POST_RECEIVE]
+            assert offsets == sorted(set(offsets))
+            upload = self.runner.run(self.heart.record(upload_id))
+            assert upload is not None
+            handed_over = Status.READY in {step.status for step in upload.history}
+            assert (EventType.POST_FINISH in types) == handed_over
+            assert (EventType.UPLOAD_ASSEMBLED in types) == (upload.kind is Kind.FINAL and upload.is_complete)
+            assert {_OF_STATUS[step.status] for step in upload.history if step.status in _OF_STATUS} == {
+                kind for kind in types if kind in _OF_STATUS.values()
+            }
+            if upload.kind is Kind.FINAL:
+                assert offsets == []
+            else:
+                assert (offsets[-1] if offsets else 0) == upload.offset
+            jobs = self.runner.run(self.records.list_jobs(upload_id=upload_id, limit=999))
+            assert [job.event_id for job in jobs[::-1]] == [event.id for event in told]
+
+
+TestEvents = EventsMachine.TestCase
+TestEvents.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
