@@ -19,7 +19,8 @@ _CHANGED = Made()
 _WITH_WORK = Made(has_work=True)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: to make one is felt where thousands of uploads change in a second, and it is handed on and forgotten.
+@dataclass(slots=True)
 class Change:
     """One statement that changes one row or none; none is answered with ``refusal``, where there is one."""
 
