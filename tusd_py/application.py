@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.contracts.jobs import JobState
 from tusd_py.contracts.locker import Hold
 from tusd_py.hooks.callables import Functions
 from tusd_py.protocol.draft.either import Formatter as EitherFormatter
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 # Whoever holds it sweeps for all processes; no upload has such an id.
 _SWEEPER = ".sweeper"
+_DEAD_COUNTED_MAX = 1000
 
 
 class Service:
@@ -124,10 +126,20 @@ class Service:
                     swept = await sweep(ports)
                     self.metrics.expired.inc(swept.expired)
                     await forget(ports, self.settings.events.keep_seconds)
+                    await self._look_at_jobs(ports)
             except Exception:
                 # The outermost handler of this task: a database that is away for a minute must not end the sweeping.
                 log.exception("sweeping failed; it is tried again")
             await asyncio.sleep(self.settings.expiration.sweep_interval_seconds)
+
+    async def _look_at_jobs(self, ports: Ports) -> None:
+        if ports.outbox is None:
+            return
+        due = await ports.outbox.next_due()
+        late_seconds = 0.0 if due is None else max(0.0, (ports.clock() - due).total_seconds())
+        self.metrics.jobs_late_seconds.set(late_seconds)
+        dead = await ports.outbox.list_jobs(states=(JobState.DEAD,), limit=_DEAD_COUNTED_MAX)
+        self.metrics.jobs_dead.set(len(dead))
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings

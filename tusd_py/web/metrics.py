@@ -66,6 +66,16 @@ class Metrics:
             "tusd_py_upload_bytes", "Length of complete uploads.", buckets=_BYTES, registry=registry
         )
         self.expired = Counter("tusd_py_uploads_expired", "Uploads the sweeper expired.", registry=registry)
+        # Whoever sweeps sets them; the others have nothing to say.
+        self.jobs_late_seconds = Gauge(
+            "tusd_py_jobs_late_seconds",
+            "How long the job that is due longest has waited for a worker.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.jobs_dead = Gauge(
+            "tusd_py_jobs_dead", "Jobs given up, at most 1000.", registry=registry, multiprocess_mode="livemax"
+        )
 
     def request(self, method: str, seconds: float, error: TusError | None) -> None:
         """Count one request that was answered."""

@@ -1,0 +1,35 @@
+"""Server and worker killed at random: everything is done in the end, and told with one id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.network.chaos import Chaos
+from tests.support.redis import running_redis
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(params=["embedded", "redis"])
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "embedded":
+        yield "embedded"
+    else:
+        with running_redis() as url:
+            yield url
+
+
+def test_killed_eight_times_during_sixty_uploads(tmp_path: Path, broker: str) -> None:
+    """Each upload is ready, and its three events reach the receiver in order, each under one id however often.
+
+    With Redis, it loses everything at each kill.
+    """
+    chaos = Chaos(tmp_path / "data", broker, uploads=60, kills=8, seed=3)
+    asyncio.run(chaos.run())
+    assert 8 == sum(chaos.killed.values())
+    assert {"both", "server", "worker"} == set(chaos.killed), "the dice of this test"
+    print(f"killed {dict(chaos.killed)}, told again {chaos.redelivered}")
