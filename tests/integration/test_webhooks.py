@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.loops import on_loop
-from tests.support.receiver import CUT, Answer, receiving
+from tests.support.receiver import CUT, HANG, Answer, receiving
 from tests.support.server import start_server
 from tests.support.waiting import until
 
@@ -166,3 +166,19 @@ async def test_post_receive_may_stop_an_upload(tmp_path: Path) -> None:
             assert (await request("HEAD", location, TUS)).status == 404
         finally:
             server.stop()
+
+
+@on_loop
+async def test_an_endpoint_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
+    """Though more is to be told to it than a worker does at a time."""
+    with receiving() as slow, receiving() as fast:
+        slow.answers["post-create"] = HANG
+        settings = told_of(endpoint(slow.url, name="slow", timeout_seconds=60), endpoint(fast.url, name="fast"))
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            for _ in range(20):
+                await upload(server.url)
+            await until(lambda: len(fast.calls) == 60, "the other is told everything")
+            assert {"post-create"} == {call.hook for call in slow.calls}
+        finally:
+            server.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from ipaddress import ip_network
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.checking import shown
 from tusd_py.contracts.gate import Hook
-from tusd_py.settings import Given, Server, Settings, SettingsError, find_config, load
+from tusd_py.protocol.events import EventType
+from tusd_py.settings import EVENT_TYPES, Given, Server, Settings, SettingsError, find_config, load
 from tusd_py.settings.loading import sections
 
 ROOT = Path(__file__).parents[2]
@@ -255,3 +258,38 @@ def test_urls_of_hooks(host: str) -> None:
     """Names as containers have them, addresses, ports and credentials; http and https."""
     urls = f"http://{host}/x?y=1,https://{host}"
     assert tuple(urls.split(",")) == load(None, {"TUSD_PY_HOOKS__HTTP_URLS": urls}).hooks.http_urls
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ({"url": "http://h/"}, "webhooks.endpoints, number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) is missing"),
+        ({"name": "a", "url": "http://h/", "x": 1}, "number 1: x (TUSD_PY_WEBHOOKS__ENDPOINTS) is not a setting"),
+        ({"name": "a", "url": "h"}, "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a list of absolute URLs"),
+        ({"name": "A", "url": "http://h/"}, "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of small"),
+        ({"name": "a", "url": "http://h/", "events": ["x.*"]}, "must be a list of types of events"),
+        ({"name": "a", "url": "http://h/", "secrets": ["whsec_hush"]}, "must be a list of keys"),
+    ],
+)
+def test_mistakes_in_an_endpoint_are_told_without_its_secrets(endpoint: dict[str, object], expected: str) -> None:
+    """Which of them, what is wrong, and nothing of the values beside it."""
+    (problem,) = problems(
+        {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([{"secrets": ["whsec_hush" + "A" * 32], **endpoint}])}
+    )
+    assert expected in problem
+    assert "hush" not in problem
+
+
+def test_an_endpoint_is_shown_without_its_secrets() -> None:
+    """Neither keys nor passwords come onto a screen; a child process gets them all the same."""
+    secret = "whsec_" + "A" * 32
+    endpoint = {"name": "a", "url": "http://u:hush@h/?token=hush", "secrets": [secret]}
+    settings = load(None, {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
+    assert "a (http://...@h/, signed with 1)" == shown(settings, "webhooks.endpoints")
+    assert secret not in repr(settings)
+    assert settings == Settings.model_validate_json(settings.model_dump_json())
+
+
+def test_the_types_of_events_are_those_that_there_are() -> None:
+    """Settings know them by heart, for they know nothing else of events."""
+    assert list(EVENT_TYPES) == [kind.value for kind in EventType]
