@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--creations", type=int, default=1000)
     with tempfile.TemporaryDirectory() as folder, _running([str(_RECEIVER), "0"], {}) as hooks:
         asked = {"TUSD_PY_HOOKS__HTTP_URLS": hooks, "TUSD_PY_HOOKS__ENABLED_EVENTS": "pre-create"}
-        with _serving(Path(folder, "plain"), {}) as plain, _serving(Path(folder, "asked"), asked) as hooked:
+        with serving(Path(folder, "plain"), {}) as plain, serving(Path(folder, "asked"), asked) as hooked:
             times = _measure(parser.parse_args().creations, plain, hooked, hooks)
     for name, seconds in times.items():
         print(f"{name:<28} p50 {_quantile(seconds, 50):6.2f} ms   p99 {_quantile(seconds, 99):6.2f} ms")
@@ -81,7 +81,8 @@ def _quantile(seconds: list[float], percent: int) -> float:
     return statistics.quantiles(seconds, n=100)[percent - 1] * 1000
 
 
-def _serving(data: Path, environment: Mapping[str, str]) -> AbstractContextManager[str]:
+def serving(data: Path, environment: Mapping[str, str]) -> AbstractContextManager[str]:
+    """A server over ``data``; its endpoint."""
     return _running(["-m", "tusd_py", "serve", "--port", "0", "--data-dir", str(data)], environment)
 
 
