@@ -1,0 +1,84 @@
+"""The actors of the steps: passing troubles are told as such, with words for people and no others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingStore, Faults
+from tests.support.heart import Heart
+from tests.support.processing import a_heart, job, with_ports
+from tusd_py.contracts.gate import Hook
+from tusd_py.hooks.callables import CallableGate
+from tusd_py.protocol.upload import Kind
+from tusd_py.settings import Settings
+from workers.assembly import assembly
+from workers.publishing import publishing
+from workers.tasks import Actor, Again, Task
+from workers.validation import validation
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
+    async with a_heart(tmp_path, joins_by_job=True) as heart:
+        yield heart
+
+
+async def keep() -> None:
+    """Nothing to renew: nobody else claims."""
+
+
+async def task(heart: Heart, upload_id: str, actor: str) -> Task:
+    given = await job(heart, upload_id, actor)
+    return Task(job=given, ports=heart.ports, settings=Settings(), keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("actor", "said"), [(validation, "set validation.enabled"), (publishing, "set publishing.directory")]
+)
+async def test_a_step_that_is_switched_off_waits(heart: Heart, actor: Actor, said: str) -> None:
+    """The job is kept, with what to do about it."""
+    name = "validation" if actor is validation else "publishing"
+    with_ports(heart, steps=(name,))
+    made = await heart.create(4, b"0123")
+    with pytest.raises(Again, match=said):
+        await actor(await task(heart, made.upload.id, name))
+
+
+async def final_of(heart: Heart) -> str:
+    part = await heart.create(4, b"0123", kind=Kind.PARTIAL)
+    begun = await heart.create(4, b"01", kind=Kind.PARTIAL)
+    made = await heart.create(None, kind=Kind.FINAL, parts=[part.upload.id, begun.upload.id])
+    await heart.append(begun.upload.id, 2, b"23")
+    await heart.settle()
+    return made.upload.id
+
+
+async def test_a_full_disk_has_the_joining_wait(heart: Heart) -> None:
+    """With the words of the store."""
+    final_id = await final_of(heart)
+    with_ports(heart, store=FailingStore(heart.store, Faults(nth=1, full=True)))
+    with pytest.raises(Again, match="a fault of the test"):
+        await assembly(await task(heart, final_id, "assembly"))
+
+
+async def test_what_a_hook_says_is_not_told_to_whoever_lists_jobs(heart: Heart) -> None:
+    """Only that it failed."""
+
+    def pre_finish(event: object) -> None:
+        raise ValueError("the password is 1234")
+
+    final_id = await final_of(heart)
+    with_ports(heart, gate=CallableGate({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None))
+    with pytest.raises(Again) as raised:
+        await assembly(await task(heart, final_id, "assembly"))
+    assert "pre-finish failed; it is asked again" == raised.value.reason
