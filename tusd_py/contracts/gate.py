@@ -56,7 +56,8 @@ class AuthorizeEvent:
     hook: Hook = field(default=Hook.AUTHORIZE, init=False)
 
 
-Event = HookEvent | AuthorizeEvent
+#: What a gate may be asked.
+Question = HookEvent | AuthorizeEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ class Gate(Protocol):
         """Whether anybody listens to ``hook``; asking nobody costs nothing."""
         ...
 
-    async def ask(self, event: Event) -> HookAnswer:
+    async def ask(self, event: Question) -> HookAnswer:
         """Ask the hook and wait for its answer, in bounded time. Raises ``GateFailed``."""
         ...
 

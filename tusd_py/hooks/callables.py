@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tusd_py.contracts.gate import AuthorizeEvent, Event, GateFailed, Hook, HookAnswer, HookEvent
+from tusd_py.contracts.gate import AuthorizeEvent, GateFailed, Hook, HookAnswer, HookEvent, Question
 from tusd_py.hooks.answers import Count, problem_of
 from tusd_py.hooks.threads import Threads
 
@@ -39,7 +39,7 @@ class CallableGate:
         """See ``Gate.wants``."""
         return hook in self._functions
 
-    async def ask(self, event: Event) -> HookAnswer:
+    async def ask(self, event: Question) -> HookAnswer:
         """See ``Gate.ask``."""
         function = self._functions.get(event.hook)
         if function is None:
@@ -62,7 +62,7 @@ class CallableGate:
     async def close(self) -> None:
         """See ``Gate.close``."""
 
-    async def _call(self, function: Callable[[Any], _Returned], event: Event) -> HookAnswer | None:
+    async def _call(self, function: Callable[[Any], _Returned], event: Question) -> HookAnswer | None:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             answer = function(event)
         else:

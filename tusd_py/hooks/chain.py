@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tusd_py.contracts.gate import Event, Gate, Hook, HookAnswer, HookEvent
+from tusd_py.contracts.gate import Gate, Hook, HookAnswer, HookEvent, Question
 
 
 class Chain:
@@ -19,7 +19,7 @@ class Chain:
         """See ``Gate.wants``."""
         return hook in self._wanted
 
-    async def ask(self, event: Event) -> HookAnswer:
+    async def ask(self, event: Question) -> HookAnswer:
         """See ``Gate.ask``."""
         merged = HookAnswer()
         for gate in self._gates:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
+from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, Question
 from tusd_py.hooks.answers import Count
 from tusd_py.hooks.payload import format_asked, parse_answer, quoted
 from tusd_py.hooks.programs import Ended, Program, ProgramFailed
@@ -43,7 +43,7 @@ class ExecutableGate:
         """See ``Gate.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: Event) -> HookAnswer:
+    async def ask(self, event: Question) -> HookAnswer:
         """See ``Gate.ask``. The program, and what it has started, is killed when it takes too long."""
         if event.hook not in self._hooks:
             return HookAnswer()

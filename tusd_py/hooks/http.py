@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
+from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, Question
 from tusd_py.hooks.answers import Count
 from tusd_py.hooks.payload import format_asked, parse_answer, quoted
 from tusd_py.protocol.upload import Upload
@@ -75,7 +75,7 @@ class HttpGate:
         """See ``Gate.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: Event) -> HookAnswer:
+    async def ask(self, event: Question) -> HookAnswer:
         """See ``Gate.ask``."""
         if event.hook not in self._hooks:
             return HookAnswer()
@@ -91,7 +91,7 @@ class HttpGate:
         """See ``Gate.close``."""
         await self._transport.aclose()
 
-    async def _call(self, event: Event) -> bytes:
+    async def _call(self, event: Question) -> bytes:
         """The body of the answer to the first attempt that got one."""
         request = httpx2.Request(
             "POST", self._url, headers=self._headers(event), content=format_asked(event, self._where)
@@ -145,7 +145,7 @@ class HttpGate:
                     break
         return body
 
-    def _headers(self, event: Event) -> list[tuple[bytes, bytes]]:
+    def _headers(self, event: Question) -> list[tuple[bytes, bytes]]:
         came = event.caller.headers if event.caller is not None else ()
         forwarded = [(self._forwarded[name], value) for name, value in came if name in self._forwarded]
         names = {name.lower() for name, _ in forwarded}

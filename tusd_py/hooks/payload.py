@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from tusd_py.contracts.gate import Event, GateFailed, Hook, HookAnswer
+from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, Question
 from tusd_py.hooks.answers import problem_of
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.events import EventType
@@ -20,7 +20,7 @@ from tusd_py.protocol.upload import Kind, Upload
 QUOTED_CHARACTERS = 500
 
 
-def format_asked(event: Event, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
+def format_asked(event: Question, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
     """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
     upload = event.upload
     storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
