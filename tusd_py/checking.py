@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from tusd_py.contracts.examiner import CannotExamine
 from tusd_py.contracts.records import RecordsError
 from tusd_py.serving.listening import CannotListen, listen, tls_context
 from tusd_py.settings import Settings, without_credentials
-from tusd_py.wiring import pending_steps
+from tusd_py.wiring import consumers, look_for_libmagic, needs_worker, pending_steps
 
 _ROOM_WORTH_A_WARNING_BYTES = 1024**3
+_REDIS_SECONDS = 1.0
+_REDIS_PORT = 6379
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,9 @@ def check(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
         *_data(settings),
         *_records(settings),
         *_hooks(settings),
+        *_worker(settings),
+        *_broker(settings),
+        *_steps(settings),
         *_tls(settings),
         *_address(settings, environ),
         *_advice(settings),
@@ -63,8 +73,8 @@ def _data(settings: Settings) -> Iterator[Finding]:
         yield Finding(True, "bytes are kept in memory and gone when the server stops")
         return
     data_dir = Path(settings.storage.data_dir)
-    existing = next(folder for folder in (data_dir, *data_dir.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    existing = _existing(data_dir)
+    if not _is_writable(existing):
         yield Finding(False, f"storage.data_dir {data_dir} cannot be written to ({existing} is in the way)")
         return
     free = shutil.disk_usage(existing).free
@@ -72,6 +82,15 @@ def _data(settings: Settings) -> Iterator[Finding]:
     yield Finding(free >= 0, f"the data directory {data_dir} {state}; {free / 1024**3:.1f} GiB are free")
     if free < _ROOM_WORTH_A_WARNING_BYTES:
         yield Finding(True, f"there is little room: clients are answered 507 when {data_dir} is full")
+
+
+def _existing(directory: Path) -> Path:
+    """The directory, or where it would be made."""
+    return next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+
+
+def _is_writable(directory: Path) -> bool:
+    return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
 
 
 def _records(settings: Settings) -> Iterator[Finding]:
@@ -99,6 +118,94 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
         yield Finding(True, "hooks.enabled_events is empty: no hook is asked")
     if hooks.http_skip_verify:
         yield Finding(True, "hooks.http_skip_verify is true: anybody on the way to a hook can answer for it")
+
+
+def _worker(settings: Settings) -> Iterator[Finding]:
+    if not needs_worker(settings):
+        yield Finding(True, "no worker is needed: nothing has to be done for uploads, and nobody is told of them")
+        return
+    told = [f"telling {consumer.name}" for consumer in consumers(settings) if consumer.actor]
+    why = ", ".join([*settings.steps, *told])
+    if settings.worker.mode == "embedded":
+        yield Finding(True, f"a worker will be started with the server, for {why}")
+    else:
+        yield Finding(True, f'worker.mode is "separate": tusd-py worker must be started beside the server, for {why}')
+    endpoints = settings.webhooks.endpoints
+    if endpoints:
+        unsigned = sum(not endpoint.secrets for endpoint in endpoints)
+        yield Finding(True, f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    url = settings.worker.broker
+    if url == "embedded":
+        return
+    parts = urlsplit(url)
+    # Put together from its parts: a password may stand elsewhere in a URL than before the host.
+    shown_as = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+    answers: list[bytes] = []
+    trouble: list[str] = []
+
+    def ask() -> None:
+        try:
+            answers.append(_ping(url))
+        except (OSError, ValueError) as error:  # a port that is no number is a ValueError
+            trouble.append(str(error))
+
+    # In a thread: looking up a name can take longer than any timeout of a socket.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_REDIS_SECONDS)
+    # "-NOAUTH" and the like are answers too; no password is sent only to find out whether anybody is there.
+    if answers and answers[0][:1] in (b"+", b"-"):
+        yield Finding(True, f"Redis at {shown_as} answers")
+    else:
+        why = trouble[0] if trouble else "what answers is no Redis" if answers else f"not within {_REDIS_SECONDS:g} s"
+        yield Finding(False, f"Redis at {shown_as} does not answer ({why}): start it, or change worker.broker")
+
+
+def _ping(url: str) -> bytes:
+    """The beginning of what a Redis answers. Raises ``OSError``, or ``ValueError`` for a URL that leads nowhere."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_REDIS_SECONDS)
+        with connection:
+            connection.connect(unquote(parts.path))
+            return _asked(connection)
+    address = (parts.hostname or "", parts.port or _REDIS_PORT)
+    with socket.create_connection(address, timeout=_REDIS_SECONDS) as connection:
+        if parts.scheme != "rediss":
+            return _asked(connection)
+        context = ssl.create_default_context()
+        # Nothing secret is sent or believed here; the worker itself looks at the certificate as the URL says.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(connection, server_hostname=address[0]) as secured:
+            return _asked(secured)
+
+
+def _asked(connection: socket.socket) -> bytes:
+    connection.sendall(b"PING\r\n")
+    return connection.recv(64)
+
+
+def _steps(settings: Settings) -> Iterator[Finding]:
+    rules = settings.validation.rules if settings.validation.enabled or settings.validation.early else ()
+    if any(rule.allowed_types or rule.type_agrees for rule in rules):
+        try:
+            look_for_libmagic()
+        except CannotExamine as error:
+            yield Finding(False, str(error))
+        else:
+            yield Finding(True, "libmagic is there to tell the types of uploads")
+    if settings.publishing.directory:
+        directory = Path(settings.publishing.directory)
+        existing = _existing(directory)
+        if not _is_writable(existing):
+            yield Finding(False, f"publishing.directory {directory} cannot be written to ({existing} is in the way)")
+        else:
+            state = "can be written to" if directory.exists() else "will be made"
+            yield Finding(True, f"the directory of published uploads {directory} {state}")
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
+from tusd_py.examining import libmagic
 from tusd_py.examining.examiner import RuleExaminer
 from tusd_py.examining.rules import Rule
 from tusd_py.hooks.answers import Count
@@ -85,6 +86,11 @@ def steps(settings: Settings) -> tuple[str, ...]:
 def needs_worker(settings: Settings) -> bool:
     """Whether anything is configured that a worker has to do."""
     return bool(steps(settings)) or any(consumer.actor for consumer in consumers(settings))
+
+
+def look_for_libmagic() -> None:
+    """Load what tells the types of uploads. Raises ``CannotExamine`` where it is missing, with how to get it."""
+    libmagic.type_of(b"")
 
 
 @contextmanager

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.redis import running_redis
 from tusd_py.cli import app
+from tusd_py.examining import libmagic
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +118,91 @@ def test_check_looks_at_the_hooks(tmp_path: Path) -> None:
     assert "hooks.http_skip_verify is true" in result.output
     (tmp_path / "hooks").mkdir()
     assert "ok      the directory of hooks hooks is there" in run("check", "--port", "0", **hooks).output
+
+
+def test_check_tells_whether_a_worker_is_needed_and_why() -> None:
+    """Not for nothing; else it is started with the server, or the operator is told to start it."""
+    assert "ok      no worker is needed" in run("check", "--port", "0").output
+    endpoints = [
+        {"name": "library", "url": "http://me:secret@h/x", "secrets": ["whsec_" + "A" * 32]},
+        {"name": "shelf", "url": "http://h/y"},
+    ]
+    asked = {"WEBHOOKS__ENDPOINTS": json.dumps(endpoints), "PUBLISHING__DIRECTORY": "out"}
+    embedded = run("check", "--port", "0", **asked)
+    assert 0 == embedded.exit_code, embedded.output
+    why = "for publishing, telling library, telling shelf"
+    assert f"ok      a worker will be started with the server, {why}" in embedded.output
+    assert "webhook endpoints: 2, of which 1 without a secret" in embedded.output
+    assert "secret@" not in embedded.output
+    separate = run("check", "--port", "0", WORKER__MODE="separate", **asked)
+    assert f'worker.mode is "separate": tusd-py worker must be started beside the server, {why}' in separate.output
+
+
+def test_check_asks_redis() -> None:
+    """Where the broker is a Redis it must answer; one that asks for a password answers too."""
+    with running_redis() as url:
+        result = run("check", "--port", "0", WORKER__BROKER=url)
+    assert 0 == result.exit_code, result.output
+    assert f"ok      Redis at {url.removeprefix('unix://')} answers" in result.output
+
+
+def test_check_finds_a_redis_that_is_gone() -> None:
+    """It is told without the password, and makes the exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    result = run("check", "--port", "0", WORKER__BROKER=f"redis://me:secret@127.0.0.1:{port}/0?password=secret")
+    assert 2 == result.exit_code
+    assert f"NOT OK  Redis at 127.0.0.1:{port} does not answer" in result.output
+    assert "secret" not in result.output
+
+
+def test_check_shows_no_password_that_has_an_at_sign() -> None:
+    """Whatever stands before the last @ of an authority is left out."""
+    result = run("check", "--port", "0", WORKER__BROKER="redis://:sec@ret@127.0.0.1:1/0")
+    assert "worker.broker = redis://...@127.0.0.1:1/0" in result.output
+    assert "ret@" not in result.output
+
+
+def test_check_waits_a_second_for_redis() -> None:
+    """Who takes the connection and says nothing is given up on."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        result = run("check", "--port", "0", WORKER__BROKER=f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - began < 10
+    assert 2 == result.exit_code
+    assert "does not answer" in result.output
+
+
+def test_check_looks_for_libmagic_where_a_rule_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only there; without it no upload could be judged, which makes the exit code 2."""
+    by_size = {"VALIDATION__ENABLED": "true", "VALIDATION__RULES": '[{"size_max": 5}]'}
+    by_type = {"VALIDATION__ENABLED": "true", "VALIDATION__RULES": '[{"allowed_types": ["image/*"]}]'}
+    assert "libmagic" not in run("check", "--port", "0", **by_size).output
+    assert "ok      libmagic is there" in run("check", "--port", "0", **by_type).output
+    find = libmagic.load
+
+    def find_nothing() -> libmagic.Found:
+        # As on a machine that has neither.
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        return find(["none.so"])
+
+    monkeypatch.setattr(libmagic, "load", find_nothing)
+    monkeypatch.setattr(libmagic, "_found", None)
+    monkeypatch.setattr(libmagic, "_own", type(libmagic._own)())
+    missing = run("check", "--port", "0", **by_type)
+    assert 2 == missing.exit_code
+    assert "libmagic is missing: install it" in missing.output
+
+
+def test_check_looks_at_where_uploads_are_published(tmp_path: Path) -> None:
+    """A directory beneath a file can never be made; one that is missing will be."""
+    (tmp_path / "file").write_text("")
+    result = run("check", "--port", "0", PUBLISHING__DIRECTORY="file/out")
+    assert 2 == result.exit_code
+    assert "NOT OK  publishing.directory file/out cannot be written to" in result.output
+    made = run("check", "--port", "0", PUBLISHING__DIRECTORY="out")
+    assert "ok      the directory of published uploads out will be made" in made.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_migrate_makes_a_database_and_says_what_it_did(tmp_path: Path) -> None:

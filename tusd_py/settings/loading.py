@@ -172,8 +172,9 @@ def _within_a_table(details: ErrorDetails, given: Given) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """``text`` with whatever stands before the host of a URL in it left out: screens and logs are shown to others."""
-    return re.sub(r"//[^/@\s]*@", "//...@", text)
+    """``text`` with the passwords of URLs in it left out: screens and logs are shown to others."""
+    # Before the host, up to the last @; a Redis takes its password from the query as well.
+    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
 
 
 def _allowed(section: type[BaseModel], key: str) -> str:
