@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +51,15 @@ def command(server: RunningServer, *words: str) -> subprocess.CompletedProcess[s
         env=environment,
         timeout=60,
     )
+
+
+def follow(server: RunningServer, printed: Path, said: Path) -> subprocess.Popen[bytes]:
+    """The program that looks on; what it prints and what it complains of go to these files."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
+    arguments = [sys.executable, "-m", "tusd_py", "events", "tail", "--follow", "--json"]
+    arguments += ["--data-dir", str(server.data_dir)]
+    with printed.open("wb") as out, said.open("wb") as errors:
+        return subprocess.Popen(arguments, stdout=out, stderr=errors, env=environment)
 
 
 async def answer(server: RunningServer, path: str, method: str = "GET", status: int = 200) -> Any:
@@ -113,6 +124,29 @@ async def test_events_are_shown_in_order(server: RunningServer) -> None:
     lines = command(server, "events", "tail", "--json").stdout.splitlines()
     assert [event["id"] for event in events] == [json.loads(line)["id"] for line in lines]
     assert "post-finish" in command(server, "events", "tail", "-n", "2").stdout
+
+
+@on_loop
+async def test_events_are_followed_until_interrupted(server: RunningServer, tmp_path: Path) -> None:
+    """What happens while the command looks on is printed soon; SIGINT ends it with 0 and not a word more."""
+    earlier = await upload(server)
+    printed, said = tmp_path / "printed", tmp_path / "said"
+    following = follow(server, printed, said)
+    try:
+        await until(lambda: earlier in printed.read_text(), "what has happened is printed")
+        later = await upload(server)
+        await until(lambda: printed.read_text().count(f'"id": "{later}"') >= 4, "what happens is printed", 5)
+        following.send_signal(signal.SIGINT)
+        code = await asyncio.to_thread(following.wait, 10)
+    finally:
+        following.kill()
+        following.wait()
+    assert (code, said.read_text()) == (0, "")
+    events = [json.loads(line) for line in printed.read_text().splitlines()]
+    types = ["post-create", "post-receive", "post-finish", "upload.ready"]
+    assert [(upload_id, kind) for upload_id in (earlier, later) for kind in types] == [
+        (event["upload"]["id"], event["type"]) for event in events
+    ]
 
 
 @on_loop

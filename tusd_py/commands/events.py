@@ -55,7 +55,12 @@ def tail(
                 await asyncio.sleep(_LOOK_SECONDS)
             found = await outbox.list_events(after=after, upload_id=upload, limit=_PAGE)
 
-    ask(settings, run)
+    try:
+        ask(settings, run)
+    except KeyboardInterrupt:
+        # To interrupt is how following ends; what is only listed was cut short.
+        if not follow:
+            raise
 
 
 def _line(event: Event) -> str:
