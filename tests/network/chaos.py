@@ -1,4 +1,6 @@
-"""Uploads while server and worker are killed at random, and Redis loses everything: who is told of what in the end.
+"""Uploads while server and worker are killed at random, and Redis loses everything: what becomes of each in the end.
+
+Each is examined, published and told of; some are joined of parts. So whatever a worker does is cut in the middle.
 
 As a program it does so at full size: ``python -m tests.network.chaos --uploads 500 --kills 20 --broker redis``.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -16,21 +19,33 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin
 
-from tests.support.client import PatientUpload
-from tests.support.content import content
+from tests.support.client import TUS, PatientUpload, request
+from tests.support.content import content, sha256
 from tests.support.receiver import Receiver, receiving
 from tests.support.redis import flush, running_redis
 from tests.support.server import RunningServer, start_server
 from tests.support.sockets import processes
 from tests.support.stored import upload_id
-from tests.support.worker import jobs_in, outbox_of, settings_of
+from tests.support.worker import jobs_in, settings_of
 from tusd_py.contracts.jobs import JobState
+from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.settings import Settings
+from tusd_py.uploads.ports import Ports
+from tusd_py.wiring import close_ports, open_ports
 
-#: What becomes of every upload, in this order.
-LIFE = ["post-create", "post-finish", "upload.ready"]
+#: What becomes of an upload, in this order: of one that is sent, of one that a worker joins, and of its parts.
+LIFE = ["post-create", "post-finish", "upload.validated", "upload.ready"]
+LIFE_OF_FINAL = ["post-create", "upload.assembled", "post-finish", "upload.validated", "upload.ready"]
+LIFE_OF_PART = ["post-create", "post-finish", "upload.ready"]
+#: Every fourth upload is joined of two parts.
+FINAL_EVERY = 4
+#: So few names that every one of them is wanted by many.
+NAMES = 5
 AT_A_TIME = 20
 BYTES = 60_000
 #: So long a kill finds something to interrupt.
@@ -46,9 +61,18 @@ class Chaos:
     uploads: int
     kills: int
     seed: int
+    mode: str = "link"  # of publishing
     killed: Counter[str] = field(default_factory=Counter)
     redelivered: int = 0
+    redone: Counter[str] = field(default_factory=Counter)  # jobs given out more than once, by actor
     finished: int = 0
+    joined: int = 0
+    lives: dict[str, list[str]] = field(default_factory=dict)  # by the ids of uploads
+    sent: dict[str, str] = field(default_factory=dict)  # SHA-256 by the ids of those that are published
+
+    @property
+    def published(self) -> Path:
+        return self.data_dir.parent / "published"
 
     async def run(self) -> None:
         """Upload, kill, wait for the end, and compare. Raises ``AssertionError``."""
@@ -57,32 +81,66 @@ class Chaos:
                 "WEBHOOKS__ENDPOINTS": json.dumps([{"name": "all", "url": receiver.url, "allow_private": True}]),
                 "WORKER__LEASE_SECONDS": "1",
                 "WORKER__BROKER": self.broker,
+                "VALIDATION__ENABLED": "true",
+                "VALIDATION__RULES": json.dumps([{"name": "all", "size_min": 1, "extensions": ["bin"]}]),
+                "PUBLISHING__DIRECTORY": str(self.published),
+                "PUBLISHING__PATTERN": "{owner}/{filename}",
+                "PUBLISHING__MODE": self.mode,
+                "UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1",
             }
             self._server = await asyncio.to_thread(self._start, 0)
             try:
-                ids = await self._upload_and_kill()
-                await self._settled()
+                await self._upload_and_kill()
+                uploads = await self._settled()
             finally:
                 self._server.kill()
-            self._compare(receiver, ids)
+            self._compare_events(receiver)
+            self._compare_files(uploads)
 
     def _start(self, port: int) -> RunningServer:
         return start_server(self.data_dir, settings=self._settings, port=port)
 
-    async def _upload_and_kill(self) -> list[str]:
+    async def _upload_and_kill(self) -> None:
         room = asyncio.Semaphore(AT_A_TIME)
         killing = asyncio.create_task(self._kill())
 
-        async def one(number: int) -> str:
+        async def one(number: int) -> None:
             async with room:
-                upload = PatientUpload(self._server.url, content(number, BYTES), rate=RATE)
-                url = await upload.run()
+                await (self._final(number) if number % FINAL_EVERY == 0 else self._whole(number))
                 self.finished += 1
-                return upload_id(url)
 
-        ids = await asyncio.gather(*(one(number) for number in range(self.uploads)))
+        await asyncio.gather(*(one(number) for number in range(self.uploads)))
         await killing
-        return list(ids)
+
+    async def _whole(self, number: int) -> None:
+        sent = content(number, BYTES)
+        url = await PatientUpload(self._server.url, sent, rate=RATE, headers=_metadata(number, sent)).run()
+        self._expect(url, LIFE, sent)
+
+    async def _final(self, number: int) -> None:
+        sent = content(number, BYTES)
+        headers = {"Upload-Concat": "partial"}
+        halves = (sent[: BYTES // 3], sent[BYTES // 3 :])
+        urls = await asyncio.gather(
+            *(PatientUpload(self._server.url, half, rate=RATE, headers=headers).run() for half in halves)
+        )
+        for url in urls:
+            self._expect(url, LIFE_OF_PART)
+        headers = {**TUS, **_metadata(number, sent), "Upload-Concat": "final;" + " ".join(urls)}
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                answer = await asyncio.wait_for(request("POST", self._server.url, headers), 10.0)
+                if answer.status == 201:
+                    break
+                assert answer.status in (423, 503), f"POST: {answer}"
+            await asyncio.sleep(0.1)
+        self._expect(urljoin(self._server.url, answer.headers["location"]), LIFE_OF_FINAL, sent)
+        self.joined += 1
+
+    def _expect(self, url: str, life: list[str], sent: memoryview | None = None) -> None:
+        self.lives[upload_id(url)] = life
+        if sent is not None:
+            self.sent[upload_id(url)] = sha256(sent)
 
     async def _kill(self) -> None:
         """Spread the kills over the uploads, the last ones behind them."""
@@ -113,26 +171,78 @@ class Chaos:
                 self._server.process.stdout.close()
         self._server = await asyncio.to_thread(self._start, self._server.port)
 
-    async def _settled(self, timeout_seconds: float = 90.0) -> None:
-        """Return once no job is left to be done."""
+    async def _settled(self, timeout_seconds: float = 90.0) -> list[Upload]:
+        """All uploads that are complete, once every one is ready and no job is left to be done."""
         deadline = time.monotonic() + timeout_seconds
-        async with outbox_of(settings_of(self.data_dir)) as outbox:
-            while left := await jobs_in(outbox, JobState.WAITING, JobState.RUNNING):
-                assert time.monotonic() < deadline, f"{len(left)} jobs are left, such as {left[0]}"
+        async with _ports_of(settings_of(self.data_dir)) as ports:
+            assert ports.outbox is not None
+            while True:
+                jobs = await jobs_in(ports.outbox, JobState.WAITING, JobState.RUNNING)
+                uploads = await _complete(ports, self.data_dir)
+                late = [upload for upload in uploads if upload.status is not Status.READY]
+                if not jobs and not late and self.lives.keys() <= {upload.id for upload in uploads}:
+                    break
+                assert time.monotonic() < deadline, f"{len(jobs)} jobs and {len(late)} uploads: {jobs[:1]}, {late[:1]}"
                 await asyncio.sleep(0.05)
-            assert [] == await jobs_in(outbox, JobState.DEAD)
+            assert [] == await jobs_in(ports.outbox, JobState.DEAD)
+            self.redone.update(job.actor for job in await jobs_in(ports.outbox, JobState.DONE) if job.attempt > 1)
+            return uploads
 
-    def _compare(self, receiver: Receiver, ids: list[str]) -> None:
+    def _compare_events(self, receiver: Receiver) -> None:
         told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for call in receiver.calls:
             told[call.told["upload"]["id"]][call.told["type"]] += call.header("webhook-id")
-        for upload in ids:
-            assert LIFE == list(told[upload]), f"{upload} was told as {list(told[upload])}"
+        for upload, life in self.lives.items():
+            assert life == list(told[upload]), f"{upload} was told as {list(told[upload])}"
             for kind, event_ids in told[upload].items():
                 assert 1 == len(set(event_ids)), f"{kind} of {upload} has the ids {event_ids}"
                 self.redelivered += len(event_ids) - 1
-        # A kill between a creation and its answer leaves an upload that its client never heard of.
-        assert {"post-create"} >= {kind for upload in told.keys() - set(ids) for kind in told[upload]}
+        # A kill between a creation and its answer leaves an upload that its client never heard of; a final one of
+        # these goes all its way, for its parts are there.
+        for upload in told.keys() - self.lives.keys():
+            assert list(told[upload]) in (["post-create"], LIFE_OF_FINAL), f"{upload}: {list(told[upload])}"
+
+    def _compare_files(self, uploads: list[Upload]) -> None:
+        """Every file in the directory, hidden ones too, is that of one upload, under the path in its history."""
+        paths: dict[str, str] = {}
+        for upload in uploads:
+            found = [step.facts["path"] for step in upload.history if "path" in step.facts]
+            assert len(found) == (upload.kind is not Kind.PARTIAL), f"{upload.id} was published as {found}"
+            paths |= dict.fromkeys(found, upload.id)
+        files = {str(path.relative_to(self.published)) for path in self.published.rglob("*") if not path.is_dir()}
+        assert files == paths.keys(), f"nobody's: {files - paths.keys()}, missing: {paths.keys() - files}"
+        wrong = [
+            path
+            for path, upload in paths.items()
+            if upload in self.sent and sha256((self.published / path).read_bytes()) != self.sent[upload]
+        ]
+        assert not wrong, f"not what was sent: {wrong}"
+        assert self.sent.keys() <= set(paths.values())
+        assert len(paths) == len(set(paths.values()))
+
+
+async def _complete(ports: Ports, data_dir: Path) -> list[Upload]:
+    """All complete uploads; whoever has bytes has a file."""
+    ids = [path.name for path in (data_dir / "uploads").iterdir() if path.is_file()]
+    return [upload for upload in await ports.records.find_all(ids) if upload is not None and upload.is_complete]
+
+
+def _metadata(number: int, sent: memoryview) -> dict[str, str]:
+    values = {"filename": f"{number % NAMES}.bin", "sha256": sha256(sent)}
+    return {
+        "Upload-Metadata": ",".join(
+            f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()
+        )
+    }
+
+
+@contextlib.asynccontextmanager
+async def _ports_of(settings: Settings) -> AsyncIterator[Ports]:
+    ports = await open_ports(settings)
+    try:
+        yield ports
+    finally:
+        await close_ports(ports, settings)
 
 
 def main() -> int:
@@ -141,15 +251,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broker", choices=["embedded", "redis"], default="embedded")
+    parser.add_argument("--mode", choices=["link", "copy"], default="link")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
         broker = "embedded" if given.broker == "embedded" else stack.enter_context(running_redis())
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
-        chaos = Chaos(Path(directory, "data"), broker, given.uploads, given.kills, given.seed)
+        chaos = Chaos(Path(directory, "data"), broker, given.uploads, given.kills, given.seed, given.mode)
         began_at = time.monotonic()
         asyncio.run(chaos.run())
     seconds = time.monotonic() - began_at
-    print(f"{given.uploads} uploads, killed {dict(chaos.killed)}, told again {chaos.redelivered}, {seconds:.0f} s")
+    print(f"{given.uploads} uploads, {chaos.joined} of them joined, {len(chaos.sent)} published")
+    print(
+        f"killed {dict(chaos.killed)}, done again {dict(chaos.redone)}, told again {chaos.redelivered}, {seconds:.0f} s"
+    )
     return 0
 
 

@@ -180,6 +180,7 @@ class PatientUpload:
     content: memoryview
     rate: float = float("inf")  # bytes per second; may be changed while it runs
     answer_seconds: float = 10.0
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the creation, beyond the length
     clock: Callable[[], float] = time.monotonic
     url: str | None = None
     sent: int = 0  # the highest offset ever handed to the network
@@ -217,7 +218,7 @@ class PatientUpload:
         return offset == len(self.content) or await self._append(offset)
 
     async def _create(self) -> bool:
-        headers = {**TUS, "Upload-Length": str(len(self.content))}
+        headers = {**TUS, "Upload-Length": str(len(self.content)), **self.headers}
         answer = await asyncio.wait_for(request("POST", self.endpoint, headers, b""), self.answer_seconds)
         self.statuses.append(answer.status)
         if answer.status == 503:
