@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec
 
 from tusd_py.contracts.publisher import CannotPublish
 from tusd_py.contracts.store import Store
 from tusd_py.protocol.upload import Upload
 from tusd_py.publishing.names import numbered, published_name
 from tusd_py.publishing.placing import Placing
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +55,24 @@ class FolderPublisher:
         return await asyncio.to_thread(placing.link, Path(where["Path"]))
 
     async def _copy(self, placing: Placing, upload: Upload, store: Store) -> None:
-        descriptor = await asyncio.to_thread(placing.open_copy)
         try:
+            await _in_thread(placing.open_copy)
             async with aclosing(store.read(upload, 0, upload.offset)) as content:
                 async for piece in content:
-                    await asyncio.to_thread(_write, descriptor, piece)
-            await asyncio.to_thread(placing.finish_copy, descriptor)
+                    await _in_thread(placing.write_copy, piece)
+            await _in_thread(placing.finish_copy)
         finally:
-            os.close(descriptor)
+            placing.close_copy()
 
 
-def _write(descriptor: int, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(descriptor, view) :]
+async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run ``work`` in a thread to its end, also when cancelled: the descriptor must not be closed beneath it."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _trouble(directory: Path, error: OSError) -> CannotPublish:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,23 +24,42 @@ class Placing:
     def __init__(self, directory: Path, upload_id: str) -> None:
         self._directory = directory
         self._copy = directory / f".{upload_id}.published"
-        self._partial = directory / f".{upload_id}.partial"
+        # One for each try: two workers may be at it, if the first has lost its lease and does not know yet.
+        self._partial = directory / f".{upload_id}.{secrets.token_hex(4)}.partial"
+        self._partials = f".{glob.escape(upload_id)}.*.partial"
+        self._descriptor = -1
 
     def begin(self) -> bool:
         """Make the directory if it is missing; whether a copy of an earlier try is there, and whole."""
         self._directory.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         return self._copy.exists()
 
-    def open_copy(self) -> int:
-        """A descriptor of an empty file to copy into."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._partial, flags, 0o644)
+    def open_copy(self) -> None:
+        """Make an empty file to copy into."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._partial, flags, 0o644)
 
-    def finish_copy(self, descriptor: int) -> Path:
-        """The bytes are all there: make them durable, then call the copy whole."""
-        os.fsync(descriptor)
-        os.rename(self._partial, self._copy)
-        return self._copy
+    def write_copy(self, piece: bytes) -> None:
+        """Add all of ``piece`` to the copy."""
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def finish_copy(self) -> None:
+        """The bytes are all there: make them durable, then call the copy whole, unless another worker's is already."""
+        os.fsync(self._descriptor)
+        try:
+            # Unlike a rename, this never takes the place of a copy that may be published by now.
+            os.link(self._partial, self._copy, follow_symlinks=False)
+        except FileExistsError:
+            return
+
+    def close_copy(self) -> None:
+        """Let go of the copy; one that is not finished is removed."""
+        if self._descriptor != -1:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._partial.unlink(missing_ok=True)
 
     def link(self, source: Path) -> bool:
         """Have the copy be a second name of ``source``; False where the file system cannot."""
@@ -73,7 +94,8 @@ class Placing:
     def settle(self) -> None:
         """Remove what was kept for another try."""
         self._copy.unlink(missing_ok=True)
-        self._partial.unlink(missing_ok=True)
+        for partial in self._directory.glob(self._partials):
+            partial.unlink(missing_ok=True)
 
 
 def _is_same(one: Path, other: Path) -> bool:
