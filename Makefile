@@ -24,7 +24,7 @@ run: $(RUN) ## serve on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
 test: $(DEV) packages ## every test, with real clients and a real browser
 	@$(PYTEST) $(ARGS)
 
-fast: $(DEV) ## the tests that take less than a minute
+fast: $(DEV) ## the tests that need no browser, client or network: about a minute
 	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance $(ARGS)
 
 check: $(DEV) ## format, lint, types, layers
