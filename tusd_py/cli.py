@@ -16,12 +16,12 @@ from typing import Annotated
 
 import typer
 
-from tusd_py import checking
 from tusd_py.commands import events, jobs
-from tusd_py.commands.speaking import Config, DataDir, fail, flags_of, say, settings_of
+from tusd_py.commands.check import check, differs, shown
+from tusd_py.commands.console import Config, DataDir, fail, flags_of, say, settings_of
+from tusd_py.commands.serve import CannotServe, become_worker, claim, prepare, reason, serve
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.launch import CannotServe, become_worker, claim, prepare, reason, serve
 from tusd_py.settings import find_config, read
 from tusd_py.wiring import migrate_records, sweep_once
 
@@ -121,17 +121,17 @@ def worker(
         fail([str(error)])
 
 
-@app.command()
-def check(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
+@app.command("check")
+def check_command(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
     """Tell what is configured and what is missing; exits with 2 when serving would fail. Changes nothing."""
     flags = flags_of({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     file = find_config(config, os.environ, Path())
     settings = settings_of(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     say(f"configuration  {file or 'no file; defaults, environment and flags only'}")
     for name, given in sorted(read(file, os.environ, flags).items()):
-        if checking.differs(settings, name):
-            say(f"  {name} = {checking.shown(settings, name)}  ({given.origin})")
-    findings = checking.check(settings, os.environ)
+        if differs(settings, name):
+            say(f"  {name} = {shown(settings, name)}  ({given.origin})")
+    findings = check(settings, os.environ)
     for finding in findings:
         say(f"{'ok' if finding.is_good else 'NOT OK':<6}  {finding.sentence}")
     if not all(finding.is_good for finding in findings):

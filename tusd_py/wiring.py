@@ -12,37 +12,38 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from tusd_py.contracts.gate import BLOCKING, Gate, Hook
-from tusd_py.contracts.jobs import Consumer
+from tusd_py.contracts.hooks import Gate
+from tusd_py.contracts.job_queue import Outbox
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.examining import libmagic
-from tusd_py.examining.examiner import RuleExaminer
-from tusd_py.examining.rules import Rule
-from tusd_py.hooks.answers import Count
-from tusd_py.hooks.callables import CallableGate, Functions
-from tusd_py.hooks.chain import Chain
-from tusd_py.hooks.named import http_gates, program_gates
-from tusd_py.hooks.receivers import receivers
-from tusd_py.locking.bell import ring
+from tusd_py.hooks.blocking.callables import CallableGate, Functions
+from tusd_py.hooks.blocking.chain import Chain
+from tusd_py.hooks.blocking.from_settings import http_gates, program_gates
+from tusd_py.hooks.delivery.endpoints import receivers
+from tusd_py.hooks.responses import Count
 from tusd_py.locking.file import FileLocker
-from tusd_py.locking.mailbox import Mailbox
 from tusd_py.locking.memory import MemoryLocker
-from tusd_py.protocol.events import EventType
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import BLOCKING, Hook
+from tusd_py.model.jobs import Consumer
+from tusd_py.model.upload import Upload
+from tusd_py.notify.datagrams import Mailbox
+from tusd_py.notify.wakeup import ring
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
-from tusd_py.publishing.folder import FolderPublisher
+from tusd_py.publishing.directory import FolderPublisher
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.schema import bring_up_to_date, pending
-from tusd_py.records.sql import SqlRecords
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.schema import bring_up_to_date, pending
 from tusd_py.settings import Settings
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.ports import Pace, Ports
+from tusd_py.validation import libmagic
+from tusd_py.validation.rules import Rule
+from tusd_py.validation.validator import RuleExaminer
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from dramatiq.middleware import AsyncIO, Interrupt, ShutdownNotifications, TimeL
 from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from tusd_py.contracts.jobs import Job
+from tusd_py.model.jobs import Job
 from tusd_py.settings import Settings
 
 QUEUE = "jobs"

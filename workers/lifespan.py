@@ -17,10 +17,10 @@ from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, hear_of_jobs, open_ports
-from workers.attempts import Attempts, told
+from workers.actor import Actor
 from workers.broker import channel
-from workers.relay import Relay
-from workers.tasks import Actor
+from workers.dispatcher import Relay
+from workers.runner import Attempts, told
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -12,10 +12,10 @@ import dramatiq
 from dramatiq import Broker, Worker
 
 from tusd_py.settings import Settings
-from workers.actors import find_actors
+from workers.actor import Actor
 from workers.broker import declare, make_broker
 from workers.lifespan import Lifespan
-from workers.tasks import Actor
+from workers.registry import find_actors
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from typing import Protocol
 import pytest
 
 from tests.contracts.records import NOW, a_full_upload, an_upload
-from tusd_py.contracts.jobs import Along, Job, JobState, NewJob
-from tusd_py.contracts.outbox import JobLost, Outbox
+from tusd_py.contracts.job_queue import JobLost, Outbox
 from tusd_py.contracts.records import RecordConflict, RecordExists, Records
-from tusd_py.protocol.events import Event, EventType
-from tusd_py.protocol.requests import Caller
-from tusd_py.protocol.upload import Status, Step, Upload
+from tusd_py.model.caller import Caller
+from tusd_py.model.events import Event, EventType
+from tusd_py.model.jobs import Along, Job, JobState, NewJob
+from tusd_py.model.upload import Status, Step, Upload
 
 LATER = NOW + timedelta(seconds=60)
 CALLER = Caller(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tusd_py.contracts.records import RecordConflict, RecordExists, Records, RecordsUnavailable
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing, Store, StoreFull
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 KIB = 1024
 MIB = 1024 * KIB

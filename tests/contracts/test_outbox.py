@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.contracts.outbox import OutboxContract, RecordsWithOutbox
-from tusd_py.records.sql import SqlRecords
+from tusd_py.records.sql.records import SqlRecords
 
 
 class TestSqliteOutbox(OutboxContract):

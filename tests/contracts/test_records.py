@@ -11,10 +11,10 @@ from typing import Literal
 import pytest
 
 from tests.contracts.records import RecordsContract, an_upload
-from tusd_py.contracts.jobs import Along, NewJob
 from tusd_py.contracts.records import Records
+from tusd_py.model.jobs import Along, NewJob
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.sql import SqlRecords
+from tusd_py.records.sql.records import SqlRecords
 
 
 class TestMemoryRecords(RecordsContract):

@@ -16,10 +16,10 @@ from tests.contracts.store import StoreContract, an_upload, append
 from tests.contracts.store_machine import check_machine
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import PATH, Store
-from tusd_py.protocol.upload import Upload
-from tusd_py.storage.chosen import ChosenPath
-from tusd_py.storage.disk import DiskStore
-from tusd_py.storage.folder import Folder
+from tusd_py.model.upload import Upload
+from tusd_py.storage.disk.custom_path import ChosenPath
+from tusd_py.storage.disk.directory import Folder
+from tusd_py.storage.disk.store import DiskStore
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.locker import Hold, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
 from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable, Tell
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Upload
 
 
 @dataclass

@@ -16,12 +16,12 @@ from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Kind, Status
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.migrating import migrate
-from tusd_py.records.sql import SqlRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import resume, sweep
 from tusd_py.uploads.ports import Pace

@@ -9,7 +9,7 @@ import pytest
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 
 
 @on_loop

@@ -14,9 +14,9 @@ from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
-from tusd_py.records.migrating import migrate
-from tusd_py.records.sql import SqlRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.ports import Pace
 
 _CONTENT = bytes(range(256)) * 40

@@ -16,17 +16,15 @@ from tests.contracts.records import NOW, an_upload
 from tests.faults.failing import Faults
 from tests.support.database import empty_database
 from tests.support.loops import on_loop
-from tusd_py.contracts.jobs import Along
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
-from tusd_py.protocol.upload import Upload
-from tusd_py.records.batches import Made, Writer
-from tusd_py.records.changes import Change, following
-from tusd_py.records.connections import DatabaseConnection
-from tusd_py.records.engines import open_engine
-from tusd_py.records.outbox_statements import compile_outbox_statements
-from tusd_py.records.rows import to_row
-from tusd_py.records.sql import SqlRecords
-from tusd_py.records.statements import compile_statements
+from tusd_py.model.jobs import Along
+from tusd_py.model.upload import Upload
+from tusd_py.records.sql.job_statements import compile_outbox_statements
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
+from tusd_py.records.sql.statements import compile_statements
+from tusd_py.records.sql.transactions import Change, Made, Writer, following
 
 T = TypeVar("T")
 

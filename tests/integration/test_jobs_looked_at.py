@@ -11,7 +11,7 @@ from tests.integration.test_metrics import samples
 from tests.support.loops import on_loop
 from tests.support.server import start_server
 from tests.support.worker import job, jobs_in, outbox_of, settings_of
-from tusd_py.contracts.jobs import JobState
+from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
 
 

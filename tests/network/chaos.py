@@ -32,8 +32,8 @@ from tests.support.server import RunningServer, start_server
 from tests.support.sockets import processes
 from tests.support.stored import upload_id
 from tests.support.worker import jobs_in, settings_of
-from tusd_py.contracts.jobs import JobState
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
 from tusd_py.protocol.concat import Place, format_concat, parse_concat
 from tusd_py.protocol.dates import format_date, parse_date
@@ -31,10 +33,8 @@ from tusd_py.protocol.headers import (
     parse_media_type,
     parse_number,
 )
-from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
 from tusd_py.protocol.requests import Download
-from tusd_py.protocol.upload import Kind, Upload
 
 # Processors are shared: how long one example takes says nothing.
 settings.register_profile("codecs", deadline=None)

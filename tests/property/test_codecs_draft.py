@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
-from tusd_py.protocol.draft.describing import parse_description, parse_filename
 from tusd_py.protocol.draft.digests import ALGORITHMS, format_digest, parse_digest
-from tusd_py.protocol.draft.fields import (
+from tusd_py.protocol.draft.parsing import Parser
+from tusd_py.protocol.draft.representation import parse_description, parse_filename
+from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.structured_fields import (
     INTEGER_MAX,
     format_boolean,
     format_dictionary,
@@ -21,8 +24,6 @@ from tusd_py.protocol.draft.fields import (
     parse_dictionary,
     parse_integer,
 )
-from tusd_py.protocol.draft.parsing import Parser
-from tusd_py.protocol.draft.responses import Formatter
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version, negotiate
 from tusd_py.protocol.errors import InvalidChecksum, TusError
 from tusd_py.protocol.headers import Headers
@@ -31,7 +32,6 @@ from tusd_py.protocol.outcomes import Created
 from tusd_py.protocol.requests import Append, Create, Head
 from tusd_py.protocol.responses import Asked, Reply
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(length_max=1000, metadata_bytes_max=200)

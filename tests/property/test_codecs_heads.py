@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.downloads import select
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import NUMBER_MAX, SINGLETONS
-from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Created, Inspected
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Request
 from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(length_max=1000, metadata_bytes_max=100)

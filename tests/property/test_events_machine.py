@@ -12,11 +12,12 @@ from hypothesis.stateful import initialize, invariant
 from tests.property.test_uploads_machine import _PACE, UploadsMachine
 from tests.support.database import empty_database
 from tests.support.heart import Heart
-from tusd_py.contracts.gate import Hook, HookEvent
-from tusd_py.contracts.jobs import Consumer
-from tusd_py.protocol.events import EventType
-from tusd_py.protocol.upload import Kind, Status
-from tusd_py.records.sql import SqlRecords
+from tusd_py.contracts.hooks import HookEvent
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import Consumer
+from tusd_py.model.upload import Kind, Status
+from tusd_py.records.sql.records import SqlRecords
 
 _CONSUMER = Consumer(name="c", actor="webhooks", types=frozenset(EventType))
 _OF_STATUS = {

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.heart import EPOCH
-from tusd_py.contracts.gate import GateFailed, Hook
-from tusd_py.hooks.payload import parse_answer
+from tusd_py.contracts.hooks import GateFailed
+from tusd_py.hooks.tusd_json import parse_answer
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.responses import Reply, laid_over
-from tusd_py.protocol.upload import Upload
 
 NAMES = [
     *("HTTPResponse", "StatusCode", "Body", "Header", "RejectUpload", "RejectTermination", "RejectRequest"),

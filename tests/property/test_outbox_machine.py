@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.contracts.outbox import an_event
 from tests.contracts.records import NOW, an_upload
 from tests.support.database import empty_database
-from tusd_py.contracts.jobs import Along, Job, JobState, NewJob
-from tusd_py.contracts.outbox import JobLost
-from tusd_py.records.sql import SqlRecords
+from tusd_py.contracts.job_queue import JobLost
+from tusd_py.model.jobs import Along, Job, JobState, NewJob
+from tusd_py.records.sql.records import SqlRecords
 
 T = TypeVar("T")
 

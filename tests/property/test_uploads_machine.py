@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from tests.support.heart import Feed, Hearing, Heart, cut
-from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.store import Store
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -35,8 +37,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
     UploadNotFound,
 )
-from tusd_py.protocol.upload import Kind, Status
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import resume, sweep
 from tusd_py.uploads.ports import Pace

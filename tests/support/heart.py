@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from tusd_py.contracts.gate import Hook
-from tusd_py.contracts.jobs import Consumer
-from tusd_py.contracts.listener import Listener
+from tusd_py.contracts.body import SourceCut
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.progress import Listener
 from tusd_py.contracts.records import Records
-from tusd_py.contracts.source import SourceCut
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.callables import CallableGate, Functions
+from tusd_py.hooks.blocking.callables import CallableGate, Functions
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import Consumer
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.outcomes import Appended, Created, Inspected, Terminated
-from tusd_py.protocol.requests import Append, BodyHead, Caller, Create, Inspect, Terminate
+from tusd_py.protocol.requests import Append, BodyHead, Create, Inspect, Terminate
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.append import append

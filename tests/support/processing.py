@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.support.heart import Heart
-from tusd_py.contracts.jobs import Job, JobState
 from tusd_py.contracts.store import Store
-from tusd_py.records.sql import SqlRecords
+from tusd_py.model.jobs import Job, JobState
+from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
 

@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tusd_py.contracts.jobs import Job, JobState, NewJob
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.job_queue import Outbox
+from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.settings import Settings
 from tusd_py.wiring import close_ports, open_ports, utc_now
+from workers.actor import Actor
 from workers.process import start, stop
-from workers.tasks import Actor
 
 _keys = count()
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.redis import running_redis
 from tusd_py.cli import app
-from tusd_py.examining import libmagic
+from tusd_py.validation import libmagic
 
 
 @pytest.fixture(autouse=True)

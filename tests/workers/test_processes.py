@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.waiting import until
 from tests.support.worker import job, jobs_in, outbox_of, settings_of
-from tusd_py.serving.companion import Companion
+from tusd_py.serving.child_process import Companion
 from tusd_py.settings import Settings
 from tusd_py.wiring import utc_now
 
@@ -125,7 +125,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     program = (
         "import sys, time\n"
-        "from tusd_py.serving.companion import Companion\n"
+        "from tusd_py.serving.child_process import Companion\n"
         "child = Companion([sys.executable, '-m', 'workers', '--settings', '{descriptor}', '--child'],"
         " sys.argv[1].encode() + b'\\n', patience_seconds=10)\n"
         "child.start()\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.support.redis import flush, redis_in
 from tests.support.worker import job, jobs_in, outbox_of, settings_of, settled, working
-from tusd_py.contracts.jobs import JobState
+from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
-from workers.tasks import Task
+from workers.actor import Task
 
 
 async def act(task: Task) -> None:

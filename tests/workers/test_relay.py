@@ -9,10 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.support.worker import job, jobs_in, outbox_of, settings_of, settled, working
-from tusd_py.contracts.jobs import Job, JobState
+from tusd_py.model.jobs import Job, JobState
 from tusd_py.wiring import utc_now
-from workers.attempts import backoff_seconds
-from workers.tasks import Again, Dead, Task
+from workers.actor import Again, Dead, Task
+from workers.runner import backoff_seconds
 
 DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from tusd_py.commands.console import Config, DataDir, say, settings_of
 from tusd_py.commands.jobs import ask
-from tusd_py.commands.speaking import Config, DataDir, say, settings_of
-from tusd_py.contracts.outbox import Outbox
-from tusd_py.protocol.events import Event
-from tusd_py.protocol.shown import show_event, show_time
+from tusd_py.contracts.job_queue import Outbox
+from tusd_py.model.events import Event
+from tusd_py.views import show_event, show_time
 
 app = typer.Typer(help="What has happened to uploads.", no_args_is_help=True, rich_markup_mode=None)
 

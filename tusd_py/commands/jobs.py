@@ -9,14 +9,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.speaking import Config, DataDir, fail, say, settings_of
-from tusd_py.contracts.jobs import Job, JobState
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.serve import CannotServe, prepare, reason
+from tusd_py.contracts.job_queue import Outbox
 from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.showing import show_job
-from tusd_py.launch import CannotServe, prepare, reason
-from tusd_py.protocol.shown import show_time
+from tusd_py.model.jobs import Job, JobState
 from tusd_py.settings import Settings
+from tusd_py.views import show_job, show_time
 from tusd_py.wiring import open_outbox, utc_now
 
 T = TypeVar("T")

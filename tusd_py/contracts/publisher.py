@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tusd_py.contracts.store import Store
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 
 class CannotPublish(Exception):

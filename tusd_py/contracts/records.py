@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.contracts.jobs import NOTHING, Along
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Upload
 
 
 class RecordsError(Exception):

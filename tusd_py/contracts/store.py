@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
-from tusd_py.protocol.upload import Upload
 
 #: In ``Upload.storage``: where a hook wants the bytes, relative to where the store keeps them. Disks obey it.
 PATH = "path"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.locking.lock_files import LockFiles
-from tusd_py.locking.mailbox import Mailbox, is_mailbox_name
 from tusd_py.locking.memory import MemoryHold, MemoryLocker
+from tusd_py.notify.datagrams import Mailbox, is_mailbox_name
 
 #: Who waits for another process looks again, and asks again, this often: messages may be lost, holders may be killed.
 POLL_SECONDS = 0.025

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
-from tusd_py.protocol.ids import is_upload_id
-from tusd_py.protocol.upload import Kind
 
 # Nothing else may stand in a URL (RFC 3986); the header is echoed as it came.
 _VISIBLE = re.compile(r"[!-~]+")

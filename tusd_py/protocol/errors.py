@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Overlay
-from tusd_py.protocol.upload import Upload
 
 
 class TusError(Exception):

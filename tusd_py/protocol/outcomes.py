@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

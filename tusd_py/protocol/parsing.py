@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
 from tusd_py.protocol.concat import Concat, Place, parse_concat
 from tusd_py.protocol.errors import (
@@ -29,7 +31,6 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
 )
 from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number, repeated
-from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import (
     Append,
@@ -43,7 +44,6 @@ from tusd_py.protocol.requests import (
     Terminate,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 
 #: The one version that is spoken.
 VERSION = "1.0.0"

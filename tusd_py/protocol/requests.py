@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tusd_py.model.caller import RawHeaders
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Kind
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +21,6 @@ class Head:
     method: str
     path: str
     headers: RawHeaders
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks, for hooks and logs: never used to decide what the protocol allows."""
-
-    remote_address: str  # ip:port of the peer, or "" on a unix socket
-    method: str  # after X-HTTP-Method-Override
-    target: str  # raw request target with base path and query
-    headers: RawHeaders
-    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
 from tusd_py.protocol.downloads import describe, validators
@@ -30,7 +31,6 @@ from tusd_py.protocol.outcomes import (
 )
 from tusd_py.protocol.parsing import VERSION
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Upload
 
 Fields = list[tuple[bytes, bytes]]
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.model.events import VALIDATION
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
     FinalUploadModified,
     InvalidLength,
@@ -25,9 +27,7 @@ from tusd_py.protocol.errors import (
     UploadUnexamined,
     UploadUnfinished,
 )
-from tusd_py.protocol.events import VALIDATION
 from tusd_py.protocol.requests import Append, Create
-from tusd_py.protocol.upload import Kind, Status, Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

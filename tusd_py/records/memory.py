@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Kind, Status, Upload
 
 
 class MemoryRecords:

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from tusd_py.settings.section import Section
-from tusd_py.settings.values import Allowed, Size, Switch, Text
+from tusd_py.settings.values import Allowed, Section, Size, Switch, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: What a pattern of published names may hold in braces.

@@ -14,7 +14,6 @@ from pydantic import model_validator
 
 from tusd_py.settings.endpoints import Webhooks
 from tusd_py.settings.processing import Publishing, Validation
-from tusd_py.settings.section import Section
 from tusd_py.settings.values import (
     Allowed,
     Amount,
@@ -33,6 +32,7 @@ from tusd_py.settings.values import (
     Port,
     PublicUrl,
     Seconds,
+    Section,
     Size,
     Switch,
     Text,

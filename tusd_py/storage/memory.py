@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, Tell
-from tusd_py.protocol.upload import NO_STATE, Upload
+from tusd_py.model.upload import NO_STATE, Upload
 
 _READ_BYTES = 256 * 1024
 

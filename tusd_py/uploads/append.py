@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.contracts.listener import Listener
+from tusd_py.contracts.body import Source
 from tusd_py.contracts.locker import Hold
-from tusd_py.contracts.source import Source
+from tusd_py.contracts.progress import Listener
+from tusd_py.model.caller import Caller
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
-from tusd_py.protocol.requests import Append, Caller
-from tusd_py.protocol.upload import Upload
-from tusd_py.uploads.assemble import part_completed
-from tusd_py.uploads.finish import finish
-from tusd_py.uploads.holding import find, held
+from tusd_py.protocol.requests import Append
+from tusd_py.uploads.body.progress import Progress
+from tusd_py.uploads.body.receiver import Receiving
+from tusd_py.uploads.commit import save
+from tusd_py.uploads.locking import find, held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.receiving import Receiving
-from tusd_py.uploads.recording import save
-from tusd_py.uploads.telling import Progress
+from tusd_py.uploads.processing.assemble import part_completed
+from tusd_py.uploads.processing.finish import finish
 from tusd_py.uploads.terminate import end
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.gate import AuthorizeEvent, Hook
+from tusd_py.contracts.hooks import AuthorizeEvent
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import AccessDenied
-from tusd_py.protocol.requests import Caller, Create, Discover, Request
+from tusd_py.protocol.requests import Create, Discover, Request
 from tusd_py.uploads.ports import Ports
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tusd_py.cancellation import unbroken
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import InvalidParts
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import Create
-from tusd_py.protocol.upload import Status, Upload
-from tusd_py.uploads.assemble import consider, joined
-from tusd_py.uploads.cancelling import unbroken
-from tusd_py.uploads.claiming import claimed, or_nothing, placed, record
+from tusd_py.uploads.commit import BY_NOBODY, Change, add, save
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.recording import BY_NOBODY, Change, add, save
+from tusd_py.uploads.processing.assemble import consider, joined
+from tusd_py.uploads.reservation import claimed, or_nothing, placed, record
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
 Agree = Callable[[Upload], Awaitable[tuple[Upload, Overlay | None]]]

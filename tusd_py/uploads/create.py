@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from tusd_py.contracts.gate import Hook, HookEvent
-from tusd_py.contracts.listener import Listener
+from tusd_py.cancellation import to_the_end, unbroken
+from tusd_py.contracts.body import Source
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.progress import Listener
 from tusd_py.contracts.records import RecordExists
-from tusd_py.contracts.source import Source
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind, Status, Step, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -21,19 +26,17 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.outcomes import Created, Overlay
-from tusd_py.protocol.requests import BodyHead, Caller, Create
-from tusd_py.protocol.upload import Kind, Status, Step, Upload
-from tusd_py.uploads.assemble import delete_parts, part_completed
-from tusd_py.uploads.cancelling import to_the_end, unbroken
-from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, placed, record
+from tusd_py.protocol.requests import BodyHead, Create
+from tusd_py.uploads.body.progress import Progress
+from tusd_py.uploads.body.receiver import Receiving
+from tusd_py.uploads.commit import Change, add, save
 from tusd_py.uploads.concatenate import concatenate
-from tusd_py.uploads.finish import completed, finish
+from tusd_py.uploads.hook_calls import tell
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.receiving import Receiving
-from tusd_py.uploads.recording import Change, add, save
-from tusd_py.uploads.telling import Progress, tell
+from tusd_py.uploads.processing.assemble import delete_parts, part_completed
+from tusd_py.uploads.processing.finish import completed, finish
+from tusd_py.uploads.reservation import claimed, erase_unrecorded, or_nothing, placed, record
 from tusd_py.uploads.terminate import end
 
 

@@ -9,12 +9,12 @@ from functools import partial
 
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreError
-from tusd_py.protocol.upload import Kind, Status, Upload
-from tusd_py.uploads.assemble import consider
-from tusd_py.uploads.finish import finish
-from tusd_py.uploads.holding import held
+from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.uploads.commit import save
+from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.recording import save
+from tusd_py.uploads.processing.assemble import consider
+from tusd_py.uploads.processing.finish import finish
 
 log = logging.getLogger(__name__)
 

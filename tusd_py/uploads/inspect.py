@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tusd_py.model.caller import Caller
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.outcomes import Inspected
-from tusd_py.protocol.requests import Caller, Inspect
-from tusd_py.protocol.upload import Kind, Upload
-from tusd_py.uploads.assemble import consider, part_completed
-from tusd_py.uploads.finish import finish
-from tusd_py.uploads.holding import find, held
+from tusd_py.protocol.requests import Inspect
+from tusd_py.uploads.body.receiver import Receiving
+from tusd_py.uploads.commit import Change, save
+from tusd_py.uploads.locking import find, held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.receiving import Receiving
-from tusd_py.uploads.recording import Change, save
+from tusd_py.uploads.processing.assemble import consider, part_completed
+from tusd_py.uploads.processing.finish import finish
 
 
 async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tusd_py.contracts.examiner import Examiner, Glance
-from tusd_py.contracts.gate import Gate
-from tusd_py.contracts.jobs import Consumer
+from tusd_py.contracts.hooks import Gate
+from tusd_py.contracts.job_queue import Outbox
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
+from tusd_py.contracts.validator import Examiner, Glance
+from tusd_py.model.jobs import Consumer
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Upload
 from tusd_py.uploads.background import Background
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TerminationRejected
 from tusd_py.protocol.outcomes import Overlay, Terminated
-from tusd_py.protocol.requests import Caller, Terminate
-from tusd_py.protocol.upload import Kind, Status, Upload
-from tusd_py.uploads.holding import held
+from tusd_py.protocol.requests import Terminate
+from tusd_py.uploads.commit import Change, save
+from tusd_py.uploads.hook_calls import tell
+from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.recording import Change, save
-from tusd_py.uploads.telling import tell
 
 
 async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Terminated:

@@ -8,13 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tusd_py.contracts.jobs import JobState
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.job_queue import Outbox
 from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.showing import show_job
 from tusd_py.contracts.store import StoreError
-from tusd_py.protocol.shown import show_event, show_upload
+from tusd_py.model.jobs import JobState
 from tusd_py.uploads.ports import Ports
+from tusd_py.views import show_event, show_job, show_upload
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 

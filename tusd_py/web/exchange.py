@@ -15,11 +15,11 @@ from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Asked, Reply
 from tusd_py.web.cors import Cors, Headers
-from tusd_py.web.dialects import Inform
-from tusd_py.web.giving import Giving
-from tusd_py.web.lingering import send_early
+from tusd_py.web.early_response import send_early
 from tusd_py.web.metrics import Metrics
-from tusd_py.web.source import BodySource
+from tusd_py.web.negotiation import Inform
+from tusd_py.web.request_body import BodySource
+from tusd_py.web.response_body import Giving
 
 log = logging.getLogger("tusd_py.requests")
 

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.draining import Draining
+from tusd_py.web.request_body import Draining
 
 _PROBE_SECONDS = 2.0
 

@@ -8,9 +8,9 @@ import re
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from tusd_py.contracts.gate import Hook
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Upload
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 #: The variable by which several worker processes share their counts; the command line sets it before they start.

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.contracts.listener import Listener
+from tusd_py.contracts.progress import Listener
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.caller import Caller
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
-from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Reply
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize
@@ -24,12 +25,12 @@ from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 from tusd_py.web.cors import Cors
-from tusd_py.web.dialects import Dialects
-from tusd_py.web.draining import Draining
+from tusd_py.web.errors import InternalError, refusal
 from tusd_py.web.exchange import Exchange
-from tusd_py.web.failures import InternalError, refusal
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
+from tusd_py.web.negotiation import Dialects
+from tusd_py.web.request_body import Draining
 
 log = logging.getLogger(__name__)
 

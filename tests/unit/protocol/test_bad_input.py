@@ -9,12 +9,12 @@ from urllib.parse import unquote
 import pytest
 
 from tests.unit.protocol.bad_input import BadInput, bad_inputs, good_inputs
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.requests import Append, Create, Head
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = Upload(id="0123abcd", length=10, created_at=NOW, updated_at=NOW)

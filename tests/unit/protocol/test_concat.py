@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.concat import Concat, Place, format_concat, parse_concat
 from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
-from tusd_py.protocol.upload import Kind
 
 HERE = Place(base_paths=("/files/", "/behind/proxy/"))
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Upload
 
 #: A refusal of each class that carries facts; the others need none.
 WITH_FACTS: list[TusError] = [

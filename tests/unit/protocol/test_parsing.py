@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     AmbiguousLength,
@@ -44,7 +45,6 @@ from tusd_py.protocol.requests import (
     Terminate,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 
 Refusal = TypeVar("Refusal", bound=TusError)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.protocol.test_errors import refusals
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.downloads import format_etag
 from tusd_py.protocol.errors import TusError
@@ -24,7 +25,6 @@ from tusd_py.protocol.outcomes import (
 )
 from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EXPIRES = datetime(2026, 1, 8, 12, tzinfo=UTC)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     FinalUploadModified,
@@ -25,7 +26,6 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.requests import Append, BodyHead, Create
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER, BEFORE = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)

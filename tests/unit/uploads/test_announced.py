@@ -10,9 +10,11 @@ from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import eventually, on_loop
 from tests.unit.uploads.test_completes import md5, recorded, stands
-from tusd_py.contracts.gate import Hook, HookAnswer
-from tusd_py.contracts.source import SourceCut, SourceStalled
+from tusd_py.contracts.body import SourceCut, SourceStalled
+from tusd_py.contracts.hooks import HookAnswer
 from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Status
 from tusd_py.protocol.errors import (
     BodyIncomplete,
     ChecksumMismatch,
@@ -24,7 +26,6 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.protocol.upload import Status
 from tusd_py.uploads.ports import Pace
 
 

@@ -10,10 +10,12 @@ import pytest
 from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Feed, Heart, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.body import SourceStalled
+from tusd_py.contracts.hooks import HookAnswer, HookEvent
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.contracts.source import SourceStalled
 from tusd_py.contracts.store import BytesMissing, StoreFull, StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -31,7 +33,6 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Pace
 

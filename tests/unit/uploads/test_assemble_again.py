@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.uploads.ports import Pace
 

@@ -11,14 +11,14 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, states, with_ports
-from tusd_py.contracts.gate import Hook
-from tusd_py.contracts.jobs import JobState
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.contracts.store import StoreFull, Tell
-from tusd_py.hooks.callables import CallableGate
+from tusd_py.hooks.blocking.callables import CallableGate
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone
-from tusd_py.protocol.upload import Kind, Status, Upload
-from tusd_py.uploads.assemble import JoinedElsewhere, assemble
+from tusd_py.uploads.processing.assemble import JoinedElsewhere, assemble
 
 pytestmark = pytest.mark.anyio
 

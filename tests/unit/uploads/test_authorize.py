@@ -7,8 +7,9 @@ import pytest
 from tests.faults.failing import FailingLocker, FailingRecords, Faults
 from tests.support.heart import CALLER, Heart
 from tests.support.loops import on_loop
-from tusd_py.contracts.gate import AuthorizeEvent, GateFailed, Hook, HookAnswer
+from tusd_py.contracts.hooks import AuthorizeEvent, GateFailed, HookAnswer
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.requests import (

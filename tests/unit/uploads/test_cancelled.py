@@ -13,13 +13,13 @@ import pytest
 from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
+from tusd_py.cancellation import to_the_end, unbroken
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
-from tusd_py.protocol.upload import Kind
-from tusd_py.records.migrating import migrate
-from tusd_py.records.sql import SqlRecords
-from tusd_py.storage.disk import DiskStore
-from tusd_py.uploads.cancelling import to_the_end, unbroken
+from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.expire import resume, sweep
 from tusd_py.uploads.ports import Pace
 
@@ -234,7 +234,7 @@ async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCapture
 @on_loop
 async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs keeps nothing from ending for ever."""
-    monkeypatch.setattr("tusd_py.uploads.cancelling._SECONDS", 0.01)
+    monkeypatch.setattr("tusd_py.cancellation._SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
     await to_the_end(never)
     await asyncio.wait([never])

@@ -11,12 +11,13 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.gate import Hook, HookAnswer
+from tusd_py.contracts.hooks import HookAnswer
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import PATH, PathTaken, StoreError
-from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 
 WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
 

@@ -10,8 +10,9 @@ import pytest
 from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Feed, Hearing, Heart, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -22,7 +23,6 @@ from tusd_py.protocol.errors import (
     UploadGone,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.uploads.ports import Pace
 
 

@@ -10,10 +10,12 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
-from tusd_py.contracts.jobs import NOTHING, Along
+from tusd_py.contracts.hooks import HookAnswer, HookEvent
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing, Tell
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
     FinalUploadModified,
     InvalidParts,
@@ -23,7 +25,6 @@ from tusd_py.protocol.errors import (
     UploadRejected,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import resume

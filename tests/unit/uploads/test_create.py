@@ -11,10 +11,12 @@ import pytest
 from tests.faults.failing import FailingRecords, Faults
 from tests.support.heart import Feed, Heart, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.body import SourceStalled
+from tusd_py.contracts.hooks import HookAnswer, HookEvent
 from tusd_py.contracts.records import RecordExists, RecordsUnavailable
-from tusd_py.contracts.source import SourceStalled
 from tusd_py.contracts.store import StoreFull
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -27,9 +29,8 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import Overlay
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 
 WRONG = Checksum("md5", bytes(16))

@@ -6,10 +6,10 @@ import pytest
 
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 from tusd_py.uploads.download import download
 
 

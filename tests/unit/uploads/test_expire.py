@@ -10,11 +10,12 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Feed, Heart
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookEvent
-from tusd_py.contracts.jobs import NOTHING, Along
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone, UploadNotFound
-from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads import expire

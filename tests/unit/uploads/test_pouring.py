@@ -16,15 +16,15 @@ from tests.support.content import content
 from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.store import StoreFull
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
-from tusd_py.protocol.upload import Upload
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
+from tusd_py.uploads.body.receiver import POURED_BYTES_MIN
 from tusd_py.uploads.ports import Pace
-from tusd_py.uploads.receiving import POURED_BYTES_MIN
 
 PIECE = POURED_BYTES_MIN // 4
 BODY = bytes(content(90, 4 * PIECE))

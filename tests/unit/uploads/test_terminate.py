@@ -7,13 +7,14 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
-from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
-from tusd_py.contracts.jobs import NOTHING, Along
+from tusd_py.contracts.hooks import GateFailed, HookAnswer, HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
 from tusd_py.protocol.outcomes import Overlay
-from tusd_py.protocol.upload import Status, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep

@@ -7,9 +7,10 @@ import json
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import Outgoing, ask
 from tests.unit.web.test_endpoint import MOUNTED, serving
-from tusd_py.application import Service
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.hooks import HookAnswer, HookEvent
+from tusd_py.model.hooks import Hook
 from tusd_py.protocol.outcomes import Overlay
+from tusd_py.service import Service
 
 VERSION = {"Upload-Draft-Interop-Version": "8"}
 Told = list[tuple[int, dict[str, str]]]

@@ -12,12 +12,12 @@ from starlette.types import Message
 
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, ask, body, scope
-from tusd_py.application import Service
-from tusd_py.contracts.gate import Hook
-from tusd_py.hooks.callables import HookFunction
+from tusd_py.hooks.blocking.callables import HookFunction
+from tusd_py.model.hooks import Hook
+from tusd_py.service import Service
 from tusd_py.settings import Settings
-from tusd_py.web import lingering
-from tusd_py.web.giving import SEND_BYTES
+from tusd_py.web import early_response
+from tusd_py.web.response_body import SEND_BYTES
 
 TUS = {"Tus-Resumable": "1.0.0"}
 MOUNTED = "/files"
@@ -243,8 +243,8 @@ async def test_nobody_is_answered_who_is_gone() -> None:
 @on_loop
 async def test_shutting_down_saves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A running body is told 503 and when to come back; one that comes later too; what came is kept."""
-    monkeypatch.setattr(lingering, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(lingering, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
     async with serving() as service:
         path = await made(service, b"abc", 10)
         out = Outgoing()

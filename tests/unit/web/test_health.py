@@ -16,7 +16,7 @@ from tusd_py.contracts.store import StoreFull
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
 from tusd_py.web import health
-from tusd_py.web.draining import Draining
+from tusd_py.web.request_body import Draining
 
 
 class Troubled(FailingStore):

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from tests.support.heart import EPOCH
-from tusd_py.contracts.gate import Hook
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadNotFound
-from tusd_py.protocol.upload import Upload
 from tusd_py.web.metrics import SHARED_DIRECTORY, Metrics
 
 

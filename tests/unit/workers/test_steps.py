@@ -10,14 +10,14 @@ import pytest
 from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, with_ports
-from tusd_py.contracts.gate import Hook
-from tusd_py.hooks.callables import CallableGate
-from tusd_py.protocol.upload import Kind
+from tusd_py.hooks.blocking.callables import CallableGate
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind
 from tusd_py.settings import Settings
-from workers.assembly import assembly
-from workers.publishing import publishing
-from workers.tasks import Actor, Again, Task
-from workers.validation import validation
+from workers.actor import Actor, Again, Task
+from workers.actors.assembly import assembly
+from workers.actors.publishing import publishing
+from workers.actors.validation import validation
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.protocol.draft.describing import MEDIA_TYPE, parse_description
 from tusd_py.protocol.draft.digests import parse_digest
-from tusd_py.protocol.draft.fields import INTEGER_MAX, parse_boolean, parse_integer
+from tusd_py.protocol.draft.representation import MEDIA_TYPE, parse_description
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, parse_boolean, parse_integer
 from tusd_py.protocol.draft.versions import CREATING_METHODS, Version
 from tusd_py.protocol.errors import (
     ExtensionDisabled,

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.protocol.draft.describing import MEDIA_TYPE
-from tusd_py.protocol.draft.fields import INTEGER_MAX, format_boolean
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem
+from tusd_py.protocol.draft.representation import MEDIA_TYPE
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, format_boolean
 from tusd_py.protocol.draft.versions import Version
 from tusd_py.protocol.errors import (
     MaxSizeExceeded,
@@ -21,7 +22,6 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, Overlay, Terminated
 from tusd_py.protocol.responses import Asked, Fields, Reply, laid_over, readable
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Status, Upload
 
 _NO_BODY = (b"content-length", b"0")
 _NO_STORE = (b"cache-control", b"no-store")

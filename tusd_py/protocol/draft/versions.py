@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
-from tusd_py.protocol.draft.fields import parse_boolean, parse_integer
+from tusd_py.protocol.draft.structured_fields import parse_boolean, parse_integer
 from tusd_py.protocol.errors import MalformedHeader
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Head

@@ -8,8 +8,8 @@ import pytest
 
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.draft.digests import format_digest
-from tusd_py.protocol.draft.fields import INTEGER_MAX
 from tusd_py.protocol.draft.parsing import Parser, UnsupportedPatch
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
 from tusd_py.protocol.errors import (
     ExtensionDisabled,

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.protocol.test_errors import refusals
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem
 from tusd_py.protocol.draft.versions import VERSIONS
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COMPLETE = Upload(id="a", length=5, offset=5, created_at=NOW, updated_at=NOW, completed_at=NOW)

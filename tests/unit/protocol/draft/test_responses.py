@@ -10,16 +10,16 @@ import pytest
 
 from tests.unit.protocol.test_errors import refusals
 from tests.unit.protocol.test_responses import headers, plainly
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import errors
-from tusd_py.protocol.draft.fields import INTEGER_MAX
 from tusd_py.protocol.draft.parsing import UnsupportedPatch
 from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Appended, Created, Discovered, Downloaded, Inspected, Outcome, Overlay, Terminated
 from tusd_py.protocol.responses import Asked
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Status, Upload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UPLOAD = Upload(id="a1", length=10, offset=4, created_at=NOW, updated_at=NOW, expires_at=NOW + timedelta(hours=1))

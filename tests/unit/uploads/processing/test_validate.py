@@ -1,0 +1,236 @@
+"""The step ``validation``: verdicts, what becomes of what is rejected, and no verdict for passing troubles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingStore, Faults
+from tests.support import samples
+from tests.support.heart import Heart
+from tests.support.processing import a_heart, job, states, with_ports
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.contracts.validator import CannotExamine, Tell, Verdict
+from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadUnexamined, UploadUnfinished
+from tusd_py.protocol.metadata import format_metadata
+from tusd_py.protocol.outcomes import Content
+from tusd_py.protocol.requests import Download
+from tusd_py.protocol.rules import Limits
+from tusd_py.uploads.download import download
+from tusd_py.uploads.expire import sweep
+from tusd_py.uploads.processing.validate import validate
+from tusd_py.validation import libmagic
+from tusd_py.validation.rules import Rule
+from tusd_py.validation.validator import RuleExaminer
+
+IMAGES = Rule(name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000)
+EXAMINER = RuleExaminer(rules=(IMAGES, Rule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
+
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
+    limits = Limits(examines=True)
+    async with a_heart(tmp_path, steps=("validation",), examiner=EXAMINER, limits=limits) as heart:
+        yield heart
+
+
+async def sent(heart: Heart, content: bytes, **metadata: bytes) -> Upload:
+    """A complete upload of ``content`` that waits for its validation."""
+    made = await heart.create(len(content), content, metadata=format_metadata(metadata))
+    assert (Status.PROCESSING, ("validation",)) == (made.upload.status, made.upload.awaiting)
+    return made.upload
+
+
+async def validated(heart: Heart, upload: Upload) -> Upload:
+    await validate(heart.ports, await job(heart, upload.id, "validation"))
+    found = await heart.record(upload.id)
+    assert found is not None
+    return found
+
+
+async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(heart: Heart) -> None:
+    """Its type, its digest and its rule stand in its history."""
+    upload = await sent(
+        heart, samples.PNG, filetype=b"image/png", sha256=hashlib.sha256(samples.PNG).digest().hex().encode()
+    )
+    with pytest.raises(UploadUnexamined):
+        await download(heart.ports, Download(upload_id=upload.id))
+    after = await validated(heart, upload)
+    assert (Status.READY, ()) == (after.status, after.awaiting)
+    (step,) = [step for step in after.history if step.name == "validation"]
+    expected = {"type": "image/png", "sha256": hashlib.sha256(samples.PNG).hexdigest(), "rule": "images"}
+    assert (expected, "") == (step.facts, step.reason)
+    assert len(samples.PNG) == (await download(heart.ports, Download(upload_id=upload.id))).stop
+
+
+@pytest.mark.parametrize(
+    ("content", "metadata", "reason"),
+    [
+        (samples.HTML, {"filetype": b"image/jpeg"}, 'its type is text/html, but "image/jpeg" was declared'),
+        (samples.HTML, {"filetype": b"image/jpeg"}, "which is not one of image/png"),
+        (samples.PNG + bytes(1000), {"filetype": b"image/png"}, "more than 1000"),
+        (samples.PNG, {"filetype": b"image/png", "sha256": bytes(32).hex().encode()}, "do not have the sha256"),
+        (b"a,b\n1\n", {"filename": b"x.csv"}, "row 2 has 1 columns"),
+        (b"", {"filename": b"x.csv"}, "no rows"),
+    ],
+)
+async def test_a_bad_upload_is_rejected_with_its_reasons(
+    heart: Heart, content: bytes, metadata: dict[str, bytes], reason: str
+) -> None:
+    """It stays in quarantine: nobody is given it or told how it stands, and it can be terminated."""
+    after = await validated(heart, await sent(heart, content, **metadata))
+    assert Status.REJECTED is after.status
+    assert reason in after.history[-1].reason
+    assert hashlib.sha256(content).hexdigest() == after.history[-1].facts["sha256"]
+    for attempt in (download(heart.ports, Download(upload_id=after.id)), heart.inspect(after.id)):
+        with pytest.raises(RejectedByRules):
+            await attempt
+    assert content == await heart.content(after.id)
+    await heart.terminate(after.id)
+    assert 0 == await heart.store.stored_bytes(after)
+
+
+async def test_what_no_rule_fits_is_allowed_or_not_by_setting(heart: Heart) -> None:
+    """Its digests are compared all the same."""
+    assert Status.READY is (await validated(heart, await sent(heart, samples.TEXT))).status
+    wrong = await sent(heart, samples.TEXT, sha256=b"00" * 32)
+    assert Status.REJECTED is (await validated(heart, wrong)).status
+    with_ports(heart, examiner=replace(EXAMINER, rejects_unmatched=True))
+    after = await validated(heart, await sent(heart, samples.TEXT))
+    assert (Status.REJECTED, "no rule allows it") == (after.status, after.history[-1].reason)
+
+
+async def test_rejected_uploads_are_deleted_by_setting(heart: Heart) -> None:
+    """First the record says so, then the bytes go, also where a crash came in between; the record follows later."""
+    with_ports(heart, deletes_rejected=True)
+    faults = Faults(nth=2)  # the first is the reading
+    upload = await sent(heart, samples.HTML, filetype=b"image/png")
+    sound = heart.ports
+    with_ports(heart, store=FailingStore(heart.store, faults))
+    with pytest.raises(StoreUnavailable):
+        await validate(heart.ports, await job(heart, upload.id, "validation"))
+    record = await heart.record(upload.id)
+    assert record is not None and Status.REJECTED is record.status
+    heart.ports = sound
+    assert 0 < await heart.store.stored_bytes(upload)
+    await validated(heart, upload)
+    assert 0 == await heart.store.stored_bytes(upload)
+    heart.clock.move(heart.pace.tombstone_seconds + 1)
+    assert 1 == (await sweep(heart.ports)).expired
+
+
+async def test_a_tool_that_is_missing_is_no_verdict(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without libmagic an upload waits where its rule asks for a type, and only there."""
+
+    def missing(head: bytes) -> str:
+        raise CannotExamine("libmagic is missing")
+
+    monkeypatch.setattr(libmagic, "type_of", missing)
+    waits = await sent(heart, samples.PNG, filetype=b"image/png")
+    with pytest.raises(CannotExamine):
+        await validate(heart.ports, await job(heart, waits.id, "validation"))
+    assert waits == await heart.record(waits.id)
+    passes = await validated(heart, await sent(heart, samples.CSV, filename=b"a.csv"))
+    assert (Status.READY, None) == (passes.status, passes.history[-2].facts.get("type"))
+
+
+async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(heart: Heart) -> None:
+    """The record stays as it is, and a later try gives the verdict."""
+    upload = await sent(heart, samples.PNG, filetype=b"image/png")
+    sound = heart.ports
+    with_ports(heart, store=FailingStore(heart.store, Faults(nth=1)))
+    with pytest.raises(StoreUnavailable):
+        await validate(heart.ports, await job(heart, upload.id, "validation"))
+    heart.ports = replace(sound, examiner=None)
+    with pytest.raises(CannotExamine, match="validation is switched off"):
+        await validate(heart.ports, await job(heart, upload.id, "validation"))
+    assert upload == await heart.record(upload.id)
+    heart.ports = sound
+    assert Status.READY is (await validated(heart, upload)).status
+
+
+async def test_bytes_that_are_gone_fail_the_upload(heart: Heart) -> None:
+    """There is nothing to be examined, now or later."""
+    upload = await sent(heart, samples.PNG, filetype=b"image/png")
+    await heart.store.erase(upload)
+    after = await validated(heart, upload)
+    assert (Status.FAILED, "the bytes of this upload are gone") == (after.status, after.history[-1].reason)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """An examiner before whose verdict something happens."""
+
+    heart: Heart
+    seconds: float = 0.0
+    terminates: bool = False
+
+    async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+        self.heart.clock.move(self.seconds)
+        await tell(5)
+        if self.terminates:
+            await self.heart.terminate(upload.id)
+        return Verdict((), {"sha256": "0"})
+
+
+async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict(heart: Heart) -> None:
+    """A step of the history says how many bytes are done; in the end only the verdict is left."""
+    seen: list[Upload] = []
+
+    class Watched(Slow):
+        async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+            verdict = await super().examine(upload, content, tell)
+            record = await heart.record(upload.id)
+            assert record is not None
+            seen.append(record)
+            return verdict
+
+    with_ports(heart, examiner=Watched(heart, seconds=2))
+    after = await validated(heart, await sent(heart, samples.PNG))
+    assert {"done_bytes": "5", "length": str(len(samples.PNG))} == seen[0].history[-1].facts
+    assert ["validation"] == [step.name for step in after.history if step.name]
+    assert Status.READY is after.status
+
+
+async def test_an_upload_that_is_terminated_meanwhile_stays_so(heart: Heart) -> None:
+    """The verdict comes too late and is dropped; the next try finds nothing to do."""
+    with_ports(heart, examiner=Slow(heart, terminates=True))
+    upload = await sent(heart, samples.PNG)
+    with pytest.raises(RecordConflict):
+        await validate(heart.ports, await job(heart, upload.id, "validation"))
+    assert Status.TERMINATED is (await validated(heart, upload)).status
+    with pytest.raises(UploadNotFound):
+        await heart.inspect(upload.id)
+
+
+async def test_a_verdict_is_given_once(heart: Heart) -> None:
+    """A job that is given out once more, after a crash, changes nothing."""
+    upload = await sent(heart, samples.PNG, filetype=b"image/png")
+    once = await validated(heart, upload)
+    assert {"validation": JobState.DONE} == await states(heart, upload.id), "it ended with the verdict"
+    assert once == await validated(heart, upload)
+
+
+async def test_what_was_not_examined_is_not_given_out(heart: Heart) -> None:
+    """Partial uploads and unfinished ones would be a way around the rules."""
+    part = await heart.create(4, b"part", kind=Kind.PARTIAL)
+    begun = await heart.create(9, b"some")
+    with_ports(heart, limits=replace(heart.ports.limits, partial_downloads=True))
+    for made in (part, begun):
+        with pytest.raises(UploadUnfinished):
+            await download(heart.ports, Download(upload_id=made.upload.id))

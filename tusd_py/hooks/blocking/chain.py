@@ -1,0 +1,40 @@
+"""Several gates as one: asked in order, each seeing what those before it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tusd_py.contracts.hooks import Gate, HookAnswer, HookEvent, Question
+from tusd_py.model.hooks import Hook
+
+
+class Chain:
+    """Asks every gate that wants a hook; the first refusal, or failure, ends it."""
+
+    def __init__(self, gates: Sequence[Gate]) -> None:
+        self._gates = tuple(gates)
+        self._wanted = frozenset(hook for hook in Hook if any(gate.wants(hook) for gate in gates))
+
+    def wants(self, hook: Hook) -> bool:
+        """See ``Gate.wants``."""
+        return hook in self._wanted
+
+    async def ask(self, event: Question) -> HookAnswer:
+        """See ``Gate.ask``."""
+        merged = HookAnswer()
+        for gate in self._gates:
+            if not gate.wants(event.hook):
+                continue
+            answer = await gate.ask(event)
+            merged = merged.followed_by(answer)
+            if merged.reject or merged.stop:
+                break
+            if isinstance(event, HookEvent):
+                event = replace(event, upload=answer.applied_to(event.upload))
+        return merged
+
+    async def close(self) -> None:
+        """See ``Gate.close``."""
+        for gate in self._gates:
+            await gate.close()

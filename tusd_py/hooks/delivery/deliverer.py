@@ -1,0 +1,175 @@
+"""One attempt to tell a receiver of an event, and its verdict. When to try again is written down elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+import httpcore2
+import httpx2
+
+from tusd_py.contracts.hooks import GateFailed
+from tusd_py.hooks.blocking.executables import run
+from tusd_py.hooks.blocking.http import own_headers
+from tusd_py.hooks.delivery.endpoints import Receiver
+from tusd_py.hooks.delivery.payload import body_of
+from tusd_py.hooks.delivery.signing import signature_headers
+from tusd_py.hooks.delivery.ssrf import Guard
+from tusd_py.hooks.tusd_json import quoted
+from tusd_py.model.events import Event
+from tusd_py.model.hooks import Hook
+from tusd_py.protocol.dates import parse_date
+from tusd_py.threads import DaemonThreads
+
+#: Of an answer that says no, or of one that is too large, no more is read.
+REFUSAL_BYTES_MAX = 4096
+#: Longest wait that a receiver may ask for.
+RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
+
+# The same request would be refused again.
+_NEVER = frozenset({400, 413, 415, 422})
+_KEEP_ALIVE_SECONDS = 1.5  # see hooks.http
+_IDLE_CONNECTIONS_MAX = 20
+_PROGRAMS_MAX = 32
+
+
+class Outcome(Enum):
+    DELIVERED = auto()
+    AGAIN = auto()
+    GONE = auto()  # 410: the endpoint wants nothing any more
+    NEVER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an attempt. ``reason`` is for people; ``after_seconds`` is what the receiver asked for."""
+
+    outcome: Outcome
+    reason: str = ""
+    after_seconds: float | None = None
+    answer: bytes = b""
+
+
+class Deliverer:
+    """Tells receivers, over connections that are used again. Belongs to one event loop."""
+
+    def __init__(self, clock: Callable[[], datetime], guard: httpcore2.AsyncNetworkBackend | None = None) -> None:
+        self._clock = clock
+        self._guard = guard
+        self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._threads = DaemonThreads(_PROGRAMS_MAX, "hook-program")
+
+    async def deliver(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+        """Try once. Raises nothing of the network: whatever happens there is a verdict."""
+        places = self._places.setdefault(receiver.name, asyncio.Semaphore(receiver.concurrency))
+        async with places:
+            if receiver.directory is not None:
+                return await self._run(receiver, event, storage)
+            return await self._post(receiver, event, storage)
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def _run(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+        assert receiver.directory is not None
+        body = body_of(receiver, event, storage)
+        try:
+            said = await self._threads.run(
+                run, receiver.directory, Hook(event.type.value), body, event.upload, receiver.timeout_seconds
+            )
+        except GateFailed as failure:
+            return Verdict(Outcome.AGAIN, str(failure))
+        return Verdict(Outcome.DELIVERED, answer=said)
+
+    async def _post(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+        body = body_of(receiver, event, storage)
+        headers = self._headers(receiver, event, body)
+        pool = await self._pool(receiver)
+        try:
+            async with (
+                asyncio.timeout(receiver.timeout_seconds),
+                pool.stream("POST", receiver.url, headers=headers, content=body) as response,
+            ):
+                return await self._verdict(receiver, response)
+        except TimeoutError:
+            return Verdict(Outcome.AGAIN, f"took more than {receiver.timeout_seconds:g} seconds")
+        except (
+            httpcore2.NetworkError,
+            httpcore2.ProtocolError,
+            httpcore2.TimeoutException,
+            OSError,
+        ) as failure:
+            return Verdict(Outcome.AGAIN, f"could not be told: {type(failure).__name__}: {failure}")
+
+    async def _verdict(self, receiver: Receiver, response: httpcore2.Response) -> Verdict:
+        status = response.status
+        if 200 <= status <= 299:
+            answer = await _read(response, receiver.answer_bytes_max)
+            return Verdict(Outcome.DELIVERED, answer=answer)
+        said = f"answered {status}: {quoted(await _read(response, REFUSAL_BYTES_MAX))}"
+        if status == 410:
+            return Verdict(Outcome.GONE, said)
+        if status in _NEVER:
+            return Verdict(Outcome.NEVER, said)
+        if 300 <= status <= 399:
+            return Verdict(Outcome.AGAIN, f"answered {status}: redirects are not followed; name the URL it leads to")
+        return Verdict(Outcome.AGAIN, said, self._asked_for(response))
+
+    def _asked_for(self, response: httpcore2.Response) -> float | None:
+        """``Retry-After`` in seconds, in bounds, and a little more: not everybody shall come back at once."""
+        text = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"").decode(
+            "latin-1"
+        )
+        seconds: float | None = None
+        if re.fullmatch("[0-9]{1,9}", text.strip(), re.ASCII):
+            seconds = float(text)
+        elif (at := parse_date(text.strip())) is not None:
+            seconds = max(0.0, (at - self._clock()).total_seconds())
+        if seconds is None:
+            return None
+        return min(seconds, RETRY_AFTER_SECONDS_MAX) + random.random() * min(1.0, seconds / 4)
+
+    def _headers(self, receiver: Receiver, event: Event, body: bytes) -> list[tuple[bytes, bytes]]:
+        came = event.caller.headers if event.caller is not None else ()
+        wanted = {name.lower().encode(): name.encode() for name in receiver.forward_headers}
+        forwarded = [(wanted[name], value) for name, value in came if name in wanted]
+        names = {name.lower() for name, _ in forwarded}
+        own = [header for header in own_headers(receiver.url) if header[0].lower() not in names]
+        return [*own, *forwarded, *signature_headers(receiver.secrets, event.id, self._clock(), body)]
+
+    async def _pool(self, receiver: Receiver) -> httpcore2.AsyncConnectionPool:
+        key = (receiver.allow_private, receiver.verifies)
+        if key not in self._pools:
+            # Reading the certificates of the system takes a tenth of a second.
+            tls = await asyncio.to_thread(httpx2.create_ssl_context, verify=receiver.verifies, trust_env=False)
+            backend = None if receiver.allow_private else self._guard or Guard()
+            self._pools.setdefault(
+                key,
+                httpcore2.AsyncConnectionPool(
+                    ssl_context=tls,
+                    max_connections=None,  # held to by each receiver's places
+                    max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
+                    keepalive_expiry=_KEEP_ALIVE_SECONDS,
+                    network_backend=backend,
+                ),
+            )
+        return self._pools[key]
+
+
+async def _read(response: httpcore2.Response, bytes_max: int) -> bytes:
+    """The beginning of the answer: one that never ends is left."""
+    body = b""
+    async with aclosing(response.aiter_stream()) as pieces:
+        async for piece in pieces:
+            body += piece[: bytes_max - len(body)]
+            if len(body) >= bytes_max:
+                break
+    return body

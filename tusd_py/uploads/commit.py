@@ -1,0 +1,92 @@
+"""Saving a change of a record, and with it what follows: the events it means, and a job for everybody who wants them.
+
+Every use case saves through here, so that no event can be forgotten and none told of what was not saved.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tusd_py.model.caller import Caller
+from tusd_py.model.events import Event, EventType, happened
+from tusd_py.model.jobs import NOTHING, Along, Job, NewJob
+from tusd_py.model.upload import Upload
+from tusd_py.uploads.ports import Ports
+
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who brought a change of a record about, and which job it ends."""
+
+    caller: Caller | None = None
+    ends: Job | None = None
+    tells_progress: bool = True  # whether bytes that were saved are an event
+    owes_progress: bool = False  # bytes of an earlier save are one, if this save brought none
+
+
+BY_NOBODY = Change()
+
+
+async def add(ports: Ports, upload: Upload, change: Change = BY_NOBODY) -> None:
+    """Record a new upload. Raises ``RecordExists``."""
+    await ports.records.add(upload, _along(ports, None, upload, change))
+
+
+async def save(ports: Ports, before: Upload, after: Upload, change: Change = BY_NOBODY) -> Upload:
+    """Save ``after`` over ``before`` and return it with its new token. Raises ``RecordConflict`` or ``JobLost``."""
+    return await ports.records.replace(before, after, _along(ports, before, after, change))
+
+
+def _along(ports: Ports, before: Upload | None, after: Upload, change: Change) -> Along:
+    events = tuple(_events(ports, before, after, change)) if ports.consumers else ()
+    jobs = [job for event in events for job in _jobs(ports, event)]
+    if after.awaiting[:1] != (before.awaiting[:1] if before is not None else ()) and after.awaiting:
+        step = after.awaiting[0]
+        jobs.append(NewJob(actor=step, key=f"{after.id} {step}", upload_id=after.id, lane=f"{after.id} steps"))
+    if not events and not jobs and change.ends is None:
+        return NOTHING
+    return Along(events=events, jobs=tuple(jobs), ends=change.ends)
+
+
+def _events(ports: Ports, before: Upload | None, after: Upload, change: Change) -> Iterable[Event]:
+    types = happened(before, after)
+    caller = _remembered(change.caller, ports.forwards)
+    if change.owes_progress and EventType.POST_RECEIVE not in types:
+        types = (EventType.POST_RECEIVE, *types)
+    for kind in types:
+        if kind is EventType.POST_RECEIVE and not change.tells_progress:
+            continue
+        if any(kind in consumer.types for consumer in ports.consumers):
+            at = after.updated_at
+            yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
+
+
+def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
+    for consumer in ports.consumers:
+        if consumer.actor and event.type in consumer.types:
+            yield NewJob(
+                actor=consumer.actor,
+                consumer=consumer.name,
+                key=f"{event.id} {consumer.name}",
+                lane=f"{event.upload.id} {consumer.name}",
+                upload_id=event.upload.id,
+                event_id=event.id,
+            )
+
+
+def _remembered(caller: Caller | None, forwards: frozenset[bytes]) -> Caller | None:
+    """The caller as an event keeps it: days later, and for whoever reads the database, passwords have no business."""
+    if caller is None:
+        return None
+    kept = tuple((name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwards)
+    return replace(caller, headers=kept)
+
+
+def _event_id(at: datetime) -> str:
+    """32 hexadecimal digits: the milliseconds, so that ids sort by time, and 80 bits that nobody else draws."""
+    return f"{int(at.timestamp() * 1000):012x}{secrets.token_hex(10)}"

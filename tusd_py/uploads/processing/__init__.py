@@ -1,0 +1,1 @@
+"""The steps that follow when every byte of an upload is stored."""

@@ -1,0 +1,106 @@
+"""The examiner: reads an upload once, in threads, and holds what it finds against the operator's rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from tusd_py.contracts.validator import CannotExamine, Tell, Verdict
+from tusd_py.model.upload import Upload
+from tusd_py.protocol.outcomes import Content
+from tusd_py.validation import libmagic
+from tusd_py.validation.csv_check import Table
+from tusd_py.validation.digests import Digests, expected
+from tusd_py.validation.rules import Claims, Rule, against_claims, against_type, claims, first_match
+
+#: Handed to a thread at once: a hop costs nothing beside hashing so much.
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleExaminer:
+    """Judges by ``rules``, of which the first that fits holds; ``rejects_unmatched`` says what no rule fits means.
+
+    ``digest_keys`` are metadata in which clients say what digest their upload has.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    rejects_unmatched: bool = False
+    digest_keys: tuple[str, ...] = ()
+
+    async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+        said = claims(upload)
+        rule = first_match(self.rules, said)
+        looking = _Looking(Digests(expected(said.metadata, self.digest_keys)), Table() if rule and rule.csv else None)
+        # Closed at once when the examination ends early: a file stays open for as long as somebody reads it.
+        async with aclosing(content):
+            await looking.through(content, tell)
+        try:
+            real = await asyncio.to_thread(libmagic.type_of, looking.head)
+        except CannotExamine:
+            # It is worth knowing always, but must be known only where a rule asks.
+            if rule is not None and rule.asks_type:
+                raise
+            real = ""
+        reasons = [*self._by_rule(rule, said, upload.offset, real), *looking.against()]
+        facts = {"type": real} if real else {}
+        return Verdict(tuple(reasons), {**facts, **looking.digests.facts(), **_named(rule)})
+
+    def _by_rule(self, rule: Rule | None, said: Claims, length: int, real: str) -> list[str]:
+        if rule is None:
+            return ["no rule allows it"] if self.rejects_unmatched else []
+        return [*against_claims(rule, said, length), *against_type(rule, said, real)]
+
+    def wants(self, upload: Upload) -> bool:
+        """See ``Glance``: only a rule about types can refuse by the first bytes."""
+        rule = first_match(self.rules, claims(upload))
+        return rule is not None and rule.asks_type
+
+    async def refusal(self, upload: Upload, head: bytes) -> str:
+        """See ``Glance``."""
+        said = claims(upload)
+        rule = first_match(self.rules, said)
+        if rule is None:
+            return ""
+        real = await asyncio.to_thread(libmagic.type_of, head)
+        return "; ".join(against_type(rule, said, real))
+
+
+def _named(rule: Rule | None) -> dict[str, str]:
+    return {"rule": rule.name} if rule is not None and rule.name else {}
+
+
+class _Looking:
+    """What is gathered while the bytes go by, once and in order."""
+
+    def __init__(self, digests: Digests, table: Table | None) -> None:
+        self.digests = digests
+        self.head = b""
+        self._table = table
+
+    async def through(self, content: Content, tell: Tell) -> None:
+        batch: list[bytes] = []
+        gathered = seen = 0
+        async for piece in content:
+            batch.append(piece)
+            gathered += len(piece)
+            if gathered >= _BATCH_BYTES:
+                await asyncio.to_thread(self._take, batch)
+                seen += gathered
+                batch, gathered = [], 0
+                await tell(seen)
+        await asyncio.to_thread(self._take, batch)
+
+    def against(self) -> list[str]:
+        problem = "" if self._table is None else self._table.end()
+        return [*self.digests.against(), *([problem] if problem else [])]
+
+    def _take(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            if len(self.head) < libmagic.HEAD_BYTES:
+                self.head += piece[: libmagic.HEAD_BYTES - len(self.head)]
+            self.digests.update(piece)
+            if self._table is not None:
+                self._table.update(piece)
