@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tusd_py.contracts.hooks import AuthorizeEvent as AuthorizeEvent
-    from tusd_py.contracts.hooks import HookAnswer as HookAnswer
     from tusd_py.contracts.hooks import HookEvent as HookEvent
+    from tusd_py.contracts.hooks import HookResponse as HookResponse
     from tusd_py.embed import Tus as Tus
     from tusd_py.model.hooks import Hook as Hook
-    from tusd_py.protocol.outcomes import Overlay as Overlay
+    from tusd_py.protocol.outcomes import ResponseOverride as ResponseOverride
     from tusd_py.settings import Settings as Settings
 
 _HOMES = {
     "AuthorizeEvent": "tusd_py.contracts.hooks",
     "Hook": "tusd_py.model.hooks",
-    "HookAnswer": "tusd_py.contracts.hooks",
+    "HookResponse": "tusd_py.contracts.hooks",
     "HookEvent": "tusd_py.contracts.hooks",
-    "Overlay": "tusd_py.protocol.outcomes",
+    "ResponseOverride": "tusd_py.protocol.outcomes",
     "Settings": "tusd_py.settings",
     "Tus": "tusd_py.embed",
 }

@@ -12,17 +12,17 @@ log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-async def unbroken(work: Awaitable[object]) -> None:
+async def shielded(work: Awaitable[object]) -> None:
     """Await ``work``; cancelled meanwhile, finish it before the cancellation is raised: then it is known to be done."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await to_the_end(task)
+        await finish_despite_cancel(task)
         raise
 
 
-async def to_the_end(work: Awaitable[object]) -> None:
+async def finish_despite_cancel(work: Awaitable[object]) -> None:
     """Finish ``work`` however often this task is cancelled meanwhile, in bounded time. Its failure is logged."""
     task = asyncio.ensure_future(work)
     clock = asyncio.get_running_loop().time

@@ -19,7 +19,7 @@ import typer
 from tusd_py.commands import events, jobs
 from tusd_py.commands.check import check, differs, shown
 from tusd_py.commands.console import Config, DataDir, fail, flags_of, say, settings_of
-from tusd_py.commands.serve import CannotServe, become_worker, claim, prepare, reason, serve
+from tusd_py.commands.serve import StartupError, become_worker, claim, prepare, reason, serve
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.settings import find_config, read
@@ -104,7 +104,7 @@ def serve_command(
     )
     try:
         code = serve(settings, os.environ, say)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     sys.exit(code)
 
@@ -117,7 +117,7 @@ def worker(
     settings = settings_of(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
     try:
         become_worker(settings)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
 
 
@@ -148,7 +148,7 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
         steps = migrate_records(settings)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
@@ -166,7 +166,7 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     try:
         prepare(settings)
         swept = asyncio.run(sweep_once(settings))
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
         fail([reason(error)])

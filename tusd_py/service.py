@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.locker import Lock
 from tusd_py.hooks.blocking.callables import Functions
 from tusd_py.model.jobs import JobState
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
@@ -66,7 +66,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
         self._opening = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
-        self._leading: Hold | None = None
+        self._leading: Lock | None = None
 
     async def ports(self) -> Ports:
         """What the use cases are given; opened now if it is not yet."""

@@ -48,7 +48,7 @@ class ThreadPool:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            await wait_out(future)
+            await wait_until_done(future)
             raise
 
     async def close(self) -> None:
@@ -59,7 +59,7 @@ class ThreadPool:
             self._put(end, None, ())
         self._threads.clear()
         for end in ends:
-            await wait_out(end)
+            await wait_until_done(end)
 
     def _put(self, future: asyncio.Future[Any], work: Callable[..., Any] | None, args: tuple[Any, ...]) -> None:
         self._unfinished += 1
@@ -91,7 +91,7 @@ class ThreadPool:
             future.set_exception(error)
 
 
-async def wait_out(future: asyncio.Future[Any]) -> None:
+async def wait_until_done(future: asyncio.Future[Any]) -> None:
     """Wait until ``future`` is done, however often the waiting task is cancelled; raises that cancellation after."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():

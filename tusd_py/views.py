@@ -26,7 +26,7 @@ def show_upload(upload: Upload) -> dict[str, object]:
         "updated_at": show_time(upload.updated_at),
         "completed_at": show_time(upload.completed_at),
         "expires_at": show_time(upload.expires_at),
-        "awaiting": list(upload.awaiting),
+        "awaiting": list(upload.pending_steps),
         "history": [
             {
                 "status": step.status.value,

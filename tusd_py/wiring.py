@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from tusd_py.contracts.hooks import Gate
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.hooks import HookHandler
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.blocking.callables import CallableGate, Functions
+from tusd_py.hooks.blocking.callables import CallableHooks, Functions
 from tusd_py.hooks.blocking.chain import Chain
 from tusd_py.hooks.blocking.from_settings import http_gates, program_gates
 from tusd_py.hooks.delivery.endpoints import receivers
@@ -26,7 +26,7 @@ from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
-from tusd_py.model.jobs import Consumer
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Upload
 from tusd_py.notify.datagrams import Mailbox
 from tusd_py.notify.wakeup import ring
@@ -40,7 +40,7 @@ from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.expire import Swept, sweep
-from tusd_py.uploads.ports import Pace, Ports
+from tusd_py.uploads.ports import Ports, UploadPolicy
 from tusd_py.validation import libmagic
 from tusd_py.validation.rules import Rule
 from tusd_py.validation.validator import RuleExaminer
@@ -55,7 +55,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> Gate:
+def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> HookHandler:
     """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
     ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
@@ -65,17 +65,17 @@ def make_gate(settings: Settings, functions: Functions, store: Store, count: Cou
     # What happened is told from its rows, by the worker; here only who is waited for.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
     gates = [*http_gates(hooks, enabled, store, count), *program_gates(hooks, enabled, store, count)]
-    callables = CallableGate(functions, hooks.timeout_seconds, count)
+    callables = CallableHooks(functions, hooks.timeout_seconds, count)
     return Chain([*gates, callables]) if gates else callables
 
 
-def consumers(settings: Settings) -> tuple[Consumer, ...]:
+def consumers(settings: Settings) -> tuple[Subscription, ...]:
     """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
     if settings.database_path is None:
         return ()
-    told = [Consumer(name=each.name, actor="webhooks", types=each.types) for each in receivers(settings)]
+    told = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in receivers(settings)]
     if settings.events.record:
-        told.append(Consumer(name="events.record", actor="", types=frozenset(EventType)))
+        told.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
     return tuple(told)
 
 
@@ -90,7 +90,7 @@ def needs_worker(settings: Settings) -> bool:
 
 
 def look_for_libmagic() -> None:
-    """Load what tells the types of uploads. Raises ``CannotExamine`` where it is missing, with how to get it."""
+    """Load what tells the types of uploads. Raises ``ValidatorUnavailable`` where it is missing, with how to get it."""
     libmagic.type_of(b"")
 
 
@@ -151,8 +151,8 @@ async def open_ports(
         joins_by_job=needs_worker(settings) and not functions,
         deletes_joined_parts=settings.uploads.delete_joined_parts,
         publisher=_publisher(settings) if settings.publishing.directory else None,
-        deletes_rejected=settings.validation.rejected == "delete",
-        forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        delete_rejected=settings.validation.rejected == "delete",
+        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         consumers=consumers(settings),
         steps=steps(settings),
         outbox=records if isinstance(records, SqlRecords) else None,
@@ -181,7 +181,7 @@ async def abandon_ports(ports: Ports) -> None:
 
 
 @asynccontextmanager
-async def open_outbox(settings: Settings) -> AsyncIterator[Outbox]:
+async def open_outbox(settings: Settings) -> AsyncIterator[JobQueue]:
     """The events and jobs of a database alone, beside a running server or without one. Raises like ``open_ports``."""
     records = await _open_records(settings)
     assert isinstance(records, SqlRecords), "records in memory have no outbox"
@@ -262,9 +262,9 @@ def _examiner(settings: Settings) -> RuleExaminer:
     )
 
 
-def _pace(settings: Settings) -> Pace:
+def _pace(settings: Settings) -> UploadPolicy:
     uploads, expiration = settings.uploads, settings.expiration
-    return Pace(
+    return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
         lock_timeout_seconds=uploads.lock_timeout_seconds,

@@ -45,7 +45,7 @@ class Task:
     keep: Callable[[], Awaitable[None]]
 
     async def renew(self) -> None:
-        """Keep the lease from now on for its whole length. Raises ``JobLost``: then nothing more must be done."""
+        """Keep the lease from now on for its whole length. Raises ``LeaseLost``: then nothing more must be done."""
         await self.keep()
 
 

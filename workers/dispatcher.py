@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from tusd_py.contracts.job_queue import JobLost
+from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
 from workers.broker import Channel
@@ -187,7 +187,7 @@ class Relay:
     async def _renew(self, hand: Hand) -> None:
         try:
             await self._attempts.renew(hand.job)
-        except JobLost:
+        except LeaseLost:
             if self._hands.get(hand.job.id) is not hand:
                 return  # it ended meanwhile
             log.warning("a job was lost to another worker", extra=facts(hand.job))

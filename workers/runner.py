@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tusd_py.contracts.job_queue import JobLost, Outbox
+from tusd_py.contracts.job_queue import JobQueue, LeaseLost
 from tusd_py.contracts.records import RecordConflict, RecordsError
 from tusd_py.model.jobs import Job
 from tusd_py.settings import Settings, without_credentials
@@ -46,7 +46,7 @@ class Attempts:
     """Makes attempts at jobs whose lease this process has."""
 
     ports: Ports
-    outbox: Outbox
+    outbox: JobQueue
     settings: Settings
     actors: Mapping[str, Actor]
     tally: Tally = field(default_factory=Tally)
@@ -74,7 +74,7 @@ class Attempts:
             await self.again(job, error.reason, error.after_seconds)
         except Dead as error:
             await self._bury(job, error.reason)
-        except JobLost:
+        except LeaseLost:
             self.tally.lost += 1
         except RecordConflict as error:
             # Somebody else changed the upload meanwhile, which is nobody's fault: it is looked at anew.
@@ -88,7 +88,7 @@ class Attempts:
             await _settled(job, self.outbox.done(job, self.ports.clock()))
 
     async def renew(self, job: Job) -> None:
-        """Keep the lease of ``job`` for its whole length from now. Raises ``JobLost``."""
+        """Keep the lease of ``job`` for its whole length from now. Raises ``LeaseLost``."""
         await self.outbox.renew(job, self.ports.clock() + self.lease)
 
     async def again(self, job: Job, reason: str, after_seconds: float | None) -> None:
@@ -116,7 +116,7 @@ async def _settled(job: Job, writing: Awaitable[None]) -> None:
     """Write down how it went. Where that fails the lease runs out, and the job is done once more."""
     try:
         await writing
-    except JobLost:
+    except LeaseLost:
         return  # it ended with its effect, or another worker has it by now
     except RecordsError as error:
         log.warning("how a job went could not be saved", extra={**facts(job), "reason": told(error)})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.locker import Hold, Locker, LockTimeout
+from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 
 LONG = 30.0  # seconds; never waited for
 
@@ -61,12 +61,12 @@ class LockerContract(ABC):
         other = self.other(locker, tmp_path)
         told: list[str] = []
         hold = await locker.acquire("an-upload", LONG)
-        hold.on_wanted(lambda: told.append("first"))
-        hold.on_wanted(lambda: told.append("second"))
+        hold.on_release_requested(lambda: told.append("first"))
+        hold.on_release_requested(lambda: told.append("second"))
         assert told == []
         newcomer = asyncio.create_task(other.acquire("an-upload", LONG))
         await eventually(lambda: told == ["first", "second"])
-        hold.on_wanted(lambda: told.append("late"))
+        hold.on_release_requested(lambda: told.append("late"))
         assert told == ["first", "second", "late"]
         assert not newcomer.done()
         await hold.release()
@@ -82,7 +82,7 @@ class LockerContract(ABC):
         other = self.other(locker, tmp_path)
         told: list[str] = []
         hold = await locker.acquire("an-upload", LONG)
-        hold.on_wanted(lambda: told.append("tried"))
+        hold.on_release_requested(lambda: told.append("tried"))
         for _ in range(20):
             assert await other.try_acquire("an-upload") is None
             await asyncio.sleep(0.002)
@@ -101,7 +101,7 @@ class LockerContract(ABC):
 
         async def newcomer(number: int) -> None:
             hold = await locker.acquire("an-upload", LONG)
-            hold.on_wanted(lambda: told.append(number))
+            hold.on_release_requested(lambda: told.append(number))
             served.append(number)
             await asyncio.sleep(0)
             await hold.release()
@@ -142,7 +142,7 @@ class LockerContract(ABC):
         """Whoever is cancelled while waiting, even in the instant of its turn, leaves the upload to the next."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        hold: Hold | None = await locker.acquire("an-upload", LONG) if is_held else None
+        hold: Lock | None = await locker.acquire("an-upload", LONG) if is_held else None
         waiting = asyncio.create_task(other.acquire("an-upload", LONG))
         for turn in range(turns):
             await asyncio.sleep(0)
@@ -194,7 +194,7 @@ class LockerContract(ABC):
             holders += 1
             together.append(holders)
             wanted = asyncio.Event()
-            hold.on_wanted(wanted.set)
+            hold.on_release_requested(wanted.set)
             try:
                 async with asyncio.timeout(0.002):
                     await wanted.wait()

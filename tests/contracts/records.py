@@ -201,7 +201,7 @@ class RecordsContract(ABC):
         for upload_id in ("c", "a", "b", "d"):
             await records.add(replace(complete, id=upload_id))
         await records.add(replace(complete, id="ready").to(Status.READY, NOW))
-        await records.add(replace(complete, id="awaited").hand_over(("validation",), NOW))
+        await records.add(replace(complete, id="awaited").hand_to_workers(("validation",), NOW))
         await records.add(an_upload("uploading"))
         assert [u.id for u in await records.unsettled(3)] == ["a", "b", "c"]
         assert [u.id for u in await records.unsettled(3, after_id="c")] == ["d"]

@@ -36,7 +36,7 @@ async def append(store: Store, upload: Upload, pieces: Sequence[bytes], *, durab
     for piece in pieces:
         await sink.write([piece])
     offset = await sink.flush(durable=durable)
-    assert offset == sink.safe_offset
+    assert offset == sink.persisted_offset
     await sink.close()
     return replace(upload, offset=offset, storage=sink.state)
 
@@ -75,7 +75,7 @@ class StoreContract(ABC):
         upload = await append(store, an_upload(), cut(body, piece_bytes))
         assert upload.offset == length
         assert self.beneath(store, upload.id) == body
-        assert await store.stored_bytes(upload) == length
+        assert await store.stored_size(upload) == length
         assert await read(store, upload) == body
         await store.close()
 
@@ -100,7 +100,7 @@ class StoreContract(ABC):
         sink = store.open(an_upload())
         await sink.close()
         assert not self.beneath(store, "an-upload")
-        assert await store.stored_bytes(an_upload()) == 0
+        assert await store.stored_size(an_upload()) == 0
         await store.close()
 
     @on_loop
@@ -151,7 +151,7 @@ class StoreContract(ABC):
         with pytest.raises(BytesMissing):
             await sink.write([b"more"])
             await sink.flush()
-        assert sink.safe_offset == 10
+        assert sink.persisted_offset == 10
         with pytest.raises(BytesMissing):
             await sink.flush()
         await sink.close()
@@ -249,7 +249,7 @@ class StoreContract(ABC):
         await store.erase(an_upload("one"))
         await store.erase(an_upload("never"))
         assert self.beneath(store, "one") is None
-        assert await store.stored_bytes(an_upload("one")) == 0
+        assert await store.stored_size(an_upload("one")) == 0
         assert self.beneath(store, "other") == b"bytes of other"
         await append(store, an_upload("one"), [b"anew"])
         assert self.beneath(store, "one") == b"anew"
@@ -273,7 +273,7 @@ class StoreContract(ABC):
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await sink.close()
-        safe, stored = sink.safe_offset, self.beneath(store, "an-upload") or b""
+        safe, stored = sink.persisted_offset, self.beneath(store, "an-upload") or b""
         assert stored[:safe] == body[:safe]
         assert len(stored) >= safe
         upload = await append(store, an_upload(offset=safe), cut(body[safe:], MIB))
@@ -303,7 +303,7 @@ class StoreContract(ABC):
                 await sink.flush(durable=True)
             with pytest.raises(StoreFull):
                 await sink.flush()
-            safe = sink.safe_offset
+            safe = sink.persisted_offset
             await sink.close()
             assert MIB < safe < len(body)
             stored = self.beneath(store, "an-upload")

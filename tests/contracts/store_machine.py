@@ -81,8 +81,8 @@ class StoreMachine(RuleBasedStateMachine):
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await sink.close()
-            if sink.safe_offset > start:
-                self.model[name] = self.model.get(name, b"") + body[: sink.safe_offset - start]
+            if sink.persisted_offset > start:
+                self.model[name] = self.model.get(name, b"") + body[: sink.persisted_offset - start]
 
         self.run(act())
 
@@ -122,7 +122,7 @@ class StoreMachine(RuleBasedStateMachine):
             beneath = self.contract.beneath(self.store, name)
             assert beneath is not None
             assert beneath[: len(stored)] == stored
-            assert self.run(self.store.stored_bytes(an_upload(name))) == len(beneath)
+            assert self.run(self.store.stored_size(an_upload(name))) == len(beneath)
 
     def teardown(self) -> None:
         self.run(self.store.close())

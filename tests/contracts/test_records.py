@@ -12,7 +12,7 @@ import pytest
 
 from tests.contracts.records import RecordsContract, an_upload
 from tusd_py.contracts.records import Records
-from tusd_py.model.jobs import Along, NewJob
+from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.records import SqlRecords
 
@@ -31,7 +31,7 @@ class TestMemoryRecords(RecordsContract):
 async def _add_with_a_job(records: MemoryRecords) -> None:
     job = NewJob(actor="act", key="k", upload_id="a", lane="l")
     with pytest.raises(AssertionError, match="kept in a database"):
-        await records.add(an_upload("a"), Along(jobs=(job,)))
+        await records.add(an_upload("a"), Effects(jobs=(job,)))
     assert await records.find("a") is None
 
 

@@ -108,7 +108,7 @@ class TestDiskStoreAtChosenPaths(TestDiskStore):
         store = self.open(tmp_path / "bytes")
         await store.create(an_upload())
         assert self.beneath(store, "an-upload") == b""
-        assert await store.stored_bytes(an_upload()) == 0
+        assert await store.stored_size(an_upload()) == 0
         await store.erase(an_upload())
         assert self.beneath(store, "an-upload") is None
         await store.close()

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.contracts.locker import Hold, Locker, LockTimeout
+from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
 from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable, Tell
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Upload
 
 
@@ -47,7 +47,7 @@ class FailingRecords:
     def __init__(self, inner: Records, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
         self._faults.records()
         await self._inner.add(upload, along)
 
@@ -59,7 +59,7 @@ class FailingRecords:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         self._faults.records()
         return await self._inner.replace(before, after, along)
 
@@ -91,8 +91,8 @@ class FailingSink:
         self._inner, self._faults = inner, faults
 
     @property
-    def safe_offset(self) -> int:
-        return self._inner.safe_offset
+    def persisted_offset(self) -> int:
+        return self._inner.persisted_offset
 
     @property
     def state(self) -> Mapping[str, object]:
@@ -134,9 +134,9 @@ class FailingStore:
         self._faults.store()
         await self._inner.erase(upload)
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def stored_size(self, upload: Upload) -> int:
         self._faults.store()
-        return await self._inner.stored_bytes(upload)
+        return await self._inner.stored_size(upload)
 
     def where(self, upload: Upload) -> Mapping[str, str]:
         return self._inner.where(upload)
@@ -152,11 +152,11 @@ class FailingLocker:
     def __init__(self, inner: Locker, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Hold:
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
         self._faults.locker()
         return await self._inner.acquire(upload_id, timeout_seconds)
 
-    async def try_acquire(self, upload_id: str) -> Hold | None:
+    async def try_acquire(self, upload_id: str) -> Lock | None:
         self._faults.locker()
         return await self._inner.try_acquire(upload_id)
 

@@ -17,7 +17,7 @@ from tusd_py.protocol.errors import TusError
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 _CONTENT = bytes(range(256)) * 40
 _RUNS_MAX = 100
@@ -66,7 +66,7 @@ async def test_no_fault_makes_the_record_untrue(lasting: bool, tmp_path: Path) -
     """Whichever operation fails: what the client was told exists, nothing is complete too early, all can go on."""
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     migrate(url)
-    pace = Pace(save_interval_bytes=2000)
+    pace = UploadPolicy(save_interval_bytes=2000)
     sound = Heart(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), pace=pace)
     try:
         for nth in range(1, _RUNS_MAX):

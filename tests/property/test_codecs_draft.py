@@ -30,7 +30,7 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Created
 from tusd_py.protocol.requests import Append, Create, Head
-from tusd_py.protocol.responses import Asked, Reply
+from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.protocol.rules import Limits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ def test_descriptions(disposition: str, media_type: str) -> None:
 def test_heads(head: Head, version: Version) -> None:
     """Any head is a request or a refusal, and either has an answer that can be sent."""
     formatter = Formatter(limits=LIMITS, version=version, clock=lambda: NOW)
-    asked = Asked(head.method, head.method)
+    asked = ResponseContext(head.method, head.method)
     try:
         negotiate(head, head.method)
         request = Parser(limits=LIMITS, version=version).parse(head)
@@ -151,6 +151,6 @@ def test_heads(head: Head, version: Version) -> None:
         assert_sendable(formatter.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
 
 
-def assert_sendable(reply: Reply) -> None:
+def assert_sendable(reply: Response) -> None:
     assert 200 <= reply.status <= 599
     assert all(name == name.lower() and SENDABLE.fullmatch(value) for name, value in reply.headers)

@@ -17,7 +17,7 @@ from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Created, Inspected
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Request
-from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
+from tusd_py.protocol.responses import Formatter, Response, ResponseContext, extensions
 from tusd_py.protocol.rules import Limits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,7 +73,7 @@ def heads(draw: st.DrawFn) -> Head:
     return Head(method=method, path=path, headers=headers)
 
 
-def assert_sendable(reply: Reply) -> None:
+def assert_sendable(reply: Response) -> None:
     """No name or value that would end its line, and a length that is true."""
     assert 200 <= reply.status <= 599
     for name, value in reply.headers:
@@ -104,9 +104,9 @@ def assert_sound(request: Request) -> None:
 def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
     """Whatever comes, the parser answers with a sound request or a TusError, which is 4xx or 501."""
     try:
-        asked = Asked(effective_method(head), head.method)
+        asked = ResponseContext(effective_method(head), head.method)
     except TusError as error:
-        assert_sendable(FORMATTER.format_refusal(error, Asked(head.method, head.method)))
+        assert_sendable(FORMATTER.format_refusal(error, ResponseContext(head.method, head.method)))
         return
     try:
         request = parser.parse(head)
@@ -126,7 +126,7 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
             updated_at=NOW,
         )
         assert_sendable(FORMATTER.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
-        inspected = FORMATTER.format_outcome(Inspected(upload=upload), Asked("HEAD", "HEAD"))
+        inspected = FORMATTER.format_outcome(Inspected(upload=upload), ResponseContext("HEAD", "HEAD"))
         assert_sendable(inspected)
         received = dict(head.headers)
         for name in (b"upload-metadata", b"upload-concat"):

@@ -15,11 +15,11 @@ from tests.support.heart import Heart
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import Consumer
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status
 from tusd_py.records.sql.records import SqlRecords
 
-_CONSUMER = Consumer(name="c", actor="webhooks", types=frozenset(EventType))
+_CONSUMER = Subscription(name="c", actor="webhooks", types=frozenset(EventType))
 _OF_STATUS = {
     Status.READY: EventType.UPLOAD_READY,
     Status.FAILED: EventType.UPLOAD_FAILED,

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.heart import EPOCH
-from tusd_py.contracts.hooks import GateFailed
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.hooks.tusd_json import parse_answer
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.protocol.responses import Reply, laid_over
+from tusd_py.protocol.responses import Response, apply_override
 
 NAMES = [
     *("HTTPResponse", "StatusCode", "Body", "Header", "RejectUpload", "RejectTermination", "RejectRequest"),
@@ -50,11 +50,11 @@ def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> Non
     """Never another exception; and what is let through makes an upload and an answer that can be written."""
     try:
         answer = parse_answer(hook, body)
-    except GateFailed:
+    except HookFailed:
         return
     upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))
     parse_metadata(upload.metadata_header)
-    reply = laid_over(Reply(201, []), answer.overlay)
+    reply = apply_override(Response(201, []), answer.overlay)
     assert 200 <= reply.status <= 599
     assert isinstance(reply.body, bytes)
     (upload.metadata_header or "").encode("latin-1")

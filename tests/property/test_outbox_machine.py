@@ -24,8 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.contracts.outbox import an_event
 from tests.contracts.records import NOW, an_upload
 from tests.support.database import empty_database
-from tusd_py.contracts.job_queue import JobLost
-from tusd_py.model.jobs import Along, Job, JobState, NewJob
+from tusd_py.contracts.job_queue import LeaseLost
+from tusd_py.model.jobs import Effects, Job, JobState, NewJob
 from tusd_py.records.sql.records import SqlRecords
 
 T = TypeVar("T")
@@ -128,14 +128,14 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4), full=st.sets(_CONSUMERS))
     def claim(self, limit: int, full: set[str]) -> None:
         due = [job for job in self.model.in_turn() if job.next_attempt_at <= self.now and job.consumer not in full]
-        claimed = self.run(self.records.claim(self.now, self.now + _LEASE, limit, full))
-        assert [job.id for job in claimed] == [job.id for job in due[:limit]]
+        locked_for_creation = self.run(self.records.claim(self.now, self.now + _LEASE, limit, full))
+        assert [job.id for job in locked_for_creation] == [job.id for job in due[:limit]]
         for job in due[:limit]:
             until = self.now + _LEASE
             facts = {"state": JobState.RUNNING, "attempt": job.attempt + 1, "token": job.token + 1}
             self.model.change(job.id, **facts, next_attempt_at=until)
-        assert claimed == [self.model.jobs[job.id] for job in claimed]
-        self.leases += claimed
+        assert locked_for_creation == [self.model.jobs[job.id] for job in locked_for_creation]
+        self.leases += locked_for_creation
 
     def with_lease(self, number: int, ask: Callable[[Job], Awaitable[object]], **facts: Any) -> None:
         """Ask for something in the name of a lease; it is made if that is the newest, and otherwise refused."""
@@ -144,7 +144,7 @@ class OutboxMachine(RuleBasedStateMachine):
         async def asking() -> bool:
             try:
                 await ask(lease)
-            except JobLost:
+            except LeaseLost:
                 return False
             return True
 
@@ -170,7 +170,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
         async def ask(job: Job) -> None:
             self.upload = await self.records.replace(
-                self.upload, after, Along(events=(event,), jobs=(self.new(key, lane, ""),), ends=job)
+                self.upload, after, Effects(events=(event,), jobs=(self.new(key, lane, ""),), ends=job)
             )
 
         self.with_lease(number, ask, state=JobState.DONE, ended_at=self.now)

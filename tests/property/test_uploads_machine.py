@@ -40,13 +40,13 @@ from tusd_py.protocol.errors import (
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import resume, sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 T = TypeVar("T")
 
 _UNFINISHED_SECONDS = 1000.0
 _CONTENTS = st.binary(max_size=40)
-_PACE = Pace(
+_PACE = UploadPolicy(
     unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, join_at_once_bytes_max=30
 )
 
@@ -214,7 +214,7 @@ class UploadsMachine(RuleBasedStateMachine):
         """For who takes the length for the end, it is one; and nobody is told another offset than what was kept."""
         known = self.known[upload_id]
         try:
-            told = self.run(self.heart.inspect(upload_id, ends_at_length=True)).upload
+            told = self.run(self.heart.inspect(upload_id, length_completes=True)).upload
         except (UploadGone, UploadNotFound):
             assert self.is_gone(upload_id)
             return

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from tusd_py.contracts.body import SourceCut
+from tusd_py.contracts.body import BodyAborted
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.progress import Listener
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.blocking.callables import CallableGate, Functions
+from tusd_py.hooks.blocking.callables import CallableHooks, Functions
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import Consumer
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.outcomes import Appended, Created, Inspected, Terminated
-from tusd_py.protocol.requests import Append, BodyHead, Create, Inspect, Terminate
+from tusd_py.protocol.requests import Append, BodyInfo, Create, Inspect, Terminate
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
@@ -29,7 +29,7 @@ from tusd_py.uploads.append import append
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.create import create
 from tusd_py.uploads.inspect import inspect
-from tusd_py.uploads.ports import Pace, Ports
+from tusd_py.uploads.ports import Ports, UploadPolicy
 from tusd_py.uploads.terminate import terminate
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,7 +111,7 @@ class Hearing:
 
 def cut(*pieces: bytes) -> Feed:
     """A body whose connection breaks after ``pieces``."""
-    return Feed(*pieces, SourceCut())
+    return Feed(*pieces, BodyAborted())
 
 
 @dataclass
@@ -123,18 +123,18 @@ class Heart:
     locker: Locker = field(default_factory=MemoryLocker)
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
-    pace: Pace = field(default_factory=Pace)
+    pace: UploadPolicy = field(default_factory=UploadPolicy)
     functions: Functions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[Subscription, ...] = ()
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        gate = CallableGate(self.functions, 5.0, lambda hook, failed: self.hooked.append((hook, failed)))
+        gate = CallableHooks(self.functions, 5.0, lambda hook, failed: self.hooked.append((hook, failed)))
         self.ports = Ports(
             records=self.records,
             store=self.store,
@@ -161,11 +161,13 @@ class Heart:
         checksum: Checksum | None = None,
         content_length: int | None = None,
         completes: bool | None = None,
-        cut_counts: bool = False,
-        ends_if_wrong: bool = False,
-        listener: Listener | None = None,
+        keep_partial: bool = False,
+        discard_on_mismatch: bool = False,
+        listener: ProgressListener | None = None,
     ) -> Created:
-        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts, ends_if_wrong=ends_if_wrong)
+        body = BodyInfo(
+            length=content_length, checksum=checksum, keep_partial=keep_partial, discard_on_mismatch=discard_on_mismatch
+        )
         headers = {Kind.REGULAR: None, Kind.PARTIAL: "partial", Kind.FINAL: "final;" + " ".join(parts)}
         request = Create(
             length=length,
@@ -188,15 +190,15 @@ class Heart:
         checksum: Checksum | None = None,
         content_length: int | None = None,
         completes: bool | None = None,
-        cut_counts: bool = False,
-        listener: Listener | None = None,
+        keep_partial: bool = False,
+        listener: ProgressListener | None = None,
     ) -> Appended:
-        body = BodyHead(length=content_length, checksum=checksum, cut_counts=cut_counts)
+        body = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
         request = Append(upload_id=upload_id, offset=offset, length=length, body=body, completes=completes)
         return await append(self.ports, request, CALLER, source or Feed(*pieces), listener)
 
-    async def inspect(self, upload_id: str, *, ends_at_length: bool = False) -> Inspected:
-        request = Inspect(upload_id=upload_id, ends_at_length=ends_at_length)
+    async def inspect(self, upload_id: str, *, length_completes: bool = False) -> Inspected:
+        request = Inspect(upload_id=upload_id, length_completes=length_completes)
         return await inspect(self.ports, request, CALLER)
 
     async def terminate(self, upload_id: str) -> Terminated:

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.settings import Settings
 from tusd_py.wiring import close_ports, open_ports, utc_now
@@ -38,7 +38,7 @@ def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def outbox_of(settings: Settings) -> AsyncIterator[Outbox]:
+async def outbox_of(settings: Settings) -> AsyncIterator[JobQueue]:
     """The jobs in the database, beside whoever else has it open; adding some pokes workers, as a server's do."""
     ports = await open_ports(settings)
     assert ports.outbox is not None
@@ -54,11 +54,11 @@ def job(actor: str = "act", *, consumer: str = "", lane: str = "", upload_id: st
     return NewJob(actor=actor, key=key, upload_id=upload_id, lane=lane or key, consumer=consumer)
 
 
-async def jobs_in(outbox: Outbox, *states: JobState) -> list[Job]:
+async def jobs_in(outbox: JobQueue, *states: JobState) -> list[Job]:
     return await outbox.list_jobs(states=states, limit=10_000)
 
 
-async def settled(outbox: Outbox, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
+async def settled(outbox: JobQueue, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
     """The jobs in these states, once there are so many; fails when they do not get there in time."""
     deadline = utc_now() + timedelta(seconds=timeout_seconds)
     while len(found := await jobs_in(outbox, *states)) < jobs:

@@ -13,7 +13,7 @@ from starlette.types import Message
 import tusd_py
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import Incoming, Outgoing, ask, body, scope
-from tusd_py import Hook, HookAnswer, HookEvent, Settings, Tus
+from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
 from tusd_py.web import early_response
 
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
@@ -48,9 +48,9 @@ async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
     """Seven hooks, seven parameters; each is called, and what it answers counts."""
     told: list[Hook] = []
 
-    def note(event: HookEvent) -> HookAnswer | None:
+    def note(event: HookEvent) -> HookResponse | None:
         told.append(event.hook)
-        return HookAnswer(metadata={"by": "hook"}) if event.hook is Hook.PRE_CREATE else None
+        return HookResponse(metadata={"by": "hook"}) if event.hook is Hook.PRE_CREATE else None
 
     uploads = Tus(data_dir=tmp_path, **{hook.value.replace("-", "_"): note for hook in Hook})  # type: ignore[arg-type]
     async with uploads.lifespan():
@@ -132,7 +132,7 @@ def test_one_loop_after_the_other(tmp_path: Path) -> None:
 
 def test_the_package_has_what_an_application_needs() -> None:
     """And says so when it has not."""
-    for name in ("Tus", "Hook", "HookAnswer", "HookEvent", "Overlay", "Settings"):
+    for name in ("Tus", "Hook", "HookResponse", "HookEvent", "ResponseOverride", "Settings"):
         assert getattr(tusd_py, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = tusd_py.Nothing

@@ -15,7 +15,7 @@ from tests.unit.web.asgi import ask
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Status
-from tusd_py.protocol.requests import BodyHead, Create
+from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.service import Service, create_app
 from tusd_py.settings import Settings
 from tusd_py.uploads.create import create
@@ -170,7 +170,7 @@ async def test_power_is_a_setting(tmp_path: Path) -> None:
     service = Service(settings_of(tmp_path, storage={"data_dir": str(tmp_path), "durability": "power"}))
     ports = await service.ports()
     assert ports.durable_saves
-    body = BodyHead(length=3)
+    body = BodyInfo(length=3)
     made = await create(ports, Create(length=9, body=body), CALLER, Feed(b"abc"))
     assert len(made.upload.id) == 32
     assert abs(made.upload.created_at - utc_now()) < timedelta(minutes=1)

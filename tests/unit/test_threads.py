@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.support.loops import eventually, on_loop
-from tusd_py.threads import ThreadPool, wait_out
+from tusd_py.threads import ThreadPool, wait_until_done
 
 
 @on_loop
@@ -75,7 +75,7 @@ async def test_waiting_out_a_future_that_is_done() -> None:
     """A future that is done is not waited for."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_result(None)
-    await wait_out(future)
+    await wait_until_done(future)
 
 
 def test_loop_that_ended_harms_no_other() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.validator import CannotExamine
+from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.serving.listeners import CannotListen, listen, tls_context
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.wiring import consumers, look_for_libmagic, needs_worker, pending_steps
@@ -194,7 +194,7 @@ def _steps(settings: Settings) -> Iterator[Finding]:
     if any(rule.allowed_types or rule.type_agrees for rule in rules):
         try:
             look_for_libmagic()
-        except CannotExamine as error:
+        except ValidatorUnavailable as error:
             yield Finding(False, str(error))
         else:
             yield Finding(True, "libmagic is there to tell the types of uploads")

@@ -10,7 +10,7 @@ import typer
 
 from tusd_py.commands.console import Config, DataDir, say, settings_of
 from tusd_py.commands.jobs import ask
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.events import Event
 from tusd_py.views import show_event, show_time
 
@@ -42,7 +42,7 @@ def tail(
     """The newest events, oldest first. All are there with events.record, else those that somebody is told of."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
-    async def run(outbox: Outbox) -> None:
+    async def run(outbox: JobQueue) -> None:
         found = await outbox.list_events(upload_id=upload, newest=True, limit=lines)
         after = 0
         while True:

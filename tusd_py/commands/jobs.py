@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.serve import CannotServe, prepare, reason
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.commands.serve import StartupError, prepare, reason
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.settings import Settings
@@ -76,7 +76,7 @@ def drop(job_ids: Numbers, config: Config = None, data_dir: DataDir = None) -> N
     _each(settings, job_ids, lambda outbox, job_id: outbox.drop(job_id), "is dropped", "there and at rest")
 
 
-def ask(settings: Settings, question: Callable[[Outbox], Awaitable[T]]) -> T:
+def ask(settings: Settings, question: Callable[[JobQueue], Awaitable[T]]) -> T:
     """What the outbox of these settings answers; whatever is wrong ends the program with a sentence."""
     if settings.database_path is None:
         fail(['records.url is "memory": jobs and events are kept in a database only'])
@@ -88,16 +88,16 @@ def ask(settings: Settings, question: Callable[[Outbox], Awaitable[T]]) -> T:
     try:
         prepare(settings)
         return asyncio.run(run())
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
 
 
 def _each(
-    settings: Settings, job_ids: list[int], act: Callable[[Outbox, int], Awaitable[bool]], done: str, must_be: str
+    settings: Settings, job_ids: list[int], act: Callable[[JobQueue, int], Awaitable[bool]], done: str, must_be: str
 ) -> None:
-    async def run(outbox: Outbox) -> list[bool]:
+    async def run(outbox: JobQueue) -> list[bool]:
         return [await act(outbox, job_id) for job_id in job_ids]
 
     answers = dict(zip(job_ids, ask(settings, run), strict=True))

@@ -45,12 +45,12 @@ _WORKER = (sys.executable, "-P", "-m", "workers", "--settings")
 _WORKER_CLOSING_SECONDS = 20.0
 
 
-class CannotServe(Exception):
+class StartupError(Exception):
     """Something that the operator must change; the text says what."""
 
 
 def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
-    """Serve until a signal and return the exit code. Raises ``CannotServe``.
+    """Serve until a signal and return the exit code. Raises ``StartupError``.
 
     ``environ`` is the process's own: what systemd wrote into it is read, what worker processes share is added.
     """
@@ -63,7 +63,7 @@ def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[
         tls_context(settings.server)
         listening = listen(settings.server, environ, os.getpid())
     except CannotListen as error:
-        raise CannotServe(str(error)) from error
+        raise StartupError(str(error)) from error
     with closing(listening):
         announce = partial(_announce, settings, listening, environ, say)
         # Stopped last: what the server does while it ends may be work for it.
@@ -74,9 +74,9 @@ def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[
 
 
 def become_worker(settings: Settings) -> NoReturn:
-    """Replace this process by a worker. Raises ``CannotServe``."""
+    """Replace this process by a worker. Raises ``StartupError``."""
     if settings.database_path is None:
-        raise CannotServe('records.url is "memory": there is nothing that a worker could share with the server')
+        raise StartupError('records.url is "memory": there is nothing that a worker could share with the server')
     prepare(settings)
     # Not a pipe, which nobody would empty before the worker is there to read.
     with tempfile.TemporaryFile() as file:
@@ -103,14 +103,14 @@ def _as_line(settings: Settings) -> bytes:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the data directory and bring the database up to date. Raises ``CannotServe``."""
+    """Make the data directory and bring the database up to date. Raises ``StartupError``."""
     try:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
         for step in _apart(migrate_records, settings):
             _log.info("database changed", extra={"step": step})
     except (OSError, RecordsError) as error:
-        raise CannotServe(reason(error)) from error
+        raise StartupError(reason(error)) from error
 
 
 def _apart(work: Callable[[Settings], T], settings: Settings) -> T:
@@ -122,13 +122,13 @@ def _apart(work: Callable[[Settings], T], settings: Settings) -> T:
 
 
 def claim(data_dir: Path) -> None:
-    """Make the data directory, readable for its owner and group only, if need be. Raises ``CannotServe``."""
+    """Make the data directory, readable for its owner and group only, if need be. Raises ``StartupError``."""
     try:
         data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
     except OSError as error:
-        raise CannotServe(f"storage.data_dir {data_dir} cannot be written to: {error.strerror}") from error
+        raise StartupError(f"storage.data_dir {data_dir} cannot be written to: {error.strerror}") from error
 
 
 def reason(error: Exception) -> str:
@@ -157,7 +157,7 @@ def work(
     try:
         server = _server(settings, tell_parent, Shares(numbers, place))
         _run(server, listening)
-    except CannotServe as error:
+    except StartupError as error:
         report.send(str(error))
         sys.exit(_EXIT_UNUSABLE)
 
@@ -193,14 +193,14 @@ def _serve_together(
         try:
             return workers.run()
         except WorkerFailed as error:
-            raise CannotServe(str(error)) from error
+            raise StartupError(str(error)) from error
 
 
 def _server(settings: Settings, on_started: Callable[[], None], shares: Shares | None) -> Server:
     try:
         tls = tls_context(settings.server)
     except CannotListen as error:
-        raise CannotServe(str(error)) from error
+        raise StartupError(str(error)) from error
     protocol = protocol_class(settings.server)
     app = create_app(settings, trailers=protocol is not None)
     return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, shares=shares)
@@ -212,7 +212,7 @@ def _run(server: Server, listening: Listening) -> None:
     except (OSError, RecordsError, StoreError) as error:
         if server.started:
             raise
-        raise CannotServe(reason(error)) from error
+        raise StartupError(reason(error)) from error
 
 
 def _announce(

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class SourceError(Exception):
+class BodyError(Exception):
     """The body did not reach its end. Every byte received before was given out first."""
 
 
-class SourceCut(SourceError):
+class BodyAborted(BodyError):
     """The client went away, or its connection broke."""
 
 
-class SourceStalled(SourceError):
+class BodyTimeout(BodyError):
     """The client sent nothing for too long."""
 
 
-class Source(Protocol):
+class RequestBody(Protocol):
     """Gives out a body in pieces, with read-ahead of bounded size, so that nothing received is lost in a cut."""
 
     async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
         """The pieces that have arrived, at least one byte; empty at the clean end of the body, again and again.
 
-        ``None`` when nothing has come within ``wait_seconds``; ask again then. Raises ``SourceCut``,
-        ``SourceStalled`` or the reason given to ``stop``, each only after the last piece.
+        ``None`` when nothing has come within ``wait_seconds``; ask again then. Raises ``BodyAborted``,
+        ``BodyTimeout`` or the reason given to ``stop``, each only after the last piece.
         The first call tells the client to go ahead (``100 Continue``): call it after every check.
         """
         ...

@@ -11,10 +11,10 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 
-class GateFailed(Exception):
+class HookFailed(Exception):
     """A hook failed or took too long. Its text is for the log, never for the client."""
 
 
@@ -40,11 +40,11 @@ class AuthorizeEvent:
 
 
 #: What a gate may be asked.
-Question = HookEvent | AuthorizeEvent
+HookRequest = HookEvent | AuthorizeEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HookAnswer:
+class HookResponse:
     """What a hook may answer; an empty answer lets things take their course.
 
     ``reject`` refuses a request (authorize), a creation (pre-create) or a termination (pre-terminate). ``stop``
@@ -59,7 +59,7 @@ class HookAnswer:
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
     storage_path: str | None = None
-    overlay: Overlay | None = None
+    overlay: ResponseOverride | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
         """``upload`` as this answer of pre-create wants it."""
@@ -72,11 +72,11 @@ class HookAnswer:
             upload = replace(upload, storage={**upload.storage, PATH: self.storage_path})
         return upload
 
-    def followed_by(self, later: HookAnswer) -> HookAnswer:
+    def followed_by(self, later: HookResponse) -> HookResponse:
         """Both answers as one; where they differ ``later`` counts. A refusal stands for itself."""
         if later.reject or later.stop:
             return later
-        return HookAnswer(
+        return HookResponse(
             upload_id=self.upload_id if later.upload_id is None else later.upload_id,
             metadata=self.metadata if later.metadata is None else later.metadata,
             storage_path=self.storage_path if later.storage_path is None else later.storage_path,
@@ -84,15 +84,15 @@ class HookAnswer:
         )
 
 
-class Gate(Protocol):
+class HookHandler(Protocol):
     """Carries hooks to whoever wants them. Belongs to the event loop it is first used in."""
 
     def wants(self, hook: Hook) -> bool:
         """Whether anybody listens to ``hook``; asking nobody costs nothing."""
         ...
 
-    async def ask(self, event: Question) -> HookAnswer:
-        """Ask the hook and wait for its answer, in bounded time. Raises ``GateFailed``."""
+    async def ask(self, event: HookRequest) -> HookResponse:
+        """Ask the hook and wait for its answer, in bounded time. Raises ``HookFailed``."""
         ...
 
     async def close(self) -> None:

@@ -11,14 +11,14 @@ from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
 
 
-class JobLost(RecordsError):
+class LeaseLost(RecordsError):
     """The lease of a job ran out, and another worker has it or has ended it: whoever asked must give up."""
 
 
-class Outbox(Protocol):
+class JobQueue(Protocol):
     """Keeps events and jobs. What a call has returned from is durable and seen by every process.
 
-    Every change of a job names the token it was given out with: with another one it raises ``JobLost`` and nothing
+    Every change of a job names the token it was given out with: with another one it raises ``LeaseLost`` and nothing
     has changed. Times are given, never taken from a clock of the database.
     """
 
@@ -31,19 +31,19 @@ class Outbox(Protocol):
         ...
 
     async def renew(self, job: Job, until: datetime) -> Job:
-        """Keep the lease of a job that takes long. Raises ``JobLost``."""
+        """Keep the lease of a job that takes long. Raises ``LeaseLost``."""
         ...
 
     async def done(self, job: Job, now: datetime) -> None:
-        """End a job whose effect is no change of a record. Raises ``JobLost``."""
+        """End a job whose effect is no change of a record. Raises ``LeaseLost``."""
         ...
 
     async def again(self, job: Job, at: datetime, error: str) -> None:
-        """Give a job back, to be given out again from ``at`` on. Raises ``JobLost``."""
+        """Give a job back, to be given out again from ``at`` on. Raises ``LeaseLost``."""
         ...
 
     async def bury(self, job: Job, now: datetime, error: str) -> None:
-        """Give a job up: it is kept as dead, and its lane goes on. Raises ``JobLost``."""
+        """Give a job up: it is kept as dead, and its lane goes on. Raises ``LeaseLost``."""
         ...
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:

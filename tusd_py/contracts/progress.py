@@ -7,7 +7,7 @@ from typing import Protocol
 from tusd_py.model.upload import Upload
 
 
-class Listener(Protocol):
+class ProgressListener(Protocol):
     """Is told on the event loop, after the record says so, and never waits."""
 
     def created(self, upload: Upload) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Upload
 
 
@@ -33,7 +33,7 @@ class RecordsFull(RecordsUnavailable):
 class Records(Protocol):
     """Keeps ``Upload`` values. What a call has returned from is durable and seen by every process."""
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
         """Record a new upload, and ``along`` with it. Raises ``RecordExists``."""
         ...
 
@@ -45,11 +45,11 @@ class Records(Protocol):
         """The newest records of these uploads, in the order asked; an id may be asked twice."""
         ...
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         """Save ``after`` if the record still has the offset and the token of ``before``; return it with its new token.
 
         The compare and the set are one statement, and ``along`` is written with it. Raises ``RecordConflict`` when the
-        record has moved on or is gone, and ``JobLost`` when the job that this ends is another's by now; then nothing
+        record has moved on or is gone, and ``LeaseLost`` when the job that this ends is another's by now; then nothing
         has changed.
         """
         ...

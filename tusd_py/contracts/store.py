@@ -46,28 +46,28 @@ class Sink(Protocol):
     """Takes the bytes of one request, in order, starting at the upload's offset. Used by one task at a time."""
 
     @property
-    def safe_offset(self) -> int:
+    def persisted_offset(self) -> int:
         """The absolute offset up to which bytes survive the death of this process (``kill -9``)."""
         ...
 
     @property
     def state(self) -> Mapping[str, object]:
-        """The store's own state for ``Upload.storage`` that belongs to ``safe_offset``."""
+        """The store's own state for ``Upload.storage`` that belongs to ``persisted_offset``."""
         ...
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
 
-        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``safe_offset`` stays true. Raises
-        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``safe_offset`` then tells how many.
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``persisted_offset`` stays true. Raises
+        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``persisted_offset`` then tells how many.
         """
         ...
 
     async def flush(self, *, durable: bool = False) -> int:
-        """Make every piece taken so far safe and return the new ``safe_offset``.
+        """Make every piece taken so far safe and return the new ``persisted_offset``.
 
         With ``durable`` the bytes, and the name they are found by, also survive the loss of power; an upload of no
-        bytes then exists on the medium too. Raises like ``write``; ``safe_offset`` then covers the prefix stored.
+        bytes then exists on the medium too. Raises like ``write``; ``persisted_offset`` then covers the prefix stored.
         """
         ...
 
@@ -115,7 +115,7 @@ class Store(Protocol):
         """Remove the bytes of ``upload`` for good. Asking again, or for one that has none, is no error."""
         ...
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def stored_size(self, upload: Upload) -> int:
         """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
         ...
 

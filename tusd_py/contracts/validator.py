@@ -13,12 +13,12 @@ from tusd_py.protocol.outcomes import Content
 Tell = Callable[[int], Awaitable[None]]
 
 
-class CannotExamine(Exception):
+class ValidatorUnavailable(Exception):
     """Nothing can be said about these bytes now: a tool is missing. Its text says what to do; never a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ValidationResult:
     """What came of an examination: ``reasons`` against the upload, a sentence each, and what was found out."""
 
     reasons: tuple[str, ...]
@@ -29,18 +29,18 @@ class Verdict:
         return not self.reasons
 
 
-class Examiner(Protocol):
+class Validator(Protocol):
     """Judges uploads by the operator's rules. The same bytes and the same record give the same verdict."""
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
         """The verdict on the complete ``upload``, whose bytes are ``content``. Memory is bounded whatever their number.
 
-        Raises ``CannotExamine``, what reading raises, and what ``tell`` raises.
+        Raises ``ValidatorUnavailable``, what reading raises, and what ``tell`` raises.
         """
         ...
 
 
-class Glance(Protocol):
+class TypeSniffer(Protocol):
     """Judges an upload by its first bytes, while the others are still on their way."""
 
     def wants(self, upload: Upload) -> bool:

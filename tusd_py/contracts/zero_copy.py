@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from tusd_py.contracts.body import Source
+from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.store import Sink
 from tusd_py.protocol.outcomes import Content
 
 
-class Tap(Protocol):
+class SocketReader(Protocol):
     """A body on loan for a moment. Nobody else takes of it until ``close``."""
 
     @property
@@ -66,19 +66,19 @@ class Watcher(Protocol):
 
 
 @runtime_checkable
-class PouringSource(Source, Protocol):
+class ZeroCopyBody(RequestBody, Protocol):
     """A source whose body can be lent."""
 
-    def tap(self) -> Tap | None:
+    def tap(self) -> SocketReader | None:
         """The body, where that is worth it now; ``None`` where it is better read. For the task that reads."""
         ...
 
 
 @runtime_checkable
-class PouringSink(Sink, Protocol):
+class ZeroCopySink(Sink, Protocol):
     """A sink over a file."""
 
-    async def pour(self, tap: Tap, watcher: Watcher | None = None) -> None:
+    async def pour(self, tap: SocketReader, watcher: Watcher | None = None) -> None:
         """Take what ``tap`` has, behind all that was written before; its pieces are to be written first.
 
         What passes is shown to ``watcher``, which is done with it when this returns. Raises like ``write``. ``tap`` is
@@ -87,7 +87,7 @@ class PouringSink(Sink, Protocol):
         ...
 
 
-class Spout(Protocol):
+class SocketWriter(Protocol):
     """The way to a client, on loan for a moment. Nobody else sends anything until ``close``."""
 
     @property
@@ -109,10 +109,10 @@ class Spout(Protocol):
 
 
 @runtime_checkable
-class PouringContent(Content, Protocol):
+class ZeroCopyContent(Content, Protocol):
     """The content of a file."""
 
-    async def pour(self, spout: Spout) -> None:
+    async def pour(self, spout: SocketWriter) -> None:
         """Give what comes next through ``spout``, for as long as it takes any; what is read after comes behind it.
 
         Raises like reading. ``spout`` is not touched any more once this returns, even if cancelled.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tusd_py.contracts.hooks import HookAnswer
+from tusd_py.contracts.hooks import HookResponse
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_storage_path, is_upload_id
 from tusd_py.protocol.errors import InvalidMetadata
@@ -18,7 +18,7 @@ def problem_of(answer: object) -> str | None:
     """What is wrong with a hook's answer, as it follows the hook's name; None if nothing is."""
     if answer is None:
         return None
-    if not isinstance(answer, HookAnswer):
+    if not isinstance(answer, HookResponse):
         return f"returned {type(answer).__name__}; return a HookAnswer or None"
     if answer.upload_id is not None and not is_upload_id(answer.upload_id):
         return f"chose the id {answer.upload_id!r}; ids are letters, digits and -_~!$'()*+,=@, at most 128"

@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, Question
+from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
 from tusd_py.hooks.responses import problem_of
-from tusd_py.model.caller import Caller, RawHeaders
+from tusd_py.model.caller import Caller, HeaderList
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 #: What a hook said is quoted in the log up to here.
 QUOTED_CHARACTERS = 500
 
 
-def format_asked(event: Question, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
+def format_asked(event: HookRequest, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
     """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
     upload = event.upload
     storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
@@ -74,7 +74,7 @@ def _request(caller: Caller | None) -> dict[str, object]:
     }
 
 
-def header_lists(headers: RawHeaders) -> dict[str, list[str]]:
+def header_lists(headers: HeaderList) -> dict[str, list[str]]:
     """The values by name, names written as Go writes them: ``upload-length`` is ``Upload-Length``."""
     lists: dict[str, list[str]] = {}
     for name, value in headers:
@@ -87,17 +87,17 @@ def canonical(name: str) -> str:
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
-def parse_answer(hook: Hook, body: bytes) -> HookAnswer:
-    """What a hook answered; an empty body is an answer that changes nothing. Raises ``GateFailed``, and only that.
+def parse_answer(hook: Hook, body: bytes) -> HookResponse:
+    """What a hook answered; an empty body is an answer that changes nothing. Raises ``HookFailed``, and only that.
 
     Keys are read without regard to case, those unknown are ignored and ``null`` is absent, as in Go.
     """
     if not body.strip():
-        return HookAnswer()
+        return HookResponse()
     answer = _Reader(hook, _json(hook, body)).answer()
     problem = problem_of(answer)
     if problem is not None:
-        raise GateFailed(f"{hook} {problem}")
+        raise HookFailed(f"{hook} {problem}")
     return answer
 
 
@@ -105,7 +105,7 @@ def _json(hook: Hook, body: bytes) -> object:
     try:
         value: object = json.loads(body.decode("utf-8", "replace"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
-        raise GateFailed(f"{hook} answered what is not JSON: {quoted(body)}") from failure
+        raise HookFailed(f"{hook} answered what is not JSON: {quoted(body)}") from failure
     return value
 
 
@@ -120,13 +120,13 @@ def quoted(said: bytes) -> str:
 
 
 class _Reader:
-    """Reads one answer; every value that has another type than tusd's raises ``GateFailed`` with its name."""
+    """Reads one answer; every value that has another type than tusd's raises ``HookFailed`` with its name."""
 
     def __init__(self, hook: Hook, value: object) -> None:
         self._hook = hook
         self._root = self._object(value, "the answer")
 
-    def answer(self) -> HookAnswer:
+    def answer(self) -> HookResponse:
         hook, root = self._hook, self._root
         rejects = {name: self._flag(root, name) for name in ("RejectUpload", "RejectTermination", "RejectRequest")}
         stop = self._flag(root, "StopUpload")
@@ -135,14 +135,14 @@ class _Reader:
         if hook is Hook.AUTHORIZE:
             # Whoever answers a question for leave with a refusal in any form shall not find it granted.
             is_error = overlay is not None and overlay.status is not None and overlay.status >= 400
-            return HookAnswer(reject=is_error or any(rejects.values()), overlay=overlay)
+            return HookResponse(reject=is_error or any(rejects.values()), overlay=overlay)
         if hook is Hook.PRE_CREATE:
             return replace(changes, reject=rejects["RejectUpload"], overlay=overlay)
         if hook is Hook.PRE_TERMINATE:
-            return HookAnswer(reject=rejects["RejectTermination"], overlay=overlay)
-        return HookAnswer(stop=stop, overlay=overlay)
+            return HookResponse(reject=rejects["RejectTermination"], overlay=overlay)
+        return HookResponse(stop=stop, overlay=overlay)
 
-    def _overlay(self) -> Overlay | None:
+    def _overlay(self) -> ResponseOverride | None:
         response = self._object(self._root.get("httpresponse"), "HTTPResponse")
         status = response.get("statuscode")
         if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
@@ -150,16 +150,16 @@ class _Reader:
         body = self._text(response.get("body"), "HTTPResponse.Body")
         headers = self._texts(response.get("header"), "HTTPResponse.Header") or {}
         # Go cannot tell what is absent from what is empty, so neither changes anything.
-        overlay = Overlay(status=status or None, headers=headers, body=body or None)
-        return None if overlay == Overlay() else overlay
+        overlay = ResponseOverride(status=status or None, headers=headers, body=body or None)
+        return None if overlay == ResponseOverride() else overlay
 
-    def _changes(self) -> HookAnswer:
+    def _changes(self) -> HookResponse:
         """What shall be changed of a new upload. Absent metadata is kept, ``{}`` clears it."""
         changes = self._object(self._root.get("changefileinfo"), "ChangeFileInfo")
         upload_id = self._text(changes.get("id"), "ChangeFileInfo.ID")
         metadata = self._texts(changes.get("metadata"), "ChangeFileInfo.MetaData")
         storage = self._texts(changes.get("storage"), "ChangeFileInfo.Storage") or {}
-        return HookAnswer(upload_id=upload_id or None, metadata=metadata, storage_path=storage.get("Path") or None)
+        return HookResponse(upload_id=upload_id or None, metadata=metadata, storage_path=storage.get("Path") or None)
 
     def _object(self, value: object, name: str) -> dict[str, object]:
         """The values by key in small letters; none where it is absent."""
@@ -195,4 +195,4 @@ class _Reader:
         return {self._text(key, name): self._text(item, f"{name}[{key!r}]") for key, item in value.items()}
 
     def _refuse(self, name: str, wanted: str) -> NoReturn:
-        raise GateFailed(f"{self._hook} answered with {name} that is not {wanted}")
+        raise HookFailed(f"{self._hook} answered with {name} that is not {wanted}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Raw headers as an ASGI server passes them: lower-case names, values as received, duplicates kept, in order.
-RawHeaders = Sequence[tuple[bytes, bytes]]
+HeaderList = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,5 +16,5 @@ class Caller:
     remote_address: str  # ip:port of the peer, or "" on a unix socket
     method: str  # after X-HTTP-Method-Override
     target: str  # raw request target with base path and query
-    headers: RawHeaders
+    headers: HeaderList
     owner: str = ""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Status, Upload
 
-#: The step that examines a complete upload (``Upload.awaiting``).
+#: The step that examines a complete upload (``Upload.pending_steps``).
 VALIDATION = "validation"
 
 
@@ -51,7 +51,7 @@ _OF_STATUS = {
 }
 
 
-def happened(before: Upload | None, after: Upload) -> tuple[EventType, ...]:
+def derive_events(before: Upload | None, after: Upload) -> tuple[EventType, ...]:
     """What the change of a record from ``before`` to ``after`` means, in the order it is told.
 
     ``before`` is ``None`` for a record that is made. Each type but post-receive comes at most once in a life.
@@ -63,7 +63,7 @@ def happened(before: Upload | None, after: Upload) -> tuple[EventType, ...]:
         types.append(EventType.POST_RECEIVE)
     if after.kind is Kind.FINAL and after.is_complete and not (before is not None and before.is_complete):
         types.append(EventType.UPLOAD_ASSEMBLED)
-    if after.is_handed_over and not (before is not None and before.is_handed_over):
+    if after.is_handed_to_workers and not (before is not None and before.is_handed_to_workers):
         types.append(EventType.POST_FINISH)
     if before is not None and _validated(before, after):
         types.append(EventType.UPLOAD_VALIDATED)
@@ -74,4 +74,4 @@ def happened(before: Upload | None, after: Upload) -> tuple[EventType, ...]:
 
 def _validated(before: Upload, after: Upload) -> bool:
     passed = after.status in (Status.PROCESSING, Status.READY)
-    return VALIDATION in before.awaiting and VALIDATION not in after.awaiting and passed
+    return VALIDATION in before.pending_steps and VALIDATION not in after.pending_steps and passed

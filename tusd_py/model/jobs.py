@@ -10,7 +10,7 @@ from tusd_py.model.events import Event, EventType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consumer:
+class Subscription:
     """Somebody who is told of events of these types, by ``actor``; with none, they are recorded for whoever looks."""
 
     name: str
@@ -66,7 +66,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Along:
+class Effects:
     """What is written in the transaction of a record's change: all of it, or nothing."""
 
     events: tuple[Event, ...] = ()
@@ -74,4 +74,4 @@ class Along:
     ends: Job | None = None  # the job whose effect the change is
 
 
-NOTHING = Along()
+NO_EFFECTS = Effects()

@@ -12,8 +12,8 @@ from types import MappingProxyType
 NO_STATE: Mapping[str, object] = MappingProxyType({})
 
 
-#: What a step that found nothing out has in ``Step.facts``.
-NO_FACTS: Mapping[str, str] = MappingProxyType({})
+#: What a step that found nothing out has in ``HistoryEntry.facts``.
+NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -51,7 +51,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryEntry:
     """One entry of an upload's history: since when it has had a status, and why where that needs a reason.
 
     ``name`` is the step of its processing that ended then, where one did (``validation``), and ``facts`` what that has
@@ -62,7 +62,7 @@ class Step:
     at: datetime
     reason: str = ""
     name: str = ""
-    facts: Mapping[str, str] = field(default_factory=lambda: NO_FACTS)
+    facts: Mapping[str, str] = field(default_factory=lambda: NO_DETAILS)
 
 
 # No slots: a dictionary is copied seven times as fast as ``dataclasses.replace`` makes a new value, and a small upload
@@ -92,8 +92,8 @@ class Upload:
     expires_at: datetime | None = None
     completed_at: datetime | None = None
     status: Status = Status.UPLOADING
-    history: tuple[Step, ...] = ()
-    awaiting: tuple[str, ...] = ()  # steps of its processing that workers have still to do, in order
+    history: tuple[HistoryEntry, ...] = ()
+    pending_steps: tuple[str, ...] = ()  # steps of its processing that workers have still to do, in order
     storage: Mapping[str, object] = field(default_factory=lambda: NO_STATE)
 
     @property
@@ -107,9 +107,9 @@ class Upload:
         return self.status in (Status.EXPIRED, Status.TERMINATED)
 
     @property
-    def is_handed_over(self) -> bool:
+    def is_handed_to_workers(self) -> bool:
         """The server has done its part: nobody has to be asked any more, what is left is the workers'."""
-        return self.is_complete and (self.status is Status.READY or bool(self.awaiting))
+        return self.is_complete and (self.status is Status.READY or bool(self.pending_steps))
 
     def advance(self, offset: int, at: datetime, storage: Mapping[str, object] | None = None) -> Upload:
         """The upload with bytes stored up to ``offset``; never fewer than before, never more than its length."""
@@ -140,34 +140,34 @@ class Upload:
     def to(self, status: Status, at: datetime, reason: str = "") -> Upload:
         """The upload in another status, the step written into its history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
-        return self._with(status=status, updated_at=at, history=(*self.history, Step(status, at, reason)))
+        return self._with(status=status, updated_at=at, history=(*self.history, HistoryEntry(status, at, reason)))
 
-    def hand_over(self, steps: tuple[str, ...], at: datetime) -> Upload:
+    def hand_to_workers(self, steps: tuple[str, ...], at: datetime) -> Upload:
         """The complete upload as the server leaves it: with ``steps`` for the workers, or ready if there are none."""
-        assert self.is_complete and not self.is_handed_over, "handed over once, when it is complete"
-        return self._with(awaiting=steps, updated_at=at) if steps else self.to(Status.READY, at)
+        assert self.is_complete and not self.is_handed_to_workers, "handed over once, when it is complete"
+        return self._with(pending_steps=steps, updated_at=at) if steps else self.to(Status.READY, at)
 
-    def done(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_FACTS) -> Upload:
+    def done(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_DETAILS) -> Upload:
         """The upload after a worker has done ``step``, which was the next; ready if it was the last."""
-        assert self.awaiting[:1] == (step,), f"{step} is not the next step of {self.awaiting}"
-        entry = Step(self.status, at, reason, step, facts)
-        after = self._with(awaiting=self.awaiting[1:], updated_at=at, history=(*self._before(step), entry))
-        return after if after.awaiting else after.to(Status.READY, at)
+        assert self.pending_steps[:1] == (step,), f"{step} is not the next step of {self.pending_steps}"
+        entry = HistoryEntry(self.status, at, reason, step, facts)
+        after = self._with(pending_steps=self.pending_steps[1:], updated_at=at, history=(*self._before(step), entry))
+        return after if after.pending_steps else after.to(Status.READY, at)
 
-    def ended_by(
-        self, step: str, status: Status, at: datetime, reason: str, facts: Mapping[str, str] = NO_FACTS
+    def fail_step(
+        self, step: str, status: Status, at: datetime, reason: str, facts: Mapping[str, str] = NO_DETAILS
     ) -> Upload:
         """The upload that ``step`` has rejected or failed at; no further step is done."""
         assert status in (Status.REJECTED, Status.FAILED) and status in TRANSITIONS[self.status]
-        entry = Step(status, at, reason, step, facts)
-        return self._with(status=status, awaiting=(), updated_at=at, history=(*self._before(step), entry))
+        entry = HistoryEntry(status, at, reason, step, facts)
+        return self._with(status=status, pending_steps=(), updated_at=at, history=(*self._before(step), entry))
 
     def under_way(self, step: str, at: datetime, facts: Mapping[str, str]) -> Upload:
         """The upload while ``step`` is being done: ``facts`` say how far, in place of what was last said of that."""
-        entry = Step(self.status, at, "", step, facts)
+        entry = HistoryEntry(self.status, at, "", step, facts)
         return self._with(updated_at=at, history=(*self._before(step), entry))
 
-    def _before(self, step: str) -> tuple[Step, ...]:
+    def _before(self, step: str) -> tuple[HistoryEntry, ...]:
         """The history without the word that ``step`` is under way: what came of it takes that place."""
         return self.history[:-1] if self.history and self.history[-1].name == step else self.history
 
@@ -175,7 +175,7 @@ class Upload:
         """The upload with another time at which the sweeper shall look at it."""
         return self._with(expires_at=expires_at)
 
-    def kept_by(self, storage: Mapping[str, object]) -> Upload:
+    def with_storage(self, storage: Mapping[str, object]) -> Upload:
         """The upload with what its store wants to keep of it."""
         return self if storage is self.storage else self._with(storage=storage)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 
 class TusError(Exception):
@@ -24,7 +24,7 @@ class TusError(Exception):
     sentence: ClassVar[str] = "this request cannot be served"  # with the facts by name, in braces
     retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
     upload: Upload | None = None
-    overlay: Overlay | None = None
+    overlay: ResponseOverride | None = None
 
     def of(self, upload: Upload) -> TusError:
         """This refusal, telling how ``upload`` stands."""
@@ -254,7 +254,7 @@ class UploadUnfinished(TusError):
     sentence = "this upload cannot be downloaded before it is complete"
 
 
-class UploadUnexamined(TusError):
+class UploadNotValidated(TusError):
     # 409, which clients try again.
     status = 409
     code = "ERR_UPLOAD_UNEXAMINED"

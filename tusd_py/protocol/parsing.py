@@ -12,7 +12,7 @@ from types import MappingProxyType
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
-from tusd_py.protocol.concat import Concat, Place, parse_concat
+from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat
 from tusd_py.protocol.errors import (
     AmbiguousLength,
     ExtensionDisabled,
@@ -34,7 +34,7 @@ from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import (
     Append,
-    BodyHead,
+    BodyInfo,
     Create,
     Discover,
     Download,
@@ -141,7 +141,7 @@ class Parser:
             raise ExtensionDisabled("concatenation")
         if len(header) > self.limits.concat_bytes_max:
             raise HeaderTooLarge("Upload-Concat", self.limits.concat_bytes_max)
-        return parse_concat(header, Place(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
+        return parse_concat(header, CollectionUrl(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
 
     def _metadata_header(self, headers: Headers) -> str | None:
         """The header as received, once it is known to be good: what is stored is what is echoed."""
@@ -151,7 +151,7 @@ class Parser:
         parse_metadata(header)
         return header or None
 
-    def _creation_body(self, headers: Headers, kind: Kind) -> BodyHead | None:
+    def _creation_body(self, headers: Headers, kind: Kind) -> BodyInfo | None:
         """The body to store; None without the type that says so: some HTTP stacks put a default type on every POST."""
         length = parse_body_length(headers)
         refuse_content_range(headers)
@@ -166,9 +166,9 @@ class Parser:
             raise UnsupportedContentEncoding
         return self._body(headers, length)
 
-    def _body(self, headers: Headers, length: int | None) -> BodyHead:
+    def _body(self, headers: Headers, length: int | None) -> BodyInfo:
         checksum, in_trailer = self._checksum(headers)
-        return BodyHead(length=length, checksum=checksum, checksum_in_trailer=in_trailer)
+        return BodyInfo(length=length, checksum=checksum, checksum_in_trailer=in_trailer)
 
     def _checksum(self, headers: Headers) -> tuple[Checksum | None, bool]:
         header = headers.get(b"upload-checksum")
@@ -184,7 +184,7 @@ class Parser:
 
     def _inspect(self, headers: Headers, upload_id: str) -> Request:
         # Who names no version may be a client of the coming standard, for whom an upload may be open at its length.
-        return Inspect(upload_id=upload_id, ends_at_length=b"tus-resumable" in headers)
+        return Inspect(upload_id=upload_id, length_completes=b"tus-resumable" in headers)
 
     def _terminate(self, headers: Headers, upload_id: str) -> Request:
         return Terminate(upload_id=upload_id)

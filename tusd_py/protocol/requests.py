@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.model.caller import RawHeaders
+from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
@@ -20,18 +20,20 @@ class Head:
 
     method: str
     path: str
-    headers: RawHeaders
+    headers: HeaderList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyHead:
+class BodyInfo:
     """What the head says of a body whose bytes shall be stored."""
 
     length: int | None  # Content-Length in bytes; None when chunked
     checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
     checksum_in_trailer: bool = False  # it will come in a declared trailer
-    cut_counts: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
-    ends_if_wrong: bool = False  # wrong bytes leave no upload: these may be recorded before they are known to be right
+    keep_partial: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
+    discard_on_mismatch: bool = (
+        False  # wrong bytes leave no upload: these may be recorded before they are known to be right
+    )
 
     @property
     def is_verified(self) -> bool:
@@ -60,7 +62,7 @@ class Create:
     metadata_header: str | None = None  # as received; None when absent or empty
     concat_header: str | None = None  # as received
     parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
-    body: BodyHead | None = None
+    body: BodyInfo | None = None
     completes: bool | None = None  # the body's end is the upload's end; None: where the length says so
 
 
@@ -68,11 +70,11 @@ class Create:
 class Inspect:
     """HEAD: how far has it come?
 
-    With ``ends_at_length`` who asks takes an upload that stands at its length for complete, and will not come back.
+    With ``length_completes`` who asks takes an upload that stands at its length for complete, and will not come back.
     """
 
     upload_id: str
-    ends_at_length: bool = False
+    length_completes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ class Append:
     upload_id: str
     offset: int
     length: int | None
-    body: BodyHead
+    body: BodyInfo
     unsupported: TusError | None = None
     completes: bool | None = None
 

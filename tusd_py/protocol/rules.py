@@ -24,7 +24,7 @@ from tusd_py.protocol.errors import (
     TusError,
     UploadGone,
     UploadNotFound,
-    UploadUnexamined,
+    UploadNotValidated,
     UploadUnfinished,
 )
 from tusd_py.protocol.requests import Append, Create
@@ -48,20 +48,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Remaining:
     """How many more bytes an upload takes, and the refusal for whoever sends more. ``bytes`` is None without bound."""
 
     bytes: int | None
     beyond: TusError
 
 
-def room(upload: Upload, length: int | None, limits: Limits) -> Room:
+def room(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     """What ``upload`` still takes when its length is ``length``; a deferred length is bounded by the maximum."""
     if length is not None:
-        return Room(length - upload.offset, LengthExceeded(length))
+        return Remaining(length - upload.offset, LengthExceeded(length))
     if limits.length_max:
-        return Room(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
-    return Room(None, MaxSizeExceeded(0))
+        return Remaining(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
+    return Remaining(None, MaxSizeExceeded(0))
 
 
 def found(upload: Upload | None, now: datetime) -> Upload:
@@ -99,7 +99,7 @@ def create(request: Create, limits: Limits) -> None:
         raise MaxSizeExceeded(limits.length_max)
 
 
-def append(request: Append, upload: Upload, limits: Limits) -> Room:
+def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
     """Whether these bytes may follow, and how many; the upload is unchanged by any refusal."""
     # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
     if upload.kind is Kind.FINAL:
@@ -174,5 +174,5 @@ def download(upload: Upload, limits: Limits) -> None:
         if upload.kind is Kind.PARTIAL or not upload.is_complete:
             # Nobody examines a part by itself: given out, it would be a way around the rules.
             raise UploadUnfinished
-        if upload.status is not Status.READY and (not upload.awaiting or VALIDATION in upload.awaiting):
-            raise UploadUnexamined
+        if upload.status is not Status.READY and (not upload.pending_steps or VALIDATION in upload.pending_steps):
+            raise UploadNotValidated

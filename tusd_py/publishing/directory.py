@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
-from tusd_py.contracts.publisher import CannotPublish
+from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import numbered, published_name
@@ -50,7 +50,7 @@ class FolderPublisher:
     async def _link(self, placing: Placing, upload: Upload, store: Store) -> bool:
         where = store.where(upload)
         # A file may be longer than its upload, by bytes of a crash that nobody counts: such a one is copied.
-        if not self.links or where.get("Type") != "filestore" or await store.stored_bytes(upload) != upload.offset:
+        if not self.links or where.get("Type") != "filestore" or await store.stored_size(upload) != upload.offset:
             return False
         return await asyncio.to_thread(placing.link, Path(where["Path"]))
 
@@ -75,5 +75,5 @@ async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwarg
         raise
 
 
-def _trouble(directory: Path, error: OSError) -> CannotPublish:
-    return CannotPublish(f"publishing into {directory} failed: {error.strerror or error}")
+def _trouble(directory: Path, error: OSError) -> PublishFailed:
+    return PublishFailed(f"publishing into {directory} failed: {error.strerror or error}")

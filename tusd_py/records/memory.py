@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
 
 
@@ -20,7 +20,7 @@ class MemoryRecords:
         self._uploads: dict[str, Upload] = {}
         self._closed = False
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
         self._refuse_when_closed()
         _refuse_company(along)
         if upload.id in self._uploads:
@@ -35,7 +35,7 @@ class MemoryRecords:
         self._refuse_when_closed()
         return [self._uploads.get(upload_id) for upload_id in upload_ids]
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         self._refuse_when_closed()
         _refuse_company(along)
         assert before.id == after.id, "a record changes, it does not move"
@@ -79,8 +79,8 @@ class MemoryRecords:
             raise RecordsUnavailable("the records are closed")
 
 
-def _refuse_company(along: Along) -> None:
-    assert along == NOTHING, "events and jobs are kept in a database: settings allow nobody to tell without one"
+def _refuse_company(along: Effects) -> None:
+    assert along == NO_EFFECTS, "events and jobs are kept in a database: settings allow nobody to tell without one"
 
 
 def _detached(upload: Upload) -> Upload:
@@ -93,4 +93,4 @@ def _detached(upload: Upload) -> Upload:
 
 def _is_unsettled(upload: Upload) -> bool:
     is_pending_final = upload.kind is Kind.FINAL and upload.status is Status.UPLOADING
-    return (upload.status is Status.PROCESSING and not upload.awaiting) or is_pending_final
+    return (upload.status is Status.PROCESSING and not upload.pending_steps) or is_pending_final

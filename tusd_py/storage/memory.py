@@ -20,7 +20,7 @@ class MemorySink:
         self._failure: StoreError | None = None
 
     @property
-    def safe_offset(self) -> int:
+    def persisted_offset(self) -> int:
         return self._safe
 
     @property
@@ -101,7 +101,7 @@ class MemoryStore:
     async def erase(self, upload: Upload) -> None:
         self.uploads.pop(upload.id, None)
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def stored_size(self, upload: Upload) -> int:
         return len(self.uploads.get(upload.id, b""))
 
     def where(self, upload: Upload) -> Mapping[str, str]:

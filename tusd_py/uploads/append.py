@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.contracts.body import Source
-from tusd_py.contracts.locker import Hold
-from tusd_py.contracts.progress import Listener
+from tusd_py.contracts.body import RequestBody
+from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
 from tusd_py.protocol.requests import Append
-from tusd_py.uploads.body.progress import Progress
-from tusd_py.uploads.body.receiver import Receiving
+from tusd_py.uploads.body.progress import ProgressReporter
+from tusd_py.uploads.body.receiver import BodyReceiver
 from tusd_py.uploads.commit import save
 from tusd_py.uploads.locking import find, held
 from tusd_py.uploads.ports import Ports
@@ -24,18 +24,18 @@ from tusd_py.uploads.terminate import end
 
 
 async def append(
-    ports: Ports, request: Append, caller: Caller, source: Source, listener: Listener | None = None
+    ports: Ports, request: Append, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
 ) -> Appended:
     """Store the body from ``request.offset`` on; what came before a cut, a takeover or a full disk is kept.
 
     ``listener`` is told of every save while the body runs.
     Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
-    ``GateFailed`` (pre-finish; everything is stored, and asked again by the next request).
+    ``HookFailed`` (pre-finish; everything is stored, and asked again by the next request).
     """
     async with held(ports, request.upload_id) as hold:
         upload = await find(ports, request.upload_id)
         was_complete = upload.is_complete
-        upload = await _Appending(ports, request, caller, source, listener).run(upload, hold)
+        upload = await _AppendBody(ports, request, caller, source, listener).run(upload, hold)
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
@@ -46,26 +46,26 @@ async def append(
 
 
 @dataclass(frozen=True, slots=True)
-class _Appending:
+class _AppendBody:
     ports: Ports
     request: Append
     caller: Caller
-    source: Source
-    listener: Listener | None
+    source: RequestBody
+    listener: ProgressListener | None
 
-    async def run(self, upload: Upload, hold: Hold) -> Upload:
+    async def run(self, upload: Upload, hold: Lock) -> Upload:
         request = self.request
         length = upload.length if request.length is None else request.length
-        progress = Progress(self.ports, self.caller, self.source, self.listener)
+        progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
 
         async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
             saved = await save(self.ports, before, after, progress.change(before, after, is_last))
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, keep, request.completes)
+        receiving = BodyReceiver(self.ports, upload, keep, request.completes)
         # A newcomer gets the hold as soon as what has arrived is saved.
-        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+        hold.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
             room = rules.append(request, upload, self.ports.limits)
             return await receiving.run(self.source, request.body, room, length)

@@ -11,7 +11,7 @@ from tusd_py.uploads.ports import Ports
 
 
 async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
-    """Return if nobody objects. Raises ``AccessDenied``, ``RecordsError`` or ``GateFailed``.
+    """Return if nobody objects. Raises ``AccessDenied``, ``RecordsError`` or ``HookFailed``.
 
     No hold is asked for: who may not write to an upload cannot interrupt the one who does. And who is refused is told
     the same whether the upload exists or not.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tusd_py.model.caller import Caller
-from tusd_py.model.events import Event, EventType, happened
-from tusd_py.model.jobs import NOTHING, Along, Job, NewJob
+from tusd_py.model.events import Event, EventType, derive_events
+from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.ports import Ports
 
@@ -20,7 +20,7 @@ _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Cause:
     """Who brought a change of a record about, and which job it ends."""
 
     caller: Caller | None = None
@@ -29,33 +29,33 @@ class Change:
     owes_progress: bool = False  # bytes of an earlier save are one, if this save brought none
 
 
-BY_NOBODY = Change()
+NO_CAUSE = Cause()
 
 
-async def add(ports: Ports, upload: Upload, change: Change = BY_NOBODY) -> None:
+async def add(ports: Ports, upload: Upload, change: Cause = NO_CAUSE) -> None:
     """Record a new upload. Raises ``RecordExists``."""
-    await ports.records.add(upload, _along(ports, None, upload, change))
+    await ports.records.add(upload, _effects(ports, None, upload, change))
 
 
-async def save(ports: Ports, before: Upload, after: Upload, change: Change = BY_NOBODY) -> Upload:
-    """Save ``after`` over ``before`` and return it with its new token. Raises ``RecordConflict`` or ``JobLost``."""
-    return await ports.records.replace(before, after, _along(ports, before, after, change))
+async def save(ports: Ports, before: Upload, after: Upload, change: Cause = NO_CAUSE) -> Upload:
+    """Save ``after`` over ``before`` and return it with its new token. Raises ``RecordConflict`` or ``LeaseLost``."""
+    return await ports.records.replace(before, after, _effects(ports, before, after, change))
 
 
-def _along(ports: Ports, before: Upload | None, after: Upload, change: Change) -> Along:
+def _effects(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Effects:
     events = tuple(_events(ports, before, after, change)) if ports.consumers else ()
     jobs = [job for event in events for job in _jobs(ports, event)]
-    if after.awaiting[:1] != (before.awaiting[:1] if before is not None else ()) and after.awaiting:
-        step = after.awaiting[0]
+    if after.pending_steps[:1] != (before.pending_steps[:1] if before is not None else ()) and after.pending_steps:
+        step = after.pending_steps[0]
         jobs.append(NewJob(actor=step, key=f"{after.id} {step}", upload_id=after.id, lane=f"{after.id} steps"))
     if not events and not jobs and change.ends is None:
-        return NOTHING
-    return Along(events=events, jobs=tuple(jobs), ends=change.ends)
+        return NO_EFFECTS
+    return Effects(events=events, jobs=tuple(jobs), ends=change.ends)
 
 
-def _events(ports: Ports, before: Upload | None, after: Upload, change: Change) -> Iterable[Event]:
-    types = happened(before, after)
-    caller = _remembered(change.caller, ports.forwards)
+def _events(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Iterable[Event]:
+    types = derive_events(before, after)
+    caller = _without_credentials(change.caller, ports.forwarded_credentials)
     if change.owes_progress and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
@@ -79,11 +79,13 @@ def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
             )
 
 
-def _remembered(caller: Caller | None, forwards: frozenset[bytes]) -> Caller | None:
+def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset[bytes]) -> Caller | None:
     """The caller as an event keeps it: days later, and for whoever reads the database, passwords have no business."""
     if caller is None:
         return None
-    kept = tuple((name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwards)
+    kept = tuple(
+        (name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwarded_credentials
+    )
     return replace(caller, headers=kept)
 
 

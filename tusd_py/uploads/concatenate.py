@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tusd_py.cancellation import unbroken
+from tusd_py.cancellation import shielded
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import InvalidParts
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import Create
-from tusd_py.uploads.commit import BY_NOBODY, Change, add, save
+from tusd_py.uploads.commit import NO_CAUSE, Cause, add, save
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.processing.assemble import consider, joined
-from tusd_py.uploads.reservation import claimed, or_nothing, placed, record
+from tusd_py.uploads.processing.assemble import joined, schedule_assembly
+from tusd_py.uploads.reservation import locked_for_creation, record, reserve_storage, rollback_on_error
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
-Agree = Callable[[Upload], Awaitable[tuple[Upload, Overlay | None]]]
+Agree = Callable[[Upload], Awaitable[tuple[Upload, ResponseOverride | None]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Concatenated:
     """A final upload that is recorded, and what pre-create wants laid over the answer."""
 
     upload: Upload
-    overlay: Overlay | None
+    overlay: ResponseOverride | None
 
 
-async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree, change: Change = BY_NOBODY) -> Made:
+async def concatenate(
+    ports: Ports, request: Create, final: Upload, agree: Agree, change: Cause = NO_CAUSE
+) -> Concatenated:
     """Record ``final``, joined at once when its parts are complete and small, else to be joined in the background.
 
     Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash a recorded final upload is taken up
@@ -40,24 +42,24 @@ async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree
     server_chose = final.id
     final, overlay = await agree(replace(final, length=length))
     if final.id == server_chose and not final.storage:
-        return Made(await _make(ports, final, parts, change), overlay)
-    async with claimed(ports, final, by_hook=final.id != server_chose):
-        return Made(await _make(ports, final, parts, change), overlay)
+        return Concatenated(await _make(ports, final, parts, change), overlay)
+    async with locked_for_creation(ports, final, by_hook=final.id != server_chose):
+        return Concatenated(await _make(ports, final, parts, change), overlay)
 
 
-async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Change) -> Upload:
+async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Cause) -> Upload:
     length = final.length
-    final = await placed(ports, final)
+    final = await reserve_storage(ports, final)
     if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
-        async with or_nothing(ports, final):
+        async with rollback_on_error(ports, final):
             final = joined(ports, final, length, await ports.store.join(final, parts))
-            await unbroken(add(ports, final, change))
+            await shielded(add(ports, final, change))
         return final
     final = final.until(ports.expiry(final, final.created_at))
     await record(ports, final, change)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
-    consider(ports, final)
+    schedule_assembly(ports, final)
     return final
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from tusd_py.cancellation import to_the_end, unbroken
-from tusd_py.contracts.body import Source
+from tusd_py.cancellation import finish_despite_cancel, shielded
+from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
-from tusd_py.contracts.locker import Hold
-from tusd_py.contracts.progress import Listener
+from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.records import RecordExists
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_upload_id
-from tusd_py.model.upload import Kind, Status, Step, Upload
+from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -26,28 +26,34 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.protocol.outcomes import Created, Overlay
-from tusd_py.protocol.requests import BodyHead, Create
-from tusd_py.uploads.body.progress import Progress
-from tusd_py.uploads.body.receiver import Receiving
-from tusd_py.uploads.commit import Change, add, save
+from tusd_py.protocol.outcomes import Created, ResponseOverride
+from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.body.progress import ProgressReporter
+from tusd_py.uploads.body.receiver import BodyReceiver
+from tusd_py.uploads.commit import Cause, add, save
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.hook_calls import tell
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import delete_parts, part_completed
 from tusd_py.uploads.processing.finish import completed, finish
-from tusd_py.uploads.reservation import claimed, erase_unrecorded, or_nothing, placed, record
+from tusd_py.uploads.reservation import (
+    delete_unrecorded,
+    locked_for_creation,
+    record,
+    reserve_storage,
+    rollback_on_error,
+)
 from tusd_py.uploads.terminate import end
 
 
 async def create(
-    ports: Ports, request: Create, caller: Caller, source: Source, listener: Listener | None = None
+    ports: Ports, request: Create, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
 ) -> Created:
     """Make an upload and store the body, if it has one.
 
     A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it; and where
     ``listener`` was told of it before, so does every failure but that of its content. Raises ``TusError``,
-    ``StoreError``, ``RecordsError`` or ``GateFailed``.
+    ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.limits)
     now = ports.clock()
@@ -61,24 +67,26 @@ async def create(
         owner=caller.owner,
         created_at=now,
         updated_at=now,
-        history=(Step(Status.UPLOADING, now),),
+        history=(HistoryEntry(Status.UPLOADING, now),),
     )
     if request.kind is Kind.FINAL:
-        made = await concatenate(ports, request, upload, lambda final: _agreed(ports, final, caller), Change(caller))
+        made = await concatenate(
+            ports, request, upload, lambda final: _run_pre_hook(ports, final, caller), Cause(caller)
+        )
         upload, overlay = made.upload, made.overlay
         tell(ports, Hook.POST_CREATE, upload, caller)
     else:
         server_chose = upload.id
-        upload, overlay = await _agreed(ports, upload, caller)
+        upload, overlay = await _run_pre_hook(ports, upload, caller)
         upload = upload.until(ports.expiry(upload, now))
         if request.body is None and upload.id == server_chose and not upload.storage:
             upload = await _add(ports, upload, caller, request.completes)
         else:
-            async with claimed(ports, upload, by_hook=upload.id != server_chose) as hold:
+            async with locked_for_creation(ports, upload, by_hook=upload.id != server_chose) as hold:
                 if request.body is None:
                     upload = await _add(ports, upload, caller, request.completes)
                 else:
-                    filling = _Filling(ports, upload, caller, source, listener, request.completes)
+                    filling = _CreationWithUpload(ports, upload, caller, source, listener, request.completes)
                     upload = await filling.run(request.body, hold)
     if upload.is_complete:
         ports.count_complete(upload)
@@ -90,7 +98,7 @@ async def create(
     return Created(upload=upload, took_body=request.body is not None, overlay=overlay)
 
 
-async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, Overlay | None]:
+async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, ResponseOverride | None]:
     """The upload as pre-create wants it. Raises ``UploadRejected``."""
     if not ports.gate.wants(Hook.PRE_CREATE):
         return upload, None
@@ -106,30 +114,30 @@ async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload,
 
 async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
     """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
-    upload = await placed(ports, upload)
+    upload = await reserve_storage(ports, upload)
     if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload, caller)
     else:
-        await record(ports, upload, Change(caller))
+        await record(ports, upload, Cause(caller))
     tell(ports, Hook.POST_CREATE, upload, caller)
     return upload
 
 
 async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
-    async with or_nothing(ports, upload):
+    async with rollback_on_error(ports, upload):
         sink = ports.store.open(upload)
         try:
             await sink.flush(durable=True)
-            upload = completed(ports, upload.kept_by(sink.state))
+            upload = completed(ports, upload.with_storage(sink.state))
         finally:
             await sink.close()
         upload = upload.until(ports.expiry(upload, upload.updated_at))
-        await unbroken(add(ports, upload, Change(caller)))
+        await shielded(add(ports, upload, Cause(caller)))
     return upload
 
 
 @dataclass(slots=True)
-class _Filling:
+class _CreationWithUpload:
     """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
 
     Nobody knows the URL before the answer, so nobody misses the record until then; but the upload is held, for whoever
@@ -140,34 +148,34 @@ class _Filling:
     ports: Ports
     upload: Upload
     caller: Caller
-    source: Source
-    listener: Listener | None
+    source: RequestBody
+    listener: ProgressListener | None
     completes: bool | None
     is_recorded: bool = False
     is_announced: bool = False  # the client may come back for it
 
-    async def run(self, body: BodyHead, hold: Hold) -> Upload:
-        self.upload = upload = await placed(self.ports, self.upload)
-        progress = Progress(self.ports, self.caller, self.source, self.listener)
+    async def run(self, body: BodyInfo, hold: Lock) -> Upload:
+        self.upload = upload = await reserve_storage(self.ports, self.upload)
+        progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
 
         async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
             saved = await self._save(before, after, progress.change(before, after, is_last))
             progress.saved(saved)
             return saved
 
-        receiving = Receiving(self.ports, upload, keep, self.completes)
+        receiving = BodyReceiver(self.ports, upload, keep, self.completes)
         # Who asks for this hold knows the URL: what came is kept for them.
-        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+        hold.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
-                await unbroken(self._save(upload, upload))
+                await shielded(self._save(upload, upload))
                 self.is_announced = self.listener.created(upload)
             room = rules.room(upload, upload.length, self.ports.limits)
             upload = await receiving.run(self.source, body, room, upload.length)
             return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if not body.is_verified or body.cut_counts:
+            if not body.is_verified or body.keep_partial:
                 if not self.is_recorded:
                     await self._save(upload, receiving.upload)
             else:
@@ -182,13 +190,13 @@ class _Filling:
         except asyncio.CancelledError:
             await receiving.close()
             if not self.is_recorded:
-                await to_the_end(erase_unrecorded(self.ports, upload))
+                await finish_despite_cancel(delete_unrecorded(self.ports, upload))
             raise
         finally:
             await receiving.close()
 
-    async def _save(self, before: Upload, after: Upload, change: Change | None = None) -> Upload:
-        change = change or Change(self.caller)
+    async def _save(self, before: Upload, after: Upload, change: Cause | None = None) -> Upload:
+        change = change or Cause(self.caller)
         if self.is_recorded:
             return await save(self.ports, before, after, change)
         await add(self.ports, after, change)
@@ -196,14 +204,14 @@ class _Filling:
         tell(self.ports, Hook.POST_CREATE, after, self.caller)
         return after
 
-    async def _keep(self, receiving: Receiving, failure: Exception) -> None:
+    async def _keep(self, receiving: BodyReceiver, failure: Exception) -> None:
         """The client knows the URL and may come back for what is saved, but not to go beyond its own length."""
         if isinstance(failure, LengthExceeded):
             await receiving.invalidate("the body went beyond the length")
         if isinstance(failure, TusError):
             failure.of(receiving.upload)
 
-    async def _undo(self, receiving: Receiving, failure: Exception) -> None:
+    async def _undo(self, receiving: BodyReceiver, failure: Exception) -> None:
         """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
         # First, or a write that still waits for its turn would bring the bytes back.
         await receiving.close()

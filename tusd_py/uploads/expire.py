@@ -13,7 +13,7 @@ from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.uploads.commit import save
 from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.processing.assemble import consider
+from tusd_py.uploads.processing.assemble import schedule_assembly
 from tusd_py.uploads.processing.finish import finish
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
         return max((max(own, needed or own) for own, needed in times), default=None)
     if upload.kind is Kind.FINAL and not upload.is_complete:
         if upload.status is Status.PROCESSING:
-            consider(ports, upload)
+            schedule_assembly(ports, upload)
             return ports.expiry(upload, ports.clock()) or _FAR
         parts = [part for part in await ports.records.find_all(upload.parts) if part is not None]
         return max((part.expires_at or _FAR for part in parts if not part.is_complete), default=None)
@@ -132,7 +132,7 @@ async def resume(ports: Ports) -> int:
     while unsettled := await ports.records.unsettled(_BATCH, after_id):
         for upload in unsettled:
             if not upload.is_complete:
-                consider(ports, upload)
+                schedule_assembly(ports, upload)
             elif upload.updated_at < ports.opened_at or upload.updated_at < settled_by_others:
                 ports.background.spawn_once(f"{upload.id}.resume", partial(_finish, ports, upload.id))
                 count += 1

@@ -8,11 +8,11 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Inspect
-from tusd_py.uploads.body.receiver import Receiving
-from tusd_py.uploads.commit import Change, save
+from tusd_py.uploads.body.receiver import BodyReceiver
+from tusd_py.uploads.commit import Cause, save
 from tusd_py.uploads.locking import find, held
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.processing.assemble import consider, part_completed
+from tusd_py.uploads.processing.assemble import part_completed, schedule_assembly
 from tusd_py.uploads.processing.finish import finish
 
 
@@ -20,16 +20,16 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     """The upload with its true offset. A PATCH that is running is stopped first: its bytes would make this a lie.
 
     Where pre-finish failed before, it is asked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
-    ``RecordConflict`` or ``GateFailed``.
+    ``RecordConflict`` or ``HookFailed``.
     """
     async with held(ports, request.upload_id):
         upload = await find(ports, request.upload_id)
-        if request.ends_at_length and _stands_at_length(upload):
+        if request.length_completes and _stands_at_length(upload):
             upload = await _end(ports, upload, caller)
         if upload.is_complete:
             return Inspected(upload=(await finish(ports, upload, caller)).upload)
     if upload.kind is Kind.FINAL:
-        consider(ports, upload)
+        schedule_assembly(ports, upload)
         upload = await _with_length(ports, upload)
     return Inspected(upload=upload)
 
@@ -42,9 +42,9 @@ async def _end(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
 
     async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-        return await save(ports, before, after, Change(caller))
+        return await save(ports, before, after, Cause(caller))
 
-    receiving = Receiving(ports, upload, keep)
+    receiving = BodyReceiver(ports, upload, keep)
     try:
         upload = await receiving.end_at_length()
     finally:

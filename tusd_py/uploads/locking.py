@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.locker import Hold
+from tusd_py.contracts.locker import Lock
 from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.uploads.commit import save
 from tusd_py.uploads.ports import Ports
 
 
-def held(ports: Ports, upload_id: str) -> Held:
+def held(ports: Ports, upload_id: str) -> LockedUpload:
     """Hold the upload; whoever held it has been asked to save and let go. Raises ``LockTimeout``."""
-    return Held(ports, upload_id)
+    return LockedUpload(ports, upload_id)
 
 
-class Held:
+class LockedUpload:
     """The hold of one upload for a block. A generator would do the same for twice the time, in every request."""
 
     __slots__ = ("_hold", "_ports", "_upload_id")
@@ -23,7 +23,7 @@ class Held:
         self._ports = ports
         self._upload_id = upload_id
 
-    async def __aenter__(self) -> Hold:
+    async def __aenter__(self) -> Lock:
         self._hold = await self._ports.locker.acquire(self._upload_id, self._ports.pace.lock_timeout_seconds)
         return self._hold
 
@@ -33,10 +33,10 @@ class Held:
 
 async def find(ports: Ports, upload_id: str) -> Upload:
     """The upload, which the caller holds. Raises ``UploadNotFound`` or ``UploadGone``."""
-    return await truthful(ports, rules.found(await ports.records.find(upload_id), ports.clock()))
+    return await verify_offset(ports, rules.found(await ports.records.find(upload_id), ports.clock()))
 
 
-async def truthful(ports: Ports, upload: Upload) -> Upload:
+async def verify_offset(ports: Ports, upload: Upload) -> Upload:
     """The upload with no more bytes claimed than are stored.
 
     A record saved by this process never claims too much. One that was saved before it started may, if the machine lost
@@ -44,7 +44,7 @@ async def truthful(ports: Ports, upload: Upload) -> Upload:
     """
     if upload.is_complete or not upload.offset or upload.updated_at >= ports.opened_at:
         return upload
-    stored = await ports.store.stored_bytes(upload)
+    stored = await ports.store.stored_size(upload)
     now = ports.clock()
     after = upload.lose(stored, now) if stored < upload.offset else upload.advance(upload.offset, now)
     return await save(ports, upload, after)

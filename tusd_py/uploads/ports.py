@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tusd_py.contracts.hooks import Gate
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.hooks import HookHandler
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.contracts.validator import Examiner, Glance
-from tusd_py.model.jobs import Consumer
+from tusd_py.contracts.validator import TypeSniffer, Validator
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.rules import Limits
 from tusd_py.uploads.background import Background
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class UploadPolicy:
     """How long and how much: every wait and every loss has a bound. Seconds unless the name says otherwise."""
 
     save_interval_seconds: float = 1.0  # a running body is saved this often,
@@ -41,25 +41,27 @@ class Ports:
     records: Records
     store: Store
     locker: Locker
-    gate: Gate
+    gate: HookHandler
     clock: Callable[[], datetime]  # aware, UTC
     new_id: Callable[[], str]  # unguessable: whoever knows the URL of an upload may write to it
     limits: Limits
-    pace: Pace
+    pace: UploadPolicy
     background: Background
     opened_at: datetime  # records older than this may claim what a power loss took
     count_complete: Callable[[Upload], None]  # told of every upload whose last byte was recorded
     durable_saves: bool = False  # fsync at every save, not at completion alone
-    consumers: tuple[Consumer, ...] = ()  # who is told of events
-    forwards: frozenset[bytes] = frozenset()  # headers with credentials that events keep, for hooks that want them
+    consumers: tuple[Subscription, ...] = ()  # who is told of events
+    forwarded_credentials: frozenset[bytes] = (
+        frozenset()
+    )  # headers with credentials that events keep, for hooks that want them
     steps: tuple[str, ...] = ()  # what workers do with a complete upload before it is ready, in order
-    examiner: Examiner | None = None  # for the step validation
-    glance: Glance | None = None  # looks at the first bytes while the others are on their way
-    deletes_rejected: bool = False  # rejected uploads lose their bytes at once
+    examiner: Validator | None = None  # for the step validation
+    glance: TypeSniffer | None = None  # looks at the first bytes while the others are on their way
+    delete_rejected: bool = False  # rejected uploads lose their bytes at once
     publisher: Publisher | None = None  # for the step publishing
     joins_by_job: bool = False  # final uploads are joined by a worker, but for those that are joined at once
     deletes_joined_parts: bool = False  # partial uploads go when their final upload is joined
-    outbox: Outbox | None = None  # None where records are kept in memory: then there is no worker either
+    outbox: JobQueue | None = None  # None where records are kept in memory: then there is no worker either
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When the sweeper shall next look at ``upload``, if nothing happens to it after ``now``."""

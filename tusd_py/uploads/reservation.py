@@ -7,23 +7,23 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
-from tusd_py.cancellation import to_the_end, unbroken
-from tusd_py.contracts.locker import Hold
+from tusd_py.cancellation import finish_despite_cancel, shielded
+from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordExists
 from tusd_py.contracts.store import PathTaken
 from tusd_py.model.upload import Upload
-from tusd_py.uploads.commit import Change, add
+from tusd_py.uploads.commit import Cause, add
 from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
 
 
-def claimed(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Hold]:
+def locked_for_creation(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Lock]:
     """Hold an upload that is about to be made. Raises ``RecordExists`` where a hook chose an id that is taken."""
     return _claimed_by_hook(ports, upload) if by_hook else held(ports, upload.id)
 
 
 @asynccontextmanager
-async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Hold]:
+async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Lock]:
     async with held(ports, upload.id) as hold:
         # Known before the store is touched: bytes of the upload that has the id would be overwritten, then erased.
         if await ports.records.find(upload.id) is not None:
@@ -32,7 +32,7 @@ async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Hold]:
 
 
 @asynccontextmanager
-async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
+async def rollback_on_error(ports: Ports, upload: Upload) -> AsyncIterator[None]:
     """Store bytes and record ``upload`` inside: where that fails, or is cancelled, its bytes are erased again."""
     try:
         yield
@@ -42,24 +42,24 @@ async def or_nothing(ports: Ports, upload: Upload) -> AsyncIterator[None]:
         await ports.store.erase(upload)
         raise
     except asyncio.CancelledError:
-        await to_the_end(erase_unrecorded(ports, upload))
+        await finish_despite_cancel(delete_unrecorded(ports, upload))
         raise
 
 
-async def placed(ports: Ports, upload: Upload) -> Upload:
+async def reserve_storage(ports: Ports, upload: Upload) -> Upload:
     """``upload`` with the place that the store keeps for it. Raises ``PathTaken`` or ``StoreError``.
 
     A path that a hook chose may belong to a creation that a crash ended before there was a record: it is freed then.
     """
     try:
-        return upload.kept_by(await ports.store.create(upload))
+        return upload.with_storage(await ports.store.create(upload))
     except PathTaken as taken:
-        if taken.by is None or not await _freed(ports, upload, taken.by):
+        if taken.by is None or not await _reclaim(ports, upload, taken.by):
             raise
-    return upload.kept_by(await ports.store.create(upload))
+    return upload.with_storage(await ports.store.create(upload))
 
 
-async def _freed(ports: Ports, upload: Upload, by: str) -> bool:
+async def _reclaim(ports: Ports, upload: Upload, by: str) -> bool:
     # Uploads that have a path are held from their creation to their record: one that can be held now is not being made.
     hold = await ports.locker.try_acquire(by)
     if hold is None:
@@ -73,16 +73,16 @@ async def _freed(ports: Ports, upload: Upload, by: str) -> bool:
         await hold.release()
 
 
-async def record(ports: Ports, upload: Upload, change: Change) -> None:
+async def record(ports: Ports, upload: Upload, change: Cause) -> None:
     """Record an upload without bytes; where that fails, a place that the store has kept for it is free again."""
     if not upload.storage:
         await add(ports, upload, change)
         return
-    async with or_nothing(ports, upload):
-        await unbroken(add(ports, upload, change))
+    async with rollback_on_error(ports, upload):
+        await shielded(add(ports, upload, change))
 
 
-async def erase_unrecorded(ports: Ports, upload: Upload) -> None:
+async def delete_unrecorded(ports: Ports, upload: Upload) -> None:
     """Erase the bytes of a creation that was cancelled, unless its record was made in the same instant."""
     if await ports.records.find(upload.id) is None:
         await ports.store.erase(upload)

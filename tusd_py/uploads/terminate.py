@@ -9,9 +9,9 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TerminationRejected
-from tusd_py.protocol.outcomes import Overlay, Terminated
+from tusd_py.protocol.outcomes import ResponseOverride, Terminated
 from tusd_py.protocol.requests import Terminate
-from tusd_py.uploads.commit import Change, save
+from tusd_py.uploads.commit import Cause, save
 from tusd_py.uploads.hook_calls import tell
 from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
@@ -20,13 +20,13 @@ from tusd_py.uploads.ports import Ports
 async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Terminated:
     """Remove the upload; a PATCH that is running is stopped first and cannot bring it back.
 
-    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``GateFailed`` (pre-terminate; nothing is removed).
+    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is removed).
     """
     async with held(ports, request.upload_id):
         upload = await ports.records.find(request.upload_id)
         waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
         upload = rules.terminate(upload, ports.clock(), waiting)
-        overlay = await _agreed(ports, upload, caller)
+        overlay = await _run_pre_hook(ports, upload, caller)
         return Terminated(upload=await end(ports, upload, caller), overlay=overlay)
 
 
@@ -36,25 +36,25 @@ async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
     """
     try:
-        ended = await _entomb(ports, upload, caller)
+        ended = await _mark_terminated(ports, upload, caller)
     except RecordConflict:
         # What runs in the background changes records without a hold: post-finish has returned, or parts were joined.
         newest = await ports.records.find(upload.id)
         if newest is None or newest.has_ended:
             raise
-        ended = await _entomb(ports, newest, caller)
+        ended = await _mark_terminated(ports, newest, caller)
     tell(ports, Hook.POST_TERMINATE, ended, caller)
     await ports.store.erase(ended)
     return ended
 
 
-async def _entomb(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+async def _mark_terminated(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
     ended = upload.to(Status.TERMINATED, now)
-    return await save(ports, upload, ended.until(ports.expiry(ended, now)), Change(caller))
+    return await save(ports, upload, ended.until(ports.expiry(ended, now)), Cause(caller))
 
 
-async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> Overlay | None:
+async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> ResponseOverride | None:
     if not ports.gate.wants(Hook.PRE_TERMINATE):
         return None
     answer = await ports.gate.ask(HookEvent(Hook.PRE_TERMINATE, upload, caller))

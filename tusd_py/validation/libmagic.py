@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tusd_py.contracts.validator import CannotExamine
+from tusd_py.contracts.validator import ValidatorUnavailable
 
 if TYPE_CHECKING:
     from magic import Magic
@@ -41,7 +41,7 @@ def load(system: Sequence[str] = _SYSTEM) -> Found:
     """Have libmagic loaded before anything imports ``magic``, which would look for the system's alone.
 
     The system's is newer than the bundled one wherever both are. pylibmagic is found but never imported: it changes
-    the environment and ctypes for the whole process. Raises ``CannotExamine``.
+    the environment and ctypes for the whole process. Raises ``ValidatorUnavailable``.
     """
     for name in system:
         try:
@@ -58,7 +58,7 @@ def load(system: Sequence[str] = _SYSTEM) -> Found:
             continue
         # The format of the database changes with the version: the system's would not do.
         return Found(str(database))
-    raise CannotExamine(_MISSING)
+    raise ValidatorUnavailable(_MISSING)
 
 
 _found: Found | None = None
@@ -67,7 +67,7 @@ _found: Found | None = None
 def type_of(head: bytes) -> str:
     """The media type of bytes that begin with ``head``, in lower case. Blocks; for any thread.
 
-    Raises ``CannotExamine`` where libmagic is missing or its database cannot be read.
+    Raises ``ValidatorUnavailable`` where libmagic is missing or its database cannot be read.
     """
     told: str = _magic().from_buffer(head[:HEAD_BYTES])
     return told.lower()
@@ -84,10 +84,10 @@ def _magic() -> Magic:
         try:
             import magic
         except ImportError as error:
-            raise CannotExamine(_MISSING) from error
+            raise ValidatorUnavailable(_MISSING) from error
     try:
         made = magic.Magic(mime=True, magic_file=_found.database)
     except magic.MagicException as error:
-        raise CannotExamine(f"libmagic cannot read its database: {error}") from error
+        raise ValidatorUnavailable(f"libmagic cannot read its database: {error}") from error
     _own.magic = made
     return made

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from tusd_py.contracts.validator import CannotExamine, Tell, Verdict
+from tusd_py.contracts.validator import Tell, ValidationResult, ValidatorUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
 from tusd_py.validation import libmagic
@@ -30,7 +30,7 @@ class RuleExaminer:
     rejects_unmatched: bool = False
     digest_keys: tuple[str, ...] = ()
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
         said = claims(upload)
         rule = first_match(self.rules, said)
         looking = _Looking(Digests(expected(said.metadata, self.digest_keys)), Table() if rule and rule.csv else None)
@@ -39,14 +39,14 @@ class RuleExaminer:
             await looking.through(content, tell)
         try:
             real = await asyncio.to_thread(libmagic.type_of, looking.head)
-        except CannotExamine:
+        except ValidatorUnavailable:
             # It is worth knowing always, but must be known only where a rule asks.
             if rule is not None and rule.asks_type:
                 raise
             real = ""
         reasons = [*self._by_rule(rule, said, upload.offset, real), *looking.against()]
         facts = {"type": real} if real else {}
-        return Verdict(tuple(reasons), {**facts, **looking.digests.facts(), **_named(rule)})
+        return ValidationResult(tuple(reasons), {**facts, **looking.digests.facts(), **_named(rule)})
 
     def _by_rule(self, rule: Rule | None, said: Claims, length: int, real: str) -> list[str]:
         if rule is None:
@@ -54,12 +54,12 @@ class RuleExaminer:
         return [*against_claims(rule, said, length), *against_type(rule, said, real)]
 
     def wants(self, upload: Upload) -> bool:
-        """See ``Glance``: only a rule about types can refuse by the first bytes."""
+        """See ``TypeSniffer``: only a rule about types can refuse by the first bytes."""
         rule = first_match(self.rules, claims(upload))
         return rule is not None and rule.asks_type
 
     async def refusal(self, upload: Upload, head: bytes) -> str:
-        """See ``Glance``."""
+        """See ``TypeSniffer``."""
         said = claims(upload)
         rule = first_match(self.rules, said)
         if rule is None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
@@ -112,7 +112,7 @@ class _Api:
         return {"events": [{"place": place, **show_event(event)} for place, event in events]}
 
 
-def _outbox(ports: Ports) -> Outbox:
+def _outbox(ports: Ports) -> JobQueue:
     if ports.outbox is None:
         raise Refused(404, "records are kept in memory: there are no jobs and events")
     return ports.outbox

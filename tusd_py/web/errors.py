@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tusd_py.contracts.body import SourceError
-from tusd_py.contracts.hooks import GateFailed
+from tusd_py.contracts.body import BodyError
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing, PathTaken, StoreError, StoreFull, StoreUnavailable
@@ -25,7 +25,7 @@ class Locked(TusError):
     sentence = "another request for this upload has not ended yet; try again shortly"
 
 
-class Overtaken(TusError):
+class UploadChanged(TusError):
     """Somebody else changed the upload while this request ran; nothing of it counts that was not saved before."""
 
     status = 423
@@ -41,7 +41,7 @@ class StorageFull(TusError):
 
 
 class Unavailable(TusError):
-    """The disk or the database failed. For HEAD it is told as ``Waiting``."""
+    """The disk or the database failed. For HEAD it is told as ``NotReady``."""
 
     status = 503
     code = "ERR_UNAVAILABLE"
@@ -49,7 +49,7 @@ class Unavailable(TusError):
     sentence = "the server cannot read or store uploads at the moment; try again later"
 
 
-class Waiting(TusError):
+class NotReady(TusError):
     """A refusal of HEAD that will pass: after any other status clients forget the upload and start from nothing."""
 
     status = 423
@@ -70,7 +70,7 @@ class AlreadyExists(TusError):
     sentence = "an upload with the id or the path chosen for this one exists already"
 
 
-class HookFailed(TusError):
+class HookUnavailable(TusError):
     """What the hook said stays in the log: it may name what no client should know."""
 
     status = 500
@@ -88,7 +88,7 @@ class InternalError(TusError):
 TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
     {
         LockTimeout: Locked,
-        RecordConflict: Overtaken,
+        RecordConflict: UploadChanged,
         RecordExists: AlreadyExists,
         RecordsFull: StorageFull,
         RecordsUnavailable: Unavailable,
@@ -98,8 +98,8 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         StoreUnavailable: Unavailable,
         BytesMissing: BytesGone,
         StoreError: Unavailable,
-        GateFailed: HookFailed,
-        SourceError: Unavailable,
+        HookFailed: HookUnavailable,
+        BodyError: Unavailable,
         OSError: Unavailable,  # what is needed could not be opened
     }
 )
@@ -111,5 +111,5 @@ def refusal(failure: Exception, method: str) -> TusError:
         return failure
     told = next((TABLE[kind] for kind in type(failure).__mro__ if kind in TABLE), InternalError)
     if method == "HEAD" and told in (Unavailable, StorageFull, HookFailed):
-        return Waiting()
+        return NotReady()
     return told()

@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 from tusd_py import logs
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Content
-from tusd_py.protocol.responses import Asked, Reply
+from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web.cors import Cors, Headers
 from tusd_py.web.early_response import send_early
 from tusd_py.web.metrics import Metrics
 from tusd_py.web.negotiation import Inform
-from tusd_py.web.request_body import BodySource
+from tusd_py.web.request_body import AsgiBody
 from tusd_py.web.response_body import Giving
 
 log = logging.getLogger("tusd_py.requests")
@@ -90,7 +90,7 @@ class Exchange:
         # before the answer.
         served = scope.get("extensions", {}).get("tusd_py", {})
         self.inform: Inform | None = served.get("informational")
-        self.source = BodySource(
+        self.source = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
@@ -101,10 +101,10 @@ class Exchange:
         self._lend_out = served.get("lend_out")
 
     @property
-    def asked(self) -> Asked:
-        return Asked(self.method, self.real_method)
+    def asked(self) -> ResponseContext:
+        return ResponseContext(self.method, self.real_method)
 
-    async def answer(self, reply: Reply, cors: Cors) -> None:
+    async def answer(self, reply: Response, cors: Cors) -> None:
         """Send the reply; what is left of the request's body is read within bounds, or the connection closed."""
         is_preflight = self.requests_method and self.real_method == "OPTIONS"
         headers = [*reply.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]

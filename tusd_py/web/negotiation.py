@@ -12,7 +12,7 @@ from tusd_py.protocol.draft.versions import Dialect, Version, negotiate
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Outcome
 from tusd_py.protocol.requests import Head, Request
-from tusd_py.protocol.responses import Asked, Reply
+from tusd_py.protocol.responses import Response, ResponseContext
 
 #: Sends an interim response, and tells whether it was sent.
 Inform = Callable[[int, Iterable[tuple[bytes, bytes]]], bool]
@@ -27,9 +27,9 @@ class Parser(Protocol):
 class Formatter(Protocol):
     """From what came of it to an answer."""
 
-    def format_outcome(self, outcome: Outcome, asked: Asked, location: str = "") -> Reply: ...
+    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response: ...
 
-    def format_refusal(self, error: TusError, asked: Asked) -> Reply: ...
+    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Interims:
     told_bytes: int = -1
 
     def created(self, upload: Upload) -> bool:
-        """See ``Listener.created``."""
+        """See ``ProgressListener.created``."""
         interim = self.formatter.announce(upload, self.collection + upload.id)
         return interim is not None and self.inform(interim.status, interim.headers)
 
     def saved(self, upload: Upload) -> None:
-        """See ``Listener.saved``."""
+        """See ``ProgressListener.saved``."""
         if upload.offset > self.told_bytes and (interim := self.formatter.progress(upload.offset)) is not None:
             self.told_bytes = upload.offset
             self.inform(interim.status, interim.headers)

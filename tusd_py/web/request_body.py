@@ -1,4 +1,4 @@
-"""The body of an ASGI request as a ``Source``: a task reads ahead, so that bytes received before a cut are kept.
+"""The body of an ASGI request as a ``RequestBody``: a task reads ahead, so that bytes received before a cut are kept.
 
 ASGI servers drop what the application has not yet received when the client goes away; whoever always sits in
 ``receive()`` has it before.
@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Receive
 
-from tusd_py.contracts.body import SourceCut, SourceStalled
-from tusd_py.contracts.zero_copy import Tap
+from tusd_py.contracts.body import BodyAborted, BodyTimeout
+from tusd_py.contracts.zero_copy import SocketReader
 from tusd_py.protocol.errors import ServerShutdown
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _QUIET_SECONDS = 0.01
 _STOP_SECONDS = 0.05
 
 
-class BodySource:
+class AsgiBody:
     """Reads one request's body. Nothing is received before the first ``read``: no ``100 Continue`` is sent either."""
 
     def __init__(
@@ -42,7 +42,7 @@ class BodySource:
         idle_seconds: float,
         rate_min: float = 0,
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
-        lend: Callable[[Receive], Tap | None] | None = None,
+        lend: Callable[[Receive], SocketReader | None] | None = None,
         take_whole: Callable[[Receive], list[bytes] | None] | None = None,
     ) -> None:
         #: Of these, ``bytes_poured`` went past this object.
@@ -51,13 +51,13 @@ class BodySource:
         self._receive = receive
         self._lend = lend
         self._take_whole = take_whole
-        self._loan: Tap | None = None
+        self._loan: SocketReader | None = None
         self._is_brisk = False
         self._bytes_settled = 0  # all but those of the loan
         self._idle_seconds = idle_seconds
         self._rate_min = rate_min
         self._was_full = False
-        #: See ``Source.trailers``.
+        #: See ``RequestBody.trailers``.
         self.trailers = trailers
         self._pieces: list[bytes] = []
         self._buffered = 0
@@ -84,10 +84,10 @@ class BodySource:
     @property
     def is_gone(self) -> bool:
         """Whether the client went away: nobody reads the answer."""
-        return isinstance(self._reason, SourceCut)
+        return isinstance(self._reason, BodyAborted)
 
     async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
-        """See ``Source.read``."""
+        """See ``RequestBody.read``."""
         if not self.was_read:
             self._start()
         if not self._pieces and not self._is_ended and self._reason is None and not await self._wait(wait_seconds):
@@ -100,8 +100,8 @@ class BodySource:
         assert self._reason is not None
         raise self._reason
 
-    def tap(self) -> Tap | None:
-        """See ``PouringSource.tap``."""
+    def tap(self) -> SocketReader | None:
+        """See ``ZeroCopyBody.tap``."""
         if not self._is_brisk or self._is_ended or self._reason is not None or self._stopping is not None:
             return None
         loan = None if self._lend is None else self._lend(self._receive)
@@ -131,7 +131,7 @@ class BodySource:
         return pieces
 
     def stop(self, reason: Exception) -> None:
-        """See ``Source.stop``."""
+        """See ``RequestBody.stop``."""
         if self._is_ended or self._reason is not None or self._stopping is not None:
             return
         self._stopping = reason
@@ -210,7 +210,7 @@ class BodySource:
                 message = {"type": "http.disconnect"}
             self._heard_at = loop.time()
             if message["type"] == "http.disconnect":
-                self._reason = self._reason or SourceCut()
+                self._reason = self._reason or BodyAborted()
                 break
             if body := message.get("body", b""):
                 self._pieces.append(body)
@@ -239,7 +239,7 @@ class BodySource:
         is_slow = self.bytes_received - bytes_before < self._rate_min * _RATE_SECONDS
         # A client that we made wait is as slow as we are.
         if is_slow and not self._was_full:
-            self._break_off(SourceStalled())
+            self._break_off(BodyTimeout())
             return
         self._was_full = self._buffered >= READ_AHEAD_BYTES
         loop = asyncio.get_running_loop()
@@ -250,7 +250,7 @@ class BodySource:
         is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES or self._loan is not None
         quiet = 0.0 if is_waiting_for_us else loop.time() - self._heard_at
         if quiet >= self._idle_seconds:
-            self._break_off(SourceStalled())
+            self._break_off(BodyTimeout())
         else:
             self._idle = loop.call_later(self._idle_seconds - quiet, self._check_idle)
 
@@ -258,7 +258,7 @@ class BodySource:
 class _Tap:
     """What the server lends, behind what was read ahead."""
 
-    def __init__(self, loan: Tap, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
+    def __init__(self, loan: SocketReader, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
         self.pieces = pieces
         self.move = loan.move
         self.take = loan.take
@@ -276,7 +276,7 @@ class Draining:
 
     def __init__(self) -> None:
         self.has_begun = False
-        self._sources: set[BodySource] = set()
+        self._sources: set[AsgiBody] = set()
 
     def begin(self) -> None:
         """Stop every body, and each that comes later. Call it on the event loop as soon as the end is near."""
@@ -288,12 +288,12 @@ class Draining:
         """Everything is closed; what is opened again takes bodies again."""
         self.has_begun = False
 
-    def add(self, source: BodySource) -> None:
+    def add(self, source: AsgiBody) -> None:
         """A body that shall be stopped when the end comes."""
         self._sources.add(source)
         if self.has_begun:
             source.stop(ServerShutdown())
 
-    def discard(self, source: BodySource) -> None:
+    def discard(self, source: AsgiBody) -> None:
         """This body has come to its end."""
         self._sources.discard(source)

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Send
 
-from tusd_py.contracts.zero_copy import PouringContent, Spout
+from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.protocol.outcomes import Content
 
 #: Gives what it takes to pour past this ``send``, once the client has all that was sent; ``None`` where pieces must do.
-LendOut = Callable[[Send], Awaitable[Spout | None]]
+LendOut = Callable[[Send], Awaitable[SocketWriter | None]]
 #: At a time: a client slower than this in the idle time is taken for gone.
 SEND_BYTES = 256 * 1024
 
@@ -34,7 +34,7 @@ class Giving:
         """
         gone = asyncio.ensure_future(self._until_gone())
         # Asked once: to look through the methods of an object takes long.
-        poured = content if self._lend_out is not None and isinstance(content, PouringContent) else None
+        poured = content if self._lend_out is not None and isinstance(content, ZeroCopyContent) else None
         try:
             async for piece in content:
                 for start in range(0, len(piece), SEND_BYTES):
@@ -52,7 +52,7 @@ class Giving:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         self.given_bytes += len(piece)
 
-    async def _pour(self, content: PouringContent) -> bool:
+    async def _pour(self, content: ZeroCopyContent) -> bool:
         """Give what comes next straight from the file, for a moment; False where the client took nothing of it.
 
         It waits for the client behind the next piece, then, and not here: no thread waits for it.

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.contracts.progress import Listener
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
-from tusd_py.protocol.responses import Reply
+from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize
 from tusd_py.uploads.create import create
@@ -71,7 +71,7 @@ class TusEndpoint:
             self.metrics.open.dec()
             exchange.over(scope["path"], status, error)
 
-    async def _reply(self, scope: Scope, exchange: Exchange) -> tuple[Reply, TusError | None]:
+    async def _reply(self, scope: Scope, exchange: Exchange) -> tuple[Response, TusError | None]:
         collection = scope.get("root_path", "").rstrip("/") + "/"
         path = scope["path"].removeprefix(collection[:-1])
         head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
@@ -93,7 +93,7 @@ class TusEndpoint:
             return speech.formatter.format_refusal(error, exchange.asked), error
 
     async def _do(
-        self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: Listener | None
+        self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         caller = _caller(scope, exchange)
         await authorize(ports, request, caller)

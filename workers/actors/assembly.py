@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.hooks import GateFailed
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.store import StoreError
-from tusd_py.uploads.processing.assemble import JoinedElsewhere, assemble
+from tusd_py.uploads.processing.assemble import AlreadyJoining, assemble
 from workers.actor import Again, Task
 
 
@@ -12,8 +12,8 @@ async def assembly(task: Task) -> None:
     """Join one final upload. Raises ``Again`` where the disk is full or out of reach, or a hook does not answer."""
     try:
         await assemble(task.ports, task.job)
-    except (StoreError, JoinedElsewhere) as trouble:
+    except (StoreError, AlreadyJoining) as trouble:
         raise Again(str(trouble)) from trouble
-    except GateFailed as failure:
+    except HookFailed as failure:
         # What a hook said is for the log, not for whoever lists jobs.
         raise Again("pre-finish failed; it is asked again") from failure

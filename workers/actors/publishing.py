@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.publisher import CannotPublish
+from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.processing.publish import publish
 from workers.actor import Again, Task
@@ -12,5 +12,5 @@ async def publishing(task: Task) -> None:
     """Publish one upload. Raises ``Again`` where the directory or the store would not have it now."""
     try:
         await publish(task.ports, task.job)
-    except (CannotPublish, StoreError) as trouble:
+    except (PublishFailed, StoreError) as trouble:
         raise Again(str(trouble)) from trouble

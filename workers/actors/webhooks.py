@@ -10,8 +10,8 @@ import asyncio
 import logging
 from weakref import WeakKeyDictionary
 
-from tusd_py.contracts.hooks import GateFailed
-from tusd_py.contracts.job_queue import Outbox
+from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.hooks.delivery.deliverer import Deliverer, Outcome, Verdict
 from tusd_py.hooks.delivery.endpoints import Receiver, receivers
 from tusd_py.hooks.tusd_json import parse_answer
@@ -51,7 +51,7 @@ async def webhooks(task: Task) -> None:
     await _judge(task, outbox, receiver, event, verdict)
 
 
-async def _judge(task: Task, outbox: Outbox, receiver: Receiver, event: Event, verdict: Verdict) -> None:
+async def _judge(task: Task, outbox: JobQueue, receiver: Receiver, event: Event, verdict: Verdict) -> None:
     if verdict.outcome is Outcome.DELIVERED:
         if receiver.is_tusds and event.type is EventType.POST_RECEIVE:
             await _stop_if_told(task, event, verdict.answer)
@@ -77,7 +77,7 @@ async def _stop_if_told(task: Task, event: Event, answer: bytes) -> None:
     try:
         if not parse_answer(Hook.POST_RECEIVE, answer).stop:
             return
-    except GateFailed as failure:
+    except HookFailed as failure:
         log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
         return
     async with held(task.ports, event.upload.id):

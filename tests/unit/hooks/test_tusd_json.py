@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.support.heart import EPOCH
-from tusd_py.contracts.hooks import GateFailed, HookAnswer
+from tusd_py.contracts.hooks import HookFailed, HookResponse
 from tusd_py.hooks.tusd_json import format_event, parse_answer
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Upload
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 UPLOAD = Upload(id="u1", length=10, offset=4, created_at=EPOCH, updated_at=EPOCH)
 CALLER = Caller(
@@ -71,7 +71,7 @@ def test_kinds_lengths_and_metadata_of_uploads() -> None:
     assert told(upload=replace(UPLOAD, metadata_header="not base64,,"))["Event"]["Upload"]["MetaData"] == {}
 
 
-def answer(said: object, hook: Hook = Hook.PRE_CREATE) -> HookAnswer:
+def answer(said: object, hook: Hook = Hook.PRE_CREATE) -> HookResponse:
     return parse_answer(hook, json.dumps(said).encode())
 
 
@@ -79,7 +79,7 @@ def answer(said: object, hook: Hook = Hook.PRE_CREATE) -> HookAnswer:
 @pytest.mark.parametrize("hook", [Hook.AUTHORIZE, Hook.PRE_CREATE, Hook.PRE_FINISH, Hook.PRE_TERMINATE])
 def test_what_says_nothing_changes_nothing(hook: Hook, body: bytes) -> None:
     """Nothing at all, an empty object, null, and keys that nobody knows."""
-    assert parse_answer(hook, body) == HookAnswer()
+    assert parse_answer(hook, body) == HookResponse()
 
 
 def test_each_field_has_its_hook() -> None:
@@ -90,7 +90,7 @@ def test_each_field_has_its_hook() -> None:
     assert not answer({"RejectTermination": True}).reject
     assert answer({"StopUpload": True}, Hook.POST_RECEIVE).stop
     assert not answer({"StopUpload": True}).stop
-    assert answer({"ChangeFileInfo": {"ID": "x"}}, Hook.PRE_FINISH) == HookAnswer()
+    assert answer({"ChangeFileInfo": {"ID": "x"}}, Hook.PRE_FINISH) == HookResponse()
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_leave_is_not_given_by_mistake(said: object) -> None:
 def test_keys_are_read_without_regard_to_case() -> None:
     """But not those of metadata and headers, which are the receiver's own."""
     said = {"httpresponse": {"STATUSCODE": 409, "body": "b", "header": {"x-A": "1"}}, "changeFileInfo": {"id": "i"}}
-    overlay = Overlay(status=409, body="b", headers={"x-A": "1"})
-    assert answer(said) == HookAnswer(upload_id="i", overlay=overlay)
+    overlay = ResponseOverride(status=409, body="b", headers={"x-A": "1"})
+    assert answer(said) == HookResponse(upload_id="i", overlay=overlay)
     assert answer({"CHANGEFILEINFO": {"METADATA": {"A": "1", "a": "2"}}}).metadata == {"A": "1", "a": "2"}
     assert answer({"RejectUpload": True, "rejectupload": None}).reject
 
@@ -119,7 +119,7 @@ def test_keys_are_read_without_regard_to_case() -> None:
 def test_what_is_empty_is_absent_but_for_metadata() -> None:
     """0 and empty texts change nothing; empty metadata clears it, absent metadata is kept."""
     nothing = {"HTTPResponse": {"StatusCode": 0, "Body": "", "Header": {}}, "ChangeFileInfo": {"ID": ""}}
-    assert answer(nothing) == HookAnswer()
+    assert answer(nothing) == HookResponse()
     assert answer({"ChangeFileInfo": {"MetaData": None}}).metadata is None
     assert answer({"ChangeFileInfo": {"MetaData": {}}}).metadata == {}
     assert answer({"ChangeFileInfo": {"MetaData": {"a": None}}}).metadata == {"a": ""}
@@ -155,7 +155,7 @@ def test_text_that_no_header_could_carry_is_made_text() -> None:
 )
 def test_a_wrong_type_is_refused_by_name(said: object, named: str) -> None:
     """The log tells the receiver's author which field it is."""
-    with pytest.raises(GateFailed) as failed:
+    with pytest.raises(HookFailed) as failed:
         answer(said)
     assert named in str(failed.value)
 
@@ -163,6 +163,6 @@ def test_a_wrong_type_is_refused_by_name(said: object, named: str) -> None:
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"[" * 5000, b"<html>", b"{} {}", b"1" * 5000])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     """However it is broken; what is quoted of it is short."""
-    with pytest.raises(GateFailed) as failed:
+    with pytest.raises(HookFailed) as failed:
         parse_answer(Hook.PRE_CREATE, body)
     assert len(str(failed.value)) < 700

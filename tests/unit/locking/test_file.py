@@ -138,7 +138,7 @@ async def test_lost_messages_only_cost_time(tmp_path: Path) -> None:
     hold = await locker.acquire("an-upload", LONG)
     waiting = asyncio.create_task(other.acquire("an-upload", LONG))
     told: list[str] = []
-    hold.on_wanted(lambda: told.append("wanted"))
+    hold.on_release_requested(lambda: told.append("wanted"))
     await eventually(lambda: bool(told))
     for path in tmp_path.glob("*.sock"):
         path.unlink()
@@ -162,7 +162,7 @@ async def test_no_process_starves(tmp_path: Path) -> None:
 
     first = await locker.acquire("an-upload", LONG)
     told: list[str] = []
-    first.on_wanted(lambda: told.append("wanted"))
+    first.on_release_requested(lambda: told.append("wanted"))
     stranger = asyncio.create_task(request(other, "stranger"))
     await eventually(lambda: bool(told))
     crowd = [asyncio.create_task(request(locker, "crowd")) for _ in range(20)]
@@ -180,7 +180,7 @@ async def test_forged_messages_change_nothing(tmp_path: Path) -> None:
     locker = FileLocker(tmp_path)
     hold = await locker.acquire("an-upload", LONG)
     told: list[str] = []
-    hold.on_wanted(lambda: told.append("wanted"))
+    hold.on_release_requested(lambda: told.append("wanted"))
     (box,) = tmp_path.glob("*.sock")
     key = hold.key.encode()
     junk = [

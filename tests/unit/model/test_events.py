@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tusd_py.model.events import VALIDATION, EventType, happened
+from tusd_py.model.events import VALIDATION, EventType, derive_events
 from tusd_py.model.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NEW = Upload(id="a", length=10, created_at=NOW, updated_at=NOW)
 FINAL = replace(NEW, kind=Kind.FINAL)
 COMPLETE = NEW.advance(10, NOW).complete(NOW)
-AWAITED = COMPLETE.hand_over((VALIDATION, "publishing"), NOW)
+AWAITED = COMPLETE.hand_to_workers((VALIDATION, "publishing"), NOW)
 VALIDATED = AWAITED.done(VALIDATION, NOW)
 READY = VALIDATED.done("publishing", NOW)
 JOINED = FINAL.advance(10, NOW).complete(NOW)
@@ -26,32 +26,32 @@ JOINED = FINAL.advance(10, NOW).complete(NOW)
         (None, NEW, ["post-create"]),
         (None, NEW.advance(4, NOW), ["post-create", "post-receive"]),
         (None, COMPLETE, ["post-create", "post-receive"]),
-        (None, COMPLETE.hand_over((), NOW), ["post-create", "post-receive", "post-finish", "upload.ready"]),
+        (None, COMPLETE.hand_to_workers((), NOW), ["post-create", "post-receive", "post-finish", "upload.ready"]),
         (NEW, NEW.declare_length(10), []),
         (NEW, NEW.advance(4, NOW), ["post-receive"]),
         (NEW.advance(4, NOW), NEW.advance(4, NOW).lose(2, NOW), []),
         (NEW, COMPLETE, ["post-receive"]),
-        (COMPLETE, COMPLETE.hand_over((), NOW), ["post-finish", "upload.ready"]),
+        (COMPLETE, COMPLETE.hand_to_workers((), NOW), ["post-finish", "upload.ready"]),
         (COMPLETE, AWAITED, ["post-finish"]),
         (NEW, AWAITED, ["post-receive", "post-finish"]),
         (AWAITED, AWAITED.until(NOW), []),
         (AWAITED, VALIDATED, ["upload.validated"]),
         (VALIDATED, READY, ["upload.ready"]),
-        (COMPLETE.hand_over((VALIDATION,), NOW), READY, ["upload.validated", "upload.ready"]),
-        (AWAITED, AWAITED.ended_by(VALIDATION, Status.REJECTED, NOW, "why"), ["upload.rejected"]),
-        (AWAITED, AWAITED.ended_by(VALIDATION, Status.FAILED, NOW, "why"), ["upload.failed"]),
-        (VALIDATED, VALIDATED.ended_by("publishing", Status.FAILED, NOW, "why"), ["upload.failed"]),
+        (COMPLETE.hand_to_workers((VALIDATION,), NOW), READY, ["upload.validated", "upload.ready"]),
+        (AWAITED, AWAITED.fail_step(VALIDATION, Status.REJECTED, NOW, "why"), ["upload.rejected"]),
+        (AWAITED, AWAITED.fail_step(VALIDATION, Status.FAILED, NOW, "why"), ["upload.failed"]),
+        (VALIDATED, VALIDATED.fail_step("publishing", Status.FAILED, NOW, "why"), ["upload.failed"]),
         (AWAITED, AWAITED.to(Status.TERMINATED, NOW), ["post-terminate"]),
         (NEW, NEW.to(Status.EXPIRED, NOW), ["upload.expired"]),
         (NEW, NEW.to(Status.FAILED, NOW), ["upload.failed"]),
         (None, FINAL, ["post-create"]),
         (FINAL, FINAL.to(Status.PROCESSING, NOW), []),
         (FINAL, JOINED, ["upload.assembled"]),
-        (None, JOINED.hand_over((), NOW), ["post-create", "upload.assembled", "post-finish", "upload.ready"]),
-        (FINAL.to(Status.PROCESSING, NOW), JOINED.hand_over(("x",), NOW), ["upload.assembled", "post-finish"]),
+        (None, JOINED.hand_to_workers((), NOW), ["post-create", "upload.assembled", "post-finish", "upload.ready"]),
+        (FINAL.to(Status.PROCESSING, NOW), JOINED.hand_to_workers(("x",), NOW), ["upload.assembled", "post-finish"]),
         (FINAL, FINAL.to(Status.FAILED, NOW), ["upload.failed"]),
     ],
 )
 def test_what_a_change_means(before: Upload | None, after: Upload, types: list[str]) -> None:
     """Each change of a record is told as what it is, in the order in which it happened, and nothing else is."""
-    assert [*happened(before, after)] == [EventType(name) for name in types]
+    assert [*derive_events(before, after)] == [EventType(name) for name in types]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tusd_py.model.upload import TRANSITIONS, Status, Step, Upload
+from tusd_py.model.upload import TRANSITIONS, HistoryEntry, Status, Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=1)
@@ -21,11 +21,11 @@ COMPLETE = replace(UPLOAD, offset=10, completed_at=NOW, status=Status.READY)
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(Status, Status)))
 def test_every_transition(before: Status, after: Status) -> None:
     """The table alone decides, and each step is written down with its time and reason."""
-    upload = replace(UPLOAD, status=before, history=(Step(before, NOW),))
+    upload = replace(UPLOAD, status=before, history=(HistoryEntry(before, NOW),))
     if after in TRANSITIONS[before]:
         changed = upload.to(after, LATER, "why")
         assert (changed.status, changed.updated_at) == (after, LATER)
-        assert changed.history == (Step(before, NOW), Step(after, LATER, "why"))
+        assert changed.history == (HistoryEntry(before, NOW), HistoryEntry(after, LATER, "why"))
     else:
         with pytest.raises(AssertionError, match="cannot become"):
             upload.to(after, LATER)
@@ -71,10 +71,10 @@ def test_it_completes() -> None:
 def test_a_change_leaves_what_was() -> None:
     """Every change is a new value: the old one, and all that was not changed, stay as they were."""
     before = replace(UPLOAD)
-    after = UPLOAD.kept_by({"part": 1}).saved(7)
+    after = UPLOAD.with_storage({"part": 1}).saved(7)
     assert before == UPLOAD
     assert replace(UPLOAD, storage={"part": 1}, token=7) == after
-    assert UPLOAD.kept_by(UPLOAD.storage) is UPLOAD
+    assert UPLOAD.with_storage(UPLOAD.storage) is UPLOAD
     with pytest.raises(FrozenInstanceError):
         after.token = 8  # type: ignore[misc]  # what is tested
 

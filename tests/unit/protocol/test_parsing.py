@@ -35,7 +35,7 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import (
     Append,
-    BodyHead,
+    BodyInfo,
     Create,
     Discover,
     Download,
@@ -156,7 +156,7 @@ class TestPaths:
     @pytest.mark.parametrize("path", ["a", "/a", "/a/", "a/"])
     def test_a_slash_more_or_less(self, path: str) -> None:
         """It is the same upload."""
-        assert parse("HEAD", path) == Inspect(upload_id="a", ends_at_length=True)
+        assert parse("HEAD", path) == Inspect(upload_id="a", length_completes=True)
 
     @pytest.mark.parametrize("path", ["", "/"])
     def test_the_collection(self, path: str) -> None:
@@ -213,15 +213,15 @@ class TestCreate:
     def test_with_a_body(self, media_type: str) -> None:
         """The tus type, in any case and with any parameters, makes the body the upload's first bytes."""
         request = parse("POST", upload_length="5", content_type=media_type, content_length="3")
-        assert request == Create(length=5, body=BodyHead(length=3))
+        assert request == Create(length=5, body=BodyInfo(length=3))
         chunked = parse("POST", upload_length="5", content_type=media_type, transfer_encoding="chunked")
-        assert chunked == Create(length=5, body=BodyHead(length=None))
+        assert chunked == Create(length=5, body=BodyInfo(length=None))
 
     def test_with_a_body_and_a_checksum(self) -> None:
         """Creation With Upload: similar rules as PATCH."""
         headers = {"content_type": TUS_TYPE, "content_length": "5", "upload_checksum": SHA1}
         request = parse("POST", upload_length="5", **headers)
-        assert request == Create(length=5, body=BodyHead(length=5, checksum=HELLO_SHA1))
+        assert request == Create(length=5, body=BodyInfo(length=5, checksum=HELLO_SHA1))
 
     def test_bodies_that_cannot_be_stored(self) -> None:
         """Encoded ones, and parts of something."""
@@ -246,7 +246,7 @@ class TestConcat:
     def test_partial(self) -> None:
         """A partial upload is like any other, and is told as it came."""
         request = parse("POST", upload_concat="partial", upload_length="5", content_type=TUS_TYPE, content_length="2")
-        body = BodyHead(length=2)
+        body = BodyInfo(length=2)
         assert request == Create(length=5, kind=Kind.PARTIAL, concat_header="partial", body=body)
         assert parse("POST", upload_concat="partial", upload_defer_length="1") == Create(
             length=None, kind=Kind.PARTIAL, concat_header="partial"
@@ -292,12 +292,12 @@ class TestAppend:
     def test_bytes_at_an_offset(self) -> None:
         """With a length where that was deferred."""
         headers = {"upload_offset": "3", "content_type": TUS_TYPE}
-        body = BodyHead(length=2)
+        body = BodyInfo(length=2)
         assert parse("PATCH", "a", content_length="2", **headers) == Append(
             upload_id="a", offset=3, length=None, body=body
         )
         request = parse("PATCH", "a", transfer_encoding="chunked", upload_length="5", **headers)
-        assert request == Append(upload_id="a", offset=3, length=5, body=BodyHead(length=None))
+        assert request == Append(upload_id="a", offset=3, length=5, body=BodyInfo(length=None))
 
     def test_numbers_that_are_none(self) -> None:
         """An offset is needed; a length must be one."""
@@ -344,7 +344,7 @@ class TestChecksum:
 
     def test_in_a_header(self) -> None:
         """The body counts only if this is its digest."""
-        assert self.append(upload_checksum=SHA1).body == BodyHead(length=None, checksum=HELLO_SHA1)
+        assert self.append(upload_checksum=SHA1).body == BodyInfo(length=None, checksum=HELLO_SHA1)
 
     def test_refused(self) -> None:
         """Malformed ones, and algorithms that are not offered here."""
@@ -358,9 +358,9 @@ class TestChecksum:
 
     def test_in_a_trailer(self) -> None:
         """It must be declared, among others maybe."""
-        body = BodyHead(length=None, checksum_in_trailer=True)
+        body = BodyInfo(length=None, checksum_in_trailer=True)
         assert self.append(TRAILERS, trailer="X-Other , upload-CHECKSUM").body == body
-        assert self.append(TRAILERS, trailer="X-Other").body == BodyHead(length=None)
+        assert self.append(TRAILERS, trailer="X-Other").body == BodyInfo(length=None)
 
     def test_in_both(self) -> None:
         """Nobody knows which one is meant."""

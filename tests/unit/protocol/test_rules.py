@@ -24,7 +24,7 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
     UploadUnfinished,
 )
-from tusd_py.protocol.requests import Append, BodyHead, Create
+from tusd_py.protocol.requests import Append, BodyInfo, Create
 from tusd_py.protocol.rules import Limits
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,12 +35,12 @@ DEFERRED = replace(UPLOAD, length=None)
 COMPLETE = replace(UPLOAD, offset=10, completed_at=BEFORE, status=Status.READY)
 PART = replace(COMPLETE, kind=Kind.PARTIAL)
 FINAL = replace(UPLOAD, kind=Kind.FINAL, offset=0)
-PATCH = Append(upload_id="a", offset=4, length=None, body=BodyHead(length=None))
+PATCH = Append(upload_id="a", offset=4, length=None, body=BodyInfo(length=None))
 WRONG_TYPE = UnsupportedContentType()
 
 
 def patch(length: int | None = None, body: int | None = None, offset: int = 4) -> Append:
-    return replace(PATCH, offset=offset, length=length, body=BodyHead(length=body))
+    return replace(PATCH, offset=offset, length=length, body=BodyInfo(length=body))
 
 
 class TestFound:
@@ -75,10 +75,10 @@ class TestCreate:
         [
             Create(length=10),
             Create(length=None),
-            Create(length=10, body=BodyHead(length=10)),
-            Create(length=None, body=BodyHead(length=10)),
-            Create(length=5, body=BodyHead(length=None)),
-            Create(length=0, body=BodyHead(length=0)),
+            Create(length=10, body=BodyInfo(length=10)),
+            Create(length=None, body=BodyInfo(length=10)),
+            Create(length=5, body=BodyInfo(length=None)),
+            Create(length=0, body=BodyInfo(length=0)),
         ],
     )
     def test_granted(self, request_: Create) -> None:
@@ -89,9 +89,9 @@ class TestCreate:
         ("request_", "refusal"),
         [
             (Create(length=11), MaxSizeExceeded),
-            (Create(length=11, body=BodyHead(length=12)), MaxSizeExceeded),
-            (Create(length=5, body=BodyHead(length=6)), LengthExceeded),
-            (Create(length=None, body=BodyHead(length=11)), MaxSizeExceeded),
+            (Create(length=11, body=BodyInfo(length=12)), MaxSizeExceeded),
+            (Create(length=5, body=BodyInfo(length=6)), LengthExceeded),
+            (Create(length=None, body=BodyInfo(length=11)), MaxSizeExceeded),
         ],
     )
     def test_refused(self, request_: Create, refusal: type[TusError]) -> None:
@@ -102,7 +102,7 @@ class TestCreate:
     def test_without_a_limit(self) -> None:
         """0 is no limit."""
         rules.create(Create(length=2**63 - 1), ANY)
-        rules.create(Create(length=None, body=BodyHead(length=2**63 - 1)), ANY)
+        rules.create(Create(length=None, body=BodyInfo(length=2**63 - 1)), ANY)
 
 
 class TestAppend:

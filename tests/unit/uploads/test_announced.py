@@ -10,8 +10,8 @@ from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import eventually, on_loop
 from tests.unit.uploads.test_completes import md5, recorded, stands
-from tusd_py.contracts.body import SourceCut, SourceStalled
-from tusd_py.contracts.hooks import HookAnswer
+from tusd_py.contracts.body import BodyAborted, BodyTimeout
+from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Status
@@ -26,7 +26,7 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 
 @on_loop
@@ -45,7 +45,7 @@ async def test_the_record_is_made_before_the_url_is_told() -> None:
 @on_loop
 async def test_a_refused_creation_is_not_announced() -> None:
     """What a hook refuses has no URL."""
-    heart = Heart(functions={Hook.PRE_CREATE: lambda _: HookAnswer(reject=True)})
+    heart = Heart(functions={Hook.PRE_CREATE: lambda _: HookResponse(reject=True)})
     hearing = Hearing()
     with pytest.raises(UploadRejected):
         await heart.create(3, b"abc", completes=True, listener=hearing)
@@ -62,7 +62,7 @@ async def test_without_a_body_nothing_needs_to_be_announced() -> None:
 
 @pytest.mark.parametrize(
     ("end", "told"),
-    [(SourceStalled(), ReadTimeout), (ServerShutdown(), ServerShutdown), (SourceCut(), BodyIncomplete)],
+    [(BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown), (BodyAborted(), BodyIncomplete)],
 )
 @pytest.mark.parametrize("is_told", [True, False])
 @on_loop
@@ -78,7 +78,7 @@ async def test_a_body_that_breaks_off(end: Exception, told: type[TusError], is_t
     else:
         with pytest.raises(UploadNotFound):
             await heart.inspect("u1")
-        assert not await heart.store.stored_bytes(await recorded(heart, "u1"))
+        assert not await heart.store.stored_size(await recorded(heart, "u1"))
 
 
 @pytest.mark.parametrize("is_told", [True, False])
@@ -86,7 +86,7 @@ async def test_a_body_that_breaks_off(end: Exception, told: type[TusError], is_t
 async def test_a_store_that_fails(is_told: bool) -> None:
     """What was safe before is kept for who knows the URL, and nothing for who does not."""
     faults = Faults()
-    heart = Heart(pace=Pace(save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1))
     heart.store = FailingStore(heart.store, faults)
     heart.restart()
     faults.nth = 4  # create, write, flush, write
@@ -101,7 +101,7 @@ async def test_wrong_content_ends_it_all_the_same() -> None:
     """A body that is not what its digest says is not the upload that was meant."""
     heart = Heart()
     with pytest.raises(ChecksumMismatch):
-        await heart.create(3, b"abc", completes=True, checksum=md5(b"xyz"), cut_counts=True, listener=Hearing())
+        await heart.create(3, b"abc", completes=True, checksum=md5(b"xyz"), keep_partial=True, listener=Hearing())
     with pytest.raises(UploadNotFound):
         await heart.inspect("u1")
 
@@ -110,7 +110,7 @@ async def test_wrong_content_ends_it_all_the_same() -> None:
 @on_loop
 async def test_content_is_saved_before_it_is_known_to_be_right(is_told: bool) -> None:
     """A crash then costs no more of a body with a digest than of any other; and where it is wrong, nothing is left."""
-    heart = Heart(pace=Pace(save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1))
     hearing, never = Hearing(is_told=is_told), asyncio.Event()
     creating = asyncio.ensure_future(
         heart.create(
@@ -118,8 +118,8 @@ async def test_content_is_saved_before_it_is_known_to_be_right(is_told: bool) ->
             source=Feed(b"ab", never, b"cX"),
             completes=True,
             checksum=md5(b"abcd"),
-            cut_counts=True,
-            ends_if_wrong=True,
+            keep_partial=True,
+            discard_on_mismatch=True,
             listener=hearing,
         )
     )
@@ -135,7 +135,9 @@ async def test_content_is_saved_before_it_is_known_to_be_right(is_told: bool) ->
 @on_loop
 async def test_a_hook_that_stops_it_ends_it_all_the_same() -> None:
     """post-receive may end an upload whoever knows its URL."""
-    heart = Heart(functions={Hook.POST_RECEIVE: lambda _: HookAnswer(stop=True)}, pace=Pace(save_interval_bytes=1))
+    heart = Heart(
+        functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}, pace=UploadPolicy(save_interval_bytes=1)
+    )
     with pytest.raises(UploadStopped):
         await heart.create(3, source=Feed(b"a", asyncio.Event()), completes=True, listener=Hearing())
     assert (await recorded(heart, "u1")).status is Status.TERMINATED

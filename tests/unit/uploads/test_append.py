@@ -10,8 +10,8 @@ import pytest
 from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Feed, Heart, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.body import SourceStalled
-from tusd_py.contracts.hooks import HookAnswer, HookEvent
+from tusd_py.contracts.body import BodyTimeout
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import BytesMissing, StoreFull, StoreUnavailable
 from tusd_py.model.hooks import Hook
@@ -31,10 +31,10 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
     UploadStopped,
 )
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.rules import Limits
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 
 async def offset_of(heart: Heart, upload_id: str) -> int:
@@ -61,7 +61,7 @@ async def saved(heart: Heart, upload_id: str, offset: int) -> None:
 @on_loop
 async def test_a_stalled_body_is_saved_at_the_interval() -> None:
     """The client sends a little and then nothing: what came is recorded though no further byte arrives."""
-    heart = Heart(pace=Pace(save_interval_seconds=0.01))
+    heart = Heart(pace=UploadPolicy(save_interval_seconds=0.01))
     upload_id = (await heart.create(10)).upload.id
     go = asyncio.Event()
     appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"0123", go, b"456789")))
@@ -73,7 +73,7 @@ async def test_a_stalled_body_is_saved_at_the_interval() -> None:
 @on_loop
 async def test_many_bytes_are_saved_before_the_interval() -> None:
     """A fast client is saved by the byte: a crash costs at most so many."""
-    heart = Heart(pace=Pace(save_interval_seconds=3600, save_interval_bytes=4))
+    heart = Heart(pace=UploadPolicy(save_interval_seconds=3600, save_interval_bytes=4))
     upload_id = (await heart.create(10)).upload.id
     wait = asyncio.Event()
     appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"012", b"345", wait, b"6789")))
@@ -85,7 +85,7 @@ async def test_many_bytes_are_saved_before_the_interval() -> None:
 @on_loop
 async def test_a_running_body_is_not_complete_before_its_end() -> None:
     """All bytes are there and the body goes on: the record waits, since one more byte must be refused."""
-    heart = Heart(pace=Pace(save_interval_seconds=0.005, save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(save_interval_seconds=0.005, save_interval_bytes=1))
     upload_id = (await heart.create(4)).upload.id
     wait = asyncio.Event()
     appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"01", b"23", wait, b"4")))
@@ -104,7 +104,7 @@ async def test_a_running_body_is_not_complete_before_its_end() -> None:
 @on_loop
 async def test_every_save_moves_the_expiry() -> None:
     """An upload that goes on does not expire: the sweeper's time is counted from the last saved byte."""
-    heart = Heart(pace=Pace(unfinished_seconds=100, save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await heart.create(10)).upload.id
     heart.clock.move(99)
     await heart.append(upload_id, 0, b"0")
@@ -170,7 +170,7 @@ async def test_who_was_overtaken_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("last", "refusal"),
-    [(None, BodyIncomplete), (SourceStalled(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
+    [(None, BodyIncomplete), (BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
 )
 @on_loop
 async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal: type[Exception]) -> None:
@@ -197,7 +197,7 @@ async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
     assert await offset_of(heart, upload_id) == 4
 
 
-@pytest.mark.parametrize("gone", [cut(b"01", b"23"), Feed(b"0123", SourceStalled())])
+@pytest.mark.parametrize("gone", [cut(b"01", b"23"), Feed(b"0123", BodyTimeout())])
 @on_loop
 async def test_gone_exactly_at_the_last_byte_is_complete(gone: Feed) -> None:
     """Every byte came and none beyond: the upload completes though its client never heard so."""
@@ -239,12 +239,12 @@ async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
 @on_loop
 async def test_a_checksum_is_all_or_nothing() -> None:
     """Wrong, cut, stalled or overtaken: no byte counts, not even at a save on the way; right, all do."""
-    heart = Heart(pace=Pace(save_interval_bytes=1, save_interval_seconds=0.001))
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1, save_interval_seconds=0.001))
     upload_id = (await heart.create(8)).upload.id
     for source, refusal in (
         (Feed(b"01", b"23"), ChecksumMismatch),
         (cut(b"01", b"23"), BodyIncomplete),
-        (Feed(b"0123", SourceStalled()), ReadTimeout),
+        (Feed(b"0123", BodyTimeout()), ReadTimeout),
         (Feed(b"0123", UploadInterrupted()), UploadInterrupted),
         (Feed(b"01234567", b"8"), LengthExceeded),
     ):
@@ -365,12 +365,12 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     seen: list[int] = []
     ended: list[str] = []
 
-    def received(event: HookEvent) -> HookAnswer | None:
+    def received(event: HookEvent) -> HookResponse | None:
         seen.append(event.upload.offset)
-        return HookAnswer(stop=True, overlay=Overlay(status=402)) if event.upload.offset >= 4 else None
+        return HookResponse(stop=True, overlay=ResponseOverride(status=402)) if event.upload.offset >= 4 else None
 
     heart = Heart(
-        pace=Pace(save_interval_bytes=1),
+        pace=UploadPolicy(save_interval_bytes=1),
         functions={Hook.POST_RECEIVE: received, Hook.POST_TERMINATE: lambda event: ended.append(event.upload.id)},
     )
     upload_id = (await heart.create(100)).upload.id
@@ -381,7 +381,7 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     with pytest.raises(UploadStopped) as told:
         await appending
     await heart.settle()
-    assert told.value.overlay == Overlay(status=402)
+    assert told.value.overlay == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
     record = await heart.record(upload_id)
     assert record is not None
@@ -393,7 +393,9 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
 @on_loop
 async def test_a_creation_can_be_stopped_too() -> None:
     """Its first bytes are progress as any: nothing but the tombstone is left."""
-    heart = Heart(pace=Pace(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookAnswer(stop=True)})
+    heart = Heart(
+        pace=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
+    )
     with pytest.raises(UploadStopped):
         await heart.create(10, source=Feed(b"01", asyncio.Event()))
     record = await heart.record("u1")
@@ -411,7 +413,7 @@ async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
         seen.append(event.upload.offset)
         await go.wait()
 
-    heart = Heart(pace=Pace(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
     upload_id = (await heart.create(50)).upload.id
     body = Feed(*(b"x" for _ in range(50)))
     await heart.append(upload_id, 0, source=body)

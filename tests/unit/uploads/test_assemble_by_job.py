@@ -13,12 +13,12 @@ from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.contracts.store import StoreFull, Tell
-from tusd_py.hooks.blocking.callables import CallableGate
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone
-from tusd_py.uploads.processing.assemble import JoinedElsewhere, assemble
+from tusd_py.uploads.processing.assemble import AlreadyJoining, assemble
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_a_database_that_fails_at_any_step_is_tried_again(heart: Heart, nt
     assert b"one, two" == await heart.content(final.id)
     for part_id in ids:
         part = await heart.record(part_id)
-        assert part is not None and part.has_ended and 0 == await heart.store.stored_bytes(part)
+        assert part is not None and part.has_ended and 0 == await heart.store.stored_size(part)
 
 
 async def test_a_part_that_is_gone_fails_the_final(heart: Heart) -> None:
@@ -148,7 +148,7 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(heart: Heart) ->
         if len(asked) == 1:
             raise ValueError("not yet")
 
-    gate = CallableGate({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
+    gate = CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
     with_ports(heart, gate=gate)
     final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
     with pytest.raises(Exception, match="pre-finish"):
@@ -162,7 +162,7 @@ async def test_two_workers_do_not_join_the_same_upload(heart: Heart) -> None:
     final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
     hold = await heart.locker.try_acquire(f"{final.id}.join")
     assert hold is not None
-    with pytest.raises(JoinedElsewhere):
+    with pytest.raises(AlreadyJoining):
         await joined(heart, final)
     await hold.release()
     assert Status.READY is (await joined(heart, final)).status

@@ -7,14 +7,14 @@ import pytest
 from tests.faults.failing import FailingLocker, FailingRecords, Faults
 from tests.support.heart import CALLER, Heart
 from tests.support.loops import on_loop
-from tusd_py.contracts.hooks import AuthorizeEvent, GateFailed, HookAnswer
+from tusd_py.contracts.hooks import AuthorizeEvent, HookFailed, HookResponse
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import AccessDenied
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import (
     Append,
-    BodyHead,
+    BodyInfo,
     Create,
     Discover,
     Download,
@@ -29,7 +29,7 @@ from tusd_py.uploads.authorize import authorize
 def of(upload_id: str) -> list[Request]:
     return [
         Inspect(upload_id=upload_id),
-        Append(upload_id=upload_id, offset=0, length=None, body=BodyHead(length=1)),
+        Append(upload_id=upload_id, offset=0, length=None, body=BodyInfo(length=1)),
         Terminate(upload_id=upload_id),
         Download(upload_id=upload_id),
     ]
@@ -53,13 +53,13 @@ async def test_it_is_told_what_is_recorded() -> None:
 @on_loop
 async def test_no_lock_is_asked_for() -> None:
     """Neither granted nor refused does it come near whoever holds the upload."""
-    answers = [HookAnswer(), HookAnswer(reject=True, overlay=Overlay(status=401))]
+    answers = [HookResponse(), HookResponse(reject=True, overlay=ResponseOverride(status=401))]
     faults = Faults(nth=1, lasting=True)
     heart = Heart(locker=FailingLocker(MemoryLocker(), faults), functions={Hook.AUTHORIZE: lambda _: answers.pop(0)})
     await authorize(heart.ports, Inspect(upload_id="u1"), CALLER)
     with pytest.raises(AccessDenied) as denied:
         await authorize(heart.ports, Inspect(upload_id="u1"), CALLER)
-    assert denied.value.overlay == Overlay(status=401)
+    assert denied.value.overlay == ResponseOverride(status=401)
     assert faults.seen == 0
 
 
@@ -70,7 +70,7 @@ async def test_who_asks_nobody_pays_nothing() -> None:
     heart = Heart(records=FailingRecords(MemoryRecords(), faults), functions={Hook.PRE_CREATE: lambda _: None})
     for request in [*of("u1"), Create(length=1)]:
         await authorize(heart.ports, request, CALLER)
-    refusing = Heart(functions={Hook.AUTHORIZE: lambda _: HookAnswer(reject=True)})
+    refusing = Heart(functions={Hook.AUTHORIZE: lambda _: HookResponse(reject=True)})
     await authorize(refusing.ports, Discover(upload_id=None), CALLER)
     assert faults.seen == 0
 
@@ -83,5 +83,5 @@ async def test_a_hook_that_fails_grants_nothing() -> None:
         raise OSError("away")
 
     heart = Heart(functions={Hook.AUTHORIZE: fail})
-    with pytest.raises(GateFailed):
+    with pytest.raises(HookFailed):
         await authorize(heart.ports, Inspect(upload_id="u1"), CALLER)

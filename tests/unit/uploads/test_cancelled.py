@@ -13,7 +13,7 @@ import pytest
 from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.cancellation import to_the_end, unbroken
+from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
@@ -21,7 +21,7 @@ from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.expire import resume, sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 MD5_OF_CONTENT = Checksum("md5", bytes.fromhex("e2fc714c4727ee9395f324cd2e7f331f"))
 CONTENT = b"abcd"
@@ -37,7 +37,9 @@ async def on_disk(folder: Path) -> AsyncIterator[Heart]:
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     heart = Heart(
-        records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), pace=Pace(save_interval_bytes=2)
+        records=await SqlRecords.open(url),
+        store=DiskStore(folder / "uploads"),
+        pace=UploadPolicy(save_interval_bytes=2),
     )
     try:
         yield heart
@@ -95,7 +97,7 @@ async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_p
             upload_id = (await heart.create(None, completes=False)).upload.id
             body = Feed(*PIECES)
             cancelled = await cancel_at(
-                heart.append(upload_id, 0, source=body, checksum=checksum, cut_counts=True, completes=True), nth
+                heart.append(upload_id, 0, source=body, checksum=checksum, keep_partial=True, completes=True), nth
             )
             await holds_released(heart)
             record = await heart.record(upload_id)
@@ -181,7 +183,7 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
     """A final upload whose joining was cut is joined by the next start."""
     async with on_disk(tmp_path) as heart:
         part = (await heart.create(4, CONTENT, kind=Kind.PARTIAL)).upload
-        heart.pace = Pace(join_at_once_bytes_max=0)
+        heart.pace = UploadPolicy(join_at_once_bytes_max=0)
         heart.restart()
         for nth in range(1, 50):
             final = (await heart.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
@@ -200,14 +202,14 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
 
 @on_loop
 async def test_cancelling_waits_for_what_must_be_finished() -> None:
-    """Work under ``unbroken`` is done when the cancellation is raised, however often it is asked for."""
+    """Work under ``shielded`` is done when the cancellation is raised, however often it is asked for."""
     go, done = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
         await go.wait()
         done.set()
 
-    task = asyncio.ensure_future(unbroken(work()))
+    task = asyncio.ensure_future(shielded(work()))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()
@@ -227,7 +229,7 @@ async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCapture
         raise RuntimeError("the disk is gone")
 
     with caplog.at_level("INFO"):
-        await to_the_end(fail())
+        await finish_despite_cancel(fail())
     assert "the disk is gone" in caplog.text
 
 
@@ -236,6 +238,6 @@ async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPat
     """A disk that hangs keeps nothing from ending for ever."""
     monkeypatch.setattr("tusd_py.cancellation._SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
-    await to_the_end(never)
+    await finish_despite_cancel(never)
     await asyncio.wait([never])
     assert never.cancelled()

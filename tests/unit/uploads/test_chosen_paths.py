@@ -11,7 +11,7 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.hooks import HookAnswer
+from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import PATH, PathTaken, StoreError
 from tusd_py.model.hooks import Hook
@@ -35,7 +35,7 @@ class Wanting:
         self.heart = Heart(
             store=FailingStore(self.store, self.faults),
             records=FailingRecords(MemoryRecords(), self.faults),
-            functions={Hook.PRE_CREATE: lambda _: HookAnswer(storage_path=self.wanted)},
+            functions={Hook.PRE_CREATE: lambda _: HookResponse(storage_path=self.wanted)},
         )
 
     async def create(self, way: str, path: str | None) -> Upload:

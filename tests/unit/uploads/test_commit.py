@@ -13,16 +13,16 @@ from tests.support.heart import CALLER, Clock, Feed, Heart, cut
 from tests.support.loops import on_loop
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.jobs import Consumer
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import BodyIncomplete, TusError
 from tusd_py.records.sql.records import SqlRecords
-from tusd_py.uploads.commit import Change, save
+from tusd_py.uploads.commit import Cause, save
 from tusd_py.uploads.expire import sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 ALL = frozenset(EventType)
-EVERYTHING = Consumer(name="log", actor="", types=ALL)
+EVERYTHING = Subscription(name="log", actor="", types=ALL)
 FINISHED = ["post-finish", "upload.ready"]
 
 
@@ -48,12 +48,12 @@ class Told:
 async def telling(
     directory: Path,
     *,
-    consumers: Sequence[Consumer] = (EVERYTHING,),
+    consumers: Sequence[Subscription] = (EVERYTHING,),
     steps: tuple[str, ...] = (),
-    pace: Pace | None = None,
+    pace: UploadPolicy | None = None,
 ) -> AsyncIterator[Told]:
     records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
-    heart = Heart(records=records, pace=pace or Pace())
+    heart = Heart(records=records, pace=pace or UploadPolicy())
     heart.ports = replace(heart.ports, consumers=tuple(consumers), steps=steps, outbox=records)
     try:
         yield Told(heart, records)
@@ -115,7 +115,7 @@ async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
 @on_loop
 async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
     """While a body runs, saved bytes are told of once a second at most, and the last of them always."""
-    pace = Pace(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
+    pace = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
     async with telling(tmp_path, pace=pace) as told:
         made = await told.heart.create(100)
         pieces = [b"xx"] * 6
@@ -129,7 +129,7 @@ async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, off
 @on_loop
 async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> None:
     """However a body ends, the bytes that were kept have been told of."""
-    pace = Pace(save_interval_seconds=0.0, save_interval_bytes=1)
+    pace = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
     async with telling(tmp_path, pace=pace) as told:
         made = await told.heart.create(100)
         with pytest.raises(BodyIncomplete):
@@ -158,7 +158,7 @@ async def test_final_uploads(tmp_path: Path) -> None:
 @on_loop
 async def test_a_join_that_fails(tmp_path: Path) -> None:
     """A final upload that can never be joined is told as failed, once."""
-    async with telling(tmp_path, pace=Pace(unfinished_seconds=10.0)) as told:
+    async with telling(tmp_path, pace=UploadPolicy(unfinished_seconds=10.0)) as told:
         part = (await told.heart.create(2, kind=Kind.PARTIAL)).upload.id
         final = (await told.heart.create(None, kind=Kind.FINAL, parts=[part])).upload.id
         record = await told.heart.record(part)
@@ -172,7 +172,7 @@ async def test_a_join_that_fails(tmp_path: Path) -> None:
 @on_loop
 async def test_ends(tmp_path: Path) -> None:
     """A terminated upload is told as that with its caller, one that expires with none; forgetting it is no event."""
-    async with telling(tmp_path, pace=Pace(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
+    async with telling(tmp_path, pace=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
         gone = (await told.heart.create(5)).upload.id
         await told.heart.terminate(gone)
         left = (await told.heart.create(5)).upload.id
@@ -194,7 +194,7 @@ async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
     (job,) = await told.records.claim(now, now, 9)
     before = await told.heart.record(upload_id)
     assert before is not None
-    await save(told.heart.ports, before, after.saved(before.token), Change(ends=job))
+    await save(told.heart.ports, before, after.saved(before.token), Cause(ends=job))
 
 
 @on_loop
@@ -203,7 +203,7 @@ async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
         upload = (await told.heart.create(2, b"ab")).upload
         now = told.heart.clock()
-        assert (upload.status, upload.awaiting) == (Status.PROCESSING, ("validation", "publishing"))
+        assert (upload.status, upload.pending_steps) == (Status.PROCESSING, ("validation", "publishing"))
         assert await told.types() == ["post-create", "post-receive", "post-finish"]
         assert await told.jobs() == [("validation", "")]
         validated = upload.done("validation", now)
@@ -219,7 +219,7 @@ async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
     """A step that rejects the upload tells that, and no further job is made."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
         upload = (await told.heart.create(2, b"ab")).upload
-        rejected = upload.ended_by("validation", Status.REJECTED, told.heart.clock(), "no picture")
+        rejected = upload.fail_step("validation", Status.REJECTED, told.heart.clock(), "no picture")
         await last_job_ended(told, upload.id, rejected)
         assert (await told.types())[3:] == ["upload.rejected"]
         assert await told.jobs() == [("validation", "")]
@@ -231,9 +231,9 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
     ends = frozenset({EventType.POST_FINISH})
     some = frozenset({EventType.POST_CREATE, EventType.POST_FINISH})
     consumers = [
-        Consumer(name="a", actor="webhooks", types=ends),
-        Consumer(name="b", actor="webhooks", types=some),
-        Consumer(name="log", actor="", types=ends),
+        Subscription(name="a", actor="webhooks", types=ends),
+        Subscription(name="b", actor="webhooks", types=some),
+        Subscription(name="log", actor="", types=ends),
     ]
     async with telling(tmp_path, consumers=consumers) as told:
         upload = (await told.heart.create(2, b"ab")).upload

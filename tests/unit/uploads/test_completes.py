@@ -23,7 +23,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 
 async def recorded(heart: Heart, upload_id: str) -> Upload:
@@ -107,7 +107,7 @@ async def test_a_cut_after_the_last_byte(length: int | None) -> None:
 @on_loop
 async def test_progress_is_saved_up_to_the_length() -> None:
     """Where the length alone completes nothing, the last bytes need not wait for the body's end to be saved."""
-    heart = Heart(pace=Pace(save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1))
     upload_id = (await heart.create(3)).upload.id
     hearing, never = Hearing(), asyncio.Event()
     appending = asyncio.ensure_future(
@@ -142,7 +142,7 @@ async def test_who_ends_at_the_length() -> None:
     upload_id = (await heart.create(3, b"abc", completes=False)).upload.id
     assert not (await heart.inspect(upload_id)).upload.is_complete
     for _ in range(2):
-        assert (await heart.inspect(upload_id, ends_at_length=True)).upload.is_complete
+        assert (await heart.inspect(upload_id, length_completes=True)).upload.is_complete
     await heart.settle()
     assert (await recorded(heart, upload_id)).status is Status.READY
     assert len(heart.completed) == 1
@@ -159,19 +159,19 @@ async def test_who_ends_at_the_length_while_the_store_fails() -> None:
     heart.restart()
     faults.nth = 1
     with pytest.raises(StoreUnavailable):
-        await heart.inspect(upload_id, ends_at_length=True)
+        await heart.inspect(upload_id, length_completes=True)
     assert not (await recorded(heart, upload_id)).is_complete
-    assert (await heart.inspect(upload_id, ends_at_length=True)).upload.is_complete
+    assert (await heart.inspect(upload_id, length_completes=True)).upload.is_complete
 
 
 @on_loop
 async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
     """A final upload of no bytes stands at its length before it is joined: that is not its end."""
-    heart = Heart(pace=Pace(join_at_once_bytes_max=-1))
+    heart = Heart(pace=UploadPolicy(join_at_once_bytes_max=-1))
     part = (await heart.create(0, kind=Kind.PARTIAL)).upload.id
     final = (await heart.create(None, kind=Kind.FINAL, parts=[part])).upload
     assert not final.is_complete
-    await heart.inspect(final.id, ends_at_length=True)
+    await heart.inspect(final.id, length_completes=True)
     await heart.settle()
     assert (await recorded(heart, final.id)).is_complete
     assert len(heart.completed) == 2
@@ -184,7 +184,7 @@ async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
 @on_loop
 async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | None) -> None:
     """Whoever says itself where its upload ends and goes beyond that, in bytes or in words, has lost it."""
-    heart = Heart(pace=Pace(unfinished_seconds=50))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=50))
     upload_id = (await heart.create(4, b"ab", completes=False)).upload.id
     with pytest.raises(LengthExceeded) as refused:
         await heart.append(upload_id, 2, b"cde", completes=False, content_length=content_length)
@@ -228,9 +228,9 @@ async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
     made = (await heart.create(3)).upload.id
     digest = md5(b"abc")
     with pytest.raises(BodyIncomplete):
-        await heart.append(made, 0, source=cut(sent), completes=True, checksum=digest, cut_counts=True)
+        await heart.append(made, 0, source=cut(sent), completes=True, checksum=digest, keep_partial=True)
     with pytest.raises(BodyIncomplete):
-        await heart.create(3, source=cut(sent), completes=True, checksum=digest, cut_counts=True)
+        await heart.create(3, source=cut(sent), completes=True, checksum=digest, keep_partial=True)
     for upload_id in (made, "u2"):
         assert await stands(heart, upload_id) == (len(sent), 3, False)
         assert await heart.content(upload_id) == sent
@@ -239,12 +239,12 @@ async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
 @on_loop
 async def test_a_wrong_digest() -> None:
     """Nothing of a body is kept that came whole and is not what its digest says; the upload stays, and goes on."""
-    heart = Heart(pace=Pace(save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(save_interval_bytes=1))
     upload_id = (await heart.create(3)).upload.id
     digest = md5(b"xyz")
     with pytest.raises(ChecksumMismatch):
-        await heart.append(upload_id, 0, b"ab", b"c", completes=True, checksum=digest, cut_counts=True)
+        await heart.append(upload_id, 0, b"ab", b"c", completes=True, checksum=digest, keep_partial=True)
     assert await stands(heart, upload_id) == (0, 3, False)
     assert (
-        await heart.append(upload_id, 0, b"xy", b"z", completes=True, checksum=digest, cut_counts=True)
+        await heart.append(upload_id, 0, b"xy", b"z", completes=True, checksum=digest, keep_partial=True)
     ).upload.is_complete

@@ -10,11 +10,11 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.hooks import HookAnswer, HookEvent
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing, Tell
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
     FinalUploadModified,
@@ -28,9 +28,9 @@ from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import resume
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
-LATER = Pace(join_at_once_bytes_max=0)
+LATER = UploadPolicy(join_at_once_bytes_max=0)
 
 
 async def part(heart: Heart, content: bytes, length: int | None = None) -> str:
@@ -130,10 +130,10 @@ async def test_pre_create_is_asked_for_finals() -> None:
     """It sees the length and may refuse: nothing is joined then."""
     lengths: list[int | None] = []
 
-    def ask(event: HookEvent) -> HookAnswer:
+    def ask(event: HookEvent) -> HookResponse:
         upload = event.upload
         lengths.append(upload.length)
-        return HookAnswer(reject=upload.kind is Kind.FINAL)
+        return HookResponse(reject=upload.kind is Kind.FINAL)
 
     heart = Heart(functions={Hook.PRE_CREATE: ask})
     one = await part(heart, b"abc")
@@ -182,7 +182,7 @@ class Vanishing(FailingRecords):
     heart: Heart
     part_id = ""
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
         if upload.kind is Kind.FINAL:
             await self.heart.terminate(self.part_id)
         await super().add(upload, along)

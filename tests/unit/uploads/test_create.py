@@ -11,8 +11,8 @@ import pytest
 from tests.faults.failing import FailingRecords, Faults
 from tests.support.heart import Feed, Heart, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.body import SourceStalled
-from tusd_py.contracts.hooks import HookAnswer, HookEvent
+from tusd_py.contracts.body import BodyTimeout
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordExists, RecordsUnavailable
 from tusd_py.contracts.store import StoreFull
 from tusd_py.model.hooks import Hook
@@ -27,7 +27,7 @@ from tusd_py.protocol.errors import (
     UploadInterrupted,
     UploadRejected,
 )
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
@@ -43,7 +43,7 @@ def stored(heart: Heart) -> dict[str, bytearray]:
 
 def choosing(upload_id: str) -> Heart:
     """A heart whose pre-create always chooses this id."""
-    return Heart(functions={Hook.PRE_CREATE: lambda _: HookAnswer(upload_id=upload_id)})
+    return Heart(functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id=upload_id)})
 
 
 @on_loop
@@ -98,7 +98,7 @@ async def test_a_cut_creation_keeps_what_came() -> None:
         (3, Feed(b"01", b"23"), None, LengthExceeded),
         (4, Feed(b"0123"), WRONG, ChecksumMismatch),
         (9, cut(b"0123"), WRONG, BodyIncomplete),
-        (9, Feed(b"0123", SourceStalled()), None, ReadTimeout),
+        (9, Feed(b"0123", BodyTimeout()), None, ReadTimeout),
         (None, Feed(b"0" * 15, b"1" * 15), None, MaxSizeExceeded),
     ],
 )
@@ -124,16 +124,16 @@ async def test_pre_create_decides() -> None:
     """It may refuse with words of its own, or change id and metadata; the hook sees no id yet."""
     seen: list[str] = []
 
-    def ask(event: HookEvent) -> HookAnswer:
+    def ask(event: HookEvent) -> HookResponse:
         seen.append(event.upload.id)
         if event.upload.length == 1:
-            return HookAnswer(reject=True, overlay=Overlay(status=402, body="pay"))
-        return HookAnswer(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
+            return HookResponse(reject=True, overlay=ResponseOverride(status=402, body="pay"))
+        return HookResponse(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
 
     heart = Heart(functions={Hook.PRE_CREATE: ask})
     with pytest.raises(UploadRejected) as told:
         await heart.create(1, b"1")
-    assert told.value.overlay == Overlay(status=402, body="pay")
+    assert told.value.overlay == ResponseOverride(status=402, body="pay")
     upload = (await heart.create(2)).upload
     assert (upload.id, upload.metadata_header) == ("mine", "name w6k=,raw AA==,flag")
     assert seen == ["", ""]

@@ -13,16 +13,16 @@ from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone, UploadNotFound
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads import expire
 from tusd_py.uploads.expire import Swept, resume, sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
-PACE = Pace(unfinished_seconds=100, finished_seconds=1000, partial_seconds=300, tombstone_seconds=50)
+PACE = UploadPolicy(unfinished_seconds=100, finished_seconds=1000, partial_seconds=300, tombstone_seconds=50)
 
 
 async def status(heart: Heart, upload_id: str) -> Status | None:
@@ -68,7 +68,7 @@ async def test_finished_uploads_have_a_time_of_their_own() -> None:
 @on_loop
 async def test_never_under_a_running_request() -> None:
     """Its time has come while its body runs: the sweeper goes by, and the next save moves the time."""
-    heart = Heart(pace=Pace(unfinished_seconds=100, save_interval_bytes=1))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await heart.create(10)).upload.id
     go = asyncio.Event()
     body = Feed(b"0123", go, b"456789")
@@ -83,7 +83,7 @@ async def test_never_under_a_running_request() -> None:
 @on_loop
 async def test_parts_are_kept_for_their_final() -> None:
     """A complete part outlives its time while a final upload waits for another part; joined, it goes."""
-    heart = Heart(pace=Pace(unfinished_seconds=100, partial_seconds=10, tombstone_seconds=50))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, partial_seconds=10, tombstone_seconds=50))
     one = (await heart.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     two = (await heart.create(2, kind=Kind.PARTIAL)).upload.id
     final = (await heart.create(None, kind=Kind.FINAL, parts=[one, two])).upload.id
@@ -116,7 +116,7 @@ async def test_a_final_whose_parts_stand_still_goes_with_them() -> None:
 @on_loop
 async def test_a_part_is_looked_at_again_soon() -> None:
     """Kept for a final upload that never expires, it must go when that one is joined, not at the end of time."""
-    heart = Heart(pace=Pace(unfinished_seconds=0, partial_seconds=10, tombstone_seconds=50))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=0, partial_seconds=10, tombstone_seconds=50))
     one = (await heart.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     two = (await heart.create(2, kind=Kind.PARTIAL)).upload.id
     await heart.create(None, kind=Kind.FINAL, parts=[one, two])
@@ -131,7 +131,7 @@ async def test_a_part_is_looked_at_again_soon() -> None:
 @on_loop
 async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     """A final upload whose bytes are not joined yet, for want of room say, is tried again when its time comes."""
-    heart = Heart(pace=Pace(unfinished_seconds=100, join_at_once_bytes_max=0))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, join_at_once_bytes_max=0))
     one = (await heart.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     hold = await heart.locker.try_acquire("u2.join")
     assert hold is not None
@@ -187,7 +187,7 @@ class Moving(FailingRecords):
             self.moved = await super().replace(found[0], found[0].until(None))
         return found
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         if self.conflict:
             raise RecordConflict("somebody else was faster")
         return await super().replace(before, after, along)

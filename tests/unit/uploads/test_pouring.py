@@ -17,16 +17,16 @@ from tests.support.heart import Feed, Heart
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.store import StoreFull
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
-from tusd_py.uploads.body.receiver import POURED_BYTES_MIN
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.body.receiver import ZERO_COPY_BYTES_MIN
+from tusd_py.uploads.ports import UploadPolicy
 
-PIECE = POURED_BYTES_MIN // 4
+PIECE = ZERO_COPY_BYTES_MIN // 4
 BODY = bytes(content(90, 4 * PIECE))
 
 
@@ -94,14 +94,14 @@ class WatchedRecords(MemoryRecords):
         super().__init__()
         self.offsets: list[int] = []
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         self.offsets.append(after.offset)
         return await super().replace(before, after, along)
 
 
 @asynccontextmanager
 async def on_disk(folder: Path, **pace: int) -> AsyncIterator[Heart]:
-    heart = Heart(records=WatchedRecords(), store=DiskStore(folder / "uploads"), pace=Pace(**pace))
+    heart = Heart(records=WatchedRecords(), store=DiskStore(folder / "uploads"), pace=UploadPolicy(**pace))
     try:
         yield heart
     finally:

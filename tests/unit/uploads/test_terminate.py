@@ -7,14 +7,14 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.loops import on_loop
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, HookEvent
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep
@@ -28,7 +28,7 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
     for length in (2, 4):
         upload_id = (await heart.create(length, b"01")).upload.id
         ended = (await heart.terminate(upload_id)).upload
-        assert (ended.status, await heart.store.stored_bytes(ended)) == (Status.TERMINATED, 0)
+        assert (ended.status, await heart.store.stored_size(ended)) == (Status.TERMINATED, 0)
         for request in (heart.inspect(upload_id), heart.append(upload_id, 2), heart.terminate(upload_id)):
             with pytest.raises(UploadNotFound):
                 await request
@@ -41,10 +41,10 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
 @on_loop
 async def test_pre_terminate_decides() -> None:
     """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
-    answers: list[HookAnswer | None] = [HookAnswer(reject=True, overlay=Overlay(status=403)), None]
+    answers: list[HookResponse | None] = [HookResponse(reject=True, overlay=ResponseOverride(status=403)), None]
 
-    def ask(_: HookEvent) -> HookAnswer:
-        answer = answers.pop(0) if answers else HookAnswer(overlay=Overlay(status=202))
+    def ask(_: HookEvent) -> HookResponse:
+        answer = answers.pop(0) if answers else HookResponse(overlay=ResponseOverride(status=202))
         if answer is None:
             raise OSError("the receiver is away")
         return answer
@@ -53,11 +53,11 @@ async def test_pre_terminate_decides() -> None:
     upload_id = (await heart.create(4, b"01")).upload.id
     with pytest.raises(TerminationRejected) as told:
         await heart.terminate(upload_id)
-    assert told.value.overlay == Overlay(status=403)
-    with pytest.raises(GateFailed):
+    assert told.value.overlay == ResponseOverride(status=403)
+    with pytest.raises(HookFailed):
         await heart.terminate(upload_id)
     assert (await heart.append(upload_id, 2, b"23")).upload.is_complete
-    assert (await heart.terminate(upload_id)).overlay == Overlay(status=202)
+    assert (await heart.terminate(upload_id)).overlay == ResponseOverride(status=202)
 
 
 @on_loop
@@ -87,7 +87,7 @@ class Conflicting(FailingRecords):
     changes = 0
     removes = False
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         if self.changes:
             self.changes -= 1
             changed = await super().replace(before, before.until(None))

@@ -7,9 +7,9 @@ import json
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import Outgoing, ask
 from tests.unit.web.test_endpoint import MOUNTED, serving
-from tusd_py.contracts.hooks import HookAnswer, HookEvent
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.model.hooks import Hook
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.service import Service
 
 VERSION = {"Upload-Draft-Interop-Version": "8"}
@@ -49,9 +49,9 @@ async def test_rights_are_asked_for_again() -> None:
     """R18: a client that may no longer write when it comes to complete its upload does not complete it."""
     allowed = {"POST", "HEAD"}
 
-    def authorize(event: HookEvent) -> HookAnswer:
+    def authorize(event: HookEvent) -> HookResponse:
         assert event.caller is not None
-        return HookAnswer(reject=event.caller.method not in allowed)
+        return HookResponse(reject=event.caller.method not in allowed)
 
     async with serving({Hook.AUTHORIZE: authorize}) as service:
         path = await made(service, 3)
@@ -67,9 +67,9 @@ async def test_rights_are_asked_for_again() -> None:
 @on_loop
 async def test_a_refused_creation_has_no_url() -> None:
     """pre-create is asked before any interim answer; what it says stands in the answer."""
-    overlay = Overlay(status=409, body="no room for cats")
+    overlay = ResponseOverride(status=409, body="no room for cats")
     told: Told = []
-    async with serving({Hook.PRE_CREATE: lambda _: HookAnswer(reject=True, overlay=overlay)}) as service:
+    async with serving({Hook.PRE_CREATE: lambda _: HookResponse(reject=True, overlay=overlay)}) as service:
         refused = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)
     assert (refused.status, refused.body, told) == (409, b"no room for cats", [])
 
@@ -77,9 +77,9 @@ async def test_a_refused_creation_has_no_url() -> None:
 @on_loop
 async def test_the_resource_answers_in_the_end() -> None:
     """R4, R9: what pre-finish says answers the whole upload, Location and all; the 104 told the upload's own."""
-    overlay = Overlay(status=200, headers={"Location": "/cats/7", "Content-Type": "text/plain"}, body="a cat")
+    overlay = ResponseOverride(status=200, headers={"Location": "/cats/7", "Content-Type": "text/plain"}, body="a cat")
     told: Told = []
-    async with serving({Hook.PRE_FINISH: lambda _: HookAnswer(overlay=overlay)}) as service:
+    async with serving({Hook.PRE_FINISH: lambda _: HookResponse(overlay=overlay)}) as service:
         answer = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)
         assert (answer.status, answer.body, answer.headers["location"]) == (200, b"a cat", "/cats/7")
         assert answer.headers["upload-complete"] == "?1"
@@ -111,7 +111,7 @@ async def test_a_failed_hook_is_asked_again() -> None:
 async def test_an_id_that_a_hook_chose() -> None:
     """The 104 names the upload as the hook has it."""
     told: Told = []
-    async with serving({Hook.PRE_CREATE: lambda _: HookAnswer(upload_id="cat")}) as service:
+    async with serving({Hook.PRE_CREATE: lambda _: HookResponse(upload_id="cat")}) as service:
         answer = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)
         assert answer.headers["location"] == told[0][1]["location"] == "/files/cat"
         taken = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)

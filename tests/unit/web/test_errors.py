@@ -9,7 +9,7 @@ import pytest
 from tusd_py.contracts import body, hooks, locker, records, store
 from tusd_py.protocol.errors import OffsetMismatch, TusError
 from tusd_py.web import errors
-from tusd_py.web.errors import TABLE, InternalError, Waiting, refusal
+from tusd_py.web.errors import TABLE, InternalError, NotReady, refusal
 
 CONTRACT_FAILURES = [
     failure
@@ -54,7 +54,7 @@ def test_refusals_pass_and_bugs_are_ours() -> None:
     mismatch = OffsetMismatch(1, 2)
     assert refusal(mismatch, "HEAD") is mismatch
     assert refusal(ZeroDivisionError("secret"), "PATCH").status == 500
-    assert isinstance(refusal(hooks.GateFailed("secret"), "HEAD"), Waiting)
+    assert isinstance(refusal(hooks.HookFailed("secret"), "HEAD"), NotReady)
 
 
 @pytest.mark.parametrize("told", REFUSALS)

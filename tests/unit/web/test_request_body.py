@@ -10,12 +10,12 @@ from starlette.types import Message
 
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import GONE, Incoming, body
-from tusd_py.contracts.body import SourceCut, SourceStalled
+from tusd_py.contracts.body import BodyAborted, BodyTimeout
 from tusd_py.web import request_body as source_module
-from tusd_py.web.request_body import READ_AHEAD_BYTES, BodySource
+from tusd_py.web.request_body import READ_AHEAD_BYTES, AsgiBody
 
 
-async def all_of(source: BodySource) -> bytes:
+async def all_of(source: AsgiBody) -> bytes:
     content = b""
     while pieces := await source.read():
         content += b"".join(pieces)
@@ -31,7 +31,7 @@ async def settle() -> None:
 async def test_nothing_is_received_before_the_first_read() -> None:
     """To receive is to say ``100 Continue``: not before every check has passed."""
     incoming = Incoming(body(b"abc", more=False))
-    source = BodySource(incoming, 10)
+    source = AsgiBody(incoming, 10)
     await settle()
     assert (len(incoming.left), source.was_read) == (1, False)
     assert await all_of(source) == b"abc"
@@ -45,7 +45,7 @@ async def test_nothing_is_received_before_the_first_read() -> None:
 async def test_a_body_that_came_with_its_head() -> None:
     """It is given out whole without receiving anything, counted, and ended; nothing that stops it comes too late."""
     incoming = Incoming(GONE)
-    source = BodySource(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
+    source = AsgiBody(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
     assert source.bytes_received == 0
     assert await source.read() == [b"ab", b"c"]
     source.stop(RuntimeError("stopped"))
@@ -57,7 +57,7 @@ async def test_a_body_that_came_with_its_head() -> None:
 @on_loop
 async def test_an_empty_body_that_came_with_its_head() -> None:
     """Its clean end is there at once."""
-    source = BodySource(Incoming(GONE), 10, take_whole=lambda _: [])
+    source = AsgiBody(Incoming(GONE), 10, take_whole=lambda _: [])
     assert await source.read() == ()
     assert source.is_ended
 
@@ -65,10 +65,10 @@ async def test_an_empty_body_that_came_with_its_head() -> None:
 @on_loop
 async def test_bytes_before_a_cut_are_given_out_first() -> None:
     """The client is gone before anybody read: the bytes come, then the cut, again and again."""
-    source = BodySource(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
+    source = AsgiBody(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
     assert b"".join(await source.read() or ()) == b"abc"
     for _ in range(2):
-        with pytest.raises(SourceCut):
+        with pytest.raises(BodyAborted):
             await source.read()
     assert source.is_gone
     assert not source.is_ended
@@ -77,9 +77,9 @@ async def test_bytes_before_a_cut_are_given_out_first() -> None:
 @on_loop
 async def test_a_server_that_raises_is_a_cut(caplog: pytest.LogCaptureFixture) -> None:
     """Servers and middleware raise what they like: the bytes before it count, and nobody waits for ever."""
-    source = BodySource(Incoming(body(b"abc"), RuntimeError("no receive after that")), 10)
+    source = AsgiBody(Incoming(body(b"abc"), RuntimeError("no receive after that")), 10)
     assert b"".join(await source.read() or ()) == b"abc"
-    with pytest.raises(SourceCut):
+    with pytest.raises(BodyAborted):
         await source.read()
     assert "no receive after that" in caplog.text
 
@@ -89,7 +89,7 @@ async def test_read_ahead_is_bounded() -> None:
     """A fast client is made to wait when a mebibyte is not taken; every byte arrives in the end."""
     piece = bytes(256 * 1024)
     incoming = Incoming(*[body(piece) for _ in range(20)], body(b"", more=False))
-    source = BodySource(incoming, 10)
+    source = AsgiBody(incoming, 10)
     first = await source.read()
     assert first is not None
     await settle()
@@ -102,7 +102,7 @@ async def test_read_ahead_is_bounded() -> None:
 async def test_waiting_has_an_end() -> None:
     """``None`` when nothing came in time; the body goes on after that."""
     go = asyncio.Event()
-    source = BodySource(Incoming(go, body(b"abc", more=False)), 10)
+    source = AsgiBody(Incoming(go, body(b"abc", more=False)), 10)
     assert await source.read(0.01) is None
     go.set()
     assert await source.read(5) == [b"abc"]
@@ -111,9 +111,9 @@ async def test_waiting_has_an_end() -> None:
 @on_loop
 async def test_silence_is_a_stall() -> None:
     """The client sends some, then nothing for the idle time: what came is given out, then it has stalled."""
-    source = BodySource(Incoming(body(b"abc")), 0.03)
+    source = AsgiBody(Incoming(body(b"abc")), 0.03)
     assert await source.read() == [b"abc"]
-    with pytest.raises(SourceStalled):
+    with pytest.raises(BodyTimeout):
         await source.read()
 
 
@@ -126,7 +126,7 @@ async def test_a_trickle_is_no_stall() -> None:
         return body(b"x", more=len(seen) < 5)
 
     seen: list[Sequence[bytes]] = []
-    source = BodySource(trickle, 0.06)
+    source = AsgiBody(trickle, 0.06)
     while pieces := await source.read():
         seen.append(pieces)
     assert len(seen) >= 5
@@ -141,13 +141,13 @@ async def test_a_trickle_is_a_stall_where_there_is_a_least_rate(monkeypatch: pyt
         await asyncio.sleep(0.01)
         return body(b"x" * 10)
 
-    slow = BodySource(trickle, 10, rate_min=5000)
+    slow = AsgiBody(trickle, 10, rate_min=5000)
     came = 0
-    with pytest.raises(SourceStalled):
+    with pytest.raises(BodyTimeout):
         while pieces := await slow.read():
             came += len(b"".join(pieces))
     assert came == slow.bytes_received > 0
-    fast = BodySource(trickle, 10, rate_min=10)
+    fast = AsgiBody(trickle, 10, rate_min=10)
     deadline = asyncio.get_running_loop().time() + 0.25
     while asyncio.get_running_loop().time() < deadline:
         assert await fast.read()
@@ -159,7 +159,7 @@ async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch)
     """A full read-ahead takes no bytes in: the rate of that time is ours."""
     monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.02)
     whole = [body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", more=False)]
-    source = BodySource(Incoming(*whole), 10, rate_min=10**9)
+    source = AsgiBody(Incoming(*whole), 10, rate_min=10**9)
     assert await source.read()
     await settle()
     await asyncio.sleep(0.07)
@@ -169,15 +169,15 @@ async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch)
 @on_loop
 async def test_trailers_are_those_of_the_server() -> None:
     """A server that has none gives none."""
-    assert list(BodySource(Incoming(), 10).trailers()) == []
+    assert list(AsgiBody(Incoming(), 10).trailers()) == []
     trailers = [(b"upload-checksum", b"sha1 x")]
-    assert BodySource(Incoming(), 10, trailers=lambda: trailers).trailers() == trailers
+    assert AsgiBody(Incoming(), 10, trailers=lambda: trailers).trailers() == trailers
 
 
 @on_loop
 async def test_who_waits_for_us_does_not_stall() -> None:
     """The read-ahead is full since the disk is slow: that is not the client's fault."""
-    source = BodySource(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
+    source = AsgiBody(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
     assert await source.read()
     await settle()
     await asyncio.sleep(0.05)
@@ -188,7 +188,7 @@ async def test_who_waits_for_us_does_not_stall() -> None:
 async def test_stopping_gives_out_what_arrived_then_the_reason() -> None:
     """What was on its way is still taken; when it is quiet the first reason is raised, again and again."""
     go = asyncio.Event()
-    source = BodySource(Incoming(body(b"ab"), go, body(b"c")), 10)
+    source = AsgiBody(Incoming(body(b"ab"), go, body(b"c")), 10)
     assert await source.read() == [b"ab"]
     source.stop(KeyError("first"))
     source.stop(KeyError("second"))
@@ -209,7 +209,7 @@ async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
         await asyncio.sleep(0.001)
         return body(b"x")
 
-    source = BodySource(stream, 10)
+    source = AsgiBody(stream, 10)
     await source.read()
     source.stop(KeyError("enough"))
     with pytest.raises(KeyError):
@@ -219,7 +219,7 @@ async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
 @on_loop
 async def test_stopped_while_the_client_waits() -> None:
     """Also with the read-ahead full and nobody reading: the pump ends and nothing is left running."""
-    source = BodySource(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(3)]), 10)
+    source = AsgiBody(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(3)]), 10)
     await source.read()
     await settle()
     source.stop(KeyError("enough"))
@@ -232,7 +232,7 @@ async def test_stopped_while_the_client_waits() -> None:
 @on_loop
 async def test_stopped_before_it_began() -> None:
     """The server shuts down: a body that nobody has read yet is stopped as soon as somebody does."""
-    source = BodySource(Incoming(), 10)
+    source = AsgiBody(Incoming(), 10)
     source.stop(KeyError("closed"))
     with pytest.raises(KeyError):
         await source.read()
@@ -242,7 +242,7 @@ async def test_stopped_before_it_began() -> None:
 async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
     """Its last bytes were on their way: better a complete upload than a refused one."""
     go = asyncio.Event()
-    source = BodySource(Incoming(body(b"ab"), go, body(b"c", more=False)), 10)
+    source = AsgiBody(Incoming(body(b"ab"), go, body(b"c", more=False)), 10)
     await source.read()
     source.stop(KeyError("closed"))
     go.set()
@@ -254,7 +254,7 @@ async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
 @on_loop
 async def test_a_body_that_has_ended_is_not_stopped() -> None:
     """Every byte came: whoever comes now waits for the last save."""
-    source = BodySource(Incoming(body(b"abc", more=False)), 10)
+    source = AsgiBody(Incoming(body(b"abc", more=False)), 10)
     await source.read()
     source.stop(KeyError("too late"))
     assert await source.read() == ()
@@ -270,18 +270,18 @@ async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.M
         await asyncio.sleep(0.005)
         return body(b"x")
 
-    slow = BodySource(trickle, 10, 10_000)
-    with pytest.raises(SourceStalled):
+    slow = AsgiBody(trickle, 10, 10_000)
+    with pytest.raises(BodyTimeout):
         await asyncio.wait_for(all_of(slow), 5)
 
     async def stream() -> Message:
         await asyncio.sleep(0.005)
         return body(bytes(1000), more=fast.bytes_received < 20_000)
 
-    fast = BodySource(stream, 10, 10_000)
+    fast = AsgiBody(stream, 10, 10_000)
     assert len(await asyncio.wait_for(all_of(fast), 5)) >= 20_000
 
-    waiting = BodySource(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(2)], body(b"", False)), 10, 10_000)
+    waiting = AsgiBody(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(2)], body(b"", False)), 10, 10_000)
     await waiting.read()
     await asyncio.sleep(0.1)
     assert len(await all_of(waiting)) == READ_AHEAD_BYTES
@@ -326,7 +326,7 @@ async def test_a_brisk_body_is_lent() -> None:
     go = asyncio.Event()
     incoming = Incoming(body(LARGE), go, body(b"ahead"), asyncio.Event())
     lender = Lender(b"server", taken_bytes=300_000)
-    source = BodySource(incoming, 10, lend=lender.lend)
+    source = AsgiBody(incoming, 10, lend=lender.lend)
     assert source.tap() is None, "nothing was read yet: that is what says 100 Continue"
     assert await source.read() == [LARGE]
     go.set()
@@ -347,14 +347,14 @@ async def test_a_brisk_body_is_lent() -> None:
 async def test_a_slow_body_is_read() -> None:
     """Of little at a time, or once little was taken, nothing is lent until much comes at once again."""
     lender = Lender(taken_bytes=1000)
-    source = BodySource(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    source = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, lend=lender.lend)
     assert await source.read() == [b"little", LARGE]
     tap = source.tap()
     assert tap is not None
     tap.move(-1, 0)
     tap.close()
     assert source.tap() is None
-    source = BodySource(Incoming(body(b"little"), asyncio.Event()), 10, lend=lender.lend)
+    source = AsgiBody(Incoming(body(b"little"), asyncio.Event()), 10, lend=lender.lend)
     assert await source.read() == [b"little"]
     assert source.tap() is None
 
@@ -362,10 +362,10 @@ async def test_a_slow_body_is_read() -> None:
 @on_loop
 async def test_a_server_that_does_not_lend() -> None:
     """Other servers, and other moments: the body is read."""
-    source = BodySource(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
+    source = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
     assert await source.read()
     assert source.tap() is None
-    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 10)
+    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10)
     assert await source.read()
     assert source.tap() is None
 
@@ -374,11 +374,11 @@ async def test_a_server_that_does_not_lend() -> None:
 async def test_a_stopped_body_is_not_lent() -> None:
     """What still comes of it is read, for as long as a stop allows."""
     lender = Lender(taken_bytes=300_000)
-    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10, lend=lender.lend)
     assert await source.read()
-    source.stop(SourceCut())
+    source.stop(BodyAborted())
     assert source.tap() is None
-    with pytest.raises(SourceCut):
+    with pytest.raises(BodyAborted):
         await source.read()
 
 
@@ -386,7 +386,7 @@ async def test_a_stopped_body_is_not_lent() -> None:
 async def test_a_slow_file_is_no_stall() -> None:
     """While the body is lent, the client waits for the file."""
     lender = Lender(taken_bytes=300_000)
-    source = BodySource(Incoming(body(LARGE), asyncio.Event()), 0.05, lend=lender.lend)
+    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 0.05, lend=lender.lend)
     assert await source.read()
     tap = source.tap()
     assert tap is not None

@@ -11,7 +11,7 @@ from starlette.types import Message, Send
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.contracts.zero_copy import Spout
+from tusd_py.contracts.zero_copy import SocketWriter
 from tusd_py.web.response_body import SEND_BYTES, Giving
 
 FOR_EVER = 60.0
@@ -33,7 +33,7 @@ class Stock:
             raise StopAsyncIteration
         return self.steps.pop(0)
 
-    async def pour(self, spout: Spout) -> None:
+    async def pour(self, spout: SocketWriter) -> None:
         if self._failure is not None:
             raise self._failure
         while self.steps and spout.move(0, 0, len(self.steps[0])):

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.failing import FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, with_ports
-from tusd_py.hooks.blocking.callables import CallableGate
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind
 from tusd_py.settings import Settings
@@ -78,7 +78,7 @@ async def test_what_a_hook_says_is_not_told_to_whoever_lists_jobs(heart: Heart) 
         raise ValueError("the password is 1234")
 
     final_id = await final_of(heart)
-    with_ports(heart, gate=CallableGate({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None))
+    with_ports(heart, gate=CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None))
     with pytest.raises(Again) as raised:
         await assembly(await task(heart, final_id, "assembly"))
     assert "pre-finish failed; it is asked again" == raised.value.reason

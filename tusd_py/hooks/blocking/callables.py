@@ -7,24 +7,24 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tusd_py.contracts.hooks import AuthorizeEvent, GateFailed, HookAnswer, HookEvent, Question
+from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookRequest, HookResponse
 from tusd_py.hooks.responses import Count, problem_of
 from tusd_py.model.hooks import Hook
 from tusd_py.threads import DaemonThreads
 
-_Returned = HookAnswer | Awaitable[HookAnswer | None] | None
+_Returned = HookResponse | Awaitable[HookResponse | None] | None
 HookFunction = Callable[[HookEvent], _Returned]
 AuthorizeFunction = Callable[[AuthorizeEvent], _Returned]
 #: By hook, the function that is asked or told; it takes the event of that hook.
 Functions = Mapping[Hook, Callable[[Any], _Returned]]
 
-_NOTHING = HookAnswer()
+_NOTHING = HookResponse()
 
 #: Functions that block at the same time; more wait, and count that wait as their own.
 THREADS = 32
 
 
-class CallableGate:
+class CallableHooks:
     """Calls at most one function a hook. A function that is not ``async`` runs in a thread and may block there.
 
     After ``timeout_seconds`` an async function is cancelled; one in a thread cannot be, and runs on unheard.
@@ -37,11 +37,11 @@ class CallableGate:
         self._threads = DaemonThreads(THREADS, "hook")
 
     def wants(self, hook: Hook) -> bool:
-        """See ``Gate.wants``."""
+        """See ``HookHandler.wants``."""
         return hook in self._functions
 
-    async def ask(self, event: Question) -> HookAnswer:
-        """See ``Gate.ask``."""
+    async def ask(self, event: HookRequest) -> HookResponse:
+        """See ``HookHandler.ask``."""
         function = self._functions.get(event.hook)
         if function is None:
             return _NOTHING
@@ -52,18 +52,18 @@ class CallableGate:
             # Whatever a user's function raises is its failure, not ours: the gate says so, the log tells all.
             self._count(event.hook, True)
             if limit.expired():
-                raise GateFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
-            raise GateFailed(f"{event.hook} raised {type(failure).__name__}: {failure}") from failure
+                raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
+            raise HookFailed(f"{event.hook} raised {type(failure).__name__}: {failure}") from failure
         problem = problem_of(answer)
         self._count(event.hook, problem is not None)
         if problem is not None:
-            raise GateFailed(f"{event.hook} {problem}")
+            raise HookFailed(f"{event.hook} {problem}")
         return answer or _NOTHING
 
     async def close(self) -> None:
-        """See ``Gate.close``."""
+        """See ``HookHandler.close``."""
 
-    async def _call(self, function: Callable[[Any], _Returned], event: Question) -> HookAnswer | None:
+    async def _call(self, function: Callable[[Any], _Returned], event: HookRequest) -> HookResponse | None:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             answer = function(event)
         else:

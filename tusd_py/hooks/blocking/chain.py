@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tusd_py.contracts.hooks import Gate, HookAnswer, HookEvent, Question
+from tusd_py.contracts.hooks import HookEvent, HookHandler, HookRequest, HookResponse
 from tusd_py.model.hooks import Hook
 
 
 class Chain:
     """Asks every gate that wants a hook; the first refusal, or failure, ends it."""
 
-    def __init__(self, gates: Sequence[Gate]) -> None:
+    def __init__(self, gates: Sequence[HookHandler]) -> None:
         self._gates = tuple(gates)
         self._wanted = frozenset(hook for hook in Hook if any(gate.wants(hook) for gate in gates))
 
     def wants(self, hook: Hook) -> bool:
-        """See ``Gate.wants``."""
+        """See ``HookHandler.wants``."""
         return hook in self._wanted
 
-    async def ask(self, event: Question) -> HookAnswer:
-        """See ``Gate.ask``."""
-        merged = HookAnswer()
+    async def ask(self, event: HookRequest) -> HookResponse:
+        """See ``HookHandler.ask``."""
+        merged = HookResponse()
         for gate in self._gates:
             if not gate.wants(event.hook):
                 continue
@@ -35,6 +35,6 @@ class Chain:
         return merged
 
     async def close(self) -> None:
-        """See ``Gate.close``."""
+        """See ``HookHandler.close``."""
         for gate in self._gates:
             await gate.close()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, Question
+from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
 from tusd_py.hooks.process import Ended, Program, ProgramFailed
 from tusd_py.hooks.responses import Count
 from tusd_py.hooks.tusd_json import format_asked, parse_answer, quoted
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PROGRAMS_MAX = 32
 
 
-class ExecutableGate:
+class ExecutableHooks:
     """Runs the program of a hook in ``hooks``; where there is none, nobody objects."""
 
     def __init__(
@@ -41,23 +41,23 @@ class ExecutableGate:
         self._threads = DaemonThreads(PROGRAMS_MAX, "hook-program")
 
     def wants(self, hook: Hook) -> bool:
-        """See ``Gate.wants``."""
+        """See ``HookHandler.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: Question) -> HookAnswer:
-        """See ``Gate.ask``. The program, and what it has started, is killed when it takes too long."""
+    async def ask(self, event: HookRequest) -> HookResponse:
+        """See ``HookHandler.ask``. The program, and what it has started, is killed when it takes too long."""
         if event.hook not in self._hooks:
-            return HookAnswer()
+            return HookResponse()
         body = format_asked(event, self._where)
         program = _program(self._directory, event.hook, body, event.upload)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 said = await self._threads.run(_run, event.hook, program, self._timeout_seconds)
             answer = parse_answer(event.hook, said)
-        except (GateFailed, TimeoutError) as failure:
+        except (HookFailed, TimeoutError) as failure:
             self._count(event.hook, True)
             if isinstance(failure, TimeoutError):
-                raise GateFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
+                raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
             raise
         finally:
             program.kill()
@@ -65,13 +65,13 @@ class ExecutableGate:
         return answer
 
     async def close(self) -> None:
-        """See ``Gate.close``."""
+        """See ``HookHandler.close``."""
 
 
 def run(directory: Path, hook: Hook, body: bytes, upload: Upload | None, timeout_seconds: float) -> bytes:
     """What the program of ``hook`` said, in bounded time; nothing where there is no such program.
 
-    ``body`` is what it reads (``payload.format_event``). Blocks. Raises ``GateFailed``: it could not be started, took
+    ``body`` is what it reads (``payload.format_event``). Blocks. Raises ``HookFailed``: it could not be started, took
     too long, said too much, or ended with another exit code than 0.
     """
     return _run(hook, _program(directory, hook, body, upload), timeout_seconds)
@@ -92,11 +92,11 @@ def _run(hook: Hook, program: Program, timeout_seconds: float) -> bytes:
             return b""
         ended = program.run(timeout_seconds)
     except (ProgramFailed, OSError) as failure:
-        raise GateFailed(f"{hook} ({program.path}) {failure}") from failure
+        raise HookFailed(f"{hook} ({program.path}) {failure}") from failure
     if ended.errors:
         log.info("hook %s wrote: %s", hook, quoted(ended.errors))
     if ended.exit_code:
-        raise GateFailed(f"{hook} ({program.path}) {_how(ended)}: {quoted(ended.errors or ended.said)}")
+        raise HookFailed(f"{hook} ({program.path}) {_how(ended)}: {quoted(ended.errors or ended.said)}")
     return ended.said
 
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tusd_py.contracts.hooks import Gate
+from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.blocking.executables import ExecutableGate
+from tusd_py.hooks.blocking.executables import ExecutableHooks
 from tusd_py.hooks.responses import Count
 from tusd_py.model.hooks import Hook
 from tusd_py.settings import Hooks
 
 
-def program_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
+def program_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
     """The programs in a directory. Raises ``OSError`` where it is none."""
     if not hooks.executables_dir:
         return []
     directory = Path(hooks.executables_dir).absolute()
     if not directory.is_dir():
         raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
-    return [ExecutableGate(directory, enabled, where=store.where, count=count, timeout_seconds=hooks.timeout_seconds)]
+    return [ExecutableHooks(directory, enabled, where=store.where, count=count, timeout_seconds=hooks.timeout_seconds)]
 
 
-def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[Gate]:
+def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
     """The URLs, in order. Blocks for a moment where certificates have to be read."""
     if not hooks.http_urls or not enabled:
         return []
     # Its client takes long to load, and most servers ask nobody.
-    from tusd_py.hooks.blocking.http import HttpGate, Trying
+    from tusd_py.hooks.blocking.http import HttpHooks, Trying
 
     trying = Trying(
         attempts=hooks.http_retry,
@@ -36,7 +36,7 @@ def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Coun
         timeout_seconds=hooks.timeout_seconds,
     )
     return [
-        HttpGate(
+        HttpHooks(
             url,
             enabled,
             where=store.where,

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, Question
+from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
 from tusd_py.hooks.responses import Count
 from tusd_py.hooks.tusd_json import format_asked, parse_answer, quoted
 from tusd_py.model.hooks import Hook
@@ -44,7 +44,7 @@ class TryAgain(Exception):
     """An attempt that failed in a way that may pass: the network, or the receiver's 5xx."""
 
 
-class HttpGate:
+class HttpHooks:
     """Asks the hooks in ``hooks`` of one URL that the operator trusts. Redirects are not followed."""
 
     def __init__(
@@ -73,26 +73,26 @@ class HttpGate:
         self._transport = _transport(url, verifies)
 
     def wants(self, hook: Hook) -> bool:
-        """See ``Gate.wants``."""
+        """See ``HookHandler.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: Question) -> HookAnswer:
-        """See ``Gate.ask``."""
+    async def ask(self, event: HookRequest) -> HookResponse:
+        """See ``HookHandler.ask``."""
         if event.hook not in self._hooks:
-            return HookAnswer()
+            return HookResponse()
         try:
             answer = parse_answer(event.hook, await self._call(event))
-        except GateFailed as failure:
+        except HookFailed as failure:
             self._count(event.hook, True)
-            raise GateFailed(f"{self._name}: {failure}") from failure
+            raise HookFailed(f"{self._name}: {failure}") from failure
         self._count(event.hook, False)
         return answer
 
     async def close(self) -> None:
-        """See ``Gate.close``."""
+        """See ``HookHandler.close``."""
         await self._transport.aclose()
 
-    async def _call(self, event: Question) -> bytes:
+    async def _call(self, event: HookRequest) -> bytes:
         """The body of the answer to the first attempt that got one."""
         request = httpx2.Request(
             "POST", self._url, headers=self._headers(event), content=format_asked(event, self._where)
@@ -104,13 +104,13 @@ class HttpGate:
                 return await self._attempt(event.hook, request, min(trying.attempt_seconds, deadline - clock()))
             except TryAgain as failure:
                 if not left or clock() + trying.backoff_seconds >= deadline:
-                    raise GateFailed(f"{event.hook} {failure}") from failure
+                    raise HookFailed(f"{event.hook} {failure}") from failure
                 log.info("hook %s at %s %s; it is tried again", event.hook, self._name, failure)
             await asyncio.sleep(trying.backoff_seconds)
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, hook: Hook, request: httpx2.Request, seconds: float) -> bytes:
-        """One request and its answer within ``seconds``. Raises ``TryAgain`` or ``GateFailed``."""
+        """One request and its answer within ``seconds``. Raises ``TryAgain`` or ``HookFailed``."""
         try:
             async with asyncio.timeout(seconds), self._places:
                 response = await self._transport.handle_async_request(request)
@@ -128,12 +128,12 @@ class HttpGate:
         if response.status_code >= 500:
             raise TryAgain(f"was answered {response.status_code}: {quoted(body)}")
         if not 200 <= response.status_code <= 299:
-            raise GateFailed(f"{hook} was answered {response.status_code}, not 2xx: {quoted(body)}")
+            raise HookFailed(f"{hook} was answered {response.status_code}, not 2xx: {quoted(body)}")
         if len(body) > self._answer_bytes_max:
-            raise GateFailed(f"{hook} was answered with more than {self._answer_bytes_max} bytes: {quoted(body)}")
+            raise HookFailed(f"{hook} was answered with more than {self._answer_bytes_max} bytes: {quoted(body)}")
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if body.strip() and content_type != "application/json":
-            raise GateFailed(f"{hook} was answered with Content-Type {content_type!r}; it must be application/json")
+            raise HookFailed(f"{hook} was answered with Content-Type {content_type!r}; it must be application/json")
         return body
 
     async def _read(self, response: httpx2.Response) -> bytes:
@@ -146,7 +146,7 @@ class HttpGate:
                     break
         return body
 
-    def _headers(self, event: Question) -> list[tuple[bytes, bytes]]:
+    def _headers(self, event: HookRequest) -> list[tuple[bytes, bytes]]:
         came = event.caller.headers if event.caller is not None else ()
         forwarded = [(self._forwarded[name], value) for name, value in came if name in self._forwarded]
         names = {name.lower() for name, _ in forwarded}

@@ -14,7 +14,7 @@ from enum import Enum, auto
 import httpcore2
 import httpx2
 
-from tusd_py.contracts.hooks import GateFailed
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.hooks.blocking.executables import run
 from tusd_py.hooks.blocking.http import own_headers
 from tusd_py.hooks.delivery.endpoints import Receiver
@@ -47,7 +47,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DeliveryResult:
     """What became of an attempt. ``reason`` is for people; ``after_seconds`` is what the receiver asked for."""
 
     outcome: Outcome
@@ -66,7 +66,7 @@ class Deliverer:
         self._places: dict[str, asyncio.Semaphore] = {}
         self._threads = DaemonThreads(_PROGRAMS_MAX, "hook-program")
 
-    async def deliver(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+    async def deliver(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
         """Try once. Raises nothing of the network: whatever happens there is a verdict."""
         places = self._places.setdefault(receiver.name, asyncio.Semaphore(receiver.concurrency))
         async with places:
@@ -78,18 +78,18 @@ class Deliverer:
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def _run(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+    async def _run(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
         assert receiver.directory is not None
         body = body_of(receiver, event, storage)
         try:
             said = await self._threads.run(
                 run, receiver.directory, Hook(event.type.value), body, event.upload, receiver.timeout_seconds
             )
-        except GateFailed as failure:
-            return Verdict(Outcome.AGAIN, str(failure))
-        return Verdict(Outcome.DELIVERED, answer=said)
+        except HookFailed as failure:
+            return DeliveryResult(Outcome.AGAIN, str(failure))
+        return DeliveryResult(Outcome.DELIVERED, answer=said)
 
-    async def _post(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> Verdict:
+    async def _post(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
         body = body_of(receiver, event, storage)
         headers = self._headers(receiver, event, body)
         pool = await self._pool(receiver)
@@ -100,28 +100,30 @@ class Deliverer:
             ):
                 return await self._verdict(receiver, response)
         except TimeoutError:
-            return Verdict(Outcome.AGAIN, f"took more than {receiver.timeout_seconds:g} seconds")
+            return DeliveryResult(Outcome.AGAIN, f"took more than {receiver.timeout_seconds:g} seconds")
         except (
             httpcore2.NetworkError,
             httpcore2.ProtocolError,
             httpcore2.TimeoutException,
             OSError,
         ) as failure:
-            return Verdict(Outcome.AGAIN, f"could not be told: {type(failure).__name__}: {failure}")
+            return DeliveryResult(Outcome.AGAIN, f"could not be told: {type(failure).__name__}: {failure}")
 
-    async def _verdict(self, receiver: Receiver, response: httpcore2.Response) -> Verdict:
+    async def _verdict(self, receiver: Receiver, response: httpcore2.Response) -> DeliveryResult:
         status = response.status
         if 200 <= status <= 299:
             answer = await _read(response, receiver.answer_bytes_max)
-            return Verdict(Outcome.DELIVERED, answer=answer)
+            return DeliveryResult(Outcome.DELIVERED, answer=answer)
         said = f"answered {status}: {quoted(await _read(response, REFUSAL_BYTES_MAX))}"
         if status == 410:
-            return Verdict(Outcome.GONE, said)
+            return DeliveryResult(Outcome.GONE, said)
         if status in _NEVER:
-            return Verdict(Outcome.NEVER, said)
+            return DeliveryResult(Outcome.NEVER, said)
         if 300 <= status <= 399:
-            return Verdict(Outcome.AGAIN, f"answered {status}: redirects are not followed; name the URL it leads to")
-        return Verdict(Outcome.AGAIN, said, self._asked_for(response))
+            return DeliveryResult(
+                Outcome.AGAIN, f"answered {status}: redirects are not followed; name the URL it leads to"
+            )
+        return DeliveryResult(Outcome.AGAIN, said, self._asked_for(response))
 
     def _asked_for(self, response: httpcore2.Response) -> float | None:
         """``Retry-After`` in seconds, in bounds, and a little more: not everybody shall come back at once."""

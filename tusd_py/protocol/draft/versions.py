@@ -37,7 +37,7 @@ class Version:
     retrieves_by_get: bool = True  # GET tells the offset as HEAD does
     #: The length alone completes an upload as well: so does tusd, and tus-js-client, which speaks no later version,
     #: says of an empty file and of the last of several chunks (4.3.1, under Node) that more will come.
-    ends_at_length: bool = False
+    length_completes: bool = False
 
 
 _V6 = Version(
@@ -47,7 +47,7 @@ _V6 = Version(
     is_strict=True,
     needs_completeness=False,
     retrieves_by_get=False,
-    ends_at_length=True,
+    length_completes=True,
 )
 _V5 = replace(_V6, number=5, has_media_type=False, lifetime_key=None, names_completed=False)
 _V4 = replace(_V5, number=4, tells_progress=False)

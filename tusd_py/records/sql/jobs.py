@@ -18,7 +18,7 @@ from tusd_py.records.sql.job_rows import job_row, to_event, to_job
 from tusd_py.records.sql.job_statements import OutboxStatements
 from tusd_py.records.sql.sqlite import DatabaseConnection
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import Act, Listing, Lookup, Made, Rows, lost
+from tusd_py.records.sql.transactions import FindByIds, Listing, Query, WriteOp, WriteResult, lost
 
 T = TypeVar("T")
 
@@ -26,14 +26,14 @@ T = TypeVar("T")
 _NEWEST = 2**63 - 1
 
 
-class SqlOutbox:
+class SqlJobQueue:
     """Keeps events and jobs beside the records, with which they share both threads and every transaction."""
 
     def __init__(
         self,
         sql: OutboxStatements,
-        writer: Grouping[Act, Made],
-        reader: Grouping[Lookup | Listing | Rows, list[Any]],
+        writer: Grouping[WriteOp, WriteResult],
+        reader: Grouping[FindByIds | Listing | Query, list[Any]],
     ) -> None:
         self._outbox_sql = sql
         self._writer = writer
@@ -118,7 +118,7 @@ class SqlOutbox:
         return (await self._writer.ask(Forget(self._outbox_sql, to_microseconds(before), limit))).count
 
     async def _rows(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
-        return await self._reader.ask(Rows(statement, values, read))
+        return await self._reader.ask(Query(statement, values, read))
 
 
 def _number(row: Sequence[Any]) -> int | None:
@@ -140,14 +140,14 @@ class Claim:
     full: Collection[str]
     durable: bool = False
 
-    def make(self, connection: DatabaseConnection) -> Made:
+    def make(self, connection: DatabaseConnection) -> WriteResult:
         # Each consumer's own, then the first of them all: what a full one has is not even looked at.
         consumers = [row[0] for row in connection.execute(self.sql.consumers, {}).fetchall()]
         queues = [self._due(connection, consumer) for consumer in consumers if consumer not in self.full]
         jobs = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_in_turn)
         if jobs:
             connection.execute_many(self.sql.lend, [{"job_id": job.id, "until": self.until} for job in jobs])
-        return Made(jobs=[self._lent(job) for job in jobs])
+        return WriteResult(jobs=[self._lent(job) for job in jobs])
 
     def _due(self, connection: DatabaseConnection, consumer: str) -> list[Job]:
         facts = {"of_consumer": consumer, "now": self.now, "limit": self.limit}
@@ -170,13 +170,13 @@ class Settle:
     ends: bool = False
     durable: bool = False
 
-    def make(self, connection: DatabaseConnection) -> Made | RecordsError:
+    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
         values = {"job_id": self.job.id, "seen_token": self.job.token, **self.facts}
         if connection.execute(self.statement, values).rowcount == 0:
             return lost(self.job)
         if self.ends:
             connection.execute(self.sql.move_up, {"its_lane": self.job.lane})
-        return Made()
+        return WriteResult()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +189,15 @@ class Tend:
     has_work: bool
     durable: bool = True  # a person is told of it
 
-    def make(self, connection: DatabaseConnection) -> Made:
+    def make(self, connection: DatabaseConnection) -> WriteResult:
         row = connection.execute(self.sql.find_job, self.values).fetchone()
         if row is None or connection.execute(self.statement, self.values).rowcount == 0:
-            return Made(count=0)
+            return WriteResult(count=0)
         lane = {"its_lane": to_job(row).lane}
         connection.execute(self.sql.move_up, lane)
         # What is revived may come before the one that has its turn now.
         connection.execute(self.sql.move_back, lane)
-        return Made(has_work=self.has_work)
+        return WriteResult(has_work=self.has_work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,9 @@ class AddJobs:
     rows: Sequence[dict[str, object]]
     durable: bool = True
 
-    def make(self, connection: DatabaseConnection) -> Made:
+    def make(self, connection: DatabaseConnection) -> WriteResult:
         count = connection.execute_many(self.sql.add_job, self.rows)
-        return Made(count=count, has_work=count > 0)
+        return WriteResult(count=count, has_work=count > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class Forget:
     limit: int
     durable: bool = field(default=False)
 
-    def make(self, connection: DatabaseConnection) -> Made:
+    def make(self, connection: DatabaseConnection) -> WriteResult:
         values = {"before": self.before, "limit": self.limit}
         jobs = connection.execute(self.sql.forget_jobs, values).rowcount
-        return Made(count=jobs + connection.execute(self.sql.forget_events, values).rowcount)
+        return WriteResult(count=jobs + connection.execute(self.sql.forget_events, values).rowcount)

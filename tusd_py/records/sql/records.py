@@ -8,17 +8,27 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from tusd_py.contracts.records import RecordConflict, RecordExists
-from tusd_py.model.jobs import NOTHING, Along
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.group_commit import Grouping
 from tusd_py.records.sql.job_statements import OutboxStatements, compile_outbox_statements
-from tusd_py.records.sql.jobs import SqlOutbox
+from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.tables import to_microseconds
-from tusd_py.records.sql.transactions import Act, Change, Listing, Lookup, Made, Reader, Rows, Writer, following
+from tusd_py.records.sql.transactions import (
+    FindByIds,
+    Listing,
+    Query,
+    Reader,
+    RecordChange,
+    WriteOp,
+    Writer,
+    WriteResult,
+    following,
+)
 
 #: What a commit survives: "completion" is the loss of power from an upload's completion on, and the death of the
 #: process always; "power" is the loss of power always, at one fsync for each group of commits.
@@ -33,7 +43,7 @@ _CLOSE_SECONDS = 30.0
 _Opened = tuple[Statements, OutboxStatements, DatabaseConnection, DatabaseConnection]
 
 
-class SqlRecords(SqlOutbox):
+class SqlRecords(SqlJobQueue):
     """Keeps ``Upload`` values in a SQLite database, which several processes of one host may share, and their outbox.
 
     Belongs to the event loop in which it was opened. Changes go through one thread and one connection, where all
@@ -42,14 +52,14 @@ class SqlRecords(SqlOutbox):
 
     def __init__(self, opened: _Opened, durability: Durability, on_work: Callable[[], None] | None) -> None:
         self._sql, outbox_sql, changing, asking = opened
-        changes: Grouping[Act, Made] = Grouping(
+        changes: Grouping[WriteOp, WriteResult] = Grouping(
             Writer(changing, always_durable=durability == "power").answer,
             name="records-writer",
             on_end=changing.close,
             waiting_max=_WAITING_MAX,
             on_answers=None if on_work is None else _telling(on_work),
         )
-        questions: Grouping[Lookup | Listing | Rows, list[Any]] = Grouping(
+        questions: Grouping[FindByIds | Listing | Query, list[Any]] = Grouping(
             Reader(asking, self._sql).answer, name="records-reader", on_end=asking.close, waiting_max=_WAITING_MAX
         )
         super().__init__(outbox_sql, changes, questions)
@@ -66,50 +76,50 @@ class SqlRecords(SqlOutbox):
         """
         return cls(await asyncio.to_thread(_open, url), durability, on_work)
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
         parts = [
             {"final_id": upload.id, "position": position, "part_id": part_id}
             for position, part_id in enumerate(upload.parts)
         ]
         refusal = RecordExists(f"upload {upload.id} is already recorded")
         row = to_row(upload, upload.token)
-        change = Change(
+        change = RecordChange(
             self._sql.add,
             row,
             refusal,
             durable=upload.is_complete,
             add_part=self._sql.add_part,
             parts=parts,
-            following=None if along is NOTHING else following(self._outbox_sql, upload, along),
+            following=None if along is NO_EFFECTS else following(self._outbox_sql, upload, along),
         )
         await self._writer.ask(change)
 
     async def find(self, upload_id: str) -> Upload | None:
-        found: Upload | None = (await self._reader.ask(Lookup((upload_id,))))[0]
+        found: Upload | None = (await self._reader.ask(FindByIds((upload_id,))))[0]
         return found
 
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
-        return await self._reader.ask(Lookup(tuple(upload_ids))) if upload_ids else []
+        return await self._reader.ask(FindByIds(tuple(upload_ids))) if upload_ids else []
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
         assert before.id == after.id, "a record changes, it does not move"
         assert before.parts == after.parts, "a final upload keeps its parts"
         saved = after.saved(before.token + 1)
         row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")
-        change = Change(
+        change = RecordChange(
             self._sql.replace,
             row,
             refusal,
             durable=is_step(before, after, along),
-            following=None if along is NOTHING else following(self._outbox_sql, saved, along),
+            following=None if along is NO_EFFECTS else following(self._outbox_sql, saved, along),
         )
         await self._writer.ask(change)
         return saved
 
     async def remove(self, upload: Upload) -> None:
-        await self._writer.ask(Change(self._sql.remove, {"seen_id": upload.id, "seen_token": upload.token}))
+        await self._writer.ask(RecordChange(self._sql.remove, {"seen_id": upload.id, "seen_token": upload.token}))
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         return await self._list(self._sql.due, now=to_microseconds(now), limit=limit)
@@ -138,15 +148,15 @@ def _open(url: str) -> _Opened:
     return *statements, DatabaseConnection(engine), DatabaseConnection(engine)
 
 
-def _telling(on_work: Callable[[], None]) -> Callable[[Sequence[Made | Exception]], None]:
-    def tell(answers: Sequence[Made | Exception]) -> None:
-        if any(isinstance(answer, Made) and answer.has_work for answer in answers):
+def _telling(on_work: Callable[[], None]) -> Callable[[Sequence[WriteResult | Exception]], None]:
+    def tell(answers: Sequence[WriteResult | Exception]) -> None:
+        if any(isinstance(answer, WriteResult) and answer.has_work for answer in answers):
             on_work()
 
     return tell
 
 
-def is_step(before: Upload, after: Upload, along: Along = NOTHING) -> bool:
+def is_step(before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> bool:
     """Whether the change must survive the loss of power: completion, every end, and what is told of a complete upload.
 
     ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart finds the upload as it was

@@ -10,7 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from tusd_py.model.upload import NO_FACTS, NO_STATE, Kind, Status, Step, Upload
+from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
 #: The columns in the order in which ``from_row`` wants them.
@@ -52,7 +52,7 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
         "completed_at": None if upload.completed_at is None else to_microseconds(upload.completed_at),
         "history": _format_history(upload.history),
-        "awaiting": json.dumps(upload.awaiting) if upload.awaiting else "[]",
+        "awaiting": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
         "storage": _format_state(upload.storage),
     }
 
@@ -74,7 +74,7 @@ def from_row(row: Sequence[Any], parts: tuple[str, ...] = ()) -> Upload:
         expires_at=None if row[11] is None else from_microseconds(row[11]),
         completed_at=None if row[12] is None else from_microseconds(row[12]),
         history=_parse_history(row[13]),
-        awaiting=() if row[14] == "[]" else tuple(json.loads(row[14])),
+        pending_steps=() if row[14] == "[]" else tuple(json.loads(row[14])),
         storage=_parse_state(row[15]),
         parts=parts,
     )
@@ -91,29 +91,29 @@ def _parse_state(text: str) -> Mapping[str, object]:
     return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
 
 
-def _format_history(history: Sequence[Step]) -> str:
+def _format_history(history: Sequence[HistoryEntry]) -> str:
     if not history:
         return "[]"
     return f"[{','.join(map(_format_step, history))}]"
 
 
-def _format_step(step: Step) -> str:
+def _format_step(step: HistoryEntry) -> str:
     # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
     reason = json.dumps(step.reason) if step.reason else '""'
     more = f',"name":{json.dumps(step.name)},"facts":{json.dumps(dict(step.facts))}' if step.name or step.facts else ""
     return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}{more}}}'
 
 
-def _parse_history(text: str) -> tuple[Step, ...]:
+def _parse_history(text: str) -> tuple[HistoryEntry, ...]:
     if text == "[]":
         return ()
     return tuple(map(_parse_step, json.loads(text)))
 
 
-def _parse_step(step: Mapping[str, Any]) -> Step:
-    facts = MappingProxyType(step["facts"]) if step.get("facts") else NO_FACTS
+def _parse_step(step: Mapping[str, Any]) -> HistoryEntry:
+    facts = MappingProxyType(step["facts"]) if step.get("facts") else NO_DETAILS
     at = datetime.fromisoformat(step["at"])
-    return Step(Status(step["status"]), at, step["reason"], step.get("name", ""), facts)
+    return HistoryEntry(Status(step["status"]), at, step["reason"], step.get("name", ""), facts)
 
 
 def _searchable(header: str | None) -> str:

@@ -102,7 +102,7 @@ class UploadRow(RecordsTable, table=True):
     expires_at: datetime | None = Field(sa_type=Instant)
     completed_at: datetime | None = Field(sa_type=Instant)
     history: list[dict[str, Any]] = Field(sa_type=_Json)
-    awaiting: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
+    pending_steps: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tusd_py.contracts.job_queue import JobLost
+from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
-from tusd_py.model.jobs import Along, Job
+from tusd_py.model.jobs import Effects, Job
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import OutboxStatements
@@ -27,7 +27,7 @@ _KIND = COLUMNS.index("kind")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class WriteResult:
     """What came of an act that was made: how many rows it was about, the jobs it gave out, and whether any is new."""
 
     count: int = 1
@@ -36,7 +36,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class FindByIds:
     """The uploads with these ids, in this order, ``None`` for those not recorded."""
 
     ids: Sequence[str]
@@ -51,7 +51,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Query:
     """The rows that a statement selects, each as ``read`` makes it."""
 
     statement: str
@@ -59,7 +59,7 @@ class Rows:
     read: Callable[[Sequence[Any]], Any]
 
 
-class Act(Protocol):
+class WriteOp(Protocol):
     """Something that is changed in the database, in a transaction that others share."""
 
     @property
@@ -67,7 +67,7 @@ class Act(Protocol):
         """Whether it must survive the loss of power."""
         ...
 
-    def make(self, connection: DatabaseConnection) -> Made | RecordsError:
+    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
         """Make it, or return why not, and then have changed nothing."""
         ...
 
@@ -79,11 +79,11 @@ class Writer:
         self._connection = connection
         self._always_durable = always_durable
 
-    def answer(self, acts: Sequence[Act]) -> Sequence[Made | Exception]:
+    def answer(self, acts: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Make ``acts`` in this order; for each, what was made, or why it was not."""
         return _together_or_alone(self._connection, acts, self._transact)
 
-    def _transact(self, acts: Sequence[Act]) -> list[Made | Exception]:
+    def _transact(self, acts: Sequence[WriteOp]) -> list[WriteResult | Exception]:
         durable = self._always_durable or any(act.durable for act in acts)
         with self._connection.writing(durable=durable):
             return [act.make(self._connection) for act in acts]
@@ -96,18 +96,20 @@ class Reader:
         self._connection = connection
         self._statements = statements
 
-    def answer(self, questions: Sequence[Lookup | Listing | Rows]) -> Sequence[list[Any] | Exception]:
+    def answer(self, questions: Sequence[FindByIds | Listing | Query]) -> Sequence[list[Any] | Exception]:
         """For each question its uploads or rows, or why they could not be read."""
         return _together_or_alone(self._connection, questions, self._transact)
 
-    def _transact(self, questions: Sequence[Lookup | Listing | Rows]) -> list[list[Any] | Exception]:
+    def _transact(self, questions: Sequence[FindByIds | Listing | Query]) -> list[list[Any] | Exception]:
         with self._connection.reading():
-            asked = {upload_id for question in questions if isinstance(question, Lookup) for upload_id in question.ids}
+            asked = {
+                upload_id for question in questions if isinstance(question, FindByIds) for upload_id in question.ids
+            }
             found = {upload.id: upload for upload in self._select(self._statements.find, _ids(asked))} if asked else {}
             return [self._answer(question, found) for question in questions]
 
-    def _answer(self, question: Lookup | Listing | Rows, found: Mapping[str, Upload]) -> list[Any]:
-        if isinstance(question, Lookup):
+    def _answer(self, question: FindByIds | Listing | Query, found: Mapping[str, Upload]) -> list[Any]:
+        if isinstance(question, FindByIds):
             return [found.get(upload_id) for upload_id in question.ids]
         if isinstance(question, Listing):
             return self._select(question.statement, question.values)
@@ -146,13 +148,13 @@ def _together_or_alone(
         return [connection.broken_by(error) if isinstance(error, sqlite3.Error) else error]
 
 
-_CHANGED = Made()
-_WITH_WORK = Made(has_work=True)
+_CHANGED = WriteResult()
+_WITH_WORK = WriteResult(has_work=True)
 
 
 # Not frozen: to make one is felt where thousands of uploads change in a second, and it is handed on and forgotten.
 @dataclass(slots=True)
-class Change:
+class RecordChange:
     """One statement that changes one row or none; none is answered with ``refusal``, where there is one."""
 
     statement: str
@@ -161,9 +163,9 @@ class Change:
     durable: bool = False
     add_part: str = ""
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
-    following: Following | None = None
+    following: OutboxRows | None = None
 
-    def make(self, connection: DatabaseConnection) -> Made | RecordsError:
+    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
         following = self.following
         # Looked up first, since nobody else writes meanwhile: a record changed in vain would have to be changed back.
         if following is not None and (lost := following.lost(connection)) is not None:
@@ -178,7 +180,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class OutboxRows:
     """The rows that follow from a change."""
 
     sql: OutboxStatements
@@ -187,7 +189,7 @@ class Following:
     ends: Job | None
     at: int  # microseconds
 
-    def lost(self, connection: DatabaseConnection) -> JobLost | None:
+    def lost(self, connection: DatabaseConnection) -> LeaseLost | None:
         """Why the job that is to be ended cannot be, if it cannot."""
         job = self.ends
         if (
@@ -209,14 +211,14 @@ class Following:
         return made > 0
 
 
-def following(sql: OutboxStatements, saved: Upload, along: Along) -> Following | None:
+def following(sql: OutboxStatements, saved: Upload, along: Effects) -> OutboxRows | None:
     """What is written with ``saved``, the upload as its record will have it."""
     if not along.events and not along.jobs and along.ends is None:
         return None
     events = [event_row(event, saved.token) for event in along.events]
     jobs = [job_row(job, saved.updated_at) for job in along.jobs]
-    return Following(sql, events, jobs, along.ends, to_microseconds(saved.updated_at))
+    return OutboxRows(sql, events, jobs, along.ends, to_microseconds(saved.updated_at))
 
 
-def lost(job: Job) -> JobLost:
-    return JobLost(f"job {job.id} was given out to another worker or has ended")
+def lost(job: Job) -> LeaseLost:
+    return LeaseLost(f"job {job.id} was given out to another worker or has ended")

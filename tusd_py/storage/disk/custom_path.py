@@ -107,8 +107,8 @@ class ChosenPath:
             pass  # a folder on the way is gone, and the file with it
         self._disclaim()
 
-    def stored_bytes(self, upload_id: str) -> int:
-        """See ``Folder.stored_bytes``."""
+    def stored_size(self, upload_id: str) -> int:
+        """See ``Folder.stored_size``."""
         try:
             with self._parent() as parent:
                 return regular_bytes(os.stat(self._name, dir_fd=parent, follow_symlinks=False))

@@ -86,7 +86,7 @@ class Folder:
         """Remove what a join left that never came to its end."""
         unlinked(_joining(upload_id), self.descriptor)
 
-    def stored_bytes(self, upload_id: str) -> int:
+    def stored_size(self, upload_id: str) -> int:
         """How long the upload's file is; 0 if there is none."""
         try:
             found = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from tusd_py.contracts.store import BytesMissing
-from tusd_py.contracts.zero_copy import Spout
+from tusd_py.contracts.zero_copy import SocketWriter
 from tusd_py.storage.disk.custom_path import ChosenPath
 from tusd_py.storage.disk.directory import Folder, store_error
 from tusd_py.threads import ThreadPool
@@ -52,8 +52,8 @@ class Reading:
             raise StopAsyncIteration
         return await self._try(self._threads, self._piece)
 
-    async def pour(self, spout: Spout) -> None:
-        """See ``PouringContent.pour``."""
+    async def pour(self, spout: SocketWriter) -> None:
+        """See ``ZeroCopyContent.pour``."""
         if self._start < self._stop:
             await self._try(self._pouring_threads, lambda: self._move(spout))
 
@@ -85,7 +85,7 @@ class Reading:
         self._advance(len(piece))
         return piece
 
-    def _move(self, spout: Spout) -> None:
+    def _move(self, spout: SocketWriter) -> None:
         self._open()
         while moved := spout.move(self._descriptor, self._start, self._stop - self._start):
             self._advance(moved)

@@ -86,8 +86,8 @@ class DiskStore:
     async def erase(self, upload: Upload) -> None:
         await self._try(self._slow_threads, self._folder_of(upload).erase, upload.id)
 
-    async def stored_bytes(self, upload: Upload) -> int:
-        return await self._try(self._threads, self._folder_of(upload).stored_bytes, upload.id)
+    async def stored_size(self, upload: Upload) -> int:
+        return await self._try(self._threads, self._folder_of(upload).stored_size, upload.id)
 
     def where(self, upload: Upload) -> Mapping[str, str]:
         path = str(self._directory / str(upload.storage.get(PATH, upload.id)))

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from tusd_py.contracts.store import BytesMissing, StoreError
-from tusd_py.contracts.zero_copy import Tap, Watcher
+from tusd_py.contracts.zero_copy import SocketReader, Watcher
 from tusd_py.model.upload import Upload
 from tusd_py.storage.disk.custom_path import ChosenPath
 from tusd_py.storage.disk.directory import Folder, store_error
-from tusd_py.threads import ThreadPool, wait_out
+from tusd_py.threads import ThreadPool, wait_until_done
 
 #: A hop to a thread costs about as much as writing 100 KiB: at 1 MiB it no longer counts.
 BATCH_BYTES_MAX = 1024 * 1024
@@ -44,7 +44,7 @@ _buffers = _Buffers()
 class DiskSink:
     """One request's bytes on their way to the upload's file. Two batches at most: one is written, one is gathered.
 
-    The thread alone touches the file and says how far it came, so ``safe_offset`` is true at every moment, whatever
+    The thread alone touches the file and says how far it came, so ``persisted_offset`` is true at every moment, whatever
     became of the task that waited. Bytes in the page cache survive ``kill -9``: written is safe. Every flush closes
     the file: a thousand idle uploads hold no descriptors, and a small body is one hop in all.
     """
@@ -73,7 +73,7 @@ class DiskSink:
         self._durable = -1  # the offset up to which bytes and name survive the loss of power, where that is known
 
     @property
-    def safe_offset(self) -> int:
+    def persisted_offset(self) -> int:
         return self._safe
 
     @property
@@ -97,12 +97,12 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
-    async def pour(self, tap: Tap, watcher: Watcher | None = None) -> None:
+    async def pour(self, tap: SocketReader, watcher: Watcher | None = None) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)
         self._check()
         job = self._start(False, False, tap, watcher)
-        await wait_out(job)
+        await wait_until_done(job)
         job.result()
         self._check()
 
@@ -120,7 +120,7 @@ class DiskSink:
     async def close(self) -> None:
         # Who takes over writes at the same offsets: the thread must have ended before anybody else begins.
         if self._job is not None:
-            await wait_out(self._job)
+            await wait_until_done(self._job)
         self._pieces.clear()
         if self._descriptor >= 0:
             await self._threads.run(self._let_go)
@@ -130,7 +130,7 @@ class DiskSink:
             raise self._failure
 
     def _start(
-        self, last: bool, durable: bool, tap: Tap | None = None, watcher: Watcher | None = None
+        self, last: bool, durable: bool, tap: SocketReader | None = None, watcher: Watcher | None = None
     ) -> asyncio.Future[None]:
         pieces, self._pieces = self._pieces, []
         self._since_flush += self._gathered
@@ -141,7 +141,9 @@ class DiskSink:
 
     # What follows runs in a thread, one job at a time.
 
-    def _work(self, pieces: list[bytes], last: bool, durable: bool, tap: Tap | None, watcher: Watcher | None) -> None:
+    def _work(
+        self, pieces: list[bytes], last: bool, durable: bool, tap: SocketReader | None, watcher: Watcher | None
+    ) -> None:
         try:
             if self._descriptor < 0:
                 self._open()
@@ -181,13 +183,13 @@ class DiskSink:
             pieces = _rest(pieces, written)
         self._file_bytes = max(self._file_bytes, self._safe)
 
-    def _drain(self, tap: Tap) -> None:
+    def _drain(self, tap: SocketReader) -> None:
         while moved := tap.move(self._descriptor, self._safe):
             self._safe += moved
             self._since_flush += moved
             self._file_bytes = max(self._file_bytes, self._safe)
 
-    def _drain_seen(self, tap: Tap, watcher: Watcher | None) -> None:
+    def _drain_seen(self, tap: SocketReader, watcher: Watcher | None) -> None:
         buffer, other = _buffers.pair
         try:
             while count := tap.take(buffer):

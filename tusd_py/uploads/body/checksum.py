@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from tusd_py.protocol.checksum import ALGORITHMS, new_digest, trailing_checksum
 from tusd_py.protocol.errors import ChecksumMismatch
-from tusd_py.protocol.requests import BodyHead
+from tusd_py.protocol.requests import BodyInfo
 
 #: Below this a digest takes less time than the hop to a thread and back (sha1: about 1.7 GB/s, a hop 50 microseconds).
 _INLINE_BYTES_MAX = 32 * 1024
@@ -24,10 +24,10 @@ _PIECES_MAX = 1024
 _threads = ThreadPoolExecutor(os.cpu_count() or 1, "digest")
 
 
-class Digesting:
+class ChecksumVerifier:
     """Hashes the pieces of one body in order. Two batches at most: one is hashed in a thread, one is gathered."""
 
-    def __init__(self, body: BodyHead) -> None:
+    def __init__(self, body: BodyInfo) -> None:
         self._expected = body.checksum
         # Which one a trailer will give is known when the bytes have gone by: then it is every one.
         algorithms = ALGORITHMS if body.checksum is None else (body.checksum.algorithm,)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.body import Source
+from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
-from tusd_py.contracts.progress import Listener
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadStopped
-from tusd_py.uploads.commit import Change
+from tusd_py.uploads.commit import Cause
 from tusd_py.uploads.ports import Ports
 
 
-class Progress:
+class ProgressReporter:
     """Tells post-receive, and the client that listens, how far one body is saved; the hook may stop the upload.
 
     A hook that is slower than the upload is told the newest step when it is free again, not every one it missed.
     """
 
-    def __init__(self, ports: Ports, caller: Caller, source: Source, listener: Listener | None = None) -> None:
+    def __init__(
+        self, ports: Ports, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
+    ) -> None:
         self._ports = ports
         self._listener = listener
         self._caller = caller
@@ -29,7 +31,7 @@ class Progress:
         self._told_at = ports.clock()  # when bytes were last an event
         self._owes = False  # bytes were saved that no event has told of
 
-    def change(self, before: Upload, after: Upload, is_last: bool) -> Change:
+    def change(self, before: Upload, after: Upload, is_last: bool) -> Cause:
         """With which events ``after`` is saved: bytes are told of once a while, and at the end of the body always."""
         came = after.offset > before.offset or self._owes
         since_seconds = (after.updated_at - self._told_at).total_seconds()
@@ -37,7 +39,7 @@ class Progress:
         if told:
             self._told_at = after.updated_at
         owed, self._owes = self._owes and told, came and not told
-        return Change(self._caller, tells_progress=told, owes_progress=owed)
+        return Cause(self._caller, tells_progress=told, owes_progress=owed)
 
     def saved(self, upload: Upload) -> None:
         """The record now says this much; never waits for the hook."""

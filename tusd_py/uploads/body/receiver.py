@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from tusd_py.cancellation import to_the_end
-from tusd_py.contracts.body import Source, SourceCut, SourceError, SourceStalled
+from tusd_py.cancellation import finish_despite_cancel
+from tusd_py.contracts.body import BodyAborted, BodyError, BodyTimeout, RequestBody
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
-from tusd_py.contracts.zero_copy import PouringSink, PouringSource
+from tusd_py.contracts.zero_copy import ZeroCopyBody, ZeroCopySink
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -18,21 +18,21 @@ from tusd_py.protocol.errors import (
     TusError,
     TypeNotAllowed,
 )
-from tusd_py.protocol.requests import BodyHead
-from tusd_py.protocol.rules import Room
-from tusd_py.uploads.body.checksum import Digesting
-from tusd_py.uploads.body.sniffer import glancing
+from tusd_py.protocol.requests import BodyInfo
+from tusd_py.protocol.rules import Remaining
+from tusd_py.uploads.body.checksum import ChecksumVerifier
+from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
 
 #: Smaller bodies are read: to lend one costs more than to copy it.
-POURED_BYTES_MIN = 256 * 1024
+ZERO_COPY_BYTES_MIN = 256 * 1024
 #: Saves the second upload over the first and returns it with its new token; True with the last save of a body.
 Save = Callable[[Upload, Upload, bool], Awaitable[Upload]]
-Way = tuple[PouringSource, PouringSink]
+Way = tuple[ZeroCopyBody, ZeroCopySink]
 
 
-class Receiving:
+class BodyReceiver:
     """Moves one body into the store. ``upload`` is always as its record says.
 
     ``completes`` is what the request says of the upload's end, as in ``Create``: with None the length decides alone.
@@ -48,9 +48,9 @@ class Receiving:
         self._saves = True  # while the body runs
         self._has_saved = False  # before its end
         self._sink: Sink = ports.store.open(upload)
-        self._glancing = glancing(ports, upload)
+        self._glancing = sniffer_for(ports, upload)
 
-    async def run(self, source: Source, body: BodyHead, room: Room, length: int | None) -> Upload:
+    async def run(self, source: RequestBody, body: BodyInfo, room: Remaining, length: int | None) -> Upload:
         """Store the body and return the upload as it then stands, complete if these were its last bytes.
 
         ``length`` is what the upload's length is after this request; it is saved only with the body's end, so that a
@@ -59,9 +59,9 @@ class Receiving:
         or that its upload ends if it is wrong: then it is saved on the way as any other. Cancelled, what was received
         is saved first.
         """
-        digesting = Digesting(body) if body.is_verified else None
-        keeps_cuts = digesting is None or body.cut_counts
-        self._saves = digesting is None or body.ends_if_wrong
+        digesting = ChecksumVerifier(body) if body.is_verified else None
+        keeps_cuts = digesting is None or body.keep_partial
+        self._saves = digesting is None or body.discard_on_mismatch
         failure: Exception | None = None
         try:
             way = self._way_past(source, body, room)
@@ -69,10 +69,10 @@ class Receiving:
             if self._glancing is not None and (self._completes or self._start + self._received == length):
                 await self._glancing.judge()
             if body.length is not None and self._received != body.length:
-                failure = SourceCut()
+                failure = BodyAborted()
             elif digesting is not None:
                 await digesting.verify(source.trailers())
-        except (SourceError, StoreError) as error:
+        except (BodyError, StoreError) as error:
             failure = error
         except TusError as error:
             if error is room.beyond or isinstance(error, ChecksumMismatch | TypeNotAllowed):
@@ -80,7 +80,7 @@ class Receiving:
             failure = error
         except asyncio.CancelledError:
             if keeps_cuts:
-                await to_the_end(self._settle(SourceCut(), length))
+                await finish_despite_cancel(self._settle(BodyAborted(), length))
             raise
         if failure is not None and not keeps_cuts:
             raise _refusal(failure)
@@ -88,7 +88,7 @@ class Receiving:
             return await self._settle(failure, length)
         except asyncio.CancelledError:
             # Once more from the start: a save that was under way has either been made, and refuses this one, or not.
-            await to_the_end(self._settle(failure, length))
+            await finish_despite_cancel(self._settle(failure, length))
             raise
 
     async def end_at_length(self) -> Upload:
@@ -106,19 +106,24 @@ class Receiving:
         """Let go of the store. Call it whatever happened."""
         await self._sink.close()
 
-    def _way_past(self, source: Source, body: BodyHead, room: Room) -> Way | None:
+    def _way_past(self, source: RequestBody, body: BodyInfo, room: Remaining) -> Way | None:
         """The way from source to file past the event loop, for bytes that may take it: none can be too many."""
-        if body.length is None or body.length < POURED_BYTES_MIN:
+        if body.length is None or body.length < ZERO_COPY_BYTES_MIN:
             return None
         if room.bytes is not None and body.length > room.bytes:
             return None
         # Asked once for a body: to look through the methods of an object takes longer than to receive a small piece.
-        if isinstance(source, PouringSource) and isinstance(self._sink, PouringSink):
+        if isinstance(source, ZeroCopyBody) and isinstance(self._sink, ZeroCopySink):
             return source, self._sink
         return None
 
     async def _pump(
-        self, source: Source, room: Room, digesting: Digesting | None, length: int | None, way: Way | None
+        self,
+        source: RequestBody,
+        room: Remaining,
+        digesting: ChecksumVerifier | None,
+        length: int | None,
+        way: Way | None,
     ) -> None:
         """Take the body to its clean end, and save on the way."""
         pace = self._ports.pace
@@ -140,7 +145,7 @@ class Receiving:
                 await self._save_progress(length)
                 saved_at, wait_seconds = clock(), None
 
-    async def _pour(self, way: Way, digesting: Digesting | None) -> bool:
+    async def _pour(self, way: Way, digesting: ChecksumVerifier | None) -> bool:
         """Take what comes straight into the file, for a moment; False where it is better read."""
         source, sink = way
         if (tap := source.tap()) is None:
@@ -157,7 +162,7 @@ class Receiving:
             tap.close()
         return True
 
-    async def _take(self, pieces: Sequence[bytes], room: Room, digesting: Digesting | None) -> None:
+    async def _take(self, pieces: Sequence[bytes], room: Remaining, digesting: ChecksumVerifier | None) -> None:
         self._received += sum(map(len, pieces))
         if room.bytes is not None and self._received > room.bytes:
             # An overlong body never completes an upload: the client and we disagree on what is being sent.
@@ -197,7 +202,7 @@ class Receiving:
         try:
             offset = await self._sink.flush(durable=end == length or self._ports.durable_saves)
         except StoreError as error:
-            failure, offset = error, self._sink.safe_offset
+            failure, offset = error, self._sink.persisted_offset
             if completes is None and offset == length:
                 # All bytes are there but not safe for good. Told "complete", the client would never come back to make
                 # it so; one byte less, and it does.
@@ -231,8 +236,8 @@ def _end_at(end: int, length: int | None) -> tuple[int | None, Exception | None]
 
 def _refusal(failure: Exception) -> Exception:
     """What the client is told: sources know nothing of the protocol."""
-    if isinstance(failure, SourceCut):
+    if isinstance(failure, BodyAborted):
         return BodyIncomplete()
-    if isinstance(failure, SourceStalled):
+    if isinstance(failure, BodyTimeout):
         return ReadTimeout()
     return failure

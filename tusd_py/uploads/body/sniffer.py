@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from tusd_py.contracts.validator import CannotExamine, Glance
+from tusd_py.contracts.validator import TypeSniffer, ValidatorUnavailable
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.errors import TypeNotAllowed
 from tusd_py.uploads.ports import Ports
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 HEAD_BYTES = 4096
 
 
-def glancing(ports: Ports, upload: Upload) -> Glancing | None:
+def sniffer_for(ports: Ports, upload: Upload) -> Sniffer | None:
     """Who looks at the next bytes of ``upload``; None where nobody has to."""
     if ports.glance is None or upload.offset >= HEAD_BYTES or upload.kind is not Kind.REGULAR:
         return None
-    return Glancing(ports, ports.glance, upload) if ports.glance.wants(upload) else None
+    return Sniffer(ports, ports.glance, upload) if ports.glance.wants(upload) else None
 
 
-class Glancing:
+class Sniffer:
     """Sees the pieces of one body in order. While ``is_open`` it has not seen enough."""
 
-    def __init__(self, ports: Ports, glance: Glance, upload: Upload) -> None:
+    def __init__(self, ports: Ports, glance: TypeSniffer, upload: Upload) -> None:
         self.is_open = True
         self._ports = ports
         self._glance = glance
@@ -53,7 +53,7 @@ class Glancing:
         reason = ""
         try:
             reason = await self._glance.refusal(self._upload, await self._earlier() + bytes(self._head))
-        except CannotExamine as trouble:
+        except ValidatorUnavailable as trouble:
             # Not the client's fault, and not the last word either: whoever examines the whole will see.
             log.warning("the first bytes of upload %s could not be judged: %s", self._upload.id, trouble)
         if reason:

@@ -13,7 +13,7 @@ from tusd_py.uploads.commit import save
 from tusd_py.uploads.locking import held
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed, finish
-from tusd_py.uploads.processing.step_progress import UnderWay
+from tusd_py.uploads.processing.step_progress import StepProgress
 from tusd_py.uploads.terminate import end
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ ASSEMBLY = "assembly"
 _TRIES = 3
 
 
-def consider(ports: Ports, final: Upload) -> None:
+def schedule_assembly(ports: Ports, final: Upload) -> None:
     """Have ``final`` joined if its parts are complete by now; otherwise, or when it is done, do nothing.
 
     It is joined by a worker where there is one (``Ports.joins_by_job``), else in the background of this process.
@@ -33,22 +33,22 @@ def consider(ports: Ports, final: Upload) -> None:
     # A dot is in no id, so this names no upload. Once more when it runs already: it may have looked at the parts just
     # before the last of them became complete.
     ports.background.spawn_once(
-        f"{final.id}.join", lambda: (_hand_on if ports.joins_by_job else _assemble)(ports, final.id)
+        f"{final.id}.join", lambda: (_enqueue if ports.joins_by_job else _assemble)(ports, final.id)
     )
 
 
 def part_completed(ports: Ports, part: Upload) -> None:
     """A partial upload has all its bytes: the final uploads that waited for it may go on."""
     if part.kind is Kind.PARTIAL:
-        ports.background.spawn(f"{part.id}.finals", _pass_on(ports, part.id))
+        ports.background.spawn(f"{part.id}.finals", _wake_finals(ports, part.id))
 
 
-async def _pass_on(ports: Ports, part_id: str) -> None:
+async def _wake_finals(ports: Ports, part_id: str) -> None:
     for final in await ports.records.finals_waiting(part_id):
-        consider(ports, final)
+        schedule_assembly(ports, final)
 
 
-async def _hand_on(ports: Ports, final_id: str) -> None:
+async def _enqueue(ports: Ports, final_id: str) -> None:
     """Make the job, once there is something to do: one that was done before its time would never be made again."""
     final = await ports.records.find(final_id)
     if final is None or final.status not in (Status.UPLOADING, Status.PROCESSING):
@@ -57,13 +57,13 @@ async def _hand_on(ports: Ports, final_id: str) -> None:
         await finish(ports, final, None)
         return
     parts = await _parts(ports, final)
-    if _is_hopeless(final, parts) or all(part.is_complete for part in parts):
+    if _cannot_complete(final, parts) or all(part.is_complete for part in parts):
         assert ports.outbox is not None, "whoever makes jobs has a place for them"
         job = NewJob(actor=ASSEMBLY, key=f"{final.id} {ASSEMBLY}", upload_id=final.id, lane=f"{final.id} steps")
         await ports.outbox.add_jobs([job], ports.clock())
 
 
-class JoinedElsewhere(Exception):
+class AlreadyJoining(Exception):
     """Another process is at it: look again later whether it came to an end."""
 
 
@@ -71,13 +71,13 @@ async def assemble(ports: Ports, job: Job) -> None:
     """Join the final upload that ``job`` is about, finish it, and delete its parts where that is wanted.
 
     How far it is stands in the record. Asked again after a crash it goes on with what is not done; whoever gives the
-    job out ends it. Raises ``StoreError``, ``RecordsError``, ``GateFailed`` or ``JoinedElsewhere``: try again later.
+    job out ends it. Raises ``StoreError``, ``RecordsError``, ``HookFailed`` or ``AlreadyJoining``: try again later.
     """
     hold = await ports.locker.try_acquire(f"{job.upload_id}.join")
     if hold is None:
-        raise JoinedElsewhere(f"upload {job.upload_id} is being joined by another process")
+        raise AlreadyJoining(f"upload {job.upload_id} is being joined by another process")
     try:
-        await _bring_on(ports, job.upload_id)
+        await _join_and_finish(ports, job.upload_id)
     finally:
         await hold.release()
 
@@ -90,7 +90,7 @@ async def _assemble(ports: Ports, final_id: str) -> None:
     try:
         for _ in range(_TRIES):
             try:
-                await _bring_on(ports, final_id)
+                await _join_and_finish(ports, final_id)
                 break
             except RecordConflict:
                 # Terminated meanwhile: its bytes went with it, or go with its tombstone. Or a save of an earlier try
@@ -104,7 +104,7 @@ async def _assemble(ports: Ports, final_id: str) -> None:
         await hold.release()
 
 
-async def _bring_on(ports: Ports, final_id: str) -> None:
+async def _join_and_finish(ports: Ports, final_id: str) -> None:
     """Join the final upload if it can be now, and finish it.
 
     Raises ``RecordConflict`` if it changed meanwhile, ``StoreError`` if it cannot be joined now.
@@ -132,7 +132,7 @@ async def delete_parts(ports: Ports, final: Upload) -> None:
 async def _join(ports: Ports, final: Upload) -> Upload | None:
     """The joined upload; None while parts are unfinished. A part that is gone makes it impossible: ``FAILED``."""
     parts = await _parts(ports, final)
-    if _is_hopeless(final, parts):
+    if _cannot_complete(final, parts):
         return await _fail(ports, final, "a partial upload is gone")
     if not all(part.is_complete for part in parts):
         return None
@@ -142,7 +142,7 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
     now = ports.clock()
     if final.status is Status.UPLOADING:
         final = await save(ports, final, final.declare_length(length).to(Status.PROCESSING, now))
-    progress = UnderWay(ports, final, ASSEMBLY)
+    progress = StepProgress(ports, final, ASSEMBLY)
     try:
         storage = await ports.store.join(final, parts, progress.tell)
     except BytesMissing:
@@ -166,12 +166,12 @@ async def _parts(ports: Ports, final: Upload) -> list[Upload]:
     return [part for part in await ports.records.find_all(final.parts) if part is not None]
 
 
-def _is_hopeless(final: Upload, parts: Sequence[Upload]) -> bool:
+def _cannot_complete(final: Upload, parts: Sequence[Upload]) -> bool:
     """Whether a part is gone, or will never be complete."""
     return len(parts) < len(final.parts) or any(part.has_ended or part.status is Status.FAILED for part in parts)
 
 
 async def _fail(ports: Ports, final: Upload, reason: str) -> Upload:
     now = ports.clock()
-    failed = final.ended_by(ASSEMBLY, Status.FAILED, now, reason)
+    failed = final.fail_step(ASSEMBLY, Status.FAILED, now, reason)
     return await save(ports, final, failed.until(ports.expiry(failed, now)))

@@ -9,8 +9,8 @@ from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol.outcomes import Overlay
-from tusd_py.uploads.commit import Change, save
+from tusd_py.protocol.outcomes import ResponseOverride
+from tusd_py.uploads.commit import Cause, save
 from tusd_py.uploads.ports import Ports
 
 
@@ -19,10 +19,10 @@ class Finished:
     """A complete upload, and what pre-finish wants laid over the response."""
 
     upload: Upload
-    overlay: Overlay | None = None
+    overlay: ResponseOverride | None = None
 
 
-def is_settled(ports: Ports, upload: Upload) -> bool:
+def has_no_finish_hooks(ports: Ports, upload: Upload) -> bool:
     """Whether no hook has to be asked or told of this upload's completion: it is handed over with its last byte."""
     # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated".
     if upload.kind is Kind.PARTIAL:
@@ -34,7 +34,7 @@ def completed(ports: Ports, upload: Upload) -> Upload:
     """The upload, every byte of it safe, as complete; and handed over where no hook has to be asked or told."""
     now = ports.clock()
     after = upload.complete(now)
-    return after.hand_over(steps(ports, after), now) if is_settled(ports, after) else after
+    return after.hand_to_workers(steps(ports, after), now) if has_no_finish_hooks(ports, after) else after
 
 
 def steps(ports: Ports, upload: Upload) -> tuple[str, ...]:
@@ -45,13 +45,13 @@ def steps(ports: Ports, upload: Upload) -> tuple[str, ...]:
 async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finished:
     """Bring a complete upload to where the server has done its part. Its caller holds it, or nobody else knows it yet.
 
-    Asked again after a crash or a failed hook: bytes and record are saved before. Raises ``GateFailed``; the next
+    Asked again after a crash or a failed hook: bytes and record are saved before. Raises ``HookFailed``; the next
     PATCH, HEAD or start asks again. post-finish is told at least once, after pre-finish has agreed.
     """
-    if upload.status is not Status.PROCESSING or upload.is_handed_over or _key(upload) in ports.background:
+    if upload.status is not Status.PROCESSING or upload.is_handed_to_workers or _key(upload) in ports.background:
         return Finished(upload)
-    overlay: Overlay | None = None
-    if not is_settled(ports, upload):
+    overlay: ResponseOverride | None = None
+    if not has_no_finish_hooks(ports, upload):
         if ports.gate.wants(Hook.PRE_FINISH):
             overlay = (await ports.gate.ask(HookEvent(Hook.PRE_FINISH, upload, caller))).overlay
         if ports.gate.wants(Hook.POST_FINISH):
@@ -61,8 +61,8 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
 
 
 async def _hand_over(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
-    after = upload.hand_over(steps(ports, upload), ports.clock())
-    return await save(ports, upload, after, Change(caller))
+    after = upload.hand_to_workers(steps(ports, upload), ports.clock())
+    return await save(ports, upload, after, Cause(caller))
 
 
 async def _tell(ports: Ports, upload: Upload, caller: Caller | None) -> None:

@@ -7,7 +7,7 @@ from tusd_py.uploads.commit import save
 from tusd_py.uploads.ports import Ports
 
 
-class UnderWay:
+class StepProgress:
     """Keeps ``upload`` as its record is, while ``step`` goes on and now and then says how many bytes it has done.
 
     A record that somebody else has changed ends the step: ``tell`` raises ``RecordConflict``.

@@ -13,23 +13,23 @@ import pytest
 
 from tests.support.heart import EPOCH
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, HookEvent
-from tusd_py.hooks.blocking.callables import CallableGate, HookFunction
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
+from tusd_py.hooks.blocking.callables import CallableHooks, HookFunction
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.threads import DaemonThreads
 
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="u1", length=1, created_at=EPOCH, updated_at=EPOCH), None)
-ANSWER = HookAnswer(upload_id="mine")
+ANSWER = HookResponse(upload_id="mine")
 
 
-def gate_of(function: HookFunction, seconds: float = 5) -> tuple[CallableGate, list[tuple[Hook, bool]]]:
+def gate_of(function: HookFunction, seconds: float = 5) -> tuple[CallableHooks, list[tuple[Hook, bool]]]:
     counted: list[tuple[Hook, bool]] = []
-    return CallableGate({Hook.PRE_CREATE: function}, seconds, lambda *count: counted.append(count)), counted
+    return CallableHooks({Hook.PRE_CREATE: function}, seconds, lambda *count: counted.append(count)), counted
 
 
-async def ask(function: Any, seconds: float = 5) -> HookAnswer:
+async def ask(function: Any, seconds: float = 5) -> HookResponse:
     gate, counted = gate_of(function, seconds)
     answer = await gate.ask(EVENT)
     assert counted == [(Hook.PRE_CREATE, False)]
@@ -38,27 +38,27 @@ async def ask(function: Any, seconds: float = 5) -> HookAnswer:
 
 async def failure_of(function: Any, seconds: float = 5) -> str:
     gate, counted = gate_of(function, seconds)
-    with pytest.raises(GateFailed) as failed:
+    with pytest.raises(HookFailed) as failed:
         await gate.ask(EVENT)
     assert counted == [(Hook.PRE_CREATE, True)]
     return str(failed.value)
 
 
-def plain(_: HookEvent) -> HookAnswer:
+def plain(_: HookEvent) -> HookResponse:
     return ANSWER
 
 
-async def coroutine(_: HookEvent) -> HookAnswer:
+async def coroutine(_: HookEvent) -> HookResponse:
     return ANSWER
 
 
 class Callable:
-    def __call__(self, _: HookEvent) -> HookAnswer:
+    def __call__(self, _: HookEvent) -> HookResponse:
         return ANSWER
 
 
 class AsyncCallable:
-    async def __call__(self, _: HookEvent) -> HookAnswer:
+    async def __call__(self, _: HookEvent) -> HookResponse:
         return ANSWER
 
 
@@ -87,13 +87,13 @@ async def test_nobody_to_ask_costs_nothing() -> None:
     assert gate.wants(Hook.PRE_CREATE)
     assert not gate.wants(Hook.POST_CREATE)
     told = await gate.ask(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
-    assert (told, counted) == (HookAnswer(), [])
+    assert (told, counted) == (HookResponse(), [])
 
 
 @on_loop
 async def test_returning_nothing_lets_things_go_on() -> None:
     """``None`` is an empty answer."""
-    assert await ask(lambda _: None) == HookAnswer()
+    assert await ask(lambda _: None) == HookResponse()
 
 
 _request: ContextVar[str] = ContextVar("_request", default="")
@@ -144,12 +144,12 @@ async def test_what_it_raises_is_told_to_the_log() -> None:
     ("answer", "problem"),
     [
         ("yes", "returned str; return a HookAnswer or None"),
-        (HookAnswer(upload_id="../evil"), "chose the id '../evil'"),
-        (HookAnswer(upload_id=""), "chose the id ''"),
-        (HookAnswer(metadata={"a b": "x"}), "changed the metadata: Upload-Metadata"),
-        (HookAnswer(metadata={"a": 1}), "changed the metadata: values are text or bytes"),  # type: ignore[dict-item]
-        (HookAnswer(overlay=Overlay(status=99)), "answered with the status 99"),
-        (HookAnswer(overlay=Overlay(status=600)), "answered with the status 600"),
+        (HookResponse(upload_id="../evil"), "chose the id '../evil'"),
+        (HookResponse(upload_id=""), "chose the id ''"),
+        (HookResponse(metadata={"a b": "x"}), "changed the metadata: Upload-Metadata"),
+        (HookResponse(metadata={"a": 1}), "changed the metadata: values are text or bytes"),  # type: ignore[dict-item]
+        (HookResponse(overlay=ResponseOverride(status=99)), "answered with the status 99"),
+        (HookResponse(overlay=ResponseOverride(status=600)), "answered with the status 600"),
     ],
 )
 @on_loop
@@ -162,9 +162,9 @@ async def test_answers_that_cannot_be_are_refused(answer: object, problem: str) 
 async def test_answers_that_can_be() -> None:
     """Ids, metadata of text and bytes, overlays with and without a status."""
     for answer in (
-        HookAnswer(upload_id="a-B_9", metadata={"name": "é", "raw": b"\xff"}),
-        HookAnswer(metadata={}, overlay=Overlay(status=402, body="pay")),
-        HookAnswer(overlay=Overlay(headers={"X-A": "b"})),
+        HookResponse(upload_id="a-B_9", metadata={"name": "é", "raw": b"\xff"}),
+        HookResponse(metadata={}, overlay=ResponseOverride(status=402, body="pay")),
+        HookResponse(overlay=ResponseOverride(headers={"X-A": "b"})),
     ):
         assert await ask(lambda _, answer=answer: answer) is answer
 
@@ -203,7 +203,7 @@ def test_a_hanging_hook_does_not_keep_the_program() -> None:
 
     async def serve() -> None:
         gate, _ = gate_of(hang, 0.01)
-        with pytest.raises(GateFailed):
+        with pytest.raises(HookFailed):
             await gate.ask(EVENT)
 
     asyncio.run(serve())

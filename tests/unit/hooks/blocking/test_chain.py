@@ -6,18 +6,18 @@ import pytest
 
 from tests.support.heart import CALLER, EPOCH
 from tests.support.loops import on_loop
-from tusd_py.contracts.hooks import AuthorizeEvent, GateFailed, HookAnswer, HookEvent
-from tusd_py.hooks.blocking.callables import CallableGate, Functions
+from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
+from tusd_py.hooks.blocking.callables import CallableHooks, Functions
 from tusd_py.hooks.blocking.chain import Chain
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 
 
 def chain(*links: Functions) -> Chain:
-    return Chain([CallableGate(functions, 5, lambda _hook, _failed: None) for functions in links])
+    return Chain([CallableHooks(functions, 5, lambda _hook, _failed: None) for functions in links])
 
 
 @on_loop
@@ -25,27 +25,27 @@ async def test_changes_are_seen_by_the_next_and_the_later_counts() -> None:
     """Id and metadata go on; the overlay is merged field by field."""
     seen: list[tuple[str, str | None]] = []
 
-    def first(_: HookEvent) -> HookAnswer:
-        overlay = Overlay(status=200, headers={"A": "1", "B": "1"}, body="first")
-        return HookAnswer(upload_id="one", metadata={"a": "x"}, overlay=overlay)
+    def first(_: HookEvent) -> HookResponse:
+        overlay = ResponseOverride(status=200, headers={"A": "1", "B": "1"}, body="first")
+        return HookResponse(upload_id="one", metadata={"a": "x"}, overlay=overlay)
 
-    def second(event: HookEvent) -> HookAnswer:
+    def second(event: HookEvent) -> HookResponse:
         seen.append((event.upload.id, event.upload.metadata_header))
-        return HookAnswer(metadata={}, overlay=Overlay(headers={"B": "2"}))
+        return HookResponse(metadata={}, overlay=ResponseOverride(headers={"B": "2"}))
 
     answer = await chain(
         {Hook.PRE_CREATE: first}, {}, {Hook.PRE_CREATE: second}, {Hook.PRE_CREATE: lambda _: None}
     ).ask(EVENT)
     assert seen == [("one", "a eA==")]
-    overlay = Overlay(status=200, headers={"A": "1", "B": "2"}, body="first")
-    assert answer == HookAnswer(upload_id="one", metadata={}, overlay=overlay)
+    overlay = ResponseOverride(status=200, headers={"A": "1", "B": "2"}, body="first")
+    assert answer == HookResponse(upload_id="one", metadata={}, overlay=overlay)
 
 
 @on_loop
 async def test_the_first_refusal_ends_it_and_stands_for_itself() -> None:
     """Nobody is asked after it, and nothing that agreed before is laid over it."""
-    agreed = HookAnswer(overlay=Overlay(status=201, headers={"A": "1"}))
-    refused = HookAnswer(reject=True, overlay=Overlay(body="no"))
+    agreed = HookResponse(overlay=ResponseOverride(status=201, headers={"A": "1"}))
+    refused = HookResponse(reject=True, overlay=ResponseOverride(body="no"))
     links: list[Functions] = [{Hook.PRE_CREATE: lambda _: agreed}, {Hook.PRE_CREATE: lambda _: refused}]
     asked: list[HookEvent] = []
     assert await chain(*links, {Hook.PRE_CREATE: asked.append}).ask(EVENT) == refused
@@ -57,7 +57,7 @@ async def test_the_first_failure_ends_it() -> None:
     """What fails is not made up for by who comes later."""
     asked: list[HookEvent] = []
     links: list[Functions] = [{Hook.PRE_CREATE: lambda _: 1 / 0}, {Hook.PRE_CREATE: asked.append}]  # type: ignore[dict-item,return-value]  # what fails has no type
-    with pytest.raises(GateFailed):
+    with pytest.raises(HookFailed):
         await chain(*links).ask(EVENT)
     assert asked == []
 
@@ -69,6 +69,6 @@ async def test_it_wants_what_any_of_them_wants() -> None:
     gates = chain({}, {Hook.AUTHORIZE: asked.append}, {Hook.PRE_FINISH: lambda _: None})
     assert {hook for hook in Hook if gates.wants(hook)} == {Hook.AUTHORIZE, Hook.PRE_FINISH}
     event = AuthorizeEvent(None, CALLER)
-    assert await gates.ask(event) == HookAnswer()
+    assert await gates.ask(event) == HookResponse()
     assert asked == [event]
     await gates.close()

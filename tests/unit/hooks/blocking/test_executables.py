@@ -13,12 +13,12 @@ import pytest
 
 from tests.support.heart import CALLER, EPOCH
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.hooks import AuthorizeEvent, GateFailed, HookAnswer, HookEvent
-from tusd_py.hooks.blocking.executables import ExecutableGate, run
+from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
+from tusd_py.hooks.blocking.executables import ExecutableHooks, run
 from tusd_py.hooks.process import SAID_BYTES_MAX
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 
 UPLOAD = Upload(id="u1", length=10, offset=4, created_at=EPOCH, updated_at=EPOCH)
 EVENT = HookEvent(Hook.PRE_FINISH, UPLOAD, CALLER)
@@ -31,9 +31,9 @@ def program(directory: Path, text: str, hook: Hook = Hook.PRE_FINISH) -> Path:
     return path
 
 
-def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableGate, list[tuple[Hook, bool]]]:
+def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableHooks, list[tuple[Hook, bool]]]:
     counted: list[tuple[Hook, bool]] = []
-    gate = ExecutableGate(
+    gate = ExecutableHooks(
         directory,
         [Hook.PRE_FINISH, Hook.PRE_CREATE, Hook.AUTHORIZE],
         where=lambda upload: {"Path": f"/d/{upload.id}"},
@@ -45,7 +45,7 @@ def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableGate, list[
 
 async def failure_in(directory: Path, seconds: float = 10) -> str:
     gate, counted = gate_in(directory, seconds)
-    with pytest.raises(GateFailed) as failed:
+    with pytest.raises(HookFailed) as failed:
         await gate.ask(EVENT)
     assert counted == [(Hook.PRE_FINISH, True)]
     return str(failed.value)
@@ -64,7 +64,7 @@ async def test_it_reads_tusds_json_and_knows_the_upload(tmp_path: Path) -> None:
     """JSON on standard input, TUS_ID, TUS_SIZE and TUS_OFFSET in the environment, its directory to work in."""
     program(tmp_path, 'cat > read; echo "$TUS_ID $TUS_SIZE $TUS_OFFSET $PWD ${HOME:+home}" > known')
     gate, counted = gate_in(tmp_path)
-    assert await gate.ask(EVENT) == HookAnswer()
+    assert await gate.ask(EVENT) == HookResponse()
     read = json.loads((tmp_path / "read").read_text())
     assert (read["Type"], read["Event"]["Upload"]["Storage"]) == ("pre-finish", {"Path": "/d/u1"})
     assert (tmp_path / "known").read_text().split() == ["u1", "10", "4", str(tmp_path), "home"]
@@ -88,7 +88,7 @@ async def test_its_output_is_the_answer(tmp_path: Path) -> None:
     """JSON as over HTTP; it need not read what it is given, nor close its output before it ends."""
     program(tmp_path, """echo '{"httpresponse":{"Header":{"X-A":"1"}}}'; exec 0<&-""")
     gate, _ = gate_in(tmp_path)
-    assert await gate.ask(EVENT) == HookAnswer(overlay=Overlay(headers={"X-A": "1"}))
+    assert await gate.ask(EVENT) == HookResponse(overlay=ResponseOverride(headers={"X-A": "1"}))
 
 
 @on_loop
@@ -96,7 +96,7 @@ async def test_who_is_not_there_does_not_object(tmp_path: Path) -> None:
     """A hook without a program is answered by nobody; a hook that is not enabled runs no program."""
     gate, counted = gate_in(tmp_path)
     program(tmp_path, "exit 1", Hook.PRE_TERMINATE)
-    assert await gate.ask(EVENT) == await gate.ask(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookAnswer()
+    assert await gate.ask(EVENT) == await gate.ask(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
     assert (gate.wants(Hook.PRE_FINISH), gate.wants(Hook.PRE_TERMINATE)) == (True, False)
     assert counted == [(Hook.PRE_FINISH, False)]
 
@@ -154,7 +154,7 @@ async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     program(tmp_path, "sleep 60 & echo $! > pid; echo '{}'")
     gate, _ = gate_in(tmp_path, seconds=30)
     began = time.monotonic()
-    assert await gate.ask(EVENT) == HookAnswer()
+    assert await gate.ask(EVENT) == HookResponse()
     assert time.monotonic() - began < 10
     pid = int((tmp_path / "pid").read_text())
     assert is_alive(pid)
@@ -184,5 +184,5 @@ def test_a_worker_runs_them_without_a_loop(tmp_path: Path) -> None:
     assert run(tmp_path, Hook.POST_FINISH, b"x" * 200_000, UPLOAD, 10) == b"x" * 200_000 + b"u1\n"
     assert run(tmp_path, Hook.POST_CREATE, b"x", UPLOAD, 10) == b""
     program(tmp_path, "sleep 60", Hook.POST_FINISH)
-    with pytest.raises(GateFailed, match="took too long"):
+    with pytest.raises(HookFailed, match="took too long"):
         run(tmp_path, Hook.POST_FINISH, b"", UPLOAD, 0.2)

@@ -18,8 +18,8 @@ import pytest
 from tests.support.heart import EPOCH
 from tests.support.loops import eventually, on_loop
 from tests.support.receiver import HANG, Answer, receiving
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, HookEvent
-from tusd_py.hooks.blocking.http import CONNECTIONS_MAX, HttpGate, Trying
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
+from tusd_py.hooks.blocking.http import CONNECTIONS_MAX, HttpHooks, Trying
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
@@ -36,8 +36,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def gate_to(url: str, trying: Trying = ONCE, **more: Any) -> AsyncIterator[HttpGate]:
-    gate = HttpGate(
+async def gate_to(url: str, trying: Trying = ONCE, **more: Any) -> AsyncIterator[HttpHooks]:
+    gate = HttpHooks(
         url, [Hook.PRE_FINISH], where=lambda _: {}, count=more.pop("count", lambda *_: None), trying=trying, **more
     )
     try:
@@ -70,8 +70,8 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
         await server.wait_closed()
 
 
-async def failure_of(gate: HttpGate) -> str:
-    with pytest.raises(GateFailed) as failed:
+async def failure_of(gate: HttpHooks) -> str:
+    with pytest.raises(HookFailed) as failed:
         await gate.ask(EVENT)
     return str(failed.value)
 
@@ -82,7 +82,7 @@ async def test_a_connection_is_used_again() -> None:
     with receiving() as receiver:
         async with gate_to(receiver.url) as gate:
             for _ in range(5):
-                assert await gate.ask(EVENT) == HookAnswer()
+                assert await gate.ask(EVENT) == HookResponse()
             assert len(receiver.connections) == 1
             await asyncio.gather(*(gate.ask(EVENT) for _ in range(10)))
             assert 1 < len(receiver.connections) <= 11
@@ -111,7 +111,7 @@ async def test_more_hooks_than_connections_wait_their_turn() -> None:
         asking_now = [asyncio.ensure_future(gate.ask(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
         await eventually(lambda: open_now == CONNECTIONS_MAX * 2)
         go.set()
-        assert set(await asyncio.gather(*asking_now)) == {HookAnswer()}
+        assert set(await asyncio.gather(*asking_now)) == {HookResponse()}
         assert most == CONNECTIONS_MAX * 2, "those given up, which the receiver has not noticed, and as many again"
 
 
@@ -226,7 +226,7 @@ async def test_a_hook_that_is_not_enabled_asks_nobody() -> None:
     with receiving() as receiver:
         async with gate_to(receiver.url) as gate:
             assert (gate.wants(Hook.PRE_FINISH), gate.wants(Hook.PRE_CREATE)) == (True, False)
-            assert await gate.ask(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookAnswer()
+            assert await gate.ask(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookResponse()
         assert receiver.calls == []
 
 
@@ -252,7 +252,7 @@ async def test_certificates_are_verified_unless_that_is_off(tmp_path: Path) -> N
         async with gate_to(url) as gate:
             assert "CERTIFICATE_VERIFY_FAILED" in await failure_of(gate)
         async with gate_to(url, verifies=False) as gate:
-            assert await gate.ask(EVENT) == HookAnswer()
+            assert await gate.ask(EVENT) == HookResponse()
 
 
 def test_programs_and_payload_need_no_web_framework() -> None:

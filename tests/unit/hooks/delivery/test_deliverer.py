@@ -14,7 +14,13 @@ from tests.support.heart import EPOCH
 from tests.support.loops import on_loop
 from tests.support.receiver import CUT, HANG, Answer, receiving
 from tests.support.receiver import Receiver as Listening
-from tusd_py.hooks.delivery.deliverer import REFUSAL_BYTES_MAX, RETRY_AFTER_SECONDS_MAX, Deliverer, Outcome, Verdict
+from tusd_py.hooks.delivery.deliverer import (
+    REFUSAL_BYTES_MAX,
+    RETRY_AFTER_SECONDS_MAX,
+    Deliverer,
+    DeliveryResult,
+    Outcome,
+)
 from tusd_py.hooks.delivery.endpoints import Receiver
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event, EventType
@@ -37,7 +43,7 @@ async def delivering() -> AsyncIterator[Deliverer]:
         await deliverer.close()
 
 
-async def told(listening: Listening, answer: Answer, **more: Any) -> Verdict:
+async def told(listening: Listening, answer: Answer, **more: Any) -> DeliveryResult:
     """The verdict where the receiver answers so."""
     listening.answers["post-finish"] = answer
     given: dict[str, Any] = {"name": "library", "types": frozenset(EventType), "allow_private": True}

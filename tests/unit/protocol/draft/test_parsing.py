@@ -22,7 +22,7 @@ from tusd_py.protocol.errors import (
     UnsupportedContentEncoding,
     UploadNotFound,
 )
-from tusd_py.protocol.requests import Append, BodyHead, Create, Discover, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, BodyInfo, Create, Discover, Head, Inspect, Request, Terminate
 from tusd_py.protocol.rules import Limits
 
 V3, V5, V6, V8, V9 = (VERSIONS[number] for number in (3, 5, 6, 8, 9))
@@ -60,12 +60,12 @@ class TestCreate:
     def test_whole(self, method: str) -> None:
         """R2: any method with content creates; with ?1 the content is all, and its length the upload's (R6)."""
         request = create(method=method, upload_complete="?1", content_length="5")
-        assert Create(length=5, body=BodyHead(length=5), completes=True) == request
+        assert Create(length=5, body=BodyInfo(length=5), completes=True) == request
 
     def test_part(self) -> None:
         """R2: with ?0 more will come, also when the length is reached (R13)."""
         request = create(upload_complete="?0", upload_length="5", content_length="5")
-        assert Create(length=5, body=BodyHead(length=5), completes=False) == request
+        assert Create(length=5, body=BodyInfo(length=5), completes=False) == request
 
     def test_careful(self) -> None:
         """Nothing but a URL is asked for."""
@@ -78,7 +78,7 @@ class TestCreate:
     def test_chunked(self) -> None:
         """R6: without Content-Length, only the end of the body tells."""
         request = create(upload_complete="?1", transfer_encoding="chunked")
-        assert Create(length=None, body=BodyHead(length=None), completes=True) == request
+        assert Create(length=None, body=BodyInfo(length=None), completes=True) == request
 
     @pytest.mark.parametrize("value", ["1", "true", "?2", "", "?1, ?1"])
     def test_bad_completeness(self, value: str) -> None:
@@ -126,20 +126,20 @@ class TestCreate:
     def test_content_digest(self) -> None:
         """R17: a body is checked by its digest; what came of it counts if it is cut (R12)."""
         request = create(upload_complete="?0", content_length="5", content_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
+        assert BodyInfo(length=5, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == request.body
         assert request.metadata_header is None
 
     def test_the_digest_of_nothing(self) -> None:
         """R17: a digest is checked also over no bytes."""
         request = create(upload_complete="?1", content_length="0", content_digest=DIGEST)
-        assert BodyHead(length=0, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
+        assert BodyInfo(length=0, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == request.body
 
     def test_repr_digest(self) -> None:
         """R17: the digest of the whole checks a body that is the whole, and is kept for the end of any other."""
         whole = create(upload_complete="?1", content_length="5", repr_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == whole.body
+        assert BodyInfo(length=5, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == whole.body
         part = create(upload_complete="?0", content_length="5", repr_digest=DIGEST)
-        assert BodyHead(length=5) == part.body
+        assert BodyInfo(length=5) == part.body
         assert whole.metadata_header == part.metadata_header is not None
 
     def test_what_cannot_be_stored_truly(self) -> None:
@@ -156,7 +156,7 @@ class TestCreate:
 
     def test_plain(self) -> None:
         """R1: an unknown version's whole upload is read as the newest version's."""
-        assert Create(length=5, body=BodyHead(length=5), completes=True) == create(
+        assert Create(length=5, body=BodyInfo(length=5), completes=True) == create(
             PLAIN, upload_complete="?1", content_length="5"
         )
 
@@ -165,7 +165,7 @@ class TestAppend:
     def test_part(self) -> None:
         """R9, R13: an append that is not the last leaves the upload open, wherever it ends."""
         request = append(upload_complete="?0", content_length="4")
-        assert request == Append(upload_id="a1", offset=5, length=None, body=BodyHead(length=4), completes=False)
+        assert request == Append(upload_id="a1", offset=5, length=None, body=BodyInfo(length=4), completes=False)
 
     def test_last(self) -> None:
         """R6, R9: the last append says by its own length what the upload's is."""
@@ -225,7 +225,7 @@ class TestOthers:
     def test_retrieval(self) -> None:
         """R8: HEAD asks for the offset, and GET since version 8."""
         assert Inspect(upload_id="a1") == ask("HEAD", "/a1/") == ask("GET", "a1")
-        assert Inspect(upload_id="a1", ends_at_length=True) == ask("HEAD", "a1", V6)
+        assert Inspect(upload_id="a1", length_completes=True) == ask("HEAD", "a1", V6)
         assert ("HEAD", "PATCH", "DELETE", "OPTIONS") == refused_method("GET", "a1", V6)
 
     def test_cancellation(self) -> None:

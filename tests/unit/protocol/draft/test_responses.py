@@ -17,8 +17,17 @@ from tusd_py.protocol.draft.responses import Formatter
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.outcomes import Appended, Created, Discovered, Downloaded, Inspected, Outcome, Overlay, Terminated
-from tusd_py.protocol.responses import Asked
+from tusd_py.protocol.outcomes import (
+    Appended,
+    Created,
+    Discovered,
+    Downloaded,
+    Inspected,
+    Outcome,
+    ResponseOverride,
+    Terminated,
+)
+from tusd_py.protocol.responses import ResponseContext
 from tusd_py.protocol.rules import Limits
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -37,7 +46,9 @@ def formatter(version: int | Version, limits: Limits | None = None, seconds: int
     )
 
 
-def answer(outcome: Outcome, version: int | Version = 8, asked: Asked | None = None) -> tuple[int, dict[str, str]]:
+def answer(
+    outcome: Outcome, version: int | Version = 8, asked: ResponseContext | None = None
+) -> tuple[int, dict[str, str]]:
     reply = formatter(version).format_outcome(outcome, asked or plainly("X"), "/files/a1")
     assert reply.body == b""
     told = headers(reply)
@@ -118,7 +129,7 @@ class TestCreated:
 
     def test_a_hook_leaves_the_location(self) -> None:
         """R4: every Location of one exchange is the same, but for that of the whole upload's answer."""
-        overlay = Overlay(headers={"Location": "/other", "X-A": "b"})
+        overlay = ResponseOverride(headers={"Location": "/other", "X-A": "b"})
         told = answer(Created(upload=UPLOAD, took_body=True, overlay=overlay))[1]
         assert ("/files/a1", "b") == (told["location"], told["x-a"])
         assert "/other" == answer(Created(upload=COMPLETE, took_body=True, overlay=overlay))[1]["location"]
@@ -140,7 +151,7 @@ class TestAppended:
 
     def test_a_hook_may_answer(self) -> None:
         """R2: the whole upload's answer is the application's."""
-        overlay = Overlay(status=200, body="done")
+        overlay = ResponseOverride(status=200, body="done")
         reply = formatter(8).format_outcome(Appended(upload=COMPLETE, overlay=overlay), plainly("PATCH"))
         assert (200, b"done") == (reply.status, reply.body)
 
@@ -155,7 +166,7 @@ class TestOthers:
     def test_overridden_retrieval(self) -> None:
         """The same, to a POST that means HEAD."""
         assert (204, STATE | {"cache-control": "no-store"}) == answer(
-            Inspected(upload=UPLOAD), asked=Asked("HEAD", "POST")
+            Inspected(upload=UPLOAD), asked=ResponseContext("HEAD", "POST")
         )
 
     def test_what_is_unknown_is_left_out(self) -> None:
@@ -236,7 +247,7 @@ class TestRefusals:
     def test_a_hook_may_refuse_in_its_own_words(self) -> None:
         """What a hook wants told is told, and no longer called a problem document."""
         error = errors.UploadRejected()
-        error.overlay = Overlay(status=402, body="pay")
+        error.overlay = ResponseOverride(status=402, body="pay")
         reply = formatter(8).format_refusal(error, plainly("POST"))
         assert (402, b"pay") == (reply.status, reply.body)
         assert "text/plain; charset=utf-8" == headers(reply)["content-type"]

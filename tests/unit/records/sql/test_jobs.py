@@ -15,9 +15,9 @@ from sqlalchemy.dialects import sqlite
 
 from tests.contracts.outbox import LATER, a_job, an_event
 from tests.contracts.records import NOW, an_upload
-from tusd_py.contracts.job_queue import JobLost
+from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.model.jobs import Along
+from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Upload
 from tusd_py.records.sql.job_statements import compile_outbox_statements
 from tusd_py.records.sql.records import SqlRecords
@@ -80,14 +80,14 @@ async def test_no_job_is_given_to_two_processes(records: SqlRecords, url: str) -
 async def test_workers_are_woken_by_new_work_alone(records: SqlRecords, bell: Bell) -> None:
     """A commit that makes or revives jobs rings once, whoever waits for it; no other does."""
     upload = an_upload("a")
-    await records.add(upload, Along(events=(an_event("e", upload),)))
+    await records.add(upload, Effects(events=(an_event("e", upload),)))
     await records.add(an_upload("b"))
     assert bell.rung == 0
-    await records.add(an_upload("c"), Along(jobs=(a_job("k"), a_job("l"))))
+    await records.add(an_upload("c"), Effects(jobs=(a_job("k"), a_job("l"))))
     assert bell.rung == 1
-    await records.add(an_upload("d"), Along(jobs=(a_job("k"),)))
+    await records.add(an_upload("d"), Effects(jobs=(a_job("k"),)))
     with pytest.raises(RecordConflict):
-        await records.replace(replace(upload, token=9), upload, Along(jobs=(a_job("m"),)))
+        await records.replace(replace(upload, token=9), upload, Effects(jobs=(a_job("m"),)))
     for job in await records.claim(NOW, LATER, 9):
         await records.bury(job, NOW, "")
     assert bell.rung == 1
@@ -100,7 +100,7 @@ async def test_workers_are_woken_by_new_work_alone(records: SqlRecords, bell: Be
 async def test_one_batch_wakes_once(records: SqlRecords, bell: Bell) -> None:
     """However many changes share a commit, workers are woken once for it."""
     uploads = [an_upload(f"u{n}") for n in range(50)]
-    await asyncio.gather(*(records.add(u, Along(jobs=(a_job(u.id),))) for u in uploads))
+    await asyncio.gather(*(records.add(u, Effects(jobs=(a_job(u.id),))) for u in uploads))
     assert 1 <= bell.rung <= 3
 
 
@@ -108,12 +108,12 @@ async def test_a_lost_job_spoils_no_batch(records: SqlRecords) -> None:
     """In one transaction with twenty changes, the one whose job is lost alone is not made."""
     uploads = [an_upload(f"u{n}") for n in range(20)]
     for upload in uploads:
-        await records.add(upload, Along(jobs=(a_job(upload.id),)))
+        await records.add(upload, Effects(jobs=(a_job(upload.id),)))
     jobs = {job.key: job for job in await records.claim(NOW, LATER, 99)}
     jobs["u7"] = replace(jobs["u7"], token=9)
-    asked = [records.replace(u, u.advance(1, LATER), Along(ends=jobs[u.id])) for u in uploads]
+    asked = [records.replace(u, u.advance(1, LATER), Effects(ends=jobs[u.id])) for u in uploads]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, JobLost)] == [7]
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, LeaseLost)] == [7]
     assert sum(isinstance(outcome, Upload) for outcome in outcomes) == 19
     assert await records.find("u7") == uploads[7]
     assert [job.key for job in await records.claim(LATER, LATER, 99)] == ["u7"]

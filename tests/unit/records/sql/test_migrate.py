@@ -15,7 +15,7 @@ import pytest
 from alembic import command
 
 from tusd_py.contracts.records import RecordsUnavailable
-from tusd_py.model.upload import Status, Step
+from tusd_py.model.upload import HistoryEntry, Status
 from tusd_py.records.sql.migrate import alembic_config, migrate, pending
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.sqlite import open_engine
@@ -67,9 +67,9 @@ def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str
         records = await SqlRecords.open(url)
         (upload,) = await records.unsettled(9)
         assert upload == await records.find("a")
-        assert (upload.id, upload.token, upload.awaiting, upload.storage) == ("a", 3, (), {"x": 1})
-        assert upload.history == (Step(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
-        saved = await records.replace(upload, upload.hand_over(("validation",), upload.updated_at))
+        assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
+        assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
+        saved = await records.replace(upload, upload.hand_to_workers(("validation",), upload.updated_at))
         assert (await records.find("a"), await records.unsettled(9)) == (saved, [])
         await records.close()
 

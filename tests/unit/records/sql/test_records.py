@@ -17,7 +17,7 @@ import pytest
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.jobs import Along
+from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.records.sql.records import SqlRecords, is_step
 
@@ -141,7 +141,7 @@ def test_readiness_may_be_found_again() -> None:
     processing = UPLOAD.advance(1_000_000, NOW).complete(NOW)
     ready = processing.to(Status.READY, NOW)
     assert not is_step(processing, ready)
-    assert not is_step(processing.hand_over(("validation",), NOW), ready)
+    assert not is_step(processing.hand_to_workers(("validation",), NOW), ready)
     event = Event(id="e", type=EventType.UPLOAD_READY, at=NOW, upload=ready)
-    assert is_step(processing, ready, Along(events=(event,)))
-    assert not is_step(UPLOAD, UPLOAD.advance(5, NOW), Along(events=(event,)))
+    assert is_step(processing, ready, Effects(events=(event,)))
+    assert not is_step(UPLOAD, UPLOAD.advance(5, NOW), Effects(events=(event,)))

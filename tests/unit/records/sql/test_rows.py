@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tusd_py.model.upload import Kind, Status, Step, Upload
+from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.records.sql.rows import COLUMNS, from_row, to_row
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 STEPS = st.builds(
-    Step, st.sampled_from(Status), TIMES, st.text(), name=st.text(), facts=st.dictionaries(st.text(), st.text())
+    HistoryEntry, st.sampled_from(Status), TIMES, st.text(), name=st.text(), facts=st.dictionaries(st.text(), st.text())
 )
 UPLOADS = st.builds(
     Upload,
@@ -42,7 +42,7 @@ UPLOADS = st.builds(
     completed_at=st.none() | TIMES,
     status=st.sampled_from(Status),
     history=st.lists(STEPS).map(tuple),
-    awaiting=st.lists(st.text()).map(tuple),
+    pending_steps=st.lists(st.text()).map(tuple),
     storage=st.dictionaries(st.text(), JSON),
 )
 
@@ -58,7 +58,7 @@ def test_a_history_without_names_is_read() -> None:
     """A step as earlier versions wrote it, without a name and facts, is read as one that has none."""
     row = to_row(Upload(id="a", length=1, created_at=NOW, updated_at=NOW), 0)
     row["history"] = f'[{{"status":"uploading","at":"{NOW.isoformat()}","reason":"why"}}]'
-    assert from_row([row[name] for name in COLUMNS]).history == (Step(Status.UPLOADING, NOW, "why"),)
+    assert from_row([row[name] for name in COLUMNS]).history == (HistoryEntry(Status.UPLOADING, NOW, "why"),)
 
 
 def test_the_token_is_the_one_given() -> None:

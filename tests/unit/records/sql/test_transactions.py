@@ -16,7 +16,7 @@ from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
-from tusd_py.records.sql.transactions import Change, Listing, Lookup, Made, Reader, Writer
+from tusd_py.records.sql.transactions import FindByIds, Listing, Reader, RecordChange, Writer, WriteResult
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -34,8 +34,8 @@ class Database:
         self.writer = Writer(self.connection, always_durable=False)
         self.reader = Reader(self.connection, self.statements)
 
-    def adding(self, upload: Upload, *, durable: bool = False) -> Change:
-        return Change(self.statements.add, to_row(upload, 0), RecordExists(upload.id), durable=durable)
+    def adding(self, upload: Upload, *, durable: bool = False) -> RecordChange:
+        return RecordChange(self.statements.add, to_row(upload, 0), RecordExists(upload.id), durable=durable)
 
     def ids(self) -> list[str]:
         with closing(sqlite3.connect(self.path)) as beneath:
@@ -64,22 +64,22 @@ def test_the_guilty_one_alone_suffers(database: Database) -> None:
     changes[1:1] = [database.adding(an_upload("big", length=2**63)), database.adding(an_upload("\udc80"))]
     outcomes = database.writer.answer(changes)
     assert [type(outcome) for outcome in outcomes] == [
-        Made,
+        WriteResult,
         OverflowError,
         UnicodeEncodeError,
-        Made,
-        Made,
+        WriteResult,
+        WriteResult,
     ]
     assert database.ids() == ["a", "b", "c"]
 
 
 def test_a_full_disk_refuses_what_does_not_fit(database: Database) -> None:
     """A record too large for the room left is refused with a sentence; those that fit are recorded."""
-    assert database.writer.answer([database.adding(an_upload("first"))]) == [Made()]
+    assert database.writer.answer([database.adding(an_upload("first"))]) == [WriteResult()]
     database.pragma(f"max_page_count={database.pragma('page_count') + 2}")
     large = an_upload("large", header="x" * 100_000)
     outcomes = database.writer.answer([database.adding(an_upload("a")), database.adding(large)])
-    assert outcomes[0] == Made()
+    assert outcomes[0] == WriteResult()
     assert isinstance(outcomes[1], RecordsUnavailable)
     assert "disk is full" in str(outcomes[1])
     assert database.ids() == ["a", "first"]
@@ -87,10 +87,10 @@ def test_a_full_disk_refuses_what_does_not_fit(database: Database) -> None:
 
 def test_what_may_only_be_read_is_told(database: Database) -> None:
     """A database that SQLite will not write to is refused for changes, in words, and read as ever."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [WriteResult()]
     assert database.connection._driver is not None
     database.connection._driver.execute("PRAGMA query_only=ON")
-    assert database.reader.answer([Lookup(["a"])]) == [[an_upload("a")]]
+    assert database.reader.answer([FindByIds(["a"])]) == [[an_upload("a")]]
     (outcome,) = database.writer.answer([database.adding(an_upload("b"))])
     assert "can be read but not changed" in str(outcome)
 
@@ -103,8 +103,8 @@ def test_another_process_s_lock_is_waited_for_once(database: Database) -> None:
         outcomes = database.writer.answer(changes)
         assert [str(o) for o in outcomes] == ["another process kept the records locked for too long"] * 2
         assert all(isinstance(outcome, RecordsUnavailable) for outcome in outcomes)
-        assert database.reader.answer([Lookup(["a"])]) == [[None]]
-    assert database.writer.answer(changes) == [Made(), Made()]
+        assert database.reader.answer([FindByIds(["a"])]) == [[None]]
+    assert database.writer.answer(changes) == [WriteResult(), WriteResult()]
     assert database.ids() == ["a", "b"]
 
 
@@ -118,23 +118,23 @@ def test_another_process_s_lock_is_waited_for_once(database: Database) -> None:
 def test_a_file_overwritten_in_place_is_told(database: Database, damage: bytes, sentence: str) -> None:
     """A file whose content somebody replaced by other content is a fault in words, for changes and reads alike."""
     database.path.write_bytes(damage)
-    outcomes = [*database.writer.answer([database.adding(an_upload("a"))]), *database.reader.answer([Lookup(["a"])])]
+    outcomes = [*database.writer.answer([database.adding(an_upload("a"))]), *database.reader.answer([FindByIds(["a"])])]
     assert [type(outcome) for outcome in outcomes] == [RecordsUnavailable, RecordsUnavailable]
     assert all(sentence in str(outcome) for outcome in outcomes)
 
 
 def test_a_replaced_file_is_not_written_to(database: Database, tmp_path: Path) -> None:
     """Another file put in the place of the open one is noticed before anything is written or read."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [WriteResult()]
     (tmp_path / "other").write_bytes(database.path.read_bytes())
     (tmp_path / "other").replace(database.path)
-    outcomes = [*database.writer.answer([database.adding(an_upload("b"))]), *database.reader.answer([Lookup(["a"])])]
+    outcomes = [*database.writer.answer([database.adding(an_upload("b"))]), *database.reader.answer([FindByIds(["a"])])]
     assert ["replaced while in use" in str(outcome) for outcome in outcomes] == [True, True]
 
 
 def test_a_removed_file_is_told(database: Database) -> None:
     """A file that is gone is a fault, not a new empty database."""
-    assert database.writer.answer([database.adding(an_upload("a"))]) == [Made()]
+    assert database.writer.answer([database.adding(an_upload("a"))]) == [WriteResult()]
     database.path.unlink()
     (outcome,) = database.writer.answer([database.adding(an_upload("b"))])
     assert "cannot be looked at: No such file" in str(outcome)
@@ -146,11 +146,11 @@ def test_a_durable_change_is_synced(database: Database) -> None:
     seen = []
     for number, durable in enumerate([False, True, True, False]):
         changes = [database.adding(an_upload(f"{number}")), database.adding(an_upload(f"{number}d"), durable=durable)]
-        assert database.writer.answer(changes) == [Made(), Made()]
+        assert database.writer.answer(changes) == [WriteResult(), WriteResult()]
         seen.append(database.pragma("synchronous"))
     assert seen == [1, 2, 2, 1]
     always = Writer(database.connection, always_durable=True)
-    assert always.answer([database.adding(an_upload("z"))]) == [Made()]
+    assert always.answer([database.adding(an_upload("z"))]) == [WriteResult()]
     assert database.pragma("synchronous") == 2
 
 
@@ -159,7 +159,9 @@ def test_many_questions_have_each_their_own_answer(database: Database) -> None:
     database.writer.answer([database.adding(an_upload(i)) for i in "ab"])
     broken = Listing(database.statements.finals_waiting, {"part_id": "\udc80"})
     listing = Listing(database.statements.due, {"now": 0, "limit": 1})
-    first, failed, second, listed = database.reader.answer([Lookup(["a", "x"]), broken, Lookup(["b", "a"]), listing])
+    first, failed, second, listed = database.reader.answer(
+        [FindByIds(["a", "x"]), broken, FindByIds(["b", "a"]), listing]
+    )
     assert (first, second, listed) == ([an_upload("a"), None], [an_upload("b"), an_upload("a")], [])
     assert isinstance(failed, UnicodeEncodeError)
 

@@ -53,7 +53,7 @@ def test_a_path_belongs_to_one_upload(folder: Folder) -> None:
         ChosenPath(folder, "p/x.pdf").reserve("two")
     ChosenPath(folder, "p/x.pdf").erase("two")
     assert (folder.path / "p" / "x.pdf").read_bytes() == b"one's"
-    assert (first.stored_bytes("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
+    assert (first.stored_size("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
 
 
 def test_what_an_earlier_try_left_is_taken_up(folder: Folder) -> None:
@@ -97,7 +97,7 @@ def test_a_path_whose_file_was_moved_away_stays_claimed(folder: Folder) -> None:
     with pytest.raises(BytesMissing):
         place.open_for_reading("one")
     (folder.path / "p").rmdir()
-    assert place.stored_bytes("one") == 0
+    assert place.stored_size("one") == 0
     place.erase("one")
     place.reserve("two")
 
@@ -139,7 +139,7 @@ def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(folder: Folder) 
     write(place, "final", b"half")
     os.close(place.open_for_joining("final"))
     place.clear("final")
-    assert (place.stored_bytes("final"), sorted(os.listdir(folder.path))) == (0, [".claims", "p"])
+    assert (place.stored_size("final"), sorted(os.listdir(folder.path))) == (0, [".claims", "p"])
     with pytest.raises(PathTaken):
         place.reserve("two")
 

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.mark.parametrize("upload_id", ["", ".", "..", "../x", "a/b", "a.b", "-a", "a" * 129, "a\n", "ä", "a\0b"])
 def test_only_ids_become_names(folder: Folder, upload_id: str) -> None:
     """What is no id never reaches the file system, whoever let it through."""
-    for act in (folder.stored_bytes, folder.erase, folder.open_for_reading, folder.open_for_joining, folder.adopt):
+    for act in (folder.stored_size, folder.erase, folder.open_for_reading, folder.open_for_joining, folder.adopt):
         with pytest.raises(ValueError, match="id"):
             act(upload_id)
     with pytest.raises(ValueError, match="id"):
@@ -44,7 +44,7 @@ def test_new_file_only_at_the_start(folder: Folder) -> None:
     """A file is made at offset 0 alone: further on, one that is gone is not replaced by a hole."""
     with pytest.raises(FileNotFoundError):
         folder.open_for_writing("an-upload", 1)
-    assert folder.stored_bytes("an-upload") == 0
+    assert folder.stored_size("an-upload") == 0
     descriptor, stored = folder.open_for_writing("an-upload", 0)
     os.write(descriptor, b"bytes")
     os.close(descriptor)
@@ -77,7 +77,7 @@ def test_nothing_but_plain_files(folder: Folder, tmp_path: Path, planted: str) -
         folder.open_for_reading("planted")
     assert isinstance(refusal.value, OSError)
     with pytest.raises(OSError, match="no regular file"):
-        folder.stored_bytes("planted")
+        folder.stored_size("planted")
     assert elsewhere.read_bytes() == b"not ours"
     assert not (tmp_path / "to-be-made").exists()
 

@@ -79,7 +79,7 @@ async def test_refuses_what_was_planted(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await anext(store.read(an_upload(offset=3), 0, 3))
     with pytest.raises(StoreUnavailable):
-        await store.stored_bytes(an_upload())
+        await store.stored_size(an_upload())
     await store.erase(an_upload())
     assert elsewhere.read_bytes() == b"not ours"
     assert (await append(store, an_upload(), [b"ours"])).offset == 4

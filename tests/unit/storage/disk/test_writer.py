@@ -106,7 +106,7 @@ async def test_waits_only_when_two_batches_are_full(folder: FailingFolder) -> No
     last = asyncio.create_task(sink.write([pieces[-1]]))
     await asyncio.wait([last], timeout=0.05)
     assert not last.done()
-    assert sink.safe_offset == 0
+    assert sink.persisted_offset == 0
     threads.gate.set()
     await last
     assert await sink.flush() == len(body)
@@ -213,7 +213,7 @@ async def test_a_watcher_is_done_when_the_file_fails(folder: FailingFolder) -> N
     eyes = Eyes()
     with pytest.raises(StoreUnavailable):
         await sink.pour(PieceTap(b"seen"), eyes)
-    assert (eyes.seen, len(eyes._piece), sink.safe_offset) == (b"seen", 0, 0)
+    assert (eyes.seen, len(eyes._piece), sink.persisted_offset) == (b"seen", 0, 0)
     await sink.close()
     read_only.close()
     await threads.close()
@@ -226,7 +226,7 @@ async def test_what_is_poured_comes_behind_what_was_written(folder: FailingFolde
     sink = DiskSink(folder, threads, an_upload(), pouring)
     await sink.write([b"one "])
     await sink.pour(PieceTap(b"two ", b"three "))
-    assert sink.safe_offset == 14
+    assert sink.persisted_offset == 14
     await sink.pour(PieceTap())
     await sink.write([b"four"])
     assert await sink.flush(durable=True) == 18
@@ -249,9 +249,9 @@ async def test_a_disk_that_fills_while_pouring(folder: FailingFolder) -> None:
         await sink.pour(PieceTap(bytes(MIB), b"x", failure=full))
     with pytest.raises(StoreFull):
         await sink.pour(PieceTap())
-    assert MIB - 64 * KIB <= sink.safe_offset < MIB
+    assert MIB - 64 * KIB <= sink.persisted_offset < MIB
     await sink.close()
-    assert (folder.path / "an-upload").stat().st_size == sink.safe_offset
+    assert (folder.path / "an-upload").stat().st_size == sink.persisted_offset
     await threads.close()
 
 
@@ -271,7 +271,7 @@ async def test_a_cancelled_pour_ends_first(folder: FailingFolder) -> None:
     with pytest.raises(asyncio.CancelledError):
         await pouring
     tap.close()
-    assert sink.safe_offset == 4
+    assert sink.persisted_offset == 4
     await sink.close()
     await threads.close()
 
@@ -290,7 +290,7 @@ async def test_close_waits_for_the_thread(folder: FailingFolder) -> None:
     assert not closing.done()
     threads.gate.set()
     await asyncio.gather(closing, return_exceptions=True)
-    assert sink.safe_offset == BATCH_BYTES_MAX
+    assert sink.persisted_offset == BATCH_BYTES_MAX
     await sink.close()
     assert open_descriptors(folder) == 0
     await threads.close()
@@ -307,7 +307,7 @@ async def test_failed_sync_takes_back_what_was_not_promised(folder: FailingFolde
     await sink.write([b" and in doubt"])
     with pytest.raises(StoreUnavailable, match="Input/output"):
         await sink.flush(durable=True)
-    assert sink.safe_offset == 8
+    assert sink.persisted_offset == 8
     with pytest.raises(StoreUnavailable):
         await sink.write([b"more"])
     await sink.close()

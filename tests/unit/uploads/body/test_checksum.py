@@ -16,9 +16,9 @@ from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
-from tusd_py.protocol.requests import BodyHead
+from tusd_py.protocol.requests import BodyInfo
 from tusd_py.uploads.body import checksum as digesting_module
-from tusd_py.uploads.body.checksum import BATCH_BYTES_MAX, Digesting
+from tusd_py.uploads.body.checksum import BATCH_BYTES_MAX, ChecksumVerifier
 
 SMALL, LARGE = (b"he", b"llo"), (b"x" * 300_000, b"y")
 
@@ -33,7 +33,7 @@ def trailer(algorithm: str, pieces: tuple[bytes, ...]) -> list[tuple[bytes, byte
 @on_loop
 async def test_every_algorithm_can_come_behind_the_body(pieces: tuple[bytes, ...]) -> None:
     """Which one is known only then; a wrong digest is refused with each."""
-    digesting = Digesting(BodyHead(length=None, checksum_in_trailer=True))
+    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
     for piece in pieces:
         await digesting.update([piece])
     for algorithm in ALGORITHMS:
@@ -45,9 +45,9 @@ async def test_every_algorithm_can_come_behind_the_body(pieces: tuple[bytes, ...
 @on_loop
 async def test_a_checksum_of_the_head_needs_no_trailer() -> None:
     """And is not changed by one."""
-    body = BodyHead(length=5, checksum=Checksum("sha1", hashlib.sha1(b"hello").digest()))
+    body = BodyInfo(length=5, checksum=Checksum("sha1", hashlib.sha1(b"hello").digest()))
     assert body.is_verified
-    digesting = Digesting(body)
+    digesting = ChecksumVerifier(body)
     await digesting.update(SMALL)
     await digesting.verify([])
     await digesting.verify(trailer("md5", (b"other",)))
@@ -67,7 +67,7 @@ async def test_a_checksum_of_the_head_needs_no_trailer() -> None:
 @on_loop
 async def test_a_trailer_that_says_nothing_is_refused(trailers: list[tuple[bytes, bytes]]) -> None:
     """Missing, malformed or twice: nothing can be verified."""
-    digesting = Digesting(BodyHead(length=None, checksum_in_trailer=True))
+    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
     await digesting.update(SMALL)
     with pytest.raises((InvalidChecksum, UnsupportedAlgorithm)):
         await digesting.verify(trailers)
@@ -76,7 +76,7 @@ async def test_a_trailer_that_says_nothing_is_refused(trailers: list[tuple[bytes
 @on_loop
 async def test_an_unknown_algorithm_is_told() -> None:
     """As in the header."""
-    digesting = Digesting(BodyHead(length=None, checksum_in_trailer=True))
+    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
     with pytest.raises(UnsupportedAlgorithm):
         await digesting.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
 
@@ -93,8 +93,8 @@ def threads_held_up() -> Iterator[None]:
         go_on.set()
 
 
-def digesting_sha1(data: bytes) -> Digesting:
-    return Digesting(BodyHead(length=len(data), checksum=Checksum("sha1", hashlib.sha1(data).digest())))
+def digesting_sha1(data: bytes) -> ChecksumVerifier:
+    return ChecksumVerifier(BodyInfo(length=len(data), checksum=Checksum("sha1", hashlib.sha1(data).digest())))
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 32 * 1024, 70_000, 256 * 1024, 3 * 1024 * 1024])

@@ -10,7 +10,7 @@ from tests.support import samples
 from tests.support.heart import Feed, Hearing, Heart
 from tests.support.loops import on_loop
 from tests.support.processing import with_ports
-from tusd_py.contracts.validator import CannotExamine
+from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import TypeNotAllowed, UploadNotFound
 from tusd_py.protocol.metadata import format_metadata
@@ -42,7 +42,7 @@ async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> No
     assert len(pieces) - len(feed._pieces) == -(-4096 // size)
     record = await heart.record(made.upload.id)
     assert record is not None and Status.TERMINATED is record.status
-    assert 0 == await heart.store.stored_bytes(record)
+    assert 0 == await heart.store.stored_size(record)
     with pytest.raises(UploadNotFound):
         await heart.inspect(made.upload.id)
 
@@ -94,7 +94,7 @@ async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) ->
     record = await heart.record("u1")
     assert (record is not None) is listens
     assert record is None or Status.TERMINATED is record.status
-    assert 0 == await heart.store.stored_bytes(
+    assert 0 == await heart.store.stored_size(
         Upload(id="u1", length=1, created_at=heart.clock(), updated_at=heart.clock())
     )
 
@@ -113,7 +113,7 @@ class Blind:
         return True
 
     async def refusal(self, upload: Upload, head: bytes) -> str:
-        raise CannotExamine("libmagic is missing")
+        raise ValidatorUnavailable("libmagic is missing")
 
 
 @on_loop

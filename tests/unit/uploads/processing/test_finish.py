@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.heart import Heart
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.hooks import GateFailed, HookAnswer, HookEvent
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.expire import resume
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.ports import UploadPolicy
 
 
 @on_loop
@@ -29,11 +29,11 @@ async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
 @on_loop
 async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
     """Its overlay reaches the answer of the request that brought the last byte; the upload is ready then."""
-    heart = Heart(functions={Hook.PRE_FINISH: lambda _: HookAnswer(overlay=Overlay(headers={"X-Id": "7"}))})
+    heart = Heart(functions={Hook.PRE_FINISH: lambda _: HookResponse(overlay=ResponseOverride(headers={"X-Id": "7"}))})
     created = await heart.create(2, b"01")
     upload_id = (await heart.create(2)).upload.id
     appended = await heart.append(upload_id, 0, b"01")
-    assert created.overlay == appended.overlay == Overlay(headers={"X-Id": "7"})
+    assert created.overlay == appended.overlay == ResponseOverride(headers={"X-Id": "7"})
     assert created.upload.status is appended.upload.status is Status.READY
 
 
@@ -50,9 +50,9 @@ async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
 
     heart = Heart(functions={Hook.PRE_FINISH: ask, Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
     upload_id = (await heart.create(2)).upload.id
-    with pytest.raises(GateFailed):
+    with pytest.raises(HookFailed):
         await heart.append(upload_id, 0, b"01")
-    with pytest.raises(GateFailed):
+    with pytest.raises(HookFailed):
         await heart.inspect(upload_id)
     record = await heart.record(upload_id)
     assert record is not None
@@ -80,7 +80,7 @@ async def test_a_slow_pre_finish_holds_the_upload() -> None:
         asked.append(event.upload.id)
         await go.wait()
 
-    heart = Heart(functions={Hook.PRE_FINISH: ask}, pace=Pace(lock_timeout_seconds=0.02))
+    heart = Heart(functions={Hook.PRE_FINISH: ask}, pace=UploadPolicy(lock_timeout_seconds=0.02))
     upload_id = (await heart.create(2)).upload.id
     appending = asyncio.ensure_future(heart.append(upload_id, 0, b"01"))
     await eventually(lambda: asked == [upload_id])
@@ -123,7 +123,7 @@ async def test_each_upload_is_told_of_in_order() -> None:
         told.append((event.upload.id, event.hook))
 
     after = (Hook.POST_CREATE, Hook.POST_RECEIVE, Hook.POST_FINISH, Hook.POST_TERMINATE)
-    heart = Heart(functions=dict.fromkeys(after, tell), pace=Pace(save_interval_bytes=2))
+    heart = Heart(functions=dict.fromkeys(after, tell), pace=UploadPolicy(save_interval_bytes=2))
     ids = [(await heart.create(4)).upload.id for _ in range(3)]
     for upload_id in ids:
         await heart.append(upload_id, 0, b"01", b"23")

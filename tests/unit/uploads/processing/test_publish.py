@@ -13,7 +13,7 @@ import pytest
 from tests.faults.failing import FailingRecords, Faults
 from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, with_ports
-from tusd_py.contracts.publisher import CannotPublish
+from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.metadata import format_metadata
@@ -47,7 +47,7 @@ class World:
 
     async def sent(self, name: bytes = b"cat.png", content: bytes = CONTENT) -> Upload:
         made = await self.heart.create(len(content), content, metadata=format_metadata({"filename": name}))
-        assert ("publishing",) == made.upload.awaiting
+        assert ("publishing",) == made.upload.pending_steps
         return made.upload
 
     async def publish(self, upload: Upload) -> Upload:
@@ -135,7 +135,7 @@ async def test_every_step_on_a_full_or_failing_disk_is_tried_again(
         try:
             after = await world.publish(upload)
             break
-        except CannotPublish as trouble:
+        except PublishFailed as trouble:
             assert "No space left on device" in str(trouble)
             visible = [name for name in world.files() if not name.startswith(".")]
             assert all(CONTENT == (world.folder / name).read_bytes() for name in visible)
@@ -196,6 +196,6 @@ async def test_publishing_that_is_switched_off_keeps_who_waits_for_it(world: Wor
     """An upload that was promised to be published is not called ready without that."""
     upload = await world.sent()
     world.heart.ports = replace(world.heart.ports, publisher=None)
-    with pytest.raises(CannotPublish, match="switched off"):
+    with pytest.raises(PublishFailed, match="switched off"):
         await world.publish(upload)
     assert upload == await world.heart.record(upload.id)

@@ -15,10 +15,10 @@ from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.contracts.validator import CannotExamine, Tell, Verdict
+from tusd_py.contracts.validator import Tell, ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadUnexamined, UploadUnfinished
+from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadNotValidated, UploadUnfinished
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.requests import Download
@@ -52,7 +52,7 @@ async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
 async def sent(heart: Heart, content: bytes, **metadata: bytes) -> Upload:
     """A complete upload of ``content`` that waits for its validation."""
     made = await heart.create(len(content), content, metadata=format_metadata(metadata))
-    assert (Status.PROCESSING, ("validation",)) == (made.upload.status, made.upload.awaiting)
+    assert (Status.PROCESSING, ("validation",)) == (made.upload.status, made.upload.pending_steps)
     return made.upload
 
 
@@ -68,10 +68,10 @@ async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(heart: Hea
     upload = await sent(
         heart, samples.PNG, filetype=b"image/png", sha256=hashlib.sha256(samples.PNG).digest().hex().encode()
     )
-    with pytest.raises(UploadUnexamined):
+    with pytest.raises(UploadNotValidated):
         await download(heart.ports, Download(upload_id=upload.id))
     after = await validated(heart, upload)
-    assert (Status.READY, ()) == (after.status, after.awaiting)
+    assert (Status.READY, ()) == (after.status, after.pending_steps)
     (step,) = [step for step in after.history if step.name == "validation"]
     expected = {"type": "image/png", "sha256": hashlib.sha256(samples.PNG).hexdigest(), "rule": "images"}
     assert (expected, "") == (step.facts, step.reason)
@@ -102,7 +102,7 @@ async def test_a_bad_upload_is_rejected_with_its_reasons(
             await attempt
     assert content == await heart.content(after.id)
     await heart.terminate(after.id)
-    assert 0 == await heart.store.stored_bytes(after)
+    assert 0 == await heart.store.stored_size(after)
 
 
 async def test_what_no_rule_fits_is_allowed_or_not_by_setting(heart: Heart) -> None:
@@ -117,7 +117,7 @@ async def test_what_no_rule_fits_is_allowed_or_not_by_setting(heart: Heart) -> N
 
 async def test_rejected_uploads_are_deleted_by_setting(heart: Heart) -> None:
     """First the record says so, then the bytes go, also where a crash came in between; the record follows later."""
-    with_ports(heart, deletes_rejected=True)
+    with_ports(heart, delete_rejected=True)
     faults = Faults(nth=2)  # the first is the reading
     upload = await sent(heart, samples.HTML, filetype=b"image/png")
     sound = heart.ports
@@ -127,9 +127,9 @@ async def test_rejected_uploads_are_deleted_by_setting(heart: Heart) -> None:
     record = await heart.record(upload.id)
     assert record is not None and Status.REJECTED is record.status
     heart.ports = sound
-    assert 0 < await heart.store.stored_bytes(upload)
+    assert 0 < await heart.store.stored_size(upload)
     await validated(heart, upload)
-    assert 0 == await heart.store.stored_bytes(upload)
+    assert 0 == await heart.store.stored_size(upload)
     heart.clock.move(heart.pace.tombstone_seconds + 1)
     assert 1 == (await sweep(heart.ports)).expired
 
@@ -138,11 +138,11 @@ async def test_a_tool_that_is_missing_is_no_verdict(heart: Heart, monkeypatch: p
     """Without libmagic an upload waits where its rule asks for a type, and only there."""
 
     def missing(head: bytes) -> str:
-        raise CannotExamine("libmagic is missing")
+        raise ValidatorUnavailable("libmagic is missing")
 
     monkeypatch.setattr(libmagic, "type_of", missing)
     waits = await sent(heart, samples.PNG, filetype=b"image/png")
-    with pytest.raises(CannotExamine):
+    with pytest.raises(ValidatorUnavailable):
         await validate(heart.ports, await job(heart, waits.id, "validation"))
     assert waits == await heart.record(waits.id)
     passes = await validated(heart, await sent(heart, samples.CSV, filename=b"a.csv"))
@@ -157,7 +157,7 @@ async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(h
     with pytest.raises(StoreUnavailable):
         await validate(heart.ports, await job(heart, upload.id, "validation"))
     heart.ports = replace(sound, examiner=None)
-    with pytest.raises(CannotExamine, match="validation is switched off"):
+    with pytest.raises(ValidatorUnavailable, match="validation is switched off"):
         await validate(heart.ports, await job(heart, upload.id, "validation"))
     assert upload == await heart.record(upload.id)
     heart.ports = sound
@@ -180,12 +180,12 @@ class Slow:
     seconds: float = 0.0
     terminates: bool = False
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
         self.heart.clock.move(self.seconds)
         await tell(5)
         if self.terminates:
             await self.heart.terminate(upload.id)
-        return Verdict((), {"sha256": "0"})
+        return ValidationResult((), {"sha256": "0"})
 
 
 async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict(heart: Heart) -> None:
@@ -193,7 +193,7 @@ async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict
     seen: list[Upload] = []
 
     class Watched(Slow):
-        async def examine(self, upload: Upload, content: Content, tell: Tell) -> Verdict:
+        async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
             verdict = await super().examine(upload, content, tell)
             record = await heart.record(upload.id)
             assert record is not None
