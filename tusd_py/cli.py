@@ -170,4 +170,4 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
         fail([reason(error)])
-    say(f"expired {swept.expired}, forgotten {swept.forgotten}, left alone because in use {swept.kept}")
+    say(f"expired {swept.expired}, forgotten {swept.pruned}, left alone because in use {swept.skipped}")

@@ -23,7 +23,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
-from tusd_py.uploads.expire import forget, resume, sweep
+from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import Below, ServerApp, metrics_route
@@ -122,10 +122,10 @@ class Service:
                 if self._leading is None:
                     self._leading = await ports.locker.try_acquire(_SWEEPER)
                 if self._leading is not None:
-                    await resume(ports)
+                    await recover(ports)
                     swept = await sweep(ports)
                     self.metrics.expired.inc(swept.expired)
-                    await forget(ports, self.settings.events.keep_seconds)
+                    await prune(ports, self.settings.events.keep_seconds)
                     await self._look_at_jobs(ports)
             except Exception:
                 # The outermost handler of this task: a database that is away for a minute must not end the sweeping.
@@ -133,12 +133,12 @@ class Service:
             await asyncio.sleep(self.settings.expiration.sweep_interval_seconds)
 
     async def _look_at_jobs(self, ports: Ports) -> None:
-        if ports.outbox is None:
+        if ports.job_queue is None:
             return
-        due = await ports.outbox.next_due()
+        due = await ports.job_queue.next_due()
         late_seconds = 0.0 if due is None else max(0.0, (ports.clock() - due).total_seconds())
         self.metrics.jobs_late_seconds.set(late_seconds)
-        dead = await ports.outbox.list_jobs(states=(JobState.DEAD,), limit=_DEAD_COUNTED_MAX)
+        dead = await ports.job_queue.list_jobs(states=(JobState.DEAD,), limit=_DEAD_COUNTED_MAX)
         self.metrics.jobs_dead.set(len(dead))
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:

@@ -11,7 +11,7 @@ from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
 
 
-def show_upload(upload: Upload) -> dict[str, object]:
+def upload_view(upload: Upload) -> dict[str, object]:
     """What may be known of an upload; how its store keeps it is nobody's business."""
     return {
         "id": upload.id,
@@ -19,28 +19,28 @@ def show_upload(upload: Upload) -> dict[str, object]:
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
-        "metadata": show_metadata(upload),
+        "metadata": metadata_view(upload),
         "owner": upload.owner,
         "parts": list(upload.parts),
-        "created_at": show_time(upload.created_at),
-        "updated_at": show_time(upload.updated_at),
-        "completed_at": show_time(upload.completed_at),
-        "expires_at": show_time(upload.expires_at),
+        "created_at": format_time(upload.created_at),
+        "updated_at": format_time(upload.updated_at),
+        "completed_at": format_time(upload.completed_at),
+        "expires_at": format_time(upload.expires_at),
         "awaiting": list(upload.pending_steps),
         "history": [
             {
                 "status": step.status.value,
-                "at": show_time(step.at),
+                "at": format_time(step.at),
                 "step": step.name,
                 "reason": step.reason,
-                "facts": dict(step.facts),
+                "facts": dict(step.details),
             }
             for step in upload.history
         ],
     }
 
 
-def show_event(event: Event) -> dict[str, object]:
+def event_view(event: Event) -> dict[str, object]:
     """The envelope of an event. Headers of the request stay out of it: they may hold what lets people in."""
     caller = event.caller
     request = None
@@ -50,13 +50,13 @@ def show_event(event: Event) -> dict[str, object]:
     return {
         "id": event.id,
         "type": event.type.value,
-        "at": show_time(event.at),
-        "upload": show_upload(event.upload),
+        "at": format_time(event.at),
+        "upload": upload_view(event.upload),
         "request": request,
     }
 
 
-def show_metadata(upload: Upload) -> dict[str, str]:
+def metadata_view(upload: Upload) -> dict[str, str]:
     """The metadata as text; nothing where a record of another server has what this one would have refused."""
     try:
         values = parse_metadata(upload.metadata_header)
@@ -65,24 +65,24 @@ def show_metadata(upload: Upload) -> dict[str, str]:
     return {key: value.decode("utf-8", "replace") for key, value in sorted(values.items())}
 
 
-def show_time(at: datetime | None) -> str | None:
+def format_time(at: datetime | None) -> str | None:
     """ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def show_job(job: Job) -> dict[str, object]:
+def job_view(job: Job) -> dict[str, object]:
     """All that is known of a job."""
     is_waiting = job.state is JobState.WAITING
     return {
         "id": job.id,
         "state": job.state.value,
         "actor": job.actor,
-        "consumer": job.consumer,
+        "consumer": job.subscription,
         "upload_id": job.upload_id,
         "event_id": job.event_id,
         "attempt": job.attempt,
-        "created_at": show_time(job.created_at),
-        "next_attempt_at": show_time(job.next_attempt_at) if is_waiting else None,
-        "ended_at": show_time(job.ended_at),
+        "created_at": format_time(job.created_at),
+        "next_attempt_at": format_time(job.next_attempt_at) if is_waiting else None,
+        "ended_at": format_time(job.ended_at),
         "error": job.error,
     }

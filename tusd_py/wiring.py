@@ -69,7 +69,7 @@ def make_gate(settings: Settings, functions: Functions, store: Store, count: Cou
     return Chain([*gates, callables]) if gates else callables
 
 
-def consumers(settings: Settings) -> tuple[Subscription, ...]:
+def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
     if settings.database_path is None:
         return ()
@@ -86,7 +86,7 @@ def steps(settings: Settings) -> tuple[str, ...]:
 
 def needs_worker(settings: Settings) -> bool:
     """Whether anything is configured that a worker has to do."""
-    return bool(steps(settings)) or any(consumer.actor for consumer in consumers(settings))
+    return bool(steps(settings)) or any(subscription.actor for subscription in subscriptions(settings))
 
 
 def look_for_libmagic() -> None:
@@ -95,7 +95,7 @@ def look_for_libmagic() -> None:
 
 
 @contextmanager
-def hear_of_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
+def subscribe_to_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
     """Have ``hear`` called, in this event loop, soon after any process has made jobs. That may be missed."""
     directory = _wake_directory(settings)
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -135,34 +135,34 @@ async def open_ports(
         records=records,
         store=store,
         locker=locker,
-        gate=gate,
+        hooks=gate,
         clock=clock,
         # 128 bits: whoever knows the URL of an upload may write to it, so it must not be guessed.
         new_id=lambda: secrets.token_hex(16),
         limits=limits(settings),
-        pace=_pace(settings),
+        policy=_pace(settings),
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
         durable_saves=settings.storage.durability == "power",
-        examiner=_examiner(settings) if settings.validation.enabled else None,
-        glance=_examiner(settings) if settings.validation.early else None,
+        validator=_examiner(settings) if settings.validation.enabled else None,
+        sniffer=_examiner(settings) if settings.validation.early else None,
         # Functions are asked where they are: a worker could not ask them before it finishes what it has joined.
         joins_by_job=needs_worker(settings) and not functions,
         deletes_joined_parts=settings.uploads.delete_joined_parts,
         publisher=_publisher(settings) if settings.publishing.directory else None,
         delete_rejected=settings.validation.rejected == "delete",
         forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
-        consumers=consumers(settings),
+        subscriptions=subscriptions(settings),
         steps=steps(settings),
-        outbox=records if isinstance(records, SqlRecords) else None,
+        job_queue=records if isinstance(records, SqlRecords) else None,
     )
 
 
 async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for what runs in the background, then let go of everything that was opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
-    await ports.gate.close()
+    await ports.hooks.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
@@ -208,7 +208,7 @@ def migrate_records(settings: Settings) -> list[str]:
     return bring_up_to_date(settings.database_url)
 
 
-def pending_steps(settings: Settings) -> list[str]:
+def pending_migrations(settings: Settings) -> list[str]:
     """The steps that ``migrate_records`` would take; changes nothing. Blocks; raises ``RecordsError``."""
     return [] if settings.database_path is None else pending(settings.database_url)
 
@@ -268,7 +268,7 @@ def _pace(settings: Settings) -> UploadPolicy:
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
-        join_at_once_bytes_max=uploads.join_at_once_bytes_max,
+        concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,
         finished_seconds=expiration.finished_seconds,
         partial_seconds=expiration.partial_seconds,

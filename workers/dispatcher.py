@@ -37,7 +37,7 @@ class Relay:
 
     def __init__(self, attempts: Attempts, channel: Channel, threads: int) -> None:
         self._attempts = attempts
-        self._outbox = attempts.outbox
+        self._job_queue = attempts.job_queue
         self._clock = attempts.ports.clock
         self._channel = channel
         self._threads = threads
@@ -111,7 +111,7 @@ class Relay:
             return False
         now = self._clock()
         # What one consumer leaves to the others is counted anew for the next claim.
-        jobs = await self._outbox.claim(now, now + self._attempts.lease, (room + 1) // 2, full)
+        jobs = await self._job_queue.claim(now, now + self._attempts.lease, (room + 1) // 2, full)
         for job in jobs:
             if await self._attempts.can_be_made(job):
                 await self._hand_over(job)
@@ -125,13 +125,13 @@ class Relay:
         capacity = self._threads * await self._channel.workers(self._attempts.lease.total_seconds())
         jobs = await self._running() if self._channel.is_shared else [hand.job for hand in self._hands.values()]
         room = capacity - len(jobs)
-        counts = Counter(job.consumer for job in jobs)
+        counts = Counter(job.subscription for job in jobs)
         return room, frozenset(name for name, count in counts.items() if count >= room)
 
     async def _running(self) -> list[Job]:
         """The jobs that any worker has a lease of."""
         now = self._clock()
-        running = await self._outbox.list_jobs(states=(JobState.RUNNING,), limit=_RUNNING_COUNTED_MAX)
+        running = await self._job_queue.list_jobs(states=(JobState.RUNNING,), limit=_RUNNING_COUNTED_MAX)
         return [job for job in running if job.next_attempt_at > now]
 
     async def _hand_over(self, job: Job) -> None:
@@ -149,7 +149,7 @@ class Relay:
     async def _take(self, job_id: int, token: int) -> Hand | None:
         hand = self._hands.get(job_id)
         if hand is None and self._channel.is_shared and not self._is_draining:
-            job = await self._outbox.find_job(job_id)
+            job = await self._job_queue.find_job(job_id)
             if job is not None and job.state is JobState.RUNNING:
                 hand = self._hands.setdefault(job_id, Hand(job))
         return hand if hand is not None and hand.job.token == token and hand.doing is None else None
@@ -168,7 +168,7 @@ class Relay:
         """Wait for a poke, for the time of the next job, or for a second."""
         if self._bell.is_set():
             return
-        due = await self._outbox.next_due()
+        due = await self._job_queue.next_due()
         seconds = _POLL_SECONDS if due is None else (due - self._clock()).total_seconds()
         # What is due and was not given out waits for room, or for an earlier one of its lane: their ends poke.
         seconds = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS

@@ -16,7 +16,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, hear_of_jobs, open_ports
+from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 from workers.actor import Actor
 from workers.broker import channel
 from workers.dispatcher import Relay
@@ -94,11 +94,11 @@ class Lifespan(Middleware):
         return None
 
     async def _relay_jobs(self, ports: Ports, broker: Broker, threads: int) -> None:
-        assert ports.outbox is not None, "settings forbid workers where records are in memory"
-        attempts = Attempts(ports, ports.outbox, self._settings, self._actors)
+        assert ports.job_queue is not None, "settings forbid workers where records are in memory"
+        attempts = Attempts(ports, ports.job_queue, self._settings, self._actors)
         self._relay = relay = Relay(attempts, channel(broker), threads)
         try:
-            with hear_of_jobs(self._settings, relay.wake):
+            with subscribe_to_jobs(self._settings, relay.wake):
                 self._has_opened.set()
                 log.info("worker works", extra={"actors": sorted(self._actors), "threads": threads})
                 stopping = asyncio.create_task(self._pass_on_stop(relay))

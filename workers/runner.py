@@ -46,7 +46,7 @@ class Attempts:
     """Makes attempts at jobs whose lease this process has."""
 
     ports: Ports
-    outbox: JobQueue
+    job_queue: JobQueue
     settings: Settings
     actors: Mapping[str, Actor]
     tally: Tally = field(default_factory=Tally)
@@ -85,11 +85,11 @@ class Attempts:
             await self.again(job, told(error), None)
         else:
             self.tally.done += 1
-            await _settled(job, self.outbox.done(job, self.ports.clock()))
+            await _settled(job, self.job_queue.complete(job, self.ports.clock()))
 
     async def renew(self, job: Job) -> None:
         """Keep the lease of ``job`` for its whole length from now. Raises ``LeaseLost``."""
-        await self.outbox.renew(job, self.ports.clock() + self.lease)
+        await self.job_queue.renew(job, self.ports.clock() + self.lease)
 
     async def again(self, job: Job, reason: str, after_seconds: float | None) -> None:
         """Give ``job`` back to be tried later, or give it up if it was tried often enough."""
@@ -100,16 +100,16 @@ class Attempts:
         log.info("job is tried again", extra={**facts(job), "after_seconds": round(seconds, 3), "reason": reason})
         self.tally.again += 1
         at = self.ports.clock() + timedelta(seconds=seconds)
-        await _settled(job, self.outbox.again(job, at, reason[:_ERROR_CHARACTERS_MAX]))
+        await _settled(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX]))
 
     async def give_back(self, job: Job, reason: str) -> None:
         """Give ``job`` back to be done by another worker at once: nothing is wrong with it."""
-        await _settled(job, self.outbox.again(job, self.ports.clock(), reason))
+        await _settled(job, self.job_queue.retry(job, self.ports.clock(), reason))
 
     async def _bury(self, job: Job, reason: str) -> None:
         log.error("job is dead", extra={**facts(job), "reason": reason})
         self.tally.dead += 1
-        await _settled(job, self.outbox.bury(job, self.ports.clock(), reason[:_ERROR_CHARACTERS_MAX]))
+        await _settled(job, self.job_queue.fail(job, self.ports.clock(), reason[:_ERROR_CHARACTERS_MAX]))
 
 
 async def _settled(job: Job, writing: Awaitable[None]) -> None:
@@ -125,7 +125,7 @@ async def _settled(job: Job, writing: Awaitable[None]) -> None:
 def facts(job: Job) -> dict[str, object]:
     """What the log tells of a job."""
     known: dict[str, object] = {"job": job.id, "actor": job.actor, "upload": job.upload_id, "attempt": job.attempt}
-    return {**known, "consumer": job.consumer} if job.consumer else known
+    return {**known, "consumer": job.subscription} if job.subscription else known
 
 
 def told(error: Exception) -> str:

@@ -29,9 +29,9 @@ class TestMemoryRecords(RecordsContract):
 
 
 async def _add_with_a_job(records: MemoryRecords) -> None:
-    job = NewJob(actor="act", key="k", upload_id="a", lane="l")
+    job = NewJob(actor="act", key="k", upload_id="a", sequence_key="l")
     with pytest.raises(AssertionError, match="kept in a database"):
-        await records.add(an_upload("a"), Effects(jobs=(job,)))
+        await records.insert(an_upload("a"), Effects(jobs=(job,)))
     assert await records.find("a") is None
 
 

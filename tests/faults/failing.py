@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
-from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable, Tell
+from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Upload
 
@@ -47,9 +47,9 @@ class FailingRecords:
     def __init__(self, inner: Records, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
         self._faults.records()
-        await self._inner.add(upload, along)
+        await self._inner.insert(upload, effects)
 
     async def find(self, upload_id: str) -> Upload | None:
         self._faults.records()
@@ -59,21 +59,21 @@ class FailingRecords:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self._faults.records()
-        return await self._inner.replace(before, after, along)
+        return await self._inner.update(before, after, effects)
 
-    async def remove(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self._faults.records()
-        await self._inner.remove(upload)
+        await self._inner.delete(upload)
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._faults.records()
         return await self._inner.due(now, limit)
 
-    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._faults.records()
-        return await self._inner.unsettled(limit, after_id)
+        return await self._inner.needing_recovery(limit, after_id)
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         self._faults.records()
@@ -126,20 +126,22 @@ class FailingStore:
         async for piece in self._inner.read(upload, start, stop):
             yield piece
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         self._faults.store()
-        return await self._inner.join(upload, parts, tell)
+        return await self._inner.concatenate(upload, parts, tell)
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self._faults.store()
-        await self._inner.erase(upload)
+        await self._inner.delete(upload)
 
-    async def stored_size(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         self._faults.store()
-        return await self._inner.stored_size(upload)
+        return await self._inner.size(upload)
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
-        return self._inner.where(upload)
+    def location(self, upload: Upload) -> Mapping[str, str]:
+        return self._inner.location(upload)
 
     async def probe(self) -> None:
         await self._inner.probe()

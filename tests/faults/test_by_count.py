@@ -23,7 +23,7 @@ from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.ports import UploadPolicy
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Story:
         upload = await self.sound.record(upload_id)
         if upload is None or upload.has_ended:
             return
-        assert upload.offset <= await self.sound.store.stored_size(upload)
+        assert upload.offset <= await self.sound.store.size(upload)
         assert content[: upload.offset] == await self.sound.content(upload_id)
         assert upload.is_complete == (upload.offset == len(content))
 
@@ -110,7 +110,7 @@ class Story:
         abandoned = await self.sound.create(len(_CONTENT), _CONTENT[:10])
         self.sound.clock.move(1000)
         await self.attempt(lambda: sweep(self.heart.ports))
-        await self.attempt(lambda: resume(self.heart.ports))
+        await self.attempt(lambda: recover(self.heart.ports))
         await self.heart.settle()
         await sweep(self.sound.ports)
         record = await self.sound.record(abandoned.upload.id)
@@ -123,7 +123,9 @@ class Story:
 
 
 async def _world(kind: str, folder: Path) -> Heart:
-    pace = UploadPolicy(unfinished_seconds=900, partial_seconds=0, tombstone_seconds=3000, join_at_once_bytes_max=15000)
+    pace = UploadPolicy(
+        unfinished_seconds=900, partial_seconds=0, tombstone_seconds=3000, concatenate_at_once_bytes_max=15000
+    )
     if kind == "memory":
         return Heart(records=MemoryRecords(), store=MemoryStore(bytes_max=2**24), clock=Clock(), pace=pace)
     folder.mkdir()

@@ -143,10 +143,10 @@ def test_heads(head: Head, version: Version) -> None:
         assert 0 <= request.offset <= INTEGER_MAX
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
     if isinstance(request, Create):
-        assert request.completes is not None
+        assert request.is_last is not None
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
         assert len(request.metadata_header or "") <= LIMITS.metadata_bytes_max
-        assert request.body is not None or not request.completes or request.length == 0
+        assert request.body is not None or not request.is_last or request.length == 0
         upload = Upload(id="a", length=request.length, created_at=NOW, updated_at=NOW)
         assert_sendable(formatter.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
 

@@ -39,7 +39,7 @@ class EventsMachine(UploadsMachine):
         async def build() -> Heart:
             self.records = await SqlRecords.open(f"sqlite:///{self.directory}/records.sqlite3")
             functions = {Hook.POST_FINISH: finished}
-            return Heart(self.records, self.make_store(), pace=_PACE, functions=functions, consumers=(_CONSUMER,))
+            return Heart(self.records, self.make_store(), pace=_PACE, functions=functions, subscriptions=(_CONSUMER,))
 
         self.directory = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
         (self.directory / "records.sqlite3").write_bytes(empty_database())

@@ -54,7 +54,7 @@ def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> Non
         return
     upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))
     parse_metadata(upload.metadata_header)
-    reply = apply_override(Response(201, []), answer.overlay)
+    reply = apply_override(Response(201, []), answer.override)
     assert 200 <= reply.status <= 599
     assert isinstance(reply.body, bytes)
     (upload.metadata_header or "").encode("latin-1")

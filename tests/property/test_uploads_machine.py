@@ -39,7 +39,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.ports import UploadPolicy
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ T = TypeVar("T")
 _UNFINISHED_SECONDS = 1000.0
 _CONTENTS = st.binary(max_size=40)
 _PACE = UploadPolicy(
-    unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, join_at_once_bytes_max=30
+    unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, concatenate_at_once_bytes_max=30
 )
 
 
@@ -281,7 +281,7 @@ class UploadsMachine(RuleBasedStateMachine):
         """Nothing survives but records and bytes; bytes beyond a record's offset are overwritten later."""
         self.heart.locker = MemoryLocker()
         self.heart.restart()
-        self.run(resume(self.heart.ports))
+        self.run(recover(self.heart.ports))
 
     # What always holds
 

@@ -101,11 +101,11 @@ class Hearing:
         self.created_ids: list[str] = []
         self.offsets: list[int] = []
 
-    def created(self, upload: Upload) -> bool:
+    def on_created(self, upload: Upload) -> bool:
         self.created_ids.append(upload.id)
         return self.is_told
 
-    def saved(self, upload: Upload) -> None:
+    def on_saved(self, upload: Upload) -> None:
         self.offsets.append(upload.offset)
 
 
@@ -127,7 +127,7 @@ class Heart:
     functions: Functions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
-    consumers: tuple[Subscription, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -139,15 +139,15 @@ class Heart:
             records=self.records,
             store=self.store,
             locker=self.locker,
-            gate=gate,
+            hooks=gate,
             clock=self.clock,
             new_id=lambda: f"u{next(self.ids)}",
             limits=self.limits,
-            pace=self.pace,
+            policy=self.pace,
             background=Background(),
             opened_at=self.clock(),
             count_complete=self.completed.append,
-            consumers=self.consumers,
+            subscriptions=self.subscriptions,
         )
 
     async def create(
@@ -176,7 +176,7 @@ class Heart:
             concat_header=headers[kind],
             parts=tuple(parts),
             body=body if pieces or source is not None else None,
-            completes=completes,
+            is_last=completes,
         )
         return await create(self.ports, request, CALLER, source or Feed(*pieces), listener)
 
@@ -194,7 +194,7 @@ class Heart:
         listener: ProgressListener | None = None,
     ) -> Appended:
         body = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
-        request = Append(upload_id=upload_id, offset=offset, length=length, body=body, completes=completes)
+        request = Append(upload_id=upload_id, offset=offset, length=length, body=body, is_last=completes)
         return await append(self.ports, request, CALLER, source or Feed(*pieces), listener)
 
     async def inspect(self, upload_id: str, *, length_completes: bool = False) -> Inspected:

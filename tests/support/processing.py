@@ -29,7 +29,7 @@ async def a_heart(tmp_path: Path, store: Store | None = None, **changes: object)
     """A heart whose records and jobs are in a database, with ``changes`` of its ports."""
     records = await SqlRecords.open(f"sqlite:///{tmp_path}/records.sqlite3")
     heart = Heart(records=records, store=store or MemoryStore(bytes_max=2**30))
-    with_ports(heart, outbox=records, **changes)
+    with_ports(heart, job_queue=records, **changes)
     try:
         yield heart
     finally:
@@ -42,12 +42,12 @@ async def job(heart: Heart, upload_id: str, actor: str) -> Job:
 
     One that has ended is given as it was, as to a worker that comes too late.
     """
-    outbox = heart.records
-    assert isinstance(outbox, SqlRecords)
-    (found,) = (each for each in await outbox.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
+    job_queue = heart.records
+    assert isinstance(job_queue, SqlRecords)
+    (found,) = (each for each in await job_queue.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
     if found.state in (JobState.WAITING, JobState.RUNNING):
         heart.clock.now = max(heart.clock.now, found.next_attempt_at)
-        given = await outbox.claim(heart.clock(), heart.clock() + _LEASE, 100)
+        given = await job_queue.claim(heart.clock(), heart.clock() + _LEASE, 100)
         (found,) = (each for each in given if each.id == found.id)
     return found
 

@@ -20,7 +20,7 @@ from tusd_py.service import Service, create_app
 from tusd_py.settings import Settings
 from tusd_py.uploads.create import create
 from tusd_py.uploads.expire import Swept
-from tusd_py.wiring import migrate_records, pending_steps, sweep_once, utc_now
+from tusd_py.wiring import migrate_records, pending_migrations, sweep_once, utc_now
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
 
@@ -119,12 +119,12 @@ async def test_one_pass_by_hand(tmp_path: Path) -> None:
 def test_migrating(tmp_path: Path) -> None:
     """What is pending is told, done, and then no more; memory has no schema."""
     settings = settings_of(tmp_path / "data")
-    pending = pending_steps(settings)
+    pending = pending_migrations(settings)
     assert pending
     assert migrate_records(settings) == pending
-    assert pending_steps(settings) == migrate_records(settings) == []
+    assert pending_migrations(settings) == migrate_records(settings) == []
     memory = Settings.model_validate({"records": {"url": "memory"}})
-    assert pending_steps(memory) == migrate_records(memory) == []
+    assert pending_migrations(memory) == migrate_records(memory) == []
 
 
 @on_loop
@@ -174,5 +174,5 @@ async def test_power_is_a_setting(tmp_path: Path) -> None:
     made = await create(ports, Create(length=9, body=body), CALLER, Feed(b"abc"))
     assert len(made.upload.id) == 32
     assert abs(made.upload.created_at - utc_now()) < timedelta(minutes=1)
-    assert not ports.gate.wants(Hook.POST_FINISH)
+    assert not ports.hooks.handles(Hook.POST_FINISH)
     await service.close()

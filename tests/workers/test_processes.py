@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.waiting import until
-from tests.support.worker import job, jobs_in, outbox_of, settings_of
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of
 from tusd_py.serving.child_process import Companion
 from tusd_py.settings import Settings
 from tusd_py.wiring import utc_now
@@ -43,10 +43,10 @@ def started(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator
 
 async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
     """Return once a worker has looked at a job; what it does not know it says so of."""
-    async with outbox_of(settings) as outbox:
-        await outbox.add_jobs([job("unheard")], utc_now())
+    async with job_queue_of(settings) as job_queue:
+        await job_queue.add_jobs([job("unheard")], utc_now())
         deadline = time.monotonic() + timeout_seconds
-        while "no actor 'unheard'" not in (await jobs_in(outbox))[0].error:
+        while "no actor 'unheard'" not in (await jobs_in(job_queue))[0].error:
             assert time.monotonic() < deadline, "no worker has looked at the newest job"
             await asyncio.sleep(0.02)
 

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.worker import job, jobs_in, outbox_of, settings_of, settled, working
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.wiring import utc_now
 from workers.actor import Again, Dead, Task
@@ -25,9 +25,9 @@ def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
         seen.append(task.job.id)
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job() for _ in range(200)], utc_now())
-            done = await settled(outbox, 200, DONE)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job() for _ in range(200)], utc_now())
+            done = await settled(job_queue, 200, DONE)
             assert {1} == {item.attempt for item in done}
             assert sorted(item.id for item in done) == sorted(seen)
 
@@ -45,11 +45,11 @@ def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
 
     async def check() -> None:
         waits = []
-        async with outbox_of(settings) as outbox:
+        async with job_queue_of(settings) as job_queue:
             for number in range(1, 21):
-                await outbox.add_jobs([job()], utc_now())
+                await job_queue.add_jobs([job()], utc_now())
                 made_at = time.monotonic()
-                await settled(outbox, number, DONE)
+                await settled(job_queue, number, DONE)
                 waits.append(began[number] - made_at)
         assert sorted(waits)[10] < 0.25, waits
 
@@ -76,14 +76,14 @@ def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> 
         raise ValueError("see http://user:secret@host/path")
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job("later"), job("never"), job("broken")], utc_now())
-            [done] = await settled(outbox, 1, DONE)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job("later"), job("never"), job("broken")], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
             assert 3 == done.attempt
-            [dead] = await settled(outbox, 1, DEAD)
+            [dead] = await settled(job_queue, 1, DEAD)
             assert "it is gone" == dead.error
             assert dead.ended_at is not None
-            broken = next(item for item in await jobs_in(outbox) if item.actor == "broken")
+            broken = next(item for item in await jobs_in(job_queue) if item.actor == "broken")
             assert "ValueError" in broken.error
             assert "secret" not in broken.error
 
@@ -100,9 +100,9 @@ def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> No
         raise Again("the receiver is away", 0)
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job()], utc_now())
-            [dead] = await settled(outbox, 1, DEAD)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [dead] = await settled(job_queue, 1, DEAD)
             assert 3 == dead.attempt
             assert "given up after 3 attempts: the receiver is away" == dead.error
 
@@ -123,9 +123,9 @@ def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
                 cut.set()
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job()], utc_now())
-            [done] = await settled(outbox, 1, DONE)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
             assert 2 == done.attempt
             assert "longer than 0.5 s" in done.error
 
@@ -140,16 +140,16 @@ def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> No
     hanging = asyncio.Event()
 
     async def act(task: Task) -> None:
-        if task.job.consumer.startswith("slow"):
+        if task.job.subscription.startswith("slow"):
             await hanging.wait()
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            slow = [job(consumer=f"slow {number % 2}") for number in range(100)]
-            await outbox.add_jobs([*slow, *(job(consumer="quick") for _ in range(50))], utc_now())
-            done = await settled(outbox, 50, DONE)
-            assert {"quick"} == {item.consumer for item in done}
-            running = await jobs_in(outbox, RUNNING)
+        async with job_queue_of(settings) as job_queue:
+            slow = [job(subscription=f"slow {number % 2}") for number in range(100)]
+            await job_queue.add_jobs([*slow, *(job(subscription="quick") for _ in range(50))], utc_now())
+            done = await settled(job_queue, 50, DONE)
+            assert {"quick"} == {item.subscription for item in done}
+            running = await jobs_in(job_queue, RUNNING)
             assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
 
     settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
@@ -167,15 +167,15 @@ def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> 
         seen.append(task.job)
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job(lane=f"lane {number % 2}") for number in range(30)], utc_now())
-            await settled(outbox, 30, DONE)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(lane=f"lane {number % 2}") for number in range(30)], utc_now())
+            await settled(job_queue, 30, DONE)
 
     settings = settings_of(tmp_path, broker=broker)
     with working(settings, {"act": act}):
         asyncio.run(check())
     for lane in ("lane 0", "lane 1"):
-        ids = [item.id for item in seen if item.lane == lane]
+        ids = [item.id for item in seen if item.sequence_key == lane]
         assert sorted(ids) == ids
         assert 15 == len(ids)
 
@@ -186,15 +186,15 @@ def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: 
 
     async def act(task: Task) -> None:
         await asyncio.to_thread(begun.wait, 10)
-        await asyncio.sleep(0.1 if task.job.consumer == "quick" else 60)
+        await asyncio.sleep(0.1 if task.job.subscription == "quick" else 60)
 
     async def make() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job(consumer="quick"), job(consumer="slow")], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(subscription="quick"), job(subscription="slow")], utc_now())
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            found = {item.consumer: item for item in await jobs_in(outbox)}
+        async with job_queue_of(settings) as job_queue:
+            found = {item.subscription: item for item in await jobs_in(job_queue)}
             assert (DONE, WAITING) == (found["quick"].state, found["slow"].state)
             assert found["slow"].next_attempt_at <= utc_now()
 
@@ -214,9 +214,9 @@ def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> No
         await asyncio.sleep(1.5)
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job()], utc_now())
-            [done] = await settled(outbox, 1, DONE)
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
             assert 1 == done.attempt
 
     settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
@@ -232,18 +232,18 @@ def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) 
         return
 
     async def claim() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job(consumer="unlucky"), job()], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(subscription="unlucky"), job()], utc_now())
             now = utc_now()
             for claims in (2, 1, 1):
-                assert claims == len(await outbox.claim(now, now, claims))
+                assert claims == len(await job_queue.claim(now, now, claims))
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            [done] = await settled(outbox, 1, DONE)
-            [dead] = await settled(outbox, 1, DEAD)
+        async with job_queue_of(settings) as job_queue:
+            [done] = await settled(job_queue, 1, DONE)
+            [dead] = await settled(job_queue, 1, DEAD)
             assert 2 == done.attempt
-            assert ("unlucky", "given up after 3 attempts: its workers died") == (dead.consumer, dead.error)
+            assert ("unlucky", "given up after 3 attempts: its workers died") == (dead.subscription, dead.error)
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     asyncio.run(claim())
@@ -263,13 +263,13 @@ def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
             stopped.set()
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job()], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
             assert await asyncio.to_thread(begun.wait, 10)
             later = utc_now() + timedelta(minutes=5)
-            [taken] = await outbox.claim(later, later + timedelta(minutes=5), 1)
+            [taken] = await job_queue.claim(later, later + timedelta(minutes=5), 1)
             assert await asyncio.to_thread(stopped.wait, 10)
-            await outbox.done(taken, utc_now())
+            await job_queue.complete(taken, utc_now())
 
     settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
     with working(settings, {"act": act}):
@@ -280,10 +280,10 @@ def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path, broker: str)
     """A worker older than the server leaves jobs it does not know for a newer one, and says so in them."""
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job("unheard")], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job("unheard")], utc_now())
             deadline = time.monotonic() + 10
-            while not (waiting := await jobs_in(outbox, WAITING))[:1] or not waiting[0].error:
+            while not (waiting := await jobs_in(job_queue, WAITING))[:1] or not waiting[0].error:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
             assert "no actor 'unheard'" in waiting[0].error

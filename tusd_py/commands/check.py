@@ -16,7 +16,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.serving.listeners import CannotListen, listen, tls_context
 from tusd_py.settings import Settings, without_credentials
-from tusd_py.wiring import consumers, look_for_libmagic, needs_worker, pending_steps
+from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions
 
 _ROOM_WORTH_A_WARNING_BYTES = 1024**3
 _REDIS_SECONDS = 1.0
@@ -98,7 +98,7 @@ def _records(settings: Settings) -> Iterator[Finding]:
         yield Finding(True, "records are kept in memory and gone when the server stops")
         return
     try:
-        steps = pending_steps(settings)
+        steps = pending_migrations(settings)
     except (OSError, RecordsError) as error:
         yield Finding(False, f"the database {settings.database_path}: {error}")
         return
@@ -124,7 +124,7 @@ def _worker(settings: Settings) -> Iterator[Finding]:
     if not needs_worker(settings):
         yield Finding(True, "no worker is needed: nothing has to be done for uploads, and nobody is told of them")
         return
-    told = [f"telling {consumer.name}" for consumer in consumers(settings) if consumer.actor]
+    told = [f"telling {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
     why = ", ".join([*settings.steps, *told])
     if settings.worker.mode == "embedded":
         yield Finding(True, f"a worker will be started with the server, for {why}")

@@ -59,7 +59,7 @@ class HookResponse:
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
     storage_path: str | None = None
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
         """``upload`` as this answer of pre-create wants it."""
@@ -72,7 +72,7 @@ class HookResponse:
             upload = replace(upload, storage={**upload.storage, PATH: self.storage_path})
         return upload
 
-    def followed_by(self, later: HookResponse) -> HookResponse:
+    def merged_with(self, later: HookResponse) -> HookResponse:
         """Both answers as one; where they differ ``later`` counts. A refusal stands for itself."""
         if later.reject or later.stop:
             return later
@@ -80,18 +80,18 @@ class HookResponse:
             upload_id=self.upload_id if later.upload_id is None else later.upload_id,
             metadata=self.metadata if later.metadata is None else later.metadata,
             storage_path=self.storage_path if later.storage_path is None else later.storage_path,
-            overlay=later.overlay if self.overlay is None else self.overlay.under(later.overlay),
+            override=later.override if self.override is None else self.override.merged_with(later.override),
         )
 
 
 class HookHandler(Protocol):
     """Carries hooks to whoever wants them. Belongs to the event loop it is first used in."""
 
-    def wants(self, hook: Hook) -> bool:
+    def handles(self, hook: Hook) -> bool:
         """Whether anybody listens to ``hook``; asking nobody costs nothing."""
         ...
 
-    async def ask(self, event: HookRequest) -> HookResponse:
+    async def invoke(self, event: HookRequest) -> HookResponse:
         """Ask the hook and wait for its answer, in bounded time. Raises ``HookFailed``."""
         ...
 

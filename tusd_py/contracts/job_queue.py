@@ -34,15 +34,15 @@ class JobQueue(Protocol):
         """Keep the lease of a job that takes long. Raises ``LeaseLost``."""
         ...
 
-    async def done(self, job: Job, now: datetime) -> None:
+    async def complete(self, job: Job, now: datetime) -> None:
         """End a job whose effect is no change of a record. Raises ``LeaseLost``."""
         ...
 
-    async def again(self, job: Job, at: datetime, error: str) -> None:
+    async def retry(self, job: Job, at: datetime, error: str) -> None:
         """Give a job back, to be given out again from ``at`` on. Raises ``LeaseLost``."""
         ...
 
-    async def bury(self, job: Job, now: datetime, error: str) -> None:
+    async def fail(self, job: Job, now: datetime, error: str) -> None:
         """Give a job up: it is kept as dead, and its lane goes on. Raises ``LeaseLost``."""
         ...
 
@@ -62,11 +62,11 @@ class JobQueue(Protocol):
         """Jobs, newest first, all states where none is named."""
         ...
 
-    async def revive(self, job_id: int, now: datetime) -> bool:
+    async def requeue(self, job_id: int, now: datetime) -> bool:
         """Have a dead or waiting job given out at once, its attempts counted anew; False if there is none such."""
         ...
 
-    async def drop(self, job_id: int) -> bool:
+    async def delete_job(self, job_id: int) -> bool:
         """Forget a job that does not run; False if there is none such."""
         ...
 

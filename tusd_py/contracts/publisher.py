@@ -22,6 +22,6 @@ class Publisher(Protocol):
         """
         ...
 
-    async def settle(self, upload: Upload) -> None:
+    async def cleanup(self, upload: Upload) -> None:
         """Forget what was kept for another try: the path is recorded, or the upload gone. Raises ``PublishFailed``."""
         ...

@@ -12,7 +12,7 @@ from tusd_py.protocol.outcomes import Content
 PATH = "path"
 
 #: Is told how many bytes are done.
-Tell = Callable[[int], Awaitable[None]]
+OnProgress = Callable[[int], Awaitable[None]]
 
 
 class StoreError(Exception):
@@ -39,7 +39,7 @@ class PathTaken(StoreError):
 
     def __init__(self, message: str, by: str | None = None) -> None:
         super().__init__(message)
-        self.by = by
+        self.owner_id = by
 
 
 class Sink(Protocol):
@@ -102,7 +102,9 @@ class Store(Protocol):
         """
         ...
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
         ``tell`` is told now and then how many bytes are joined; what it raises ends the joining like an error.
@@ -111,15 +113,15 @@ class Store(Protocol):
         """
         ...
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         """Remove the bytes of ``upload`` for good. Asking again, or for one that has none, is no error."""
         ...
 
-    async def stored_size(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
         ...
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
+    def location(self, upload: Upload) -> Mapping[str, str]:
         """Where the bytes of ``upload`` lie, in tusd's names (``Storage`` in its hooks), for whoever works with them.
 
         Does no I/O: whether they are there is another question.

@@ -10,7 +10,7 @@ from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
 
 #: Is told how many bytes were looked at so far, and may end the examination by raising.
-Tell = Callable[[int], Awaitable[None]]
+OnProgress = Callable[[int], Awaitable[None]]
 
 
 class ValidatorUnavailable(Exception):
@@ -22,17 +22,17 @@ class ValidationResult:
     """What came of an examination: ``reasons`` against the upload, a sentence each, and what was found out."""
 
     reasons: tuple[str, ...]
-    facts: Mapping[str, str]
+    details: Mapping[str, str]
 
     @property
-    def is_good(self) -> bool:
+    def is_accepted(self) -> bool:
         return not self.reasons
 
 
 class Validator(Protocol):
     """Judges uploads by the operator's rules. The same bytes and the same record give the same verdict."""
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
+    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
         """The verdict on the complete ``upload``, whose bytes are ``content``. Memory is bounded whatever their number.
 
         Raises ``ValidatorUnavailable``, what reading raises, and what ``tell`` raises.
@@ -43,10 +43,10 @@ class Validator(Protocol):
 class TypeSniffer(Protocol):
     """Judges an upload by its first bytes, while the others are still on their way."""
 
-    def wants(self, upload: Upload) -> bool:
+    def applies_to(self, upload: Upload) -> bool:
         """Whether the first bytes of ``upload`` can settle anything; asking costs next to nothing."""
         ...
 
-    async def refusal(self, upload: Upload, head: bytes) -> str:
+    async def rejection(self, upload: Upload, head: bytes) -> str:
         """Why an upload that begins with ``head`` is not wanted, as a sentence; empty where nothing is against it."""
         ...

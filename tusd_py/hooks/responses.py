@@ -27,7 +27,7 @@ def problem_of(answer: object) -> str | None:
             f"chose the path {answer.storage_path!r}; it must be relative, without '..' and names that begin with a "
             "dot, and have a slash or a dot in it"
         )
-    status = answer.overlay.status if answer.overlay is not None else None
+    status = answer.override.status if answer.override is not None else None
     if status is not None and not 200 <= status <= 599:
         return f"answered with the status {status!r}; a status is a number from 200 to 599"
     try:

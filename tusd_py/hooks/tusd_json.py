@@ -135,12 +135,12 @@ class _Reader:
         if hook is Hook.AUTHORIZE:
             # Whoever answers a question for leave with a refusal in any form shall not find it granted.
             is_error = overlay is not None and overlay.status is not None and overlay.status >= 400
-            return HookResponse(reject=is_error or any(rejects.values()), overlay=overlay)
+            return HookResponse(reject=is_error or any(rejects.values()), override=overlay)
         if hook is Hook.PRE_CREATE:
-            return replace(changes, reject=rejects["RejectUpload"], overlay=overlay)
+            return replace(changes, reject=rejects["RejectUpload"], override=overlay)
         if hook is Hook.PRE_TERMINATE:
-            return HookResponse(reject=rejects["RejectTermination"], overlay=overlay)
-        return HookResponse(stop=stop, overlay=overlay)
+            return HookResponse(reject=rejects["RejectTermination"], override=overlay)
+        return HookResponse(stop=stop, override=overlay)
 
     def _overlay(self) -> ResponseOverride | None:
         response = self._object(self._root.get("httpresponse"), "HTTPResponse")

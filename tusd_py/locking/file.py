@@ -91,20 +91,20 @@ class FileLocker:
             lock_files.close()
             mailbox.close()
 
-    def let_go(self, hold: FileLock) -> None:
-        """Give up ``hold``, waking whoever waits for it; nothing if it was given up before."""
-        if self._medium is None or self._held.get(hold.key) is not hold:
+    def let_go(self, lock: FileLock) -> None:
+        """Give up ``lock``, waking whoever waits for it; nothing if it was given up before."""
+        if self._medium is None or self._held.get(lock.key) is not lock:
             return
-        del self._held[hold.key]
+        del self._held[lock.key]
         lock_files, mailbox = self._medium
-        lock_files.unlock(hold.key)
-        if not hold.askers:
-            hold.local.pass_on()
+        lock_files.unlock(lock.key)
+        if not lock.askers:
+            lock.local.pass_on()
             return
-        for name in hold.askers:
-            mailbox.tell(name, b"free " + hold.key.encode())
+        for name in lock.askers:
+            mailbox.tell(name, b"free " + lock.key.encode())
         # Otherwise those who wait in this process would be faster each time, and the others would starve.
-        asyncio.get_running_loop().call_later(STAND_BACK_SECONDS, hold.local.pass_on)
+        asyncio.get_running_loop().call_later(STAND_BACK_SECONDS, lock.local.pass_on)
 
     def forget(self) -> None:
         """Begin anew in a forked child: the locks and the socket belong to the parent."""
@@ -126,8 +126,8 @@ class FileLocker:
         return self._medium
 
     def _hold(self, key: str, local: MemoryLock) -> FileLock:
-        self._held[key] = hold = FileLock(self, key, local)
-        return hold
+        self._held[key] = lock = FileLock(self, key, local)
+        return lock
 
     async def _contend(self, lock_files: LockFiles, mailbox: Mailbox, key: str, deadline: float) -> None:
         """Wait until the byte is ours; its holder is another process."""
@@ -160,9 +160,9 @@ class FileLocker:
         verb, key, sender = found[1], found[2].decode(), (found[3] or b"").decode()
         if verb == b"free":
             _wake(self._turns.get(key))
-        elif (hold := self._held.get(key)) is not None and is_mailbox_name(sender):
-            hold.askers[sender] = None
-            hold.local.want()
+        elif (lock := self._held.get(key)) is not None and is_mailbox_name(sender):
+            lock.askers[sender] = None
+            lock.local.want()
 
 
 def _key(upload_id: str) -> str:

@@ -90,14 +90,14 @@ class MemoryLocker:
         return None if upload_id in self._holds else self._take(upload_id)
 
     async def close(self) -> None:
-        for hold in self._holds.values():
-            for turn in hold.waiting:
+        for lock in self._holds.values():
+            for turn in lock.waiting:
                 _time_out(turn)
         self._holds.clear()
 
     def _take(self, upload_id: str) -> MemoryLock:
-        self._holds[upload_id] = hold = MemoryLock(self._holds, upload_id, deque())
-        return hold
+        self._holds[upload_id] = lock = MemoryLock(self._holds, upload_id, deque())
+        return lock
 
 
 def _time_out(turn: Turn) -> None:

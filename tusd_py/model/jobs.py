@@ -30,14 +30,14 @@ class NewJob:
     """Work to be done by an actor. A second one with the same ``key`` is never made, whatever became of the first.
 
     Jobs with the same ``lane`` are done one after the other in the order they were made: one that is tried again later
-    holds up those behind it, and no others. ``consumer`` is whom the actor works for (the name of a webhook endpoint).
+    holds up those behind it, and no others. ``subscription`` is whom the actor works for (the name of a webhook endpoint).
     """
 
     actor: str
     key: str
     upload_id: str
-    lane: str
-    consumer: str = ""
+    sequence_key: str
+    subscription: str = ""
     event_id: str = ""
 
 
@@ -51,9 +51,9 @@ class Job:
 
     id: int
     actor: str
-    consumer: str
+    subscription: str
     key: str
-    lane: str
+    sequence_key: str
     upload_id: str
     event_id: str
     state: JobState
@@ -71,7 +71,7 @@ class Effects:
 
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()
-    ends: Job | None = None  # the job whose effect the change is
+    completed_job: Job | None = None  # the job whose effect the change is
 
 
 NO_EFFECTS = Effects()

@@ -62,7 +62,7 @@ class HistoryEntry:
     at: datetime
     reason: str = ""
     name: str = ""
-    facts: Mapping[str, str] = field(default_factory=lambda: NO_DETAILS)
+    details: Mapping[str, str] = field(default_factory=lambda: NO_DETAILS)
 
 
 # No slots: a dictionary is copied seven times as fast as ``dataclasses.replace`` makes a new value, and a small upload
@@ -118,7 +118,7 @@ class Upload:
         assert not self.is_complete, "a complete upload never changes"
         return self._with(offset=offset, updated_at=at, storage=self.storage if storage is None else storage)
 
-    def lose(self, offset: int, at: datetime) -> Upload:
+    def truncate_to(self, offset: int, at: datetime) -> Upload:
         """The upload after a power loss took bytes that its record had claimed: the only way an offset falls."""
         assert offset < self.offset, "nothing was lost"
         assert not self.is_complete, "a complete upload never changes"
@@ -134,10 +134,10 @@ class Upload:
         """The upload with every byte stored; the hooks that must follow are ``PROCESSING``, as joining was."""
         assert self.offset == self.length, "bytes are missing"
         assert not self.is_complete, "an upload completes once"
-        after = self if self.status is Status.PROCESSING else self.to(Status.PROCESSING, at)
+        after = self if self.status is Status.PROCESSING else self.with_status(Status.PROCESSING, at)
         return after._with(completed_at=at)
 
-    def to(self, status: Status, at: datetime, reason: str = "") -> Upload:
+    def with_status(self, status: Status, at: datetime, reason: str = "") -> Upload:
         """The upload in another status, the step written into its history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
         return self._with(status=status, updated_at=at, history=(*self.history, HistoryEntry(status, at, reason)))
@@ -145,14 +145,14 @@ class Upload:
     def hand_to_workers(self, steps: tuple[str, ...], at: datetime) -> Upload:
         """The complete upload as the server leaves it: with ``steps`` for the workers, or ready if there are none."""
         assert self.is_complete and not self.is_handed_to_workers, "handed over once, when it is complete"
-        return self._with(pending_steps=steps, updated_at=at) if steps else self.to(Status.READY, at)
+        return self._with(pending_steps=steps, updated_at=at) if steps else self.with_status(Status.READY, at)
 
-    def done(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_DETAILS) -> Upload:
+    def complete_step(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_DETAILS) -> Upload:
         """The upload after a worker has done ``step``, which was the next; ready if it was the last."""
         assert self.pending_steps[:1] == (step,), f"{step} is not the next step of {self.pending_steps}"
         entry = HistoryEntry(self.status, at, reason, step, facts)
         after = self._with(pending_steps=self.pending_steps[1:], updated_at=at, history=(*self._before(step), entry))
-        return after if after.pending_steps else after.to(Status.READY, at)
+        return after if after.pending_steps else after.with_status(Status.READY, at)
 
     def fail_step(
         self, step: str, status: Status, at: datetime, reason: str, facts: Mapping[str, str] = NO_DETAILS
@@ -162,7 +162,7 @@ class Upload:
         entry = HistoryEntry(status, at, reason, step, facts)
         return self._with(status=status, pending_steps=(), updated_at=at, history=(*self._before(step), entry))
 
-    def under_way(self, step: str, at: datetime, facts: Mapping[str, str]) -> Upload:
+    def report_step(self, step: str, at: datetime, facts: Mapping[str, str]) -> Upload:
         """The upload while ``step`` is being done: ``facts`` say how far, in place of what was last said of that."""
         entry = HistoryEntry(self.status, at, "", step, facts)
         return self._with(updated_at=at, history=(*self._before(step), entry))
@@ -171,7 +171,7 @@ class Upload:
         """The history without the word that ``step`` is under way: what came of it takes that place."""
         return self.history[:-1] if self.history and self.history[-1].name == step else self.history
 
-    def until(self, expires_at: datetime | None) -> Upload:
+    def expiring(self, expires_at: datetime | None) -> Upload:
         """The upload with another time at which the sweeper shall look at it."""
         return self._with(expires_at=expires_at)
 
@@ -179,7 +179,7 @@ class Upload:
         """The upload with what its store wants to keep of it."""
         return self if storage is self.storage else self._with(storage=storage)
 
-    def saved(self, token: int) -> Upload:
+    def with_token(self, token: int) -> Upload:
         """The upload as its record has it, with the token of that save."""
         return self._with(token=token)
 

@@ -24,9 +24,9 @@ class TusError(Exception):
     sentence: ClassVar[str] = "this request cannot be served"  # with the facts by name, in braces
     retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
     upload: Upload | None = None
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
-    def of(self, upload: Upload) -> TusError:
+    def with_upload(self, upload: Upload) -> TusError:
         """This refusal, telling how ``upload`` stands."""
         self.upload = upload
         return self

@@ -17,7 +17,7 @@ class ResponseOverride:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
 
-    def under(self, later: ResponseOverride | None) -> ResponseOverride:
+    def merged_with(self, later: ResponseOverride | None) -> ResponseOverride:
         """Both as one: where they say the same thing, ``later`` counts."""
         if later is None:
             return self
@@ -39,7 +39,7 @@ class Created:
 
     upload: Upload
     took_body: bool
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class Inspected:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     upload: Upload
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminated:
     upload: Upload
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
 
 class Content(Protocol):

@@ -63,7 +63,7 @@ class Create:
     concat_header: str | None = None  # as received
     parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
     body: BodyInfo | None = None
-    completes: bool | None = None  # the body's end is the upload's end; None: where the length says so
+    is_last: bool | None = None  # the body's end is the upload's end; None: where the length says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Append:
     length: int | None
     body: BodyInfo
     unsupported: TusError | None = None
-    completes: bool | None = None
+    is_last: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

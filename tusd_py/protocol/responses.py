@@ -101,15 +101,15 @@ class Formatter:
         """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
         match outcome:
             case Created():
-                reply = apply_override(self._created(outcome, location), outcome.overlay)
+                reply = apply_override(self._created(outcome, location), outcome.override)
             case Appended():
-                reply = apply_override(self._appended(outcome.upload), outcome.overlay)
+                reply = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
                 reply = self._inspected(outcome.upload, asked)
             case Downloaded():
                 reply = self._downloaded(outcome)
             case Terminated():
-                reply = apply_override(Response(204, [_RESUMABLE]), outcome.overlay)
+                reply = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other
                 reply = self._discovered()
         return readable(reply, asked)
@@ -122,7 +122,7 @@ class Formatter:
             # Never on HEAD: tus-py-client takes any status that has an offset for success.
             headers += _offset(error.upload)
             headers += _expires(error.upload)
-        return self.format_error(status, error.code, str(error), asked, headers, error.overlay)
+        return self.format_error(status, error.code, str(error), asked, headers, error.override)
 
     def format_error(
         self,

@@ -52,10 +52,10 @@ class Remaining:
     """How many more bytes an upload takes, and the refusal for whoever sends more. ``bytes`` is None without bound."""
 
     bytes: int | None
-    beyond: TusError
+    refusal: TusError
 
 
-def room(upload: Upload, length: int | None, limits: Limits) -> Remaining:
+def remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     """What ``upload`` still takes when its length is ``length``; a deferred length is bounded by the maximum."""
     if length is not None:
         return Remaining(length - upload.offset, LengthExceeded(length))
@@ -64,7 +64,7 @@ def room(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     return Remaining(None, MaxSizeExceeded(0))
 
 
-def found(upload: Upload | None, now: datetime) -> Upload:
+def ensure_available(upload: Upload | None, now: datetime) -> Upload:
     """The upload if there is one to be worked with at ``now``.
 
     Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting. An upload whose
@@ -111,9 +111,9 @@ def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
     if request.offset != upload.offset:
         raise OffsetMismatch(upload.offset, request.offset)
     length = _length(request, upload, limits)
-    left = room(upload, length, limits)
+    left = remaining(upload, length, limits)
     if left.bytes is not None and request.body.length is not None and request.body.length > left.bytes:
-        raise left.beyond
+        raise left.refusal
     return left
 
 
@@ -160,7 +160,7 @@ def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) ->
     """The upload, if it may be ended: also one that failed or was rejected, but no part that a final upload needs."""
     if upload is not None and upload.status in (Status.FAILED, Status.REJECTED):
         return upload
-    upload = found(upload, now)
+    upload = ensure_available(upload, now)
     if finals:
         raise PartInUse
     return upload

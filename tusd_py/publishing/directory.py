@@ -37,7 +37,7 @@ class FolderPublisher:
         except OSError as error:
             raise _trouble(self.directory, error) from error
 
-    async def settle(self, upload: Upload) -> None:
+    async def cleanup(self, upload: Upload) -> None:
         try:
             await asyncio.to_thread(Placing(self.directory, upload.id).settle)
         except OSError as error:
@@ -48,9 +48,9 @@ class FolderPublisher:
         return itertools.chain([name], (numbered(name, number) for number in itertools.count(2)))
 
     async def _link(self, placing: Placing, upload: Upload, store: Store) -> bool:
-        where = store.where(upload)
+        where = store.location(upload)
         # A file may be longer than its upload, by bytes of a crash that nobody counts: such a one is copied.
-        if not self.links or where.get("Type") != "filestore" or await store.stored_size(upload) != upload.offset:
+        if not self.links or where.get("Type") != "filestore" or await store.size(upload) != upload.offset:
             return False
         return await asyncio.to_thread(placing.link, Path(where["Path"]))
 

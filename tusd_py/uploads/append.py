@@ -15,12 +15,12 @@ from tusd_py.protocol.outcomes import Appended
 from tusd_py.protocol.requests import Append
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import save
-from tusd_py.uploads.locking import find, held
+from tusd_py.uploads.commit import update
+from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
 from tusd_py.uploads.processing.finish import finish
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.terminate import terminate_locked
 
 
 async def append(
@@ -32,17 +32,17 @@ async def append(
     Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
     ``HookFailed`` (pre-finish; everything is stored, and asked again by the next request).
     """
-    async with held(ports, request.upload_id) as hold:
-        upload = await find(ports, request.upload_id)
+    async with locked(ports, request.upload_id) as lock:
+        upload = await load(ports, request.upload_id)
         was_complete = upload.is_complete
-        upload = await _AppendBody(ports, request, caller, source, listener).run(upload, hold)
+        upload = await _AppendBody(ports, request, caller, source, listener).run(upload, lock)
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
             ports.count_complete(upload)
             part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-    return Appended(upload=finished.upload, overlay=finished.overlay)
+    return Appended(upload=finished.upload, override=finished.override)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +53,32 @@ class _AppendBody:
     source: RequestBody
     listener: ProgressListener | None
 
-    async def run(self, upload: Upload, hold: Lock) -> Upload:
+    async def run(self, upload: Upload, lock: Lock) -> Upload:
         request = self.request
         length = upload.length if request.length is None else request.length
         progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
 
         async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-            saved = await save(self.ports, before, after, progress.change(before, after, is_last))
+            saved = await update(self.ports, before, after, progress.change(before, after, is_last))
             progress.saved(saved)
             return saved
 
-        receiving = BodyReceiver(self.ports, upload, keep, request.completes)
+        receiving = BodyReceiver(self.ports, upload, keep, request.is_last)
         # A newcomer gets the hold as soon as what has arrived is saved.
-        hold.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
+        lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
             room = rules.append(request, upload, self.ports.limits)
             return await receiving.run(self.source, request.body, room, length)
         except (UploadStopped, TypeNotAllowed):
             # First, or a write that still waits for its turn would bring the bytes back.
             await receiving.close()
-            await end(self.ports, receiving.upload, self.caller)
+            await terminate_locked(self.ports, receiving.upload, self.caller)
             raise
         except TusError as refusal:
-            if isinstance(refusal, LengthExceeded) and request.completes is not None:
+            if isinstance(refusal, LengthExceeded) and request.is_last is not None:
                 # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload
                 # resource invalid and rejecting any further interaction with it".
                 await receiving.invalidate("a body went beyond its length")
-            raise refusal.of(receiving.upload) from None
+            raise refusal.with_upload(receiving.upload) from None
         finally:
             await receiving.close()

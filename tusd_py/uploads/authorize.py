@@ -16,11 +16,11 @@ async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
     No hold is asked for: who may not write to an upload cannot interrupt the one who does. And who is refused is told
     the same whether the upload exists or not.
     """
-    if isinstance(request, Discover) or not ports.gate.wants(Hook.AUTHORIZE):
+    if isinstance(request, Discover) or not ports.hooks.handles(Hook.AUTHORIZE):
         return
     upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
-    answer = await ports.gate.ask(AuthorizeEvent(upload, caller))
+    answer = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
     if answer.reject:
         denied = AccessDenied()
-        denied.overlay = answer.overlay
+        denied.override = answer.override
         raise denied

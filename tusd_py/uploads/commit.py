@@ -24,56 +24,56 @@ class Cause:
     """Who brought a change of a record about, and which job it ends."""
 
     caller: Caller | None = None
-    ends: Job | None = None
-    tells_progress: bool = True  # whether bytes that were saved are an event
-    owes_progress: bool = False  # bytes of an earlier save are one, if this save brought none
+    completed_job: Job | None = None
+    reports_progress: bool = True  # whether bytes that were saved are an event
+    owes_progress_report: bool = False  # bytes of an earlier save are one, if this save brought none
 
 
 NO_CAUSE = Cause()
 
 
-async def add(ports: Ports, upload: Upload, change: Cause = NO_CAUSE) -> None:
+async def insert(ports: Ports, upload: Upload, change: Cause = NO_CAUSE) -> None:
     """Record a new upload. Raises ``RecordExists``."""
-    await ports.records.add(upload, _effects(ports, None, upload, change))
+    await ports.records.insert(upload, _effects(ports, None, upload, change))
 
 
-async def save(ports: Ports, before: Upload, after: Upload, change: Cause = NO_CAUSE) -> Upload:
+async def update(ports: Ports, before: Upload, after: Upload, change: Cause = NO_CAUSE) -> Upload:
     """Save ``after`` over ``before`` and return it with its new token. Raises ``RecordConflict`` or ``LeaseLost``."""
-    return await ports.records.replace(before, after, _effects(ports, before, after, change))
+    return await ports.records.update(before, after, _effects(ports, before, after, change))
 
 
 def _effects(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Effects:
-    events = tuple(_events(ports, before, after, change)) if ports.consumers else ()
+    events = tuple(_events(ports, before, after, change)) if ports.subscriptions else ()
     jobs = [job for event in events for job in _jobs(ports, event)]
     if after.pending_steps[:1] != (before.pending_steps[:1] if before is not None else ()) and after.pending_steps:
         step = after.pending_steps[0]
-        jobs.append(NewJob(actor=step, key=f"{after.id} {step}", upload_id=after.id, lane=f"{after.id} steps"))
-    if not events and not jobs and change.ends is None:
+        jobs.append(NewJob(actor=step, key=f"{after.id} {step}", upload_id=after.id, sequence_key=f"{after.id} steps"))
+    if not events and not jobs and change.completed_job is None:
         return NO_EFFECTS
-    return Effects(events=events, jobs=tuple(jobs), ends=change.ends)
+    return Effects(events=events, jobs=tuple(jobs), completed_job=change.completed_job)
 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Iterable[Event]:
     types = derive_events(before, after)
     caller = _without_credentials(change.caller, ports.forwarded_credentials)
-    if change.owes_progress and EventType.POST_RECEIVE not in types:
+    if change.owes_progress_report and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
-        if kind is EventType.POST_RECEIVE and not change.tells_progress:
+        if kind is EventType.POST_RECEIVE and not change.reports_progress:
             continue
-        if any(kind in consumer.types for consumer in ports.consumers):
+        if any(kind in subscription.types for subscription in ports.subscriptions):
             at = after.updated_at
             yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
 def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
-    for consumer in ports.consumers:
-        if consumer.actor and event.type in consumer.types:
+    for subscription in ports.subscriptions:
+        if subscription.actor and event.type in subscription.types:
             yield NewJob(
-                actor=consumer.actor,
-                consumer=consumer.name,
-                key=f"{event.id} {consumer.name}",
-                lane=f"{event.upload.id} {consumer.name}",
+                actor=subscription.actor,
+                subscription=subscription.name,
+                key=f"{event.id} {subscription.name}",
+                sequence_key=f"{event.upload.id} {subscription.name}",
                 upload_id=event.upload.id,
                 event_id=event.id,
             )

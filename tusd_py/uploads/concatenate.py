@@ -11,10 +11,10 @@ from tusd_py.protocol import rules
 from tusd_py.protocol.errors import InvalidParts
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import Create
-from tusd_py.uploads.commit import NO_CAUSE, Cause, add, save
+from tusd_py.uploads.commit import NO_CAUSE, Cause, insert, update
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.processing.assemble import joined, schedule_assembly
-from tusd_py.uploads.reservation import locked_for_creation, record, reserve_storage, rollback_on_error
+from tusd_py.uploads.processing.assemble import schedule_assembly, with_concatenated_bytes
+from tusd_py.uploads.reservation import insert_reserved, locked_for_creation, reserve_storage, rollback_on_error
 
 #: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
 Agree = Callable[[Upload], Awaitable[tuple[Upload, ResponseOverride | None]]]
@@ -25,7 +25,7 @@ class Concatenated:
     """A final upload that is recorded, and what pre-create wants laid over the answer."""
 
     upload: Upload
-    overlay: ResponseOverride | None
+    override: ResponseOverride | None
 
 
 async def concatenate(
@@ -50,13 +50,17 @@ async def concatenate(
 async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Cause) -> Upload:
     length = final.length
     final = await reserve_storage(ports, final)
-    if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
+    if (
+        length is not None
+        and length <= ports.policy.concatenate_at_once_bytes_max
+        and all(part.is_complete for part in parts)
+    ):
         async with rollback_on_error(ports, final):
-            final = joined(ports, final, length, await ports.store.join(final, parts))
-            await shielded(add(ports, final, change))
+            final = with_concatenated_bytes(ports, final, length, await ports.store.concatenate(final, parts))
+            await shielded(insert(ports, final, change))
         return final
-    final = final.until(ports.expiry(final, final.created_at))
-    await record(ports, final, change)
+    final = final.expiring(ports.expiry(final, final.created_at))
+    await insert_reserved(ports, final, change)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
     schedule_assembly(ports, final)
@@ -67,6 +71,6 @@ async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
     """From now on the record keeps its parts from being removed; one may have gone just before."""
     parts = await ports.records.find_all(final.parts)
     if any(part is None or part.has_ended for part in parts):
-        ended = final.to(Status.TERMINATED, ports.clock())
-        await save(ports, final, ended.until(ports.expiry(ended, ended.updated_at)))
+        ended = final.with_status(Status.TERMINATED, ports.clock())
+        await update(ports, final, ended.expiring(ports.expiry(ended, ended.updated_at)))
         raise InvalidParts

@@ -30,20 +30,20 @@ from tusd_py.protocol.outcomes import Created, ResponseOverride
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import Cause, add, save
+from tusd_py.uploads.commit import Cause, insert, update
 from tusd_py.uploads.concatenate import concatenate
-from tusd_py.uploads.hook_calls import tell
+from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import delete_parts, part_completed
 from tusd_py.uploads.processing.finish import completed, finish
 from tusd_py.uploads.reservation import (
     delete_unrecorded,
+    insert_reserved,
     locked_for_creation,
-    record,
     reserve_storage,
     rollback_on_error,
 )
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.terminate import terminate_locked
 
 
 async def create(
@@ -73,43 +73,43 @@ async def create(
         made = await concatenate(
             ports, request, upload, lambda final: _run_pre_hook(ports, final, caller), Cause(caller)
         )
-        upload, overlay = made.upload, made.overlay
-        tell(ports, Hook.POST_CREATE, upload, caller)
+        upload, overlay = made.upload, made.override
+        invoke_later(ports, Hook.POST_CREATE, upload, caller)
     else:
         server_chose = upload.id
         upload, overlay = await _run_pre_hook(ports, upload, caller)
-        upload = upload.until(ports.expiry(upload, now))
+        upload = upload.expiring(ports.expiry(upload, now))
         if request.body is None and upload.id == server_chose and not upload.storage:
-            upload = await _add(ports, upload, caller, request.completes)
+            upload = await _add(ports, upload, caller, request.is_last)
         else:
-            async with locked_for_creation(ports, upload, by_hook=upload.id != server_chose) as hold:
+            async with locked_for_creation(ports, upload, by_hook=upload.id != server_chose) as lock:
                 if request.body is None:
-                    upload = await _add(ports, upload, caller, request.completes)
+                    upload = await _add(ports, upload, caller, request.is_last)
                 else:
-                    filling = _CreationWithUpload(ports, upload, caller, source, listener, request.completes)
-                    upload = await filling.run(request.body, hold)
+                    filling = _CreationWithUpload(ports, upload, caller, source, listener, request.is_last)
+                    upload = await filling.run(request.body, lock)
     if upload.is_complete:
         ports.count_complete(upload)
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-        upload, overlay = finished.upload, finished.overlay or overlay
+        upload, overlay = finished.upload, finished.override or overlay
         if upload.kind is Kind.FINAL and ports.deletes_joined_parts:
             ports.background.spawn(f"{upload.id}.parts", delete_parts(ports, upload))
-    return Created(upload=upload, took_body=request.body is not None, overlay=overlay)
+    return Created(upload=upload, took_body=request.body is not None, override=overlay)
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, ResponseOverride | None]:
     """The upload as pre-create wants it. Raises ``UploadRejected``."""
-    if not ports.gate.wants(Hook.PRE_CREATE):
+    if not ports.hooks.handles(Hook.PRE_CREATE):
         return upload, None
     # tusd tells this hook no id: there is none yet.
-    answer = await ports.gate.ask(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
+    answer = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
     if answer.reject:
         rejected = UploadRejected()
-        rejected.overlay = answer.overlay
+        rejected.override = answer.override
         raise rejected
     assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
-    return answer.applied_to(upload), answer.overlay
+    return answer.applied_to(upload), answer.override
 
 
 async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
@@ -118,8 +118,8 @@ async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | N
     if upload.length == 0 and completes is not False:
         upload = await _add_empty(ports, upload, caller)
     else:
-        await record(ports, upload, Cause(caller))
-    tell(ports, Hook.POST_CREATE, upload, caller)
+        await insert_reserved(ports, upload, Cause(caller))
+    invoke_later(ports, Hook.POST_CREATE, upload, caller)
     return upload
 
 
@@ -131,8 +131,8 @@ async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
             upload = completed(ports, upload.with_storage(sink.state))
         finally:
             await sink.close()
-        upload = upload.until(ports.expiry(upload, upload.updated_at))
-        await shielded(add(ports, upload, Cause(caller)))
+        upload = upload.expiring(ports.expiry(upload, upload.updated_at))
+        await shielded(insert(ports, upload, Cause(caller)))
     return upload
 
 
@@ -154,7 +154,7 @@ class _CreationWithUpload:
     is_recorded: bool = False
     is_announced: bool = False  # the client may come back for it
 
-    async def run(self, body: BodyInfo, hold: Lock) -> Upload:
+    async def run(self, body: BodyInfo, lock: Lock) -> Upload:
         self.upload = upload = await reserve_storage(self.ports, self.upload)
         progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
 
@@ -165,12 +165,12 @@ class _CreationWithUpload:
 
         receiving = BodyReceiver(self.ports, upload, keep, self.completes)
         # Who asks for this hold knows the URL: what came is kept for them.
-        hold.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
+        lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
                 await shielded(self._save(upload, upload))
-                self.is_announced = self.listener.created(upload)
-            room = rules.room(upload, upload.length, self.ports.limits)
+                self.is_announced = self.listener.on_created(upload)
+            room = rules.remaining(upload, upload.length, self.ports.limits)
             upload = await receiving.run(self.source, body, room, upload.length)
             return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
         except (BodyIncomplete, UploadInterrupted) as cut:
@@ -180,7 +180,7 @@ class _CreationWithUpload:
                     await self._save(upload, receiving.upload)
             else:
                 await self._undo(receiving, cut)
-            raise cut.of(receiving.upload) from None
+            raise cut.with_upload(receiving.upload) from None
         except Exception as failure:
             if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
                 await self._keep(receiving, failure)
@@ -198,10 +198,10 @@ class _CreationWithUpload:
     async def _save(self, before: Upload, after: Upload, change: Cause | None = None) -> Upload:
         change = change or Cause(self.caller)
         if self.is_recorded:
-            return await save(self.ports, before, after, change)
-        await add(self.ports, after, change)
+            return await update(self.ports, before, after, change)
+        await insert(self.ports, after, change)
         self.is_recorded = True
-        tell(self.ports, Hook.POST_CREATE, after, self.caller)
+        invoke_later(self.ports, Hook.POST_CREATE, after, self.caller)
         return after
 
     async def _keep(self, receiving: BodyReceiver, failure: Exception) -> None:
@@ -209,13 +209,13 @@ class _CreationWithUpload:
         if isinstance(failure, LengthExceeded):
             await receiving.invalidate("the body went beyond the length")
         if isinstance(failure, TusError):
-            failure.of(receiving.upload)
+            failure.with_upload(receiving.upload)
 
     async def _undo(self, receiving: BodyReceiver, failure: Exception) -> None:
         """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
         # First, or a write that still waits for its turn would bring the bytes back.
         await receiving.close()
         if self.is_recorded:
-            await end(self.ports, receiving.upload, self.caller)
+            await terminate_locked(self.ports, receiving.upload, self.caller)
         elif not isinstance(failure, RecordExists):
-            await self.ports.store.erase(receiving.upload)
+            await self.ports.store.delete(receiving.upload)

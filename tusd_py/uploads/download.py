@@ -13,7 +13,7 @@ async def download(ports: Ports, request: Download) -> Downloaded:
 
     Raises ``TusError``. Reading raises ``StoreError`` when the bytes went away meanwhile.
     """
-    upload = rules.found(await ports.records.find(request.upload_id), ports.clock())
+    upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
     rules.download(upload, ports.limits)
     span = downloads.select(request, upload)
     if span is None:

@@ -10,8 +10,8 @@ from functools import partial
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.uploads.commit import save
-from tusd_py.uploads.locking import held
+from tusd_py.uploads.commit import update
+from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import schedule_assembly
 from tusd_py.uploads.processing.finish import finish
@@ -30,8 +30,8 @@ class Swept:
     """What one pass did, in uploads."""
 
     expired: int = 0
-    forgotten: int = 0  # tombstones removed
-    kept: int = 0  # due, but in use
+    pruned: int = 0  # tombstones removed
+    skipped: int = 0  # due, but in use
 
 
 async def sweep(ports: Ports) -> Swept:
@@ -43,7 +43,7 @@ async def sweep(ports: Ports) -> Swept:
     seen: set[str] = set()
     while True:
         # Those kept may still be due; all others are not any more.
-        limit = _BATCH + swept.kept
+        limit = _BATCH + swept.skipped
         due = [upload for upload in await ports.records.due(ports.clock(), limit) if upload.id not in seen]
         if not due:
             return swept
@@ -52,21 +52,21 @@ async def sweep(ports: Ports) -> Swept:
             await _sweep_one(ports, upload.id, swept)
 
 
-async def forget(ports: Ports, keep_seconds: float) -> int:
+async def prune(ports: Ports, keep_seconds: float) -> int:
     """Forget what happened before so many seconds ago, and the jobs done by then; 0 keeps all. Returns how many."""
-    if ports.outbox is None or not keep_seconds:
+    if ports.job_queue is None or not keep_seconds:
         return 0
     before = ports.clock() - timedelta(seconds=keep_seconds)
     total = 0
-    while (forgotten := await ports.outbox.prune(before, _BATCH)) > 0:
+    while (forgotten := await ports.job_queue.prune(before, _BATCH)) > 0:
         total += forgotten
     return total
 
 
 async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
-    hold = await ports.locker.try_acquire(upload_id)
-    if hold is None:
-        swept.kept += 1
+    lock = await ports.locker.try_acquire(upload_id)
+    if lock is None:
+        swept.skipped += 1
         return
     try:
         upload = await ports.records.find(upload_id)
@@ -75,31 +75,31 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
             return
         if upload.has_ended:
             # Once more, for a crash may have come between the tombstone and the erasing.
-            await ports.store.erase(upload)
-            await ports.records.remove(upload)
-            swept.forgotten += 1
+            await ports.store.delete(upload)
+            await ports.records.delete(upload)
+            swept.pruned += 1
         elif (needed := await _needed_until(ports, upload)) is not None and needed > now:
-            await save(ports, upload, upload.until(min(needed, now + _LOOK_AGAIN)))
-            swept.kept += 1
+            await update(ports, upload, upload.expiring(min(needed, now + _LOOK_AGAIN)))
+            swept.skipped += 1
         else:
             await _expire(ports, upload)
             swept.expired += 1
     except RecordConflict:
         # Somebody without a hold changed it (a background task): the next pass sees it as it then is.
-        swept.kept += 1
+        swept.skipped += 1
     except StoreError as failure:
         # One file that cannot be removed must not keep all that expire after it: its tombstone stays for another try.
         log.warning("the bytes of upload %s cannot be erased, which is tried again later: %s", upload_id, failure)
-        swept.kept += 1
+        swept.skipped += 1
     finally:
-        await hold.release()
+        await lock.release()
 
 
 async def _expire(ports: Ports, upload: Upload) -> None:
     now = ports.clock()
-    ended = upload.to(Status.EXPIRED, now)
-    ended = await save(ports, upload, ended.until(ports.expiry(ended, now)))
-    await ports.store.erase(ended)
+    ended = upload.with_status(Status.EXPIRED, now)
+    ended = await update(ports, upload, ended.expiring(ports.expiry(ended, now)))
+    await ports.store.delete(ended)
 
 
 async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
@@ -122,14 +122,14 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
     return None
 
 
-async def resume(ports: Ports) -> int:
+async def recover(ports: Ports) -> int:
     """Take up what a crash or a restart left undone: hooks not told, final uploads not joined. Returns how many.
 
     What changed since this process started is left alone for a while: another process may be busy with it.
     """
     count, after_id = 0, ""
     settled_by_others = ports.clock() - _GRACE
-    while unsettled := await ports.records.unsettled(_BATCH, after_id):
+    while unsettled := await ports.records.needing_recovery(_BATCH, after_id):
         for upload in unsettled:
             if not upload.is_complete:
                 schedule_assembly(ports, upload)
@@ -141,7 +141,7 @@ async def resume(ports: Ports) -> int:
 
 
 async def _finish(ports: Ports, upload_id: str) -> None:
-    async with held(ports, upload_id):
+    async with locked(ports, upload_id):
         upload = await ports.records.find(upload_id)
         if upload is not None and upload.is_complete:
             await finish(ports, upload, None)

@@ -9,7 +9,7 @@ from tusd_py.model.upload import Upload
 from tusd_py.uploads.ports import Ports
 
 
-def tell(ports: Ports, hook: Hook, upload: Upload, caller: Caller | None) -> None:
+def invoke_later(ports: Ports, hook: Hook, upload: Upload, caller: Caller | None) -> None:
     """Tell ``hook`` of ``upload`` in the background, after whatever it was told of this upload before."""
-    if ports.gate.wants(hook):
-        ports.background.spawn(upload.id, ports.gate.ask(HookEvent(hook, upload, caller)))
+    if ports.hooks.handles(hook):
+        ports.background.spawn(upload.id, ports.hooks.invoke(HookEvent(hook, upload, caller)))

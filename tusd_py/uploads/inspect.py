@@ -9,8 +9,8 @@ from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Inspect
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import Cause, save
-from tusd_py.uploads.locking import find, held
+from tusd_py.uploads.commit import Cause, update
+from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed, schedule_assembly
 from tusd_py.uploads.processing.finish import finish
@@ -22,8 +22,8 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     Where pre-finish failed before, it is asked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
     ``RecordConflict`` or ``HookFailed``.
     """
-    async with held(ports, request.upload_id):
-        upload = await find(ports, request.upload_id)
+    async with locked(ports, request.upload_id):
+        upload = await load(ports, request.upload_id)
         if request.length_completes and _stands_at_length(upload):
             upload = await _end(ports, upload, caller)
         if upload.is_complete:
@@ -42,7 +42,7 @@ async def _end(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
 
     async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-        return await save(ports, before, after, Cause(caller))
+        return await update(ports, before, after, Cause(caller))
 
     receiving = BodyReceiver(ports, upload, keep)
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
-from tusd_py.uploads.commit import save
+from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
 
-def held(ports: Ports, upload_id: str) -> LockedUpload:
+def locked(ports: Ports, upload_id: str) -> LockedUpload:
     """Hold the upload; whoever held it has been asked to save and let go. Raises ``LockTimeout``."""
     return LockedUpload(ports, upload_id)
 
@@ -24,16 +24,16 @@ class LockedUpload:
         self._upload_id = upload_id
 
     async def __aenter__(self) -> Lock:
-        self._hold = await self._ports.locker.acquire(self._upload_id, self._ports.pace.lock_timeout_seconds)
+        self._hold = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
         return self._hold
 
     async def __aexit__(self, *_: object) -> None:
         await self._hold.release()
 
 
-async def find(ports: Ports, upload_id: str) -> Upload:
+async def load(ports: Ports, upload_id: str) -> Upload:
     """The upload, which the caller holds. Raises ``UploadNotFound`` or ``UploadGone``."""
-    return await verify_offset(ports, rules.found(await ports.records.find(upload_id), ports.clock()))
+    return await verify_offset(ports, rules.ensure_available(await ports.records.find(upload_id), ports.clock()))
 
 
 async def verify_offset(ports: Ports, upload: Upload) -> Upload:
@@ -44,7 +44,7 @@ async def verify_offset(ports: Ports, upload: Upload) -> Upload:
     """
     if upload.is_complete or not upload.offset or upload.updated_at >= ports.opened_at:
         return upload
-    stored = await ports.store.stored_size(upload)
+    stored = await ports.store.size(upload)
     now = ports.clock()
-    after = upload.lose(stored, now) if stored < upload.offset else upload.advance(upload.offset, now)
-    return await save(ports, upload, after)
+    after = upload.truncate_to(stored, now) if stored < upload.offset else upload.advance(upload.offset, now)
+    return await update(ports, upload, after)

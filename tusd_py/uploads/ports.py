@@ -27,7 +27,7 @@ class UploadPolicy:
     save_interval_bytes: int = 64 * 1024 * 1024  # or after so many bytes
     progress_interval_seconds: float = 1.0  # saved bytes are an event this often, and at the end of their body
     lock_timeout_seconds: float = 10.0
-    join_at_once_bytes_max: int = 64 * 1024 * 1024
+    concatenate_at_once_bytes_max: int = 64 * 1024 * 1024
     unfinished_seconds: float = 604800.0  # 0: unfinished uploads never expire
     finished_seconds: float = 0.0  # 0: finished uploads are kept for ever
     partial_seconds: float = 604800.0  # 0: complete partial uploads are kept for ever
@@ -41,31 +41,31 @@ class Ports:
     records: Records
     store: Store
     locker: Locker
-    gate: HookHandler
+    hooks: HookHandler
     clock: Callable[[], datetime]  # aware, UTC
     new_id: Callable[[], str]  # unguessable: whoever knows the URL of an upload may write to it
     limits: Limits
-    pace: UploadPolicy
+    policy: UploadPolicy
     background: Background
     opened_at: datetime  # records older than this may claim what a power loss took
     count_complete: Callable[[Upload], None]  # told of every upload whose last byte was recorded
     durable_saves: bool = False  # fsync at every save, not at completion alone
-    consumers: tuple[Subscription, ...] = ()  # who is told of events
+    subscriptions: tuple[Subscription, ...] = ()  # who is told of events
     forwarded_credentials: frozenset[bytes] = (
         frozenset()
     )  # headers with credentials that events keep, for hooks that want them
     steps: tuple[str, ...] = ()  # what workers do with a complete upload before it is ready, in order
-    examiner: Validator | None = None  # for the step validation
-    glance: TypeSniffer | None = None  # looks at the first bytes while the others are on their way
+    validator: Validator | None = None  # for the step validation
+    sniffer: TypeSniffer | None = None  # looks at the first bytes while the others are on their way
     delete_rejected: bool = False  # rejected uploads lose their bytes at once
     publisher: Publisher | None = None  # for the step publishing
     joins_by_job: bool = False  # final uploads are joined by a worker, but for those that are joined at once
     deletes_joined_parts: bool = False  # partial uploads go when their final upload is joined
-    outbox: JobQueue | None = None  # None where records are kept in memory: then there is no worker either
+    job_queue: JobQueue | None = None  # None where records are kept in memory: then there is no worker either
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When the sweeper shall next look at ``upload``, if nothing happens to it after ``now``."""
-        pace = self.pace
+        pace = self.policy
         if upload.has_ended:
             seconds = pace.tombstone_seconds
         elif not upload.is_complete:

@@ -11,9 +11,9 @@ from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TerminationRejected
 from tusd_py.protocol.outcomes import ResponseOverride, Terminated
 from tusd_py.protocol.requests import Terminate
-from tusd_py.uploads.commit import Cause, save
-from tusd_py.uploads.hook_calls import tell
-from tusd_py.uploads.locking import held
+from tusd_py.uploads.commit import Cause, update
+from tusd_py.uploads.hook_calls import invoke_later
+from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 
 
@@ -22,15 +22,15 @@ async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Termina
 
     Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is removed).
     """
-    async with held(ports, request.upload_id):
+    async with locked(ports, request.upload_id):
         upload = await ports.records.find(request.upload_id)
         waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
         upload = rules.terminate(upload, ports.clock(), waiting)
         overlay = await _run_pre_hook(ports, upload, caller)
-        return Terminated(upload=await end(ports, upload, caller), overlay=overlay)
+        return Terminated(upload=await terminate_locked(ports, upload, caller), override=overlay)
 
 
-async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+async def terminate_locked(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     """End an upload that the caller holds: first its record, then its bytes.
 
     After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
@@ -43,23 +43,23 @@ async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
         if newest is None or newest.has_ended:
             raise
         ended = await _mark_terminated(ports, newest, caller)
-    tell(ports, Hook.POST_TERMINATE, ended, caller)
-    await ports.store.erase(ended)
+    invoke_later(ports, Hook.POST_TERMINATE, ended, caller)
+    await ports.store.delete(ended)
     return ended
 
 
 async def _mark_terminated(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
-    ended = upload.to(Status.TERMINATED, now)
-    return await save(ports, upload, ended.until(ports.expiry(ended, now)), Cause(caller))
+    ended = upload.with_status(Status.TERMINATED, now)
+    return await update(ports, upload, ended.expiring(ports.expiry(ended, now)), Cause(caller))
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> ResponseOverride | None:
-    if not ports.gate.wants(Hook.PRE_TERMINATE):
+    if not ports.hooks.handles(Hook.PRE_TERMINATE):
         return None
-    answer = await ports.gate.ask(HookEvent(Hook.PRE_TERMINATE, upload, caller))
+    answer = await ports.hooks.invoke(HookEvent(Hook.PRE_TERMINATE, upload, caller))
     if answer.reject:
         rejected = TerminationRejected()
-        rejected.overlay = answer.overlay
+        rejected.override = answer.override
         raise rejected
-    return answer.overlay
+    return answer.override

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from tusd_py.contracts.validator import Tell, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
 from tusd_py.validation import libmagic
@@ -30,7 +30,7 @@ class RuleExaminer:
     rejects_unmatched: bool = False
     digest_keys: tuple[str, ...] = ()
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
+    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
         said = claims(upload)
         rule = first_match(self.rules, said)
         looking = _Looking(Digests(expected(said.metadata, self.digest_keys)), Table() if rule and rule.csv else None)
@@ -53,12 +53,12 @@ class RuleExaminer:
             return ["no rule allows it"] if self.rejects_unmatched else []
         return [*against_claims(rule, said, length), *against_type(rule, said, real)]
 
-    def wants(self, upload: Upload) -> bool:
+    def applies_to(self, upload: Upload) -> bool:
         """See ``TypeSniffer``: only a rule about types can refuse by the first bytes."""
         rule = first_match(self.rules, claims(upload))
         return rule is not None and rule.asks_type
 
-    async def refusal(self, upload: Upload, head: bytes) -> str:
+    async def rejection(self, upload: Upload, head: bytes) -> str:
         """See ``TypeSniffer``."""
         said = claims(upload)
         rule = first_match(self.rules, said)
@@ -80,7 +80,7 @@ class _Looking:
         self.head = b""
         self._table = table
 
-    async def through(self, content: Content, tell: Tell) -> None:
+    async def through(self, content: Content, tell: OnProgress) -> None:
         batch: list[bytes] = []
         gathered = seen = 0
         async for piece in content:

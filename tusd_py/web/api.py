@@ -13,7 +13,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.ports import Ports
-from tusd_py.views import show_event, show_job, show_upload
+from tusd_py.views import event_view, job_view, upload_view
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
@@ -70,7 +70,7 @@ class _Api:
         upload = await ports.records.find(request.path_params["upload_id"])
         if upload is None:
             raise Refused(404, "there is no such upload")
-        return show_upload(upload)
+        return upload_view(upload)
 
     async def jobs(self, ports: Ports, request: Request) -> object:
         states = request.query_params.getlist("state")
@@ -82,21 +82,21 @@ class _Api:
             before_id=_number(request, "before", _NUMBER_MAX, _NUMBER_MAX),
             limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
         )
-        return {"jobs": [show_job(job) for job in jobs]}
+        return {"jobs": [job_view(job) for job in jobs]}
 
     async def job(self, ports: Ports, request: Request) -> object:
         job = await _outbox(ports).find_job(_job_id(request))
         if job is None:
             raise Refused(404, "there is no such job")
-        return show_job(job)
+        return job_view(job)
 
     async def retry(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).revive(_job_id(request), ports.clock()):
+        if not await _outbox(ports).requeue(_job_id(request), ports.clock()):
             raise Refused(409, "there is no such job that is dead or waiting")
         return await self.job(ports, request)
 
     async def drop(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).drop(_job_id(request)):
+        if not await _outbox(ports).delete_job(_job_id(request)):
             raise Refused(409, "there is no such job that is at rest")
         return {"dropped": _job_id(request)}
 
@@ -109,13 +109,13 @@ class _Api:
             newest=not is_after,
             limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
         )
-        return {"events": [{"place": place, **show_event(event)} for place, event in events]}
+        return {"events": [{"place": place, **event_view(event)} for place, event in events]}
 
 
 def _outbox(ports: Ports) -> JobQueue:
-    if ports.outbox is None:
+    if ports.job_queue is None:
         raise Refused(404, "records are kept in memory: there are no jobs and events")
-    return ports.outbox
+    return ports.job_queue
 
 
 def _job_id(request: Request) -> int:

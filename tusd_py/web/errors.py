@@ -105,7 +105,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
 )
 
 
-def refusal(failure: Exception, method: str) -> TusError:
+def to_refusal(failure: Exception, method: str) -> TusError:
     """The refusal to answer a request with this ``method`` with; ``InternalError`` for what nobody foresaw."""
     if isinstance(failure, TusError):
         return failure

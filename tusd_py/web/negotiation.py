@@ -67,12 +67,12 @@ class Interims:
     collection: str
     told_bytes: int = -1
 
-    def created(self, upload: Upload) -> bool:
+    def on_created(self, upload: Upload) -> bool:
         """See ``ProgressListener.created``."""
         interim = self.formatter.announce(upload, self.collection + upload.id)
         return interim is not None and self.inform(interim.status, interim.headers)
 
-    def saved(self, upload: Upload) -> None:
+    def on_saved(self, upload: Upload) -> None:
         """See ``ProgressListener.saved``."""
         if upload.offset > self.told_bytes and (interim := self.formatter.progress(upload.offset)) is not None:
             self.told_bytes = upload.offset

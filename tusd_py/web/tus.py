@@ -25,7 +25,7 @@ from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 from tusd_py.web.cors import Cors
-from tusd_py.web.errors import InternalError, refusal
+from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
@@ -88,7 +88,7 @@ class TusEndpoint:
             return speech.formatter.format_outcome(outcome, exchange.asked, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: whatever happened, the client gets an answer that it can read.
-            error = refusal(failure, exchange.method)
+            error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
             return speech.formatter.format_refusal(error, exchange.asked), error
 

@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.hooks.delivery.deliverer import Deliverer, Outcome, Verdict
+from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, Outcome
 from tusd_py.hooks.delivery.endpoints import Receiver, receivers
 from tusd_py.hooks.tusd_json import parse_answer
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState, NewJob
-from tusd_py.uploads.locking import held
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.locking import locked
+from tusd_py.uploads.terminate import terminate_locked
 from workers.actor import Again, Dead, Task
 
 log = logging.getLogger(__name__)
@@ -29,29 +29,29 @@ _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, Deliverer] = WeakKeyDi
 
 
 async def webhooks(task: Task) -> None:
-    """Tell ``job.consumer`` of the event; it may be told twice, with the same id."""
-    job, outbox = task.job, task.ports.outbox
-    assert outbox is not None, "a job comes from an outbox"
+    """Tell ``job.subscription`` of the event; it may be told twice, with the same id."""
+    job, job_queue = task.job, task.ports.job_queue
+    assert job_queue is not None, "a job comes from an outbox"
     if not job.event_id:
         if job.token > 1:
             return  # somebody had it tried again: the endpoint is open
         raise Dead("the endpoint answered 410 and is told nothing more; try this job again to open it")
-    receiver = next((each for each in receivers(task.settings) if each.name == job.consumer), None)
+    receiver = next((each for each in receivers(task.settings) if each.name == job.subscription), None)
     if receiver is None:
-        raise Dead(f"{job.consumer} is no longer in the settings: name it there again, or drop this job")
-    closing = await outbox.list_jobs(
+        raise Dead(f"{job.subscription} is no longer in the settings: name it there again, or drop this job")
+    closing = await job_queue.list_jobs(
         states=(JobState.WAITING, JobState.RUNNING, JobState.DEAD), upload_id=_closed(receiver), limit=1
     )
     if closing:
         raise Dead(f"{receiver.name} is closed: it has answered 410; try job {closing[0].id} again to open it")
-    event = await outbox.find_event(job.event_id)
+    event = await job_queue.find_event(job.event_id)
     if event is None:
         raise Dead("the event is no longer known")
-    verdict = await _deliverer(task).deliver(receiver, event, task.ports.store.where(event.upload))
-    await _judge(task, outbox, receiver, event, verdict)
+    verdict = await _deliverer(task).deliver(receiver, event, task.ports.store.location(event.upload))
+    await _judge(task, job_queue, receiver, event, verdict)
 
 
-async def _judge(task: Task, outbox: JobQueue, receiver: Receiver, event: Event, verdict: Verdict) -> None:
+async def _judge(task: Task, job_queue: JobQueue, receiver: Receiver, event: Event, verdict: DeliveryResult) -> None:
     if verdict.outcome is Outcome.DELIVERED:
         if receiver.is_tusds and event.type is EventType.POST_RECEIVE:
             await _stop_if_told(task, event, verdict.answer)
@@ -63,12 +63,12 @@ async def _judge(task: Task, outbox: JobQueue, receiver: Receiver, event: Event,
         name = _closed(receiver)
         job = NewJob(
             actor="webhooks",
-            consumer=receiver.name,
+            subscription=receiver.name,
             key=f"{name} {event.id}",
             upload_id=name,
-            lane=f"{name} {event.id}",
+            sequence_key=f"{name} {event.id}",
         )
-        await outbox.add_jobs([job], task.ports.clock())
+        await job_queue.add_jobs([job], task.ports.clock())
     raise Dead(f"{receiver.name} {verdict.reason}")
 
 
@@ -80,10 +80,10 @@ async def _stop_if_told(task: Task, event: Event, answer: bytes) -> None:
     except HookFailed as failure:
         log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
         return
-    async with held(task.ports, event.upload.id):
+    async with locked(task.ports, event.upload.id):
         upload = await task.ports.records.find(event.upload.id)
         if upload is not None and not upload.is_complete and not upload.has_ended:
-            await end(task.ports, upload, event.caller)
+            await terminate_locked(task.ports, upload, event.caller)
 
 
 def _closed(receiver: Receiver) -> str:

@@ -111,7 +111,7 @@ def test_keys_are_read_without_regard_to_case() -> None:
     """But not those of metadata and headers, which are the receiver's own."""
     said = {"httpresponse": {"STATUSCODE": 409, "body": "b", "header": {"x-A": "1"}}, "changeFileInfo": {"id": "i"}}
     overlay = ResponseOverride(status=409, body="b", headers={"x-A": "1"})
-    assert answer(said) == HookResponse(upload_id="i", overlay=overlay)
+    assert answer(said) == HookResponse(upload_id="i", override=overlay)
     assert answer({"CHANGEFILEINFO": {"METADATA": {"A": "1", "a": "2"}}}).metadata == {"A": "1", "a": "2"}
     assert answer({"RejectUpload": True, "rejectupload": None}).reject
 
@@ -127,7 +127,7 @@ def test_what_is_empty_is_absent_but_for_metadata() -> None:
 
 def test_text_that_no_header_could_carry_is_made_text() -> None:
     """Half a surrogate pair, and bytes that are no UTF-8, are replaced as Go replaces them."""
-    overlay = parse_answer(Hook.PRE_CREATE, b'{"HTTPResponse":{"Body":"\\ud800x\xff"}}').overlay
+    overlay = parse_answer(Hook.PRE_CREATE, b'{"HTTPResponse":{"Body":"\\ud800x\xff"}}').override
     assert overlay is not None
     assert overlay.body == "\ufffdx\ufffd"
 

@@ -15,8 +15,8 @@ NEW = Upload(id="a", length=10, created_at=NOW, updated_at=NOW)
 FINAL = replace(NEW, kind=Kind.FINAL)
 COMPLETE = NEW.advance(10, NOW).complete(NOW)
 AWAITED = COMPLETE.hand_to_workers((VALIDATION, "publishing"), NOW)
-VALIDATED = AWAITED.done(VALIDATION, NOW)
-READY = VALIDATED.done("publishing", NOW)
+VALIDATED = AWAITED.complete_step(VALIDATION, NOW)
+READY = VALIDATED.complete_step("publishing", NOW)
 JOINED = FINAL.advance(10, NOW).complete(NOW)
 
 
@@ -29,27 +29,31 @@ JOINED = FINAL.advance(10, NOW).complete(NOW)
         (None, COMPLETE.hand_to_workers((), NOW), ["post-create", "post-receive", "post-finish", "upload.ready"]),
         (NEW, NEW.declare_length(10), []),
         (NEW, NEW.advance(4, NOW), ["post-receive"]),
-        (NEW.advance(4, NOW), NEW.advance(4, NOW).lose(2, NOW), []),
+        (NEW.advance(4, NOW), NEW.advance(4, NOW).truncate_to(2, NOW), []),
         (NEW, COMPLETE, ["post-receive"]),
         (COMPLETE, COMPLETE.hand_to_workers((), NOW), ["post-finish", "upload.ready"]),
         (COMPLETE, AWAITED, ["post-finish"]),
         (NEW, AWAITED, ["post-receive", "post-finish"]),
-        (AWAITED, AWAITED.until(NOW), []),
+        (AWAITED, AWAITED.expiring(NOW), []),
         (AWAITED, VALIDATED, ["upload.validated"]),
         (VALIDATED, READY, ["upload.ready"]),
         (COMPLETE.hand_to_workers((VALIDATION,), NOW), READY, ["upload.validated", "upload.ready"]),
         (AWAITED, AWAITED.fail_step(VALIDATION, Status.REJECTED, NOW, "why"), ["upload.rejected"]),
         (AWAITED, AWAITED.fail_step(VALIDATION, Status.FAILED, NOW, "why"), ["upload.failed"]),
         (VALIDATED, VALIDATED.fail_step("publishing", Status.FAILED, NOW, "why"), ["upload.failed"]),
-        (AWAITED, AWAITED.to(Status.TERMINATED, NOW), ["post-terminate"]),
-        (NEW, NEW.to(Status.EXPIRED, NOW), ["upload.expired"]),
-        (NEW, NEW.to(Status.FAILED, NOW), ["upload.failed"]),
+        (AWAITED, AWAITED.with_status(Status.TERMINATED, NOW), ["post-terminate"]),
+        (NEW, NEW.with_status(Status.EXPIRED, NOW), ["upload.expired"]),
+        (NEW, NEW.with_status(Status.FAILED, NOW), ["upload.failed"]),
         (None, FINAL, ["post-create"]),
-        (FINAL, FINAL.to(Status.PROCESSING, NOW), []),
+        (FINAL, FINAL.with_status(Status.PROCESSING, NOW), []),
         (FINAL, JOINED, ["upload.assembled"]),
         (None, JOINED.hand_to_workers((), NOW), ["post-create", "upload.assembled", "post-finish", "upload.ready"]),
-        (FINAL.to(Status.PROCESSING, NOW), JOINED.hand_to_workers(("x",), NOW), ["upload.assembled", "post-finish"]),
-        (FINAL, FINAL.to(Status.FAILED, NOW), ["upload.failed"]),
+        (
+            FINAL.with_status(Status.PROCESSING, NOW),
+            JOINED.hand_to_workers(("x",), NOW),
+            ["upload.assembled", "post-finish"],
+        ),
+        (FINAL, FINAL.with_status(Status.FAILED, NOW), ["upload.failed"]),
     ],
 )
 def test_what_a_change_means(before: Upload | None, after: Upload, types: list[str]) -> None:

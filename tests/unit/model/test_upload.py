@@ -23,12 +23,12 @@ def test_every_transition(before: Status, after: Status) -> None:
     """The table alone decides, and each step is written down with its time and reason."""
     upload = replace(UPLOAD, status=before, history=(HistoryEntry(before, NOW),))
     if after in TRANSITIONS[before]:
-        changed = upload.to(after, LATER, "why")
+        changed = upload.with_status(after, LATER, "why")
         assert (changed.status, changed.updated_at) == (after, LATER)
         assert changed.history == (HistoryEntry(before, NOW), HistoryEntry(after, LATER, "why"))
     else:
         with pytest.raises(AssertionError, match="cannot become"):
-            upload.to(after, LATER)
+            upload.with_status(after, LATER)
 
 
 def test_ends_are_ends() -> None:
@@ -49,7 +49,7 @@ def test_bytes_arrive() -> None:
 
 def test_bytes_are_lost() -> None:
     """Only power takes them."""
-    assert UPLOAD.lose(3, LATER).offset == 3
+    assert UPLOAD.truncate_to(3, LATER).offset == 3
 
 
 def test_a_length_is_declared() -> None:
@@ -64,14 +64,14 @@ def test_it_completes() -> None:
     done = full.complete(LATER)
     assert done.is_complete
     assert (done.completed_at, done.status) == (LATER, Status.PROCESSING)
-    joined = full.to(Status.PROCESSING, NOW)
+    joined = full.with_status(Status.PROCESSING, NOW)
     assert joined.complete(LATER).history == joined.history
 
 
 def test_a_change_leaves_what_was() -> None:
     """Every change is a new value: the old one, and all that was not changed, stay as they were."""
     before = replace(UPLOAD)
-    after = UPLOAD.with_storage({"part": 1}).saved(7)
+    after = UPLOAD.with_storage({"part": 1}).with_token(7)
     assert before == UPLOAD
     assert replace(UPLOAD, storage={"part": 1}, token=7) == after
     assert UPLOAD.with_storage(UPLOAD.storage) is UPLOAD
@@ -81,8 +81,8 @@ def test_a_change_leaves_what_was() -> None:
 
 def test_it_expires_later() -> None:
     """The time can be moved, or taken away."""
-    assert UPLOAD.until(LATER).expires_at == LATER
-    assert UPLOAD.until(LATER).until(None).expires_at is None
+    assert UPLOAD.expiring(LATER).expires_at == LATER
+    assert UPLOAD.expiring(LATER).expiring(None).expires_at is None
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_it_expires_later() -> None:
         lambda: UPLOAD.advance(3, LATER),
         lambda: UPLOAD.advance(11, LATER),
         lambda: COMPLETE.advance(10, LATER),
-        lambda: UPLOAD.lose(4, LATER),
-        lambda: COMPLETE.lose(3, LATER),
+        lambda: UPLOAD.truncate_to(4, LATER),
+        lambda: COMPLETE.truncate_to(3, LATER),
         lambda: UPLOAD.declare_length(11),
         lambda: DEFERRED.declare_length(3),
         lambda: UPLOAD.complete(LATER),

@@ -66,5 +66,5 @@ def test_of_an_upload() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     upload = Upload(id="a", length=5, created_at=now, updated_at=now)
     error = errors.OffsetMismatch(0, 5)
-    assert error.of(upload) is error
+    assert error.with_upload(upload) is error
     assert error.upload is upload

@@ -137,7 +137,7 @@ class TestCreated:
             body="né",
         )
         reply = FORMATTER.format_outcome(
-            Created(upload=UPLOAD, took_body=False, overlay=overlay), plainly("POST"), "/a"
+            Created(upload=UPLOAD, took_body=False, override=overlay), plainly("POST"), "/a"
         )
         told = headers(reply)
         assert (reply.status, reply.body) == (200, "né".encode())
@@ -147,7 +147,7 @@ class TestCreated:
     def test_a_hook_may_say_little(self) -> None:
         """What it leaves out stays as it was."""
         overlay = ResponseOverride(headers={"X-A": "b"})
-        created = Created(upload=replace(UPLOAD, expires_at=None), took_body=False, overlay=overlay)
+        created = Created(upload=replace(UPLOAD, expires_at=None), took_body=False, override=overlay)
         assert answer(created) == (201, {"location": "/files/a1", "content-length": "0", "x-a": "b"})
 
 
@@ -162,22 +162,22 @@ class TestAppended:
 
     def test_a_hook_may_give_it_a_body(self) -> None:
         """With a status that has one; a 204 never has. It is plain text unless the hook says otherwise."""
-        mute = Appended(upload=COMPLETE, overlay=ResponseOverride(body="x"))
+        mute = Appended(upload=COMPLETE, override=ResponseOverride(body="x"))
         reply = FORMATTER.format_outcome(mute, plainly("PATCH"))
         assert (reply.status, reply.body) == (204, b"")
         assert {"content-length", "content-type"}.isdisjoint(headers(reply))
-        speaking = Appended(upload=COMPLETE, overlay=ResponseOverride(body="x", status=200))
+        speaking = Appended(upload=COMPLETE, override=ResponseOverride(body="x", status=200))
         reply = FORMATTER.format_outcome(speaking, plainly("PATCH"))
         assert (reply.status, reply.body, headers(reply)["content-length"]) == (200, b"x", "1")
         assert headers(reply)["content-type"] == "text/plain; charset=utf-8"
         typed = ResponseOverride(body="{}", status=200, headers={"content-Type": "application/json"})
-        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, overlay=typed), plainly("PATCH"))
+        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, override=typed), plainly("PATCH"))
         assert headers(reply)["content-type"] == "application/json"
 
     def test_a_hook_may_change_the_status_alone(self) -> None:
         """A status that could have a body is told that there is none."""
         reply = FORMATTER.format_outcome(
-            Appended(upload=COMPLETE, overlay=ResponseOverride(status=202)), plainly("PATCH")
+            Appended(upload=COMPLETE, override=ResponseOverride(status=202)), plainly("PATCH")
         )
         assert (reply.status, reply.body, headers(reply)["content-length"]) == (202, b"", "0")
 
@@ -324,7 +324,7 @@ class TestRefusals:
     @pytest.mark.parametrize("error", refusals(), ids=repr)
     def test_head_has_no_body(self, error: TusError) -> None:
         """Nor an offset, which tus-py-client would take for success."""
-        _, told, body = refusal(error.of(UPLOAD), plainly("HEAD"))
+        _, told, body = refusal(error.with_upload(UPLOAD), plainly("HEAD"))
         assert body == b""
         assert not {"content-type", "content-length", "upload-offset", "upload-expires"} & set(told)
 
@@ -341,9 +341,9 @@ class TestRefusals:
     )
     def test_how_the_upload_stands(self, error: TusError) -> None:
         """Told where it is known: some clients correct themselves from it."""
-        _, told, _ = refusal(error.of(UPLOAD))
+        _, told, _ = refusal(error.with_upload(UPLOAD))
         assert (told["upload-offset"], told["upload-expires"]) == ("4", EXPIRY)
-        assert "upload-offset" not in refusal(errors.FinalUploadModified().of(FINAL))[1]
+        assert "upload-offset" not in refusal(errors.FinalUploadModified().with_upload(FINAL))[1]
 
     def test_facts(self) -> None:
         """Some refusals owe the client a header."""
@@ -363,8 +363,8 @@ class TestRefusals:
 
     def test_a_hook_may_say_it_otherwise(self) -> None:
         """Status, headers and body of its own, the offset still there."""
-        error = errors.UploadStopped().of(UPLOAD)
-        error.overlay = ResponseOverride(status=402, headers={"Content-Type": "application/json"}, body="{}")
+        error = errors.UploadStopped().with_upload(UPLOAD)
+        error.override = ResponseOverride(status=402, headers={"Content-Type": "application/json"}, body="{}")
         status, told, body = refusal(error)
         assert (status, body) == (402, b"{}")
         assert (told["content-type"], told["content-length"], told["upload-offset"]) == ("application/json", "2", "4")

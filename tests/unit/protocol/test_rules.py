@@ -46,27 +46,27 @@ def patch(length: int | None = None, body: int | None = None, offset: int = 4) -
 class TestFound:
     def test_there(self) -> None:
         """Until its time has come."""
-        assert rules.found(UPLOAD, NOW) is UPLOAD
-        assert rules.found(replace(UPLOAD, expires_at=None), NOW).expires_at is None
+        assert rules.ensure_available(UPLOAD, NOW) is UPLOAD
+        assert rules.ensure_available(replace(UPLOAD, expires_at=None), NOW).expires_at is None
 
     def test_not_there(self) -> None:
         """Never made, or terminated: 404, as the clients' own tests expect after DELETE."""
         for upload in (None, replace(UPLOAD, status=Status.TERMINATED)):
             with pytest.raises(UploadNotFound):
-                rules.found(upload, NOW)
+                rules.ensure_available(upload, NOW)
 
     def test_gone(self) -> None:
         """Expired or failed, and at its very time even before the sweeper comes."""
         failed, expired = replace(FINAL, status=Status.FAILED), replace(UPLOAD, status=Status.EXPIRED)
         for upload in (failed, expired, replace(UPLOAD, expires_at=NOW), replace(UPLOAD, expires_at=BEFORE)):
             with pytest.raises(UploadGone):
-                rules.found(upload, NOW)
+                rules.ensure_available(upload, NOW)
 
     @pytest.mark.parametrize("upload", [COMPLETE, PART, FINAL, replace(PART, completed_at=None)])
     def test_kept_until_the_sweeper_has_looked(self, upload: Upload) -> None:
         """What is complete, or used by other uploads, is not gone by the clock alone."""
         overdue = replace(upload, expires_at=BEFORE)
-        assert rules.found(overdue, NOW) is overdue
+        assert rules.ensure_available(overdue, NOW) is overdue
 
 
 class TestCreate:
@@ -141,7 +141,7 @@ class TestAppend:
         """Bounded by the limit, if there is one."""
         unbounded = rules.append(patch(body=2**63 - 1), DEFERRED, ANY)
         assert unbounded.bytes is None
-        assert isinstance(unbounded.beyond, MaxSizeExceeded)
+        assert isinstance(unbounded.refusal, MaxSizeExceeded)
         assert rules.append(patch(), DEFERRED, TEN).bytes == 6
         with pytest.raises(MaxSizeExceeded):
             rules.append(patch(body=7), DEFERRED, TEN)

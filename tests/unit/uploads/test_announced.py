@@ -78,7 +78,7 @@ async def test_a_body_that_breaks_off(end: Exception, told: type[TusError], is_t
     else:
         with pytest.raises(UploadNotFound):
             await heart.inspect("u1")
-        assert not await heart.store.stored_size(await recorded(heart, "u1"))
+        assert not await heart.store.size(await recorded(heart, "u1"))
 
 
 @pytest.mark.parametrize("is_told", [True, False])

@@ -158,7 +158,7 @@ async def test_who_was_overtaken_changes_nothing() -> None:
     await eventually(lambda: len(body._pieces) == 2)
     record = await heart.record(upload_id)
     assert record is not None
-    elsewhere = await heart.records.replace(record, record.until(None))
+    elsewhere = await heart.records.update(record, record.expiring(None))
     wait.set()
     with pytest.raises(RecordConflict):
         await appending
@@ -367,7 +367,7 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
 
     def received(event: HookEvent) -> HookResponse | None:
         seen.append(event.upload.offset)
-        return HookResponse(stop=True, overlay=ResponseOverride(status=402)) if event.upload.offset >= 4 else None
+        return HookResponse(stop=True, override=ResponseOverride(status=402)) if event.upload.offset >= 4 else None
 
     heart = Heart(
         pace=UploadPolicy(save_interval_bytes=1),
@@ -381,7 +381,7 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     with pytest.raises(UploadStopped) as told:
         await appending
     await heart.settle()
-    assert told.value.overlay == ResponseOverride(status=402)
+    assert told.value.override == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
     record = await heart.record(upload_id)
     assert record is not None

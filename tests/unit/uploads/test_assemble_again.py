@@ -16,18 +16,18 @@ class LateSave(MemoryRecords):
 
     came = False
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if before.kind is Kind.FINAL and not self.came:
             self.came = True
-            await super().replace(before, after, along)
+            await super().update(before, after, effects)
             raise RecordConflict
-        return await super().replace(before, after, along)
+        return await super().update(before, after, effects)
 
 
 @on_loop
 async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
     """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
-    heart = Heart(records=LateSave(), pace=UploadPolicy(join_at_once_bytes_max=0))
+    heart = Heart(records=LateSave(), pace=UploadPolicy(concatenate_at_once_bytes_max=0))
     part = (await heart.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
     await heart.settle()  # or the part, when it is told of, would look at the final upload once more
     final = (await heart.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id

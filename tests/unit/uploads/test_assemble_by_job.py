@@ -12,7 +12,7 @@ from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
-from tusd_py.contracts.store import StoreFull, Tell
+from tusd_py.contracts.store import OnProgress, StoreFull
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
     async with a_heart(tmp_path, joins_by_job=True) as heart:
-        with_ports(heart, pace=replace(heart.pace, join_at_once_bytes_max=3, progress_interval_seconds=0.0))
+        with_ports(heart, pace=replace(heart.pace, concatenate_at_once_bytes_max=3, progress_interval_seconds=0.0))
         yield heart
 
 
@@ -63,7 +63,7 @@ async def test_a_large_final_is_joined_by_a_job(heart: Heart) -> None:
     after = await joined(heart, final)
     assert (Status.READY, b"one, two") == (after.status, await heart.content(final.id))
     (step,) = [step for step in after.history if step.name == "assembly"]
-    assert {"done_bytes": "8", "length": "8"} == step.facts
+    assert {"done_bytes": "8", "length": "8"} == step.details
 
 
 async def test_a_final_of_unfinished_parts_has_its_job_once_they_are_complete(heart: Heart) -> None:
@@ -106,7 +106,7 @@ async def test_a_database_that_fails_at_any_step_is_tried_again(heart: Heart, nt
     assert b"one, two" == await heart.content(final.id)
     for part_id in ids:
         part = await heart.record(part_id)
-        assert part is not None and part.has_ended and 0 == await heart.store.stored_size(part)
+        assert part is not None and part.has_ended and 0 == await heart.store.size(part)
 
 
 async def test_a_part_that_is_gone_fails_the_final(heart: Heart) -> None:
@@ -115,7 +115,7 @@ async def test_a_part_that_is_gone_fails_the_final(heart: Heart) -> None:
     final = await final_of(heart, *ids)
     part = await heart.record(ids[0])
     assert part is not None
-    await heart.store.erase(part)
+    await heart.store.delete(part)
     after = await joined(heart, final)
     assert (Status.FAILED, "the bytes of a partial upload are gone") == (after.status, after.history[-1].reason)
     with pytest.raises(UploadGone):
@@ -127,9 +127,11 @@ async def test_a_final_that_is_terminated_meanwhile_stays_so(heart: Heart) -> No
     final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
 
     class Terminating(FailingStore):
-        async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+        async def concatenate(
+            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        ) -> Mapping[str, object]:
             await heart.terminate(final.id)
-            return await super().join(upload, parts, tell)
+            return await super().concatenate(upload, parts, tell)
 
     sound = heart.ports
     with_ports(heart, store=Terminating(heart.store, Faults()))
@@ -160,11 +162,11 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(heart: Heart) ->
 async def test_two_workers_do_not_join_the_same_upload(heart: Heart) -> None:
     """The one that comes while the other is at it looks again later."""
     final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
-    hold = await heart.locker.try_acquire(f"{final.id}.join")
-    assert hold is not None
+    lock = await heart.locker.try_acquire(f"{final.id}.join")
+    assert lock is not None
     with pytest.raises(AlreadyJoining):
         await joined(heart, final)
-    await hold.release()
+    await lock.release()
     assert Status.READY is (await joined(heart, final)).status
 
 

@@ -53,13 +53,13 @@ async def test_it_is_told_what_is_recorded() -> None:
 @on_loop
 async def test_no_lock_is_asked_for() -> None:
     """Neither granted nor refused does it come near whoever holds the upload."""
-    answers = [HookResponse(), HookResponse(reject=True, overlay=ResponseOverride(status=401))]
+    answers = [HookResponse(), HookResponse(reject=True, override=ResponseOverride(status=401))]
     faults = Faults(nth=1, lasting=True)
     heart = Heart(locker=FailingLocker(MemoryLocker(), faults), functions={Hook.AUTHORIZE: lambda _: answers.pop(0)})
     await authorize(heart.ports, Inspect(upload_id="u1"), CALLER)
     with pytest.raises(AccessDenied) as denied:
         await authorize(heart.ports, Inspect(upload_id="u1"), CALLER)
-    assert denied.value.overlay == ResponseOverride(status=401)
+    assert denied.value.override == ResponseOverride(status=401)
     assert faults.seen == 0
 
 

@@ -20,7 +20,7 @@ from tusd_py.protocol.checksum import Checksum
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
-from tusd_py.uploads.expire import resume, sweep
+from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.ports import UploadPolicy
 
 MD5_OF_CONTENT = Checksum("md5", bytes.fromhex("e2fc714c4727ee9395f324cd2e7f331f"))
@@ -183,7 +183,7 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
     """A final upload whose joining was cut is joined by the next start."""
     async with on_disk(tmp_path) as heart:
         part = (await heart.create(4, CONTENT, kind=Kind.PARTIAL)).upload
-        heart.pace = UploadPolicy(join_at_once_bytes_max=0)
+        heart.pace = UploadPolicy(concatenate_at_once_bytes_max=0)
         heart.restart()
         for nth in range(1, 50):
             final = (await heart.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
@@ -193,7 +193,7 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
             await heart.ports.background.drain(0)
             heart.locker = MemoryLocker()
             heart.restart()
-            await resume(heart.ports)
+            await recover(heart.ports)
             await heart.settle()
             assert await heart.content(final.id) == CONTENT * 2
             if nth > 10:

@@ -124,7 +124,7 @@ async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     await making.release()
     upload = await wanting.create("body", "p/x.pdf")
     assert await wanting.heart.content(upload.id) == (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"012"
-    await wanting.store.erase(crashed)
+    await wanting.store.delete(crashed)
     assert await wanting.heart.content(upload.id) == b"012"
     with pytest.raises(PathTaken):
         await wanting.create("nothing", "p/x.pdf")

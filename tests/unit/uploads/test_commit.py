@@ -17,7 +17,7 @@ from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import BodyIncomplete, TusError
 from tusd_py.records.sql.records import SqlRecords
-from tusd_py.uploads.commit import Cause, save
+from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.ports import UploadPolicy
 
@@ -41,20 +41,20 @@ class Told:
 
     async def jobs(self) -> list[tuple[str, str]]:
         """Actor and key's end of each job, oldest first."""
-        return [(job.actor, job.consumer) for job in (await self.records.list_jobs(limit=999))[::-1]]
+        return [(job.actor, job.subscription) for job in (await self.records.list_jobs(limit=999))[::-1]]
 
 
 @asynccontextmanager
 async def telling(
     directory: Path,
     *,
-    consumers: Sequence[Subscription] = (EVERYTHING,),
+    subscriptions: Sequence[Subscription] = (EVERYTHING,),
     steps: tuple[str, ...] = (),
     pace: UploadPolicy | None = None,
 ) -> AsyncIterator[Told]:
     records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
     heart = Heart(records=records, pace=pace or UploadPolicy())
-    heart.ports = replace(heart.ports, consumers=tuple(consumers), steps=steps, outbox=records)
+    heart.ports = replace(heart.ports, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
     try:
         yield Told(heart, records)
     finally:
@@ -163,7 +163,7 @@ async def test_a_join_that_fails(tmp_path: Path) -> None:
         final = (await told.heart.create(None, kind=Kind.FINAL, parts=[part])).upload.id
         record = await told.heart.record(part)
         assert record is not None
-        await save(told.heart.ports, record, record.to(Status.EXPIRED, told.heart.clock()))
+        await update(told.heart.ports, record, record.with_status(Status.EXPIRED, told.heart.clock()))
         await told.heart.inspect(final)
         await told.heart.settle()
         assert await told.types(final) == ["post-create", "upload.failed"]
@@ -194,7 +194,7 @@ async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
     (job,) = await told.records.claim(now, now, 9)
     before = await told.heart.record(upload_id)
     assert before is not None
-    await save(told.heart.ports, before, after.saved(before.token), Cause(ends=job))
+    await update(told.heart.ports, before, after.with_token(before.token), Cause(completed_job=job))
 
 
 @on_loop
@@ -206,10 +206,10 @@ async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
         assert (upload.status, upload.pending_steps) == (Status.PROCESSING, ("validation", "publishing"))
         assert await told.types() == ["post-create", "post-receive", "post-finish"]
         assert await told.jobs() == [("validation", "")]
-        validated = upload.done("validation", now)
+        validated = upload.complete_step("validation", now)
         await last_job_ended(told, upload.id, validated)
         assert await told.jobs() == [("validation", ""), ("publishing", "")]
-        await last_job_ended(told, upload.id, validated.done("publishing", now))
+        await last_job_ended(told, upload.id, validated.complete_step("publishing", now))
         assert (await told.types())[3:] == ["upload.validated", "upload.ready"]
         assert await told.records.next_due() is None
 
@@ -230,22 +230,22 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
     """Who wants a type gets a job for it, in a lane of upload and consumer; what nobody wants is not even kept."""
     ends = frozenset({EventType.POST_FINISH})
     some = frozenset({EventType.POST_CREATE, EventType.POST_FINISH})
-    consumers = [
+    subscriptions = [
         Subscription(name="a", actor="webhooks", types=ends),
         Subscription(name="b", actor="webhooks", types=some),
         Subscription(name="log", actor="", types=ends),
     ]
-    async with telling(tmp_path, consumers=consumers) as told:
+    async with telling(tmp_path, subscriptions=subscriptions) as told:
         upload = (await told.heart.create(2, b"ab")).upload
         created, finished = await told.events()
         assert [created.type, finished.type] == [EventType.POST_CREATE, EventType.POST_FINISH]
         jobs = (await told.records.list_jobs(limit=9))[::-1]
-        assert [(job.consumer, job.event_id, job.lane) for job in jobs] == [
+        assert [(job.subscription, job.event_id, job.sequence_key) for job in jobs] == [
             ("b", created.id, f"{upload.id} b"),
             ("a", finished.id, f"{upload.id} a"),
             ("b", finished.id, f"{upload.id} b"),
         ]
-        assert {job.key for job in jobs} == {f"{job.event_id} {job.consumer}" for job in jobs}
+        assert {job.key for job in jobs} == {f"{job.event_id} {job.subscription}" for job in jobs}
 
 
 @on_loop
@@ -255,7 +255,7 @@ async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
         upload = (await told.heart.create(2)).upload
         stale = replace(upload, token=7)
         with pytest.raises(RecordConflict):
-            await save(told.heart.ports, stale, stale.to(Status.TERMINATED, told.heart.clock()))
+            await update(told.heart.ports, stale, stale.with_status(Status.TERMINATED, told.heart.clock()))
         with pytest.raises(TusError):
             await told.heart.create(None, kind=Kind.FINAL, parts=["unknown"])
         assert await told.types() == ["post-create"]
@@ -265,6 +265,6 @@ async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
 @on_loop
 async def test_without_anybody_to_tell_no_row_is_written(tmp_path: Path) -> None:
     """A server that has no consumers and no steps writes neither events nor jobs."""
-    async with telling(tmp_path, consumers=()) as told:
+    async with telling(tmp_path, subscriptions=()) as told:
         await told.heart.create(2, b"ab")
         assert (await told.events(), await told.jobs()) == ([], [])

@@ -167,7 +167,7 @@ async def test_who_ends_at_the_length_while_the_store_fails() -> None:
 @on_loop
 async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
     """A final upload of no bytes stands at its length before it is joined: that is not its end."""
-    heart = Heart(pace=UploadPolicy(join_at_once_bytes_max=-1))
+    heart = Heart(pace=UploadPolicy(concatenate_at_once_bytes_max=-1))
     part = (await heart.create(0, kind=Kind.PARTIAL)).upload.id
     final = (await heart.create(None, kind=Kind.FINAL, parts=[part])).upload
     assert not final.is_complete

@@ -12,7 +12,7 @@ from tests.support.heart import Heart
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordsUnavailable
-from tusd_py.contracts.store import BytesMissing, Tell
+from tusd_py.contracts.store import BytesMissing, OnProgress
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
@@ -27,10 +27,10 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.expire import resume
+from tusd_py.uploads.expire import recover
 from tusd_py.uploads.ports import UploadPolicy
 
-LATER = UploadPolicy(join_at_once_bytes_max=0)
+LATER = UploadPolicy(concatenate_at_once_bytes_max=0)
 
 
 async def part(heart: Heart, content: bytes, length: int | None = None) -> str:
@@ -115,7 +115,7 @@ async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> No
     final = await join(heart, one)
     await heart.settle()
     records.go.clear()
-    await resume(heart.ports)
+    await recover(heart.ports)
     asked = records.asked
     await eventually(lambda: records.asked == asked + 1)
     await heart.append(one, 2, b"c")
@@ -182,10 +182,10 @@ class Vanishing(FailingRecords):
     heart: Heart
     part_id = ""
 
-    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
         if upload.kind is Kind.FINAL:
             await self.heart.terminate(self.part_id)
-        await super().add(upload, along)
+        await super().insert(upload, effects)
 
 
 @on_loop
@@ -211,11 +211,11 @@ async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
     final = await join(heart, one)
     match where:
         case "record":
-            await heart.records.remove(upload)
+            await heart.records.delete(upload)
         case "ended":
-            await heart.records.replace(upload, upload.to(Status.EXPIRED, heart.clock()))
+            await heart.records.update(upload, upload.with_status(Status.EXPIRED, heart.clock()))
         case _:
-            await heart.store.erase(upload)
+            await heart.store.delete(upload)
     await heart.settle()
     assert (await found(heart, final)).status is Status.FAILED
     await heart.terminate(final)
@@ -226,7 +226,7 @@ async def test_missing_bytes_refuse_a_join_at_once() -> None:
     """Joined in the request, the client hears of it, and nothing is recorded."""
     heart = Heart()
     one = await part(heart, b"abc")
-    await heart.store.erase(await found(heart, one))
+    await heart.store.delete(await found(heart, one))
     with pytest.raises(BytesMissing):
         await join(heart, one)
     assert await heart.record("u2") is None
@@ -271,11 +271,11 @@ async def test_a_restart_in_the_middle_joins_again() -> None:
     upload = await found(heart, final)
     await heart.ports.background.drain(0)
     processing = upload.declare_length(6) if upload.length is None else upload
-    await heart.records.replace(upload, processing.to(Status.PROCESSING, heart.clock()))
+    await heart.records.update(upload, processing.with_status(Status.PROCESSING, heart.clock()))
     assert isinstance(heart.store, MemoryStore)
     heart.store.uploads[final] = bytearray(b"abcX")
     heart.restart()
-    await resume(heart.ports)
+    await recover(heart.ports)
     await heart.settle()
     assert await heart.content(final) == b"abcabc"
 
@@ -303,10 +303,12 @@ async def test_terminated_while_it_is_joined() -> None:
         go = asyncio.Event()
         joins = 0
 
-        async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> dict[str, object]:
+        async def concatenate(
+            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        ) -> dict[str, object]:
             Slow.joins += 1
             await self.go.wait()
-            return dict(await super().join(upload, parts, tell))
+            return dict(await super().concatenate(upload, parts, tell))
 
     heart = Heart(store=Slow(MemoryStore(bytes_max=100), Faults()), pace=LATER)
     final = await join(heart, await part(heart, b"abc"))

@@ -127,13 +127,13 @@ async def test_pre_create_decides() -> None:
     def ask(event: HookEvent) -> HookResponse:
         seen.append(event.upload.id)
         if event.upload.length == 1:
-            return HookResponse(reject=True, overlay=ResponseOverride(status=402, body="pay"))
+            return HookResponse(reject=True, override=ResponseOverride(status=402, body="pay"))
         return HookResponse(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
 
     heart = Heart(functions={Hook.PRE_CREATE: ask})
     with pytest.raises(UploadRejected) as told:
         await heart.create(1, b"1")
-    assert told.value.overlay == ResponseOverride(status=402, body="pay")
+    assert told.value.override == ResponseOverride(status=402, body="pay")
     upload = (await heart.create(2)).upload
     assert (upload.id, upload.metadata_header) == ("mine", "name w6k=,raw AA==,flag")
     assert seen == ["", ""]

@@ -19,7 +19,7 @@ from tusd_py.protocol.errors import UploadGone, UploadNotFound
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads import expire
-from tusd_py.uploads.expire import Swept, resume, sweep
+from tusd_py.uploads.expire import Swept, recover, sweep
 from tusd_py.uploads.ports import UploadPolicy
 
 PACE = UploadPolicy(unfinished_seconds=100, finished_seconds=1000, partial_seconds=300, tombstone_seconds=50)
@@ -46,7 +46,7 @@ async def test_expired_then_forgotten() -> None:
     with pytest.raises(UploadGone):
         await heart.inspect(upload_id)
     heart.clock.move(51)
-    assert await sweep(heart.ports) == Swept(forgotten=1)
+    assert await sweep(heart.ports) == Swept(pruned=1)
     with pytest.raises(UploadNotFound):
         await heart.inspect(upload_id)
 
@@ -75,7 +75,7 @@ async def test_never_under_a_running_request() -> None:
     appending = asyncio.ensure_future(heart.append(upload_id, 0, source=body))
     await eventually(lambda: len(body._pieces) == 2)
     heart.clock.move(101)
-    assert await sweep(heart.ports) == Swept(kept=1)
+    assert await sweep(heart.ports) == Swept(skipped=1)
     go.set()
     assert (await appending).upload.is_complete
 
@@ -88,10 +88,10 @@ async def test_parts_are_kept_for_their_final() -> None:
     two = (await heart.create(2, kind=Kind.PARTIAL)).upload.id
     final = (await heart.create(None, kind=Kind.FINAL, parts=[one, two])).upload.id
     heart.clock.move(60)
-    assert await sweep(heart.ports) == Swept(kept=1)
+    assert await sweep(heart.ports) == Swept(skipped=1)
     await heart.append(two, 0, b"d")
     heart.clock.move(50)  # the final upload's own time has come, but its part goes on
-    assert await sweep(heart.ports) == Swept(kept=2)
+    assert await sweep(heart.ports) == Swept(skipped=2)
     await heart.append(two, 1, b"e")
     await heart.settle()
     assert await heart.content(final) == b"abcde"
@@ -121,7 +121,7 @@ async def test_a_part_is_looked_at_again_soon() -> None:
     two = (await heart.create(2, kind=Kind.PARTIAL)).upload.id
     await heart.create(None, kind=Kind.FINAL, parts=[one, two])
     heart.clock.move(20)
-    assert await sweep(heart.ports) == Swept(kept=1)
+    assert await sweep(heart.ports) == Swept(skipped=1)
     await heart.append(two, 0, b"de")
     await heart.settle()
     heart.clock.move(2 * 86400)
@@ -131,14 +131,14 @@ async def test_a_part_is_looked_at_again_soon() -> None:
 @on_loop
 async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     """A final upload whose bytes are not joined yet, for want of room say, is tried again when its time comes."""
-    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, join_at_once_bytes_max=0))
+    heart = Heart(pace=UploadPolicy(unfinished_seconds=100, concatenate_at_once_bytes_max=0))
     one = (await heart.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
-    hold = await heart.locker.try_acquire("u2.join")
-    assert hold is not None
+    lock = await heart.locker.try_acquire("u2.join")
+    assert lock is not None
     final = (await heart.create(None, kind=Kind.FINAL, parts=[one])).upload
     await heart.settle()
-    await heart.records.replace(final, final.to(Status.PROCESSING, heart.clock()))
-    await hold.release()
+    await heart.records.update(final, final.with_status(Status.PROCESSING, heart.clock()))
+    await lock.release()
     heart.clock.move(101)
     assert (await sweep(heart.ports)).expired == 0
     await heart.settle()
@@ -154,10 +154,10 @@ async def test_a_file_that_cannot_be_removed_stops_nobody() -> None:
     ids = [(await heart.create(10, b"0123")).upload.id for _ in range(3)]
     heart.clock.move(101)
     faults.nth = faults.seen + 1
-    assert await sweep(heart.ports) == Swept(expired=2, kept=1)
+    assert await sweep(heart.ports) == Swept(expired=2, skipped=1)
     assert list(inner.uploads) == [ids[0]]
     heart.clock.move(51)
-    assert await sweep(heart.ports) == Swept(forgotten=3)
+    assert await sweep(heart.ports) == Swept(pruned=3)
     assert inner.uploads == {}
 
 
@@ -169,10 +169,10 @@ async def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [(await heart.create(10)).upload.id for _ in range(9)]
     holds = [await heart.locker.try_acquire(upload_id) for upload_id in ids[:3]]
     heart.clock.move(101)
-    assert await sweep(heart.ports) == Swept(expired=6, kept=3)
-    for hold in holds:
-        assert hold is not None
-        await hold.release()
+    assert await sweep(heart.ports) == Swept(expired=6, skipped=3)
+    for lock in holds:
+        assert lock is not None
+        await lock.release()
 
 
 class Moving(FailingRecords):
@@ -184,16 +184,16 @@ class Moving(FailingRecords):
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         found = await super().due(now, limit)
         if found and self.moved is None:
-            self.moved = await super().replace(found[0], found[0].until(None))
+            self.moved = await super().update(found[0], found[0].expiring(None))
         return found
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if self.conflict:
             raise RecordConflict("somebody else was faster")
-        return await super().replace(before, after, along)
+        return await super().update(before, after, effects)
 
 
-@pytest.mark.parametrize(("conflict", "swept"), [(False, Swept()), (True, Swept(kept=1))])
+@pytest.mark.parametrize(("conflict", "swept"), [(False, Swept()), (True, Swept(skipped=1))])
 @on_loop
 async def test_who_moved_on_meanwhile_is_left_alone(conflict: bool, swept: Swept) -> None:
     """Due when asked, but not any more when looked at, or changed at the last moment."""
@@ -224,16 +224,16 @@ async def test_a_restart_tells_what_was_not_told() -> None:
     upload_id = (await heart.create(2, b"01")).upload.id
     await eventually(lambda: told == [upload_id])
     # Not by the process that is at it.
-    assert await resume(heart.ports) == 0
+    assert await recover(heart.ports) == 0
     await heart.ports.background.drain(0)
     heart.clock.move(1)
     heart.restart()
     go.set()
-    assert await resume(heart.ports) == 1
+    assert await recover(heart.ports) == 1
     await heart.settle()
     assert told == [upload_id] * 2
     assert await status(heart, upload_id) is Status.READY
-    assert await resume(heart.ports) == 0
+    assert await recover(heart.ports) == 0
 
 
 @on_loop
@@ -250,10 +250,10 @@ async def test_what_failed_here_is_tried_again_after_a_while() -> None:
     upload_id = (await heart.create(2, b"01")).upload.id
     await heart.settle()
     heart.clock.move(60)
-    assert await resume(heart.ports) == 0
+    assert await recover(heart.ports) == 0
     heart.clock.move(300)
-    assert await resume(heart.ports) == 1
-    assert await resume(heart.ports) == 1
+    assert await recover(heart.ports) == 1
+    assert await recover(heart.ports) == 1
     await heart.settle()
     assert told == [upload_id] * 2
     assert await status(heart, upload_id) is Status.READY
@@ -267,11 +267,11 @@ async def test_what_is_gone_meanwhile_is_not_resumed() -> None:
     await heart.ports.background.drain(0)
     heart.clock.move(1)
     heart.restart()
-    hold = await heart.locker.acquire(upload_id, 1)
-    await resume(heart.ports)
+    lock = await heart.locker.acquire(upload_id, 1)
+    await recover(heart.ports)
     record = await heart.record(upload_id)
     assert record is not None
-    await heart.records.remove(record)
-    await hold.release()
+    await heart.records.delete(record)
+    await lock.release()
     await heart.settle()
     assert heart.hooked == []

@@ -94,9 +94,9 @@ class WatchedRecords(MemoryRecords):
         super().__init__()
         self.offsets: list[int] = []
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self.offsets.append(after.offset)
-        return await super().replace(before, after, along)
+        return await super().update(before, after, effects)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
     for length in (2, 4):
         upload_id = (await heart.create(length, b"01")).upload.id
         ended = (await heart.terminate(upload_id)).upload
-        assert (ended.status, await heart.store.stored_size(ended)) == (Status.TERMINATED, 0)
+        assert (ended.status, await heart.store.size(ended)) == (Status.TERMINATED, 0)
         for request in (heart.inspect(upload_id), heart.append(upload_id, 2), heart.terminate(upload_id)):
             with pytest.raises(UploadNotFound):
                 await request
@@ -41,10 +41,10 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
 @on_loop
 async def test_pre_terminate_decides() -> None:
     """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
-    answers: list[HookResponse | None] = [HookResponse(reject=True, overlay=ResponseOverride(status=403)), None]
+    answers: list[HookResponse | None] = [HookResponse(reject=True, override=ResponseOverride(status=403)), None]
 
     def ask(_: HookEvent) -> HookResponse:
-        answer = answers.pop(0) if answers else HookResponse(overlay=ResponseOverride(status=202))
+        answer = answers.pop(0) if answers else HookResponse(override=ResponseOverride(status=202))
         if answer is None:
             raise OSError("the receiver is away")
         return answer
@@ -53,11 +53,11 @@ async def test_pre_terminate_decides() -> None:
     upload_id = (await heart.create(4, b"01")).upload.id
     with pytest.raises(TerminationRejected) as told:
         await heart.terminate(upload_id)
-    assert told.value.overlay == ResponseOverride(status=403)
+    assert told.value.override == ResponseOverride(status=403)
     with pytest.raises(HookFailed):
         await heart.terminate(upload_id)
     assert (await heart.append(upload_id, 2, b"23")).upload.is_complete
-    assert (await heart.terminate(upload_id)).overlay == ResponseOverride(status=202)
+    assert (await heart.terminate(upload_id)).override == ResponseOverride(status=202)
 
 
 @on_loop
@@ -87,13 +87,13 @@ class Conflicting(FailingRecords):
     changes = 0
     removes = False
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if self.changes:
             self.changes -= 1
-            changed = await super().replace(before, before.until(None))
+            changed = await super().update(before, before.expiring(None))
             if self.removes:
-                await super().remove(changed)
-        return await super().replace(before, after, along)
+                await super().delete(changed)
+        return await super().update(before, after, effects)
 
 
 @pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])

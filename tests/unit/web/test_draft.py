@@ -69,7 +69,7 @@ async def test_a_refused_creation_has_no_url() -> None:
     """pre-create is asked before any interim answer; what it says stands in the answer."""
     overlay = ResponseOverride(status=409, body="no room for cats")
     told: Told = []
-    async with serving({Hook.PRE_CREATE: lambda _: HookResponse(reject=True, overlay=overlay)}) as service:
+    async with serving({Hook.PRE_CREATE: lambda _: HookResponse(reject=True, override=overlay)}) as service:
         refused = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)
     assert (refused.status, refused.body, told) == (409, b"no room for cats", [])
 
@@ -79,7 +79,7 @@ async def test_the_resource_answers_in_the_end() -> None:
     """R4, R9: what pre-finish says answers the whole upload, Location and all; the 104 told the upload's own."""
     overlay = ResponseOverride(status=200, headers={"Location": "/cats/7", "Content-Type": "text/plain"}, body="a cat")
     told: Told = []
-    async with serving({Hook.PRE_FINISH: lambda _: HookResponse(overlay=overlay)}) as service:
+    async with serving({Hook.PRE_FINISH: lambda _: HookResponse(override=overlay)}) as service:
         answer = await request(service, "POST", "/", {"Upload-Complete": "?1"}, b"abc", told=told)
         assert (answer.status, answer.body, answer.headers["location"]) == (200, b"a cat", "/cats/7")
         assert answer.headers["upload-complete"] == "?1"

@@ -318,7 +318,7 @@ async def test_bytes_that_are_gone_break_the_download(caplog: pytest.LogCaptureF
         ports = await service.ports()
         upload = await ports.records.find(path.strip("/"))
         assert upload is not None
-        await ports.store.erase(upload)
+        await ports.store.delete(upload)
         out = Outgoing()
         head = scope("GET", MOUNTED + path, root_path=MOUNTED)
         with pytest.raises(Exception, match="fewer bytes"):

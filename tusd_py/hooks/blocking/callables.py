@@ -36,11 +36,11 @@ class CallableHooks:
         self._count = count
         self._threads = DaemonThreads(THREADS, "hook")
 
-    def wants(self, hook: Hook) -> bool:
+    def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
         return hook in self._functions
 
-    async def ask(self, event: HookRequest) -> HookResponse:
+    async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.ask``."""
         function = self._functions.get(event.hook)
         if function is None:

@@ -14,20 +14,20 @@ class Chain:
 
     def __init__(self, gates: Sequence[HookHandler]) -> None:
         self._gates = tuple(gates)
-        self._wanted = frozenset(hook for hook in Hook if any(gate.wants(hook) for gate in gates))
+        self._wanted = frozenset(hook for hook in Hook if any(gate.handles(hook) for gate in gates))
 
-    def wants(self, hook: Hook) -> bool:
+    def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
         return hook in self._wanted
 
-    async def ask(self, event: HookRequest) -> HookResponse:
+    async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.ask``."""
         merged = HookResponse()
         for gate in self._gates:
-            if not gate.wants(event.hook):
+            if not gate.handles(event.hook):
                 continue
-            answer = await gate.ask(event)
-            merged = merged.followed_by(answer)
+            answer = await gate.invoke(event)
+            merged = merged.merged_with(answer)
             if merged.reject or merged.stop:
                 break
             if isinstance(event, HookEvent):

@@ -40,11 +40,11 @@ class ExecutableHooks:
         self._timeout_seconds = timeout_seconds
         self._threads = DaemonThreads(PROGRAMS_MAX, "hook-program")
 
-    def wants(self, hook: Hook) -> bool:
+    def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: HookRequest) -> HookResponse:
+    async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.ask``. The program, and what it has started, is killed when it takes too long."""
         if event.hook not in self._hooks:
             return HookResponse()

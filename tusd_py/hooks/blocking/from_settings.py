@@ -19,7 +19,9 @@ def program_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: C
     directory = Path(hooks.executables_dir).absolute()
     if not directory.is_dir():
         raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
-    return [ExecutableHooks(directory, enabled, where=store.where, count=count, timeout_seconds=hooks.timeout_seconds)]
+    return [
+        ExecutableHooks(directory, enabled, where=store.location, count=count, timeout_seconds=hooks.timeout_seconds)
+    ]
 
 
 def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
@@ -39,7 +41,7 @@ def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Coun
         HttpHooks(
             url,
             enabled,
-            where=store.where,
+            where=store.location,
             count=count,
             trying=trying,
             forward_headers=hooks.http_forward_headers,

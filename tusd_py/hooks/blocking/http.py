@@ -72,11 +72,11 @@ class HttpHooks:
         # The transport and not the client above it, which would log the URL, keep cookies and read the environment.
         self._transport = _transport(url, verifies)
 
-    def wants(self, hook: Hook) -> bool:
+    def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
         return hook in self._hooks
 
-    async def ask(self, event: HookRequest) -> HookResponse:
+    async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.ask``."""
         if event.hook not in self._hooks:
             return HookResponse()

@@ -10,7 +10,7 @@ from tusd_py.hooks.delivery.endpoints import Receiver
 from tusd_py.hooks.tusd_json import format_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event
-from tusd_py.views import show_event
+from tusd_py.views import event_view
 
 _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
@@ -22,7 +22,7 @@ def body_of(receiver: Receiver, event: Event, storage: Mapping[str, str] | None)
         if caller is not None and not receiver.is_tusds:
             caller = _without_credentials(caller)
         return format_event(event.type, event.upload, caller, storage)
-    return json.dumps(show_event(event), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _without_credentials(caller: Caller) -> Caller:

@@ -87,7 +87,7 @@ class Parser:
             raise InconsistentLength
         metadata_header = parse_description(headers, self.limits.metadata_bytes_max)
         body = self._creation_body(headers, body_length, completes=completes)
-        return Create(length=length, metadata_header=metadata_header, body=body, completes=self._meant(completes))
+        return Create(length=length, metadata_header=metadata_header, body=body, is_last=self._meant(completes))
 
     def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyInfo | None:
         body = _body(headers, length, is_whole=completes, creates=True)
@@ -116,7 +116,7 @@ class Parser:
             length=_length(headers, end),
             body=_body(headers, body_length),
             unsupported=self._unsupported(headers),
-            completes=self._meant(completes),
+            is_last=self._meant(completes),
         )
 
     def _meant(self, completes: bool | None) -> bool | None:

@@ -66,11 +66,11 @@ class Formatter:
             case Created():
                 reply = self._created(outcome, location)
             case Appended():
-                reply = apply_override(self._appended(outcome.upload), outcome.overlay)
+                reply = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
                 reply = Response(204, [*self._named(), _NO_STORE, *self._state(outcome.upload)])
             case Terminated():
-                reply = apply_override(Response(204, self._named()), outcome.overlay)
+                reply = apply_override(Response(204, self._named()), outcome.override)
             case Discovered():
                 reply = Response(204, [*self._named(), *self.offer()])
             case _:
@@ -89,7 +89,7 @@ class Formatter:
             if error.upload is not None and error.upload.status is not Status.FAILED:
                 # Append: "The response MUST include the correct offset".
                 headers += self._offset(error.upload)
-        return self._problem(told, error.code, str(error), asked, headers, error.overlay)
+        return self._problem(told, error.code, str(error), asked, headers, error.override)
 
     def format_error(
         self,
@@ -120,7 +120,7 @@ class Formatter:
     def _created(self, created: Created, location: str) -> Response:
         where = (b"location", location.encode("ascii"))
         headers = [*self._named(), where, *self._state(created.upload), _NO_BODY]
-        reply = apply_override(Response(201, headers), created.overlay)
+        reply = apply_override(Response(201, headers), created.override)
         if not created.upload.is_complete:
             # "all interim and final response messages for the same request MUST contain an identical Location value";
             # only the answer to the whole upload may name another place, if a hook says so.

@@ -59,10 +59,10 @@ def job_row(job: NewJob, now: datetime) -> dict[str, object]:
     """The row of a job that is made, and due, ``now``."""
     return {
         "actor": job.actor,
-        "consumer": job.consumer,
+        "consumer": job.subscription,
         "key": job.key,
-        "lane": job.lane,
-        "its_lane": job.lane,
+        "lane": job.sequence_key,
+        "its_lane": job.sequence_key,
         "upload_id": job.upload_id,
         "event_id": job.event_id,
         "state": JobState.WAITING.value,
@@ -79,9 +79,9 @@ def to_job(row: Sequence[Any]) -> Job:
     return Job(
         id=row[0],
         actor=row[1],
-        consumer=row[2],
+        subscription=row[2],
         key=row[3],
-        lane=row[4],
+        sequence_key=row[4],
         upload_id=row[5],
         event_id=row[6],
         state=JobState(row[7]),

@@ -49,7 +49,7 @@ class OutboxStatements:
 
     add_event: str  # a row of outbox_rows.event_row
     add_job: str  # a row of outbox_rows.job_row
-    consumers: str  # nothing: those for whom there is a job that has its turn
+    subscriptions: str  # nothing: those for whom there is a job that has its turn
     turns: str  # of_consumer, now, limit
     lend: str  # job_id, until
     has_lease: str  # job_id, seen_token
@@ -76,7 +76,7 @@ class OutboxStatements:
     forget_events: str  # before, limit
 
 
-def compile_outbox_statements(dialect: Dialect) -> OutboxStatements:
+def compile_job_statements(dialect: Dialect) -> OutboxStatements:
     """Every statement, for ``dialect``."""
     texts = {name: text_of(dialect, statement) for name, statement in (_claiming() | _listing(dialect)).items()}
     texts |= {name: text_of(dialect, statement) for name, statement in (_changing() | _forgetting()).items()}
@@ -96,19 +96,21 @@ def _unended(earlier: Any) -> ColumnElement[bool]:
 
 def _claiming() -> dict[str, Any]:
     # From consumer to consumer along the index: however many jobs one of them has, each is one step.
-    consumers = select(func.min(_jobs.c.consumer).label("consumer")).where(_IS_FIRST).cte("consumers", recursive=True)
-    following = select(func.min(_jobs.c.consumer)).where(_IS_FIRST, _jobs.c.consumer > consumers.c.consumer)
-    consumers = consumers.union_all(
-        select(following.correlate(consumers).scalar_subquery()).where(consumers.c.consumer.is_not(None))
+    subscriptions = (
+        select(func.min(_jobs.c.consumer).label("consumer")).where(_IS_FIRST).cte("consumers", recursive=True)
     )
-    earliest = select(func.min(_jobs.c.next_attempt_at)).where(_IS_FIRST, _jobs.c.consumer == consumers.c.consumer)
+    following = select(func.min(_jobs.c.consumer)).where(_IS_FIRST, _jobs.c.consumer > subscriptions.c.consumer)
+    subscriptions = subscriptions.union_all(
+        select(following.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.consumer.is_not(None))
+    )
+    earliest = select(func.min(_jobs.c.next_attempt_at)).where(_IS_FIRST, _jobs.c.consumer == subscriptions.c.consumer)
     turns = _job.where(
         _IS_FIRST, _jobs.c.consumer == bindparam("of_consumer"), _jobs.c.next_attempt_at <= bindparam("now")
     )
     return {
-        "consumers": select(consumers.c.consumer).where(consumers.c.consumer.is_not(None)),
+        "consumers": select(subscriptions.c.consumer).where(subscriptions.c.consumer.is_not(None)),
         "turns": limited(turns.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
-        "next_due": select(func.min(earliest.correlate(consumers).scalar_subquery())).select_from(consumers),
+        "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
     }
 
 

@@ -48,15 +48,15 @@ class SqlJobQueue:
         await self._writer.ask(Settle(sql, job, sql.renew, {"at": to_microseconds(until)}))
         return replace(job, next_attempt_at=until)
 
-    async def done(self, job: Job, now: datetime) -> None:
+    async def complete(self, job: Job, now: datetime) -> None:
         sql = self._outbox_sql
         await self._writer.ask(Settle(sql, job, sql.done, {"at": to_microseconds(now)}, ends=True))
 
-    async def again(self, job: Job, at: datetime, error: str) -> None:
+    async def retry(self, job: Job, at: datetime, error: str) -> None:
         sql = self._outbox_sql
         await self._writer.ask(Settle(sql, job, sql.again, {"at": to_microseconds(at), "why": error}))
 
-    async def bury(self, job: Job, now: datetime, error: str) -> None:
+    async def fail(self, job: Job, now: datetime, error: str) -> None:
         sql = self._outbox_sql
         facts = {"at": to_microseconds(now), "why": error}
         await self._writer.ask(Settle(sql, job, sql.bury, facts, ends=True))
@@ -89,12 +89,12 @@ class SqlJobQueue:
         # One may have gone from one state to another in between.
         return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
 
-    async def revive(self, job_id: int, now: datetime) -> bool:
+    async def requeue(self, job_id: int, now: datetime) -> bool:
         sql = self._outbox_sql
         values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
         return (await self._writer.ask(Tend(sql, sql.revive, values, has_work=True))).count > 0
 
-    async def drop(self, job_id: int) -> bool:
+    async def delete_job(self, job_id: int) -> bool:
         sql = self._outbox_sql
         return (await self._writer.ask(Tend(sql, sql.drop, {"job_id": job_id}, has_work=False))).count > 0
 
@@ -142,15 +142,17 @@ class Claim:
 
     def make(self, connection: DatabaseConnection) -> WriteResult:
         # Each consumer's own, then the first of them all: what a full one has is not even looked at.
-        consumers = [row[0] for row in connection.execute(self.sql.consumers, {}).fetchall()]
-        queues = [self._due(connection, consumer) for consumer in consumers if consumer not in self.full]
+        subscriptions = [row[0] for row in connection.execute(self.sql.subscriptions, {}).fetchall()]
+        queues = [
+            self._due(connection, subscription) for subscription in subscriptions if subscription not in self.full
+        ]
         jobs = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_in_turn)
         if jobs:
             connection.execute_many(self.sql.lend, [{"job_id": job.id, "until": self.until} for job in jobs])
         return WriteResult(jobs=[self._lent(job) for job in jobs])
 
-    def _due(self, connection: DatabaseConnection, consumer: str) -> list[Job]:
-        facts = {"of_consumer": consumer, "now": self.now, "limit": self.limit}
+    def _due(self, connection: DatabaseConnection, subscription: str) -> list[Job]:
+        facts = {"of_consumer": subscription, "now": self.now, "limit": self.limit}
         return [to_job(row) for row in connection.execute(self.sql.turns, facts)]
 
     def _lent(self, job: Job) -> Job:
@@ -175,7 +177,7 @@ class Settle:
         if connection.execute(self.statement, values).rowcount == 0:
             return lost(self.job)
         if self.ends:
-            connection.execute(self.sql.move_up, {"its_lane": self.job.lane})
+            connection.execute(self.sql.move_up, {"its_lane": self.job.sequence_key})
         return WriteResult()
 
 
@@ -193,7 +195,7 @@ class Tend:
         row = connection.execute(self.sql.find_job, self.values).fetchone()
         if row is None or connection.execute(self.statement, self.values).rowcount == 0:
             return WriteResult(count=0)
-        lane = {"its_lane": to_job(row).lane}
+        lane = {"its_lane": to_job(row).sequence_key}
         connection.execute(self.sql.move_up, lane)
         # What is revived may come before the one that has its turn now.
         connection.execute(self.sql.move_back, lane)

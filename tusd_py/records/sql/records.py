@@ -11,7 +11,7 @@ from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.group_commit import Grouping
-from tusd_py.records.sql.job_statements import OutboxStatements, compile_outbox_statements
+from tusd_py.records.sql.job_statements import OutboxStatements, compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.schema import bring_up_to_date
@@ -76,7 +76,7 @@ class SqlRecords(SqlJobQueue):
         """
         return cls(await asyncio.to_thread(_open, url), durability, on_work)
 
-    async def add(self, upload: Upload, along: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
         parts = [
             {"final_id": upload.id, "position": position, "part_id": part_id}
             for position, part_id in enumerate(upload.parts)
@@ -90,7 +90,7 @@ class SqlRecords(SqlJobQueue):
             durable=upload.is_complete,
             add_part=self._sql.add_part,
             parts=parts,
-            following=None if along is NO_EFFECTS else following(self._outbox_sql, upload, along),
+            following=None if effects is NO_EFFECTS else following(self._outbox_sql, upload, effects),
         )
         await self._writer.ask(change)
 
@@ -101,10 +101,10 @@ class SqlRecords(SqlJobQueue):
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         return await self._reader.ask(FindByIds(tuple(upload_ids))) if upload_ids else []
 
-    async def replace(self, before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         assert before.id == after.id, "a record changes, it does not move"
         assert before.parts == after.parts, "a final upload keeps its parts"
-        saved = after.saved(before.token + 1)
+        saved = after.with_token(before.token + 1)
         row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")
@@ -112,19 +112,19 @@ class SqlRecords(SqlJobQueue):
             self._sql.replace,
             row,
             refusal,
-            durable=is_step(before, after, along),
-            following=None if along is NO_EFFECTS else following(self._outbox_sql, saved, along),
+            durable=is_step(before, after, effects),
+            following=None if effects is NO_EFFECTS else following(self._outbox_sql, saved, effects),
         )
         await self._writer.ask(change)
         return saved
 
-    async def remove(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         await self._writer.ask(RecordChange(self._sql.remove, {"seen_id": upload.id, "seen_token": upload.token}))
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         return await self._list(self._sql.due, now=to_microseconds(now), limit=limit)
 
-    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         return await self._list(self._sql.unsettled, after_id=after_id, limit=limit)
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
@@ -144,7 +144,7 @@ class SqlRecords(SqlJobQueue):
 def _open(url: str) -> _Opened:
     bring_up_to_date(url)
     engine = open_engine(url)
-    statements = compile_statements(engine.dialect), compile_outbox_statements(engine.dialect)
+    statements = compile_statements(engine.dialect), compile_job_statements(engine.dialect)
     return *statements, DatabaseConnection(engine), DatabaseConnection(engine)
 
 
@@ -156,7 +156,7 @@ def _telling(on_work: Callable[[], None]) -> Callable[[Sequence[WriteResult | Ex
     return tell
 
 
-def is_step(before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> bool:
+def is_step(before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> bool:
     """Whether the change must survive the loss of power: completion, every end, and what is told of a complete upload.
 
     ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart finds the upload as it was
@@ -165,4 +165,4 @@ def is_step(before: Upload, after: Upload, along: Effects = NO_EFFECTS) -> bool:
     """
     completes = after.is_complete and not before.is_complete
     ends = after.status is not before.status and after.status is not Status.READY
-    return completes or ends or (after.is_complete and bool(along.events))
+    return completes or ends or (after.is_complete and bool(effects.events))

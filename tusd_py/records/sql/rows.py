@@ -100,7 +100,9 @@ def _format_history(history: Sequence[HistoryEntry]) -> str:
 def _format_step(step: HistoryEntry) -> str:
     # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
     reason = json.dumps(step.reason) if step.reason else '""'
-    more = f',"name":{json.dumps(step.name)},"facts":{json.dumps(dict(step.facts))}' if step.name or step.facts else ""
+    more = (
+        f',"name":{json.dumps(step.name)},"facts":{json.dumps(dict(step.details))}' if step.name or step.details else ""
+    )
     return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}{more}}}'
 
 

@@ -102,7 +102,7 @@ class UploadRow(RecordsTable, table=True):
     expires_at: datetime | None = Field(sa_type=Instant)
     completed_at: datetime | None = Field(sa_type=Instant)
     history: list[dict[str, Any]] = Field(sa_type=_Json)
-    pending_steps: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
+    awaiting: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
 
 
@@ -187,7 +187,7 @@ class JobRow(RecordsTable, table=True):
 
     id: int | None = Field(primary_key=True, sa_type=_Number)
     actor: str = Field(sa_type=Text)
-    consumer: str = Field(sa_type=Text)
+    subscription: str = Field(sa_type=Text)
     key: str = Field(unique=True, sa_type=Text)
     lane: str = Field(sa_type=Text)
     upload_id: str = Field(sa_type=Text)

@@ -207,17 +207,17 @@ class OutboxRows:
         if self.ends is not None:
             facts = {"job_id": self.ends.id, "seen_token": self.ends.token, "at": self.at}
             connection.execute(self.sql.done, facts)
-            connection.execute(self.sql.move_up, {"its_lane": self.ends.lane})
+            connection.execute(self.sql.move_up, {"its_lane": self.ends.sequence_key})
         return made > 0
 
 
-def following(sql: OutboxStatements, saved: Upload, along: Effects) -> OutboxRows | None:
+def following(sql: OutboxStatements, saved: Upload, effects: Effects) -> OutboxRows | None:
     """What is written with ``saved``, the upload as its record will have it."""
-    if not along.events and not along.jobs and along.ends is None:
+    if not effects.events and not effects.jobs and effects.completed_job is None:
         return None
-    events = [event_row(event, saved.token) for event in along.events]
-    jobs = [job_row(job, saved.updated_at) for job in along.jobs]
-    return OutboxRows(sql, events, jobs, along.ends, to_microseconds(saved.updated_at))
+    events = [event_row(event, saved.token) for event in effects.events]
+    jobs = [job_row(job, saved.updated_at) for job in effects.jobs]
+    return OutboxRows(sql, events, jobs, effects.completed_job, to_microseconds(saved.updated_at))
 
 
 def lost(job: Job) -> LeaseLost:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tusd_py.contracts.store import PATH, Tell
+from tusd_py.contracts.store import PATH, OnProgress
 from tusd_py.model.upload import NO_STATE, Upload
 from tusd_py.storage.disk.concatenation import Joining
 from tusd_py.storage.disk.custom_path import ChosenPath
@@ -63,7 +63,9 @@ class DiskStore:
     def read(self, upload: Upload, start: int, stop: int) -> Reading:
         return Reading(self._folder_of(upload), upload.id, start, stop, self._threads, self._pouring_threads)
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         joining = Joining(self._folder_of(upload), upload.id)
         finished = False
         done = 0
@@ -83,13 +85,13 @@ class DiskStore:
                 await self._try(self._slow_threads, joining.abandon)
         return upload.storage
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         await self._try(self._slow_threads, self._folder_of(upload).erase, upload.id)
 
-    async def stored_size(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         return await self._try(self._threads, self._folder_of(upload).stored_size, upload.id)
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
+    def location(self, upload: Upload) -> Mapping[str, str]:
         path = str(self._directory / str(upload.storage.get(PATH, upload.id)))
         # tusd writes what it knows of an upload into a file there; here that is in the records, and no such file.
         return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}

@@ -26,7 +26,7 @@ class ProgressReporter:
         self._listener = listener
         self._caller = caller
         self._source = source
-        self._wanted = ports.gate.wants(Hook.POST_RECEIVE)
+        self._wanted = ports.hooks.handles(Hook.POST_RECEIVE)
         self._newest: Upload | None = None  # what the hook will be told next
         self._told_at = ports.clock()  # when bytes were last an event
         self._owes = False  # bytes were saved that no event has told of
@@ -35,16 +35,16 @@ class ProgressReporter:
         """With which events ``after`` is saved: bytes are told of once a while, and at the end of the body always."""
         came = after.offset > before.offset or self._owes
         since_seconds = (after.updated_at - self._told_at).total_seconds()
-        told = came and (is_last or since_seconds >= self._ports.pace.progress_interval_seconds)
+        told = came and (is_last or since_seconds >= self._ports.policy.progress_interval_seconds)
         if told:
             self._told_at = after.updated_at
         owed, self._owes = self._owes and told, came and not told
-        return Cause(self._caller, tells_progress=told, owes_progress=owed)
+        return Cause(self._caller, reports_progress=told, owes_progress_report=owed)
 
     def saved(self, upload: Upload) -> None:
         """The record now says this much; never waits for the hook."""
         if self._listener is not None:
-            self._listener.saved(upload)
+            self._listener.on_saved(upload)
         if not self._wanted:
             return
         if self._newest is None:
@@ -54,8 +54,8 @@ class ProgressReporter:
     async def _ask(self) -> None:
         upload, self._newest = self._newest, None
         assert upload is not None, "spawned only with a step to tell"
-        answer = await self._ports.gate.ask(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
+        answer = await self._ports.hooks.invoke(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
         if answer.stop:
             stopped = UploadStopped()
-            stopped.overlay = answer.overlay
+            stopped.override = answer.override
             self._source.stop(stopped)

@@ -75,7 +75,7 @@ class BodyReceiver:
         except (BodyError, StoreError) as error:
             failure = error
         except TusError as error:
-            if error is room.beyond or isinstance(error, ChecksumMismatch | TypeNotAllowed):
+            if error is room.refusal or isinstance(error, ChecksumMismatch | TypeNotAllowed):
                 raise
             failure = error
         except asyncio.CancelledError:
@@ -99,8 +99,8 @@ class BodyReceiver:
         """Nobody can go on with this upload any more. For one that is complete, nothing changes."""
         if not self.upload.is_complete:
             now = self._ports.clock()
-            failed = self.upload.to(Status.FAILED, now, reason)
-            self.upload = await self._save(self.upload, failed.until(self._ports.expiry(failed, now)), True)
+            failed = self.upload.with_status(Status.FAILED, now, reason)
+            self.upload = await self._save(self.upload, failed.expiring(self._ports.expiry(failed, now)), True)
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -126,7 +126,7 @@ class BodyReceiver:
         way: Way | None,
     ) -> None:
         """Take the body to its clean end, and save on the way."""
-        pace = self._ports.pace
+        pace = self._ports.policy
         clock = asyncio.get_running_loop().time
         saved_at = clock()
         wait_seconds: float | None = None
@@ -166,7 +166,7 @@ class BodyReceiver:
         self._received += sum(map(len, pieces))
         if room.bytes is not None and self._received > room.bytes:
             # An overlong body never completes an upload: the client and we disagree on what is being sent.
-            raise room.beyond
+            raise room.refusal
         if self._glancing is not None:
             await self._glancing.see(pieces)
         if digesting is not None:
@@ -184,7 +184,7 @@ class BodyReceiver:
         if offset > self.upload.offset and (offset != length or self._completes is not None):
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
-            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), False)
+            self.upload = await self._save(self.upload, after.expiring(self._ports.expiry(after, now)), False)
             self._has_saved = True
 
     async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
@@ -213,14 +213,14 @@ class BodyReceiver:
             after = after.advance(offset, now, self._sink.state)
         elif offset < after.offset and isinstance(failure, BytesMissing):
             # Somebody took bytes away beneath us: the client sends them again, once the record owns up to it.
-            after = after.lose(offset, now)
+            after = after.truncate_to(offset, now)
         if length != after.length and length is not None and not isinstance(failure, StoreError):
             after = after.declare_length(length)
         if failure is None and completes is not False and after.offset == after.length:
             after = completed(self._ports, after)
         # Saved once more if nothing came since the last time: that save may have told nobody of its bytes.
-        if after is not self.upload or (self._has_saved and self._ports.consumers):
-            self.upload = await self._save(self.upload, after.until(self._ports.expiry(after, now)), True)
+        if after is not self.upload or (self._has_saved and self._ports.subscriptions):
+            self.upload = await self._save(self.upload, after.expiring(self._ports.expiry(after, now)), True)
         return self._or_raise(failure)
 
     def _or_raise(self, failure: Exception | None) -> Upload:

@@ -19,9 +19,9 @@ HEAD_BYTES = 4096
 
 def sniffer_for(ports: Ports, upload: Upload) -> Sniffer | None:
     """Who looks at the next bytes of ``upload``; None where nobody has to."""
-    if ports.glance is None or upload.offset >= HEAD_BYTES or upload.kind is not Kind.REGULAR:
+    if ports.sniffer is None or upload.offset >= HEAD_BYTES or upload.kind is not Kind.REGULAR:
         return None
-    return Sniffer(ports, ports.glance, upload) if ports.glance.wants(upload) else None
+    return Sniffer(ports, ports.sniffer, upload) if ports.sniffer.applies_to(upload) else None
 
 
 class Sniffer:
@@ -52,7 +52,7 @@ class Sniffer:
         self.is_open = False
         reason = ""
         try:
-            reason = await self._glance.refusal(self._upload, await self._earlier() + bytes(self._head))
+            reason = await self._glance.rejection(self._upload, await self._earlier() + bytes(self._head))
         except ValidatorUnavailable as trouble:
             # Not the client's fault, and not the last word either: whoever examines the whole will see.
             log.warning("the first bytes of upload %s could not be judged: %s", self._upload.id, trouble)

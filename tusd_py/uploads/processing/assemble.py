@@ -9,12 +9,12 @@ from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import BytesMissing, StoreError
 from tusd_py.model.jobs import Job, NewJob
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.uploads.commit import save
-from tusd_py.uploads.locking import held
+from tusd_py.uploads.commit import update
+from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed, finish
 from tusd_py.uploads.processing.step_progress import StepProgress
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.terminate import terminate_locked
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,9 @@ async def _enqueue(ports: Ports, final_id: str) -> None:
         return
     parts = await _parts(ports, final)
     if _cannot_complete(final, parts) or all(part.is_complete for part in parts):
-        assert ports.outbox is not None, "whoever makes jobs has a place for them"
-        job = NewJob(actor=ASSEMBLY, key=f"{final.id} {ASSEMBLY}", upload_id=final.id, lane=f"{final.id} steps")
-        await ports.outbox.add_jobs([job], ports.clock())
+        assert ports.job_queue is not None, "whoever makes jobs has a place for them"
+        job = NewJob(actor=ASSEMBLY, key=f"{final.id} {ASSEMBLY}", upload_id=final.id, sequence_key=f"{final.id} steps")
+        await ports.job_queue.add_jobs([job], ports.clock())
 
 
 class AlreadyJoining(Exception):
@@ -73,19 +73,19 @@ async def assemble(ports: Ports, job: Job) -> None:
     How far it is stands in the record. Asked again after a crash it goes on with what is not done; whoever gives the
     job out ends it. Raises ``StoreError``, ``RecordsError``, ``HookFailed`` or ``AlreadyJoining``: try again later.
     """
-    hold = await ports.locker.try_acquire(f"{job.upload_id}.join")
-    if hold is None:
+    lock = await ports.locker.try_acquire(f"{job.upload_id}.join")
+    if lock is None:
         raise AlreadyJoining(f"upload {job.upload_id} is being joined by another process")
     try:
         await _join_and_finish(ports, job.upload_id)
     finally:
-        await hold.release()
+        await lock.release()
 
 
 async def _assemble(ports: Ports, final_id: str) -> None:
     # Not the hold of the upload itself: a HEAD must not wait for gigabytes, and none may stop the joining.
-    hold = await ports.locker.try_acquire(f"{final_id}.join")
-    if hold is None:
+    lock = await ports.locker.try_acquire(f"{final_id}.join")
+    if lock is None:
         return
     try:
         for _ in range(_TRIES):
@@ -101,7 +101,7 @@ async def _assemble(ports: Ports, final_id: str) -> None:
                 log.exception("joining upload %s failed; it will be tried again", final_id)
                 break
     finally:
-        await hold.release()
+        await lock.release()
 
 
 async def _join_and_finish(ports: Ports, final_id: str) -> None:
@@ -121,12 +121,12 @@ async def _join_and_finish(ports: Ports, final_id: str) -> None:
 async def delete_parts(ports: Ports, final: Upload) -> None:
     """Delete the parts of a joined upload, where that is wanted, but those that another final upload waits for."""
     for part_id in dict.fromkeys(final.parts if ports.deletes_joined_parts else ()):
-        async with held(ports, part_id):
+        async with locked(ports, part_id):
             part = await ports.records.find(part_id)
             # One that is joined may still be processed: it needs its parts no longer.
             waiting = [final for final in await ports.records.finals_waiting(part_id) if not final.is_complete]
             if part is not None and not part.has_ended and not waiting:
-                await end(ports, part, None)
+                await terminate_locked(ports, part, None)
 
 
 async def _join(ports: Ports, final: Upload) -> Upload | None:
@@ -141,25 +141,25 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
         return await _fail(ports, final, f"the parts have {length} bytes, more than an upload may have")
     now = ports.clock()
     if final.status is Status.UPLOADING:
-        final = await save(ports, final, final.declare_length(length).to(Status.PROCESSING, now))
+        final = await update(ports, final, final.declare_length(length).with_status(Status.PROCESSING, now))
     progress = StepProgress(ports, final, ASSEMBLY)
     try:
-        storage = await ports.store.join(final, parts, progress.tell)
+        storage = await ports.store.concatenate(final, parts, progress.tell)
     except BytesMissing:
         return await _fail(ports, progress.upload, "the bytes of a partial upload are gone")
     final = progress.upload
     facts = {"done_bytes": str(length), "length": str(length)}
-    done = final.under_way(ASSEMBLY, ports.clock(), facts)
-    final = await save(ports, final, joined(ports, done, length, storage))
+    done = final.report_step(ASSEMBLY, ports.clock(), facts)
+    final = await update(ports, final, with_concatenated_bytes(ports, done, length, storage))
     ports.count_complete(final)
     return final
 
 
-def joined(ports: Ports, final: Upload, length: int, storage: Mapping[str, object]) -> Upload:
+def with_concatenated_bytes(ports: Ports, final: Upload, length: int, storage: Mapping[str, object]) -> Upload:
     """The final upload with the bytes of its parts, complete."""
     now = ports.clock()
     after = completed(ports, final.declare_length(length).advance(length, now, storage))
-    return after.until(ports.expiry(after, now))
+    return after.expiring(ports.expiry(after, now))
 
 
 async def _parts(ports: Ports, final: Upload) -> list[Upload]:
@@ -174,4 +174,4 @@ def _cannot_complete(final: Upload, parts: Sequence[Upload]) -> bool:
 async def _fail(ports: Ports, final: Upload, reason: str) -> Upload:
     now = ports.clock()
     failed = final.fail_step(ASSEMBLY, Status.FAILED, now, reason)
-    return await save(ports, final, failed.until(ports.expiry(failed, now)))
+    return await update(ports, final, failed.expiring(ports.expiry(failed, now)))

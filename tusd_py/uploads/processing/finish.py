@@ -10,7 +10,7 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.outcomes import ResponseOverride
-from tusd_py.uploads.commit import Cause, save
+from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
 
 
@@ -19,7 +19,7 @@ class Finished:
     """A complete upload, and what pre-finish wants laid over the response."""
 
     upload: Upload
-    overlay: ResponseOverride | None = None
+    override: ResponseOverride | None = None
 
 
 def has_no_finish_hooks(ports: Ports, upload: Upload) -> bool:
@@ -27,7 +27,7 @@ def has_no_finish_hooks(ports: Ports, upload: Upload) -> bool:
     # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated".
     if upload.kind is Kind.PARTIAL:
         return True
-    return not ports.gate.wants(Hook.PRE_FINISH) and not ports.gate.wants(Hook.POST_FINISH)
+    return not ports.hooks.handles(Hook.PRE_FINISH) and not ports.hooks.handles(Hook.POST_FINISH)
 
 
 def completed(ports: Ports, upload: Upload) -> Upload:
@@ -52,9 +52,9 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
         return Finished(upload)
     overlay: ResponseOverride | None = None
     if not has_no_finish_hooks(ports, upload):
-        if ports.gate.wants(Hook.PRE_FINISH):
-            overlay = (await ports.gate.ask(HookEvent(Hook.PRE_FINISH, upload, caller))).overlay
-        if ports.gate.wants(Hook.POST_FINISH):
+        if ports.hooks.handles(Hook.PRE_FINISH):
+            overlay = (await ports.hooks.invoke(HookEvent(Hook.PRE_FINISH, upload, caller))).override
+        if ports.hooks.handles(Hook.POST_FINISH):
             ports.background.spawn(_key(upload), _tell(ports, upload, caller))
             return Finished(upload, overlay)
     return Finished(await _hand_over(ports, upload, caller), overlay)
@@ -62,13 +62,13 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
 
 async def _hand_over(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     after = upload.hand_to_workers(steps(ports, upload), ports.clock())
-    return await save(ports, upload, after, Cause(caller))
+    return await update(ports, upload, after, Cause(caller))
 
 
 async def _tell(ports: Ports, upload: Upload, caller: Caller | None) -> None:
     """Only when post-finish was told is the upload ready: a crash before that tells it again."""
     await ports.background.after(upload.id)
-    await ports.gate.ask(HookEvent(Hook.POST_FINISH, upload, caller))
+    await ports.hooks.invoke(HookEvent(Hook.POST_FINISH, upload, caller))
     try:
         await _hand_over(ports, upload, caller)
     except RecordConflict:

@@ -6,7 +6,7 @@ from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.model.jobs import Job
 from tusd_py.model.upload import Status, Upload
-from tusd_py.uploads.commit import save
+from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
 #: The name of the step (``Upload.pending_steps``).
@@ -28,7 +28,7 @@ async def publish(ports: Ports, job: Job) -> None:
         return
     if upload.status is Status.PROCESSING and upload.pending_steps[:1] == (PUBLISHING,):
         upload = await _published(ports, upload, job)
-    await ports.publisher.settle(upload)
+    await ports.publisher.cleanup(upload)
 
 
 async def _published(ports: Ports, upload: Upload, job: Job) -> Upload:
@@ -38,5 +38,5 @@ async def _published(ports: Ports, upload: Upload, job: Job) -> Upload:
     except BytesMissing:
         now = ports.clock()
         failed = upload.fail_step(PUBLISHING, Status.FAILED, now, "the bytes of this upload are gone")
-        return await save(ports, upload, failed.until(ports.expiry(failed, now)))
-    return await save(ports, upload, upload.done(PUBLISHING, ports.clock(), facts={"path": path}))
+        return await update(ports, upload, failed.expiring(ports.expiry(failed, now)))
+    return await update(ports, upload, upload.complete_step(PUBLISHING, ports.clock(), facts={"path": path}))

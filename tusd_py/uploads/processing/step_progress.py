@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tusd_py.model.upload import Upload
-from tusd_py.uploads.commit import save
+from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
 
@@ -22,9 +22,9 @@ class StepProgress:
     async def tell(self, done_bytes: int) -> None:
         """``done_bytes`` are done; saved once in a while."""
         now = self._ports.clock()
-        if (now - self._told_at).total_seconds() < self._ports.pace.progress_interval_seconds:
+        if (now - self._told_at).total_seconds() < self._ports.policy.progress_interval_seconds:
             return
         self._told_at = now
         total = "" if self.upload.length is None else str(self.upload.length)
-        after = self.upload.under_way(self._step, now, {"done_bytes": str(done_bytes), "length": total})
-        self.upload = await save(self._ports, self.upload, after)
+        after = self.upload.report_step(self._step, now, {"done_bytes": str(done_bytes), "length": total})
+        self.upload = await update(self._ports, self.upload, after)

@@ -9,7 +9,7 @@ from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
 from tusd_py.model.events import VALIDATION
 from tusd_py.model.jobs import Job
 from tusd_py.model.upload import Status, Upload
-from tusd_py.uploads.commit import Cause, save
+from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.step_progress import StepProgress
 
@@ -24,37 +24,37 @@ async def validate(ports: Ports, job: Job) -> None:
     if upload is None:
         return
     if upload.status is Status.REJECTED and ports.delete_rejected:
-        await ports.store.erase(upload)  # a crash may have come between the verdict and this
+        await ports.store.delete(upload)  # a crash may have come between the verdict and this
         return
     if upload.status is not Status.PROCESSING or upload.pending_steps[:1] != (VALIDATION,):
         return
-    if ports.examiner is None:
+    if ports.validator is None:
         raise ValidatorUnavailable(
             "validation is switched off here while uploads wait for it: set validation.enabled to true"
         )
     progress = StepProgress(ports, upload, VALIDATION)
     try:
         content = ports.store.read(upload, 0, upload.offset)
-        verdict = await ports.examiner.examine(upload, content, progress.tell)
+        verdict = await ports.validator.validate(upload, content, progress.tell)
     except BytesMissing:
         await _end(
             ports, progress.upload, Status.FAILED, ValidationResult(("the bytes of this upload are gone",), {}), job
         )
         return
-    if verdict.is_good:
-        after = progress.upload.done(VALIDATION, ports.clock(), facts=verdict.facts)
-        await save(ports, progress.upload, after, Cause(ends=job))
+    if verdict.is_accepted:
+        after = progress.upload.complete_step(VALIDATION, ports.clock(), facts=verdict.details)
+        await update(ports, progress.upload, after, Cause(completed_job=job))
     else:
         await _end(ports, progress.upload, Status.REJECTED, verdict, job)
 
 
 async def _end(ports: Ports, upload: Upload, status: Status, verdict: ValidationResult, job: Job) -> None:
     now = ports.clock()
-    after = upload.fail_step(VALIDATION, status, now, "; ".join(verdict.reasons), verdict.facts)
+    after = upload.fail_step(VALIDATION, status, now, "; ".join(verdict.reasons), verdict.details)
     if status is Status.REJECTED and ports.delete_rejected:
         # First the record, then the bytes, and only then the end of the job: after a crash in between it is run again.
-        gone_at = now + timedelta(seconds=ports.pace.tombstone_seconds)
-        after = await save(ports, upload, after.until(gone_at))
-        await ports.store.erase(after)
+        gone_at = now + timedelta(seconds=ports.policy.tombstone_seconds)
+        after = await update(ports, upload, after.expiring(gone_at))
+        await ports.store.delete(after)
         return
-    await save(ports, upload, after.until(ports.expiry(after, now)), Cause(ends=job))
+    await update(ports, upload, after.expiring(ports.expiry(after, now)), Cause(completed_job=job))

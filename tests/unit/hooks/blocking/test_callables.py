@@ -31,7 +31,7 @@ def gate_of(function: HookFunction, seconds: float = 5) -> tuple[CallableHooks, 
 
 async def ask(function: Any, seconds: float = 5) -> HookResponse:
     gate, counted = gate_of(function, seconds)
-    answer = await gate.ask(EVENT)
+    answer = await gate.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, False)]
     return answer
 
@@ -39,7 +39,7 @@ async def ask(function: Any, seconds: float = 5) -> HookResponse:
 async def failure_of(function: Any, seconds: float = 5) -> str:
     gate, counted = gate_of(function, seconds)
     with pytest.raises(HookFailed) as failed:
-        await gate.ask(EVENT)
+        await gate.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, True)]
     return str(failed.value)
 
@@ -84,9 +84,9 @@ async def test_every_shape_of_callable(function: HookFunction) -> None:
 async def test_nobody_to_ask_costs_nothing() -> None:
     """Unwanted hooks are known beforehand, and asking one is no mistake."""
     gate, counted = gate_of(plain)
-    assert gate.wants(Hook.PRE_CREATE)
-    assert not gate.wants(Hook.POST_CREATE)
-    told = await gate.ask(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
+    assert gate.handles(Hook.PRE_CREATE)
+    assert not gate.handles(Hook.POST_CREATE)
+    told = await gate.invoke(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
     assert (told, counted) == (HookResponse(), [])
 
 
@@ -148,8 +148,8 @@ async def test_what_it_raises_is_told_to_the_log() -> None:
         (HookResponse(upload_id=""), "chose the id ''"),
         (HookResponse(metadata={"a b": "x"}), "changed the metadata: Upload-Metadata"),
         (HookResponse(metadata={"a": 1}), "changed the metadata: values are text or bytes"),  # type: ignore[dict-item]
-        (HookResponse(overlay=ResponseOverride(status=99)), "answered with the status 99"),
-        (HookResponse(overlay=ResponseOverride(status=600)), "answered with the status 600"),
+        (HookResponse(override=ResponseOverride(status=99)), "answered with the status 99"),
+        (HookResponse(override=ResponseOverride(status=600)), "answered with the status 600"),
     ],
 )
 @on_loop
@@ -163,8 +163,8 @@ async def test_answers_that_can_be() -> None:
     """Ids, metadata of text and bytes, overlays with and without a status."""
     for answer in (
         HookResponse(upload_id="a-B_9", metadata={"name": "é", "raw": b"\xff"}),
-        HookResponse(metadata={}, overlay=ResponseOverride(status=402, body="pay")),
-        HookResponse(overlay=ResponseOverride(headers={"X-A": "b"})),
+        HookResponse(metadata={}, override=ResponseOverride(status=402, body="pay")),
+        HookResponse(override=ResponseOverride(headers={"X-A": "b"})),
     ):
         assert await ask(lambda _, answer=answer: answer) is answer
 
@@ -204,7 +204,7 @@ def test_a_hanging_hook_does_not_keep_the_program() -> None:
     async def serve() -> None:
         gate, _ = gate_of(hang, 0.01)
         with pytest.raises(HookFailed):
-            await gate.ask(EVENT)
+            await gate.invoke(EVENT)
 
     asyncio.run(serve())
     assert time.monotonic() - started < 5

@@ -46,7 +46,7 @@ def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableHooks, list
 async def failure_in(directory: Path, seconds: float = 10) -> str:
     gate, counted = gate_in(directory, seconds)
     with pytest.raises(HookFailed) as failed:
-        await gate.ask(EVENT)
+        await gate.invoke(EVENT)
     assert counted == [(Hook.PRE_FINISH, True)]
     return str(failed.value)
 
@@ -64,7 +64,7 @@ async def test_it_reads_tusds_json_and_knows_the_upload(tmp_path: Path) -> None:
     """JSON on standard input, TUS_ID, TUS_SIZE and TUS_OFFSET in the environment, its directory to work in."""
     program(tmp_path, 'cat > read; echo "$TUS_ID $TUS_SIZE $TUS_OFFSET $PWD ${HOME:+home}" > known')
     gate, counted = gate_in(tmp_path)
-    assert await gate.ask(EVENT) == HookResponse()
+    assert await gate.invoke(EVENT) == HookResponse()
     read = json.loads((tmp_path / "read").read_text())
     assert (read["Type"], read["Event"]["Upload"]["Storage"]) == ("pre-finish", {"Path": "/d/u1"})
     assert (tmp_path / "known").read_text().split() == ["u1", "10", "4", str(tmp_path), "home"]
@@ -77,8 +77,8 @@ async def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
     for hook in (Hook.PRE_CREATE, Hook.AUTHORIZE):
         program(tmp_path, f'echo "[$TUS_ID] $TUS_SIZE $TUS_OFFSET" > {hook}.known', hook)
     gate, _ = gate_in(tmp_path)
-    await gate.ask(HookEvent(Hook.PRE_CREATE, replace(UPLOAD, id="", length=None, offset=0), CALLER))
-    await gate.ask(AuthorizeEvent(None, CALLER))
+    await gate.invoke(HookEvent(Hook.PRE_CREATE, replace(UPLOAD, id="", length=None, offset=0), CALLER))
+    await gate.invoke(AuthorizeEvent(None, CALLER))
     assert (tmp_path / "pre-create.known").read_text() == "[] 0 0\n"
     assert (tmp_path / "authorize.known").read_text() == "[] 0 0\n"
 
@@ -88,7 +88,7 @@ async def test_its_output_is_the_answer(tmp_path: Path) -> None:
     """JSON as over HTTP; it need not read what it is given, nor close its output before it ends."""
     program(tmp_path, """echo '{"httpresponse":{"Header":{"X-A":"1"}}}'; exec 0<&-""")
     gate, _ = gate_in(tmp_path)
-    assert await gate.ask(EVENT) == HookResponse(overlay=ResponseOverride(headers={"X-A": "1"}))
+    assert await gate.invoke(EVENT) == HookResponse(override=ResponseOverride(headers={"X-A": "1"}))
 
 
 @on_loop
@@ -96,8 +96,8 @@ async def test_who_is_not_there_does_not_object(tmp_path: Path) -> None:
     """A hook without a program is answered by nobody; a hook that is not enabled runs no program."""
     gate, counted = gate_in(tmp_path)
     program(tmp_path, "exit 1", Hook.PRE_TERMINATE)
-    assert await gate.ask(EVENT) == await gate.ask(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
-    assert (gate.wants(Hook.PRE_FINISH), gate.wants(Hook.PRE_TERMINATE)) == (True, False)
+    assert await gate.invoke(EVENT) == await gate.invoke(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
+    assert (gate.handles(Hook.PRE_FINISH), gate.handles(Hook.PRE_TERMINATE)) == (True, False)
     assert counted == [(Hook.PRE_FINISH, False)]
 
 
@@ -140,7 +140,7 @@ async def test_who_waits_no_longer_leaves_no_program(tmp_path: Path) -> None:
     """A request that is cancelled takes its program with it."""
     program(tmp_path, "echo $$ > pid.new; mv pid.new pid; exec sleep 60")
     gate, _ = gate_in(tmp_path)
-    asking = asyncio.ensure_future(gate.ask(EVENT))
+    asking = asyncio.ensure_future(gate.invoke(EVENT))
     await eventually((tmp_path / "pid").exists)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -154,7 +154,7 @@ async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     program(tmp_path, "sleep 60 & echo $! > pid; echo '{}'")
     gate, _ = gate_in(tmp_path, seconds=30)
     began = time.monotonic()
-    assert await gate.ask(EVENT) == HookResponse()
+    assert await gate.invoke(EVENT) == HookResponse()
     assert time.monotonic() - began < 10
     pid = int((tmp_path / "pid").read_text())
     assert is_alive(pid)
@@ -173,7 +173,7 @@ async def test_several_run_at_once(tmp_path: Path) -> None:
     """Each waits for all others to be there as well: one after the other, none would end."""
     program(tmp_path, "touch at.$$; while [ $(ls at.* | wc -l) -lt 8 ]; do sleep 0.01; done")
     gate, counted = gate_in(tmp_path, seconds=30)
-    await asyncio.gather(*(gate.ask(EVENT) for _ in range(8)))
+    await asyncio.gather(*(gate.invoke(EVENT) for _ in range(8)))
     assert counted == [(Hook.PRE_FINISH, False)] * 8
     await gate.close()
 

@@ -72,7 +72,7 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 async def failure_of(gate: HttpHooks) -> str:
     with pytest.raises(HookFailed) as failed:
-        await gate.ask(EVENT)
+        await gate.invoke(EVENT)
     return str(failed.value)
 
 
@@ -82,9 +82,9 @@ async def test_a_connection_is_used_again() -> None:
     with receiving() as receiver:
         async with gate_to(receiver.url) as gate:
             for _ in range(5):
-                assert await gate.ask(EVENT) == HookResponse()
+                assert await gate.invoke(EVENT) == HookResponse()
             assert len(receiver.connections) == 1
-            await asyncio.gather(*(gate.ask(EVENT) for _ in range(10)))
+            await asyncio.gather(*(gate.invoke(EVENT) for _ in range(10)))
             assert 1 < len(receiver.connections) <= 11
 
 
@@ -103,12 +103,12 @@ async def test_more_hooks_than_connections_wait_their_turn() -> None:
         writer.write(FINE.replace(b"200 OK", b"200 OK\r\nConnection: close"))
 
     async with serving(answer) as url, gate_to(url) as gate:
-        given_up = [asyncio.ensure_future(gate.ask(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
+        given_up = [asyncio.ensure_future(gate.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
         await eventually(lambda: open_now == CONNECTIONS_MAX)
         for asking in given_up:
             asking.cancel()
         await asyncio.wait(given_up)
-        asking_now = [asyncio.ensure_future(gate.ask(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
+        asking_now = [asyncio.ensure_future(gate.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
         await eventually(lambda: open_now == CONNECTIONS_MAX * 2)
         go.set()
         assert set(await asyncio.gather(*asking_now)) == {HookResponse()}
@@ -186,7 +186,7 @@ async def test_a_name_and_password_in_the_url_are_sent() -> None:
     with receiving() as receiver:
         url = receiver.url.replace("http://", "http://me:a%3Ab@") + "?x=1"
         async with gate_to(url) as gate:
-            await gate.ask(EVENT)
+            await gate.invoke(EVENT)
         [call] = receiver.calls
         assert (call.header("authorization"), call.path) == (["Basic bWU6YTpi"], "/hooks?x=1")
 
@@ -198,8 +198,8 @@ async def test_credentials_that_are_forwarded_take_the_place_of_the_urls() -> No
     with receiving() as receiver:
         url = receiver.url.replace("http://", "http://me:pw@")
         async with gate_to(url, forward_headers=["Authorization"]) as gate:
-            await gate.ask(HookEvent(Hook.PRE_FINISH, UPLOAD, caller))
-            await gate.ask(EVENT)
+            await gate.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, caller))
+            await gate.invoke(EVENT)
         assert [call.header("authorization") for call in receiver.calls] == [["Bearer x"], ["Basic bWU6cHc="]]
 
 
@@ -209,8 +209,8 @@ async def test_forwarded_headers_are_sent_as_they_came() -> None:
     with receiving() as receiver:
         receiver.answers["pre-finish"] = Answer(headers=(("Set-Cookie", "theirs=1"),))
         async with gate_to(receiver.url, forward_headers=["COOKIE", "x", "absent"]) as gate:
-            await gate.ask(EVENT)
-            await gate.ask(HookEvent(Hook.PRE_FINISH, UPLOAD, None))
+            await gate.invoke(EVENT)
+            await gate.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, None))
         first, second = receiver.calls
         assert [pair for pair in first.headers if pair[0] in ("COOKIE", "x")] == [
             ("COOKIE", "a=\xff"),
@@ -225,8 +225,8 @@ async def test_a_hook_that_is_not_enabled_asks_nobody() -> None:
     """Whoever asks it all the same gets the answer that changes nothing."""
     with receiving() as receiver:
         async with gate_to(receiver.url) as gate:
-            assert (gate.wants(Hook.PRE_FINISH), gate.wants(Hook.PRE_CREATE)) == (True, False)
-            assert await gate.ask(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookResponse()
+            assert (gate.handles(Hook.PRE_FINISH), gate.handles(Hook.PRE_CREATE)) == (True, False)
+            assert await gate.invoke(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookResponse()
         assert receiver.calls == []
 
 
@@ -252,7 +252,7 @@ async def test_certificates_are_verified_unless_that_is_off(tmp_path: Path) -> N
         async with gate_to(url) as gate:
             assert "CERTIFICATE_VERIFY_FAILED" in await failure_of(gate)
         async with gate_to(url, verifies=False) as gate:
-            assert await gate.ask(EVENT) == HookResponse()
+            assert await gate.invoke(EVENT) == HookResponse()
 
 
 def test_programs_and_payload_need_no_web_framework() -> None:

@@ -19,7 +19,7 @@ async def advance(records: SqlRecords, upload_id: str, count: int) -> None:
         before = await records.find(upload_id)
         assert before is not None
         try:
-            await records.replace(before, before.advance(before.offset + 1, NOW))
+            await records.update(before, before.advance(before.offset + 1, NOW))
             count -= 1
         except RecordConflict:
             continue
@@ -28,7 +28,7 @@ async def advance(records: SqlRecords, upload_id: str, count: int) -> None:
 async def add(records: SqlRecords, name: str, count: int) -> None:
     """Add ``count`` uploads, telling each id on stdout as soon as it is recorded."""
     for number in range(count):
-        await records.add(Upload(id=f"{name}-{number}", length=1, created_at=NOW, updated_at=NOW))
+        await records.insert(Upload(id=f"{name}-{number}", length=1, created_at=NOW, updated_at=NOW))
         print(f"{name}-{number}", flush=True)
 
 

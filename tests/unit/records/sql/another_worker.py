@@ -19,7 +19,7 @@ async def main(url: str) -> None:
         while jobs := await records.claim(NOW, NOW + timedelta(seconds=60), 3):
             for job in jobs:
                 print(job.id, flush=True)
-                await records.done(job, NOW)
+                await records.complete(job, NOW)
 
     await asyncio.gather(*(work() for _ in range(3)))
     await records.close()

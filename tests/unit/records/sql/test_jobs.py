@@ -19,7 +19,7 @@ from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Upload
-from tusd_py.records.sql.job_statements import compile_outbox_statements
+from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.tables import to_microseconds
 
@@ -60,7 +60,7 @@ async def records(url: str, bell: Bell) -> AsyncIterator[SqlRecords]:
 
 async def test_no_job_is_given_to_two_processes(records: SqlRecords, url: str) -> None:
     """Of three processes that claim at once each gets jobs of its own, and all are done once, however laned."""
-    await records.add_jobs([a_job(f"{n}", lane=f"l{n % 70}", consumer=f"c{n % 5}") for n in range(300)], NOW)
+    await records.add_jobs([a_job(f"{n}", lane=f"l{n % 70}", subscription=f"c{n % 5}") for n in range(300)], NOW)
     script = Path(__file__).with_name("another_worker.py")
     pipe = asyncio.subprocess.PIPE
     processes = [await asyncio.create_subprocess_exec(sys.executable, script, url, stdout=pipe) for _ in range(3)]
@@ -73,34 +73,34 @@ async def test_no_job_is_given_to_two_processes(records: SqlRecords, url: str) -
     while jobs := await records.claim(NOW, LATER, 50):
         for job in jobs:
             told.append(str(job.id))
-            await records.done(job, NOW)
+            await records.complete(job, NOW)
     assert sorted(map(int, told)) == [*range(1, 301)]
 
 
 async def test_workers_are_woken_by_new_work_alone(records: SqlRecords, bell: Bell) -> None:
     """A commit that makes or revives jobs rings once, whoever waits for it; no other does."""
     upload = an_upload("a")
-    await records.add(upload, Effects(events=(an_event("e", upload),)))
-    await records.add(an_upload("b"))
+    await records.insert(upload, Effects(events=(an_event("e", upload),)))
+    await records.insert(an_upload("b"))
     assert bell.rung == 0
-    await records.add(an_upload("c"), Effects(jobs=(a_job("k"), a_job("l"))))
+    await records.insert(an_upload("c"), Effects(jobs=(a_job("k"), a_job("l"))))
     assert bell.rung == 1
-    await records.add(an_upload("d"), Effects(jobs=(a_job("k"),)))
+    await records.insert(an_upload("d"), Effects(jobs=(a_job("k"),)))
     with pytest.raises(RecordConflict):
-        await records.replace(replace(upload, token=9), upload, Effects(jobs=(a_job("m"),)))
+        await records.update(replace(upload, token=9), upload, Effects(jobs=(a_job("m"),)))
     for job in await records.claim(NOW, LATER, 9):
-        await records.bury(job, NOW, "")
+        await records.fail(job, NOW, "")
     assert bell.rung == 1
-    assert await records.revive(job.id, NOW)
+    assert await records.requeue(job.id, NOW)
     assert bell.rung == 2
-    assert await records.drop(job.id)
+    assert await records.delete_job(job.id)
     assert bell.rung == 2
 
 
 async def test_one_batch_wakes_once(records: SqlRecords, bell: Bell) -> None:
     """However many changes share a commit, workers are woken once for it."""
     uploads = [an_upload(f"u{n}") for n in range(50)]
-    await asyncio.gather(*(records.add(u, Effects(jobs=(a_job(u.id),))) for u in uploads))
+    await asyncio.gather(*(records.insert(u, Effects(jobs=(a_job(u.id),))) for u in uploads))
     assert 1 <= bell.rung <= 3
 
 
@@ -108,10 +108,10 @@ async def test_a_lost_job_spoils_no_batch(records: SqlRecords) -> None:
     """In one transaction with twenty changes, the one whose job is lost alone is not made."""
     uploads = [an_upload(f"u{n}") for n in range(20)]
     for upload in uploads:
-        await records.add(upload, Effects(jobs=(a_job(upload.id),)))
+        await records.insert(upload, Effects(jobs=(a_job(upload.id),)))
     jobs = {job.key: job for job in await records.claim(NOW, LATER, 99)}
     jobs["u7"] = replace(jobs["u7"], token=9)
-    asked = [records.replace(u, u.advance(1, LATER), Effects(ends=jobs[u.id])) for u in uploads]
+    asked = [records.update(u, u.advance(1, LATER), Effects(completed_job=jobs[u.id])) for u in uploads]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, LeaseLost)] == [7]
     assert sum(isinstance(outcome, Upload) for outcome in outcomes) == 19
@@ -124,16 +124,18 @@ async def test_a_crowd_costs_the_others_nothing(records: SqlRecords, tmp_path: P
 
     Counted in the instructions that the database executes for what a claim asks.
     """
-    await records.add_jobs([a_job("o1", consumer="other"), a_job("x", lane="x"), a_job("s", consumer="slow")], NOW)
+    await records.add_jobs(
+        [a_job("o1", subscription="other"), a_job("x", lane="x"), a_job("s", subscription="slow")], NOW
+    )
     few = claiming_costs(tmp_path)
     await records.add_jobs([a_job(f"x{n}", lane="x") for n in range(3000)], NOW)
-    await records.add_jobs([a_job(f"s{n}", consumer="slow") for n in range(3000)], NOW)
+    await records.add_jobs([a_job(f"s{n}", subscription="slow") for n in range(3000)], NOW)
     assert claiming_costs(tmp_path) < few + 100
     assert [job.key for job in await records.claim(NOW, LATER, 9, ["slow"])] == ["o1", "x"]
 
 
 def claiming_costs(directory: Path) -> int:
-    sql = compile_outbox_statements(sqlite.dialect(paramstyle="named"))
+    sql = compile_job_statements(sqlite.dialect(paramstyle="named"))
     instructions = 0
 
     def count() -> None:
@@ -142,9 +144,9 @@ def claiming_costs(directory: Path) -> int:
 
     with closing(sqlite3.connect(directory / "records.sqlite3")) as beneath:
         beneath.set_progress_handler(count, 1)
-        assert beneath.execute(sql.consumers).fetchall() == [("",), ("other",), ("slow",)]
-        for consumer in ("", "other"):
-            facts = {"of_consumer": consumer, "now": to_microseconds(NOW), "limit": 9}
+        assert beneath.execute(sql.subscriptions).fetchall() == [("",), ("other",), ("slow",)]
+        for subscription in ("", "other"):
+            facts = {"of_consumer": subscription, "now": to_microseconds(NOW), "limit": 9}
             assert len(beneath.execute(sql.turns, facts).fetchall()) == 1
         assert beneath.execute(sql.next_due).fetchall() == [(to_microseconds(NOW),)]
     return instructions

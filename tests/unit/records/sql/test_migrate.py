@@ -65,12 +65,12 @@ def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str
 
     async def look() -> None:
         records = await SqlRecords.open(url)
-        (upload,) = await records.unsettled(9)
+        (upload,) = await records.needing_recovery(9)
         assert upload == await records.find("a")
         assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
         assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
-        saved = await records.replace(upload, upload.hand_to_workers(("validation",), upload.updated_at))
-        assert (await records.find("a"), await records.unsettled(9)) == (saved, [])
+        saved = await records.update(upload, upload.hand_to_workers(("validation",), upload.updated_at))
+        assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
         await records.close()
 
     asyncio.run(look())

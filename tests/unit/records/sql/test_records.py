@@ -52,7 +52,7 @@ def another_process(act: str, path: Path, count: int) -> subprocess.Popen[str]:
 
 async def test_no_update_is_lost_between_processes(records: SqlRecords, path: Path) -> None:
     """Tasks of two processes advance one upload at once: every step is counted, and no lock reaches a caller."""
-    await records.add(UPLOAD)
+    await records.insert(UPLOAD)
     processes = [another_process("advance", path, 50) for _ in range(2)]
     for process in processes:
         await asyncio.to_thread(process.communicate, timeout=60)
@@ -80,7 +80,7 @@ async def test_a_lock_that_is_let_go_is_only_a_delay(records: SqlRecords, path: 
     """While another process writes, reads answer and changes wait; then they are made, and nobody is told."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        added = asyncio.create_task(records.add(UPLOAD))
+        added = asyncio.create_task(records.insert(UPLOAD))
         assert await records.find(UPLOAD.id) is None
         assert not added.done()
         other.execute("ROLLBACK")
@@ -90,10 +90,10 @@ async def test_a_lock_that_is_let_go_is_only_a_delay(records: SqlRecords, path: 
 
 async def test_a_replaced_file_is_told_to_every_caller(records: SqlRecords, path: Path) -> None:
     """When another file has taken the place of the open one, calls and the probe are refused with a sentence."""
-    await records.add(UPLOAD)
+    await records.insert(UPLOAD)
     path.rename(path.with_name("away"))
     path.write_bytes(b"")
-    calls = [records.add(replace(UPLOAD, id="b")), records.find("b"), records.probe(), records.remove(UPLOAD)]
+    calls = [records.insert(replace(UPLOAD, id="b")), records.find("b"), records.probe(), records.delete(UPLOAD)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [RecordsUnavailable] * 4
     assert {str(outcome) for outcome in outcomes} == {"the records file was replaced while in use: restart the server"}
@@ -110,7 +110,7 @@ async def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
 async def test_closing_does_what_was_asked_and_ends_the_threads(path: Path) -> None:
     """Calls under way when ``close`` begins are done; afterwards no thread and no log file is left."""
     records = await SqlRecords.open(f"sqlite:///{path}")
-    added = [asyncio.create_task(records.add(replace(UPLOAD, id=f"{number}"))) for number in range(100)]
+    added = [asyncio.create_task(records.insert(replace(UPLOAD, id=f"{number}"))) for number in range(100)]
     await asyncio.sleep(0)
     await records.close()
     await asyncio.gather(*added)
@@ -124,11 +124,11 @@ async def test_closing_does_what_was_asked_and_ends_the_threads(path: Path) -> N
     ("before", "after", "expected"),
     [
         (UPLOAD, UPLOAD.advance(5, NOW), False),
-        (UPLOAD, UPLOAD.until(NOW), False),
+        (UPLOAD, UPLOAD.expiring(NOW), False),
         (UPLOAD, UPLOAD.advance(1_000_000, NOW).complete(NOW), True),
-        (UPLOAD, UPLOAD.advance(1_000_000, NOW).complete(NOW).to(Status.READY, NOW), True),
-        (UPLOAD, UPLOAD.to(Status.TERMINATED, NOW), True),
-        (UPLOAD, replace(UPLOAD, kind=Kind.FINAL).to(Status.PROCESSING, NOW), True),
+        (UPLOAD, UPLOAD.advance(1_000_000, NOW).complete(NOW).with_status(Status.READY, NOW), True),
+        (UPLOAD, UPLOAD.with_status(Status.TERMINATED, NOW), True),
+        (UPLOAD, replace(UPLOAD, kind=Kind.FINAL).with_status(Status.PROCESSING, NOW), True),
     ],
 )
 def test_completion_and_every_end_are_steps(before: Upload, after: Upload, expected: bool) -> None:
@@ -139,7 +139,7 @@ def test_completion_and_every_end_are_steps(before: Upload, after: Upload, expec
 def test_readiness_may_be_found_again() -> None:
     """From processing to ready is no such step unless it is told: lost, it is done once more after the restart."""
     processing = UPLOAD.advance(1_000_000, NOW).complete(NOW)
-    ready = processing.to(Status.READY, NOW)
+    ready = processing.with_status(Status.READY, NOW)
     assert not is_step(processing, ready)
     assert not is_step(processing.hand_to_workers(("validation",), NOW), ready)
     event = Event(id="e", type=EventType.UPLOAD_READY, at=NOW, upload=ready)

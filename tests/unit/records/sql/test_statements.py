@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from tusd_py.records.sql.job_statements import OutboxStatements, compile_outbox_statements
+from tusd_py.records.sql.job_statements import OutboxStatements, compile_job_statements
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.sqlite import open_engine
 from tusd_py.records.sql.statements import Statements, compile_statements
@@ -45,7 +45,7 @@ def test_no_statement_walks_a_table(name: str, connection: sqlite3.Connection) -
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(OutboxStatements)])
 def test_no_statement_of_the_outbox_walks_a_table(name: str, connection: sqlite3.Connection) -> None:
     """Neither do those of events and jobs: what is done, or waits behind another, is never walked through."""
-    steps = plan_of(getattr(compile_outbox_statements(open_engine("sqlite:///x").dialect), name), connection)
+    steps = plan_of(getattr(compile_job_statements(open_engine("sqlite:///x").dialect), name), connection)
     walked = re.compile(r"SCAN (events|jobs|earlier|lane)\b|TEMP B-TREE")
     assert [step for step in steps if walked.search(step)] == []
     assert bool([step for step in steps if ("USING" in step and "INDEX" in step) or "PRIMARY KEY" in step]) is (
@@ -62,6 +62,6 @@ def test_the_statements_exist_for_postgresql() -> None:
     compiled = compile_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
     assert "%(seen_token)s" in compiled.replace
     assert "json_array_elements_text" in compiled.find
-    outbox = compile_outbox_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
-    assert "is_first=true" in outbox.move_up
-    assert "ON CONFLICT (key) DO NOTHING" in outbox.add_job
+    job_queue = compile_job_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
+    assert "is_first=true" in job_queue.move_up
+    assert "ON CONFLICT (key) DO NOTHING" in job_queue.add_job

@@ -69,10 +69,10 @@ def test_what_an_earlier_try_left_is_taken_up(folder: Folder) -> None:
     (folder.path / "q" / "x.pdf").write_bytes(b"theirs")
     with pytest.raises(PathTaken) as taken:
         ChosenPath(folder, "q/x.pdf").reserve("one")
-    assert taken.value.by is None
+    assert taken.value.owner_id is None
     with pytest.raises(PathTaken) as taken:
         place.reserve("two")
-    assert taken.value.by == "one"
+    assert taken.value.owner_id == "one"
 
 
 def test_a_path_that_was_erased_is_free(folder: Folder) -> None:

@@ -56,7 +56,7 @@ async def test_join_can_be_cancelled(tmp_path: Path) -> None:
     os.truncate(tmp_path / "part", 3 * JOIN_BYTES)  # a hole: it costs no room
     part = an_upload("part", offset=3 * JOIN_BYTES)
     for turns in (0, 1, 2, 3, 5, 8):
-        joining = asyncio.create_task(store.join(an_upload("final"), [part]))
+        joining = asyncio.create_task(store.concatenate(an_upload("final"), [part]))
         for _ in range(turns):
             await asyncio.sleep(0)
         joining.cancel()
@@ -79,8 +79,8 @@ async def test_refuses_what_was_planted(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await anext(store.read(an_upload(offset=3), 0, 3))
     with pytest.raises(StoreUnavailable):
-        await store.stored_size(an_upload())
-    await store.erase(an_upload())
+        await store.size(an_upload())
+    await store.delete(an_upload())
     assert elsewhere.read_bytes() == b"not ours"
     assert (await append(store, an_upload(), [b"ours"])).offset == 4
     await store.close()
@@ -92,7 +92,7 @@ async def test_nobody_waits_for_joins(tmp_path: Path) -> None:
     store, gate = DiskStore(tmp_path), threading.Event()
     for _ in range(SLOW_THREADS):
         store._slow_threads.submit(gate.wait, 20)
-    joining = asyncio.create_task(store.join(an_upload("final"), []))
+    joining = asyncio.create_task(store.concatenate(an_upload("final"), []))
     await append(store, an_upload(), [b"quick"])
     assert not joining.done()
     gate.set()

@@ -42,7 +42,7 @@ async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> No
     assert len(pieces) - len(feed._pieces) == -(-4096 // size)
     record = await heart.record(made.upload.id)
     assert record is not None and Status.TERMINATED is record.status
-    assert 0 == await heart.store.stored_size(record)
+    assert 0 == await heart.store.size(record)
     with pytest.raises(UploadNotFound):
         await heart.inspect(made.upload.id)
 
@@ -94,9 +94,7 @@ async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) ->
     record = await heart.record("u1")
     assert (record is not None) is listens
     assert record is None or Status.TERMINATED is record.status
-    assert 0 == await heart.store.stored_size(
-        Upload(id="u1", length=1, created_at=heart.clock(), updated_at=heart.clock())
-    )
+    assert 0 == await heart.store.size(Upload(id="u1", length=1, created_at=heart.clock(), updated_at=heart.clock()))
 
 
 @on_loop
@@ -109,10 +107,10 @@ async def test_what_falls_under_no_rule_about_types_is_not_looked_at() -> None:
 
 @dataclass(frozen=True)
 class Blind:
-    def wants(self, upload: Upload) -> bool:
+    def applies_to(self, upload: Upload) -> bool:
         return True
 
-    async def refusal(self, upload: Upload, head: bytes) -> str:
+    async def rejection(self, upload: Upload, head: bytes) -> str:
         raise ValidatorUnavailable("libmagic is missing")
 
 

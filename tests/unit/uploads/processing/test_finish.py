@@ -13,7 +13,7 @@ from tusd_py.contracts.locker import LockTimeout
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.outcomes import ResponseOverride
-from tusd_py.uploads.expire import resume
+from tusd_py.uploads.expire import recover
 from tusd_py.uploads.ports import UploadPolicy
 
 
@@ -29,11 +29,11 @@ async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
 @on_loop
 async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
     """Its overlay reaches the answer of the request that brought the last byte; the upload is ready then."""
-    heart = Heart(functions={Hook.PRE_FINISH: lambda _: HookResponse(overlay=ResponseOverride(headers={"X-Id": "7"}))})
+    heart = Heart(functions={Hook.PRE_FINISH: lambda _: HookResponse(override=ResponseOverride(headers={"X-Id": "7"}))})
     created = await heart.create(2, b"01")
     upload_id = (await heart.create(2)).upload.id
     appended = await heart.append(upload_id, 0, b"01")
-    assert created.overlay == appended.overlay == ResponseOverride(headers={"X-Id": "7"})
+    assert created.override == appended.override == ResponseOverride(headers={"X-Id": "7"})
     assert created.upload.status is appended.upload.status is Status.READY
 
 
@@ -65,7 +65,7 @@ async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
         case _:
             heart.clock.move(1)
             heart.restart()
-            await resume(heart.ports)
+            await recover(heart.ports)
     await heart.settle()
     assert (told, answers, len(heart.completed)) == ([upload_id], [], 1)
 

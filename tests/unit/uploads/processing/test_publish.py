@@ -74,7 +74,7 @@ async def test_a_finished_upload_appears_under_its_name(world: World, tmp_path: 
     world.publishes(links=links)
     upload = await world.sent()
     after = await world.publish(upload)
-    assert (Status.READY, {"path": "nobody/cat.png"}) == (after.status, after.history[-2].facts)
+    assert (Status.READY, {"path": "nobody/cat.png"}) == (after.status, after.history[-2].details)
     published = world.folder / "nobody/cat.png"
     assert CONTENT == published.read_bytes()
     assert links is os.path.samefile(published, tmp_path / "uploads" / upload.id)
@@ -91,7 +91,7 @@ async def test_a_name_that_is_taken_gets_a_number(world: World, tmp_path: Path, 
     (world.folder / "nobody/cat.png").write_bytes(b"older")
     for number in (2, 3):
         after = await world.publish(await world.sent())
-        assert {"path": f"nobody/cat ({number}).png"} == after.history[-2].facts
+        assert {"path": f"nobody/cat ({number}).png"} == after.history[-2].details
     assert b"older" == (world.folder / "nobody/cat.png").read_bytes()
     assert ["nobody/cat (2).png", "nobody/cat (3).png", "nobody/cat.png"] == world.files()
 
@@ -169,7 +169,7 @@ async def test_what_is_gone_is_not_published(world: World, tmp_path: Path) -> No
     """Terminated meanwhile, or its bytes taken away, or never heard of."""
     world.publishes(links=False)
     gone = await world.sent()
-    await world.heart.store.erase(gone)
+    await world.heart.store.delete(gone)
     after = await world.publish(gone)
     assert (Status.FAILED, "the bytes of this upload are gone") == (after.status, after.history[-1].reason)
     ended = await world.sent()
@@ -187,7 +187,7 @@ async def test_terminated_between_place_and_record_leaves_nothing_half(world: Wo
     await publisher.publish(upload, world.heart.store)
     await world.heart.terminate(upload.id)
     with pytest.raises(RecordConflict):
-        await world.heart.records.replace(upload, upload.done("publishing", world.heart.clock()))
+        await world.heart.records.update(upload, upload.complete_step("publishing", world.heart.clock()))
     await world.publish(upload)
     assert ["nobody/cat.png"] == world.files()
 

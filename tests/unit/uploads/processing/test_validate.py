@@ -15,7 +15,7 @@ from tests.support.heart import Heart
 from tests.support.processing import a_heart, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.contracts.validator import Tell, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadNotValidated, UploadUnfinished
@@ -45,7 +45,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
     limits = Limits(examines=True)
-    async with a_heart(tmp_path, steps=("validation",), examiner=EXAMINER, limits=limits) as heart:
+    async with a_heart(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as heart:
         yield heart
 
 
@@ -74,7 +74,7 @@ async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(heart: Hea
     assert (Status.READY, ()) == (after.status, after.pending_steps)
     (step,) = [step for step in after.history if step.name == "validation"]
     expected = {"type": "image/png", "sha256": hashlib.sha256(samples.PNG).hexdigest(), "rule": "images"}
-    assert (expected, "") == (step.facts, step.reason)
+    assert (expected, "") == (step.details, step.reason)
     assert len(samples.PNG) == (await download(heart.ports, Download(upload_id=upload.id))).stop
 
 
@@ -96,13 +96,13 @@ async def test_a_bad_upload_is_rejected_with_its_reasons(
     after = await validated(heart, await sent(heart, content, **metadata))
     assert Status.REJECTED is after.status
     assert reason in after.history[-1].reason
-    assert hashlib.sha256(content).hexdigest() == after.history[-1].facts["sha256"]
+    assert hashlib.sha256(content).hexdigest() == after.history[-1].details["sha256"]
     for attempt in (download(heart.ports, Download(upload_id=after.id)), heart.inspect(after.id)):
         with pytest.raises(RejectedByRules):
             await attempt
     assert content == await heart.content(after.id)
     await heart.terminate(after.id)
-    assert 0 == await heart.store.stored_size(after)
+    assert 0 == await heart.store.size(after)
 
 
 async def test_what_no_rule_fits_is_allowed_or_not_by_setting(heart: Heart) -> None:
@@ -110,7 +110,7 @@ async def test_what_no_rule_fits_is_allowed_or_not_by_setting(heart: Heart) -> N
     assert Status.READY is (await validated(heart, await sent(heart, samples.TEXT))).status
     wrong = await sent(heart, samples.TEXT, sha256=b"00" * 32)
     assert Status.REJECTED is (await validated(heart, wrong)).status
-    with_ports(heart, examiner=replace(EXAMINER, rejects_unmatched=True))
+    with_ports(heart, validator=replace(EXAMINER, rejects_unmatched=True))
     after = await validated(heart, await sent(heart, samples.TEXT))
     assert (Status.REJECTED, "no rule allows it") == (after.status, after.history[-1].reason)
 
@@ -127,9 +127,9 @@ async def test_rejected_uploads_are_deleted_by_setting(heart: Heart) -> None:
     record = await heart.record(upload.id)
     assert record is not None and Status.REJECTED is record.status
     heart.ports = sound
-    assert 0 < await heart.store.stored_size(upload)
+    assert 0 < await heart.store.size(upload)
     await validated(heart, upload)
-    assert 0 == await heart.store.stored_size(upload)
+    assert 0 == await heart.store.size(upload)
     heart.clock.move(heart.pace.tombstone_seconds + 1)
     assert 1 == (await sweep(heart.ports)).expired
 
@@ -146,7 +146,7 @@ async def test_a_tool_that_is_missing_is_no_verdict(heart: Heart, monkeypatch: p
         await validate(heart.ports, await job(heart, waits.id, "validation"))
     assert waits == await heart.record(waits.id)
     passes = await validated(heart, await sent(heart, samples.CSV, filename=b"a.csv"))
-    assert (Status.READY, None) == (passes.status, passes.history[-2].facts.get("type"))
+    assert (Status.READY, None) == (passes.status, passes.history[-2].details.get("type"))
 
 
 async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(heart: Heart) -> None:
@@ -156,7 +156,7 @@ async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(h
     with_ports(heart, store=FailingStore(heart.store, Faults(nth=1)))
     with pytest.raises(StoreUnavailable):
         await validate(heart.ports, await job(heart, upload.id, "validation"))
-    heart.ports = replace(sound, examiner=None)
+    heart.ports = replace(sound, validator=None)
     with pytest.raises(ValidatorUnavailable, match="validation is switched off"):
         await validate(heart.ports, await job(heart, upload.id, "validation"))
     assert upload == await heart.record(upload.id)
@@ -167,7 +167,7 @@ async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(h
 async def test_bytes_that_are_gone_fail_the_upload(heart: Heart) -> None:
     """There is nothing to be examined, now or later."""
     upload = await sent(heart, samples.PNG, filetype=b"image/png")
-    await heart.store.erase(upload)
+    await heart.store.delete(upload)
     after = await validated(heart, upload)
     assert (Status.FAILED, "the bytes of this upload are gone") == (after.status, after.history[-1].reason)
 
@@ -180,7 +180,7 @@ class Slow:
     seconds: float = 0.0
     terminates: bool = False
 
-    async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
+    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
         self.heart.clock.move(self.seconds)
         await tell(5)
         if self.terminates:
@@ -193,23 +193,23 @@ async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict
     seen: list[Upload] = []
 
     class Watched(Slow):
-        async def examine(self, upload: Upload, content: Content, tell: Tell) -> ValidationResult:
-            verdict = await super().examine(upload, content, tell)
+        async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
+            verdict = await super().validate(upload, content, tell)
             record = await heart.record(upload.id)
             assert record is not None
             seen.append(record)
             return verdict
 
-    with_ports(heart, examiner=Watched(heart, seconds=2))
+    with_ports(heart, validator=Watched(heart, seconds=2))
     after = await validated(heart, await sent(heart, samples.PNG))
-    assert {"done_bytes": "5", "length": str(len(samples.PNG))} == seen[0].history[-1].facts
+    assert {"done_bytes": "5", "length": str(len(samples.PNG))} == seen[0].history[-1].details
     assert ["validation"] == [step.name for step in after.history if step.name]
     assert Status.READY is after.status
 
 
 async def test_an_upload_that_is_terminated_meanwhile_stays_so(heart: Heart) -> None:
     """The verdict comes too late and is dropped; the next try finds nothing to do."""
-    with_ports(heart, examiner=Slow(heart, terminates=True))
+    with_ports(heart, validator=Slow(heart, terminates=True))
     upload = await sent(heart, samples.PNG)
     with pytest.raises(RecordConflict):
         await validate(heart.ports, await job(heart, upload.id, "validation"))
