@@ -40,7 +40,8 @@ from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.expire import Swept, sweep
-from tusd_py.uploads.ports import Ports, UploadPolicy
+from tusd_py.uploads.policy import UploadPolicy
+from tusd_py.uploads.ports import Ports
 from tusd_py.validation import libmagic
 from tusd_py.validation.rules import Rule
 from tusd_py.validation.validator import RuleExaminer
@@ -55,7 +56,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> HookHandler:
+def make_hook_handler(settings: Settings, functions: Functions, store: Store, count: Count) -> HookHandler:
     """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
     ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
@@ -124,7 +125,7 @@ async def open_ports(
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
-        gate = await asyncio.to_thread(make_gate, settings, functions, store, count_hook)
+        handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         records = await _open_records(settings)
     except BaseException:
         # Tried again with the next request: each try would keep descriptors open.
@@ -135,26 +136,17 @@ async def open_ports(
         records=records,
         store=store,
         locker=locker,
-        hooks=gate,
+        hooks=handler,
         clock=clock,
         # 128 bits: whoever knows the URL of an upload may write to it, so it must not be guessed.
         new_id=lambda: secrets.token_hex(16),
-        limits=limits(settings),
-        policy=_pace(settings),
+        policy=_policy(settings, functions),
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
-        durable_saves=settings.storage.durability == "power",
         validator=_examiner(settings) if settings.validation.enabled else None,
         sniffer=_examiner(settings) if settings.validation.early else None,
-        # Functions are asked where they are: a worker could not ask them before it finishes what it has joined.
-        joins_by_job=needs_worker(settings) and not functions,
-        deletes_joined_parts=settings.uploads.delete_joined_parts,
         publisher=_publisher(settings) if settings.publishing.directory else None,
-        delete_rejected=settings.validation.rejected == "delete",
-        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
-        subscriptions=subscriptions(settings),
-        steps=steps(settings),
         job_queue=records if isinstance(records, SqlRecords) else None,
     )
 
@@ -262,7 +254,7 @@ def _examiner(settings: Settings) -> RuleExaminer:
     )
 
 
-def _pace(settings: Settings) -> UploadPolicy:
+def _policy(settings: Settings, functions: Functions) -> UploadPolicy:
     uploads, expiration = settings.uploads, settings.expiration
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
@@ -273,4 +265,13 @@ def _pace(settings: Settings) -> UploadPolicy:
         finished_seconds=expiration.finished_seconds,
         partial_seconds=expiration.partial_seconds,
         tombstone_seconds=expiration.tombstone_seconds,
+        limits=limits(settings),
+        durable_saves=settings.storage.durability == "power",
+        subscriptions=subscriptions(settings),
+        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        steps=steps(settings),
+        delete_rejected=settings.validation.rejected == "delete",
+        # Functions run in this process: a worker could not invoke them before it finishes what it has concatenated.
+        assemble_in_worker=needs_worker(settings) and not functions,
+        delete_concatenated_parts=uploads.delete_joined_parts,
     )

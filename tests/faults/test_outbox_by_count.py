@@ -83,7 +83,7 @@ class World:
         row = to_row(after, after.token)
         if before is not None:
             row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
-        statement = self.sql.add if before is None else self.sql.replace
+        statement = self.sql.insert if before is None else self.sql.update
         return RecordChange(
             statement, row, RecordConflict(after.id), following=following(self.outbox_sql, after, effects)
         )

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.hooks.tusd_json import parse_answer
 from tusd_py.model.hooks import Hook

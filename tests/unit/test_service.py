@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.heart import CALLER, Clock, Feed
+from tests.support.harness import CALLER, Clock, FakeBody
 from tests.support.loops import eventually, on_loop
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.records import RecordsError
@@ -74,7 +74,7 @@ async def test_the_sweeper_runs_by_itself_in_one_process_at_a_time(tmp_path: Pat
     await second.open()
     ports = await second.ports()
     for leading in (first, second):
-        made = (await create(ports, Create(length=3), CALLER, Feed())).upload
+        made = (await create(ports, Create(length=3), CALLER, FakeBody())).upload
         clock.move(11)
         expired = leading.metrics.expired
         await eventually(lambda expired=expired: expired._value.get() == 1)  # type: ignore[misc]
@@ -95,7 +95,7 @@ async def test_a_sweep_that_fails_is_tried_again(tmp_path: Path, caplog: pytest.
     service = Service(settings, clock=clock)
     ports = await service.ports()
     await eventually(lambda: service._leading is not None)
-    await create(ports, Create(length=3), CALLER, Feed())
+    await create(ports, Create(length=3), CALLER, FakeBody())
     clock.now = "no time"  # type: ignore[assignment]  # anything that fails within a pass
     await eventually(lambda: "sweeping failed" in caplog.text)
     clock.now = datetime.now(UTC) + timedelta(seconds=20)
@@ -108,7 +108,7 @@ async def test_one_pass_by_hand(tmp_path: Path) -> None:
     """``tusd-py sweep``: beside a server or without one, and it waits for what it has begun."""
     settings = settings_of(tmp_path, expiration={"unfinished_seconds": 0.001})
     service = Service(settings)
-    await create(await service.ports(), Create(length=3), CALLER, Feed())
+    await create(await service.ports(), Create(length=3), CALLER, FakeBody())
     await service.close()
     await asyncio.sleep(0.01)
     assert await sweep_once(settings) == Swept(expired=1)
@@ -169,9 +169,9 @@ async def test_power_is_a_setting(tmp_path: Path) -> None:
     """With ``durability = "power"`` every save is synced, not the last alone; ids cannot be guessed."""
     service = Service(settings_of(tmp_path, storage={"data_dir": str(tmp_path), "durability": "power"}))
     ports = await service.ports()
-    assert ports.durable_saves
+    assert ports.policy.durable_saves
     body = BodyInfo(length=3)
-    made = await create(ports, Create(length=9, body=body), CALLER, Feed(b"abc"))
+    made = await create(ports, Create(length=9, body=body), CALLER, FakeBody(b"abc"))
     assert len(made.upload.id) == 32
     assert abs(made.upload.created_at - utc_now()) < timedelta(minutes=1)
     assert not ports.hooks.handles(Hook.POST_FINISH)

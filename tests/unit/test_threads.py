@@ -26,11 +26,11 @@ async def test_runs_and_tells_what_came_of_it() -> None:
 async def test_never_more_threads_than_allowed() -> None:
     """ThreadPool are started as they are needed, never more than the limit; the rest waits for its turn."""
     threads = ThreadPool(3, "bounded")
-    gate = threading.Event()
-    calls = [asyncio.create_task(threads.run(gate.wait, 20)) for _ in range(10)]
+    handler = threading.Event()
+    calls = [asyncio.create_task(threads.run(handler.wait, 20)) for _ in range(10)]
     await asyncio.sleep(0)
     assert sum(thread.name.startswith("bounded") for thread in threading.enumerate()) == 3
-    gate.set()
+    handler.set()
     assert await asyncio.gather(*calls) == [True] * 10
     await threads.close()
     await eventually(lambda: not any(thread.name.startswith("bounded") for thread in threading.enumerate()))
@@ -40,10 +40,10 @@ async def test_never_more_threads_than_allowed() -> None:
 async def test_cancelled_it_waits_for_the_thread() -> None:
     """A cancelled call raises that only once its thread is done, however often it is cancelled."""
     threads = ThreadPool(1, "test")
-    gate, done = threading.Event(), []
+    handler, done = threading.Event(), []
 
     def work() -> None:
-        gate.wait(20)
+        handler.wait(20)
         done.append(True)
 
     call = asyncio.create_task(threads.run(work))
@@ -52,7 +52,7 @@ async def test_cancelled_it_waits_for_the_thread() -> None:
         call.cancel()
     await asyncio.sleep(0)
     assert not call.done()
-    gate.set()
+    handler.set()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert done == [True]
@@ -81,11 +81,11 @@ async def test_waiting_out_a_future_that_is_done() -> None:
 def test_loop_that_ended_harms_no_other() -> None:
     """A call that outlives its event loop is told to nobody, and its thread serves the next loop."""
     threads = ThreadPool(1, "test")
-    gate = threading.Event()
+    handler = threading.Event()
     done: list[str] = []
 
     async def submit() -> None:
-        threads.submit(gate.wait, 20)
+        threads.submit(handler.wait, 20)
         threads.submit(done.append, "first loop")
 
     async def run() -> None:
@@ -93,6 +93,6 @@ def test_loop_that_ended_harms_no_other() -> None:
         await threads.close()
 
     asyncio.run(submit())
-    gate.set()
+    handler.set()
     asyncio.run(run())
     assert done == ["first loop", "second loop"]

@@ -67,7 +67,7 @@ class _AppendBody:
         # A newcomer gets the hold as soon as what has arrived is saved.
         lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
-            room = rules.append(request, upload, self.ports.limits)
+            room = rules.append(request, upload, self.ports.policy.limits)
             return await receiving.run(self.source, request.body, room, length)
         except (UploadStopped, TypeNotAllowed):
             # First, or a write that still waits for its turn would bring the bytes back.

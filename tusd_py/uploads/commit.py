@@ -43,7 +43,7 @@ async def update(ports: Ports, before: Upload, after: Upload, change: Cause = NO
 
 
 def _effects(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Effects:
-    events = tuple(_events(ports, before, after, change)) if ports.subscriptions else ()
+    events = tuple(_events(ports, before, after, change)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _jobs(ports, event)]
     if after.pending_steps[:1] != (before.pending_steps[:1] if before is not None else ()) and after.pending_steps:
         step = after.pending_steps[0]
@@ -55,19 +55,19 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, change: Cause) 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Iterable[Event]:
     types = derive_events(before, after)
-    caller = _without_credentials(change.caller, ports.forwarded_credentials)
+    caller = _without_credentials(change.caller, ports.policy.forwarded_credentials)
     if change.owes_progress_report and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
         if kind is EventType.POST_RECEIVE and not change.reports_progress:
             continue
-        if any(kind in subscription.types for subscription in ports.subscriptions):
+        if any(kind in subscription.types for subscription in ports.policy.subscriptions):
             at = after.updated_at
             yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
 def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
-    for subscription in ports.subscriptions:
+    for subscription in ports.policy.subscriptions:
         if subscription.actor and event.type in subscription.types:
             yield NewJob(
                 actor=subscription.actor,

@@ -37,7 +37,7 @@ async def concatenate(
     again at the next start.
     """
     found = await ports.records.find_all(request.parts)
-    length = rules.concatenate(request, found, final.owner, ports.clock(), ports.limits)
+    length = rules.concatenate(request, found, final.owner, ports.clock(), ports.policy.limits)
     parts = [part for part in found if part is not None]
     server_chose = final.id
     final, overlay = await agree(replace(final, length=length))
@@ -59,7 +59,7 @@ async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Ca
             final = with_concatenated_bytes(ports, final, length, await ports.store.concatenate(final, parts))
             await shielded(insert(ports, final, change))
         return final
-    final = final.expiring(ports.expiry(final, final.created_at))
+    final = final.expiring(ports.policy.expiry(final, final.created_at))
     await insert_reserved(ports, final, change)
     await _refuse_if_parts_went(ports, final)
     # Also when parts are missing: the last of them may have become complete since it was read.
@@ -72,5 +72,5 @@ async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
     parts = await ports.records.find_all(final.parts)
     if any(part is None or part.has_ended for part in parts):
         ended = final.with_status(Status.TERMINATED, ports.clock())
-        await update(ports, final, ended.expiring(ports.expiry(ended, ended.updated_at)))
+        await update(ports, final, ended.expiring(ports.policy.expiry(ended, ended.updated_at)))
         raise InvalidParts

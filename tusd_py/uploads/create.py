@@ -55,7 +55,7 @@ async def create(
     ``listener`` was told of it before, so does every failure but that of its content. Raises ``TusError``,
     ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
-    rules.create(request, ports.limits)
+    rules.create(request, ports.policy.limits)
     now = ports.clock()
     upload = Upload(
         id=ports.new_id(),
@@ -78,7 +78,7 @@ async def create(
     else:
         server_chose = upload.id
         upload, overlay = await _run_pre_hook(ports, upload, caller)
-        upload = upload.expiring(ports.expiry(upload, now))
+        upload = upload.expiring(ports.policy.expiry(upload, now))
         if request.body is None and upload.id == server_chose and not upload.storage:
             upload = await _add(ports, upload, caller, request.is_last)
         else:
@@ -93,7 +93,7 @@ async def create(
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
         upload, overlay = finished.upload, finished.override or overlay
-        if upload.kind is Kind.FINAL and ports.deletes_joined_parts:
+        if upload.kind is Kind.FINAL and ports.policy.delete_concatenated_parts:
             ports.background.spawn(f"{upload.id}.parts", delete_parts(ports, upload))
     return Created(upload=upload, took_body=request.body is not None, override=overlay)
 
@@ -131,7 +131,7 @@ async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
             upload = completed(ports, upload.with_storage(sink.state))
         finally:
             await sink.close()
-        upload = upload.expiring(ports.expiry(upload, upload.updated_at))
+        upload = upload.expiring(ports.policy.expiry(upload, upload.updated_at))
         await shielded(insert(ports, upload, Cause(caller)))
     return upload
 
@@ -170,7 +170,7 @@ class _CreationWithUpload:
             if self.listener is not None:
                 await shielded(self._save(upload, upload))
                 self.is_announced = self.listener.on_created(upload)
-            room = rules.remaining(upload, upload.length, self.ports.limits)
+            room = rules.remaining(upload, upload.length, self.ports.policy.limits)
             upload = await receiving.run(self.source, body, room, upload.length)
             return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
         except (BodyIncomplete, UploadInterrupted) as cut:

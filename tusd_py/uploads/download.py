@@ -14,7 +14,7 @@ async def download(ports: Ports, request: Download) -> Downloaded:
     Raises ``TusError``. Reading raises ``StoreError`` when the bytes went away meanwhile.
     """
     upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
-    rules.download(upload, ports.limits)
+    rules.download(upload, ports.policy.limits)
     span = downloads.select(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)

@@ -98,7 +98,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
 async def _expire(ports: Ports, upload: Upload) -> None:
     now = ports.clock()
     ended = upload.with_status(Status.EXPIRED, now)
-    ended = await update(ports, upload, ended.expiring(ports.expiry(ended, now)))
+    ended = await update(ports, upload, ended.expiring(ports.policy.expiry(ended, now)))
     await ports.store.delete(ended)
 
 
@@ -116,7 +116,7 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
     if upload.kind is Kind.FINAL and not upload.is_complete:
         if upload.status is Status.PROCESSING:
             schedule_assembly(ports, upload)
-            return ports.expiry(upload, ports.clock()) or _FAR
+            return ports.policy.expiry(upload, ports.clock()) or _FAR
         parts = [part for part in await ports.records.find_all(upload.parts) if part is not None]
         return max((part.expires_at or _FAR for part in parts if not part.is_complete), default=None)
     return None

@@ -51,7 +51,7 @@ async def terminate_locked(ports: Ports, upload: Upload, caller: Caller | None) 
 async def _mark_terminated(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
     ended = upload.with_status(Status.TERMINATED, now)
-    return await update(ports, upload, ended.expiring(ports.expiry(ended, now)), Cause(caller))
+    return await update(ports, upload, ended.expiring(ports.policy.expiry(ended, now)), Cause(caller))
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> ResponseOverride | None:

@@ -110,6 +110,6 @@ def to_refusal(failure: Exception, method: str) -> TusError:
     if isinstance(failure, TusError):
         return failure
     told = next((TABLE[kind] for kind in type(failure).__mro__ if kind in TABLE), InternalError)
-    if method == "HEAD" and told in (Unavailable, StorageFull, HookFailed):
+    if method == "HEAD" and told in (Unavailable, StorageFull, HookUnavailable):
         return NotReady()
     return told()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tusd_py.contracts.hooks import HookFailed, HookResponse
 from tusd_py.hooks.tusd_json import format_event, parse_answer
 from tusd_py.model.caller import Caller

@@ -41,7 +41,7 @@ async def main(directory, act, times):
     for _ in range(int(times)):
         hold = await locker.acquire("an-upload", 30)
         wanted = asyncio.Event()
-        hold.on_wanted(wanted.set)
+        hold.on_release_requested(wanted.set)
         if act == "fork" and os.fork() == 0:
             asyncio.run(child(locker))
         say("held")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.heart import CALLER, Clock, Feed, Heart, cut
+from tests.support.harness import CALLER, Clock, FakeBody, UploadsHarness, cut
 from tests.support.loops import on_loop
+from tests.support.processing import with_ports
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import Subscription
@@ -19,7 +20,7 @@ from tusd_py.protocol.errors import BodyIncomplete, TusError
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.expire import sweep
-from tusd_py.uploads.ports import UploadPolicy
+from tusd_py.uploads.policy import UploadPolicy
 
 ALL = frozenset(EventType)
 EVERYTHING = Subscription(name="log", actor="", types=ALL)
@@ -29,8 +30,8 @@ FINISHED = ["post-finish", "upload.ready"]
 class Told:
     """A heart whose every event is kept."""
 
-    def __init__(self, heart: Heart, records: SqlRecords) -> None:
-        self.heart = heart
+    def __init__(self, harness: UploadsHarness, records: SqlRecords) -> None:
+        self.harness = harness
         self.records = records
 
     async def events(self, upload_id: str = "") -> list[Event]:
@@ -50,19 +51,19 @@ async def telling(
     *,
     subscriptions: Sequence[Subscription] = (EVERYTHING,),
     steps: tuple[str, ...] = (),
-    pace: UploadPolicy | None = None,
+    policy: UploadPolicy | None = None,
 ) -> AsyncIterator[Told]:
     records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
-    heart = Heart(records=records, pace=pace or UploadPolicy())
-    heart.ports = replace(heart.ports, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
+    harness = UploadsHarness(records=records, policy=policy or UploadPolicy())
+    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
     try:
-        yield Told(heart, records)
+        yield Told(harness, records)
     finally:
-        await heart.settle()
+        await harness.settle()
         await records.close()
 
 
-class SlowFeed(Feed):
+class SlowFakeBody(FakeBody):
     """Each piece takes some seconds of the clock to come."""
 
     def __init__(self, clock: Clock, seconds: float, *pieces: bytes) -> None:
@@ -78,12 +79,12 @@ class SlowFeed(Feed):
 async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
     """Created, received, finished, ready: told once each, with the caller and the upload as it was saved."""
     async with telling(tmp_path) as told:
-        made = await told.heart.create(5)
-        await told.heart.append(made.upload.id, 0, b"hello")
+        made = await told.harness.create(5)
+        await told.harness.append(made.upload.id, 0, b"hello")
         events = await told.events()
         assert [event.type.value for event in events] == ["post-create", "post-receive", *FINISHED]
         assert {event.caller for event in events} == {CALLER}
-        assert events[-1].upload == await told.heart.record(made.upload.id)
+        assert events[-1].upload == await told.harness.record(made.upload.id)
         assert len({event.id for event in events}) == 4
 
 
@@ -91,11 +92,11 @@ async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
 async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
     """One save may mean everything at once; an empty upload receives nothing."""
     async with telling(tmp_path) as told:
-        made = await told.heart.create(5, b"hello")
+        made = await told.harness.create(5, b"hello")
         assert await told.types(made.upload.id) == ["post-create", "post-receive", *FINISHED]
-        empty = await told.heart.create(0)
+        empty = await told.harness.create(0)
         assert await told.types(empty.upload.id) == ["post-create", *FINISHED]
-        part = await told.heart.create(2, b"ab", kind=Kind.PARTIAL)
+        part = await told.harness.create(2, b"ab", kind=Kind.PARTIAL)
         assert await told.types(part.upload.id) == ["post-create", "post-receive", *FINISHED]
 
 
@@ -103,11 +104,11 @@ async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
 async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
     """Where the length was deferred, its coming is told with the bytes and the end it brings, not by itself."""
     async with telling(tmp_path) as told:
-        made = await told.heart.create(None)
-        await told.heart.append(made.upload.id, 0, b"he")
-        await told.heart.append(made.upload.id, 2, length=5)
+        made = await told.harness.create(None)
+        await told.harness.append(made.upload.id, 0, b"he")
+        await told.harness.append(made.upload.id, 2, length=5)
         assert await told.types() == ["post-create", "post-receive"]
-        await told.heart.append(made.upload.id, 2, b"llo", length=5)
+        await told.harness.append(made.upload.id, 2, b"llo", length=5)
         assert await told.types() == ["post-create", "post-receive", "post-receive", *FINISHED]
 
 
@@ -115,12 +116,12 @@ async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
 @on_loop
 async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
     """While a body runs, saved bytes are told of once a second at most, and the last of them always."""
-    pace = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
-    async with telling(tmp_path, pace=pace) as told:
-        made = await told.heart.create(100)
+    policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
+    async with telling(tmp_path, policy=policy) as told:
+        made = await told.harness.create(100)
         pieces = [b"xx"] * 6
-        source = SlowFeed(told.heart.clock, seconds, *pieces)
-        await told.heart.append(made.upload.id, 0, source=source)
+        source = SlowFakeBody(told.harness.clock, seconds, *pieces)
+        await told.harness.append(made.upload.id, 0, source=source)
         received = [event for event in await told.events() if event.type is EventType.POST_RECEIVE]
         assert received[-1].upload.offset == 12
         assert [event.upload.offset for event in received] == offsets
@@ -129,11 +130,11 @@ async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, off
 @on_loop
 async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> None:
     """However a body ends, the bytes that were kept have been told of."""
-    pace = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
-    async with telling(tmp_path, pace=pace) as told:
-        made = await told.heart.create(100)
+    policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
+    async with telling(tmp_path, policy=policy) as told:
+        made = await told.harness.create(100)
         with pytest.raises(BodyIncomplete):
-            await told.heart.append(made.upload.id, 0, source=cut(b"ab", b"cd", b"e"))
+            await told.harness.append(made.upload.id, 0, source=cut(b"ab", b"cd", b"e"))
         events = await told.events()
         assert events[-1].type is EventType.POST_RECEIVE
         assert events[-1].upload.offset == 5
@@ -143,44 +144,44 @@ async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> No
 async def test_final_uploads(tmp_path: Path) -> None:
     """Joined at once or when the last part comes, a final upload is assembled, finished and ready."""
     async with telling(tmp_path) as told:
-        first = (await told.heart.create(2, b"ab", kind=Kind.PARTIAL)).upload.id
-        at_once = (await told.heart.create(None, kind=Kind.FINAL, parts=[first])).upload.id
+        first = (await told.harness.create(2, b"ab", kind=Kind.PARTIAL)).upload.id
+        at_once = (await told.harness.create(None, kind=Kind.FINAL, parts=[first])).upload.id
         assert await told.types(at_once) == ["post-create", "upload.assembled", *FINISHED]
-        second = (await told.heart.create(2, kind=Kind.PARTIAL)).upload.id
-        later = (await told.heart.create(None, kind=Kind.FINAL, parts=[first, second])).upload.id
-        await told.heart.settle()
+        second = (await told.harness.create(2, kind=Kind.PARTIAL)).upload.id
+        later = (await told.harness.create(None, kind=Kind.FINAL, parts=[first, second])).upload.id
+        await told.harness.settle()
         assert await told.types(later) == ["post-create"]
-        await told.heart.append(second, 0, b"cd")
-        await told.heart.settle()
+        await told.harness.append(second, 0, b"cd")
+        await told.harness.settle()
         assert await told.types(later) == ["post-create", "upload.assembled", *FINISHED]
 
 
 @on_loop
 async def test_a_join_that_fails(tmp_path: Path) -> None:
     """A final upload that can never be joined is told as failed, once."""
-    async with telling(tmp_path, pace=UploadPolicy(unfinished_seconds=10.0)) as told:
-        part = (await told.heart.create(2, kind=Kind.PARTIAL)).upload.id
-        final = (await told.heart.create(None, kind=Kind.FINAL, parts=[part])).upload.id
-        record = await told.heart.record(part)
+    async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0)) as told:
+        part = (await told.harness.create(2, kind=Kind.PARTIAL)).upload.id
+        final = (await told.harness.create(None, kind=Kind.FINAL, parts=[part])).upload.id
+        record = await told.harness.record(part)
         assert record is not None
-        await update(told.heart.ports, record, record.with_status(Status.EXPIRED, told.heart.clock()))
-        await told.heart.inspect(final)
-        await told.heart.settle()
+        await update(told.harness.ports, record, record.with_status(Status.EXPIRED, told.harness.clock()))
+        await told.harness.inspect(final)
+        await told.harness.settle()
         assert await told.types(final) == ["post-create", "upload.failed"]
 
 
 @on_loop
 async def test_ends(tmp_path: Path) -> None:
     """A terminated upload is told as that with its caller, one that expires with none; forgetting it is no event."""
-    async with telling(tmp_path, pace=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
-        gone = (await told.heart.create(5)).upload.id
-        await told.heart.terminate(gone)
-        left = (await told.heart.create(5)).upload.id
-        told.heart.clock.move(11)
-        await sweep(told.heart.ports)
-        told.heart.clock.move(11)
-        await sweep(told.heart.ports)
-        assert await told.heart.record(left) is None
+    async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
+        gone = (await told.harness.create(5)).upload.id
+        await told.harness.terminate(gone)
+        left = (await told.harness.create(5)).upload.id
+        told.harness.clock.move(11)
+        await sweep(told.harness.ports)
+        told.harness.clock.move(11)
+        await sweep(told.harness.ports)
+        assert await told.harness.record(left) is None
         assert await told.types(gone) == ["post-create", "post-terminate"]
         assert [(event.type.value, event.caller) for event in await told.events(left)] == [
             ("post-create", CALLER),
@@ -190,19 +191,19 @@ async def test_ends(tmp_path: Path) -> None:
 
 async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
     """Save ``after`` as the effect of the job that is due, as its actor would."""
-    now = told.heart.clock()
+    now = told.harness.clock()
     (job,) = await told.records.claim(now, now, 9)
-    before = await told.heart.record(upload_id)
+    before = await told.harness.record(upload_id)
     assert before is not None
-    await update(told.heart.ports, before, after.with_token(before.token), Cause(completed_job=job))
+    await update(told.harness.ports, before, after.with_token(before.token), Cause(completed_job=job))
 
 
 @on_loop
 async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
     """A complete upload is handed to the first step; each that is done makes the next one's job, and the last ready."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
-        upload = (await told.heart.create(2, b"ab")).upload
-        now = told.heart.clock()
+        upload = (await told.harness.create(2, b"ab")).upload
+        now = told.harness.clock()
         assert (upload.status, upload.pending_steps) == (Status.PROCESSING, ("validation", "publishing"))
         assert await told.types() == ["post-create", "post-receive", "post-finish"]
         assert await told.jobs() == [("validation", "")]
@@ -218,8 +219,8 @@ async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
 async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
     """A step that rejects the upload tells that, and no further job is made."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
-        upload = (await told.heart.create(2, b"ab")).upload
-        rejected = upload.fail_step("validation", Status.REJECTED, told.heart.clock(), "no picture")
+        upload = (await told.harness.create(2, b"ab")).upload
+        rejected = upload.fail_step("validation", Status.REJECTED, told.harness.clock(), "no picture")
         await last_job_ended(told, upload.id, rejected)
         assert (await told.types())[3:] == ["upload.rejected"]
         assert await told.jobs() == [("validation", "")]
@@ -236,7 +237,7 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
         Subscription(name="log", actor="", types=ends),
     ]
     async with telling(tmp_path, subscriptions=subscriptions) as told:
-        upload = (await told.heart.create(2, b"ab")).upload
+        upload = (await told.harness.create(2, b"ab")).upload
         created, finished = await told.events()
         assert [created.type, finished.type] == [EventType.POST_CREATE, EventType.POST_FINISH]
         jobs = (await told.records.list_jobs(limit=9))[::-1]
@@ -252,12 +253,12 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
 async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
     """A save that was too late, and a creation that was refused, leave neither events nor jobs."""
     async with telling(tmp_path, steps=("validation",)) as told:
-        upload = (await told.heart.create(2)).upload
+        upload = (await told.harness.create(2)).upload
         stale = replace(upload, token=7)
         with pytest.raises(RecordConflict):
-            await update(told.heart.ports, stale, stale.with_status(Status.TERMINATED, told.heart.clock()))
+            await update(told.harness.ports, stale, stale.with_status(Status.TERMINATED, told.harness.clock()))
         with pytest.raises(TusError):
-            await told.heart.create(None, kind=Kind.FINAL, parts=["unknown"])
+            await told.harness.create(None, kind=Kind.FINAL, parts=["unknown"])
         assert await told.types() == ["post-create"]
         assert await told.jobs() == []
 
@@ -266,5 +267,5 @@ async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
 async def test_without_anybody_to_tell_no_row_is_written(tmp_path: Path) -> None:
     """A server that has no consumers and no steps writes neither events nor jobs."""
     async with telling(tmp_path, subscriptions=()) as told:
-        await told.heart.create(2, b"ab")
+        await told.harness.create(2, b"ab")
         assert (await told.events(), await told.jobs()) == ([], [])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.validation.rules import Claims, Rule, against_claims, against_type, claims, first_match, fits, shown

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.faults.failing import FailingStore, Faults
-from tests.support.heart import Heart
+from tests.support.harness import UploadsHarness
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.store import StoreFull
@@ -39,11 +39,11 @@ class Troubled(FailingStore):
                 continue  # as a call into a disk that is away
 
 
-def app_of(heart: Heart, draining: Draining | None = None, refuse: Exception | None = None) -> Starlette:
+def app_of(harness: UploadsHarness, draining: Draining | None = None, refuse: Exception | None = None) -> Starlette:
     async def ports() -> Ports:
         if refuse is not None:
             raise refuse
-        return heart.ports
+        return harness.ports
 
     return Starlette(routes=health.health_routes(ports, draining or Draining()))
 
@@ -51,7 +51,7 @@ def app_of(heart: Heart, draining: Draining | None = None, refuse: Exception | N
 @on_loop
 async def test_alive_and_ready() -> None:
     """Never cached; HEAD works too."""
-    app = app_of(Heart())
+    app = app_of(UploadsHarness())
     alive, ready, head = (
         await ask(app, "GET", "/healthz"),
         await ask(app, "GET", "/readyz"),
@@ -67,13 +67,13 @@ async def test_not_ready_says_why() -> None:
     """A full disk, a server that shuts down, a database that cannot be opened: 503 and a sentence."""
     store = Troubled()
     store.failure = StoreFull("the disk has no room left")
-    answer = await ask(app_of(Heart(store=store)), "GET", "/readyz")
+    answer = await ask(app_of(UploadsHarness(store=store)), "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["storage"]) == (503, "the disk has no room left")
     draining = Draining()
     draining.begin()
-    answer = await ask(app_of(Heart(), draining), "GET", "/readyz")
+    answer = await ask(app_of(UploadsHarness(), draining), "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["draining"]) == (503, "the server is shutting down")
-    broken = app_of(Heart(), refuse=OSError("no such directory"))
+    broken = app_of(UploadsHarness(), refuse=OSError("no such directory"))
     answer = await ask(broken, "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["open"]) == (503, "no such directory")
     assert (await ask(broken, "GET", "/healthz")).status == 200
@@ -85,7 +85,7 @@ async def test_a_disk_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(health, "_PROBE_SECONDS", 0.01)
     store = Troubled()
     store.hang = asyncio.Event()
-    app = app_of(Heart(store=store))
+    app = app_of(UploadsHarness(store=store))
     for _ in range(2):
         answer = await asyncio.wait_for(ask(app, "GET", "/readyz"), 5)
         assert (answer.status, json.loads(answer.body)["checks"]["storage"]) == (503, "no answer within 0.01 seconds")
@@ -101,4 +101,4 @@ async def test_a_mistake_of_ours_is_not_hidden() -> None:
     store = Troubled()
     store.failure = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
-        await ask(app_of(Heart(store=store)), "GET", "/readyz")
+        await ask(app_of(UploadsHarness(store=store)), "GET", "/readyz")

@@ -14,7 +14,7 @@ class Chain:
 
     def __init__(self, gates: Sequence[HookHandler]) -> None:
         self._gates = tuple(gates)
-        self._wanted = frozenset(hook for hook in Hook if any(gate.handles(hook) for gate in gates))
+        self._wanted = frozenset(hook for hook in Hook if any(handler.handles(hook) for handler in gates))
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
@@ -23,10 +23,10 @@ class Chain:
     async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.ask``."""
         merged = HookResponse()
-        for gate in self._gates:
-            if not gate.handles(event.hook):
+        for handler in self._gates:
+            if not handler.handles(event.hook):
                 continue
-            answer = await gate.invoke(event)
+            answer = await handler.invoke(event)
             merged = merged.merged_with(answer)
             if merged.reject or merged.stop:
                 break
@@ -36,5 +36,5 @@ class Chain:
 
     async def close(self) -> None:
         """See ``HookHandler.close``."""
-        for gate in self._gates:
-            await gate.close()
+        for handler in self._gates:
+            await handler.close()

@@ -18,9 +18,9 @@ EVENT_COLUMNS = ("seq", "id", "type", "at", "body")
 JOB_COLUMNS = (
     "id",
     "actor",
-    "consumer",
+    "subscription",
     "key",
-    "lane",
+    "sequence_key",
     "upload_id",
     "event_id",
     "state",
@@ -32,7 +32,7 @@ JOB_COLUMNS = (
     "error",
 )
 # Columns of an upload that are JSON themselves: a part of the body as they are, no text within it.
-_JSON_COLUMNS = ("history", "awaiting", "storage")
+_JSON_COLUMNS = ("history", "pending_steps", "storage")
 
 
 def event_row(event: Event, token: int) -> dict[str, object]:
@@ -59,10 +59,10 @@ def job_row(job: NewJob, now: datetime) -> dict[str, object]:
     """The row of a job that is made, and due, ``now``."""
     return {
         "actor": job.actor,
-        "consumer": job.subscription,
+        "subscription": job.subscription,
         "key": job.key,
-        "lane": job.sequence_key,
-        "its_lane": job.sequence_key,
+        "sequence_key": job.sequence_key,
+        "its_sequence_key": job.sequence_key,
         "upload_id": job.upload_id,
         "event_id": job.event_id,
         "state": JobState.WAITING.value,
@@ -96,7 +96,6 @@ def to_job(row: Sequence[Any]) -> Job:
 
 def _format_body(event: Event, token: int) -> str:
     row = to_row(event.upload, token)
-    del row["metadata_values"]
     parts = [f'"{name}":{row.pop(name)}' for name in _JSON_COLUMNS]
     parts.append(f'"upload":{json.dumps(row)}')
     parts.append(f'"parts":{json.dumps(event.upload.parts)}')

@@ -36,7 +36,7 @@ _job = select(*(_jobs.c[name] for name in JOB_COLUMNS))
 _event = select(*(_events.c[name] for name in EVENT_COLUMNS))
 
 # Exactly as the partial indexes have it: they apply only where their condition stands in the text.
-_IS_FIRST = text("is_first")
+_IS_HEAD = text("is_head")
 _IS_DONE = text("state = 'done'")
 _IS_NOT_DONE = text("state <> 'done'")
 
@@ -44,23 +44,23 @@ _ITS_ID = _jobs.c.id == bindparam("job_id")
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxStatements:
+class JobStatements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
-    add_event: str  # a row of outbox_rows.event_row
-    add_job: str  # a row of outbox_rows.job_row
+    add_event: str  # a row of job_rows.event_row
+    add_job: str  # a row of job_rows.job_row
     subscriptions: str  # nothing: those for whom there is a job that has its turn
-    turns: str  # of_consumer, now, limit
-    lend: str  # job_id, until
+    ready: str  # of_consumer, now, limit
+    lease: str  # job_id, until
     has_lease: str  # job_id, seen_token
     renew: str  # job_id, seen_token, at
-    done: str  # job_id, seen_token, at
-    again: str  # job_id, seen_token, at, why
-    bury: str  # job_id, seen_token, at, why
-    move_up: str  # its_lane: the earliest of the lane has its turn,
-    move_back: str  # its_lane: and no other
-    revive: str  # job_id, at
-    drop: str  # job_id
+    complete: str  # job_id, seen_token, at
+    retry: str  # job_id, seen_token, at, why
+    fail: str  # job_id, seen_token, at, why
+    promote: str  # its_lane: the earliest of the earlier has its turn,
+    demote: str  # its_lane: and no other
+    requeue: str  # job_id, at
+    delete_job: str  # job_id
     next_due: str  # nothing
     find_job: str  # job_id
     list_jobs: str  # before_id, limit
@@ -72,18 +72,21 @@ class OutboxStatements:
     list_events_of_upload: str  # of_upload, after, limit
     newest_events: str  # after, limit
     newest_events_of_upload: str  # of_upload, after, limit
-    forget_jobs: str  # before, limit
-    forget_events: str  # before, limit
+    prune_jobs: str  # before, limit
+    prune_events: str  # before, limit
 
 
-def compile_job_statements(dialect: Dialect) -> OutboxStatements:
+def compile_job_statements(dialect: Dialect) -> JobStatements:
     """Every statement, for ``dialect``."""
-    texts = {name: text_of(dialect, statement) for name, statement in (_claiming() | _listing(dialect)).items()}
-    texts |= {name: text_of(dialect, statement) for name, statement in (_changing() | _forgetting()).items()}
-    job_columns = [column.name for column in _jobs.columns if column.name not in ("id", "ended_at", "is_first")]
-    add_job = insert_unless_there(dialect, _jobs, "key", is_first=not_(_unended(_jobs.alias("earlier"))))
+    texts = {
+        name: text_of(dialect, statement)
+        for name, statement in (_claim_statements() | _list_statements(dialect)).items()
+    }
+    texts |= {name: text_of(dialect, statement) for name, statement in (_change_statements() | _pruning()).items()}
+    job_columns = [column.name for column in _jobs.columns if column.name not in ("id", "ended_at", "is_head")]
+    add_job = insert_unless_there(dialect, _jobs, "key", is_head=not_(_unended(_jobs.alias("earlier"))))
     event_columns = [column.name for column in _events.columns if column.name != "seq"]
-    return OutboxStatements(
+    return JobStatements(
         add_event=text_of(dialect, insert(_events), event_columns),
         add_job=text_of(dialect, add_job, job_columns),
         **texts,
@@ -91,45 +94,51 @@ def compile_job_statements(dialect: Dialect) -> OutboxStatements:
 
 
 def _unended(earlier: Any) -> ColumnElement[bool]:
-    return exists().where(earlier.c.lane == bindparam("its_lane"), earlier.c.ended_at.is_(None))
+    return exists().where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
 
 
-def _claiming() -> dict[str, Any]:
+def _claim_statements() -> dict[str, Any]:
     # From consumer to consumer along the index: however many jobs one of them has, each is one step.
     subscriptions = (
-        select(func.min(_jobs.c.consumer).label("consumer")).where(_IS_FIRST).cte("consumers", recursive=True)
+        select(func.min(_jobs.c.subscription).label("subscription"))
+        .where(_IS_HEAD)
+        .cte("subscriptions", recursive=True)
     )
-    following = select(func.min(_jobs.c.consumer)).where(_IS_FIRST, _jobs.c.consumer > subscriptions.c.consumer)
+    following = select(func.min(_jobs.c.subscription)).where(
+        _IS_HEAD, _jobs.c.subscription > subscriptions.c.subscription
+    )
     subscriptions = subscriptions.union_all(
-        select(following.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.consumer.is_not(None))
+        select(following.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.subscription.is_not(None))
     )
-    earliest = select(func.min(_jobs.c.next_attempt_at)).where(_IS_FIRST, _jobs.c.consumer == subscriptions.c.consumer)
-    turns = _job.where(
-        _IS_FIRST, _jobs.c.consumer == bindparam("of_consumer"), _jobs.c.next_attempt_at <= bindparam("now")
+    earliest = select(func.min(_jobs.c.next_attempt_at)).where(
+        _IS_HEAD, _jobs.c.subscription == subscriptions.c.subscription
+    )
+    ready = _job.where(
+        _IS_HEAD, _jobs.c.subscription == bindparam("of_subscription"), _jobs.c.next_attempt_at <= bindparam("now")
     )
     return {
-        "consumers": select(subscriptions.c.consumer).where(subscriptions.c.consumer.is_not(None)),
-        "turns": limited(turns.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
+        "subscriptions": select(subscriptions.c.subscription).where(subscriptions.c.subscription.is_not(None)),
+        "ready": limited(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
         "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
     }
 
 
-def _changing() -> dict[str, Any]:
+def _change_statements() -> dict[str, Any]:
     running = _jobs.c.state == _text(JobState.RUNNING)
     leased = (_ITS_ID, _jobs.c.token == bindparam("seen_token"), running)
     change = update(_jobs).where(*leased)
     at: BindParameter[int] = bindparam("at")
-    lane = _jobs.alias("lane")
+    earlier = _jobs.alias("sequence_key")
     earliest = (
-        select(func.min(lane.c.id))
-        .where(lane.c.lane == bindparam("its_lane"), lane.c.ended_at.is_(None))
+        select(func.min(earlier.c.id))
+        .where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
         .scalar_subquery()
     )
-    ended = {"ended_at": at, "is_first": false()}
-    revivable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
+    ended = {"ended_at": at, "is_head": false()}
+    requeueable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
     waiting = {"state": _text(JobState.WAITING), "next_attempt_at": at}
     return {
-        "lend": update(_jobs)
+        "lease": update(_jobs)
         .where(_ITS_ID)
         .values(
             state=_text(JobState.RUNNING),
@@ -137,23 +146,28 @@ def _changing() -> dict[str, Any]:
             token=_jobs.c.token + literal_column("1"),
             next_attempt_at=bindparam("until"),
         ),
-        "has_lease": select(_jobs.c.lane).where(*leased),
+        "has_lease": select(_jobs.c.sequence_key).where(*leased),
         "renew": change.values(next_attempt_at=at),
-        "done": change.values(state=_text(JobState.DONE), **ended),
-        "again": change.values(**waiting, error=bindparam("why")),
-        "bury": change.values(state=_text(JobState.DEAD), **ended, error=bindparam("why")),
-        "move_up": update(_jobs).where(_jobs.c.id == earliest).values(is_first=true()),
-        "move_back": update(_jobs)
-        .where(_jobs.c.lane == bindparam("its_lane"), _jobs.c.ended_at.is_(None), _IS_FIRST, _jobs.c.id != earliest)
-        .values(is_first=false()),
-        "revive": update(_jobs)
-        .where(_ITS_ID, revivable)
+        "complete": change.values(state=_text(JobState.DONE), **ended),
+        "retry": change.values(**waiting, error=bindparam("why")),
+        "fail": change.values(state=_text(JobState.DEAD), **ended, error=bindparam("why")),
+        "promote": update(_jobs).where(_jobs.c.id == earliest).values(is_head=true()),
+        "demote": update(_jobs)
+        .where(
+            _jobs.c.sequence_key == bindparam("its_sequence_key"),
+            _jobs.c.ended_at.is_(None),
+            _IS_HEAD,
+            _jobs.c.id != earliest,
+        )
+        .values(is_head=false()),
+        "requeue": update(_jobs)
+        .where(_ITS_ID, requeueable)
         .values(**waiting, attempt=literal_column("0"), ended_at=null()),
-        "drop": delete(_jobs).where(_ITS_ID, not_(running)),
+        "delete_job": delete(_jobs).where(_ITS_ID, not_(running)),
     }
 
 
-def _listing(dialect: Dialect) -> dict[str, Any]:
+def _list_statements(dialect: Dialect) -> dict[str, Any]:
     of_upload: BindParameter[str] = bindparam("of_upload")
     jobs = _job.where(_jobs.c.id < bindparam("before_id")).order_by(_jobs.c.id.desc())
     in_states = _jobs.c.state.in_(elements(dialect, "states"))
@@ -174,14 +188,14 @@ def _listing(dialect: Dialect) -> dict[str, Any]:
     }
 
 
-def _forgetting() -> dict[str, Any]:
+def _pruning() -> dict[str, Any]:
     jobs = select(_jobs.c.id).where(_IS_DONE, _jobs.c.ended_at < bindparam("before")).order_by(_jobs.c.ended_at)
     # An upload has few jobs, so that those of an event need no index of their own.
     left = exists().where(_jobs.c.upload_id == _events.c.upload_id, _jobs.c.event_id == _events.c.id)
     events = select(_events.c.seq).where(_events.c.at < bindparam("before"), not_(left)).order_by(_events.c.at)
     return {
-        "forget_jobs": delete(_jobs).where(_jobs.c.id.in_(_rows(jobs))),
-        "forget_events": delete(_events).where(_events.c.seq.in_(_rows(events))),
+        "prune_jobs": delete(_jobs).where(_jobs.c.id.in_(_rows(jobs))),
+        "prune_events": delete(_events).where(_events.c.seq.in_(_rows(events))),
     }
 
 

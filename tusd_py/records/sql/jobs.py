@@ -15,7 +15,7 @@ from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.records.sql.group_commit import Grouping
 from tusd_py.records.sql.job_rows import job_row, to_event, to_job
-from tusd_py.records.sql.job_statements import OutboxStatements
+from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.sqlite import DatabaseConnection
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 from tusd_py.records.sql.transactions import FindByIds, Listing, Query, WriteOp, WriteResult, lost
@@ -31,51 +31,51 @@ class SqlJobQueue:
 
     def __init__(
         self,
-        sql: OutboxStatements,
+        sql: JobStatements,
         writer: Grouping[WriteOp, WriteResult],
         reader: Grouping[FindByIds | Listing | Query, list[Any]],
     ) -> None:
-        self._outbox_sql = sql
+        self._job_sql = sql
         self._writer = writer
         self._reader = reader
 
     async def claim(self, now: datetime, until: datetime, limit: int, full: Collection[str] = ()) -> list[Job]:
-        claim = Claim(self._outbox_sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
+        claim = Claim(self._job_sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
         return [*(await self._writer.ask(claim)).jobs]
 
     async def renew(self, job: Job, until: datetime) -> Job:
-        sql = self._outbox_sql
-        await self._writer.ask(Settle(sql, job, sql.renew, {"at": to_microseconds(until)}))
+        sql = self._job_sql
+        await self._writer.ask(UpdateLeased(sql, job, sql.renew, {"at": to_microseconds(until)}))
         return replace(job, next_attempt_at=until)
 
     async def complete(self, job: Job, now: datetime) -> None:
-        sql = self._outbox_sql
-        await self._writer.ask(Settle(sql, job, sql.done, {"at": to_microseconds(now)}, ends=True))
+        sql = self._job_sql
+        await self._writer.ask(UpdateLeased(sql, job, sql.complete, {"at": to_microseconds(now)}, ends=True))
 
     async def retry(self, job: Job, at: datetime, error: str) -> None:
-        sql = self._outbox_sql
-        await self._writer.ask(Settle(sql, job, sql.again, {"at": to_microseconds(at), "why": error}))
+        sql = self._job_sql
+        await self._writer.ask(UpdateLeased(sql, job, sql.retry, {"at": to_microseconds(at), "why": error}))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        sql = self._outbox_sql
+        sql = self._job_sql
         facts = {"at": to_microseconds(now), "why": error}
-        await self._writer.ask(Settle(sql, job, sql.bury, facts, ends=True))
+        await self._writer.ask(UpdateLeased(sql, job, sql.fail, facts, ends=True))
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
         if jobs:
-            await self._writer.ask(AddJobs(self._outbox_sql, [job_row(job, now) for job in jobs]))
+            await self._writer.ask(AddJobs(self._job_sql, [job_row(job, now) for job in jobs]))
 
     async def next_due(self) -> datetime | None:
-        (due,) = await self._rows(self._outbox_sql.next_due, _number)
+        (due,) = await self._rows(self._job_sql.next_due, _number)
         return None if due is None else from_microseconds(due)
 
     async def find_job(self, job_id: int) -> Job | None:
-        return next(iter(await self._rows(self._outbox_sql.find_job, to_job, job_id=job_id)), None)
+        return next(iter(await self._rows(self._job_sql.find_job, to_job, job_id=job_id)), None)
 
     async def list_jobs(
         self, *, states: Collection[JobState] = (), upload_id: str = "", before_id: int | None = None, limit: int
     ) -> list[Job]:
-        sql = self._outbox_sql
+        sql = self._job_sql
         page = {"before_id": _NEWEST if before_id is None else before_id, "limit": limit}
         if upload_id:
             wanted = json.dumps([state.value for state in states or JobState])
@@ -90,22 +90,22 @@ class SqlJobQueue:
         return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
 
     async def requeue(self, job_id: int, now: datetime) -> bool:
-        sql = self._outbox_sql
+        sql = self._job_sql
         values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
-        return (await self._writer.ask(Tend(sql, sql.revive, values, has_work=True))).count > 0
+        return (await self._writer.ask(AdminUpdate(sql, sql.requeue, values, has_work=True))).count > 0
 
     async def delete_job(self, job_id: int) -> bool:
-        sql = self._outbox_sql
-        return (await self._writer.ask(Tend(sql, sql.drop, {"job_id": job_id}, has_work=False))).count > 0
+        sql = self._job_sql
+        return (await self._writer.ask(AdminUpdate(sql, sql.delete_job, {"job_id": job_id}, has_work=False))).count > 0
 
     async def find_event(self, event_id: str) -> Event | None:
-        found = await self._rows(self._outbox_sql.find_event, to_event, event_id=event_id)
+        found = await self._rows(self._job_sql.find_event, to_event, event_id=event_id)
         return found[0][1] if found else None
 
     async def list_events(
         self, *, after: int = 0, upload_id: str = "", newest: bool = False, limit: int
     ) -> list[tuple[int, Event]]:
-        sql = self._outbox_sql
+        sql = self._job_sql
         page = {"after": after, "limit": limit}
         if upload_id:
             statement = sql.newest_events_of_upload if newest else sql.list_events_of_upload
@@ -115,7 +115,7 @@ class SqlJobQueue:
         return found[::-1] if newest else found
 
     async def prune(self, before: datetime, limit: int) -> int:
-        return (await self._writer.ask(Forget(self._outbox_sql, to_microseconds(before), limit))).count
+        return (await self._writer.ask(Prune(self._job_sql, to_microseconds(before), limit))).count
 
     async def _rows(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
         return await self._reader.ask(Query(statement, values, read))
@@ -133,7 +133,7 @@ _in_turn = attrgetter("next_attempt_at", "id")
 class Claim:
     """Give out jobs whose turn it is, the longest due first."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     now: int
     until: int
     limit: int
@@ -148,12 +148,12 @@ class Claim:
         ]
         jobs = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_in_turn)
         if jobs:
-            connection.execute_many(self.sql.lend, [{"job_id": job.id, "until": self.until} for job in jobs])
+            connection.execute_many(self.sql.lease, [{"job_id": job.id, "until": self.until} for job in jobs])
         return WriteResult(jobs=[self._lent(job) for job in jobs])
 
     def _due(self, connection: DatabaseConnection, subscription: str) -> list[Job]:
-        facts = {"of_consumer": subscription, "now": self.now, "limit": self.limit}
-        return [to_job(row) for row in connection.execute(self.sql.turns, facts)]
+        facts = {"of_subscription": subscription, "now": self.now, "limit": self.limit}
+        return [to_job(row) for row in connection.execute(self.sql.ready, facts)]
 
     def _lent(self, job: Job) -> Job:
         until = from_microseconds(self.until)
@@ -162,10 +162,10 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class UpdateLeased:
     """One of the statements about a job that is leased; ``ends`` when the next of its lane has its turn then."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     job: Job
     statement: str
     facts: dict[str, object]
@@ -177,15 +177,15 @@ class Settle:
         if connection.execute(self.statement, values).rowcount == 0:
             return lost(self.job)
         if self.ends:
-            connection.execute(self.sql.move_up, {"its_lane": self.job.sequence_key})
+            connection.execute(self.sql.promote, {"its_sequence_key": self.job.sequence_key})
         return WriteResult()
 
 
 @dataclass(frozen=True, slots=True)
-class Tend:
+class AdminUpdate:
     """``revive`` or ``drop``: what a person does to a job that does not run."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     statement: str
     values: dict[str, object]
     has_work: bool
@@ -195,10 +195,10 @@ class Tend:
         row = connection.execute(self.sql.find_job, self.values).fetchone()
         if row is None or connection.execute(self.statement, self.values).rowcount == 0:
             return WriteResult(count=0)
-        lane = {"its_lane": to_job(row).sequence_key}
-        connection.execute(self.sql.move_up, lane)
+        lane = {"its_sequence_key": to_job(row).sequence_key}
+        connection.execute(self.sql.promote, lane)
         # What is revived may come before the one that has its turn now.
-        connection.execute(self.sql.move_back, lane)
+        connection.execute(self.sql.demote, lane)
         return WriteResult(has_work=self.has_work)
 
 
@@ -206,7 +206,7 @@ class Tend:
 class AddJobs:
     """Make jobs, but no second one with the same key."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     rows: Sequence[dict[str, object]]
     durable: bool = True
 
@@ -216,15 +216,15 @@ class AddJobs:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class Prune:
     """Remove jobs that were done, and events that no job is left of."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     before: int
     limit: int
     durable: bool = field(default=False)
 
     def make(self, connection: DatabaseConnection) -> WriteResult:
         values = {"before": self.before, "limit": self.limit}
-        jobs = connection.execute(self.sql.forget_jobs, values).rowcount
-        return WriteResult(count=jobs + connection.execute(self.sql.forget_events, values).rowcount)
+        jobs = connection.execute(self.sql.prune_jobs, values).rowcount
+        return WriteResult(count=jobs + connection.execute(self.sql.prune_events, values).rowcount)

@@ -11,7 +11,7 @@ from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.group_commit import Grouping
-from tusd_py.records.sql.job_statements import OutboxStatements, compile_job_statements
+from tusd_py.records.sql.job_statements import JobStatements, compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.schema import bring_up_to_date
@@ -40,7 +40,7 @@ _WAITING_MAX = 10_000
 _CLOSE_SECONDS = 30.0
 
 
-_Opened = tuple[Statements, OutboxStatements, DatabaseConnection, DatabaseConnection]
+_Opened = tuple[Statements, JobStatements, DatabaseConnection, DatabaseConnection]
 
 
 class SqlRecords(SqlJobQueue):
@@ -84,13 +84,13 @@ class SqlRecords(SqlJobQueue):
         refusal = RecordExists(f"upload {upload.id} is already recorded")
         row = to_row(upload, upload.token)
         change = RecordChange(
-            self._sql.add,
+            self._sql.insert,
             row,
             refusal,
             durable=upload.is_complete,
-            add_part=self._sql.add_part,
+            add_part=self._sql.insert_part,
             parts=parts,
-            following=None if effects is NO_EFFECTS else following(self._outbox_sql, upload, effects),
+            following=None if effects is NO_EFFECTS else following(self._job_sql, upload, effects),
         )
         await self._writer.ask(change)
 
@@ -109,23 +109,23 @@ class SqlRecords(SqlJobQueue):
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         refusal = RecordConflict(f"the record of upload {before.id} has moved on")
         change = RecordChange(
-            self._sql.replace,
+            self._sql.update,
             row,
             refusal,
             durable=is_step(before, after, effects),
-            following=None if effects is NO_EFFECTS else following(self._outbox_sql, saved, effects),
+            following=None if effects is NO_EFFECTS else following(self._job_sql, saved, effects),
         )
         await self._writer.ask(change)
         return saved
 
     async def delete(self, upload: Upload) -> None:
-        await self._writer.ask(RecordChange(self._sql.remove, {"seen_id": upload.id, "seen_token": upload.token}))
+        await self._writer.ask(RecordChange(self._sql.delete, {"seen_id": upload.id, "seen_token": upload.token}))
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         return await self._list(self._sql.due, now=to_microseconds(now), limit=limit)
 
     async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
-        return await self._list(self._sql.unsettled, after_id=after_id, limit=limit)
+        return await self._list(self._sql.needing_recovery, after_id=after_id, limit=limit)
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         return await self._list(self._sql.finals_waiting, part_id=part_id)

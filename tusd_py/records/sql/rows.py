@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
 import json
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -29,7 +27,7 @@ COLUMNS = (
     "expires_at",
     "completed_at",
     "history",
-    "awaiting",
+    "pending_steps",
     "storage",
 )
 
@@ -44,7 +42,6 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "offset": upload.offset,
         "token": token,
         "metadata_header": upload.metadata_header,
-        "metadata_values": _searchable(upload.metadata_header),
         "concat_header": upload.concat_header,
         "owner": upload.owner,
         "created_at": to_microseconds(upload.created_at),
@@ -52,7 +49,7 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
         "completed_at": None if upload.completed_at is None else to_microseconds(upload.completed_at),
         "history": _format_history(upload.history),
-        "awaiting": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
+        "pending_steps": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
         "storage": _format_state(upload.storage),
     }
 
@@ -101,7 +98,9 @@ def _format_step(step: HistoryEntry) -> str:
     # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
     reason = json.dumps(step.reason) if step.reason else '""'
     more = (
-        f',"name":{json.dumps(step.name)},"facts":{json.dumps(dict(step.details))}' if step.name or step.details else ""
+        f',"name":{json.dumps(step.name)},"details":{json.dumps(dict(step.details))}'
+        if step.name or step.details
+        else ""
     )
     return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}{more}}}'
 
@@ -113,24 +112,6 @@ def _parse_history(text: str) -> tuple[HistoryEntry, ...]:
 
 
 def _parse_step(step: Mapping[str, Any]) -> HistoryEntry:
-    facts = MappingProxyType(step["facts"]) if step.get("facts") else NO_DETAILS
+    facts = MappingProxyType(step["details"]) if step.get("details") else NO_DETAILS
     at = datetime.fromisoformat(step["at"])
     return HistoryEntry(Status(step["status"]), at, step["reason"], step.get("name", ""), facts)
-
-
-def _searchable(header: str | None) -> str:
-    """The metadata as a JSON object of text. What is no UTF-8 is replaced, and so is NUL, which PostgreSQL refuses.
-
-    The header itself stays the truth: this never refuses, whatever a newer or older server let in.
-    """
-    if not header:
-        return "{}"
-    values = {}
-    for pair in header.split(","):
-        key, _, encoded = pair.strip().partition(" ")
-        try:
-            value = b64decode(encoded)
-        except (binascii.Error, ValueError):
-            value = b""
-        values[key.replace("\0", "\ufffd")] = value.decode("utf-8", "replace").replace("\0", "\ufffd")
-    return json.dumps(values, separators=(",", ":"))

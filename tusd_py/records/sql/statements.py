@@ -12,7 +12,7 @@ from sqlalchemy import Dialect, bindparam, delete, insert, literal_column, selec
 from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import elements, insert_unless_there, limited, text_of
 from tusd_py.records.sql.rows import COLUMNS
-from tusd_py.records.sql.tables import UNSETTLED, RecordsTable
+from tusd_py.records.sql.tables import NEEDS_RECOVERY, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
 _parts = RecordsTable.metadata.tables["upload_parts"]
@@ -24,14 +24,14 @@ _hot = select(*(_uploads.c[name] for name in COLUMNS))
 class Statements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
-    add: str  # a row of rows.to_row
-    add_part: str  # final_id, position, part_id
-    replace: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
-    remove: str  # seen_id, seen_token
+    insert: str  # a row of rows.to_row
+    insert_part: str  # final_id, position, part_id
+    update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
+    delete: str  # seen_id, seen_token
     find: str  # ids: a JSON array
     parts_of: str  # ids: a JSON array
     due: str  # now, limit
-    unsettled: str  # after_id, limit
+    needing_recovery: str  # after_id, limit
     finals_waiting: str  # part_id
 
 
@@ -43,19 +43,21 @@ def compile_statements(dialect: Dialect) -> Statements:
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(asked_ids))
     due = _hot.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
     # Exactly as the partial index has it: it applies only where its condition stands in the text.
-    unsettled = _hot.where(text(f"({UNSETTLED})"), _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
+    needing_recovery = _hot.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
+        _uploads.c.id
+    )
     finals = select(_parts.c.final_id).where(_parts.c.part_id == bindparam("part_id"))
     not_done = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
     waiting = _hot.where(_uploads.c.id.in_(finals), not_done).order_by(_uploads.c.id)
 
     return Statements(
-        add=text_of(dialect, insert_unless_there(dialect, _uploads, "id"), _saved),
-        add_part=text_of(dialect, insert(_parts)),
-        replace=text_of(dialect, replace, [name for name in _saved if name != "id"]),
-        remove=text_of(dialect, delete(_uploads).where(*seen)),
+        insert=text_of(dialect, insert_unless_there(dialect, _uploads, "id"), _saved),
+        insert_part=text_of(dialect, insert(_parts)),
+        update=text_of(dialect, replace, [name for name in _saved if name != "id"]),
+        delete=text_of(dialect, delete(_uploads).where(*seen)),
         find=text_of(dialect, _hot.where(_uploads.c.id.in_(asked_ids))),
         parts_of=text_of(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         due=text_of(dialect, limited(due)),
-        unsettled=text_of(dialect, limited(unsettled)),
+        needing_recovery=text_of(dialect, limited(needing_recovery)),
         finals_waiting=text_of(dialect, waiting),
     )

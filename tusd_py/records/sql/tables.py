@@ -61,7 +61,7 @@ class RecordsTable(SQLModel):
 
 #: What must still be seen to without a request: hooks to be told, final uploads to be joined. What awaits workers is
 #: left out: there are jobs for that.
-UNSETTLED = "(status = 'processing' AND awaiting = '[]') OR (kind = 'final' AND status = 'uploading')"
+NEEDS_RECOVERY = "(status = 'processing' AND pending_steps = '[]') OR (kind = 'final' AND status = 'uploading')"
 
 
 class UploadRow(RecordsTable, table=True):
@@ -78,10 +78,10 @@ class UploadRow(RecordsTable, table=True):
             postgresql_where=text("expires_at IS NOT NULL"),
         ),
         Index(
-            "ix_uploads_unsettled",
+            "ix_uploads_needing_recovery",
             "id",
-            sqlite_where=text(UNSETTLED),
-            postgresql_where=text(UNSETTLED),
+            sqlite_where=text(NEEDS_RECOVERY),
+            postgresql_where=text(NEEDS_RECOVERY),
         ),
     )
 
@@ -93,8 +93,6 @@ class UploadRow(RecordsTable, table=True):
     offset: int = Field(sa_type=BigInteger)
     token: int = Field(sa_type=BigInteger)
     metadata_header: str | None = Field(sa_type=Text)
-    #: The decoded metadata, for searching only: text in which bytes that are no text have been replaced.
-    metadata_values: dict[str, str] = Field(sa_type=_Json)
     concat_header: str | None = Field(sa_type=Text)
     owner: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=Instant)
@@ -102,7 +100,7 @@ class UploadRow(RecordsTable, table=True):
     expires_at: datetime | None = Field(sa_type=Instant)
     completed_at: datetime | None = Field(sa_type=Instant)
     history: list[dict[str, Any]] = Field(sa_type=_Json)
-    awaiting: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
+    pending_steps: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
 
 
@@ -153,16 +151,16 @@ class JobRow(RecordsTable, table=True):
     __tablename__ = "jobs"
     __table_args__ = (
         Index(
-            "ix_jobs_turn",
-            "consumer",
+            "ix_jobs_ready",
+            "subscription",
             "next_attempt_at",
             "id",
-            sqlite_where=text("is_first"),
-            postgresql_where=text("is_first"),
+            sqlite_where=text("is_head"),
+            postgresql_where=text("is_head"),
         ),
         Index(
-            "ix_jobs_lane",
-            "lane",
+            "ix_jobs_sequence_key",
+            "sequence_key",
             "id",
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
@@ -189,7 +187,7 @@ class JobRow(RecordsTable, table=True):
     actor: str = Field(sa_type=Text)
     subscription: str = Field(sa_type=Text)
     key: str = Field(unique=True, sa_type=Text)
-    lane: str = Field(sa_type=Text)
+    sequence_key: str = Field(sa_type=Text)
     upload_id: str = Field(sa_type=Text)
     event_id: str = Field(sa_type=Text)
     state: str = Field(sa_type=Text)
@@ -200,4 +198,4 @@ class JobRow(RecordsTable, table=True):
     ended_at: datetime | None = Field(sa_type=Instant)
     error: str = Field(sa_type=Text)
     #: Whether no earlier job of its lane is still to be done, nor this one ended.
-    is_first: bool
+    is_head: bool

@@ -13,7 +13,7 @@ from tusd_py.contracts.records import RecordsError, RecordsUnavailable
 from tusd_py.model.jobs import Effects, Job
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.job_rows import event_row, job_row
-from tusd_py.records.sql.job_statements import OutboxStatements
+from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.rows import COLUMNS, from_row
 from tusd_py.records.sql.sqlite import DatabaseConnection
 from tusd_py.records.sql.statements import Statements
@@ -183,7 +183,7 @@ class RecordChange:
 class OutboxRows:
     """The rows that follow from a change."""
 
-    sql: OutboxStatements
+    sql: JobStatements
     events: Sequence[dict[str, object]]
     jobs: Sequence[dict[str, object]]
     ends: Job | None
@@ -206,12 +206,12 @@ class OutboxRows:
         made = connection.execute_many(self.sql.add_job, self.jobs) if self.jobs else 0
         if self.ends is not None:
             facts = {"job_id": self.ends.id, "seen_token": self.ends.token, "at": self.at}
-            connection.execute(self.sql.done, facts)
-            connection.execute(self.sql.move_up, {"its_lane": self.ends.sequence_key})
+            connection.execute(self.sql.complete, facts)
+            connection.execute(self.sql.promote, {"its_sequence_key": self.ends.sequence_key})
         return made > 0
 
 
-def following(sql: OutboxStatements, saved: Upload, effects: Effects) -> OutboxRows | None:
+def following(sql: JobStatements, saved: Upload, effects: Effects) -> OutboxRows | None:
     """What is written with ``saved``, the upload as its record will have it."""
     if not effects.events and not effects.jobs and effects.completed_job is None:
         return None

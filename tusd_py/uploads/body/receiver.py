@@ -100,7 +100,7 @@ class BodyReceiver:
         if not self.upload.is_complete:
             now = self._ports.clock()
             failed = self.upload.with_status(Status.FAILED, now, reason)
-            self.upload = await self._save(self.upload, failed.expiring(self._ports.expiry(failed, now)), True)
+            self.upload = await self._save(self.upload, failed.expiring(self._ports.policy.expiry(failed, now)), True)
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -179,12 +179,12 @@ class BodyReceiver:
         return self._glancing is not None and self._glancing.is_open
 
     async def _save_progress(self, length: int | None) -> None:
-        offset = await self._sink.flush(durable=self._ports.durable_saves)
+        offset = await self._sink.flush(durable=self._ports.policy.durable_saves)
         # The save that makes offset and length equal waits for the end of the body: one more byte must be refused.
         if offset > self.upload.offset and (offset != length or self._completes is not None):
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
-            self.upload = await self._save(self.upload, after.expiring(self._ports.expiry(after, now)), False)
+            self.upload = await self._save(self.upload, after.expiring(self._ports.policy.expiry(after, now)), False)
             self._has_saved = True
 
     async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
@@ -200,7 +200,7 @@ class BodyReceiver:
         if completes and failure is None:
             length, failure = _end_at(end, length)
         try:
-            offset = await self._sink.flush(durable=end == length or self._ports.durable_saves)
+            offset = await self._sink.flush(durable=end == length or self._ports.policy.durable_saves)
         except StoreError as error:
             failure, offset = error, self._sink.persisted_offset
             if completes is None and offset == length:
@@ -219,8 +219,8 @@ class BodyReceiver:
         if failure is None and completes is not False and after.offset == after.length:
             after = completed(self._ports, after)
         # Saved once more if nothing came since the last time: that save may have told nobody of its bytes.
-        if after is not self.upload or (self._has_saved and self._ports.subscriptions):
-            self.upload = await self._save(self.upload, after.expiring(self._ports.expiry(after, now)), True)
+        if after is not self.upload or (self._has_saved and self._ports.policy.subscriptions):
+            self.upload = await self._save(self.upload, after.expiring(self._ports.policy.expiry(after, now)), True)
         return self._or_raise(failure)
 
     def _or_raise(self, failure: Exception | None) -> Upload:

@@ -28,12 +28,12 @@ _TRIES = 3
 def schedule_assembly(ports: Ports, final: Upload) -> None:
     """Have ``final`` joined if its parts are complete by now; otherwise, or when it is done, do nothing.
 
-    It is joined by a worker where there is one (``Ports.joins_by_job``), else in the background of this process.
+    It is joined by a worker where there is one (``Ports.assemble_in_worker``), else in the background of this process.
     """
     # A dot is in no id, so this names no upload. Once more when it runs already: it may have looked at the parts just
     # before the last of them became complete.
     ports.background.spawn_once(
-        f"{final.id}.join", lambda: (_enqueue if ports.joins_by_job else _assemble)(ports, final.id)
+        f"{final.id}.join", lambda: (_enqueue if ports.policy.assemble_in_worker else _assemble)(ports, final.id)
     )
 
 
@@ -120,7 +120,7 @@ async def _join_and_finish(ports: Ports, final_id: str) -> None:
 
 async def delete_parts(ports: Ports, final: Upload) -> None:
     """Delete the parts of a joined upload, where that is wanted, but those that another final upload waits for."""
-    for part_id in dict.fromkeys(final.parts if ports.deletes_joined_parts else ()):
+    for part_id in dict.fromkeys(final.parts if ports.policy.delete_concatenated_parts else ()):
         async with locked(ports, part_id):
             part = await ports.records.find(part_id)
             # One that is joined may still be processed: it needs its parts no longer.
@@ -137,7 +137,7 @@ async def _join(ports: Ports, final: Upload) -> Upload | None:
     if not all(part.is_complete for part in parts):
         return None
     length = sum(part.offset for part in parts)
-    if ports.limits.length_max and length > ports.limits.length_max:
+    if ports.policy.limits.length_max and length > ports.policy.limits.length_max:
         return await _fail(ports, final, f"the parts have {length} bytes, more than an upload may have")
     now = ports.clock()
     if final.status is Status.UPLOADING:
@@ -159,7 +159,7 @@ def with_concatenated_bytes(ports: Ports, final: Upload, length: int, storage: M
     """The final upload with the bytes of its parts, complete."""
     now = ports.clock()
     after = completed(ports, final.declare_length(length).advance(length, now, storage))
-    return after.expiring(ports.expiry(after, now))
+    return after.expiring(ports.policy.expiry(after, now))
 
 
 async def _parts(ports: Ports, final: Upload) -> list[Upload]:
@@ -174,4 +174,4 @@ def _cannot_complete(final: Upload, parts: Sequence[Upload]) -> bool:
 async def _fail(ports: Ports, final: Upload, reason: str) -> Upload:
     now = ports.clock()
     failed = final.fail_step(ASSEMBLY, Status.FAILED, now, reason)
-    return await update(ports, final, failed.expiring(ports.expiry(failed, now)))
+    return await update(ports, final, failed.expiring(ports.policy.expiry(failed, now)))

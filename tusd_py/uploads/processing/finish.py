@@ -39,7 +39,7 @@ def completed(ports: Ports, upload: Upload) -> Upload:
 
 def steps(ports: Ports, upload: Upload) -> tuple[str, ...]:
     """What workers do with the complete ``upload`` before it is ready."""
-    return () if upload.kind is Kind.PARTIAL else ports.steps
+    return () if upload.kind is Kind.PARTIAL else ports.policy.steps
 
 
 async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finished:

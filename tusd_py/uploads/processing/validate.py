@@ -23,7 +23,7 @@ async def validate(ports: Ports, job: Job) -> None:
     upload = await ports.records.find(job.upload_id)
     if upload is None:
         return
-    if upload.status is Status.REJECTED and ports.delete_rejected:
+    if upload.status is Status.REJECTED and ports.policy.delete_rejected:
         await ports.store.delete(upload)  # a crash may have come between the verdict and this
         return
     if upload.status is not Status.PROCESSING or upload.pending_steps[:1] != (VALIDATION,):
@@ -51,10 +51,10 @@ async def validate(ports: Ports, job: Job) -> None:
 async def _end(ports: Ports, upload: Upload, status: Status, verdict: ValidationResult, job: Job) -> None:
     now = ports.clock()
     after = upload.fail_step(VALIDATION, status, now, "; ".join(verdict.reasons), verdict.details)
-    if status is Status.REJECTED and ports.delete_rejected:
+    if status is Status.REJECTED and ports.policy.delete_rejected:
         # First the record, then the bytes, and only then the end of the job: after a crash in between it is run again.
         gone_at = now + timedelta(seconds=ports.policy.tombstone_seconds)
         after = await update(ports, upload, after.expiring(gone_at))
         await ports.store.delete(after)
         return
-    await update(ports, upload, after.expiring(ports.expiry(after, now)), Cause(completed_job=job))
+    await update(ports, upload, after.expiring(ports.policy.expiry(after, now)), Cause(completed_job=job))

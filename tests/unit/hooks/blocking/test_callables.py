@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.hooks.blocking.callables import CallableHooks, HookFunction
@@ -30,16 +30,16 @@ def gate_of(function: HookFunction, seconds: float = 5) -> tuple[CallableHooks, 
 
 
 async def ask(function: Any, seconds: float = 5) -> HookResponse:
-    gate, counted = gate_of(function, seconds)
-    answer = await gate.invoke(EVENT)
+    handler, counted = gate_of(function, seconds)
+    answer = await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, False)]
     return answer
 
 
 async def failure_of(function: Any, seconds: float = 5) -> str:
-    gate, counted = gate_of(function, seconds)
+    handler, counted = gate_of(function, seconds)
     with pytest.raises(HookFailed) as failed:
-        await gate.invoke(EVENT)
+        await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, True)]
     return str(failed.value)
 
@@ -83,10 +83,10 @@ async def test_every_shape_of_callable(function: HookFunction) -> None:
 @on_loop
 async def test_nobody_to_ask_costs_nothing() -> None:
     """Unwanted hooks are known beforehand, and asking one is no mistake."""
-    gate, counted = gate_of(plain)
-    assert gate.handles(Hook.PRE_CREATE)
-    assert not gate.handles(Hook.POST_CREATE)
-    told = await gate.invoke(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
+    handler, counted = gate_of(plain)
+    assert handler.handles(Hook.PRE_CREATE)
+    assert not handler.handles(Hook.POST_CREATE)
+    told = await handler.invoke(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
     assert (told, counted) == (HookResponse(), [])
 
 
@@ -202,9 +202,9 @@ def test_a_hanging_hook_does_not_keep_the_program() -> None:
         end.wait(10)
 
     async def serve() -> None:
-        gate, _ = gate_of(hang, 0.01)
+        handler, _ = gate_of(hang, 0.01)
         with pytest.raises(HookFailed):
-            await gate.invoke(EVENT)
+            await handler.invoke(EVENT)
 
     asyncio.run(serve())
     assert time.monotonic() - started < 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.heart import CALLER, EPOCH
+from tests.support.harness import CALLER, EPOCH
 from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
 from tusd_py.hooks.blocking.callables import CallableHooks, Functions

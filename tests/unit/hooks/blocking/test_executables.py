@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.heart import CALLER, EPOCH
+from tests.support.harness import CALLER, EPOCH
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
 from tusd_py.hooks.blocking.executables import ExecutableHooks, run
@@ -33,20 +33,20 @@ def program(directory: Path, text: str, hook: Hook = Hook.PRE_FINISH) -> Path:
 
 def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableHooks, list[tuple[Hook, bool]]]:
     counted: list[tuple[Hook, bool]] = []
-    gate = ExecutableHooks(
+    handler = ExecutableHooks(
         directory,
         [Hook.PRE_FINISH, Hook.PRE_CREATE, Hook.AUTHORIZE],
         where=lambda upload: {"Path": f"/d/{upload.id}"},
         count=lambda *count: counted.append(count),
         timeout_seconds=seconds,
     )
-    return gate, counted
+    return handler, counted
 
 
 async def failure_in(directory: Path, seconds: float = 10) -> str:
-    gate, counted = gate_in(directory, seconds)
+    handler, counted = gate_in(directory, seconds)
     with pytest.raises(HookFailed) as failed:
-        await gate.invoke(EVENT)
+        await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_FINISH, True)]
     return str(failed.value)
 
@@ -63,8 +63,8 @@ def is_alive(pid: int) -> bool:
 async def test_it_reads_tusds_json_and_knows_the_upload(tmp_path: Path) -> None:
     """JSON on standard input, TUS_ID, TUS_SIZE and TUS_OFFSET in the environment, its directory to work in."""
     program(tmp_path, 'cat > read; echo "$TUS_ID $TUS_SIZE $TUS_OFFSET $PWD ${HOME:+home}" > known')
-    gate, counted = gate_in(tmp_path)
-    assert await gate.invoke(EVENT) == HookResponse()
+    handler, counted = gate_in(tmp_path)
+    assert await handler.invoke(EVENT) == HookResponse()
     read = json.loads((tmp_path / "read").read_text())
     assert (read["Type"], read["Event"]["Upload"]["Storage"]) == ("pre-finish", {"Path": "/d/u1"})
     assert (tmp_path / "known").read_text().split() == ["u1", "10", "4", str(tmp_path), "home"]
@@ -76,9 +76,9 @@ async def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
     """Before there is an upload its id is empty, and a length that nobody knows is 0."""
     for hook in (Hook.PRE_CREATE, Hook.AUTHORIZE):
         program(tmp_path, f'echo "[$TUS_ID] $TUS_SIZE $TUS_OFFSET" > {hook}.known', hook)
-    gate, _ = gate_in(tmp_path)
-    await gate.invoke(HookEvent(Hook.PRE_CREATE, replace(UPLOAD, id="", length=None, offset=0), CALLER))
-    await gate.invoke(AuthorizeEvent(None, CALLER))
+    handler, _ = gate_in(tmp_path)
+    await handler.invoke(HookEvent(Hook.PRE_CREATE, replace(UPLOAD, id="", length=None, offset=0), CALLER))
+    await handler.invoke(AuthorizeEvent(None, CALLER))
     assert (tmp_path / "pre-create.known").read_text() == "[] 0 0\n"
     assert (tmp_path / "authorize.known").read_text() == "[] 0 0\n"
 
@@ -87,17 +87,19 @@ async def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
 async def test_its_output_is_the_answer(tmp_path: Path) -> None:
     """JSON as over HTTP; it need not read what it is given, nor close its output before it ends."""
     program(tmp_path, """echo '{"httpresponse":{"Header":{"X-A":"1"}}}'; exec 0<&-""")
-    gate, _ = gate_in(tmp_path)
-    assert await gate.invoke(EVENT) == HookResponse(override=ResponseOverride(headers={"X-A": "1"}))
+    handler, _ = gate_in(tmp_path)
+    assert await handler.invoke(EVENT) == HookResponse(override=ResponseOverride(headers={"X-A": "1"}))
 
 
 @on_loop
 async def test_who_is_not_there_does_not_object(tmp_path: Path) -> None:
     """A hook without a program is answered by nobody; a hook that is not enabled runs no program."""
-    gate, counted = gate_in(tmp_path)
+    handler, counted = gate_in(tmp_path)
     program(tmp_path, "exit 1", Hook.PRE_TERMINATE)
-    assert await gate.invoke(EVENT) == await gate.invoke(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
-    assert (gate.handles(Hook.PRE_FINISH), gate.handles(Hook.PRE_TERMINATE)) == (True, False)
+    assert (
+        await handler.invoke(EVENT) == await handler.invoke(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
+    )
+    assert (handler.handles(Hook.PRE_FINISH), handler.handles(Hook.PRE_TERMINATE)) == (True, False)
     assert counted == [(Hook.PRE_FINISH, False)]
 
 
@@ -139,8 +141,8 @@ async def test_what_takes_too_long_is_killed_with_all_it_has_started(tmp_path: P
 async def test_who_waits_no_longer_leaves_no_program(tmp_path: Path) -> None:
     """A request that is cancelled takes its program with it."""
     program(tmp_path, "echo $$ > pid.new; mv pid.new pid; exec sleep 60")
-    gate, _ = gate_in(tmp_path)
-    asking = asyncio.ensure_future(gate.invoke(EVENT))
+    handler, _ = gate_in(tmp_path)
+    asking = asyncio.ensure_future(handler.invoke(EVENT))
     await eventually((tmp_path / "pid").exists)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -152,9 +154,9 @@ async def test_who_waits_no_longer_leaves_no_program(tmp_path: Path) -> None:
 async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     """A program may start work that goes on, even if that keeps its output open."""
     program(tmp_path, "sleep 60 & echo $! > pid; echo '{}'")
-    gate, _ = gate_in(tmp_path, seconds=30)
+    handler, _ = gate_in(tmp_path, seconds=30)
     began = time.monotonic()
-    assert await gate.invoke(EVENT) == HookResponse()
+    assert await handler.invoke(EVENT) == HookResponse()
     assert time.monotonic() - began < 10
     pid = int((tmp_path / "pid").read_text())
     assert is_alive(pid)
@@ -172,10 +174,10 @@ async def test_no_output_is_too_long_for_standard_error(tmp_path: Path) -> None:
 async def test_several_run_at_once(tmp_path: Path) -> None:
     """Each waits for all others to be there as well: one after the other, none would end."""
     program(tmp_path, "touch at.$$; while [ $(ls at.* | wc -l) -lt 8 ]; do sleep 0.01; done")
-    gate, counted = gate_in(tmp_path, seconds=30)
-    await asyncio.gather(*(gate.invoke(EVENT) for _ in range(8)))
+    handler, counted = gate_in(tmp_path, seconds=30)
+    await asyncio.gather(*(handler.invoke(EVENT) for _ in range(8)))
     assert counted == [(Hook.PRE_FINISH, False)] * 8
-    await gate.close()
+    await handler.close()
 
 
 def test_a_worker_runs_them_without_a_loop(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tests.support.loops import eventually, on_loop
 from tests.support.receiver import HANG, Answer, receiving
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
@@ -37,13 +37,13 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def gate_to(url: str, trying: Trying = ONCE, **more: Any) -> AsyncIterator[HttpHooks]:
-    gate = HttpHooks(
+    handler = HttpHooks(
         url, [Hook.PRE_FINISH], where=lambda _: {}, count=more.pop("count", lambda *_: None), trying=trying, **more
     )
     try:
-        yield gate
+        yield handler
     finally:
-        await gate.close()
+        await handler.close()
 
 
 @asynccontextmanager
@@ -70,9 +70,9 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
         await server.wait_closed()
 
 
-async def failure_of(gate: HttpHooks) -> str:
+async def failure_of(handler: HttpHooks) -> str:
     with pytest.raises(HookFailed) as failed:
-        await gate.invoke(EVENT)
+        await handler.invoke(EVENT)
     return str(failed.value)
 
 
@@ -80,11 +80,11 @@ async def failure_of(gate: HttpHooks) -> str:
 async def test_a_connection_is_used_again() -> None:
     """One after the other, hooks take one connection; at the same time, as many as there are hooks."""
     with receiving() as receiver:
-        async with gate_to(receiver.url) as gate:
+        async with gate_to(receiver.url) as handler:
             for _ in range(5):
-                assert await gate.invoke(EVENT) == HookResponse()
+                assert await handler.invoke(EVENT) == HookResponse()
             assert len(receiver.connections) == 1
-            await asyncio.gather(*(gate.invoke(EVENT) for _ in range(10)))
+            await asyncio.gather(*(handler.invoke(EVENT) for _ in range(10)))
             assert 1 < len(receiver.connections) <= 11
 
 
@@ -102,13 +102,13 @@ async def test_more_hooks_than_connections_wait_their_turn() -> None:
         open_now -= 1
         writer.write(FINE.replace(b"200 OK", b"200 OK\r\nConnection: close"))
 
-    async with serving(answer) as url, gate_to(url) as gate:
-        given_up = [asyncio.ensure_future(gate.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
+    async with serving(answer) as url, gate_to(url) as handler:
+        given_up = [asyncio.ensure_future(handler.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
         await eventually(lambda: open_now == CONNECTIONS_MAX)
         for asking in given_up:
             asking.cancel()
         await asyncio.wait(given_up)
-        asking_now = [asyncio.ensure_future(gate.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
+        asking_now = [asyncio.ensure_future(handler.invoke(EVENT)) for _ in range(CONNECTIONS_MAX * 2)]
         await eventually(lambda: open_now == CONNECTIONS_MAX * 2)
         go.set()
         assert set(await asyncio.gather(*asking_now)) == {HookResponse()}
@@ -121,9 +121,9 @@ async def test_a_url_that_hangs_is_tried_again_within_the_whole_time() -> None:
     with receiving() as receiver:
         receiver.answers["pre-finish"] = HANG
         trying = Trying(attempts=10, backoff_seconds=0.1, attempt_seconds=0.3, timeout_seconds=1)
-        async with gate_to(receiver.url, trying) as gate:
+        async with gate_to(receiver.url, trying) as handler:
             began = time.monotonic()
-            assert "took more than" in await failure_of(gate)
+            assert "took more than" in await failure_of(handler)
             assert 0.9 <= time.monotonic() - began < 3
         assert len(receiver.calls) in (2, 3)
 
@@ -146,10 +146,10 @@ async def test_an_answer_that_drips_is_bounded_in_time_and_bytes() -> None:
             await writer.drain()
 
     short = Trying(attempts=1, backoff_seconds=0, attempt_seconds=0.3, timeout_seconds=0.3)
-    async with serving(drip) as url, gate_to(url, short) as gate:
-        assert "took more than" in await failure_of(gate)
-    async with serving(flood) as url, gate_to(url) as gate:
-        assert "more than 5120 bytes" in await failure_of(gate)
+    async with serving(drip) as url, gate_to(url, short) as handler:
+        assert "took more than" in await failure_of(handler)
+    async with serving(flood) as url, gate_to(url) as handler:
+        assert "more than 5120 bytes" in await failure_of(handler)
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000])
@@ -165,8 +165,8 @@ async def test_what_is_no_http_is_a_failure_that_may_pass(said: bytes) -> None:
         writer.write(said)
 
     twice = Trying(attempts=2, backoff_seconds=0, attempt_seconds=5, timeout_seconds=5)
-    async with serving(answer) as url, gate_to(url, twice, count=lambda *count: counted.append(count)) as gate:
-        assert "could not be asked" in await failure_of(gate)
+    async with serving(answer) as url, gate_to(url, twice, count=lambda *count: counted.append(count)) as handler:
+        assert "could not be asked" in await failure_of(handler)
     assert (tries, counted) == (2, [(Hook.PRE_FINISH, True)])
 
 
@@ -175,8 +175,8 @@ async def test_nobody_listens() -> None:
     """A refused connection is a failure that names the URL, without the password and the query in it."""
     with receiving() as receiver:
         url = receiver.url.replace("http://", "http://me:secret@") + "?token=secret"
-    async with gate_to(url) as gate:
-        told = await failure_of(gate)
+    async with gate_to(url) as handler:
+        told = await failure_of(handler)
     assert "secret" not in told and "/hooks: pre-finish could not be asked" in told
 
 
@@ -185,8 +185,8 @@ async def test_a_name_and_password_in_the_url_are_sent() -> None:
     """As Basic authentication, percent-encoding undone; the query stays in the target."""
     with receiving() as receiver:
         url = receiver.url.replace("http://", "http://me:a%3Ab@") + "?x=1"
-        async with gate_to(url) as gate:
-            await gate.invoke(EVENT)
+        async with gate_to(url) as handler:
+            await handler.invoke(EVENT)
         [call] = receiver.calls
         assert (call.header("authorization"), call.path) == (["Basic bWU6YTpi"], "/hooks?x=1")
 
@@ -197,9 +197,9 @@ async def test_credentials_that_are_forwarded_take_the_place_of_the_urls() -> No
     caller = replace(CALLER, headers=[(b"authorization", b"Bearer x")])
     with receiving() as receiver:
         url = receiver.url.replace("http://", "http://me:pw@")
-        async with gate_to(url, forward_headers=["Authorization"]) as gate:
-            await gate.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, caller))
-            await gate.invoke(EVENT)
+        async with gate_to(url, forward_headers=["Authorization"]) as handler:
+            await handler.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, caller))
+            await handler.invoke(EVENT)
         assert [call.header("authorization") for call in receiver.calls] == [["Bearer x"], ["Basic bWU6cHc="]]
 
 
@@ -208,9 +208,9 @@ async def test_forwarded_headers_are_sent_as_they_came() -> None:
     """All values of each, bytes that are no text too; nothing that a receiver sets is kept for the next hook."""
     with receiving() as receiver:
         receiver.answers["pre-finish"] = Answer(headers=(("Set-Cookie", "theirs=1"),))
-        async with gate_to(receiver.url, forward_headers=["COOKIE", "x", "absent"]) as gate:
-            await gate.invoke(EVENT)
-            await gate.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, None))
+        async with gate_to(receiver.url, forward_headers=["COOKIE", "x", "absent"]) as handler:
+            await handler.invoke(EVENT)
+            await handler.invoke(HookEvent(Hook.PRE_FINISH, UPLOAD, None))
         first, second = receiver.calls
         assert [pair for pair in first.headers if pair[0] in ("COOKIE", "x")] == [
             ("COOKIE", "a=\xff"),
@@ -224,9 +224,9 @@ async def test_forwarded_headers_are_sent_as_they_came() -> None:
 async def test_a_hook_that_is_not_enabled_asks_nobody() -> None:
     """Whoever asks it all the same gets the answer that changes nothing."""
     with receiving() as receiver:
-        async with gate_to(receiver.url) as gate:
-            assert (gate.handles(Hook.PRE_FINISH), gate.handles(Hook.PRE_CREATE)) == (True, False)
-            assert await gate.invoke(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookResponse()
+        async with gate_to(receiver.url) as handler:
+            assert (handler.handles(Hook.PRE_FINISH), handler.handles(Hook.PRE_CREATE)) == (True, False)
+            assert await handler.invoke(HookEvent(Hook.PRE_CREATE, UPLOAD, None)) == HookResponse()
         assert receiver.calls == []
 
 
@@ -249,10 +249,10 @@ async def test_certificates_are_verified_unless_that_is_off(tmp_path: Path) -> N
         writer.write(FINE)
 
     async with serving(answer, tls) as url:
-        async with gate_to(url) as gate:
-            assert "CERTIFICATE_VERIFY_FAILED" in await failure_of(gate)
-        async with gate_to(url, verifies=False) as gate:
-            assert await gate.invoke(EVENT) == HookResponse()
+        async with gate_to(url) as handler:
+            assert "CERTIFICATE_VERIFY_FAILED" in await failure_of(handler)
+        async with gate_to(url, verifies=False) as handler:
+            assert await handler.invoke(EVENT) == HookResponse()
 
 
 def test_programs_and_payload_need_no_web_framework() -> None:

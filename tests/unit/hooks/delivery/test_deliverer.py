@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tests.support.loops import on_loop
 from tests.support.receiver import CUT, HANG, Answer, receiving
 from tests.support.receiver import Receiver as Listening

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
 from tusd_py.hooks.delivery.endpoints import Receiver
 from tusd_py.hooks.delivery.payload import body_of
 from tusd_py.model.caller import Caller

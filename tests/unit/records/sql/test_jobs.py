@@ -146,7 +146,7 @@ def claiming_costs(directory: Path) -> int:
         beneath.set_progress_handler(count, 1)
         assert beneath.execute(sql.subscriptions).fetchall() == [("",), ("other",), ("slow",)]
         for subscription in ("", "other"):
-            facts = {"of_consumer": subscription, "now": to_microseconds(NOW), "limit": 9}
-            assert len(beneath.execute(sql.turns, facts).fetchall()) == 1
+            facts = {"of_subscription": subscription, "now": to_microseconds(NOW), "limit": 9}
+            assert len(beneath.execute(sql.ready, facts).fetchall()) == 1
         assert beneath.execute(sql.next_due).fetchall() == [(to_microseconds(NOW),)]
     return instructions

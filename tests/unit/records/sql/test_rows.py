@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +20,12 @@ JSON = st.recursive(
     max_leaves=5,
 )
 STEPS = st.builds(
-    HistoryEntry, st.sampled_from(Status), TIMES, st.text(), name=st.text(), facts=st.dictionaries(st.text(), st.text())
+    HistoryEntry,
+    st.sampled_from(Status),
+    TIMES,
+    st.text(),
+    name=st.text(),
+    details=st.dictionaries(st.text(), st.text()),
 )
 UPLOADS = st.builds(
     Upload,
@@ -65,24 +67,3 @@ def test_the_token_is_the_one_given() -> None:
     """A row carries the token it is to be saved with, not the one that was seen."""
     upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW, token=4)
     assert to_row(upload, 5)["token"] == 5
-
-
-@pytest.mark.parametrize(
-    ("header", "values"),
-    [
-        (None, {}),
-        ("", {}),
-        ("filename d29ybGRfZG9taW5hdGlvbl9wbGFuLnBkZg==,is_confidential", None),
-        ("name w6k=", {"name": "é"}),
-        ("name /w==", {"name": "\ufffd"}),
-        ("name AGE=", {"name": "\ufffda"}),
-        ("name =broken", {"name": ""}),
-        ("name \xff", {"name": ""}),
-        ("a YQ==, b Yg==", {"a": "a", "b": "b"}),
-    ],
-)
-def test_searchable_metadata_never_refuses(header: str | None, values: dict[str, str] | None) -> None:
-    """Metadata is decoded to text for searching; what is no text, no base64 or NUL is replaced, and nothing raises."""
-    upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW)
-    expected = {"filename": "world_domination_plan.pdf", "is_confidential": ""} if values is None else values
-    assert json.loads(str(to_row(replace(upload, metadata_header=header), 0)["metadata_values"])) == expected

@@ -35,7 +35,7 @@ class Database:
         self.reader = Reader(self.connection, self.statements)
 
     def adding(self, upload: Upload, *, durable: bool = False) -> RecordChange:
-        return RecordChange(self.statements.add, to_row(upload, 0), RecordExists(upload.id), durable=durable)
+        return RecordChange(self.statements.insert, to_row(upload, 0), RecordExists(upload.id), durable=durable)
 
     def ids(self) -> list[str]:
         with closing(sqlite3.connect(self.path)) as beneath:

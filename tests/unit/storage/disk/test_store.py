@@ -89,13 +89,13 @@ async def test_refuses_what_was_planted(tmp_path: Path) -> None:
 @on_loop
 async def test_nobody_waits_for_joins(tmp_path: Path) -> None:
     """However many joins and removals are under way, an upload's bytes find a thread."""
-    store, gate = DiskStore(tmp_path), threading.Event()
+    store, handler = DiskStore(tmp_path), threading.Event()
     for _ in range(SLOW_THREADS):
-        store._slow_threads.submit(gate.wait, 20)
+        store._slow_threads.submit(handler.wait, 20)
     joining = asyncio.create_task(store.concatenate(an_upload("final"), []))
     await append(store, an_upload(), [b"quick"])
     assert not joining.done()
-    gate.set()
+    handler.set()
     await joining
     assert sorted(path.name for path in tmp_path.iterdir()) == ["an-upload", "final"]
     await store.close()

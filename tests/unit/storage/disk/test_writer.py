@@ -24,7 +24,7 @@ from tusd_py.threads import ThreadPool
 
 
 class CountedThreads(ThreadPool):
-    """The pool, counting its hops; they wait while ``gate`` is closed."""
+    """The pool, counting its hops; they wait while ``handler`` is closed."""
 
     def __init__(self) -> None:
         super().__init__(2, "counted")
@@ -132,7 +132,7 @@ async def test_slow_upload_holds_little_and_no_descriptor(folder: FailingFolder)
 
 
 class PieceTap:
-    """Moves ``pieces``, each with one call, and then raises ``failure`` or is over. Waits for ``gate`` first."""
+    """Moves ``pieces``, each with one call, and then raises ``failure`` or is over. Waits for ``handler`` first."""
 
     pieces = ()
     taken_bytes = 0
@@ -337,7 +337,7 @@ async def main():
             await sink.write([b"x" * 12_345])
         await sink.flush(durable=True)
     except StoreFull:
-        print("full", sink.safe_offset)
+        print("full", sink.persisted_offset)
     await sink.close()
     await store.close()
 

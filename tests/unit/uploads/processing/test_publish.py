@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing import FailingRecords, Faults
-from tests.support.heart import Heart
-from tests.support.processing import a_heart, job, with_ports
+from tests.support.harness import UploadsHarness
+from tests.support.processing import a_harness, job, with_ports
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.model.upload import Status, Upload
@@ -36,23 +36,23 @@ def anyio_backend() -> str:
 class World:
     """A heart that publishes, from a disk into a directory beside it."""
 
-    def __init__(self, tmp_path: Path, heart: Heart) -> None:
+    def __init__(self, tmp_path: Path, harness: UploadsHarness) -> None:
         self.folder = tmp_path / "published"
-        self.heart = heart
+        self.harness = harness
         self.publishes(links=True)
 
     def publishes(self, *, links: bool) -> None:
         publisher = FolderPublisher(directory=self.folder, pattern="{owner}/{filename}", links=links)
-        with_ports(self.heart, publisher=publisher)
+        with_ports(self.harness, publisher=publisher)
 
     async def sent(self, name: bytes = b"cat.png", content: bytes = CONTENT) -> Upload:
-        made = await self.heart.create(len(content), content, metadata=format_metadata({"filename": name}))
+        made = await self.harness.create(len(content), content, metadata=format_metadata({"filename": name}))
         assert ("publishing",) == made.upload.pending_steps
         return made.upload
 
     async def publish(self, upload: Upload) -> Upload:
-        await publish(self.heart.ports, await job(self.heart, upload.id, "publishing"))
-        found = await self.heart.record(upload.id)
+        await publish(self.harness.ports, await job(self.harness, upload.id, "publishing"))
+        found = await self.harness.record(upload.id)
         assert found is not None
         return found
 
@@ -63,9 +63,9 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_heart(tmp_path, DiskStore(tmp_path / "uploads"), steps=("publishing",)) as heart:
-        yield World(tmp_path, heart)
-        await heart.store.close()
+    async with a_harness(tmp_path, DiskStore(tmp_path / "uploads"), steps=("publishing",)) as harness:
+        yield World(tmp_path, harness)
+        await harness.store.close()
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -79,7 +79,7 @@ async def test_a_finished_upload_appears_under_its_name(world: World, tmp_path: 
     assert CONTENT == published.read_bytes()
     assert links is os.path.samefile(published, tmp_path / "uploads" / upload.id)
     assert ["nobody/cat.png"] == world.files()
-    await world.heart.terminate(upload.id)
+    await world.harness.terminate(upload.id)
     assert CONTENT == published.read_bytes(), "it is the operator's now"
 
 
@@ -104,11 +104,11 @@ async def test_a_crash_between_any_two_steps_publishes_once(
     """The record cannot be read, or cannot be saved though the file is in place: the next try finds it there."""
     world.publishes(links=links)
     upload = await world.sent()
-    sound = world.heart.ports
-    with_ports(world.heart, records=FailingRecords(world.heart.records, Faults(nth=nth)))
+    sound = world.harness.ports
+    with_ports(world.harness, records=FailingRecords(world.harness.records, Faults(nth=nth)))
     with pytest.raises(RecordsUnavailable):
         await world.publish(upload)
-    world.heart.ports = sound
+    world.harness.ports = sound
     assert Status.READY is (await world.publish(upload)).status
     assert Status.READY is (await world.publish(upload)).status, "a job that is given out once more"
     assert ["nobody/cat.png"] == world.files()
@@ -169,11 +169,11 @@ async def test_what_is_gone_is_not_published(world: World, tmp_path: Path) -> No
     """Terminated meanwhile, or its bytes taken away, or never heard of."""
     world.publishes(links=False)
     gone = await world.sent()
-    await world.heart.store.delete(gone)
+    await world.harness.store.delete(gone)
     after = await world.publish(gone)
     assert (Status.FAILED, "the bytes of this upload are gone") == (after.status, after.history[-1].reason)
     ended = await world.sent()
-    await world.heart.terminate(ended.id)
+    await world.harness.terminate(ended.id)
     assert Status.TERMINATED is (await world.publish(ended)).status
     assert [] == world.files()
 
@@ -182,12 +182,12 @@ async def test_terminated_between_place_and_record_leaves_nothing_half(world: Wo
     """The save that comes too late changes nothing, and the next try cleans up."""
     world.publishes(links=False)
     upload = await world.sent()
-    publisher = world.heart.ports.publisher
+    publisher = world.harness.ports.publisher
     assert publisher is not None
-    await publisher.publish(upload, world.heart.store)
-    await world.heart.terminate(upload.id)
+    await publisher.publish(upload, world.harness.store)
+    await world.harness.terminate(upload.id)
     with pytest.raises(RecordConflict):
-        await world.heart.records.update(upload, upload.complete_step("publishing", world.heart.clock()))
+        await world.harness.records.update(upload, upload.complete_step("publishing", world.harness.clock()))
     await world.publish(upload)
     assert ["nobody/cat.png"] == world.files()
 
@@ -195,7 +195,7 @@ async def test_terminated_between_place_and_record_leaves_nothing_half(world: Wo
 async def test_publishing_that_is_switched_off_keeps_who_waits_for_it(world: World, tmp_path: Path) -> None:
     """An upload that was promised to be published is not called ready without that."""
     upload = await world.sent()
-    world.heart.ports = replace(world.heart.ports, publisher=None)
+    world.harness.ports = replace(world.harness.ports, publisher=None)
     with pytest.raises(PublishFailed, match="switched off"):
         await world.publish(upload)
-    assert upload == await world.heart.record(upload.id)
+    assert upload == await world.harness.record(upload.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -29,7 +29,8 @@ from tusd_py.uploads.append import append
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.create import create
 from tusd_py.uploads.inspect import inspect
-from tusd_py.uploads.ports import Ports, UploadPolicy
+from tusd_py.uploads.policy import UploadPolicy
+from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,7 +52,7 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-class Feed:
+class FakeBody:
     """A source that gives out ``pieces`` one a read: bytes, an exception to raise, or an event to wait for first."""
 
     def __init__(self, *pieces: Piece) -> None:
@@ -93,7 +94,7 @@ class Feed:
         return event.is_set() or self._stopped.is_set()
 
 
-class Hearing:
+class RecordingListener:
     """A listener that writes down what it is told, and says whether the client heard it."""
 
     def __init__(self, *, is_told: bool = True) -> None:
@@ -109,13 +110,13 @@ class Hearing:
         self.offsets.append(upload.offset)
 
 
-def cut(*pieces: bytes) -> Feed:
+def cut(*pieces: bytes) -> FakeBody:
     """A body whose connection breaks after ``pieces``."""
-    return Feed(*pieces, BodyAborted())
+    return FakeBody(*pieces, BodyAborted())
 
 
 @dataclass
-class Heart:
+class UploadsHarness:
     """One server's use cases. ``restart`` is what a crash leaves: records, bytes and nothing else."""
 
     records: Records = field(default_factory=MemoryRecords)
@@ -123,7 +124,7 @@ class Heart:
     locker: Locker = field(default_factory=MemoryLocker)
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
-    pace: UploadPolicy = field(default_factory=UploadPolicy)
+    policy: UploadPolicy = field(default_factory=UploadPolicy)
     functions: Functions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
@@ -134,27 +135,25 @@ class Heart:
         self.restart()
 
     def restart(self) -> None:
-        gate = CallableHooks(self.functions, 5.0, lambda hook, failed: self.hooked.append((hook, failed)))
+        handler = CallableHooks(self.functions, 5.0, lambda hook, failed: self.hooked.append((hook, failed)))
         self.ports = Ports(
             records=self.records,
             store=self.store,
             locker=self.locker,
-            hooks=gate,
+            hooks=handler,
             clock=self.clock,
             new_id=lambda: f"u{next(self.ids)}",
-            limits=self.limits,
-            policy=self.pace,
+            policy=replace(self.policy, limits=self.limits, subscriptions=self.subscriptions),
             background=Background(),
             opened_at=self.clock(),
             count_complete=self.completed.append,
-            subscriptions=self.subscriptions,
         )
 
     async def create(
         self,
         length: int | None,
         *pieces: bytes,
-        source: Feed | None = None,
+        source: FakeBody | None = None,
         kind: Kind = Kind.REGULAR,
         parts: Sequence[str] = (),
         metadata: str | None = None,
@@ -178,14 +177,14 @@ class Heart:
             body=body if pieces or source is not None else None,
             is_last=completes,
         )
-        return await create(self.ports, request, CALLER, source or Feed(*pieces), listener)
+        return await create(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
 
     async def append(
         self,
         upload_id: str,
         offset: int,
         *pieces: bytes,
-        source: Feed | None = None,
+        source: FakeBody | None = None,
         length: int | None = None,
         checksum: Checksum | None = None,
         content_length: int | None = None,
@@ -195,7 +194,7 @@ class Heart:
     ) -> Appended:
         body = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
         request = Append(upload_id=upload_id, offset=offset, length=length, body=body, is_last=completes)
-        return await append(self.ports, request, CALLER, source or Feed(*pieces), listener)
+        return await append(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
 
     async def inspect(self, upload_id: str, *, length_completes: bool = False) -> Inspected:
         request = Inspect(upload_id=upload_id, length_completes=length_completes)
