@@ -103,7 +103,9 @@ class World:
                 assert count("events WHERE upload_id = ?", name) == 2 * is_there
                 assert count("jobs WHERE upload_id = ? AND event_id <> ''", name) == 2 * is_there
                 made[name] = bool(is_there)
-            states = beneath.execute("SELECT key, state, is_first FROM jobs WHERE lane = 'x' ORDER BY id").fetchall()
+            states = beneath.execute(
+                "SELECT key, state, is_head FROM jobs WHERE sequence_key = 'x' ORDER BY id"
+            ).fetchall()
             if made["begun"]:
                 assert states == [("running", "done", 0), ("behind", "waiting", 1)]
             else:

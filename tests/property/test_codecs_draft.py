@@ -143,7 +143,7 @@ def test_heads(head: Head, version: Version) -> None:
         assert 0 <= request.offset <= INTEGER_MAX
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
     if isinstance(request, Create):
-        assert request.is_last is not None
+        assert request.is_last is not None or version.length_completes
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
         assert len(request.metadata_header or "") <= LIMITS.metadata_bytes_max
         assert request.body is not None or not request.is_last or request.length == 0

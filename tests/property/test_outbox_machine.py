@@ -259,7 +259,7 @@ class OutboxMachine(RuleBasedStateMachine):
             in_turn = self.model.in_turn()
             assert self.run(self.records.next_due()) == (in_turn[0].next_attempt_at if in_turn else None)
             with closing(sqlite3.connect(self.folder / "records.sqlite3")) as beneath:
-                marked = {row[0] for row in beneath.execute("SELECT id FROM jobs WHERE is_first")}
+                marked = {row[0] for row in beneath.execute("SELECT id FROM jobs WHERE is_head")}
             assert marked == {job.id for job in in_turn}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     async with a_harness(tmp_path, assemble_in_worker=True) as harness:
-        with_ports(
-            harness, policy=replace(harness.policy, concatenate_at_once_bytes_max=3, progress_interval_seconds=0.0)
-        )
+        with_ports(harness, concatenate_at_once_bytes_max=3, progress_interval_seconds=0.0)
         yield harness
 
 

@@ -78,7 +78,7 @@ async def test_what_a_hook_says_is_not_told_to_whoever_lists_jobs(harness: Uploa
         raise ValueError("the password is 1234")
 
     final_id = await final_of(harness)
-    with_ports(harness, handler=CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None))
+    with_ports(harness, hooks=CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None))
     with pytest.raises(Again) as raised:
         await assembly(await task(harness, final_id, "assembly"))
     assert "pre-finish failed; it is asked again" == raised.value.reason
