@@ -24,7 +24,8 @@ class Tus:
     uploads are saved, and hooks awaited, when it shuts down.
 
     ``settings`` are the server's, without those about listening; ``data_dir`` overrides the one in them.
-    A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``. It may be ``async``; one that is not runs in
+    A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``. It may be ``async``; one that is not runs
+    in
     a thread. ``pre_create``, ``pre_finish`` and ``pre_terminate`` are waited for; the others are told in order for each
     upload, and post-finish again after a crash, until it has returned. ``authorize`` takes an ``AuthorizeEvent`` and is
     asked first, for every request but OPTIONS.

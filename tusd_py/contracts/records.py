@@ -48,7 +48,8 @@ class Records(Protocol):
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         """Save ``after`` if the record still has the offset and the token of ``before``; return it with its new token.
 
-        The compare and the set are one statement, and ``effects`` is written with it. Raises ``RecordConflict`` when the
+        The compare and the set are one statement, and ``effects`` is written with it. Raises ``RecordConflict`` when
+        the
         record has moved on or is gone, and ``LeaseLost`` when the job that this ends is another's by now; then nothing
         has changed.
         """

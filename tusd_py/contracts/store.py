@@ -58,8 +58,10 @@ class Sink(Protocol):
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
 
-        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``persisted_offset`` stays true. Raises
-        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``persisted_offset`` then tells how many.
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``persisted_offset`` stays true.
+        Raises
+        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``persisted_offset`` then tells how
+        many.
         """
         ...
 

@@ -30,7 +30,8 @@ class NewJob:
     """Work to be done by an actor. A second one with the same ``key`` is never made, whatever became of the first.
 
     Jobs with the same ``lane`` are done one after the other in the order they were made: one that is tried again later
-    holds up those behind it, and no others. ``subscription`` is whom the actor works for (the name of a webhook endpoint).
+    holds up those behind it, and no others. ``subscription`` is whom the actor works for (the name of a webhook
+    endpoint).
     """
 
     actor: str

@@ -150,7 +150,7 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(harness: Uploads
             raise ValueError("not yet")
 
     handler = CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
-    with_ports(harness, handler=handler)
+    with_ports(harness, hooks=handler)
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     with pytest.raises(Exception, match="pre-finish"):
         await joined(harness, final)

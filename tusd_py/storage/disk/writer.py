@@ -44,7 +44,8 @@ _buffers = _Buffers()
 class DiskSink:
     """One request's bytes on their way to the upload's file. Two batches at most: one is written, one is gathered.
 
-    The thread alone touches the file and says how far it came, so ``persisted_offset`` is true at every moment, whatever
+    The thread alone touches the file and says how far it came, so ``persisted_offset`` is true at every moment,
+    whatever
     became of the task that waited. Bytes in the page cache survive ``kill -9``: written is safe. Every flush closes
     the file: a thousand idle uploads hold no descriptors, and a small body is one hop in all.
     """

@@ -17,8 +17,8 @@ from tusd_py.uploads.processing.step_progress import StepProgress
 async def validate(ports: Ports, job: Job) -> None:
     """Examine the upload that ``job`` is about, and end the job with the verdict.
 
-    What waits for nothing any more is left as it is. Raises ``ValidatorUnavailable``, ``StoreError``, ``RecordsError``: then
-    there is no verdict, and the job is to be tried again.
+    What waits for nothing any more is left as it is. Raises ``ValidatorUnavailable``, ``StoreError``,
+    ``RecordsError``: then there is no verdict, and the job is to be tried again.
     """
     upload = await ports.records.find(job.upload_id)
     if upload is None:
