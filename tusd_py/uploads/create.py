@@ -106,9 +106,7 @@ async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[U
     # tusd tells this hook no id: there is none yet.
     answer = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
     if answer.reject:
-        rejected = UploadRejected()
-        rejected.override = answer.override
-        raise rejected
+        raise UploadRejected().with_response(answer.override)
     assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
     return answer.applied_to(upload), answer.override
 
