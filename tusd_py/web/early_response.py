@@ -10,7 +10,7 @@ import asyncio
 
 from starlette.types import Receive, Send
 
-from tusd_py.web.cors import Headers
+from tusd_py.model.caller import HeaderList
 
 #: A rest this small is read before answering, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
@@ -23,7 +23,13 @@ _PIECE_SECONDS = 0.1
 
 
 async def send(
-    send: Send, receive: Receive, status: int, headers: Headers, body: bytes, unread_bytes: int | None, may_read: bool
+    send: Send,
+    receive: Receive,
+    status: int,
+    headers: HeaderList,
+    body: bytes,
+    unread_bytes: int | None,
+    may_read: bool,
 ) -> None:
     """Send an answer though the request's body has not been read to its end.
 
@@ -44,7 +50,7 @@ async def send(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _write(send: Send, status: int, headers: Headers, body: bytes, more: bool) -> None:
+async def _write(send: Send, status: int, headers: HeaderList, body: bytes, more: bool) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": more})
 

@@ -79,7 +79,7 @@ class TusEndpoint:
         try:
             exchange.method = effective_method(head)
             upload_protocol = self.protocols.select(head, exchange.method)
-            where = self.locator.collection(scope, collection)
+            where = self.locator.collection(scope, collection, exchange.headers)
             request = upload_protocol.parser.parse(head, collection if where == collection else urlsplit(where).path)
             listener = upload_protocol.progress_listener(exchange.send_interim, where)
             outcome = await self._do(await self.open(), request, scope, exchange, listener)
@@ -136,5 +136,5 @@ def _caller(scope: Scope, exchange: Exchange) -> Caller:
         remote_address=f"{client[0]}:{client[1]}" if client else "",
         method=exchange.method,
         target=target.decode("latin-1"),
-        headers=exchange.headers,
+        headers=exchange.headers.raw,
     )
