@@ -43,7 +43,6 @@ from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
 from tusd_py.validation import libmagic
-from tusd_py.validation.rules import Rule
 from tusd_py.validation.validator import RuleExaminer
 
 log = logging.getLogger(__name__)
@@ -248,7 +247,7 @@ def _publisher(settings: Settings) -> FolderPublisher:
 def _examiner(settings: Settings) -> RuleExaminer:
     validation = settings.validation
     return RuleExaminer(
-        rules=tuple(Rule(**{key: getattr(rule, key) for key in type(rule).model_fields}) for rule in validation.rules),
+        rules=validation.rules,
         rejects_unmatched=validation.unmatched == "reject",
         digest_keys=validation.digest_keys,
     )

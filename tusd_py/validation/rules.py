@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 
 from tusd_py.model.upload import Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.validation.media_types import agree, refined
 
 _NAME_CHARACTERS_MAX = 80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """Conditions, all of which an upload must meet to fall under it, then what is asked of such an upload.
-
-    Patterns are as of a shell (``*``, ``?``, ``[...]``), in whatever case; of a list one must fit. What is empty is no
-    condition, and asks nothing; so is a size of 0.
-    """
-
-    name: str = ""
-    types: tuple[str, ...] = ()  # patterns of declared types
-    files: tuple[str, ...] = ()  # patterns of file names
-    owners: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # a pattern by key
-    size_min: int = 0  # bytes
-    size_max: int = 0
-    extensions: tuple[str, ...] = ()  # without the dot, in lower case
-    allowed_types: tuple[str, ...] = ()  # patterns of what the bytes may really be
-    type_agrees: bool = False  # the real type must be the declared one
-    csv: bool = False  # must be readable as CSV
-
-    @property
-    def asks_type(self) -> bool:
-        return bool(self.allowed_types) or self.type_agrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +43,12 @@ def claims(upload: Upload) -> Claims:
     )
 
 
-def first_match(rules: Sequence[Rule], said: Claims) -> Rule | None:
+def first_match(rules: Sequence[ValidationRule], said: Claims) -> ValidationRule | None:
     """The first rule that ``said`` falls under."""
     return next((rule for rule in rules if _falls_under(rule, said)), None)
 
 
-def _falls_under(rule: Rule, said: Claims) -> bool:
+def _falls_under(rule: ValidationRule, said: Claims) -> bool:
     conditions = ((rule.types, said.declared_type), (rule.files, said.file_name), (rule.owners, said.owner))
     if not all(fits(patterns, value) for patterns, value in conditions if patterns):
         return False
@@ -88,7 +63,7 @@ def fits(patterns: Sequence[str], value: str) -> bool:
     return any(fnmatchcase(value.lower(), pattern.lower()) for pattern in patterns)
 
 
-def against_claims(rule: Rule, said: Claims, length: int) -> Iterator[str]:
+def against_claims(rule: ValidationRule, said: Claims, length: int) -> Iterator[str]:
     """What speaks against an upload of ``length`` bytes by what is said about it alone."""
     if length < rule.size_min:
         yield f"it has {length} bytes, fewer than {rule.size_min}"
@@ -98,7 +73,7 @@ def against_claims(rule: Rule, said: Claims, length: int) -> Iterator[str]:
         yield f"the extension of its name, {shown(said.extension)}, is not one of {', '.join(rule.extensions)}"
 
 
-def against_type(rule: Rule, said: Claims, real: str) -> Iterator[str]:
+def against_type(rule: ValidationRule, said: Claims, real: str) -> Iterator[str]:
     """What speaks against an upload whose bytes are of the type ``real``."""
     if rule.type_agrees and said.declared_type and not agree(said.declared_type, real):
         yield f"its type is {real}, but {shown(said.declared_type)} was declared"

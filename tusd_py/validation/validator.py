@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
 from tusd_py.model.upload import Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.outcomes import Content
 from tusd_py.validation import libmagic
 from tusd_py.validation.csv_check import Table
 from tusd_py.validation.digests import Digests, expected
-from tusd_py.validation.rules import Claims, Rule, against_claims, against_type, claims, first_match
+from tusd_py.validation.rules import Claims, against_claims, against_type, claims, first_match
 
 #: Handed to a thread at once: a hop costs nothing beside hashing so much.
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -26,7 +27,7 @@ class RuleExaminer:
     ``digest_keys`` are metadata in which clients say what digest their upload has.
     """
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ValidationRule, ...] = ()
     rejects_unmatched: bool = False
     digest_keys: tuple[str, ...] = ()
 
@@ -41,14 +42,14 @@ class RuleExaminer:
             real = await asyncio.to_thread(libmagic.type_of, looking.head)
         except ValidatorUnavailable:
             # It is worth knowing always, but must be known only where a rule asks.
-            if rule is not None and rule.asks_type:
+            if rule is not None and rule.checks_type:
                 raise
             real = ""
         reasons = [*self._by_rule(rule, said, upload.offset, real), *looking.against()]
         facts = {"type": real} if real else {}
         return ValidationResult(tuple(reasons), {**facts, **looking.digests.facts(), **_named(rule)})
 
-    def _by_rule(self, rule: Rule | None, said: Claims, length: int, real: str) -> list[str]:
+    def _by_rule(self, rule: ValidationRule | None, said: Claims, length: int, real: str) -> list[str]:
         if rule is None:
             return ["no rule allows it"] if self.rejects_unmatched else []
         return [*against_claims(rule, said, length), *against_type(rule, said, real)]
@@ -56,7 +57,7 @@ class RuleExaminer:
     def applies_to(self, upload: Upload) -> bool:
         """See ``TypeSniffer``: only a rule about types can refuse by the first bytes."""
         rule = first_match(self.rules, claims(upload))
-        return rule is not None and rule.asks_type
+        return rule is not None and rule.checks_type
 
     async def rejection(self, upload: Upload, head: bytes) -> str:
         """See ``TypeSniffer``."""
@@ -68,7 +69,7 @@ class RuleExaminer:
         return "; ".join(against_type(rule, said, real))
 
 
-def _named(rule: Rule | None) -> dict[str, str]:
+def _named(rule: ValidationRule | None) -> dict[str, str]:
     return {"rule": rule.name} if rule is not None and rule.name else {}
 
 

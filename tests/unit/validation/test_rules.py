@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.harness import EPOCH
 from tusd_py.model.upload import Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.validation.rules import Claims, Rule, against_claims, against_type, claims, first_match, fits, shown
+from tusd_py.validation.rules import Claims, against_claims, against_type, claims, first_match, fits, shown
 
 UPLOAD = Upload(id="a", length=5, created_at=EPOCH, updated_at=EPOCH, owner="ada@example.com")
 
@@ -32,21 +33,21 @@ def test_what_is_said_about_an_upload_is_gathered() -> None:
 @pytest.mark.parametrize(
     ("rule", "falls"),
     [
-        (Rule(), True),
-        (Rule(types=("image/*",)), True),
-        (Rule(types=("text/*", "IMAGE/png")), True),
-        (Rule(types=("text/*",)), False),
-        (Rule(files=("*.png",)), True),
-        (Rule(files=("*.jpg",)), False),
-        (Rule(owners=("*@example.com",)), True),
-        (Rule(owners=("bob*",)), False),
-        (Rule(metadata={"project": "a*"}), True),
-        (Rule(metadata={"project": "b*"}), False),
-        (Rule(metadata={"other": "*"}), False),
-        (Rule(types=("image/*",), files=("*.jpg",)), False),
+        (ValidationRule(), True),
+        (ValidationRule(types=("image/*",)), True),
+        (ValidationRule(types=("text/*", "IMAGE/png")), True),
+        (ValidationRule(types=("text/*",)), False),
+        (ValidationRule(files=("*.png",)), True),
+        (ValidationRule(files=("*.jpg",)), False),
+        (ValidationRule(owners=("*@example.com",)), True),
+        (ValidationRule(owners=("bob*",)), False),
+        (ValidationRule(metadata={"project": "a*"}), True),
+        (ValidationRule(metadata={"project": "b*"}), False),
+        (ValidationRule(metadata={"other": "*"}), False),
+        (ValidationRule(types=("image/*",), files=("*.jpg",)), False),
     ],
 )
-def test_an_upload_falls_under_a_rule_whose_conditions_it_meets(rule: Rule, falls: bool) -> None:
+def test_an_upload_falls_under_a_rule_whose_conditions_it_meets(rule: ValidationRule, falls: bool) -> None:
     """All conditions, each with one of its patterns; no condition is met by everything."""
     told = said(filetype=b"image/png", filename=b"cat.PNG", project=b"alpha")
     assert (rule if falls else None) == first_match([rule], told)
@@ -54,14 +55,18 @@ def test_an_upload_falls_under_a_rule_whose_conditions_it_meets(rule: Rule, fall
 
 def test_the_first_rule_that_fits_holds() -> None:
     """A later rule is not asked, however well it fits."""
-    rules = [Rule(name="csv", types=("text/csv",)), Rule(name="images", types=("image/*",)), Rule(name="rest")]
+    rules = [
+        ValidationRule(name="csv", types=("text/csv",)),
+        ValidationRule(name="images", types=("image/*",)),
+        ValidationRule(name="rest"),
+    ]
     found = first_match(rules, said(filetype=b"image/png"))
     assert found is not None and "images" == found.name
 
 
 def test_sizes_and_extensions_are_bounds() -> None:
     """At the bound is within it; the reason says the figure and the bound."""
-    rule = Rule(size_min=2, size_max=4, extensions=("png", "jpg"))
+    rule = ValidationRule(size_min=2, size_max=4, extensions=("png", "jpg"))
     good, bad = said(filename=b"a.png"), said(filename=b"a.exe")
     assert [] == [*against_claims(rule, good, 2), *against_claims(rule, good, 4)]
     assert ["it has 1 bytes, fewer than 2"] == list(against_claims(rule, good, 1))
@@ -71,7 +76,7 @@ def test_sizes_and_extensions_are_bounds() -> None:
 
 def test_types_are_allowed_by_what_the_bytes_are() -> None:
     """What was declared helps only where it agrees with the bytes."""
-    rule = Rule(allowed_types=("image/*", "text/csv"))
+    rule = ValidationRule(allowed_types=("image/*", "text/csv"))
     assert [] == list(against_type(rule, said(filetype=b"text/plain"), "image/png"))
     assert [] == list(against_type(rule, said(filetype=b"text/csv"), "text/plain"))
     (reason,) = against_type(rule, said(filetype=b"image/png"), "text/html")
@@ -80,7 +85,7 @@ def test_types_are_allowed_by_what_the_bytes_are() -> None:
 
 def test_a_type_that_must_agree_must_be_declared() -> None:
     """None, or another one, is a reason."""
-    rule = Rule(type_agrees=True)
+    rule = ValidationRule(type_agrees=True)
     assert [] == list(against_type(rule, said(filetype=b"image/png"), "image/png"))
     assert ['its type is text/html, but "image/png" was declared'] == list(
         against_type(rule, said(filetype=b"image/png"), "text/html")
@@ -92,7 +97,7 @@ def test_a_type_that_must_agree_must_be_declared() -> None:
 def test_whatever_a_client_says_can_be_told(name: bytes, declared: bytes) -> None:
     """No name and no type breaks a rule or a sentence: what is shown is short and visible."""
     told = said(filename=name, filetype=declared)
-    rule = Rule(extensions=("png",), type_agrees=True, files=("*",), types=("*",))
+    rule = ValidationRule(extensions=("png",), type_agrees=True, files=("*",), types=("*",))
     found = first_match([rule], told)
     assert found is rule
     for reason in (*against_claims(rule, told, 1), *against_type(rule, told, "image/png")):

@@ -18,6 +18,7 @@ from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadNotValidated, UploadUnfinished
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Content
@@ -27,11 +28,12 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.processing.validate import validate
 from tusd_py.validation import libmagic
-from tusd_py.validation.rules import Rule
 from tusd_py.validation.validator import RuleExaminer
 
-IMAGES = Rule(name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000)
-EXAMINER = RuleExaminer(rules=(IMAGES, Rule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
+IMAGES = ValidationRule(
+    name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000
+)
+EXAMINER = RuleExaminer(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
 
 
 pytestmark = pytest.mark.anyio
