@@ -142,7 +142,7 @@ async def test_a_tool_that_is_missing_is_no_verdict(harness: UploadsHarness, mon
     def missing(head: bytes) -> str:
         raise ValidatorUnavailable("libmagic is missing")
 
-    monkeypatch.setattr(libmagic, "type_of", missing)
+    monkeypatch.setattr(libmagic, "detect_type", missing)
     waits = await sent(harness, samples.PNG, filetype=b"image/png")
     with pytest.raises(ValidatorUnavailable):
         await validate(harness.ports, await job(harness, waits.id, "validation"))
