@@ -1,4 +1,4 @@
-"""The command line: ``tusd-py serve | worker | check | migrate | sweep | jobs | events``.
+"""The command line: ``tusd-py serve | worker | check | migrate | sweep | jobs | events | endpoints``.
 
 Whatever the operator must fix is told in sentences.
 
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from tusd_py.commands import events, jobs
+from tusd_py.commands import endpoints, events, jobs
 from tusd_py.commands.check import check, differs, shown
 from tusd_py.commands.console import Config, DataDir, fail, flags_of, say, settings_of
 from tusd_py.commands.serve import StartupError, become_worker, claim, prepare, reason, serve
@@ -49,6 +49,7 @@ LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, 
 
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(events.app, name="events")
+app.add_typer(endpoints.app, name="endpoints")
 
 
 def main() -> None:

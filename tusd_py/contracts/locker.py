@@ -1,4 +1,4 @@
-"""The contract of a locker: one exclusive lock for each upload, whose holder is told when another caller waits for it."""
+"""The contract of a locker: one exclusive lock for each upload, which its holder releases when another caller waits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Lock(Protocol):
     """The exclusive right to change one upload, until ``release`` or until the process dies."""
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, on the event loop, when another caller waits for the lock; at once if one does already.
+        """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one does.
 
         ``callback`` must not block; the holder should flush, save and release within a few hundredths of a second.
         """
         ...
 
     async def release(self) -> None:
-        """Release the lock. The next waiter is woken at once, in this process or another. A second call does nothing."""
+        """Release the lock and wake the next waiter, in this process or another. A second call does nothing."""
         ...
 
 

@@ -187,6 +187,6 @@ def _forget_all() -> None:
         locker.forget()
 
 
-# A forked child shares the open lock files: the kernel would keep the locks of a dead parent as long as the child lives.
+# A forked child shares the open lock files: the kernel would keep the locks of a dead parent while the child lives.
 _LOCKERS: weakref.WeakSet[FileLocker] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_forget_all)

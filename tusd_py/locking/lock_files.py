@@ -17,7 +17,7 @@ _FILES = 16
 
 
 class LockFiles:
-    """The lock files of a directory, kept open. A lock is one byte of one of them, at the position of a hexadecimal key.
+    """The lock files of a directory, kept open. A lock is one byte of one of them, named by a hexadecimal key.
 
     The kernel unlocks every byte when the process dies, however it dies. No file is made or removed for a lock, and
     nothing is read or written. On Linux the locks belong to this object's open files, so that two such objects exclude

@@ -1,4 +1,4 @@
-"""Wakes every process that has subscribed in a directory. A wake-up may be missed: subscribers also poll now and then."""
+"""Wakes every process that has subscribed in a directory. Wake-ups may be missed, so subscribers also poll."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class SqlDatabase:
     async def open(
         cls, url: str, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
     ) -> Self:
-        """Open the database at ``url`` (``sqlite:///PATH``) for this event loop; its schema is brought up to date first.
+        """Open the database at ``url`` (``sqlite:///PATH``) for this event loop, after pending migrations.
 
         ``on_work`` is called on the event loop, once for each commit that added jobs or made them due; it must neither
         block nor raise. Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the

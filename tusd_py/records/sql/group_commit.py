@@ -73,7 +73,7 @@ class GroupCommit(Generic[Request, Result]):
             self._queue.put(requests)
 
     async def close(self, timeout_seconds: float) -> None:
-        """Accept no more requests, run those submitted, and end the thread. Raises ``RecordsUnavailable`` if it hangs."""
+        """Refuse new requests, run those submitted, end the thread. Raises ``RecordsUnavailable`` if it hangs."""
         if not self._closing:
             self._closing = True
             self._enqueue()

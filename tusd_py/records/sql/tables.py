@@ -1,4 +1,4 @@
-"""The tables of the database, as SQLModel classes. ``rows`` converts them to ``Upload`` values, ``job_rows`` to jobs."""
+"""The tables of the database, as SQLModel classes. ``rows`` and ``job_rows`` convert their rows to values."""
 
 from __future__ import annotations
 

@@ -105,7 +105,9 @@ class Reader:
     def _transact(self, ops: Sequence[ReadOp]) -> list[list[Any] | Exception]:
         with self._connection.reading():
             ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
-            found = {upload.id: upload for upload in self._select(self._statements.find, _json_array(ids))} if ids else {}
+            found = (
+                {upload.id: upload for upload in self._select(self._statements.find, _json_array(ids))} if ids else {}
+            )
             return [self._run(op, found) for op in ops]
 
     def _run(self, op: ReadOp, found: Mapping[str, Upload]) -> list[Any]:
@@ -211,7 +213,7 @@ class EffectRows:
 
 
 def effect_rows(sql: JobStatements, saved: Upload, effects: Effects) -> EffectRows | None:
-    """The rows of ``effects``, written with ``saved``, the upload as its record will have it; ``None`` if there are none."""
+    """The rows of ``effects`` of the change that records ``saved``; ``None`` if there are none."""
     if not effects.events and not effects.jobs and effects.completed_job is None:
         return None
     events = [event_row(event, saved.token) for event in effects.events]

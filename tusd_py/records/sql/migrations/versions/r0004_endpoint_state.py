@@ -12,7 +12,7 @@ depends_on = None
 
 # The only jobs without an event that the webhooks actor has had.
 _CLOSING = "actor = 'webhooks' AND event_id = '' AND upload_id = 'closed ' || subscription"
-# One that was retried once was opening the endpoint again: it is running for the second time, waiting for that, or done.
+# A retry of such a job opened the endpoint: then it waits for its second run, or runs it, or is done.
 _IS_CLOSED = "(state = 'dead' OR (state = 'waiting' AND token = 0) OR (state = 'running' AND token = 1))"
 
 
