@@ -169,7 +169,7 @@ class TestAppend:
 
 class TestConcatenate:
     def concatenate(self, *parts: Upload | None, length: int | None = None, limits: Limits = ANY) -> int | None:
-        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, "", NOW, limits)
+        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, NOW, limits)
 
     def test_the_sum(self) -> None:
         """Of the parts' lengths, a part maybe twice; unknown while that of one is."""
