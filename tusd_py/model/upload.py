@@ -54,8 +54,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 class HistoryEntry:
     """One entry of an upload's history: since when it has had a status, and why where that needs a reason.
 
-    ``name`` is the step of its processing that ended then, where one did (``validation``), and ``details`` what that has
-    found out (``type``, ``sha256``).
+    ``name`` is the processing step that ended then, if one did (``validation``), and ``details`` its results (``type``,
+    ``sha256``).
     """
 
     status: Status

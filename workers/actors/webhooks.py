@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, Outcome
-from tusd_py.hooks.delivery.endpoints import Receiver, receivers
-from tusd_py.hooks.tusd_json import parse_answer
+from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, DeliveryStatus
+from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
+from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState, NewJob
@@ -36,7 +36,7 @@ async def webhooks(context: JobContext) -> None:
         if job.token > 1:
             return  # somebody had it tried again: the endpoint is open
         raise GiveUp("the endpoint answered 410 and is told nothing more; try this job again to open it")
-    receiver = next((each for each in receivers(context.settings) if each.name == job.subscription), None)
+    receiver = next((each for each in configured_endpoints(context.settings) if each.name == job.subscription), None)
     if receiver is None:
         raise GiveUp(f"{job.subscription} is no longer in the settings: name it there again, or drop this job")
     closing = await job_queue.list_jobs(
@@ -52,15 +52,15 @@ async def webhooks(context: JobContext) -> None:
 
 
 async def _judge(
-    context: JobContext, job_queue: JobQueue, receiver: Receiver, event: Event, verdict: DeliveryResult
+    context: JobContext, job_queue: JobQueue, receiver: WebhookEndpoint, event: Event, verdict: DeliveryResult
 ) -> None:
-    if verdict.outcome is Outcome.DELIVERED:
-        if receiver.is_tusds and event.type is EventType.POST_RECEIVE:
+    if verdict.status is DeliveryStatus.DELIVERED:
+        if receiver.is_tusd_hook and event.type is EventType.POST_RECEIVE:
             await _stop_if_told(context, event, verdict.answer)
         return
-    if verdict.outcome is Outcome.AGAIN:
-        raise Retry(f"{receiver.name} {verdict.reason}", verdict.after_seconds)
-    if verdict.outcome is Outcome.GONE:
+    if verdict.status is DeliveryStatus.RETRY:
+        raise Retry(f"{receiver.name} {verdict.reason}", verdict.retry_after_seconds)
+    if verdict.status is DeliveryStatus.GONE:
         log.error("webhook closed: its endpoint answered 410", extra={"consumer": receiver.name})
         name = _closed(receiver)
         job = NewJob(
@@ -77,7 +77,7 @@ async def _judge(
 async def _stop_if_told(context: JobContext, event: Event, answer: bytes) -> None:
     """tusd's StopUpload: the answer to post-receive may end an upload whose bytes still come."""
     try:
-        if not parse_answer(Hook.POST_RECEIVE, answer).stop:
+        if not parse_response(Hook.POST_RECEIVE, answer).stop:
             return
     except HookFailed as failure:
         log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
@@ -88,7 +88,7 @@ async def _stop_if_told(context: JobContext, event: Event, answer: bytes) -> Non
             await terminate_locked(context.ports, upload, event.caller)
 
 
-def _closed(receiver: Receiver) -> str:
+def _closed(receiver: WebhookEndpoint) -> str:
     return f"closed {receiver.name}"  # no upload has such an id
 
 
