@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from starlette.types import Message
 
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tests.unit.web.asgi import GONE, Incoming, body
 from tusd_py.contracts.body import BodyAborted, BodyTimeout
 from tusd_py.web import request_body as source_module
@@ -27,7 +27,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_nothing_is_received_before_the_first_read() -> None:
     """To receive is to say ``100 Continue``: not before every check has passed."""
     incoming = Incoming(body(b"abc", more=False))
@@ -41,11 +41,11 @@ async def test_nothing_is_received_before_the_first_read() -> None:
     assert source.bytes_received == 3
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_body_that_came_with_its_head() -> None:
     """It is given out whole without receiving anything, counted, and ended; nothing that stops it comes too late."""
     incoming = Incoming(GONE)
-    source = AsgiBody(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
+    source = AsgiBody(incoming, 10, take_buffered_body=lambda receive: [b"ab", b"c"] if receive is incoming else None)
     assert source.bytes_received == 0
     assert await source.read() == [b"ab", b"c"]
     source.stop(RuntimeError("stopped"))
@@ -54,15 +54,15 @@ async def test_a_body_that_came_with_its_head() -> None:
     assert (source.bytes_received, source.is_ended, source.is_gone, len(incoming.left)) == (3, True, False, 1)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_an_empty_body_that_came_with_its_head() -> None:
     """Its clean end is there at once."""
-    source = AsgiBody(Incoming(GONE), 10, take_whole=lambda _: [])
+    source = AsgiBody(Incoming(GONE), 10, take_buffered_body=lambda _: [])
     assert await source.read() == ()
     assert source.is_ended
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_bytes_before_a_cut_are_given_out_first() -> None:
     """The client is gone before anybody read: the bytes come, then the cut, again and again."""
     source = AsgiBody(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
@@ -74,7 +74,7 @@ async def test_bytes_before_a_cut_are_given_out_first() -> None:
     assert not source.is_ended
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_server_that_raises_is_a_cut(caplog: pytest.LogCaptureFixture) -> None:
     """Servers and middleware raise what they like: the bytes before it count, and nobody waits for ever."""
     source = AsgiBody(Incoming(body(b"abc"), RuntimeError("no receive after that")), 10)
@@ -84,7 +84,7 @@ async def test_a_server_that_raises_is_a_cut(caplog: pytest.LogCaptureFixture) -
     assert "no receive after that" in caplog.text
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_read_ahead_is_bounded() -> None:
     """A fast client is made to wait when a mebibyte is not taken; every byte arrives in the end."""
     piece = bytes(256 * 1024)
@@ -98,7 +98,7 @@ async def test_read_ahead_is_bounded() -> None:
     assert len(b"".join(first)) + len(await all_of(source)) == 20 * len(piece)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_waiting_has_an_end() -> None:
     """``None`` when nothing came in time; the body goes on after that."""
     go = asyncio.Event()
@@ -108,7 +108,7 @@ async def test_waiting_has_an_end() -> None:
     assert await source.read(5) == [b"abc"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_silence_is_a_stall() -> None:
     """The client sends some, then nothing for the idle time: what came is given out, then it has stalled."""
     source = AsgiBody(Incoming(body(b"abc")), 0.03)
@@ -117,7 +117,7 @@ async def test_silence_is_a_stall() -> None:
         await source.read()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_trickle_is_no_stall() -> None:
     """Each byte starts the idle time anew."""
 
@@ -132,7 +132,7 @@ async def test_a_trickle_is_no_stall() -> None:
     assert len(seen) >= 5
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_trickle_is_a_stall_where_there_is_a_least_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes keep coming, but too few: what came is given out, then it has stalled."""
     monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.1)
@@ -154,7 +154,7 @@ async def test_a_trickle_is_a_stall_where_there_is_a_least_rate(monkeypatch: pyt
     fast.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full read-ahead takes no bytes in: the rate of that time is ours."""
     monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.02)
@@ -166,7 +166,7 @@ async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch)
     assert len(await all_of(source)) == READ_AHEAD_BYTES
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_trailers_are_those_of_the_server() -> None:
     """A server that has none gives none."""
     assert list(AsgiBody(Incoming(), 10).trailers()) == []
@@ -174,7 +174,7 @@ async def test_trailers_are_those_of_the_server() -> None:
     assert AsgiBody(Incoming(), 10, trailers=lambda: trailers).trailers() == trailers
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_who_waits_for_us_does_not_stall() -> None:
     """The read-ahead is full since the disk is slow: that is not the client's fault."""
     source = AsgiBody(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
@@ -184,7 +184,7 @@ async def test_who_waits_for_us_does_not_stall() -> None:
     assert len(await all_of(source)) == READ_AHEAD_BYTES
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_stopping_gives_out_what_arrived_then_the_reason() -> None:
     """What was on its way is still taken; when it is quiet the first reason is raised, again and again."""
     go = asyncio.Event()
@@ -201,7 +201,7 @@ async def test_stopping_gives_out_what_arrived_then_the_reason() -> None:
     await asyncio.wait([source._task])
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
     """It never pauses: the stop has a deadline."""
 
@@ -216,7 +216,7 @@ async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
         await asyncio.wait_for(all_of(source), 5)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_stopped_while_the_client_waits() -> None:
     """Also with the read-ahead full and nobody reading: the pump ends and nothing is left running."""
     source = AsgiBody(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(3)]), 10)
@@ -229,7 +229,7 @@ async def test_stopped_while_the_client_waits() -> None:
         await source.read()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_stopped_before_it_began() -> None:
     """The server shuts down: a body that nobody has read yet is stopped as soon as somebody does."""
     source = AsgiBody(Incoming(), 10)
@@ -238,7 +238,7 @@ async def test_stopped_before_it_began() -> None:
         await source.read()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
     """Its last bytes were on their way: better a complete upload than a refused one."""
     go = asyncio.Event()
@@ -251,7 +251,7 @@ async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
     assert await source.read() == ()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_body_that_has_ended_is_not_stopped() -> None:
     """Every byte came: whoever comes now waits for the last save."""
     source = AsgiBody(Incoming(body(b"abc", more=False)), 10)
@@ -261,7 +261,7 @@ async def test_a_body_that_has_ended_is_not_stopped() -> None:
     source.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then keeps no connection for ever; who sends enough, or waits for us, is left alone."""
     monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.03)
@@ -320,7 +320,7 @@ class Lender:
 LARGE = bytes(64 * 1024)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_brisk_body_is_lent() -> None:
     """After much at once: first comes what was read ahead, then what the server had, then what is moved."""
     go = asyncio.Event()
@@ -343,7 +343,7 @@ async def test_a_brisk_body_is_lent() -> None:
     assert source.tap() is not None, "so much came that more is likely"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_slow_body_is_read() -> None:
     """Of little at a time, or once little was taken, nothing is lent until much comes at once again."""
     lender = Lender(taken_bytes=1000)
@@ -359,7 +359,7 @@ async def test_a_slow_body_is_read() -> None:
     assert source.tap() is None
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_server_that_does_not_lend() -> None:
     """Other servers, and other moments: the body is read."""
     source = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
@@ -370,7 +370,7 @@ async def test_a_server_that_does_not_lend() -> None:
     assert source.tap() is None
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_stopped_body_is_not_lent() -> None:
     """What still comes of it is read, for as long as a stop allows."""
     lender = Lender(taken_bytes=300_000)
@@ -382,7 +382,7 @@ async def test_a_stopped_body_is_not_lent() -> None:
         await source.read()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_slow_file_is_no_stall() -> None:
     """While the body is lent, the client waits for the file."""
     lender = Lender(taken_bytes=300_000)
