@@ -11,7 +11,7 @@ import asyncio
 
 from starlette.types import Receive, Send
 
-from tusd_py.web.cors import Headers
+from tusd_py.model.caller import HeaderList
 
 #: If at most this much of the body is left, it is read before the response, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
@@ -24,7 +24,13 @@ _PIECE_SECONDS = 0.1
 
 
 async def send(
-    send: Send, receive: Receive, status: int, headers: Headers, body: bytes, unread_bytes: int | None, may_read: bool
+    send: Send,
+    receive: Receive,
+    status: int,
+    headers: HeaderList,
+    body: bytes,
+    unread_bytes: int | None,
+    may_read: bool,
 ) -> None:
     """Send a response before the request's body has been read to its end.
 
@@ -45,7 +51,7 @@ async def send(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _send(send: Send, status: int, headers: Headers, body: bytes, more: bool) -> None:
+async def _send(send: Send, status: int, headers: HeaderList, body: bytes, more: bool) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": more})
 

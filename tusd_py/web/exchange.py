@@ -11,11 +11,13 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from tusd_py import logs
+from tusd_py.model.caller import HeaderList
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web import early_response
-from tusd_py.web.cors import Cors, Headers
+from tusd_py.web.cors import Cors
 from tusd_py.web.metrics import Metrics
 from tusd_py.web.negotiation import SendInterim
 from tusd_py.web.request_body import AsgiBody
@@ -60,30 +62,21 @@ class Exchange:
         self._idle_seconds = idle_seconds
         self.real_method: str = scope["method"]
         self.method = self.real_method  # replaced by the caller if X-HTTP-Method-Override names another
-        self.headers = scope["headers"]
+        headers = self.headers = Headers(scope["headers"])
         # In HTTP/2 and later the HTTP server ends the stream of the request; the connection stays open.
         self._has_streams = not scope.get("http_version", "1.1").startswith("1")
-        self.origin: bytes | None = None
-        self.has_requested_method = False  # a browser's preflight
-        self.request_id = b""
+        self.origin = headers.get_bytes(b"origin")
+        self.has_requested_method = b"access-control-request-method" in headers  # a browser's preflight
         self._buffered_bytes = 0
         self._sender: BodySender | None = None
-        self._content_length = 0
-        self._is_chunked = self._expects_continue = False
-        for name, value in self.headers:
-            if name == b"origin":
-                self.origin = value
-            elif name == b"access-control-request-method":
-                self.has_requested_method = True
-            elif name == b"x-request-id":
-                self.request_id = value if _REQUEST_ID.match(value) else b""
-            elif name == b"content-length":
-                self._content_length = int(value) if value.isdigit() and len(value) < 20 else 0
-            elif name == b"transfer-encoding":
-                self._is_chunked = True
-            elif name == b"expect":
-                self._expects_continue = value.lower() == b"100-continue"
-        self.request_id = self.request_id or secrets.token_hex(8).encode()
+        length = headers.get_bytes(b"content-length") or b""
+        self._content_length = int(length) if length.isdigit() and len(length) < 20 else 0
+        self._is_chunked = b"transfer-encoding" in headers
+        self._expects_continue = (headers.get_bytes(b"expect") or b"").lower() == b"100-continue"
+        request_id = headers.get_bytes(b"x-request-id")
+        if request_id is None or not _REQUEST_ID.match(request_id):
+            request_id = secrets.token_hex(8).encode()
+        self.request_id = request_id
         # Each request has a task of its own, so every log line of this task carries the id.
         logs.request_id.set(self.request_id.decode())
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
@@ -119,12 +112,12 @@ class Exchange:
                 self._send, self._receive, response.status, headers, response.body, unread, may_read
             )
 
-    async def _send_buffered(self, status: int, headers: Headers, body: bytes) -> None:
+    async def _send_buffered(self, status: int, headers: HeaderList, body: bytes) -> None:
         self._buffered_bytes = len(body)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _send_content(self, status: int, headers: Headers, content: Content) -> None:
+    async def _send_content(self, status: int, headers: HeaderList, content: Content) -> None:
         sender = self._sender = BodySender(self._receive, self._send, self._idle_seconds, self._acquire_send_socket)
         async with aclosing(content):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -79,7 +79,7 @@ class TusEndpoint:
         try:
             exchange.method = effective_method(head)
             upload_protocol = self.protocols.select(head, exchange.method)
-            collection_url = self.locator.collection(scope, collection)
+            collection_url = self.locator.collection(scope, collection, exchange.headers)
             request = upload_protocol.parser.parse(
                 head, collection if collection_url == collection else urlsplit(collection_url).path
             )
@@ -138,5 +138,5 @@ def _caller(scope: Scope, exchange: Exchange) -> Caller:
         remote_address=f"{client[0]}:{client[1]}" if client else "",
         method=exchange.method,
         target=target.decode("latin-1"),
-        headers=exchange.headers,
+        headers=exchange.headers.raw,
     )

@@ -15,9 +15,9 @@ from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.errors import TypeNotAllowed, UploadNotFound
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.validation.validator import RuleExaminer
+from tusd_py.validation.validator import RuleValidator
 
-IMAGES = RuleExaminer(rules=(ValidationRule(types=("image/*",), allowed_types=("image/*",), type_agrees=True),))
+IMAGES = RuleValidator(rules=(ValidationRule(types=("image/*",), allowed_types=("image/*",), type_agrees=True),))
 METADATA = format_metadata({"filetype": b"image/png"})
 BAD = samples.HTML + b"<p>Words of a page.</p>\n" * 1000
 GOOD = samples.PNG + bytes(10_000)

@@ -28,12 +28,12 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.processing.validate import validate
 from tusd_py.validation import libmagic
-from tusd_py.validation.validator import RuleExaminer
+from tusd_py.validation.validator import RuleValidator
 
 IMAGES = ValidationRule(
     name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000
 )
-EXAMINER = RuleExaminer(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
+EXAMINER = RuleValidator(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
 
 
 pytestmark = pytest.mark.anyio
@@ -142,7 +142,7 @@ async def test_a_tool_that_is_missing_is_no_verdict(harness: UploadsHarness, mon
     def missing(head: bytes) -> str:
         raise ValidatorUnavailable("libmagic is missing")
 
-    monkeypatch.setattr(libmagic, "type_of", missing)
+    monkeypatch.setattr(libmagic, "detect_type", missing)
     waits = await sent(harness, samples.PNG, filetype=b"image/png")
     with pytest.raises(ValidatorUnavailable):
         await validate(harness.ports, await job(harness, waits.id, "validation"))
