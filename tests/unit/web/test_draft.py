@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.support.loops import on_loop
+import pytest
+
 from tests.unit.web.asgi import Outgoing, ask
 from tests.unit.web.test_endpoint import MOUNTED, serving
 from tusd_py.contracts.hooks import HookEvent, HookResponse
@@ -44,7 +45,7 @@ async def made(service: Service, length: int) -> str:
     return answer.headers["location"].removeprefix(MOUNTED)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_rights_are_asked_for_again() -> None:
     """R18: a client that may no longer write when it comes to complete its upload does not complete it."""
     allowed = {"POST", "HEAD"}
@@ -64,7 +65,7 @@ async def test_rights_are_asked_for_again() -> None:
         assert (await request(service, "PATCH", path, append(0), b"abc")).headers["upload-complete"] == "?1"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_refused_creation_has_no_url() -> None:
     """pre-create is asked before any interim answer; what it says stands in the answer."""
     overlay = ResponseOverride(status=409, body="no room for cats")
@@ -74,7 +75,7 @@ async def test_a_refused_creation_has_no_url() -> None:
     assert (refused.status, refused.body, told) == (409, b"no room for cats", [])
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_the_resource_answers_in_the_end() -> None:
     """R4, R9: what pre-finish says answers the whole upload, Location and all; the 104 told the upload's own."""
     overlay = ResponseOverride(status=200, headers={"Location": "/cats/7", "Content-Type": "text/plain"}, body="a cat")
@@ -90,7 +91,7 @@ async def test_the_resource_answers_in_the_end() -> None:
         assert (last.status, last.body, last.headers["upload-complete"]) == (200, b"a cat", "?1")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_failed_hook_is_asked_again() -> None:
     """All is stored when pre-finish fails: told 500 and not complete, the client comes back, and it is asked again."""
     failures = [OSError("away")]
@@ -107,7 +108,7 @@ async def test_a_failed_hook_is_asked_again() -> None:
         assert (again.status, again.headers["upload-complete"]) == (201, "?1")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_an_id_that_a_hook_chose() -> None:
     """The 104 names the upload as the hook has it."""
     told: Told = []

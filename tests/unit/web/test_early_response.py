@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, body
 from tusd_py.web import early_response
 
@@ -20,7 +19,7 @@ async def answered(incoming: Incoming, unread: int | None, may_read: bool = True
     return out
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_small_rest_is_read_and_the_connection_kept() -> None:
     """The client need not connect anew to go on from the right offset."""
     incoming = Incoming(body(b"abc"), body(b"de", more=False))
@@ -28,7 +27,7 @@ async def test_a_small_rest_is_read_and_the_connection_kept() -> None:
     assert incoming.left == []
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_large_rest_closes_the_connection() -> None:
     """The answer goes out at once, a bounded amount is read, then it is over."""
     pieces = [body(bytes(256 * 1024)) for _ in range(40)]
@@ -39,7 +38,7 @@ async def test_a_large_rest_closes_the_connection() -> None:
 
 
 @pytest.mark.parametrize("unread", [5, None])
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_that_sends_nothing_is_not_waited_for(
     unread: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,13 +48,13 @@ async def test_a_client_that_sends_nothing_is_not_waited_for(
     assert (await answered(Incoming(), unread)).headers["connection"] == "close"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_that_is_gone_is_not_waited_for() -> None:
     """It hung up after the first piece."""
     assert (await answered(Incoming(body(b"ab"), GONE, GONE), 5)).headers["connection"] == "close"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_no_client_is_told_to_go_ahead_after_a_refusal() -> None:
     """It asked with ``Expect: 100-continue``: the refusal is the answer to that, and nothing is read."""
     incoming = Incoming(body(b"abc", more=False))

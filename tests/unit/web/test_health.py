@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 
 from tests.faults.failing import FailingStore, Faults
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.store import StoreFull
 from tusd_py.storage.memory import MemoryStore
@@ -50,7 +49,7 @@ def app_of(
     return Starlette(routes=health.health_routes(ports, active_bodies or ActiveBodies()))
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_alive_and_ready() -> None:
     """Never cached; HEAD works too."""
     app = app_of(UploadsHarness())
@@ -64,7 +63,7 @@ async def test_alive_and_ready() -> None:
     assert ready.headers["cache-control"] == alive.headers["cache-control"] == "no-store"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_not_ready_says_why() -> None:
     """A full disk, a server that shuts down, a database that cannot be opened: 503 and a sentence."""
     store = Troubled()
@@ -81,7 +80,7 @@ async def test_not_ready_says_why() -> None:
     assert (await ask(broken, "GET", "/healthz")).status == 200
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_disk_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot be cancelled: the answer comes in time, and no second thread is lost to it."""
     monkeypatch.setattr(health, "_PROBE_SECONDS", 0.01)
@@ -97,7 +96,7 @@ async def test_a_disk_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) 
     assert (await ask(app, "GET", "/readyz")).status == 200
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_mistake_of_ours_is_not_hidden() -> None:
     """Only failures that the contracts know are told as such."""
     store = Troubled()
