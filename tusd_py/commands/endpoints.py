@@ -14,7 +14,7 @@ from tusd_py.commands.serve import StartupError, prepare, reason
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
-from tusd_py.views import format_time
+from tusd_py.views import endpoint_view, format_time
 from tusd_py.wiring import open_endpoint_states
 
 T = TypeVar("T")
@@ -32,9 +32,8 @@ def list_endpoints(as_json: AsJson = False, config: Config = None, data_dir: Dat
     """List closed endpoints, by name."""
     closed = _call(settings_of(config, {"storage.data_dir": data_dir}), lambda states: states.list_closed())
     for endpoint in closed:
-        since = format_time(endpoint.since)
-        view = {"name": endpoint.name, "state": "closed", "reason": endpoint.reason, "since": since}
-        say(json.dumps(view) if as_json else f"closed  {since}  {endpoint.name}  {endpoint.reason}")
+        line = f"closed  {format_time(endpoint.since)}  {endpoint.name}  {endpoint.reason}"
+        say(json.dumps(endpoint_view(endpoint)) if as_json else line)
     if not closed and not as_json:
         say("no closed endpoints")
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedEndpoint:
-    """A webhook endpoint that wants no more events, and since when."""
-
-    name: str
-    reason: str
-    since: datetime
+from tusd_py.model.jobs import ClosedEndpoint
 
 
 class EndpointStates(Protocol):

@@ -18,7 +18,7 @@ from tusd_py.model.events import Event, EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
-from workers.actor import Again, Dead, Task
+from workers.actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 
@@ -26,39 +26,43 @@ log = logging.getLogger(__name__)
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, Deliverer] = WeakKeyDictionary()
 
 
-async def webhooks(task: Task) -> None:
+async def webhooks(context: JobContext) -> None:
     """Deliver the job's event to its subscription, at least once, each time with the same id."""
-    job, job_queue, endpoint_states = task.job, task.ports.job_queue, task.ports.endpoint_states
+    job, job_queue, endpoint_states = context.job, context.ports.job_queue, context.ports.endpoint_states
     assert job_queue is not None and endpoint_states is not None, "jobs exist only in a database"
-    endpoint = next((each for each in configured_endpoints(task.settings) if each.name == job.subscription), None)
+    endpoint = next((each for each in configured_endpoints(context.settings) if each.name == job.subscription), None)
     if endpoint is None:
-        raise Dead(f"{job.subscription} is no longer in the settings: add it there again, or drop this job")
+        raise GiveUp(f"{job.subscription} is no longer in the settings: add it there again, or drop this job")
     closed = await endpoint_states.find_closed(endpoint.name)
     if closed is not None:
-        raise Dead(f"{endpoint.name} is closed ({closed.reason}); tusd-py endpoints open opens it again")
+        raise GiveUp(f"{endpoint.name} is closed ({closed.reason}); tusd-py endpoints open opens it again")
     event = await job_queue.find_event(job.event_id)
     if event is None:
-        raise Dead("the event no longer exists")
-    result = await _deliverer(task).deliver(endpoint, event, task.ports.store.location(event.upload))
-    await _handle(task, endpoint_states, endpoint, event, result)
+        raise GiveUp("the event no longer exists")
+    result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
+    await _handle(context, endpoint_states, endpoint, event, result)
 
 
 async def _handle(
-    task: Task, endpoint_states: EndpointStates, endpoint: WebhookEndpoint, event: Event, result: DeliveryResult
+    context: JobContext,
+    endpoint_states: EndpointStates,
+    endpoint: WebhookEndpoint,
+    event: Event,
+    result: DeliveryResult,
 ) -> None:
     if result.status is DeliveryStatus.DELIVERED:
         if endpoint.is_tusd_hook and event.type is EventType.POST_RECEIVE:
-            await _stop_upload_if_requested(task, event, result.answer)
+            await _stop_upload_if_requested(context, event, result.answer)
         return
     if result.status is DeliveryStatus.RETRY:
-        raise Again(f"{endpoint.name} {result.reason}", result.retry_after_seconds)
+        raise Retry(f"{endpoint.name} {result.reason}", result.retry_after_seconds)
     if result.status is DeliveryStatus.GONE:
         log.error("webhook endpoint closed: it answered 410", extra={"endpoint": endpoint.name})
-        await endpoint_states.close_endpoint(endpoint.name, "answered 410", task.ports.clock())
-    raise Dead(f"{endpoint.name} {result.reason}")
+        await endpoint_states.close_endpoint(endpoint.name, "answered 410", context.ports.clock())
+    raise GiveUp(f"{endpoint.name} {result.reason}")
 
 
-async def _stop_upload_if_requested(task: Task, event: Event, answer: bytes) -> None:
+async def _stop_upload_if_requested(context: JobContext, event: Event, answer: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
         if not parse_response(Hook.POST_RECEIVE, answer).stop:
@@ -66,15 +70,15 @@ async def _stop_upload_if_requested(task: Task, event: Event, answer: bytes) -> 
     except HookFailed as failure:
         log.info("answer to post-receive ignored", extra={"reason": str(failure)})
         return
-    async with locked(task.ports, event.upload.id):
-        upload = await task.ports.records.find(event.upload.id)
+    async with locked(context.ports, event.upload.id):
+        upload = await context.ports.records.find(event.upload.id)
         if upload is not None and not upload.is_complete and not upload.has_ended:
-            await terminate_locked(task.ports, upload, event.caller)
+            await terminate_locked(context.ports, upload, event.caller)
 
 
-def _deliverer(task: Task) -> Deliverer:
+def _deliverer(context: JobContext) -> Deliverer:
     loop = asyncio.get_running_loop()
     found = _deliverers.get(loop)
     if found is None:
-        found = _deliverers[loop] = Deliverer(task.ports.clock)
+        found = _deliverers[loop] = Deliverer(context.ports.clock)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, bindparam, delete, select
 
-from tusd_py.contracts.endpoint_states import ClosedEndpoint
+from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.runner import TransactionRunner
