@@ -56,7 +56,7 @@ async def _judge(
 ) -> None:
     if verdict.status is DeliveryStatus.DELIVERED:
         if receiver.is_tusd_hook and event.type is EventType.POST_RECEIVE:
-            await _stop_if_told(task, event, verdict.answer)
+            await _stop_if_told(task, event, verdict.response)
         return
     if verdict.status is DeliveryStatus.RETRY:
         raise Again(f"{receiver.name} {verdict.reason}", verdict.retry_after_seconds)
