@@ -27,4 +27,4 @@ def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, 
 
 def _without_credentials(caller: Caller) -> Caller:
     """They are kept for the hooks that they are forwarded to, and for nobody else."""
-    return replace(caller, headers=tuple(header for header in caller.headers if header[0] not in _CREDENTIALS))
+    return replace(caller, headers=[header for header in caller.headers if header[0] not in _CREDENTIALS])
