@@ -18,6 +18,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 from workers.actor import Actor
+from workers.actors.webhooks import close_deliverer
 from workers.broker import channel
 from workers.dispatcher import Relay
 from workers.runner import Attempts, told
@@ -106,6 +107,7 @@ class Lifespan(Middleware):
                 await stopping
         finally:
             log.info("worker stopped", extra=asdict(attempts.tally))
+            await close_deliverer()
             await close_ports(ports, self._settings)
 
     async def _pass_on_stop(self, relay: Relay) -> None:

@@ -179,10 +179,10 @@ async def _exited(process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None:  # noqa: ASYNC110 - nothing reports the exit
             await asyncio.sleep(_POLL_SECONDS)
         return
-    exited = loop.create_future()
-    loop.add_reader(descriptor, lambda: exited.done() or exited.set_result(None))
+    exited = asyncio.Event()
+    loop.add_reader(descriptor, exited.set)
     try:
-        await exited
+        await exited.wait()
         process.poll()
     finally:
         loop.remove_reader(descriptor)

@@ -88,6 +88,13 @@ async def _stop_if_told(task: Task, event: Event, answer: bytes) -> None:
             await terminate_locked(task.ports, upload, event.caller)
 
 
+async def close_deliverer() -> None:
+    """Close the connections that this event loop has to endpoints."""
+    deliverer = _deliverers.pop(asyncio.get_running_loop(), None)
+    if deliverer is not None:
+        await deliverer.close()
+
+
 def _closed(receiver: WebhookEndpoint) -> str:
     return f"closed {receiver.name}"  # no upload has such an id
 
