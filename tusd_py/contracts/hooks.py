@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from tusd_py.contracts.store import PATH
 from tusd_py.model.caller import Caller
@@ -87,6 +87,15 @@ class HookResponse:
             owner=self.owner if later.owner is None else later.owner,
             override=later.override if self.override is None else self.override.merged_with(later.override),
         )
+
+
+#: What a function of an application may return.
+HookReturn = HookResponse | Awaitable[HookResponse | None] | None
+#: A hook of an application that mounts the server: a function or coroutine function of the event.
+HookFunction = Callable[[HookEvent], HookReturn]
+AuthorizeFunction = Callable[[AuthorizeEvent], HookReturn]
+#: By hook; each function takes the event of that hook.
+HookFunctions = Mapping[Hook, Callable[[Any], HookReturn]]
 
 
 class HookHandler(Protocol):
