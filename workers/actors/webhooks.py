@@ -52,7 +52,7 @@ async def _handle(
 ) -> None:
     if result.status is DeliveryStatus.DELIVERED:
         if endpoint.is_tusd_hook and event.type is EventType.POST_RECEIVE:
-            await _stop_upload_if_requested(context, event, result.answer)
+            await _stop_upload_if_requested(context, event, result.response)
         return
     if result.status is DeliveryStatus.RETRY:
         raise Retry(f"{endpoint.name} {result.reason}", result.retry_after_seconds)
@@ -62,18 +62,25 @@ async def _handle(
     raise GiveUp(f"{endpoint.name} {result.reason}")
 
 
-async def _stop_upload_if_requested(context: JobContext, event: Event, answer: bytes) -> None:
+async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        if not parse_response(Hook.POST_RECEIVE, answer).stop:
+        if not parse_response(Hook.POST_RECEIVE, response).stop:
             return
     except HookFailed as failure:
-        log.info("answer to post-receive ignored", extra={"reason": str(failure)})
+        log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
     async with locked(context.ports, event.upload.id):
         upload = await context.ports.records.find(event.upload.id)
         if upload is not None and not upload.is_complete and not upload.has_ended:
             await terminate_locked(context.ports, upload, event.caller)
+
+
+async def close_deliverer() -> None:
+    """Close the connections that this event loop has to endpoints."""
+    deliverer = _deliverers.pop(asyncio.get_running_loop(), None)
+    if deliverer is not None:
+        await deliverer.close()
 
 
 def _deliverer(context: JobContext) -> Deliverer:
