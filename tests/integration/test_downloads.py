@@ -21,7 +21,7 @@ SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": 
 DATA = bytes(content(3, 300_000))
 
 
-@pytest.fixture(scope="module", params=["poured", "read"])
+@pytest.fixture(scope="module", params=["zero-copy", "read"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that pours, as by default, and one that does not."""
     read = {"SERVER__FAST_BODY": "false"} if request.param == "read" else {}
@@ -31,8 +31,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def is_poured(request: pytest.FixtureRequest) -> bool:
-    return request.node.callspec.params["server"] == "poured" and sys.platform == "linux"
+def is_zero_copy(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["server"] == "zero-copy" and sys.platform == "linux"
 
 
 async def uploaded(server: RunningServer, data: bytes | memoryview, length: int | None = None) -> str:
@@ -115,17 +115,17 @@ async def half_read(url: str, count: int) -> Connection:
 
 
 @on_loop
-async def test_large_ones_take_their_road(server: RunningServer, is_poured: bool) -> None:
+async def test_large_ones_take_their_road(server: RunningServer, is_zero_copy: bool) -> None:
     """Whole or in part, every byte is the upload's, and most of them went the way that the setting says."""
     data = bytes(content(6, 24 * MIB))
     url = await uploaded(server, data)
-    given, poured = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_download_bytes_poured")
+    given, zero_copy = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_zero_copy_sent_bytes")
     assert (await request("GET", url, {})).body == data
     part = await request("GET", url, {"Range": f"bytes={5 * MIB + 7}-{20 * MIB + 6}"})
     assert (part.status, part.body == data[5 * MIB + 7 : 20 * MIB + 7]) == (206, True)
     await eventually(lambda: counted(server, "tusd_py_download_bytes") == given + 39 * MIB)
-    poured = counted(server, "tusd_py_download_bytes_poured") - poured
-    assert (poured > 30 * MIB) if is_poured else poured == 0
+    zero_copy = counted(server, "tusd_py_zero_copy_sent_bytes") - zero_copy
+    assert (zero_copy > 30 * MIB) if is_zero_copy else zero_copy == 0
 
 
 @on_loop

@@ -14,9 +14,9 @@ from tusd_py.web.cors import Headers
 
 #: A rest this small is read before answering, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
-_LINGER_BYTES_MAX = 1024 * 1024
+LINGER_BYTES_MAX = 1024 * 1024
 _KEEP_SECONDS = 1.0
-_LINGER_SECONDS = 2.0
+LINGER_SECONDS = 2.0
 #: After that much, the client is made to wait this long between pieces: one that looks up only when it cannot write
 #: (Node does) finds the answer, where a connection closed under its hands would be an error without one.
 _PIECE_SECONDS = 0.1
@@ -51,9 +51,9 @@ async def _send(send: Send, status: int, headers: Headers, body: bytes, more: bo
 
 async def _linger(receive: Receive) -> None:
     """Read and drop within bounds, until the client has gone or its time is over."""
-    left = _LINGER_BYTES_MAX
+    left = LINGER_BYTES_MAX
     try:
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(LINGER_SECONDS):
             while (message := await receive())["type"] != "http.disconnect" and message.get("more_body", False):
                 left -= len(message.get("body", b""))
                 if left <= 0:

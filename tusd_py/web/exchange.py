@@ -30,13 +30,13 @@ class Exchange:
     """What is known of one request before its meaning is, and how its answer goes out."""
 
     __slots__ = (
+        "_acquire_send_socket",
         "_content_length",
         "_expects_continue",
         "_giving",
         "_has_streams",
         "_idle_seconds",
         "_is_chunked",
-        "_lend_out",
         "_metrics",
         "_receive",
         "_send",
@@ -89,16 +89,16 @@ class Exchange:
         # What our own HTTP server can do beyond ASGI; others have no trailers to give, lend no body, and send no answer
         # before the answer.
         served = scope.get("extensions", {}).get("tusd_py", {})
-        self.inform: Inform | None = served.get("informational")
+        self.inform: Inform | None = served.get("send_interim")
         self.source = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
             served.get("trailers", tuple),
-            served.get("lend"),
-            served.get("take_whole"),
+            served.get("acquire_socket"),
+            served.get("take_buffered_body"),
         )
-        self._lend_out = served.get("lend_out")
+        self._acquire_send_socket = served.get("acquire_send_socket")
 
     @property
     def asked(self) -> ResponseContext:
@@ -124,7 +124,7 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def _give(self, status: int, headers: Headers, content: Content) -> None:
-        giving = self._giving = Giving(self._receive, self._send, self._idle_seconds, self._lend_out)
+        giving = self._giving = Giving(self._receive, self._send, self._idle_seconds, self._acquire_send_socket)
         async with aclosing(content):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await giving.run(content)
@@ -134,12 +134,12 @@ class Exchange:
         seconds = perf_counter() - self._started
         if self.source.bytes_received:
             self._metrics.bytes_received.inc(self.source.bytes_received)
-        if self.source.bytes_poured:
-            self._metrics.bytes_poured.inc(self.source.bytes_poured)
+        if self.source.bytes_zero_copy:
+            self._metrics.bytes_zero_copy.inc(self.source.bytes_zero_copy)
         giving = self._giving
         if giving is not None:
-            self._metrics.bytes_given.inc(giving.given_bytes)
-            self._metrics.bytes_given_poured.inc(giving.poured_bytes)
+            self._metrics.bytes_sent.inc(giving.bytes_sent)
+            self._metrics.bytes_sent_zero_copy.inc(giving.bytes_zero_copy)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):
@@ -149,7 +149,7 @@ class Exchange:
                 "status": status,
                 "code": error.code if error else None,
                 "bytes_received": self.source.bytes_received,
-                "bytes_sent": self._whole_bytes if giving is None else giving.given_bytes,
+                "bytes_sent": self._whole_bytes if giving is None else giving.bytes_sent,
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }

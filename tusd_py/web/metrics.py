@@ -38,12 +38,14 @@ class Metrics:
             "tusd_errors", "Answers that refused, by status and code.", ["status", "code"], registry=registry
         )
         self.bytes_received = Counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
-        self.bytes_poured = Counter(
-            "tusd_py_bytes_poured", "Of these, bytes taken from socket to file past the event loop.", registry=registry
+        self.bytes_zero_copy = Counter(
+            "tusd_py_zero_copy_received_bytes",
+            "Of these, bytes taken from socket to file past the event loop.",
+            registry=registry,
         )
-        self.bytes_given = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
-        self.bytes_given_poured = Counter(
-            "tusd_py_download_bytes_poured", "Of these, bytes moved from a file within the kernel.", registry=registry
+        self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
+        self.bytes_sent_zero_copy = Counter(
+            "tusd_py_zero_copy_sent_bytes", "Of these, bytes moved from a file within the kernel.", registry=registry
         )
         self.created = Counter("tusd_uploads_created", "Uploads created.", registry=registry)
         self.finished = Counter("tusd_uploads_finished", "Uploads whose last byte was stored.", registry=registry)

@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 #: Bytes kept in memory for one request before the client is made to wait.
 READ_AHEAD_BYTES = 1024 * 1024
-#: A body is lent when its client is quick: so much was read at once,
-_BRISK_READ_BYTES = 64 * 1024
-#: or taken the last time.
-_BRISK_TAKEN_BYTES = 256 * 1024
+#: The socket is acquired when the client is fast: one read returned this much,
+_FAST_READ_BYTES = 64 * 1024
+#: or the last burst did.
+_FAST_BURST_BYTES = 256 * 1024
 #: How long a body may be slower than the least rate: radio links fall silent for seconds and then catch up.
 _RATE_SECONDS = 20.0
 #: A body that is stopped is read until nothing has come for so long: bytes may wait in the server or the kernel that
@@ -42,18 +42,18 @@ class AsgiBody:
         idle_seconds: float,
         rate_min: float = 0,
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
-        lend: Callable[[Receive], SocketReader | None] | None = None,
-        take_whole: Callable[[Receive], list[bytes] | None] | None = None,
+        acquire_socket: Callable[[Receive, Callable[[], None]], SocketReader | None] | None = None,
+        take_buffered_body: Callable[[Receive], list[bytes] | None] | None = None,
     ) -> None:
-        #: Of these, ``bytes_poured`` went past this object.
-        self.bytes_poured = 0
+        #: How many of ``bytes_received`` were read by a ``SocketReader``.
+        self.bytes_zero_copy = 0
         self.was_read = False
         self._receive = receive
-        self._lend = lend
-        self._take_whole = take_whole
-        self._loan: SocketReader | None = None
-        self._is_brisk = False
-        self._bytes_settled = 0  # all but those of the loan
+        self._acquire_socket = acquire_socket
+        self._take_buffered_body = take_buffered_body
+        self._socket_reader: SocketReader | None = None
+        self._is_fast = False
+        self._bytes_settled = 0  # all but those of the socket reader
         self._idle_seconds = idle_seconds
         self._rate_min = rate_min
         self._was_full = False
@@ -74,7 +74,7 @@ class AsgiBody:
     @property
     def bytes_received(self) -> int:
         """How many bytes of the body have come so far."""
-        return self._bytes_settled + (0 if self._loan is None else self._loan.taken_bytes)
+        return self._bytes_settled + (0 if self._socket_reader is None else self._socket_reader.bytes_read)
 
     @property
     def is_ended(self) -> bool:
@@ -93,36 +93,36 @@ class AsgiBody:
         if not self._pieces and not self._is_ended and self._reason is None and not await self._wait(wait_seconds):
             return None
         if self._pieces:
-            self._is_brisk = self._buffered >= _BRISK_READ_BYTES
+            self._is_fast = self._buffered >= _FAST_READ_BYTES
             return self._take_out()
         if self._is_ended:
             return ()
         assert self._reason is not None
         raise self._reason
 
-    def tap(self) -> SocketReader | None:
-        """See ``ZeroCopyBody.tap``."""
-        if not self._is_brisk or self._is_ended or self._reason is not None or self._stopping is not None:
+    def acquire_socket(self) -> SocketReader | None:
+        """See ``ZeroCopyBody.acquire_socket``."""
+        if not self._is_fast or self._is_ended or self._reason is not None or self._stopping is not None:
             return None
-        loan = None if self._lend is None else self._lend(self._receive)
-        if loan is None:
-            self._is_brisk = False
+        reader = None if self._acquire_socket is None else self._acquire_socket(self._receive, self._on_reader_closed)
+        if reader is None:
+            self._is_fast = False
             return None
-        self._loan = loan
-        # While it is lent, the client waits for the file; and whoever is lent one is not slow.
+        self._socket_reader = reader
+        # While the socket is acquired the client waits for the file, and it is not slow.
         self._was_full = True
-        self._bytes_settled += sum(map(len, loan.pieces))
-        return _Tap(loan, [*self._take_out(), *loan.pieces], self._end_loan)
+        self._bytes_settled += sum(map(len, reader.pieces))
+        reader.pieces = [*self._take_out(), *reader.pieces]
+        return reader
 
-    def _end_loan(self) -> None:
-        loan, self._loan = self._loan, None
-        assert loan is not None
-        if loan.taken_bytes:
+    def _on_reader_closed(self) -> None:
+        reader, self._socket_reader = self._socket_reader, None
+        assert reader is not None
+        if reader.bytes_read:
             self._heard_at = asyncio.get_running_loop().time()
-        self._bytes_settled += loan.taken_bytes
-        self.bytes_poured += loan.taken_bytes
-        self._is_brisk = loan.taken_bytes >= _BRISK_TAKEN_BYTES
-        loan.close()
+        self._bytes_settled += reader.bytes_read
+        self.bytes_zero_copy += reader.bytes_read
+        self._is_fast = reader.bytes_read >= _FAST_BURST_BYTES
 
     def _take_out(self) -> list[bytes]:
         pieces, self._pieces, self._buffered = self._pieces, [], 0
@@ -164,7 +164,7 @@ class AsgiBody:
 
     def _start(self) -> None:
         self.was_read = True
-        whole = None if self._take_whole is None else self._take_whole(self._receive)
+        whole = None if self._take_buffered_body is None else self._take_buffered_body(self._receive)
         if whole is not None:
             # It came with its head: there is nothing to wait for, so no task to wait with.
             self._pieces = whole
@@ -247,28 +247,12 @@ class AsgiBody:
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES or self._loan is not None
+        is_waiting_for_us = self._buffered >= READ_AHEAD_BYTES or self._socket_reader is not None
         quiet = 0.0 if is_waiting_for_us else loop.time() - self._heard_at
         if quiet >= self._idle_seconds:
             self._break_off(BodyTimeout())
         else:
             self._idle = loop.call_later(self._idle_seconds - quiet, self._check_idle)
-
-
-class _Tap:
-    """What the server lends, behind what was read ahead."""
-
-    def __init__(self, loan: SocketReader, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
-        self.pieces = pieces
-        self.move = loan.move
-        self.take = loan.take
-        self.moves = loan.moves
-        self.close = on_close
-        self._loan = loan
-
-    @property
-    def taken_bytes(self) -> int:
-        return self._loan.taken_bytes
 
 
 class Draining:

@@ -1,4 +1,4 @@
-"""The content of a download on its way to the client: poured where store and server can, else sent in pieces."""
+"""Sends the content of a download: by zero-copy transfers where store and server can, else in pieces."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from starlette.types import Receive, Send
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.protocol.outcomes import Content
 
-#: Gives what it takes to pour past this ``send``, once the client has all that was sent; ``None`` where pieces must do.
-LendOut = Callable[[Send], Awaitable[SocketWriter | None]]
+#: Returns the socket for one burst, once the client has taken all that was sent; ``None`` if pieces must be sent.
+AcquireSendSocket = Callable[[Send], Awaitable[SocketWriter | None]]
 #: At a time: a client slower than this in the idle time is taken for gone.
 SEND_BYTES = 256 * 1024
 
@@ -19,13 +19,15 @@ SEND_BYTES = 256 * 1024
 class Giving:
     """One content, given until the client has it, is gone, or takes nothing for too long (``TimeoutError``)."""
 
-    def __init__(self, receive: Receive, send: Send, idle_seconds: float, lend_out: LendOut | None) -> None:
-        self.given_bytes = 0
+    def __init__(
+        self, receive: Receive, send: Send, idle_seconds: float, acquire_send_socket: AcquireSendSocket | None
+    ) -> None:
+        self.bytes_sent = 0
         #: Of these, moved from a file within the kernel.
-        self.poured_bytes = 0
+        self.bytes_zero_copy = 0
         self._receive, self._send = receive, send
         self._idle_seconds = idle_seconds
-        self._lend_out = lend_out
+        self._acquire_send_socket = acquire_send_socket
 
     async def run(self, content: Content) -> None:
         """Give ``content``, to its end if all goes well; closing it is for the caller.
@@ -34,14 +36,14 @@ class Giving:
         """
         gone = asyncio.ensure_future(self._until_gone())
         # Asked once: to look through the methods of an object takes long.
-        poured = content if self._lend_out is not None and isinstance(content, ZeroCopyContent) else None
+        zero_copy = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
         try:
             async for piece in content:
                 for start in range(0, len(piece), SEND_BYTES):
                     if gone.done():
                         return
                     await self._piece(piece[start : start + SEND_BYTES])
-                while poured is not None and not gone.done() and await self._pour(poured):
+                while zero_copy is not None and not gone.done() and await self._transfer(zero_copy):
                     pass
             await self._send({"type": "http.response.body", "body": b""})
         finally:
@@ -50,25 +52,25 @@ class Giving:
     async def _piece(self, piece: bytes) -> None:
         async with asyncio.timeout(self._idle_seconds):
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        self.given_bytes += len(piece)
+        self.bytes_sent += len(piece)
 
-    async def _pour(self, content: ZeroCopyContent) -> bool:
-        """Give what comes next straight from the file, for a moment; False where the client took nothing of it.
+    async def _transfer(self, content: ZeroCopyContent) -> bool:
+        """Send one burst straight from the file. False if the client took nothing of it.
 
         It waits for the client behind the next piece, then, and not here: no thread waits for it.
         """
-        assert self._lend_out is not None
+        assert self._acquire_send_socket is not None
         async with asyncio.timeout(self._idle_seconds):
-            spout = await self._lend_out(self._send)
-        if spout is None:
+            writer = await self._acquire_send_socket(self._send)
+        if writer is None:
             return False
         try:
-            await content.pour(spout)
+            await content.transfer(writer)
         finally:
-            self.given_bytes += spout.given_bytes
-            self.poured_bytes += spout.given_bytes
-            spout.close()
-        return spout.given_bytes > 0
+            self.bytes_sent += writer.bytes_sent
+            self.bytes_zero_copy += writer.bytes_sent
+            writer.close()
+        return writer.bytes_sent > 0
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -26,7 +26,7 @@ async def request(
         told.append((status, {name.decode(): value.decode() for name, value in fields}))
         return True
 
-    extensions = {} if told is None else {"tusd_py": {"informational": inform}}
+    extensions = {} if told is None else {"tusd_py": {"send_interim": inform}}
     given = {**VERSION, **headers}
     return await ask(service.endpoint, method, MOUNTED + path, given, data, root_path=MOUNTED, extensions=extensions)
 

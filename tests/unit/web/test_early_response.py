@@ -36,7 +36,7 @@ async def test_a_large_rest_closes_the_connection() -> None:
     incoming = Incoming(*pieces)
     out = await answered(incoming, None)
     assert out.headers["connection"] == "close"
-    assert len(incoming.left) >= 40 - 5 - early_response._LINGER_SECONDS / early_response._PIECE_SECONDS
+    assert len(incoming.left) >= 40 - 5 - early_response.LINGER_SECONDS / early_response._PIECE_SECONDS
 
 
 @pytest.mark.parametrize("unread", [5, None])
@@ -46,7 +46,7 @@ async def test_a_client_that_sends_nothing_is_not_waited_for(
 ) -> None:
     """Bounded time, whether or not the rest was small."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "LINGER_SECONDS", 0.01)
     assert (await answered(Incoming(), unread)).headers["connection"] == "close"
 
 

@@ -244,7 +244,7 @@ async def test_nobody_is_answered_who_is_gone() -> None:
 async def test_shutting_down_saves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A running body is told 503 and when to come back; one that comes later too; what came is kept."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "LINGER_SECONDS", 0.01)
     async with serving() as service:
         path = await made(service, b"abc", 10)
         out = Outgoing()

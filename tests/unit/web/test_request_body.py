@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from starlette.types import Message
@@ -45,7 +45,7 @@ async def test_nothing_is_received_before_the_first_read() -> None:
 async def test_a_body_that_came_with_its_head() -> None:
     """It is given out whole without receiving anything, counted, and ended; nothing that stops it comes too late."""
     incoming = Incoming(GONE)
-    source = AsgiBody(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
+    source = AsgiBody(incoming, 10, take_buffered_body=lambda receive: [b"ab", b"c"] if receive is incoming else None)
     assert source.bytes_received == 0
     assert await source.read() == [b"ab", b"c"]
     source.stop(RuntimeError("stopped"))
@@ -57,7 +57,7 @@ async def test_a_body_that_came_with_its_head() -> None:
 @on_loop
 async def test_an_empty_body_that_came_with_its_head() -> None:
     """Its clean end is there at once."""
-    source = AsgiBody(Incoming(GONE), 10, take_whole=lambda _: [])
+    source = AsgiBody(Incoming(GONE), 10, take_buffered_body=lambda _: [])
     assert await source.read() == ()
     assert source.is_ended
 
@@ -288,33 +288,35 @@ async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.M
 
 
 class Lender:
-    """Lends a body once: ``pieces`` had come before, ``taken_bytes`` are taken until it is closed."""
+    """Lends a body once: ``pieces`` had come before, ``bytes_read`` are taken until it is closed."""
 
-    def __init__(self, *pieces: bytes, taken_bytes: int) -> None:
-        self.pieces = pieces
-        self.taken_bytes = 0
+    def __init__(self, *pieces: bytes, bytes_read: int) -> None:
+        self.pieces: Sequence[bytes] = pieces
+        self.bytes_read = 0
         self.is_open = False
-        self._will_take = taken_bytes
+        self._will_take = bytes_read
 
-    def lend(self, receive: object) -> Lender:
+    def acquire_socket(self, receive: object, on_close: Callable[[], None]) -> Lender:
         self.is_open = True
+        self._on_close = on_close
         return self
 
-    def move(self, descriptor: int, offset: int) -> int:
+    def splice(self, descriptor: int, offset: int) -> int:
         moved, self._will_take = self._will_take, 0
-        self.taken_bytes += moved
+        self.bytes_read += moved
         return moved
 
-    moves = True
+    can_splice = True
 
-    def take(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         taken = min(len(buffer), self._will_take)
         self._will_take -= taken
-        self.taken_bytes += taken
+        self.bytes_read += taken
         return taken
 
     def close(self) -> None:
         self.is_open = False
+        self._on_close()
 
 
 LARGE = bytes(64 * 1024)
@@ -325,59 +327,59 @@ async def test_a_brisk_body_is_lent() -> None:
     """After much at once: first comes what was read ahead, then what the server had, then what is moved."""
     go = asyncio.Event()
     incoming = Incoming(body(LARGE), go, body(b"ahead"), asyncio.Event())
-    lender = Lender(b"server", taken_bytes=300_000)
-    source = AsgiBody(incoming, 10, lend=lender.lend)
-    assert source.tap() is None, "nothing was read yet: that is what says 100 Continue"
+    lender = Lender(b"server", bytes_read=300_000)
+    source = AsgiBody(incoming, 10, acquire_socket=lender.acquire_socket)
+    assert source.acquire_socket() is None, "nothing was read yet: that is what says 100 Continue"
     assert await source.read() == [LARGE]
     go.set()
     await settle()
-    tap = source.tap()
-    assert tap is not None
-    assert list(tap.pieces) == [b"ahead", b"server"]
-    assert tap.move(-1, 0) == 300_000 == tap.taken_bytes
+    reader = source.acquire_socket()
+    assert reader is not None
+    assert list(reader.pieces) == [b"ahead", b"server"]
+    assert reader.splice(-1, 0) == 300_000 == reader.bytes_read
     # Told while it is lent: whoever stops the body looks whether any still come.
     assert source.bytes_received == len(LARGE) + 11 + 300_000
-    tap.close()
+    reader.close()
     assert not lender.is_open
-    assert (source.bytes_received, source.bytes_poured) == (len(LARGE) + 11 + 300_000, 300_000)
-    assert source.tap() is not None, "so much came that more is likely"
+    assert (source.bytes_received, source.bytes_zero_copy) == (len(LARGE) + 11 + 300_000, 300_000)
+    assert source.acquire_socket() is not None, "so much came that more is likely"
 
 
 @on_loop
 async def test_a_slow_body_is_read() -> None:
     """Of little at a time, or once little was taken, nothing is lent until much comes at once again."""
-    lender = Lender(taken_bytes=1000)
-    source = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    lender = Lender(bytes_read=1000)
+    source = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, acquire_socket=lender.acquire_socket)
     assert await source.read() == [b"little", LARGE]
-    tap = source.tap()
-    assert tap is not None
-    tap.move(-1, 0)
-    tap.close()
-    assert source.tap() is None
-    source = AsgiBody(Incoming(body(b"little"), asyncio.Event()), 10, lend=lender.lend)
+    reader = source.acquire_socket()
+    assert reader is not None
+    reader.splice(-1, 0)
+    reader.close()
+    assert source.acquire_socket() is None
+    source = AsgiBody(Incoming(body(b"little"), asyncio.Event()), 10, acquire_socket=lender.acquire_socket)
     assert await source.read() == [b"little"]
-    assert source.tap() is None
+    assert source.acquire_socket() is None
 
 
 @on_loop
 async def test_a_server_that_does_not_lend() -> None:
     """Other servers, and other moments: the body is read."""
-    source = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
+    source = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), 10, acquire_socket=lambda receive, on_close: None)
     assert await source.read()
-    assert source.tap() is None
+    assert source.acquire_socket() is None
     source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10)
     assert await source.read()
-    assert source.tap() is None
+    assert source.acquire_socket() is None
 
 
 @on_loop
 async def test_a_stopped_body_is_not_lent() -> None:
     """What still comes of it is read, for as long as a stop allows."""
-    lender = Lender(taken_bytes=300_000)
-    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10, lend=lender.lend)
+    lender = Lender(bytes_read=300_000)
+    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10, acquire_socket=lender.acquire_socket)
     assert await source.read()
     source.stop(BodyAborted())
-    assert source.tap() is None
+    assert source.acquire_socket() is None
     with pytest.raises(BodyAborted):
         await source.read()
 
@@ -385,12 +387,12 @@ async def test_a_stopped_body_is_not_lent() -> None:
 @on_loop
 async def test_a_slow_file_is_no_stall() -> None:
     """While the body is lent, the client waits for the file."""
-    lender = Lender(taken_bytes=300_000)
-    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 0.05, lend=lender.lend)
+    lender = Lender(bytes_read=300_000)
+    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 0.05, acquire_socket=lender.acquire_socket)
     assert await source.read()
-    tap = source.tap()
-    assert tap is not None
+    reader = source.acquire_socket()
+    assert reader is not None
     await asyncio.sleep(0.12)
-    assert tap.move(-1, 0)
-    tap.close()
+    assert reader.splice(-1, 0)
+    reader.close()
     assert await source.read(0.01) is None

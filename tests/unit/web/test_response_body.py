@@ -33,10 +33,10 @@ class Stock:
             raise StopAsyncIteration
         return self.steps.pop(0)
 
-    async def pour(self, spout: SocketWriter) -> None:
+    async def transfer(self, writer: SocketWriter) -> None:
         if self._failure is not None:
             raise self._failure
-        while self.steps and spout.move(0, 0, len(self.steps[0])):
+        while self.steps and writer.sendfile(0, 0, len(self.steps[0])):
             self.poured.append(self.steps.pop(0))
 
     async def aclose(self) -> None:
@@ -44,18 +44,18 @@ class Stock:
 
 
 class Lent:
-    """A spout that takes so many steps of content."""
+    """A writer that takes so many steps of content."""
 
     def __init__(self, takes: int) -> None:
-        self.given_bytes = 0
+        self.bytes_sent = 0
         self.closed = 0
         self._takes = takes
 
-    def move(self, descriptor: int, offset: int, count: int) -> int:
+    def sendfile(self, descriptor: int, offset: int, count: int) -> int:
         self._takes -= 1
         if self._takes < 0:
             return 0
-        self.given_bytes += count
+        self.bytes_sent += count
         return count
 
     def close(self) -> None:
@@ -63,15 +63,15 @@ class Lent:
 
 
 class Lender:
-    """A server that lends these spouts, one after another; then none."""
+    """A server that lends these writers, one after another; then none."""
 
-    def __init__(self, *spouts: Lent | None) -> None:
-        self.spouts = list(spouts)
+    def __init__(self, *writers: Lent | None) -> None:
+        self.writers = list(writers)
         self.asked_by: list[Send] = []
 
     async def __call__(self, send: Send) -> Lent | None:
         self.asked_by.append(send)
-        return self.spouts.pop(0) if self.spouts else None
+        return self.writers.pop(0) if self.writers else None
 
 
 @on_loop
@@ -81,12 +81,12 @@ async def test_what_can_be_poured_is() -> None:
     lender = Lender(Lent(1), Lent(1), Lent(0), Lent(5))
     out = Outgoing()
     giving = Giving(Incoming(), out, FOR_EVER, lender)
-    spouts = list(lender.spouts)
+    writers = list(lender.writers)
     await giving.run(stock)
     bodies = [message["body"] for message in out.messages]
     assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, stock.poured)
-    assert (15, 10) == (giving.given_bytes, giving.poured_bytes)
-    assert [1, 1, 1, 1] == [spout.closed for spout in spouts if spout is not None]
+    assert (15, 10) == (giving.bytes_sent, giving.bytes_zero_copy)
+    assert [1, 1, 1, 1] == [writer.closed for writer in writers if writer is not None]
     assert all(send is out for send in lender.asked_by)
     assert out.messages[-1].get("more_body", False) is False
 
@@ -103,7 +103,7 @@ async def test_content_that_cannot_be_poured() -> None:
     giving = Giving(Incoming(), out, FOR_EVER, lender)
     await giving.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (lender.asked_by, giving.given_bytes, giving.poured_bytes) == ([], SEND_BYTES + 1, 0)
+    assert (lender.asked_by, giving.bytes_sent, giving.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -113,7 +113,7 @@ async def test_a_server_that_lends_nothing(lends: bool) -> None:
     out = Outgoing()
     giving = Giving(Incoming(), out, FOR_EVER, Lender() if lends else None)
     await giving.run(Stock(b"a", b"b"))
-    assert (b"ab", giving.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
+    assert (b"ab", giving.bytes_zero_copy) == (b"".join(message["body"] for message in out.messages), 0)
 
 
 @on_loop
@@ -122,9 +122,9 @@ async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
     left = asyncio.Event()
 
     class Leaving(Lent):
-        def move(self, descriptor: int, offset: int, count: int) -> int:
+        def sendfile(self, descriptor: int, offset: int, count: int) -> int:
             left.set()
-            return super().move(descriptor, offset, count)
+            return super().sendfile(descriptor, offset, count)
 
         def close(self) -> None:
             super().close()
@@ -155,12 +155,12 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 @on_loop
 async def test_a_file_that_fails_while_it_is_poured() -> None:
     """The way is given back, and the failure is told to whoever breaks the connection."""
-    spout = Lent(1)
+    writer = Lent(1)
     out = Outgoing()
     with pytest.raises(StoreUnavailable):
         failing = Stock(b"a", b"b", failure=StoreUnavailable("it broke"))
-        await Giving(Incoming(), out, FOR_EVER, Lender(spout)).run(failing)
-    assert spout.closed == 1
+        await Giving(Incoming(), out, FOR_EVER, Lender(writer)).run(failing)
+    assert writer.closed == 1
     assert all(message["more_body"] for message in out.messages)
 
 

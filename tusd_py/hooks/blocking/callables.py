@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from typing import Any
 
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookRequest, HookResponse
 from tusd_py.hooks.responses import Count, problem_of
 from tusd_py.model.hooks import Hook
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 _Returned = HookResponse | Awaitable[HookResponse | None] | None
 HookFunction = Callable[[HookEvent], _Returned]
@@ -34,7 +35,7 @@ class CallableHooks:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
-        self._threads = DaemonThreads(THREADS, "hook")
+        self._threads = ThreadPool(THREADS, "hook")
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
@@ -67,6 +68,6 @@ class CallableHooks:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             answer = function(event)
         else:
-            answer = await self._threads.run(function, event)
+            answer = await self._threads.submit(copy_context().run, function, event)
         # A plain function may hand back a coroutine: a lambda, a partial.
         return await answer if inspect.isawaitable(answer) else answer

@@ -13,7 +13,7 @@ from tusd_py.hooks.responses import Count
 from tusd_py.hooks.tusd_json import format_asked, parse_answer, quoted
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ExecutableHooks:
         self._where = where
         self._count = count
         self._timeout_seconds = timeout_seconds
-        self._threads = DaemonThreads(PROGRAMS_MAX, "hook-program")
+        self._threads = ThreadPool(PROGRAMS_MAX, "hook-program")
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
@@ -52,7 +52,7 @@ class ExecutableHooks:
         program = _program(self._directory, event.hook, body, event.upload)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                said = await self._threads.run(_run, event.hook, program, self._timeout_seconds)
+                said = await self._threads.submit(_run, event.hook, program, self._timeout_seconds)
             answer = parse_answer(event.hook, said)
         except (HookFailed, TimeoutError) as failure:
             self._count(event.hook, True)

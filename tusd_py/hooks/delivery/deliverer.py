@@ -25,7 +25,7 @@ from tusd_py.hooks.tusd_json import quoted
 from tusd_py.model.events import Event
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.dates import parse_date
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 #: Of an answer that says no, or of one that is too large, no more is read.
 REFUSAL_BYTES_MAX = 4096
@@ -64,7 +64,7 @@ class Deliverer:
         self._guard = guard
         self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
-        self._threads = DaemonThreads(_PROGRAMS_MAX, "hook-program")
+        self._threads = ThreadPool(_PROGRAMS_MAX, "hook-program")
 
     async def deliver(self, receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
         """Try once. Raises nothing of the network: whatever happens there is a verdict."""
@@ -82,7 +82,7 @@ class Deliverer:
         assert receiver.directory is not None
         body = body_of(receiver, event, storage)
         try:
-            said = await self._threads.run(
+            said = await self._threads.submit(
                 run, receiver.directory, Hook(event.type.value), body, event.upload, receiver.timeout_seconds
             )
         except HookFailed as failure:
