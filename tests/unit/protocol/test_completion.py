@@ -74,8 +74,8 @@ def every_end() -> list[BodyEnd]:
         for length, is_flushed in product((None, received, received + 1, 40), (True, False)):
             if not is_flushed and not store_failed:
                 continue
-            for stored in range(received + 1) if not is_flushed else (received,):
-                ends.append(BodyEnd(outcome, is_last, length, RECORDED, received, stored, is_flushed))
+            possible = (received,) if is_flushed else range(received + 1)
+            ends += [BodyEnd(outcome, is_last, length, RECORDED, received, stored, is_flushed) for stored in possible]
     return ends
 
 

@@ -47,10 +47,9 @@ class DiskStore:
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
-        path = upload.storage.get(PATH)
-        if path is None:
+        location = self._location_of(upload)
+        if not isinstance(location, CustomPath):
             return NO_STATE
-        location = CustomPath(self._directory, str(path))
         try:
             await self._run(self._threads, location.reserve, upload.id)
         except asyncio.CancelledError:
