@@ -80,7 +80,7 @@ class Tus:
 
     def drain(self) -> None:
         """Begin a graceful end: running bodies are saved and answered 503. Call it on the event loop."""
-        self._service.draining.begin()
+        self._service.active_bodies.drain()
 
     async def _follow(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -26,14 +26,14 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
-from tusd_py.web.app import Below, ServerApp, metrics_route
+from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.cors import Cors
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
-from tusd_py.web.negotiation import Dialects, Speech
+from tusd_py.web.negotiation import Protocols, UploadProtocol
 from tusd_py.web.page import page_routes
-from tusd_py.web.request_body import Draining
+from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
 
@@ -57,7 +57,7 @@ class Service:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.draining = Draining()
+        self.active_bodies = ActiveBodies()
         self.limits = limits(settings)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
@@ -95,7 +95,7 @@ class Service:
         if self._ports is None:
             return
         ports, self._ports = self._ports, None
-        self.draining.begin()
+        self.active_bodies.drain()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
@@ -104,7 +104,7 @@ class Service:
             self._leading = None
         await close_ports(ports, self.settings)
         self.metrics.close()
-        self.draining.end()
+        self.active_bodies.reopen()
 
     async def _open(self) -> Ports:
         return await open_ports(
@@ -145,20 +145,20 @@ class Service:
         settings = self.settings
         return TusEndpoint(
             open=self.ports,
-            dialects=dialects(settings, self.limits, self._clock, trailers=trailers),
+            protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
             cors=Cors(**settings.cors.model_dump()),
             locator=Locator(
                 public_url=settings.server.public_url,
                 trusted_proxies=settings.server.trusted_proxies,
             ),
             metrics=self.metrics,
-            draining=self.draining,
+            active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,
             body_rate_min=settings.uploads.body_rate_min,
         )
 
 
-def dialects(settings: Settings, limits: Limits, clock: Callable[[], datetime], *, trailers: bool) -> Dialects:
+def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime], *, trailers: bool) -> Protocols:
     """All that is spoken: tus 1.0, and unless it is switched off every version of the IETF's draft."""
     paths: tuple[str, ...] = (settings.server.base_path,)
     if settings.server.public_url:
@@ -170,17 +170,17 @@ def dialects(settings: Settings, limits: Limits, clock: Callable[[], datetime], 
         inline_types=frozenset(settings.uploads.inline_types),
     )
     tus_parser = Parser(trailers=trailers, limits=limits, hosts=settings.uploads.concat_hosts, base_paths=paths)
-    tus = Speech(tus_parser, tus_formatter)
+    tus = UploadProtocol(tus_parser, tus_formatter)
     if not settings.uploads.ietf_draft:
-        return Dialects(tus, {}, {})
-    others: dict[Dialect | Version, Speech] = {}
+        return Protocols(tus, {}, {})
+    others: dict[Dialect | Version, UploadProtocol] = {}
     for version in (*VERSIONS.values(), PLAIN):
         formatter = DraftFormatter(limits=limits, version=version, clock=clock, unfinished_seconds=unfinished_seconds)
         interim = None if version is PLAIN else formatter
-        others[version] = Speech(DraftParser(limits=limits, version=version), formatter, interim)
+        others[version] = UploadProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.EITHER] = Speech(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
-    return Dialects(tus, others, VERSIONS)
+            others[Dialect.EITHER] = UploadProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
+    return Protocols(tus, others, VERSIONS)
 
 
 def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
@@ -198,13 +198,13 @@ def create_app(settings: Settings, functions: Functions | None = None, *, traile
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.draining)
+    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path))
     if settings.api.enabled:
         routes += api_routes(service.ports)
     if settings.server.page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
-    app = ServerApp(Below(settings.server.base_path, service.endpoint), routes, lifespan)
-    app.state.drain = service.draining.begin
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan)
+    app.state.drain = service.active_bodies.drain
     return app

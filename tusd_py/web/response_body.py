@@ -1,4 +1,4 @@
-"""Sends the content of a download: by zero-copy transfers where store and server can, else in pieces."""
+"""Sends the content of a download: by zero-copy where store and HTTP server support it, else in pieces."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from starlette.types import Receive, Send
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.protocol.outcomes import Content
 
-#: Returns the socket for one burst, once the client has taken all that was sent; ``None`` if pieces must be sent.
+#: Waits until the client has received everything sent so far, then returns exclusive access to the socket behind this
+#: ``send``; ``None`` if zero-copy is not possible now.
 AcquireSendSocket = Callable[[Send], Awaitable[SocketWriter | None]]
-#: At a time: a client slower than this in the idle time is taken for gone.
+#: Size of one piece: a client that does not take one within the idle time is disconnected.
 SEND_BYTES = 256 * 1024
 
 
-class Giving:
-    """One content, given until the client has it, is gone, or takes nothing for too long (``TimeoutError``)."""
+class BodySender:
+    """Sends one content to one client and counts the bytes."""
 
     def __init__(
         self, receive: Receive, send: Send, idle_seconds: float, acquire_send_socket: AcquireSendSocket | None
@@ -30,34 +31,35 @@ class Giving:
         self._acquire_send_socket = acquire_send_socket
 
     async def run(self, content: Content) -> None:
-        """Give ``content``, to its end if all goes well; closing it is for the caller.
+        """Send ``content`` to its end, or until the client disconnects. The caller closes ``content``.
 
-        Servers take what is sent to a client that is gone without a word: only ``receive`` tells.
+        Raises ``TimeoutError`` if the client takes nothing for ``idle_seconds``. ASGI servers silently discard what is
+        sent to a disconnected client; only ``receive`` reports the disconnect.
         """
-        gone = asyncio.ensure_future(self._until_gone())
-        # Asked once: to look through the methods of an object takes long.
+        disconnected = asyncio.ensure_future(self._wait_for_disconnect())
+        # Checked once: isinstance against a runtime-checkable protocol is slow.
         zero_copy = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
         try:
             async for piece in content:
                 for start in range(0, len(piece), SEND_BYTES):
-                    if gone.done():
+                    if disconnected.done():
                         return
-                    await self._piece(piece[start : start + SEND_BYTES])
-                while zero_copy is not None and not gone.done() and await self._transfer(zero_copy):
+                    await self._send_piece(piece[start : start + SEND_BYTES])
+                while zero_copy is not None and not disconnected.done() and await self._transfer(zero_copy):
                     pass
             await self._send({"type": "http.response.body", "body": b""})
         finally:
-            gone.cancel()
+            disconnected.cancel()
 
-    async def _piece(self, piece: bytes) -> None:
+    async def _send_piece(self, piece: bytes) -> None:
         async with asyncio.timeout(self._idle_seconds):
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         self.bytes_sent += len(piece)
 
     async def _transfer(self, content: ZeroCopyContent) -> bool:
-        """Send one burst straight from the file. False if the client took nothing of it.
+        """Send one burst straight from the file. Return whether the client took any of it.
 
-        It waits for the client behind the next piece, then, and not here: no thread waits for it.
+        If not, the next piece is sent, and the event loop waits for the client instead of a thread.
         """
         assert self._acquire_send_socket is not None
         async with asyncio.timeout(self._idle_seconds):
@@ -72,6 +74,6 @@ class Giving:
             writer.close()
         return writer.bytes_sent > 0
 
-    async def _until_gone(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""A download on its way out: poured where both sides can, else in pieces, and nothing left open whatever ends it."""
+"""Sending the content of a download: zero copy where both sides can, else pieces; nothing is left open."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from starlette.types import Message, Send
 
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.zero_copy import SocketWriter
-from tusd_py.web.response_body import SEND_BYTES, Giving
+from tusd_py.web.response_body import SEND_BYTES, BodySender
 
-FOR_EVER = 60.0
+LONG_SECONDS = 60.0
 
 
-class Stock:
-    """Content that can be poured: one number after another, read or poured in steps of its own."""
+class FakeContent:
+    """Zero-copy content in steps: each is read as one piece or transferred by one call."""
 
     def __init__(self, *steps: bytes, failure: Exception | None = None) -> None:
         self.steps = list(steps)
-        self.poured: list[bytes] = []
+        self.transferred: list[bytes] = []
         self._failure = failure
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -37,14 +36,14 @@ class Stock:
         if self._failure is not None:
             raise self._failure
         while self.steps and writer.sendfile(0, 0, len(self.steps[0])):
-            self.poured.append(self.steps.pop(0))
+            self.transferred.append(self.steps.pop(0))
 
     async def aclose(self) -> None:
         self.steps.clear()
 
 
-class Lent:
-    """A writer that takes so many steps of content."""
+class FakeWriter:
+    """A socket writer that takes ``takes`` steps of content."""
 
     def __init__(self, takes: int) -> None:
         self.bytes_sent = 0
@@ -62,66 +61,66 @@ class Lent:
         self.closed += 1
 
 
-class Lender:
-    """A server that lends these writers, one after another; then none."""
+class FakeServer:
+    """A server that can_acquire these writers, one after another; then none."""
 
-    def __init__(self, *writers: Lent | None) -> None:
+    def __init__(self, *writers: FakeWriter | None) -> None:
         self.writers = list(writers)
         self.asked_by: list[Send] = []
 
-    async def __call__(self, send: Send) -> Lent | None:
+    async def __call__(self, send: Send) -> FakeWriter | None:
         self.asked_by.append(send)
         return self.writers.pop(0) if self.writers else None
 
 
-@on_loop
-async def test_what_can_be_poured_is() -> None:
-    """Behind the first piece; when a moment brings nothing, the next piece is sent, and then it is tried again."""
-    stock = Stock(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
-    lender = Lender(Lent(1), Lent(1), Lent(0), Lent(5))
+@pytest.mark.anyio
+async def test_zero_copy_content_is_transferred() -> None:
+    """Bursts follow the first piece. After a burst that sends nothing, a piece is sent before the next burst."""
+    content = FakeContent(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
+    server = FakeServer(FakeWriter(1), FakeWriter(1), FakeWriter(0), FakeWriter(5))
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, lender)
-    writers = list(lender.writers)
-    await giving.run(stock)
+    sender = BodySender(Incoming(), out, LONG_SECONDS, server)
+    writers = list(server.writers)
+    await sender.run(content)
     bodies = [message["body"] for message in out.messages]
-    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, stock.poured)
-    assert (15, 10) == (giving.bytes_sent, giving.bytes_zero_copy)
+    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, content.transferred)
+    assert (15, 10) == (sender.bytes_sent, sender.bytes_zero_copy)
     assert [1, 1, 1, 1] == [writer.closed for writer in writers if writer is not None]
-    assert all(send is out for send in lender.asked_by)
+    assert all(send is out for send in server.asked_by)
     assert out.messages[-1].get("more_body", False) is False
 
 
-@on_loop
-async def test_content_that_cannot_be_poured() -> None:
-    """Pieces, whatever the server offers: it is not even asked."""
+@pytest.mark.anyio
+async def test_other_content_is_sent_in_pieces() -> None:
+    """Content without zero copy is sent in pieces, and the socket is not acquired."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"x" * (SEND_BYTES + 1)
 
-    lender = Lender(Lent(9))
+    server = FakeServer(FakeWriter(9))
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, lender)
-    await giving.run(pieces())
+    sender = BodySender(Incoming(), out, LONG_SECONDS, server)
+    await sender.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (lender.asked_by, giving.bytes_sent, giving.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
+    assert (server.asked_by, sender.bytes_sent, sender.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
 
 
-@pytest.mark.parametrize("lends", [False, True])
-@on_loop
-async def test_a_server_that_lends_nothing(lends: bool) -> None:
-    """It never does, or not now: all goes in pieces."""
+@pytest.mark.parametrize("can_acquire", [False, True])
+@pytest.mark.anyio
+async def test_server_without_zero_copy_sends_pieces(can_acquire: bool) -> None:
+    """A server that never has the socket, or does not have it now, is sent pieces."""
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, Lender() if lends else None)
-    await giving.run(Stock(b"a", b"b"))
-    assert (b"ab", giving.bytes_zero_copy) == (b"".join(message["body"] for message in out.messages), 0)
+    sender = BodySender(Incoming(), out, LONG_SECONDS, FakeServer() if can_acquire else None)
+    await sender.run(FakeContent(b"a", b"b"))
+    assert (b"ab", sender.bytes_zero_copy) == (b"".join(message["body"] for message in out.messages), 0)
 
 
-@on_loop
-async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
-    """No more is given, and no end is claimed."""
+@pytest.mark.anyio
+async def test_disconnect_during_a_transfer() -> None:
+    """Nothing more is sent, and no end of the body."""
     left = asyncio.Event()
 
-    class Leaving(Lent):
+    class Leaving(FakeWriter):
         def sendfile(self, descriptor: int, offset: int, count: int) -> int:
             left.set()
             return super().sendfile(descriptor, offset, count)
@@ -130,43 +129,43 @@ async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
             super().close()
             asyncio.get_running_loop().call_soon(left.set)
 
-    async def lend(_: Send) -> Lent:
+    async def acquire(_: Send) -> FakeWriter:
         await asyncio.sleep(0)
         return Leaving(1)
 
     out = Outgoing()
-    stock = Stock(*[b"x"] * 1000)
-    await Giving(Incoming(left, GONE), out, FOR_EVER, lend).run(stock)
-    assert len(stock.steps) > 900
+    content = FakeContent(*[b"x"] * 1000)
+    await BodySender(Incoming(left, GONE), out, LONG_SECONDS, acquire).run(content)
+    assert len(content.steps) > 900
     assert all(message["more_body"] for message in out.messages)
 
 
-@on_loop
-async def test_a_client_that_takes_nothing_is_given_up() -> None:
-    """The way to it is not free within the idle time."""
+@pytest.mark.anyio
+async def test_stuck_client_times_out() -> None:
+    """The socket does not become free within the idle time."""
 
-    async def lend(_: Send) -> None:
+    async def acquire(_: Send) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(Giving(Incoming(), Outgoing(), 0.01, lend).run(Stock(b"a", b"b")), 5)
+        await asyncio.wait_for(BodySender(Incoming(), Outgoing(), 0.01, acquire).run(FakeContent(b"a", b"b")), 5)
 
 
-@on_loop
-async def test_a_file_that_fails_while_it_is_poured() -> None:
-    """The way is given back, and the failure is told to whoever breaks the connection."""
-    writer = Lent(1)
+@pytest.mark.anyio
+async def test_failing_file_during_a_transfer() -> None:
+    """The socket is given back, and the error reaches the caller, who closes the connection."""
+    writer = FakeWriter(1)
     out = Outgoing()
     with pytest.raises(StoreUnavailable):
-        failing = Stock(b"a", b"b", failure=StoreUnavailable("it broke"))
-        await Giving(Incoming(), out, FOR_EVER, Lender(writer)).run(failing)
+        failing = FakeContent(b"a", b"b", failure=StoreUnavailable("it broke"))
+        await BodySender(Incoming(), out, LONG_SECONDS, FakeServer(writer)).run(failing)
     assert writer.closed == 1
     assert all(message["more_body"] for message in out.messages)
 
 
-@on_loop
-async def test_nobody_listens_for_the_client_any_more() -> None:
-    """Whatever ends it, ``receive`` is left to whoever comes next."""
+@pytest.mark.anyio
+async def test_receive_is_released_at_the_end() -> None:
+    """After the response ``receive`` is free for the next caller."""
     listening = 0
 
     async def receive() -> Message:
@@ -178,7 +177,7 @@ async def test_nobody_listens_for_the_client_any_more() -> None:
             listening -= 1
         return GONE
 
-    await Giving(receive, Outgoing(), FOR_EVER, None).run(Stock(b"a"))
+    await BodySender(receive, Outgoing(), LONG_SECONDS, None).run(FakeContent(b"a"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert listening == 0
