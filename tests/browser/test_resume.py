@@ -88,7 +88,7 @@ def test_large_file_must_be_chosen_again_after_a_reload(
     page.wait_until_sent(30)
     page.wait_until_kept(with_bytes=False)
     page.tab.reload()
-    expect(page.tab.get_by_text("Choose it again, and only the rest is sent")).to_be_visible()
+    expect(page.tab.get_by_text("Choose it again to upload the rest")).to_be_visible()
     page.throttle(None)
     page.press("Choose again")
     page.choose(chosen)
@@ -104,7 +104,7 @@ def test_second_tab_does_not_restore_the_upload(page: UploadPage, server: Runnin
     second = page.context.new_page()
     second.goto(page.url)
     # The second tab decides within a second whether to restore; the upload takes longer.
-    expect(second.get_by_text("This page is open in another tab too")).to_be_visible()
+    expect(second.get_by_text("This page is also open in another tab")).to_be_visible()
     expect(second.locator(".uppy-Dashboard-Item")).to_have_count(0)
     page.throttle(None)
     page.wait_for_uploaded(1)

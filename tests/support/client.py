@@ -278,4 +278,4 @@ class PatientUpload:
         return self._sent_at[max(0, index - 1)][1] if self._sent_at else 0
 
     def first_reported_after(self, moment: float) -> ReportedOffset | None:
-        return next((claim for claim in self.reported if claim.moment > moment), None)
+        return next((report for report in self.reported if report.moment > moment), None)
