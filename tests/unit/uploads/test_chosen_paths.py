@@ -57,7 +57,7 @@ class Wanting:
     async def check(self) -> None:
         """Every file and every claim has a record that says so."""
         await self.harness.settle()
-        claims = self.folder / ".reported"
+        claims = self.folder / ".claims"
         for claim in claims.iterdir() if claims.exists() else ():
             upload = await self.harness.record(str(claim.readlink()))
             assert upload is not None and PATH in upload.storage

@@ -125,7 +125,7 @@ def test_what_is_in_the_way_is_left_alone(folder: Folder, tmp_path: Path, plante
     place.erase("one")
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "nowhere").exists()
-    assert list((folder.path / ".reported").iterdir()) == []
+    assert list((folder.path / ".claims").iterdir()) == []
     if planted == "file":
         assert (folder.path / where).read_bytes() == b"theirs"
 
@@ -139,7 +139,7 @@ def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(folder: Folder) 
     write(place, "final", b"half")
     os.close(place.open_for_joining("final"))
     place.clear("final")
-    assert (place.stored_size("final"), sorted(os.listdir(folder.path))) == (0, [".reported", "p"])
+    assert (place.stored_size("final"), sorted(os.listdir(folder.path))) == (0, [".claims", "p"])
     with pytest.raises(PathTaken):
         place.reserve("two")
 
@@ -147,5 +147,5 @@ def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(folder: Folder) 
 def test_modes(folder: Folder) -> None:
     """Others can look neither into the directories nor into the file."""
     ChosenPath(folder, "p/q/x.pdf").reserve("one")
-    for path in (folder.path / "p", folder.path / "p" / "q", folder.path / ".reported", folder.path / "p/q/x.pdf"):
+    for path in (folder.path / "p", folder.path / "p" / "q", folder.path / ".claims", folder.path / "p/q/x.pdf"):
         assert path.stat().st_mode & 0o007 == 0
