@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.contracts.locker import Lock
-from tusd_py.hooks.blocking.callables import Functions
 from tusd_py.model.jobs import JobState
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
@@ -23,6 +23,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
@@ -40,7 +41,7 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_n
 log = logging.getLogger(__name__)
 
 # Whoever holds it sweeps for all processes; no upload has such an id.
-_SWEEPER = ".sweeper"
+_SWEEPER = task_key(TaskKind.SWEEPER)
 _DEAD_COUNTED_MAX = 1000
 
 
@@ -50,7 +51,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        functions: Functions | None = None,
+        functions: HookFunctions | None = None,
         clock: Callable[[], datetime] = utc_now,
         *,
         trailers: bool = False,
@@ -183,7 +184,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     return Protocols(tus, others, VERSIONS)
 
 
-def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
+def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
 
     ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.

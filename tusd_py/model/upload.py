@@ -12,7 +12,7 @@ from types import MappingProxyType
 NO_STATE: Mapping[str, object] = MappingProxyType({})
 
 
-#: What a step that found nothing out has in ``HistoryEntry.facts``.
+#: What a step that found nothing out has in ``HistoryEntry.details``.
 NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -54,8 +54,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 class HistoryEntry:
     """One entry of an upload's history: since when it has had a status, and why where that needs a reason.
 
-    ``name`` is the step of its processing that ended then, where one did (``validation``), and ``facts`` what that has
-    found out (``type``, ``sha256``).
+    ``name`` is the processing step that ended then, if one did (``validation``), and ``details`` its results (``type``,
+    ``sha256``).
     """
 
     status: Status
@@ -147,24 +147,26 @@ class Upload:
         assert self.is_complete and not self.is_handed_to_workers, "handed over once, when it is complete"
         return self._with(pending_steps=steps, updated_at=at) if steps else self.with_status(Status.READY, at)
 
-    def complete_step(self, step: str, at: datetime, reason: str = "", facts: Mapping[str, str] = NO_DETAILS) -> Upload:
+    def complete_step(
+        self, step: str, at: datetime, reason: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> Upload:
         """The upload after a worker has done ``step``, which was the next; ready if it was the last."""
         assert self.pending_steps[:1] == (step,), f"{step} is not the next step of {self.pending_steps}"
-        entry = HistoryEntry(self.status, at, reason, step, facts)
+        entry = HistoryEntry(self.status, at, reason, step, details)
         after = self._with(pending_steps=self.pending_steps[1:], updated_at=at, history=(*self._before(step), entry))
         return after if after.pending_steps else after.with_status(Status.READY, at)
 
     def fail_step(
-        self, step: str, status: Status, at: datetime, reason: str, facts: Mapping[str, str] = NO_DETAILS
+        self, step: str, status: Status, at: datetime, reason: str, details: Mapping[str, str] = NO_DETAILS
     ) -> Upload:
         """The upload that ``step`` has rejected or failed at; no further step is done."""
         assert status in (Status.REJECTED, Status.FAILED) and status in TRANSITIONS[self.status]
-        entry = HistoryEntry(status, at, reason, step, facts)
+        entry = HistoryEntry(status, at, reason, step, details)
         return self._with(status=status, pending_steps=(), updated_at=at, history=(*self._before(step), entry))
 
-    def report_step(self, step: str, at: datetime, facts: Mapping[str, str]) -> Upload:
-        """The upload while ``step`` is being done: ``facts`` say how far, in place of what was last said of that."""
-        entry = HistoryEntry(self.status, at, "", step, facts)
+    def report_step(self, step: str, at: datetime, details: Mapping[str, str]) -> Upload:
+        """The upload while ``step`` is being done: ``details`` say how far, and replace those of the last report."""
+        entry = HistoryEntry(self.status, at, "", step, details)
         return self._with(updated_at=at, history=(*self._before(step), entry))
 
     def _before(self, step: str) -> tuple[HistoryEntry, ...]:

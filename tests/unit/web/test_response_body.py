@@ -1,4 +1,4 @@
-"""Sending the content of a download: zero copy where both sides can, else pieces; nothing is left open."""
+"""``BodySender``: zero-copy where store and server support it, else pieces; nothing stays open however it ends."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from starlette.types import Message, Send
 
+from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.zero_copy import SocketWriter
 from tusd_py.web.response_body import SEND_BYTES, BodySender
 
-LONG_SECONDS = 60.0
+pytestmark = pytest.mark.anyio
+
+IDLE_SECONDS = 60.0
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return VIRTUAL_TIME
 
 
 class FakeContent:
-    """Zero-copy content in steps: each is read as one piece or transferred by one call."""
+    """Content with zero-copy: a list of pieces that are read or moved to the socket."""
 
     def __init__(self, *steps: bytes, failure: Exception | None = None) -> None:
         self.steps = list(steps)
@@ -43,7 +51,7 @@ class FakeContent:
 
 
 class FakeWriter:
-    """A socket writer that takes ``takes`` steps of content."""
+    """A socket writer that takes this many pieces of content."""
 
     def __init__(self, takes: int) -> None:
         self.bytes_sent = 0
@@ -62,62 +70,58 @@ class FakeWriter:
 
 
 class FakeServer:
-    """A server that can_acquire these writers, one after another; then none."""
+    """A server that grants these socket writers, one after another; then none."""
 
     def __init__(self, *writers: FakeWriter | None) -> None:
         self.writers = list(writers)
-        self.asked_by: list[Send] = []
+        self.senders: list[Send] = []
 
     async def __call__(self, send: Send) -> FakeWriter | None:
-        self.asked_by.append(send)
+        self.senders.append(send)
         return self.writers.pop(0) if self.writers else None
 
 
-@pytest.mark.anyio
-async def test_zero_copy_content_is_transferred() -> None:
-    """Bursts follow the first piece. After a burst that sends nothing, a piece is sent before the next burst."""
-    content = FakeContent(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
+async def test_zero_copy_is_used_after_the_first_piece() -> None:
+    """If the socket takes nothing, one piece is sent and zero-copy is tried again."""
+    file_content = FakeContent(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
     server = FakeServer(FakeWriter(1), FakeWriter(1), FakeWriter(0), FakeWriter(5))
     out = Outgoing()
-    sender = BodySender(Incoming(), out, LONG_SECONDS, server)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, server)
     writers = list(server.writers)
-    await sender.run(content)
+    await sender.run(file_content)
     bodies = [message["body"] for message in out.messages]
-    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, content.transferred)
+    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, file_content.transferred)
     assert (15, 10) == (sender.bytes_sent, sender.bytes_zero_copy)
     assert [1, 1, 1, 1] == [writer.closed for writer in writers if writer is not None]
-    assert all(send is out for send in server.asked_by)
+    assert all(send is out for send in server.senders)
     assert out.messages[-1].get("more_body", False) is False
 
 
-@pytest.mark.anyio
-async def test_other_content_is_sent_in_pieces() -> None:
-    """Content without zero copy is sent in pieces, and the socket is not acquired."""
+async def test_content_without_zero_copy() -> None:
+    """Content without zero-copy is sent in pieces, and the server is not asked for its socket."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"x" * (SEND_BYTES + 1)
 
     server = FakeServer(FakeWriter(9))
     out = Outgoing()
-    sender = BodySender(Incoming(), out, LONG_SECONDS, server)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, server)
     await sender.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (server.asked_by, sender.bytes_sent, sender.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
+    assert (server.senders, sender.bytes_sent, sender.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
 
 
-@pytest.mark.parametrize("can_acquire", [False, True])
-@pytest.mark.anyio
-async def test_server_without_zero_copy_sends_pieces(can_acquire: bool) -> None:
-    """A server that never has the socket, or does not have it now, is sent pieces."""
+@pytest.mark.parametrize("has_zero_copy", [False, True])
+async def test_server_without_zero_copy(has_zero_copy: bool) -> None:
+    """If the server has no zero-copy, or not now, everything is sent in pieces."""
     out = Outgoing()
-    sender = BodySender(Incoming(), out, LONG_SECONDS, FakeServer() if can_acquire else None)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, FakeServer() if has_zero_copy else None)
     await sender.run(FakeContent(b"a", b"b"))
     assert (b"ab", sender.bytes_zero_copy) == (b"".join(message["body"] for message in out.messages), 0)
 
 
-@pytest.mark.anyio
-async def test_disconnect_during_a_transfer() -> None:
-    """Nothing more is sent, and no end of the body."""
+async def test_disconnect_during_zero_copy() -> None:
+    """Nothing more is sent, and the end of the body is not sent either."""
     left = asyncio.Event()
 
     class Leaving(FakeWriter):
@@ -134,38 +138,36 @@ async def test_disconnect_during_a_transfer() -> None:
         return Leaving(1)
 
     out = Outgoing()
-    content = FakeContent(*[b"x"] * 1000)
-    await BodySender(Incoming(left, GONE), out, LONG_SECONDS, acquire).run(content)
-    assert len(content.steps) > 900
+    file_content = FakeContent(*[b"x"] * 1000)
+    await BodySender(Incoming(left, GONE), out, IDLE_SECONDS, acquire).run(file_content)
+    assert len(file_content.steps) > 900
     assert all(message["more_body"] for message in out.messages)
 
 
-@pytest.mark.anyio
-async def test_stuck_client_times_out() -> None:
-    """The socket does not become free within the idle time."""
+async def test_stalled_client_is_a_timeout() -> None:
+    """If the socket is not drained within the idle time, ``run`` raises ``TimeoutError``."""
 
     async def acquire(_: Send) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(BodySender(Incoming(), Outgoing(), 0.01, acquire).run(FakeContent(b"a", b"b")), 5)
+        await BodySender(Incoming(), Outgoing(), IDLE_SECONDS, acquire).run(FakeContent(b"a", b"b"))
+    assert asyncio.get_running_loop().time() == pytest.approx(IDLE_SECONDS)
 
 
-@pytest.mark.anyio
-async def test_failing_file_during_a_transfer() -> None:
-    """The socket is given back, and the error reaches the caller, who closes the connection."""
+async def test_failing_file_releases_the_socket() -> None:
+    """If the file fails, the socket is released and the exception is raised."""
     writer = FakeWriter(1)
     out = Outgoing()
     with pytest.raises(StoreUnavailable):
         failing = FakeContent(b"a", b"b", failure=StoreUnavailable("it broke"))
-        await BodySender(Incoming(), out, LONG_SECONDS, FakeServer(writer)).run(failing)
+        await BodySender(Incoming(), out, IDLE_SECONDS, FakeServer(writer)).run(failing)
     assert writer.closed == 1
     assert all(message["more_body"] for message in out.messages)
 
 
-@pytest.mark.anyio
-async def test_receive_is_released_at_the_end() -> None:
-    """After the response ``receive`` is free for the next caller."""
+async def test_receive_is_free_afterwards() -> None:
+    """At the end no task waits in ``receive`` any more."""
     listening = 0
 
     async def receive() -> Message:
@@ -177,7 +179,7 @@ async def test_receive_is_released_at_the_end() -> None:
             listening -= 1
         return GONE
 
-    await BodySender(receive, Outgoing(), LONG_SECONDS, None).run(FakeContent(b"a"))
+    await BodySender(receive, Outgoing(), IDLE_SECONDS, None).run(FakeContent(b"a"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert listening == 0

@@ -9,6 +9,7 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadStopped
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause
 from tusd_py.uploads.ports import Ports
 
@@ -49,7 +50,7 @@ class ProgressReporter:
         if not self._has_hook:
             return
         if self._pending is None:
-            self._ports.background.spawn(upload.id, self._invoke())
+            self._ports.background.spawn(task_key(TaskKind.HOOKS, upload.id), self._invoke())
         self._pending = upload
 
     async def _invoke(self) -> None:
