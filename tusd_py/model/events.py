@@ -1,4 +1,4 @@
-"""What has happened to an upload, as values: derived from how its record changed, never told by hand."""
+"""Events of an upload. They are derived from the change of its record, so no code path can forget one."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from enum import StrEnum
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Status, Upload
 
-#: The step that examines a complete upload (``Upload.pending_steps``).
+#: The processing step that validates a complete upload (in ``Upload.pending_steps``).
 VALIDATION = "validation"
 
 
 class EventType(StrEnum):
-    """tusd's four ``post-`` hooks, and our own: what becomes of an upload after its last byte."""
+    """The types of events: tusd's four ``post-`` hooks, and our own for the processing after the last byte."""
 
     POST_CREATE = "post-create"
-    POST_RECEIVE = "post-receive"  # bytes were saved; while a body runs now and then, at its end always
-    POST_FINISH = "post-finish"  # every byte is there, and pre-finish has agreed
+    POST_RECEIVE = "post-receive"  # bytes were saved: periodically while a body arrives, and at its end
+    POST_FINISH = "post-finish"  # all bytes are stored, and pre-finish accepted the upload
     POST_TERMINATE = "post-terminate"
-    UPLOAD_ASSEMBLED = "upload.assembled"  # the parts of a final upload were joined
+    UPLOAD_ASSEMBLED = "upload.assembled"  # the parts of a final upload were concatenated
     UPLOAD_VALIDATED = "upload.validated"
     UPLOAD_REJECTED = "upload.rejected"
-    UPLOAD_READY = "upload.ready"  # nothing more has to be done
+    UPLOAD_READY = "upload.ready"  # all processing steps are done
     UPLOAD_FAILED = "upload.failed"
     UPLOAD_EXPIRED = "upload.expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened. ``id`` stays the same however often it is told: receivers know a repetition by it.
+    """One event. Every delivery has the same ``id``, so that receivers recognise repetitions.
 
-    ``upload`` is as its record was saved with the event; ``caller`` is ``None`` when no request brought it about.
+    ``upload`` is the record as saved together with the event. ``caller`` is ``None`` if no request caused the event.
     """
 
     id: str
@@ -52,9 +52,9 @@ _OF_STATUS = {
 
 
 def derive_events(before: Upload | None, after: Upload) -> tuple[EventType, ...]:
-    """What the change of a record from ``before`` to ``after`` means, in the order it is told.
+    """The events of a change of a record from ``before`` to ``after``, in order.
 
-    ``before`` is ``None`` for a record that is made. Each type but post-receive comes at most once in a life.
+    ``before`` is ``None`` for a new record. Except for post-receive, an upload has each type at most once.
     """
     types: list[EventType] = []
     if before is None:

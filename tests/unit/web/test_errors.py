@@ -1,65 +1,71 @@
-"""The table of what the world did wrong: complete, and never a status that makes a client forget its upload."""
+"""The table from exceptions of the contracts to responses: complete, and safe for clients that resume."""
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
+from importlib import import_module
 
 import pytest
 
-from tusd_py.contracts import body, hooks, locker, records, store
+from tusd_py import contracts
+from tusd_py.contracts import hooks, records, store
 from tusd_py.protocol.errors import OffsetMismatch, TusError
 from tusd_py.web import errors
 from tusd_py.web.errors import TABLE, InternalError, NotReady, to_refusal
 
-CONTRACT_FAILURES = [
-    failure
-    for module in (hooks, locker, records, body, store)
-    for _, failure in inspect.getmembers(module, inspect.isclass)
-    if issubclass(failure, Exception) and failure.__module__ == module.__name__
+CONTRACT_MODULES = [
+    import_module(f"{contracts.__name__}.{found.name}") for found in pkgutil.iter_modules(contracts.__path__)
+]
+CONTRACT_ERRORS = [
+    error
+    for module in CONTRACT_MODULES
+    for _, error in inspect.getmembers(module, inspect.isclass)
+    if issubclass(error, Exception) and error.__module__ == module.__name__
 ]
 REFUSALS = [
-    told
-    for _, told in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(told, TusError) and told.__module__ == errors.__name__
+    refusal
+    for _, refusal in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(refusal, TusError) and refusal.__module__ == errors.__name__
 ]
 
 
-@pytest.mark.parametrize("failure", CONTRACT_FAILURES)
-def test_every_failure_of_a_contract_has_an_answer(failure: type[Exception]) -> None:
-    """Itself or its base stands in the table, and its own text never reaches the client."""
-    assert len(CONTRACT_FAILURES) >= 13
-    told = to_refusal(failure("secret"), "PATCH")
-    assert not isinstance(told, InternalError)
-    assert any(base in TABLE for base in failure.__mro__)
-    assert "secret" not in str(told)
+@pytest.mark.parametrize("error", CONTRACT_ERRORS)
+def test_every_contract_error_is_in_the_table(error: type[Exception]) -> None:
+    """The table has the class or one of its bases, and the message of the exception never reaches the client."""
+    assert len(CONTRACT_ERRORS) >= 18
+    refusal = to_refusal(error("secret"), "PATCH")
+    assert not isinstance(refusal, InternalError)
+    assert any(base in TABLE for base in error.__mro__)
+    assert "secret" not in str(refusal)
 
 
-@pytest.mark.parametrize("failure", [*CONTRACT_FAILURES, OSError])
-def test_head_is_never_told_a_passing_failure_as_final(failure: type[Exception]) -> None:
-    """Clients begin anew after a 5xx on HEAD; only bytes that are truly gone, and disks that are full, say so."""
-    told = to_refusal(failure("no"), "HEAD")
-    of_creations = (records.RecordExists, store.PathTaken)
-    assert told.status == 423 or failure in (store.BytesMissing, store.StoreFull, *of_creations)
+@pytest.mark.parametrize("error", [*CONTRACT_ERRORS, OSError])
+def test_head_transient_error_423(error: type[Exception]) -> None:
+    """Clients start over after a 5xx on HEAD, so only missing bytes and errors that HEAD cannot cause have one."""
+    refusal = to_refusal(error("no"), "HEAD")
+    only_on_creation = (records.RecordExists, store.PathTaken)
+    assert refusal.status == 423 or error in (store.BytesMissing, store.StoreFull, *only_on_creation)
 
 
 def test_the_most_derived_class_counts() -> None:
-    """507 for a full disk, though every store error has 503."""
+    """A full disk is 507, although every other store error is 503."""
     assert to_refusal(store.StoreFull(), "PATCH").status == 507
     assert to_refusal(store.StoreUnavailable(), "PATCH").status == 503
     assert to_refusal(FileNotFoundError(), "PATCH").status == 503
 
 
-def test_refusals_pass_and_bugs_are_ours() -> None:
-    """What the protocol refuses goes through as it is; what nobody foresaw is 500."""
+def test_protocol_errors_pass_and_unknown_errors_are_500() -> None:
+    """An error of the protocol is returned unchanged; an unexpected exception becomes 500."""
     mismatch = OffsetMismatch(1, 2)
     assert to_refusal(mismatch, "HEAD") is mismatch
     assert to_refusal(ZeroDivisionError("secret"), "PATCH").status == 500
     assert isinstance(to_refusal(hooks.HookFailed("secret"), "HEAD"), NotReady)
 
 
-@pytest.mark.parametrize("told", REFUSALS)
-def test_every_refusal_says_something(told: type[TusError]) -> None:
-    """A status, a code of its own and a sentence; who should come back soon is told when."""
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_every_refusal_has_a_code_and_a_message(refusal: type[TusError]) -> None:
+    """Each has a status, a unique code and a message; those that pass soon have Retry-After."""
     assert len({other.code for other in REFUSALS}) == len(REFUSALS)
-    assert len(str(told())) > 20
-    assert (told.retry_after_seconds is not None) == (told.status in (423, 503))
+    assert len(str(refusal())) > 20
+    assert (refusal.retry_after_seconds is not None) == (refusal.status in (423, 503))

@@ -39,4 +39,4 @@ async def _published(ports: Ports, upload: Upload, job: Job) -> Upload:
         now = ports.clock()
         failed = upload.fail_step(PUBLISHING, Status.FAILED, now, "the bytes of this upload are gone")
         return await update(ports, upload, failed.expiring(ports.policy.expiry(failed, now)))
-    return await update(ports, upload, upload.complete_step(PUBLISHING, ports.clock(), facts={"path": path}))
+    return await update(ports, upload, upload.complete_step(PUBLISHING, ports.clock(), details={"path": path}))

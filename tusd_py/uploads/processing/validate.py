@@ -42,7 +42,7 @@ async def validate(ports: Ports, job: Job) -> None:
         )
         return
     if verdict.is_accepted:
-        after = progress.upload.complete_step(VALIDATION, ports.clock(), facts=verdict.details)
+        after = progress.upload.complete_step(VALIDATION, ports.clock(), details=verdict.details)
         await update(ports, progress.upload, after, Cause(completed_job=job))
     else:
         await _end(ports, progress.upload, Status.REJECTED, verdict, job)
