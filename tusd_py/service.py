@@ -23,6 +23,7 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
@@ -40,7 +41,7 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_n
 log = logging.getLogger(__name__)
 
 # Whoever holds it sweeps for all processes; no upload has such an id.
-_SWEEPER = ".sweeper"
+_SWEEPER = task_key(TaskKind.SWEEPER)
 _DEAD_COUNTED_MAX = 1000
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.model.events import VALIDATION
+from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
     FinalUploadModified,
@@ -28,6 +28,8 @@ from tusd_py.protocol.errors import (
     UploadUnfinished,
 )
 from tusd_py.protocol.requests import Append, Create
+
+_BLOCKING_STEPS = frozenset(step.name for step in STEPS if step.blocks_downloads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +139,7 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
     return request.length
 
 
-def concatenate(
-    request: Create, parts: Sequence[Upload | None], owner: str, now: datetime, limits: Limits
-) -> int | None:
+def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, limits: Limits) -> int | None:
     """The length of the final upload that consists of ``parts``; None while the length of a part is unknown.
 
     Raises ``InvalidParts`` for every fault of a part, so that the response does not reveal which uploads exist;
@@ -147,7 +147,7 @@ def concatenate(
     """
     total: int | None = 0
     for part in parts:
-        if part is None or part.kind is not Kind.PARTIAL or part.owner != owner:
+        if part is None or part.kind is not Kind.PARTIAL:
             raise InvalidParts
         if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
             raise InvalidParts
@@ -160,6 +160,12 @@ def concatenate(
     if limits.length_max and total is not None and total > limits.length_max:
         raise MaxSizeExceeded(limits.length_max)
     return total
+
+
+def ensure_same_owner(parts: Sequence[Upload], owner: str) -> None:
+    """Raise ``InvalidParts`` unless every part has the owner of the final upload."""
+    if any(part.owner != owner for part in parts):
+        raise InvalidParts
 
 
 def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:
@@ -186,5 +192,7 @@ def download(upload: Upload, limits: Limits) -> None:
         if upload.kind is Kind.PARTIAL or not upload.is_complete:
             # Parts are not validated by themselves; a download of one would circumvent the rules.
             raise UploadUnfinished
-        if upload.status is not Status.READY and (not upload.pending_steps or VALIDATION in upload.pending_steps):
+        if upload.status is not Status.READY and (
+            not upload.pending_steps or not _BLOCKING_STEPS.isdisjoint(upload.pending_steps)
+        ):
             raise UploadNotValidated
