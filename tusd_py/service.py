@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.contracts.locker import Lock
-from tusd_py.hooks.blocking.callables import Functions
 from tusd_py.model.jobs import JobState
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
@@ -51,7 +51,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        functions: Functions | None = None,
+        functions: HookFunctions | None = None,
         clock: Callable[[], datetime] = utc_now,
         *,
         trailers: bool = False,
@@ -184,7 +184,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     return Protocols(tus, others, VERSIONS)
 
 
-def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
+def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
 
     ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.

@@ -18,6 +18,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 from workers.actor import Actor
+from workers.actors.webhooks import close_deliverer
 from workers.broker import job_transport
 from workers.dispatcher import Dispatcher
 from workers.runner import JobRunner, describe
@@ -106,6 +107,7 @@ class Lifespan(Middleware):
                 await stopping
         finally:
             log.info("worker stopped", extra=asdict(runner.counters))
+            await close_deliverer()
             await close_ports(ports, self._settings)
 
     async def _stop_dispatcher(self, dispatcher: Dispatcher) -> None:

@@ -17,7 +17,10 @@ import pytest
 
 from tests.support import samples
 from tests.support.client import TUS, Answer, create, patch_headers, request
+from tests.support.receiver import Answer as HookAnswer
+from tests.support.receiver import receiving
 from tests.support.server import RunningServer, start_server
+from tests.support.waiting import eventually
 
 RULES = [
     {"name": "images", "types": ["image/*"], "allowed_types": ["image/png"], "type_agrees": True},
@@ -139,3 +142,20 @@ def test_a_forbidden_type_is_refused_before_it_is_sent(server: RunningServer, tm
     assert ("415", True) == (status, int(uploaded) < length // 4), done
     assert (tmp_path / "answer").read_bytes().startswith(b"ERR_TYPE_NOT_ALLOWED: ")
     assert 404 == asyncio.run(request("HEAD", url, TUS)).status
+
+
+@pytest.mark.anyio
+async def test_owner_of_hook_in_published_path(tmp_path: Path) -> None:
+    """An HTTP hook chooses the owner at creation; the upload is published in the directory of that owner."""
+    with receiving() as receiver:
+        receiver.answers["pre-create"] = HookAnswer({"ChangeFileInfo": {"Owner": "ann@example.com"}})
+        settings = {"HOOKS__HTTP_URLS": receiver.url, "HOOKS__ENABLED_EVENTS": "pre-create"}
+        settings |= {"PUBLISHING__DIRECTORY": str(tmp_path / "out"), "PUBLISHING__PATTERN": "{owner}/{filename}"}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            await sent(server, b"of ann", filename="note.txt")
+            path = tmp_path / "out" / "ann@example.com" / "note.txt"
+            await eventually(path.exists, "the upload is published")
+            assert b"of ann" == path.read_bytes()
+        finally:
+            server.stop()

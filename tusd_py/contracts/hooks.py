@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from tusd_py.contracts.store import PATH
 from tusd_py.model.caller import Caller
@@ -50,8 +50,9 @@ class HookResponse:
     ``reject`` refuses a request (authorize), a creation (pre-create) or a termination (pre-terminate). ``stop``
     (post-receive) aborts the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace
     those of the server and the client; metadata values are text or bytes. ``storage_path`` (pre-create) is the path for
-    the bytes, relative to the directory of all uploads; only stores on disk use it. ``override`` changes the HTTP
-    response; that of authorize is used only with ``reject``.
+    the bytes, relative to the directory of all uploads; only stores on disk use it. ``owner`` (pre-create) is the owner
+    of the upload, for validation rules, published names and concatenation. ``override`` changes the HTTP response; that
+    of authorize is used only with ``reject``.
     """
 
     reject: bool = False
@@ -59,6 +60,7 @@ class HookResponse:
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
     storage_path: str | None = None
+    owner: str | None = None
     override: ResponseOverride | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
@@ -70,6 +72,8 @@ class HookResponse:
             upload = replace(upload, metadata_header=format_metadata(values) or None)
         if self.storage_path is not None:
             upload = replace(upload, storage={**upload.storage, PATH: self.storage_path})
+        if self.owner is not None:
+            upload = replace(upload, owner=self.owner)
         return upload
 
     def merged_with(self, later: HookResponse) -> HookResponse:
@@ -80,8 +84,18 @@ class HookResponse:
             upload_id=self.upload_id if later.upload_id is None else later.upload_id,
             metadata=self.metadata if later.metadata is None else later.metadata,
             storage_path=self.storage_path if later.storage_path is None else later.storage_path,
+            owner=self.owner if later.owner is None else later.owner,
             override=later.override if self.override is None else self.override.merged_with(later.override),
         )
+
+
+#: What a function of an application may return.
+HookReturn = HookResponse | Awaitable[HookResponse | None] | None
+#: A hook of an application that mounts the server: a function or coroutine function of the event.
+HookFunction = Callable[[HookEvent], HookReturn]
+AuthorizeFunction = Callable[[AuthorizeEvent], HookReturn]
+#: By hook; each function takes the event of that hook.
+HookFunctions = Mapping[Hook, Callable[[Any], HookReturn]]
 
 
 class HookHandler(Protocol):

@@ -1,13 +1,17 @@
-"""The grammars of upload ids and of storage paths chosen by hooks. Both become names of files."""
+"""The grammars of what a hook may choose for an upload: its id, the path of its bytes, and its owner."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # The characters that tusd allows and that RFC 3986, 3.3, allows unescaped in a path segment. Excluded are the slash;
 # the colon and semicolon, at which URL parsers split; and the dot, which only the server's own files and hooks may use.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}")
 _NAME = r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
+_OWNER_CHARACTERS_MAX = 255
+# Control characters, half surrogate pairs, and separators of lines and paragraphs.
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _PATH = re.compile(f"{_NAME}(?:/{_NAME})*")
 
 
@@ -23,6 +27,11 @@ def is_storage_path(text: str) -> bool:
     systems allow. A single name must not be a valid id, because another upload might have that id.
     """
     return _PATH.fullmatch(text) is not None and _fits(text) and not is_upload_id(text)
+
+
+def is_owner(text: str) -> bool:
+    """Whether ``text`` could be the owner of an upload: at most 255 characters, no controls, no line ends."""
+    return len(text) <= _OWNER_CHARACTERS_MAX and all(unicodedata.category(each) not in _CONTROL for each in text)
 
 
 def _fits(path: str) -> bool:
