@@ -151,7 +151,7 @@ async def test_owner_of_hook_in_published_path(tmp_path: Path) -> None:
         settings |= {"PUBLISHING__DIRECTORY": str(tmp_path / "out"), "PUBLISHING__PATTERN": "{owner}/{filename}"}
         server = start_server(tmp_path / "data", settings=settings)
         try:
-            await sent(server, b"of ann", filename="note.txt")
+            await upload(server, b"of ann", filename="note.txt")
             path = tmp_path / "out" / "ann@example.com" / "note.txt"
             await eventually(path.exists, "the upload is published")
             assert b"of ann" == path.read_bytes()
