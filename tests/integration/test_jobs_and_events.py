@@ -81,7 +81,7 @@ async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, rec
     upload_id = await upload(server)
     await eventually(lambda: "job is dead" in server.log.read_text(), "the job is dead")
     (job,) = (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]
-    assert (job["consumer"], job["attempt"]) == ("library", 1)
+    assert (job["subscription"], job["attempt"]) == ("library", 1)
     assert "library answered 422" in job["error"]
     listed = command(server, "jobs", "list", "--state", "dead")
     assert f"{job['id']:>8}  dead" in listed.stdout
