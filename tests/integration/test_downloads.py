@@ -77,8 +77,8 @@ async def test_conditional_requests_304_412(server: RunningServer) -> None:
     etag = (await request("GET", url, {})).headers["etag"]
     assert (await request("GET", url, {"If-None-Match": etag})).status == 304
     assert (await request("GET", url, {"If-Match": '"other"'})).status == 412
-    held = await request("GET", url, {"Range": "bytes=10-19", "If-Range": etag})
-    assert (held.status, held.body) == (206, DATA[10:20])
+    resumed = await request("GET", url, {"Range": "bytes=10-19", "If-Range": etag})
+    assert (resumed.status, resumed.body) == (206, DATA[10:20])
     changed = await request("GET", url, {"Range": "bytes=10-19", "If-Range": '"other"'})
     assert (changed.status, changed.body) == (200, DATA)
 
