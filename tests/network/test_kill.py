@@ -53,7 +53,7 @@ class Killed:
 
     def lost(self) -> int | None:
         """Bytes to send again, from what the restarted server claims; None when the upload was complete before."""
-        claim = self.upload.first_claim_after(self.moment)
+        claim = self.upload.first_reported_after(self.moment)
         if claim is None:
             return None
         assert claim.offset <= self.good, f"claimed {claim.offset}, while {self.good} good bytes were stored"
@@ -126,7 +126,7 @@ def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> 
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 def test_killed_at_full_speed(start: Start) -> None:
     """Of an upload that runs as fast as it can, a kill costs at most 64 MiB, what one moment brings, and what had not
     come to the file: every byte is accounted for."""

@@ -1,4 +1,4 @@
-"""Compares what was sent with what the server stored: beneath it on disk, and as it gives it back by GET."""
+"""Compares what was sent with what the server stored: the file on disk, and the content by GET."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def upload_id(upload_url: str) -> str:
 
 
 def own_url(server: RunningServer, upload_url: str) -> str:
-    """The URL of this upload at the server itself: the client may know it by a proxy's address."""
+    """The URL of this upload at the server itself; ``upload_url`` may be that of a proxy."""
     return server.url.rstrip("/") + "/" + upload_id(upload_url)
 
 
 def request(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """One plain request without a body; the answer's status, headers in lower case, and body."""
+    """Send a request without a body; return the status, the headers in lower case, and the body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
@@ -38,31 +38,31 @@ def head(server: RunningServer, upload_url: str) -> tuple[int, dict[str, str]]:
 
 
 def download_sha256(server: RunningServer, upload_url: str) -> str:
-    """The SHA-256 of what GET on the upload gives."""
+    """The SHA-256 of the content that GET returns."""
     status, _, body = request("GET", own_url(server, upload_url))
     assert status == 200, f"GET answered {status}: {body[:300]!r}"
     return hashlib.sha256(body).hexdigest()
 
 
-def bytes_poured(server: RunningServer) -> int:
-    """How many bytes of bodies this server has moved from socket to file within the kernel."""
-    return counted(server, "tusd_py_bytes_poured")
+def bytes_zero_copy(server: RunningServer) -> int:
+    """How many bytes of bodies this server has moved from socket to file by zero-copy transfers."""
+    return counted(server, "tusd_py_zero_copy_received_bytes")
 
 
 def counted(server: RunningServer, name: str) -> int:
-    """A counter of this server, without its ``_total``."""
+    """The value of a counter of this server; ``name`` is without its ``_total``."""
     _, _, text = request("GET", server.root + "/metrics")
     (line,) = (line for line in text.splitlines() if line.startswith(f"{name}_total ".encode()))
     return int(float(line.split()[1]))
 
 
-def assert_road(server: RunningServer, is_poured: bool) -> None:
-    """Bodies of more than a mebibyte were poured, or none was. Bodies are counted when their requests end."""
+def assert_zero_copy(server: RunningServer, is_zero_copy: bool) -> None:
+    """More than a mebibyte was moved by zero-copy transfers, or nothing. Bodies are counted when their requests end."""
     deadline = time.monotonic() + 10
-    while is_poured and bytes_poured(server) <= 1024 * 1024:
-        assert time.monotonic() < deadline, "the bytes were not poured"
+    while is_zero_copy and bytes_zero_copy(server) <= 1024 * 1024:
+        assert time.monotonic() < deadline, "no zero-copy transfers"
         time.sleep(0.01)
-    assert is_poured or bytes_poured(server) == 0
+    assert is_zero_copy or bytes_zero_copy(server) == 0
 
 
 def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:
