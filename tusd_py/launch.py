@@ -31,6 +31,7 @@ from tusd_py.serving.companion import Companion, beside
 from tusd_py.serving.listening import CannotListen, Listening, listen, tls_context
 from tusd_py.serving.processes import READY, WorkerFailed, Workers
 from tusd_py.serving.server import Server
+from tusd_py.serving.worker_program import worker_command
 from tusd_py.settings import Settings
 from tusd_py.web.metrics import SHARED_DIRECTORY
 from tusd_py.wiring import migrate_records, needs_worker
@@ -39,8 +40,7 @@ _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
 
 _EXIT_UNUSABLE = 2
-#: Without the working directory among the places to import from: what somebody keeps there may have the same name.
-_WORKER = (sys.executable, "-P", "-m", "workers", "--settings")
+_WORKER = (*worker_command(), "--settings")
 #: Beyond the time that jobs have to end: for actors that are interrupted, and the closing of the database.
 _WORKER_CLOSING_SECONDS = 20.0
 

@@ -4,4 +4,4 @@ import sys
 
 if "dramatiq.cli" in sys.modules:
     # `dramatiq workers`: Dramatiq's command imports this package, and expects the broker and the actors from that.
-    import workers.command  # noqa: F401 - it is imported for what it does
+    from . import command  # noqa: F401 - it is imported for what it does

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tusd_py import logs
 from tusd_py.settings import Settings, SettingsError, find_config, load
-from workers.process import work
+
+from .process import work
 
 _SETTINGS_BYTES_MAX = 1024 * 1024
 
@@ -23,7 +24,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workers", description="Do what follows from uploads.")
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description="Do what follows from uploads.")
     parser.add_argument("--settings", type=int, help="a descriptor to read the settings from: a line of JSON")
     parser.add_argument("--child", action="store_true", help="end when the other end of --settings is closed")
     return parser.parse_args()

@@ -7,7 +7,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
-from workers.tasks import Actor
+from .tasks import Actor
 
 
 def find_actors() -> dict[str, Actor]:
@@ -15,7 +15,7 @@ def find_actors() -> dict[str, Actor]:
     found: dict[str, Actor] = {}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name != "__main__":
-            act = getattr(import_module(f"workers.{module.name}"), module.name, None)
+            act = getattr(import_module(f"{__package__}.{module.name}"), module.name, None)
             if inspect.iscoroutinefunction(act):
                 found[module.name] = act
     return found

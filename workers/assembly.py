@@ -5,7 +5,8 @@ from __future__ import annotations
 from tusd_py.contracts.gate import GateFailed
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.assemble import JoinedElsewhere, assemble
-from workers.tasks import Again, Task
+
+from .tasks import Again, Task
 
 
 async def assembly(task: Task) -> None:

@@ -13,7 +13,8 @@ from tusd_py.contracts.outbox import JobLost, Outbox
 from tusd_py.contracts.records import RecordConflict, RecordsError
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.uploads.ports import Ports
-from workers.tasks import Actor, Again, Dead, Task
+
+from .tasks import Actor, Again, Dead, Task
 
 log = logging.getLogger(__name__)
 

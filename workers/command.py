@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tusd_py import logs
 from tusd_py.settings import SettingsError, find_config, load
-from workers.actors import find_actors
-from workers.process import set_up
+
+from .actors import find_actors
+from .process import set_up
 
 try:
     _settings = load(find_config(None, os.environ, Path()), os.environ)

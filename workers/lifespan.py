@@ -17,10 +17,11 @@ from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, hear_of_jobs, open_ports
-from workers.attempts import Attempts, told
-from workers.broker import channel
-from workers.relay import Relay
-from workers.tasks import Actor
+
+from .attempts import Attempts, told
+from .broker import channel
+from .relay import Relay
+from .tasks import Actor
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tusd_py.contracts.publisher import CannotPublish
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.publish import publish
-from workers.tasks import Again, Task
+
+from .tasks import Again, Task
 
 
 async def publishing(task: Task) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tusd_py.contracts.jobs import Job, JobState
 from tusd_py.contracts.outbox import JobLost
 from tusd_py.contracts.records import RecordsError
-from workers.attempts import Attempts, facts, told
-from workers.broker import Channel
+
+from .attempts import Attempts, facts, told
+from .broker import Channel
 
 log = logging.getLogger(__name__)
 

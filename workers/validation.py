@@ -5,7 +5,8 @@ from __future__ import annotations
 from tusd_py.contracts.examiner import CannotExamine
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.validate import validate
-from workers.tasks import Again, Task
+
+from .tasks import Again, Task
 
 
 async def validation(task: Task) -> None:

@@ -19,7 +19,8 @@ from tusd_py.hooks.receivers import Receiver, receivers
 from tusd_py.protocol.events import Event, EventType
 from tusd_py.uploads.holding import held
 from tusd_py.uploads.terminate import end
-from workers.tasks import Again, Dead, Task
+
+from .tasks import Again, Dead, Task
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ def worker_processes(server: RunningServer) -> list[int]:
             words = (path / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if parent == server.process.pid and b"workers" in words and b"--child" in words:
+        if parent == server.process.pid and b"--child" in words:
             found.append(int(path.name))
     return found
 
@@ -86,6 +86,35 @@ async def test_one_worker_for_all_processes_ends_last(tmp_path: Path, flags: lis
         log = server.log.read_text()
         assert "Traceback" not in log
         assert "worker stopped" in log
+
+
+@on_loop
+async def test_a_package_of_the_user_named_workers_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a ``workers`` package in the working directory and on ``PYTHONPATH``, the server starts its own worker."""
+    package = tmp_path / "site" / "workers"
+    package.mkdir(parents=True)
+    for module in ("__init__.py", "__main__.py"):
+        (package / module).write_text("raise SystemExit('the package of the user was imported')\n")
+    monkeypatch.chdir(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    with receiving() as receiver:
+        settings = told_of(receiver)
+        server = await asyncio.to_thread(start_server, tmp_path / "data", settings=settings)
+        try:
+            await upload(server)
+            await until(lambda: len(receiver.calls) >= 3, "everything is told")
+        finally:
+            assert 0 == await asyncio.to_thread(server.stop)
+        assert "died" not in server.log.read_text()
+        server = await asyncio.to_thread(start_server, tmp_path / "other", "--no-worker", settings=settings)
+        try:
+            await upload(server)
+            with separate_worker(tmp_path / "other", settings):
+                await until(lambda: len(receiver.calls) >= 6, "everything is told by a worker of its own")
+        finally:
+            assert 0 == await asyncio.to_thread(server.stop)
 
 
 @on_loop
