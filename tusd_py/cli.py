@@ -1,4 +1,4 @@
-"""The command line: ``tusd-py serve | worker | check | migrate | sweep | jobs | events``.
+"""The command line: ``tusd-py serve | worker | check | config | migrate | sweep | jobs | events``.
 
 Whatever the operator must fix is told in sentences.
 
@@ -18,6 +18,8 @@ import typer
 
 from tusd_py import checking
 from tusd_py.commands import events, jobs
+from tusd_py.commands.config import print_config
+from tusd_py.commands.live import Live, check_live
 from tusd_py.commands.speaking import Config, DataDir, fail, flags_of, say, settings_of
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
@@ -49,6 +51,7 @@ LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, 
 
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(events.app, name="events")
+app.command("config")(print_config)
 
 
 def main() -> None:
@@ -122,8 +125,12 @@ def worker(
 
 
 @app.command()
-def check(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
-    """Tell what is configured and what is missing; exits with 2 when serving would fail. Changes nothing."""
+def check(
+    config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None, live: Live = False
+) -> None:
+    """Tell what is configured and what is missing; exits with 2 if anything is NOT OK. Changes nothing."""
+    if live:
+        check_live(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     flags = flags_of({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     file = find_config(config, os.environ, Path())
     settings = settings_of(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})

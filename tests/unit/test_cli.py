@@ -37,6 +37,14 @@ def test_the_version_is_told() -> None:
     assert result.output.startswith("tusd-py 0.")
 
 
+def test_config_prints_the_documented_configuration() -> None:
+    """``config --default`` prints ``config.toml`` as it stands; without the flag it says what it needs."""
+    result = run("config", "--default")
+    assert 0 == result.exit_code
+    assert (Path(__file__).parents[2] / "config.toml").read_text() == result.stdout
+    assert 2 == run("config").exit_code
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "migrate", "sweep"])
 def test_an_unknown_setting_stops_every_command(command: str) -> None:
     """A misspelled variable is one sentence on standard error and exit code 2, whatever the command."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ from tusd_py import Hook, HookAnswer, HookEvent, Settings, Tus
 from tusd_py.web import lingering
 
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
+
+
+def test_the_package_names_its_interface() -> None:
+    """Every name in ``__all__`` is there, and the version is that of the installed package."""
+    assert {*tusd_py.__all__} == {name for name in tusd_py.__all__ if getattr(tusd_py, name) is not None}
+    assert version("tusd-py") == tusd_py.__version__
+    with pytest.raises(AttributeError):
+        tusd_py.nothing  # noqa: B018 - it is looked up for what it raises
 
 
 @on_loop

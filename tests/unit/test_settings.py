@@ -161,7 +161,7 @@ def test_the_file_is_checked_like_the_environment(tmp_path: Path, text: str) -> 
     [
         ({"SERVER__PROT": "1"}, "server.prot (TUSD_PY_SERVER__PROT) is not a setting; did you mean server.port?"),
         ({"SERVR__PORT": "1"}, "servr.port (TUSD_PY_SERVR__PORT) is not a setting; did you mean server.port?"),
-        ({"ZZZ": "1"}, "zzz (TUSD_PY_ZZZ) is not a setting; see config.toml"),
+        ({"ZZZ": "1"}, "zzz (TUSD_PY_ZZZ) is not a setting; see tusd-py config --default"),
         ({"SERVER": "1"}, "server (TUSD_PY_SERVER) is not a setting; did you mean server?"),
     ],
 )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tusd_py.settings.sections import Settings
-from tusd_py.settings.values import Allowed
+from tusd_py.settings.values import DOCS, Allowed
 
 PREFIX = "TUSD_PY_"
 CONFIG_VARIABLE = "TUSD_PY_CONFIG"
@@ -142,7 +142,8 @@ def _from_text(section: str, key: str, text: str) -> object:
 def _unknown(name: str, origin: str) -> str:
     names = [*sections(), *(f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields)]
     near = difflib.get_close_matches(name, names, n=1)
-    return f"{name} ({origin}) is not a setting; " + (f"did you mean {near[0]}?" if near else "see config.toml")
+    advice = f"did you mean {near[0]}?" if near else "see tusd-py config --default"
+    return f"{name} ({origin}) is not a setting; {advice}"
 
 
 def _sentence(details: ErrorDetails, given: Mapping[str, Given]) -> str:
@@ -167,7 +168,7 @@ def _within_a_table(details: ErrorDetails, given: Given) -> str:
     if details["type"] == "missing":
         return f"{name} ({given.origin}) is missing"
     if details["type"] == "extra_forbidden":
-        return f"{name} ({given.origin}) is not a setting; see docs/hooks.md"
+        return f"{name} ({given.origin}) is not a setting; see {DOCS}/hooks.md"
     return f"{name} ({given.origin}) must be {cause if isinstance(cause, ValueError) else details['msg']}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from tusd_py.settings.section import Section
-from tusd_py.settings.values import Allowed, Size, Switch, Text
+from tusd_py.settings.values import DOCS, Allowed, Size, Switch, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: What a pattern of published names may hold in braces.
@@ -46,7 +46,7 @@ class ValidationRule(Section):
 def parse_rules(value: object) -> object:
     """Tables as rules. Raises ``ValueError`` with what is wrong with the first bad one."""
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of rules (docs/validation.md)")
+        raise ValueError(f"a list of rules ({DOCS}/validation.md)")
     rules = []
     for number, item in enumerate(value, 1):
         if isinstance(item, ValidationRule):
@@ -55,7 +55,7 @@ def parse_rules(value: object) -> object:
         try:
             rules.append(ValidationRule.model_validate(item))
         except ValidationError as error:
-            raise ValueError(f"a list of rules (docs/validation.md); in rule {number}, {_what(error)}") from None
+            raise ValueError(f"a list of rules ({DOCS}/validation.md); in rule {number}, {_what(error)}") from None
     return tuple(rules)
 
 

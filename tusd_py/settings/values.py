@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+#: Where the documents are: an installed package has none of them beside it.
+DOCS = "https://github.com/tusd-py/tusd-py/blob/main/docs"
 #: An offset is kept as a signed 64-bit number.
 BYTES_MAX = 2**63 - 1
 #: A hundred years: longer is a slip of the keyboard, and dates end somewhere.
