@@ -1,4 +1,4 @@
-"""Sockets to listen on, and TLS for them: opened before anything else, so that what is wrong is told in words."""
+"""Sockets to listen on, and TLS for them: opened before a process serves, so that what is wrong is told in words."""
 
 from __future__ import annotations
 
