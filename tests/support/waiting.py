@@ -13,3 +13,8 @@ async def until(condition: Callable[[], bool], what: str, timeout_seconds: float
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} seconds: {what}"
         await asyncio.sleep(0.01)
+
+
+def until_now(condition: Callable[[], bool], what: str, timeout_seconds: float = 15.0) -> None:
+    """Wait as ``until`` does, in a test without an event loop."""
+    asyncio.run(until(condition, what, timeout_seconds))
