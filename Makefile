@@ -105,7 +105,8 @@ venv:
 
 # What the real clients in the tests need of the system. Their own packages are installed by the tests, once.
 packages:
-	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server; do \
+	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server \
+		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light; do \
 		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
