@@ -20,7 +20,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && python -m pip uninstall --yes pip
 # The directory belongs to the user before it becomes a volume: a new volume takes owner and mode from here.
-RUN useradd --system --uid 10001 --home-dir /data --no-create-home tusd-py \
+RUN useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin tusd-py \
  && install --directory --owner tusd-py --group tusd-py --mode 0750 /data
 COPY --from=build /opt/tusd-py /opt/tusd-py
 USER tusd-py
