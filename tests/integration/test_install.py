@@ -100,8 +100,8 @@ def test_every_source_of_the_image_is_sent_to_its_builder() -> None:
     assert not is_sent(PurePosixPath("tusd_py/web/__pycache__"))
 
 
-def test_the_image_asks_the_configured_listener_and_runs_as_nobody_special() -> None:
-    """Its last stage has a user, a volume, tini as the first process and a health check that knows the settings."""
+def test_the_image_has_a_user_a_volume_a_reaper_and_a_health_check_that_knows_the_settings() -> None:
+    """tini is its first process, and the health check is the command that reads the configuration."""
     last = {item.word: item.text for item in stages()[-1]}
     assert "tusd-py" == last["USER"]
     assert "/data" == last["VOLUME"]
