@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from tusd_py import HookAnswer, HookEvent, Overlay, Tus
+from tusd_py import HookEvent, HookResponse, ResponseOverride, Tus
 
 finished: list[str] = []
 
 
-async def only_small(event: HookEvent) -> HookAnswer | None:
+async def only_small(event: HookEvent) -> HookResponse | None:
     """Refuses what is too large before a byte of it was sent."""
     if event.upload.length is not None and event.upload.length > 1024**3:
-        return HookAnswer(reject=True, overlay=Overlay(status=413, body="at most 1 GiB\n"))
+        return HookResponse(reject=True, overlay=ResponseOverride(status=413, body="at most 1 GiB\n"))
     return None
 
 

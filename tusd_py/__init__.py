@@ -8,26 +8,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["AuthorizeEvent", "Hook", "HookAnswer", "HookEvent", "Overlay", "Settings", "Tus"]
+__all__ = ["AuthorizeEvent", "Hook", "HookEvent", "HookResponse", "ResponseOverride", "Settings", "Tus"]
 
 if TYPE_CHECKING:
     __version__: str
-    from tusd_py.contracts.gate import AuthorizeEvent as AuthorizeEvent
-    from tusd_py.contracts.gate import Hook as Hook
-    from tusd_py.contracts.gate import HookAnswer as HookAnswer
-    from tusd_py.contracts.gate import HookEvent as HookEvent
-    from tusd_py.library import Tus as Tus
-    from tusd_py.protocol.outcomes import Overlay as Overlay
+    from tusd_py.contracts.hooks import AuthorizeEvent as AuthorizeEvent
+    from tusd_py.contracts.hooks import HookEvent as HookEvent
+    from tusd_py.contracts.hooks import HookResponse as HookResponse
+    from tusd_py.embed import Tus as Tus
+    from tusd_py.model.hooks import Hook as Hook
+    from tusd_py.protocol.outcomes import ResponseOverride as ResponseOverride
     from tusd_py.settings import Settings as Settings
 
 _HOMES = {
-    "AuthorizeEvent": "tusd_py.contracts.gate",
-    "Hook": "tusd_py.contracts.gate",
-    "HookAnswer": "tusd_py.contracts.gate",
-    "HookEvent": "tusd_py.contracts.gate",
-    "Overlay": "tusd_py.protocol.outcomes",
+    "AuthorizeEvent": "tusd_py.contracts.hooks",
+    "Hook": "tusd_py.model.hooks",
+    "HookResponse": "tusd_py.contracts.hooks",
+    "HookEvent": "tusd_py.contracts.hooks",
+    "ResponseOverride": "tusd_py.protocol.outcomes",
     "Settings": "tusd_py.settings",
-    "Tus": "tusd_py.library",
+    "Tus": "tusd_py.embed",
 }
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tusd_py import logs
-from tusd_py.application import create_app
+from tusd_py.service import create_app
 from tusd_py.settings import SettingsError, find_config, load
 
 try:

@@ -16,14 +16,14 @@ from typing import Annotated
 
 import typer
 
-from tusd_py import checking
 from tusd_py.commands import events, jobs
+from tusd_py.commands.check import check, differs, shown
 from tusd_py.commands.config import print_config
+from tusd_py.commands.console import Config, DataDir, fail, flags_of, say, settings_of
 from tusd_py.commands.live import Live, check_live
-from tusd_py.commands.speaking import Config, DataDir, fail, flags_of, say, settings_of
+from tusd_py.commands.serve import StartupError, become_worker, claim, prepare, reason, serve
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.launch import CannotServe, become_worker, claim, prepare, reason, serve
 from tusd_py.settings import find_config, read
 from tusd_py.wiring import migrate_records, sweep_once
 
@@ -107,7 +107,7 @@ def serve_command(
     )
     try:
         code = serve(settings, os.environ, say)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     sys.exit(code)
 
@@ -120,12 +120,12 @@ def worker(
     settings = settings_of(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
     try:
         become_worker(settings)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_command(
     config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None, live: Live = False
 ) -> None:
     """Tell what is configured and what is missing; exits with 2 if anything is NOT OK. Changes nothing."""
@@ -136,9 +136,9 @@ def check(
     settings = settings_of(config, {"server.host": host, "server.port": port, "storage.data_dir": data_dir})
     say(f"configuration  {file or 'no file; defaults, environment and flags only'}")
     for name, given in sorted(read(file, os.environ, flags).items()):
-        if checking.differs(settings, name):
-            say(f"  {name} = {checking.shown(settings, name)}  ({given.origin})")
-    findings = checking.check(settings, os.environ)
+        if differs(settings, name):
+            say(f"  {name} = {shown(settings, name)}  ({given.origin})")
+    findings = check(settings, os.environ)
     for finding in findings:
         say(f"{'ok' if finding.is_good else 'NOT OK':<6}  {finding.sentence}")
     if not all(finding.is_good for finding in findings):
@@ -155,7 +155,7 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
         if settings.storage.kind == "disk":
             claim(Path(settings.storage.data_dir))
         steps = migrate_records(settings)
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
@@ -173,8 +173,8 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     try:
         prepare(settings)
         swept = asyncio.run(sweep_once(settings))
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
         fail([reason(error)])
-    say(f"expired {swept.expired}, forgotten {swept.forgotten}, left alone because in use {swept.kept}")
+    say(f"expired {swept.expired}, forgotten {swept.pruned}, left alone because in use {swept.skipped}")

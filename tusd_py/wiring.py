@@ -12,37 +12,38 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from tusd_py.contracts.gate import BLOCKING, Gate, Hook
-from tusd_py.contracts.jobs import Consumer
+from tusd_py.contracts.hooks import HookHandler
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.outbox import Outbox
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.examining import libmagic
-from tusd_py.examining.examiner import RuleExaminer
-from tusd_py.examining.rules import Rule
-from tusd_py.hooks.answers import Count
-from tusd_py.hooks.callables import CallableGate, Functions
-from tusd_py.hooks.chain import Chain
-from tusd_py.hooks.named import http_gates, program_gates
-from tusd_py.hooks.receivers import receivers
-from tusd_py.locking.bell import ring
+from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.hooks.blocking.chain import HookChain
+from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.responses import CountInvocation
 from tusd_py.locking.file import FileLocker
-from tusd_py.locking.mailbox import Mailbox
 from tusd_py.locking.memory import MemoryLocker
-from tusd_py.protocol.events import EventType
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import BLOCKING, Hook
+from tusd_py.model.jobs import Subscription
+from tusd_py.model.upload import Upload
+from tusd_py.notify.datagrams import Mailbox
+from tusd_py.notify.wakeup import ring
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
-from tusd_py.publishing.folder import FolderPublisher
+from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.schema import bring_up_to_date, pending
-from tusd_py.records.sql import SqlRecords
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.schema import bring_up_to_date, pending
 from tusd_py.settings import Settings
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.expire import Swept, sweep
-from tusd_py.uploads.ports import Pace, Ports
+from tusd_py.uploads.policy import UploadPolicy
+from tusd_py.uploads.ports import Ports
+from tusd_py.validation import libmagic
+from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_gate(settings: Settings, functions: Functions, store: Store, count: Count) -> Gate:
+def make_hook_handler(settings: Settings, functions: Functions, store: Store, count: CountInvocation) -> HookHandler:
     """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
     ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
@@ -63,18 +64,18 @@ def make_gate(settings: Settings, functions: Functions, store: Store, count: Cou
     hooks = settings.hooks
     # What happened is told from its rows, by the worker; here only who is waited for.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
-    gates = [*http_gates(hooks, enabled, store, count), *program_gates(hooks, enabled, store, count)]
-    callables = CallableGate(functions, hooks.timeout_seconds, count)
-    return Chain([*gates, callables]) if gates else callables
+    gates = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
+    callables = CallableHooks(functions, hooks.timeout_seconds, count)
+    return HookChain([*gates, callables]) if gates else callables
 
 
-def consumers(settings: Settings) -> tuple[Consumer, ...]:
+def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
     if settings.database_path is None:
         return ()
-    told = [Consumer(name=each.name, actor="webhooks", types=each.types) for each in receivers(settings)]
+    told = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in configured_endpoints(settings)]
     if settings.events.record:
-        told.append(Consumer(name="events.record", actor="", types=frozenset(EventType)))
+        told.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
     return tuple(told)
 
 
@@ -85,16 +86,16 @@ def steps(settings: Settings) -> tuple[str, ...]:
 
 def needs_worker(settings: Settings) -> bool:
     """Whether anything is configured that a worker has to do."""
-    return bool(steps(settings)) or any(consumer.actor for consumer in consumers(settings))
+    return bool(steps(settings)) or any(subscription.actor for subscription in subscriptions(settings))
 
 
 def look_for_libmagic() -> None:
-    """Load what tells the types of uploads. Raises ``CannotExamine`` where it is missing, with how to get it."""
-    libmagic.type_of(b"")
+    """Load what tells the types of uploads. Raises ``ValidatorUnavailable`` where it is missing, with how to get it."""
+    libmagic.detect_type(b"")
 
 
 @contextmanager
-def hear_of_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
+def subscribe_to_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
     """Have ``hear`` called, in this event loop, soon after any process has made jobs. That may be missed."""
     directory = _wake_directory(settings)
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ async def open_ports(
     settings: Settings,
     functions: Functions = MappingProxyType({}),
     *,
-    count_hook: Count = lambda _hook, _failed: None,
+    count_hook: CountInvocation = lambda _hook, _failed: None,
     clock: Callable[[], datetime] = utc_now,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
@@ -123,7 +124,7 @@ async def open_ports(
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
-        gate = await asyncio.to_thread(make_gate, settings, functions, store, count_hook)
+        handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         records = await _open_records(settings)
     except BaseException:
         # Tried again with the next request: each try would keep descriptors open.
@@ -134,34 +135,25 @@ async def open_ports(
         records=records,
         store=store,
         locker=locker,
-        gate=gate,
+        hooks=handler,
         clock=clock,
         # 128 bits: whoever knows the URL of an upload may write to it, so it must not be guessed.
         new_id=lambda: secrets.token_hex(16),
-        limits=limits(settings),
-        pace=_pace(settings),
+        policy=_policy(settings, functions),
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
-        durable_saves=settings.storage.durability == "power",
-        examiner=_examiner(settings) if settings.validation.enabled else None,
-        glance=_examiner(settings) if settings.validation.early else None,
-        # Functions are asked where they are: a worker could not ask them before it finishes what it has joined.
-        joins_by_job=needs_worker(settings) and not functions,
-        deletes_joined_parts=settings.uploads.delete_joined_parts,
+        validator=_examiner(settings) if settings.validation.enabled else None,
+        sniffer=_examiner(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if settings.publishing.directory else None,
-        deletes_rejected=settings.validation.rejected == "delete",
-        forwards=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
-        consumers=consumers(settings),
-        steps=steps(settings),
-        outbox=records if isinstance(records, SqlRecords) else None,
+        job_queue=records if isinstance(records, SqlRecords) else None,
     )
 
 
 async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for what runs in the background, then let go of everything that was opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
-    await ports.gate.close()
+    await ports.hooks.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
@@ -180,7 +172,7 @@ async def abandon_ports(ports: Ports) -> None:
 
 
 @asynccontextmanager
-async def open_outbox(settings: Settings) -> AsyncIterator[Outbox]:
+async def open_outbox(settings: Settings) -> AsyncIterator[JobQueue]:
     """The events and jobs of a database alone, beside a running server or without one. Raises like ``open_ports``."""
     records = await _open_records(settings)
     assert isinstance(records, SqlRecords), "records in memory have no outbox"
@@ -207,7 +199,7 @@ def migrate_records(settings: Settings) -> list[str]:
     return bring_up_to_date(settings.database_url)
 
 
-def pending_steps(settings: Settings) -> list[str]:
+def pending_migrations(settings: Settings) -> list[str]:
     """The steps that ``migrate_records`` would take; changes nothing. Blocks; raises ``RecordsError``."""
     return [] if settings.database_path is None else pending(settings.database_url)
 
@@ -246,30 +238,39 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _publisher(settings: Settings) -> FolderPublisher:
+def _publisher(settings: Settings) -> DirectoryPublisher:
     publishing = settings.publishing
     directory = Path(publishing.directory).absolute()
-    return FolderPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+    return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
 
 
-def _examiner(settings: Settings) -> RuleExaminer:
+def _examiner(settings: Settings) -> RuleValidator:
     validation = settings.validation
-    return RuleExaminer(
-        rules=tuple(Rule(**{key: getattr(rule, key) for key in type(rule).model_fields}) for rule in validation.rules),
+    return RuleValidator(
+        rules=validation.rules,
         rejects_unmatched=validation.unmatched == "reject",
         digest_keys=validation.digest_keys,
     )
 
 
-def _pace(settings: Settings) -> Pace:
+def _policy(settings: Settings, functions: Functions) -> UploadPolicy:
     uploads, expiration = settings.uploads, settings.expiration
-    return Pace(
+    return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
-        join_at_once_bytes_max=uploads.join_at_once_bytes_max,
+        concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,
         finished_seconds=expiration.finished_seconds,
         partial_seconds=expiration.partial_seconds,
         tombstone_seconds=expiration.tombstone_seconds,
+        limits=limits(settings),
+        durable_saves=settings.storage.durability == "power",
+        subscriptions=subscriptions(settings),
+        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        steps=steps(settings),
+        delete_rejected=settings.validation.rejected == "delete",
+        # Functions run in this process: a worker could not invoke them before it finishes what it has concatenated.
+        assemble_in_worker=needs_worker(settings) and not functions,
+        delete_concatenated_parts=uploads.delete_joined_parts,
     )

@@ -1,4 +1,4 @@
-"""``python -m workers``: a worker by itself, with the settings that ``tusd-py serve`` would have, or as its child."""
+"""``python -m workers``: run a worker, by itself with its own settings or as the child of a server."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ _SETTINGS_BYTES_MAX = 1024 * 1024
 def main() -> int:
     """The entry point of the process; returns its exit code."""
     arguments = _arguments()
-    settings = _given(arguments.settings) if arguments.settings is not None else _found()
+    settings = _read(arguments.settings) if arguments.settings is not None else _load()
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
     return work(settings, arguments.settings if arguments.child else None)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description="Do what follows from uploads.")
-    parser.add_argument("--settings", type=int, help="a descriptor to read the settings from: a line of JSON")
-    parser.add_argument("--child", action="store_true", help="end when the other end of --settings is closed")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__}", description="Run a background worker (webhooks, validation, publishing)."
+    )
+    parser.add_argument("--settings", type=int, help="file descriptor to read the settings from, as a line of JSON")
+    parser.add_argument("--child", action="store_true", help="stop when the other end of --settings is closed")
     return parser.parse_args()
 
 
-def _given(descriptor: int) -> Settings:
-    """The settings that the process before this one has read: flags, environment and file mean the same here."""
+def _read(descriptor: int) -> Settings:
+    """The settings of the parent process, which has already merged flags, environment and file."""
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(descriptor, 65536)
         if not piece or len(line) > _SETTINGS_BYTES_MAX:
-            sys.exit("tusd-py: the worker was given no settings")
+            sys.exit("tusd-py: no settings arrived on the descriptor of --settings")
         line += piece
     return Settings.model_validate_json(line)
 
 
-def _found() -> Settings:
+def _load() -> Settings:
     try:
         return load(find_config(None, os.environ, Path()), os.environ)
     except SettingsError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.locker import Hold, Locker, LockTimeout
+from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 
 LONG = 30.0  # seconds; never waited for
 
@@ -29,12 +29,12 @@ class LockerContract(ABC):
         """While one holds an upload another does not get it, and another upload is free; released, it is free again."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        hold = await locker.acquire("an-upload", LONG)
+        lock = await locker.acquire("an-upload", LONG)
         assert await other.try_acquire("an-upload") is None
         assert await locker.try_acquire("an-upload") is None
         elsewhere = await other.try_acquire("another")
         assert elsewhere is not None
-        await hold.release()
+        await lock.release()
         again = await other.try_acquire("an-upload")
         assert again is not None
         await again.release()
@@ -60,16 +60,16 @@ class LockerContract(ABC):
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
         told: list[str] = []
-        hold = await locker.acquire("an-upload", LONG)
-        hold.on_wanted(lambda: told.append("first"))
-        hold.on_wanted(lambda: told.append("second"))
+        lock = await locker.acquire("an-upload", LONG)
+        lock.on_release_requested(lambda: told.append("first"))
+        lock.on_release_requested(lambda: told.append("second"))
         assert told == []
         newcomer = asyncio.create_task(other.acquire("an-upload", LONG))
         await eventually(lambda: told == ["first", "second"])
-        hold.on_wanted(lambda: told.append("late"))
+        lock.on_release_requested(lambda: told.append("late"))
         assert told == ["first", "second", "late"]
         assert not newcomer.done()
-        await hold.release()
+        await lock.release()
         await (await newcomer).release()
         assert told == ["first", "second", "late"]
         await other.close()
@@ -81,13 +81,13 @@ class LockerContract(ABC):
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
         told: list[str] = []
-        hold = await locker.acquire("an-upload", LONG)
-        hold.on_wanted(lambda: told.append("tried"))
+        lock = await locker.acquire("an-upload", LONG)
+        lock.on_release_requested(lambda: told.append("tried"))
         for _ in range(20):
             assert await other.try_acquire("an-upload") is None
             await asyncio.sleep(0.002)
         assert told == []
-        await hold.release()
+        await lock.release()
         await other.close()
         await locker.close()
 
@@ -100,11 +100,11 @@ class LockerContract(ABC):
         told: list[int] = []
 
         async def newcomer(number: int) -> None:
-            hold = await locker.acquire("an-upload", LONG)
-            hold.on_wanted(lambda: told.append(number))
+            lock = await locker.acquire("an-upload", LONG)
+            lock.on_release_requested(lambda: told.append(number))
             served.append(number)
             await asyncio.sleep(0)
-            await hold.release()
+            await lock.release()
 
         tasks = []
         for number in range(50):
@@ -121,14 +121,14 @@ class LockerContract(ABC):
         """A wait that takes too long raises LockTimeout at about its time, and leaves nothing behind."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        hold = await locker.acquire("an-upload", LONG)
+        lock = await locker.acquire("an-upload", LONG)
         loop = asyncio.get_running_loop()
         for timeout_seconds in (0, 0.05):
             start = loop.time()
             with pytest.raises(LockTimeout):
                 await other.acquire("an-upload", timeout_seconds)
             assert timeout_seconds - 0.01 <= loop.time() - start < timeout_seconds + 5
-        await hold.release()
+        await lock.release()
         again = await other.acquire("an-upload", 0)
         assert await locker.try_acquire("an-upload") is None
         await again.release()
@@ -142,19 +142,19 @@ class LockerContract(ABC):
         """Whoever is cancelled while waiting, even in the instant of its turn, leaves the upload to the next."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        hold: Hold | None = await locker.acquire("an-upload", LONG) if is_held else None
+        lock: Lock | None = await locker.acquire("an-upload", LONG) if is_held else None
         waiting = asyncio.create_task(other.acquire("an-upload", LONG))
         for turn in range(turns):
             await asyncio.sleep(0)
-            if turn == 3 and hold is not None:
-                await hold.release()
-                hold = None
+            if turn == 3 and lock is not None:
+                await lock.release()
+                lock = None
         waiting.cancel()
         outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
         if not isinstance(outcome, BaseException):
             await outcome.release()
-        if hold is not None:
-            await hold.release()
+        if lock is not None:
+            await lock.release()
         for taker in (other, locker):
             free = await taker.acquire("an-upload", 5)
             await free.release()
@@ -188,13 +188,13 @@ class LockerContract(ABC):
             nonlocal holders
             await asyncio.sleep(chance.random() / 20)
             try:
-                hold = await lockers[number % 2].acquire("an-upload", chance.choice([0.001, 0.02, LONG]))
+                lock = await lockers[number % 2].acquire("an-upload", chance.choice([0.001, 0.02, LONG]))
             except LockTimeout:
                 return
             holders += 1
             together.append(holders)
             wanted = asyncio.Event()
-            hold.on_wanted(wanted.set)
+            lock.on_release_requested(wanted.set)
             try:
                 async with asyncio.timeout(0.002):
                     await wanted.wait()
@@ -202,7 +202,7 @@ class LockerContract(ABC):
                 pass
             finally:
                 holders -= 1
-                await hold.release()
+                await lock.release()
 
         tasks = [asyncio.create_task(request(number)) for number in range(100)]
         for task in tasks[::7]:
@@ -218,10 +218,10 @@ class LockerContract(ABC):
     async def test_closing_ends_the_waiting(self, tmp_path: Path) -> None:
         """Who waits in a locker that closes is told so by LockTimeout; a release after it is no error."""
         locker = self.open(tmp_path)
-        hold = await locker.acquire("an-upload", LONG)
+        lock = await locker.acquire("an-upload", LONG)
         waiting = asyncio.create_task(locker.acquire("an-upload", LONG))
         await asyncio.sleep(0)
         await locker.close()
         with pytest.raises(LockTimeout):
             await waiting
-        await hold.release()
+        await lock.release()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tusd_py.contracts.records import RecordConflict, RecordExists, Records, RecordsUnavailable
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ def a_full_upload() -> Upload:
         storage={"upload_id": "x", "parts": [[1, '"etag"']], "tail": None, "n": 2**60, "deep": {"é": True, "f": 0.1}},
     )
     moved = replace(begun, offset=2**63 - 1).complete(NOW + timedelta(seconds=1))
-    return moved.to(Status.REJECTED, NOW + timedelta(seconds=2), 'said "no",\nand \\ meant it')
+    return moved.with_status(Status.REJECTED, NOW + timedelta(seconds=2), 'said "no",\nand \\ meant it')
 
 
 class RecordsContract(ABC):
@@ -65,19 +65,19 @@ class RecordsContract(ABC):
 
     async def test_what_is_added_is_there(self, records: Records, tmp_path: Path) -> None:
         """An added upload lies in the medium when the call returns, and nothing else does."""
-        await records.add(an_upload("a", offset=5, token=3))
+        await records.insert(an_upload("a", offset=5, token=3))
         assert self.beneath(records, tmp_path) == {"a": (5, 3)}
 
     async def test_nothing_is_found_where_nothing_was_added(self, records: Records) -> None:
         """An unknown id is ``None``, whatever it looks like."""
-        await records.add(an_upload("a"))
+        await records.insert(an_upload("a"))
         for upload_id in ("", "A", "a ", "%", "a' OR '1'='1", "é", "\N{GRINNING FACE}", "x" * 10_000):
             assert await records.find(upload_id) is None
 
     @pytest.mark.parametrize("upload", [an_upload(), an_upload(length=None), an_upload(length=0), a_full_upload()])
     async def test_every_field_comes_back(self, records: Records, upload: Upload) -> None:
         """What is found equals what was added in every field, times and their zone included."""
-        await records.add(upload)
+        await records.insert(upload)
         found = await records.find(upload.id)
         assert found == upload
         assert found is not None
@@ -94,44 +94,44 @@ class RecordsContract(ABC):
         """``replace`` saves every field that may change, and the value it returns is the value then found."""
         full = a_full_upload()
         before = replace(an_upload(full.id), kind=full.kind, parts=full.parts)
-        await records.add(before)
-        saved = await records.replace(before, full)
+        await records.insert(before)
+        saved = await records.update(before, full)
         assert saved == replace(full, token=before.token + 1)
         assert await records.find(full.id) == saved
 
     async def test_an_id_is_added_once(self, records: Records) -> None:
         """A second upload with the same id is refused and leaves the first as it was."""
-        await records.add(an_upload("a", offset=1))
+        await records.insert(an_upload("a", offset=1))
         with pytest.raises(RecordExists):
-            await records.add(an_upload("a", offset=2, kind=Kind.FINAL, parts=("p",)))
+            await records.insert(an_upload("a", offset=2, kind=Kind.FINAL, parts=("p",)))
         assert await records.find("a") == an_upload("a", offset=1)
         assert await records.finals_waiting("p") == []
 
     async def test_one_refusal_does_not_touch_its_neighbours(self, records: Records) -> None:
         """Of many calls at once the doubtful fail alone: each other one is done."""
         first = an_upload("a")
-        await records.add(first)
+        await records.insert(first)
         uploads = [an_upload(f"n{number}") for number in range(20)]
-        asked = [records.add(upload) for upload in uploads]
-        asked[10:10] = [records.add(first)]
+        asked = [records.insert(upload) for upload in uploads]
+        asked[10:10] = [records.insert(first)]
         stale = replace(first, token=9)
-        outcomes = await asyncio.gather(*asked, records.replace(stale, stale), return_exceptions=True)
+        outcomes = await asyncio.gather(*asked, records.update(stale, stale), return_exceptions=True)
         assert [type(o) for o in outcomes if o is not None] == [RecordExists, RecordConflict]
         assert await records.find_all([u.id for u in uploads]) == uploads
 
     async def test_find_all_keeps_order(self, records: Records) -> None:
         """Uploads are returned in the order asked, twice if asked twice, ``None`` where there is none."""
         a, b = an_upload("a"), an_upload("b", kind=Kind.FINAL, parts=("a", "a"))
-        await records.add(a)
-        await records.add(b)
+        await records.insert(a)
+        await records.insert(b)
         assert await records.find_all(["b", "x", "a", "b"]) == [b, None, a, b]
         assert await records.find_all([]) == []
 
     async def test_replace_moves_token_and_offset(self, records: Records, tmp_path: Path) -> None:
         """A saved change has the next token, in the value returned and in the medium."""
         before = an_upload("a", token=4)
-        await records.add(before)
-        after = await records.replace(before, before.advance(60, NOW))
+        await records.insert(before)
+        after = await records.update(before, before.advance(60, NOW))
         assert (after.offset, after.token) == (60, 5)
         assert self.beneath(records, tmp_path) == {"a": (60, 5)}
 
@@ -140,17 +140,17 @@ class RecordsContract(ABC):
         self, records: Records, tmp_path: Path, upload_id: str, offset: int, token: int
     ) -> None:
         """A token or offset not the newest, or an upload not recorded, changes nothing."""
-        await records.add(an_upload("a", offset=10, token=1))
+        await records.insert(an_upload("a", offset=10, token=1))
         before = an_upload(upload_id, offset=offset, token=token)
         with pytest.raises(RecordConflict):
-            await records.replace(before, replace(before, offset=50))
+            await records.update(before, replace(before, offset=50))
         assert self.beneath(records, tmp_path) == {"a": (10, 1)}
 
     async def test_one_of_fifty_wins(self, records: Records, tmp_path: Path) -> None:
         """Of fifty who change one upload at once, one is saved and forty-nine are told that it has moved on."""
         before = an_upload("a")
-        await records.add(before)
-        asked = [records.replace(before, before.advance(number, NOW)) for number in range(1, 51)]
+        await records.insert(before)
+        asked = [records.update(before, before.advance(number, NOW)) for number in range(1, 51)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         won = [outcome for outcome in outcomes if isinstance(outcome, Upload)]
         assert len(won) == 1
@@ -161,9 +161,9 @@ class RecordsContract(ABC):
         """Each of many uploads advanced step by step, all at once, ends where its own last step left it."""
 
         async def advance(upload: Upload) -> Upload:
-            await records.add(upload)
+            await records.insert(upload)
             for offset in range(1, 21):
-                upload = await records.replace(upload, upload.advance(offset, NOW))
+                upload = await records.update(upload, upload.advance(offset, NOW))
                 assert await records.find(upload.id) == upload
             return upload
 
@@ -173,55 +173,55 @@ class RecordsContract(ABC):
     async def test_remove_forgets_only_the_newest(self, records: Records, tmp_path: Path) -> None:
         """A record with another token is not removed; with its own it is gone, parts too, and may be added anew."""
         final = an_upload("f", kind=Kind.FINAL, parts=("p",))
-        await records.add(final)
-        await records.remove(replace(final, token=1))
+        await records.insert(final)
+        await records.delete(replace(final, token=1))
         assert await records.find("f") == final
-        await records.remove(final)
-        await records.remove(final)
+        await records.delete(final)
+        await records.delete(final)
         assert self.beneath(records, tmp_path) == {}
         assert await records.finals_waiting("p") == []
-        await records.add(replace(final, parts=("q",)))
+        await records.insert(replace(final, parts=("q",)))
         assert await records.find("f") == replace(final, parts=("q",))
 
     async def test_due_is_ordered_and_bounded(self, records: Records) -> None:
         """Due are those whose time is now or earlier, oldest first, no more than asked; never one without a time."""
         for upload_id, seconds in (("late", 1), ("now", 0), ("old", -60), ("older", -61)):
-            await records.add(an_upload(upload_id, expires_at=NOW + timedelta(seconds=seconds)))
-        await records.add(an_upload("never"))
+            await records.insert(an_upload(upload_id, expires_at=NOW + timedelta(seconds=seconds)))
+        await records.insert(an_upload("never"))
         assert [u.id for u in await records.due(NOW, 10)] == ["older", "old", "now"]
         assert [u.id for u in await records.due(NOW, 2)] == ["older", "old"]
         old = await records.find("old")
         assert old is not None
-        await records.replace(old, old.until(None))
+        await records.update(old, old.expiring(None))
         assert [u.id for u in await records.due(NOW, 10)] == ["older", "now"]
 
     async def test_unsettled_is_paged_by_id(self, records: Records) -> None:
         """What a crash left is listed by id, a page after an id at a time; what is done, or is for workers, never."""
         complete = an_upload(length=0).complete(NOW)
         for upload_id in ("c", "a", "b", "d"):
-            await records.add(replace(complete, id=upload_id))
-        await records.add(replace(complete, id="ready").to(Status.READY, NOW))
-        await records.add(replace(complete, id="awaited").hand_over(("validation",), NOW))
-        await records.add(an_upload("uploading"))
-        assert [u.id for u in await records.unsettled(3)] == ["a", "b", "c"]
-        assert [u.id for u in await records.unsettled(3, after_id="c")] == ["d"]
-        assert await records.unsettled(3, after_id="d") == []
+            await records.insert(replace(complete, id=upload_id))
+        await records.insert(replace(complete, id="ready").with_status(Status.READY, NOW))
+        await records.insert(replace(complete, id="awaited").hand_to_workers(("validation",), NOW))
+        await records.insert(an_upload("uploading"))
+        assert [u.id for u in await records.needing_recovery(3)] == ["a", "b", "c"]
+        assert [u.id for u in await records.needing_recovery(3, after_id="c")] == ["d"]
+        assert await records.needing_recovery(3, after_id="d") == []
 
     async def test_finals_waiting_are_those_not_done(self, records: Records) -> None:
         """A part leads to the unfinished final uploads it belongs to, once each, with all their parts."""
         waiting = an_upload("f1", length=0, kind=Kind.FINAL, parts=("p", "q", "p"))
         joining = replace(waiting, id="f2", parts=("q", "p")).complete(NOW)
-        done = replace(joining, id="f3").to(Status.READY, NOW)
+        done = replace(joining, id="f3").with_status(Status.READY, NOW)
         other = replace(waiting, id="f4", parts=("q",))
         for upload in (done, joining, other, waiting, an_upload("p", kind=Kind.PARTIAL)):
-            await records.add(upload)
+            await records.insert(upload)
         assert await records.finals_waiting("p") == [waiting, joining]
         assert await records.finals_waiting("unknown") == []
 
     async def test_a_store_may_change_its_state_afterwards(self, records: Records) -> None:
         """The record keeps the state that was given, whatever its giver does with the mapping later."""
         state: dict[str, object] = {"parts": [1]}
-        await records.add(an_upload("a", storage=state))
+        await records.insert(an_upload("a", storage=state))
         state["parts"] = [1, 2]
         found = await records.find("a")
         assert found is not None
@@ -230,8 +230,8 @@ class RecordsContract(ABC):
     async def test_a_cancelled_call_is_done_or_not(self, records: Records, tmp_path: Path) -> None:
         """Callers who go away leave every record as before or as asked, and disturb nobody who stays."""
         uploads = [an_upload(f"u{number}") for number in range(40)]
-        await asyncio.gather(*(records.add(upload) for upload in uploads))
-        asked = [asyncio.ensure_future(records.replace(u, u.advance(7, NOW))) for u in uploads]
+        await asyncio.gather(*(records.insert(upload) for upload in uploads))
+        asked = [asyncio.ensure_future(records.update(u, u.advance(7, NOW))) for u in uploads]
         for turn in range(20):
             asked[turn].cancel()
             if turn % 5 == 0:
@@ -248,6 +248,6 @@ class RecordsContract(ABC):
         await records.probe()
         await records.close()
         await records.close()
-        for call in (records.probe(), records.find("a"), records.add(an_upload()), records.due(NOW, 1)):
+        for call in (records.probe(), records.find("a"), records.insert(an_upload()), records.due(NOW, 1)):
             with pytest.raises(RecordsUnavailable):
                 await call

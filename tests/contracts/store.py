@@ -15,7 +15,7 @@ import pytest
 from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing, Store, StoreFull
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -36,7 +36,7 @@ async def append(store: Store, upload: Upload, pieces: Sequence[bytes], *, durab
     for piece in pieces:
         await sink.write([piece])
     offset = await sink.flush(durable=durable)
-    assert offset == sink.safe_offset
+    assert offset == sink.persisted_offset
     await sink.close()
     return replace(upload, offset=offset, storage=sink.state)
 
@@ -75,7 +75,7 @@ class StoreContract(ABC):
         upload = await append(store, an_upload(), cut(body, piece_bytes))
         assert upload.offset == length
         assert self.beneath(store, upload.id) == body
-        assert await store.stored_bytes(upload) == length
+        assert await store.size(upload) == length
         assert await read(store, upload) == body
         await store.close()
 
@@ -100,7 +100,7 @@ class StoreContract(ABC):
         sink = store.open(an_upload())
         await sink.close()
         assert not self.beneath(store, "an-upload")
-        assert await store.stored_bytes(an_upload()) == 0
+        assert await store.size(an_upload()) == 0
         await store.close()
 
     @on_loop
@@ -151,7 +151,7 @@ class StoreContract(ABC):
         with pytest.raises(BytesMissing):
             await sink.write([b"more"])
             await sink.flush()
-        assert sink.safe_offset == 10
+        assert sink.persisted_offset == 10
         with pytest.raises(BytesMissing):
             await sink.flush()
         await sink.close()
@@ -209,10 +209,10 @@ class StoreContract(ABC):
         store = self.open(tmp_path / "bytes")
         bodies = [bytes(content(seed, length)) for seed, length in ((6, 3), (7, MIB + 1), (8, 0), (9, 70_000))]
         parts = [await append(store, an_upload(f"part-{n}"), [body]) for n, body in enumerate(bodies)]
-        await store.join(an_upload("final"), [*parts, parts[0]])
+        await store.concatenate(an_upload("final"), [*parts, parts[0]])
         assert self.beneath(store, "final") == b"".join([*bodies, bodies[0]])
         assert [self.beneath(store, part.id) for part in parts] == bodies
-        await store.join(an_upload("nothing"), [])
+        await store.concatenate(an_upload("nothing"), [])
         assert self.beneath(store, "nothing") == b""
         await store.close()
 
@@ -223,7 +223,7 @@ class StoreContract(ABC):
         part = await append(store, an_upload("part"), [b"recorded"])
         self.put_beneath(store, "part", b"recorded and more")
         self.put_beneath(store, "final", b"half of an earlier try that a crash has ended")
-        await store.join(an_upload("final"), [part, part])
+        await store.concatenate(an_upload("final"), [part, part])
         assert self.beneath(store, "final") == b"recordedrecorded"
         await store.close()
 
@@ -235,7 +235,7 @@ class StoreContract(ABC):
         self.put_beneath(store, "short", b"too short")
         for broken in (an_upload("gone", offset=9), an_upload("short", offset=10)):
             with pytest.raises(BytesMissing):
-                await store.join(an_upload("final"), [whole, broken])
+                await store.concatenate(an_upload("final"), [whole, broken])
             assert not self.beneath(store, "final")
         await store.close()
 
@@ -245,11 +245,11 @@ class StoreContract(ABC):
         store = self.open(tmp_path / "bytes")
         for name in ("one", "other"):
             await append(store, an_upload(name), [b"bytes of " + name.encode()])
-        await store.erase(an_upload("one"))
-        await store.erase(an_upload("one"))
-        await store.erase(an_upload("never"))
+        await store.delete(an_upload("one"))
+        await store.delete(an_upload("one"))
+        await store.delete(an_upload("never"))
         assert self.beneath(store, "one") is None
-        assert await store.stored_bytes(an_upload("one")) == 0
+        assert await store.size(an_upload("one")) == 0
         assert self.beneath(store, "other") == b"bytes of other"
         await append(store, an_upload("one"), [b"anew"])
         assert self.beneath(store, "one") == b"anew"
@@ -273,7 +273,7 @@ class StoreContract(ABC):
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await sink.close()
-        safe, stored = sink.safe_offset, self.beneath(store, "an-upload") or b""
+        safe, stored = sink.persisted_offset, self.beneath(store, "an-upload") or b""
         assert stored[:safe] == body[:safe]
         assert len(stored) >= safe
         upload = await append(store, an_upload(offset=safe), cut(body[safe:], MIB))
@@ -303,7 +303,7 @@ class StoreContract(ABC):
                 await sink.flush(durable=True)
             with pytest.raises(StoreFull):
                 await sink.flush()
-            safe = sink.safe_offset
+            safe = sink.persisted_offset
             await sink.close()
             assert MIB < safe < len(body)
             stored = self.beneath(store, "an-upload")
@@ -312,9 +312,9 @@ class StoreContract(ABC):
             with pytest.raises(StoreFull):
                 await append(store, an_upload(offset=safe), [body[safe:]])
             with pytest.raises(StoreFull):
-                await store.join(an_upload("final"), [ballast])
+                await store.concatenate(an_upload("final"), [ballast])
             assert not self.beneath(store, "final")
-            await store.erase(ballast)
+            await store.delete(ballast)
             upload = await append(store, an_upload(offset=safe), [body[safe:]])
             assert upload.offset == len(body)
             assert self.beneath(store, "an-upload") == body

@@ -81,8 +81,8 @@ class StoreMachine(RuleBasedStateMachine):
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await sink.close()
-            if sink.safe_offset > start:
-                self.model[name] = self.model.get(name, b"") + body[: sink.safe_offset - start]
+            if sink.persisted_offset > start:
+                self.model[name] = self.model.get(name, b"") + body[: sink.persisted_offset - start]
 
         self.run(act())
 
@@ -94,12 +94,12 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(names=st.lists(IDS, max_size=4))
     def join(self, names: list[str]) -> None:
         parts = [an_upload(name, self.offset(name)) for name in names if name in self.model]
-        self.run(self.store.join(an_upload("joined"), parts))
+        self.run(self.store.concatenate(an_upload("joined"), parts))
         self.model["joined"] = b"".join(self.model[part.id] for part in parts)
 
     @rule(name=IDS)
     def erase(self, name: str) -> None:
-        self.run(self.store.erase(an_upload(name)))
+        self.run(self.store.delete(an_upload(name)))
         self.model.pop(name, None)
         assert self.contract.beneath(self.store, name) is None
 
@@ -122,7 +122,7 @@ class StoreMachine(RuleBasedStateMachine):
             beneath = self.contract.beneath(self.store, name)
             assert beneath is not None
             assert beneath[: len(stored)] == stored
-            assert self.run(self.store.stored_bytes(an_upload(name))) == len(beneath)
+            assert self.run(self.store.size(an_upload(name))) == len(beneath)
 
     def teardown(self) -> None:
         self.run(self.store.close())

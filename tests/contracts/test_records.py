@@ -11,10 +11,10 @@ from typing import Literal
 import pytest
 
 from tests.contracts.records import RecordsContract, an_upload
-from tusd_py.contracts.jobs import Along, NewJob
 from tusd_py.contracts.records import Records
+from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.sql import SqlRecords
+from tusd_py.records.sql.records import SqlRecords
 
 
 class TestMemoryRecords(RecordsContract):
@@ -29,9 +29,9 @@ class TestMemoryRecords(RecordsContract):
 
 
 async def _add_with_a_job(records: MemoryRecords) -> None:
-    job = NewJob(actor="act", key="k", upload_id="a", lane="l")
+    job = NewJob(actor="act", key="k", upload_id="a", sequence_key="l")
     with pytest.raises(AssertionError, match="kept in a database"):
-        await records.add(an_upload("a"), Along(jobs=(job,)))
+        await records.insert(an_upload("a"), Effects(jobs=(job,)))
     assert await records.find("a") is None
 
 

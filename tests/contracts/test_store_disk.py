@@ -16,10 +16,10 @@ from tests.contracts.store import StoreContract, an_upload, append
 from tests.contracts.store_machine import check_machine
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import PATH, Store
-from tusd_py.protocol.upload import Upload
-from tusd_py.storage.chosen import ChosenPath
-from tusd_py.storage.disk import DiskStore
-from tusd_py.storage.folder import Folder
+from tusd_py.model.upload import Upload
+from tusd_py.storage.disk.custom_path import ChosenPath
+from tusd_py.storage.disk.directory import Folder
+from tusd_py.storage.disk.store import DiskStore
 
 
 @contextmanager
@@ -63,7 +63,7 @@ class TestDiskStore(StoreContract):
         """Under the id, or at the path that was chosen, as an absolute path."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"x"])
-        told = store.where(upload)
+        told = store.location(upload)
         assert Path(told["Path"]).is_absolute() and Path(told["Path"]).read_bytes() == b"x"
         assert told == {"Type": "filestore", "Path": told["Path"], "InfoPath": told["Path"] + ".info"}
         await store.close()
@@ -108,8 +108,8 @@ class TestDiskStoreAtChosenPaths(TestDiskStore):
         store = self.open(tmp_path / "bytes")
         await store.create(an_upload())
         assert self.beneath(store, "an-upload") == b""
-        assert await store.stored_bytes(an_upload()) == 0
-        await store.erase(an_upload())
+        assert await store.size(an_upload()) == 0
+        await store.delete(an_upload())
         assert self.beneath(store, "an-upload") is None
         await store.close()
 
@@ -119,6 +119,6 @@ class TestDiskStoreAtChosenPaths(TestDiskStore):
         store = DiskStore(tmp_path / "bytes")
         upload = replace(an_upload(), storage={PATH: "p/x.pdf"})
         upload = await append(store, replace(upload, storage=await store.create(upload)), [b"x"])
-        assert store.where(upload)["Path"] == str(tmp_path / "bytes" / "p" / "x.pdf")
+        assert store.location(upload)["Path"] == str(tmp_path / "bytes" / "p" / "x.pdf")
         assert (tmp_path / "bytes" / "p" / "x.pdf").read_bytes() == b"x"
         await store.close()

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.contracts.jobs import NOTHING, Along
-from tusd_py.contracts.locker import Hold, Locker, LockTimeout
+from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
-from tusd_py.contracts.store import Sink, Store, StoreFull, StoreUnavailable, Tell
-from tusd_py.protocol.upload import Upload
+from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Upload
 
 
 @dataclass
@@ -47,9 +47,9 @@ class FailingRecords:
     def __init__(self, inner: Records, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
         self._faults.records()
-        await self._inner.add(upload, along)
+        await self._inner.insert(upload, effects)
 
     async def find(self, upload_id: str) -> Upload | None:
         self._faults.records()
@@ -59,21 +59,21 @@ class FailingRecords:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self._faults.records()
-        return await self._inner.replace(before, after, along)
+        return await self._inner.update(before, after, effects)
 
-    async def remove(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self._faults.records()
-        await self._inner.remove(upload)
+        await self._inner.delete(upload)
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._faults.records()
         return await self._inner.due(now, limit)
 
-    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._faults.records()
-        return await self._inner.unsettled(limit, after_id)
+        return await self._inner.needing_recovery(limit, after_id)
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         self._faults.records()
@@ -91,8 +91,8 @@ class FailingSink:
         self._inner, self._faults = inner, faults
 
     @property
-    def safe_offset(self) -> int:
-        return self._inner.safe_offset
+    def persisted_offset(self) -> int:
+        return self._inner.persisted_offset
 
     @property
     def state(self) -> Mapping[str, object]:
@@ -126,20 +126,22 @@ class FailingStore:
         async for piece in self._inner.read(upload, start, stop):
             yield piece
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         self._faults.store()
-        return await self._inner.join(upload, parts, tell)
+        return await self._inner.concatenate(upload, parts, tell)
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self._faults.store()
-        await self._inner.erase(upload)
+        await self._inner.delete(upload)
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         self._faults.store()
-        return await self._inner.stored_bytes(upload)
+        return await self._inner.size(upload)
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
-        return self._inner.where(upload)
+    def location(self, upload: Upload) -> Mapping[str, str]:
+        return self._inner.location(upload)
 
     async def probe(self) -> None:
         await self._inner.probe()
@@ -152,11 +154,11 @@ class FailingLocker:
     def __init__(self, inner: Locker, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Hold:
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
         self._faults.locker()
         return await self._inner.acquire(upload_id, timeout_seconds)
 
-    async def try_acquire(self, upload_id: str) -> Hold | None:
+    async def try_acquire(self, upload_id: str) -> Lock | None:
         self._faults.locker()
         return await self._inner.try_acquire(upload_id)
 

@@ -10,21 +10,21 @@ from typing import TypeVar
 import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
-from tests.support.heart import Clock, Feed, Heart, cut
+from tests.support.harness import Clock, FakeBody, UploadsHarness, cut
 from tests.support.loops import on_loop
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Kind, Status
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.migrating import migrate
-from tusd_py.records.sql import SqlRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.expire import resume, sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.expire import recover, sweep
+from tusd_py.uploads.policy import UploadPolicy
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ _EXPECTED = (TusError, StoreError, RecordsError, LockTimeout)
 class Story:
     """A life with everything in it, told to a heart whose world may fail at any step, and checked after each."""
 
-    heart: Heart
-    sound: Heart  # the same world without faults
+    harness: UploadsHarness
+    sound: UploadsHarness  # the same world without faults
     ids: list[str] = field(default_factory=list)
 
     async def attempt(self, step: Callable[[], Awaitable[T]]) -> T | None:
@@ -52,7 +52,7 @@ class Story:
         """Create with the first bytes, lose the connection, and go on from the offset until everything is there."""
         made = None
         for _ in range(2):
-            made = await self.attempt(lambda: self.heart.create(len(content), content[:1000], kind=kind))
+            made = await self.attempt(lambda: self.harness.create(len(content), content[:1000], kind=kind))
             if made is not None:
                 break
         if made is None:
@@ -62,22 +62,22 @@ class Story:
         await self.check(upload_id, content)
         offset = made.upload.offset
         await self.attempt(
-            lambda: self.heart.append(upload_id, offset, source=cut(content[1000:3000], content[3000:4000]))
+            lambda: self.harness.append(upload_id, offset, source=cut(content[1000:3000], content[3000:4000]))
         )
         await self.check(upload_id, content)
-        await self.attempt(lambda: self.go_on(self.heart, upload_id, content))
+        await self.attempt(lambda: self.go_on(self.harness, upload_id, content))
         await self.check(upload_id, content)
         await self.go_on(self.sound, upload_id, content)
         await self.sound.settle()
         assert content == await self.sound.content(upload_id)
         return upload_id
 
-    async def go_on(self, heart: Heart, upload_id: str, content: bytes) -> None:
+    async def go_on(self, harness: UploadsHarness, upload_id: str, content: bytes) -> None:
         """What every client does: ask how far it came, and send the rest."""
-        offset = (await heart.inspect(upload_id)).upload.offset
+        offset = (await harness.inspect(upload_id)).upload.offset
         rest = content[offset:]
-        await heart.append(
-            upload_id, offset, source=Feed(*(rest[start : start + 3000] for start in range(0, len(rest), 3000)))
+        await harness.append(
+            upload_id, offset, source=FakeBody(*(rest[start : start + 3000] for start in range(0, len(rest), 3000)))
         )
 
     async def check(self, upload_id: str, content: bytes) -> None:
@@ -85,23 +85,23 @@ class Story:
         upload = await self.sound.record(upload_id)
         if upload is None or upload.has_ended:
             return
-        assert upload.offset <= await self.sound.store.stored_bytes(upload)
+        assert upload.offset <= await self.sound.store.size(upload)
         assert content[: upload.offset] == await self.sound.content(upload_id)
         assert upload.is_complete == (upload.offset == len(content))
 
     async def tell(self) -> None:
         parts = [await self.upload(Kind.PARTIAL, _CONTENT), await self.upload(Kind.PARTIAL, _CONTENT[::-1])]
-        final = await self.attempt(lambda: self.heart.create(None, kind=Kind.FINAL, parts=parts))
+        final = await self.attempt(lambda: self.harness.create(None, kind=Kind.FINAL, parts=parts))
         if final is None:
             final = await self.sound.create(None, kind=Kind.FINAL, parts=parts)
-        await self.heart.settle()
+        await self.harness.settle()
         final_id = final.upload.id
         # Whatever failed in the background is taken up by the next look, or the next start.
         await self.sound.inspect(final_id)
         await self.sound.settle()
         assert _CONTENT + _CONTENT[::-1] == await self.sound.content(final_id)
         gone = await self.upload(Kind.REGULAR, _CONTENT)
-        await self.attempt(lambda: self.heart.terminate(gone))
+        await self.attempt(lambda: self.harness.terminate(gone))
         upload = await self.sound.record(gone)
         assert upload is not None
         if not upload.has_ended:
@@ -109,9 +109,9 @@ class Story:
             await self.sound.terminate(gone)
         abandoned = await self.sound.create(len(_CONTENT), _CONTENT[:10])
         self.sound.clock.move(1000)
-        await self.attempt(lambda: sweep(self.heart.ports))
-        await self.attempt(lambda: resume(self.heart.ports))
-        await self.heart.settle()
+        await self.attempt(lambda: sweep(self.harness.ports))
+        await self.attempt(lambda: recover(self.harness.ports))
+        await self.harness.settle()
         await sweep(self.sound.ports)
         record = await self.sound.record(abandoned.upload.id)
         assert record is not None
@@ -122,24 +122,28 @@ class Story:
             assert await self.sound.record(ended) is None
 
 
-async def _world(kind: str, folder: Path) -> Heart:
-    pace = Pace(unfinished_seconds=900, partial_seconds=0, tombstone_seconds=3000, join_at_once_bytes_max=15000)
+async def _world(kind: str, folder: Path) -> UploadsHarness:
+    policy = UploadPolicy(
+        unfinished_seconds=900, partial_seconds=0, tombstone_seconds=3000, concatenate_at_once_bytes_max=15000
+    )
     if kind == "memory":
-        return Heart(records=MemoryRecords(), store=MemoryStore(bytes_max=2**24), clock=Clock(), pace=pace)
+        return UploadsHarness(records=MemoryRecords(), store=MemoryStore(bytes_max=2**24), clock=Clock(), policy=policy)
     folder.mkdir()
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
-    return Heart(records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), clock=Clock(), pace=pace)
+    return UploadsHarness(
+        records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), clock=Clock(), policy=policy
+    )
 
 
-async def _run(sound: Heart, faults: Faults) -> None:
+async def _run(sound: UploadsHarness, faults: Faults) -> None:
     """The story once, in a world that is otherwise as the runs before have left it."""
-    failing = Heart(
+    failing = UploadsHarness(
         records=FailingRecords(sound.records, faults),
         store=FailingStore(sound.store, faults),
         locker=FailingLocker(sound.locker, faults),
         clock=sound.clock,
-        pace=sound.pace,
+        policy=sound.policy,
         ids=sound.ids,
     )
     await Story(failing, sound).tell()

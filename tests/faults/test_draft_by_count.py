@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
-from tests.support.heart import Feed, Hearing, Heart, cut
+from tests.support.harness import FakeBody, RecordingListener, UploadsHarness, cut
 from tests.support.loops import on_loop
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
-from tusd_py.records.migrating import migrate
-from tusd_py.records.sql import SqlRecords
-from tusd_py.storage.disk import DiskStore
-from tusd_py.uploads.ports import Pace
+from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.storage.disk.store import DiskStore
+from tusd_py.uploads.policy import UploadPolicy
 
 _CONTENT = bytes(range(256)) * 40
 _RUNS_MAX = 100
@@ -35,7 +35,7 @@ async def _attempt(step: Awaitable[object]) -> None:
         return
 
 
-async def _check(sound: Heart, upload_id: str) -> int:
+async def _check(sound: UploadsHarness, upload_id: str) -> int:
     """How far the record says that it came; all of that is stored, and is what was sent."""
     upload = await sound.record(upload_id)
     assert upload is not None, "who knows the URL finds the upload"
@@ -45,14 +45,14 @@ async def _check(sound: Heart, upload_id: str) -> int:
     return upload.offset
 
 
-async def _tell(heart: Heart, sound: Heart) -> None:
+async def _tell(harness: UploadsHarness, sound: UploadsHarness) -> None:
     """A creation that is cut, an append that is cut after the last byte, and what is left, empty or not."""
-    hearing = Hearing()
-    await _attempt(heart.create(None, source=cut(*_pieces(_CONTENT[:5000])), completes=True, listener=hearing))
+    hearing = RecordingListener()
+    await _attempt(harness.create(None, source=cut(*_pieces(_CONTENT[:5000])), completes=True, listener=hearing))
     if not hearing.created_ids:
         return
     (upload_id,) = hearing.created_ids
-    for of, source in ((heart, cut), (heart, Feed), (sound, Feed)):
+    for of, source in ((harness, cut), (harness, FakeBody), (sound, FakeBody)):
         offset = await _check(sound, upload_id)
         await _attempt(of.append(upload_id, offset, source=source(*_pieces(_CONTENT[offset:])), completes=True))
     await _check(sound, upload_id)
@@ -66,16 +66,16 @@ async def test_no_fault_makes_the_record_untrue(lasting: bool, tmp_path: Path) -
     """Whichever operation fails: what the client was told exists, nothing is complete too early, all can go on."""
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     migrate(url)
-    pace = Pace(save_interval_bytes=2000)
-    sound = Heart(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), pace=pace)
+    policy = UploadPolicy(save_interval_bytes=2000)
+    sound = UploadsHarness(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), policy=policy)
     try:
         for nth in range(1, _RUNS_MAX):
             faults = Faults(nth, lasting=lasting)
-            failing = Heart(
+            failing = UploadsHarness(
                 records=FailingRecords(sound.records, faults),
                 store=FailingStore(sound.store, faults),
                 locker=FailingLocker(sound.locker, faults),
-                pace=pace,
+                policy=policy,
                 ids=sound.ids,
             )
             await _tell(failing, sound)

@@ -16,17 +16,15 @@ from tests.contracts.records import NOW, an_upload
 from tests.faults.failing import Faults
 from tests.support.database import empty_database
 from tests.support.loops import on_loop
-from tusd_py.contracts.jobs import Along
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
-from tusd_py.protocol.upload import Upload
-from tusd_py.records.batches import Made, Writer
-from tusd_py.records.changes import Change, following
-from tusd_py.records.connections import DatabaseConnection
-from tusd_py.records.engines import open_engine
-from tusd_py.records.outbox_statements import compile_outbox_statements
-from tusd_py.records.rows import to_row
-from tusd_py.records.sql import SqlRecords
-from tusd_py.records.statements import compile_statements
+from tusd_py.model.jobs import Effects
+from tusd_py.model.upload import Upload
+from tusd_py.records.sql.job_statements import compile_job_statements
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
+from tusd_py.records.sql.statements import compile_statements
+from tusd_py.records.sql.transactions import RecordChange, Writer, WriteResult, following
 
 T = TypeVar("T")
 
@@ -60,33 +58,35 @@ class World:
         self.path.write_bytes(empty_database())
         engine = open_engine(f"sqlite:///{self.path}")
         self.connection = FailingConnection(engine)
-        self.sql, self.outbox_sql = compile_statements(engine.dialect), compile_outbox_statements(engine.dialect)
+        self.sql, self.outbox_sql = compile_statements(engine.dialect), compile_job_statements(engine.dialect)
         self.writer = Writer(self.connection, always_durable=False)
 
     async def begin(self) -> None:
         records = await SqlRecords.open(f"sqlite:///{self.path}")
         self.begun = an_upload("begun", length=None)
-        await records.add(self.begun, Along(jobs=(a_job("running", lane="x"), a_job("behind", lane="x"))))
+        await records.insert(self.begun, Effects(jobs=(a_job("running", lane="x"), a_job("behind", lane="x"))))
         (self.job,) = await records.claim(NOW, LATER, 9)
         await records.close()
 
-    def changes(self) -> list[Change]:
-        adding = [self.change(None, an_upload(name, length=None), self.along(name)) for name in ("a", "b")]
-        after = self.begun.advance(5, NOW + timedelta(seconds=1)).saved(1)
-        effect = self.change(self.begun, after, self.along("begun", ends=True))
+    def changes(self) -> list[RecordChange]:
+        adding = [self.change(None, an_upload(name, length=None), self.effects(name)) for name in ("a", "b")]
+        after = self.begun.advance(5, NOW + timedelta(seconds=1)).with_token(1)
+        effect = self.change(self.begun, after, self.effects("begun", ends=True))
         return [adding[0], effect, adding[1]]
 
-    def along(self, name: str, *, ends: bool = False) -> Along:
+    def effects(self, name: str, *, ends: bool = False) -> Effects:
         events = tuple(an_event(f"{name} {number}", an_upload(name)) for number in range(2))
         jobs = tuple(a_job(f"{event.id} job", event_id=event.id, upload_id=name) for event in events)
-        return Along(events=events, jobs=jobs, ends=self.job if ends else None)
+        return Effects(events=events, jobs=jobs, completed_job=self.job if ends else None)
 
-    def change(self, before: Upload | None, after: Upload, along: Along) -> Change:
+    def change(self, before: Upload | None, after: Upload, effects: Effects) -> RecordChange:
         row = to_row(after, after.token)
         if before is not None:
             row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
-        statement = self.sql.add if before is None else self.sql.replace
-        return Change(statement, row, RecordConflict(after.id), following=following(self.outbox_sql, after, along))
+        statement = self.sql.insert if before is None else self.sql.update
+        return RecordChange(
+            statement, row, RecordConflict(after.id), following=following(self.outbox_sql, after, effects)
+        )
 
     def made(self) -> dict[str, bool]:
         """Which of the changes are made, each found to be there with everything that follows, or with nothing."""
@@ -103,7 +103,9 @@ class World:
                 assert count("events WHERE upload_id = ?", name) == 2 * is_there
                 assert count("jobs WHERE upload_id = ? AND event_id <> ''", name) == 2 * is_there
                 made[name] = bool(is_there)
-            states = beneath.execute("SELECT key, state, is_first FROM jobs WHERE lane = 'x' ORDER BY id").fetchall()
+            states = beneath.execute(
+                "SELECT key, state, is_head FROM jobs WHERE sequence_key = 'x' ORDER BY id"
+            ).fetchall()
             if made["begun"]:
                 assert states == [("running", "done", 0), ("behind", "waiting", 1)]
             else:
@@ -129,8 +131,8 @@ async def test_a_change_is_made_whole_or_not_at_all(tmp_path: Path, lasting: boo
         outcomes = world.writer.answer(world.changes())
         world.connection.close()
         made = world.made()
-        assert [isinstance(outcome, Made) for outcome in outcomes] == [*made.values()]
-        assert all(isinstance(outcome, Made | RecordsUnavailable) for outcome in outcomes)
+        assert [isinstance(outcome, WriteResult) for outcome in outcomes] == [*made.values()]
+        assert all(isinstance(outcome, WriteResult | RecordsUnavailable) for outcome in outcomes)
         if not lasting:
             assert all(made.values())
         if not faults.struck:
@@ -153,12 +155,12 @@ async def test_a_disk_that_fills_takes_changes_whole(tmp_path: Path) -> None:
         with world.connection.writing(durable=False):
             world.connection.execute(f"PRAGMA max_page_count={used + pages}", {})
         changes = world.changes()
-        large = world.along("large")
+        large = world.effects("large")
         event = an_event("large", an_upload("large", metadata_header="x" * 30_000))
-        changes.append(world.change(None, an_upload("large"), Along(events=(event,), jobs=large.jobs)))
+        changes.append(world.change(None, an_upload("large"), Effects(events=(event,), jobs=large.jobs)))
         outcomes = world.writer.answer(changes)
         world.connection.close()
-        assert [isinstance(outcome, Made) for outcome in outcomes[:3]] == [*world.made().values()]
+        assert [isinstance(outcome, WriteResult) for outcome in outcomes[:3]] == [*world.made().values()]
         with closing(sqlite3.connect(world.path)) as beneath:
             counts = beneath.execute(
                 "SELECT (SELECT count(*) FROM uploads WHERE id = 'large'),"
@@ -167,6 +169,6 @@ async def test_a_disk_that_fills_takes_changes_whole(tmp_path: Path) -> None:
             ).fetchone()
         assert counts in ((0, 0, 0), (1, 1, 2))
         seen.add(counts)
-        if isinstance(outcomes[3], Made):
+        if isinstance(outcomes[3], WriteResult):
             break
     assert seen == {(0, 0, 0), (1, 1, 2)}

@@ -17,7 +17,7 @@ from tests.support.client import create, patch_headers, request
 from tests.support.loops import on_loop
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import RunningServer, start_server
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 
 def worker_processes(server: RunningServer) -> list[int]:
@@ -77,7 +77,7 @@ async def test_one_worker_for_all_processes_ends_last(tmp_path: Path, flags: lis
         try:
             for _ in range(3):
                 await upload(server)
-            await until(lambda: len(receiver.calls) >= 9, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 9, "everything is told")
             (worker,) = worker_processes(server)
         finally:
             assert 0 == await asyncio.to_thread(server.stop)
@@ -104,7 +104,7 @@ async def test_a_package_of_the_user_named_workers_is_left_alone(
         server = await asyncio.to_thread(start_server, tmp_path / "data", settings=settings)
         try:
             await upload(server)
-            await until(lambda: len(receiver.calls) >= 3, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 3, "everything is told")
         finally:
             assert 0 == await asyncio.to_thread(server.stop)
         assert "died" not in server.log.read_text()
@@ -112,7 +112,7 @@ async def test_a_package_of_the_user_named_workers_is_left_alone(
         try:
             await upload(server)
             with separate_worker(tmp_path / "other", settings):
-                await until(lambda: len(receiver.calls) >= 6, "everything is told by a worker of its own")
+                await eventually(lambda: len(receiver.calls) >= 6, "everything is told by a worker of its own")
         finally:
             assert 0 == await asyncio.to_thread(server.stop)
 
@@ -128,7 +128,7 @@ async def test_without_a_worker_what_is_to_be_done_waits_for_one(tmp_path: Path)
             assert [] == worker_processes(server)
             assert [] == receiver.calls
             with separate_worker(tmp_path / "data", settings):
-                await until(lambda: len(receiver.calls) >= 3, "everything is told")
+                await eventually(lambda: len(receiver.calls) >= 3, "everything is told")
         finally:
             assert 0 == server.stop()
 

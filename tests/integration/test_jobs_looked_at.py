@@ -7,25 +7,26 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.integration.test_metrics import samples
-from tests.support.loops import on_loop
 from tests.support.server import start_server
-from tests.support.worker import job, jobs_in, outbox_of, settings_of
-from tusd_py.contracts.jobs import JobState
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of
+from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_late_and_dead_jobs_are_told_and_old_ones_forgotten(tmp_path: Path) -> None:
     """A job that nobody takes makes the metric grow, one that is dead counts; of those done the old ones go."""
     settings = settings_of(tmp_path / "data")
-    async with outbox_of(settings) as outbox:
+    async with job_queue_of(settings) as job_queue:
         long_ago, now = utc_now() - timedelta(days=1), utc_now()
-        await outbox.add_jobs([job() for _ in range(4)], long_ago)
-        old, new, dead, _ = await outbox.claim(long_ago, now, 4)
-        await outbox.done(old, long_ago)
-        await outbox.done(new, now)
-        await outbox.bury(dead, now, "it is of no use")
+        await job_queue.add_jobs([job() for _ in range(4)], long_ago)
+        old, new, dead, _ = await job_queue.claim(long_ago, now, 4)
+        await job_queue.complete(old, long_ago)
+        await job_queue.complete(new, now)
+        await job_queue.fail(dead, now, "it is of no use")
         overrides = {"EXPIRATION__SWEEP_INTERVAL_SECONDS": "0.1", "EVENTS__KEEP_SECONDS": "3600"}
         server = await asyncio.to_thread(start_server, tmp_path / "data", settings=overrides)
         try:
@@ -35,6 +36,6 @@ async def test_late_and_dead_jobs_are_told_and_old_ones_forgotten(tmp_path: Path
                 await asyncio.sleep(0.05)
             assert 1 == told["tusd_py_jobs_dead"]
             assert 0 < told["tusd_py_jobs_late_seconds"] < 60
-            assert [new.id] == [found.id for found in await jobs_in(outbox, JobState.DONE)]
+            assert [new.id] == [found.id for found in await jobs_in(job_queue, JobState.DONE)]
         finally:
             server.stop()

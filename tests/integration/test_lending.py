@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.connections import Served, answer, served, until
 from tests.support.content import MIB, content
-from tusd_py.serving.choosing import protocol_class
+from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.settings import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Linux's")

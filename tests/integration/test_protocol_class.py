@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.connections import Seen, Served, answer, rest, served, until
 from tests.support.sockets import server_side
-from tusd_py.serving.choosing import protocol_class
+from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.settings import Server
 
 HEADER_TIMEOUT_SECONDS = 0.4

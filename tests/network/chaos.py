@@ -32,8 +32,8 @@ from tests.support.server import RunningServer, start_server
 from tests.support.sockets import processes
 from tests.support.stored import upload_id
 from tests.support.worker import jobs_in, settings_of
-from tusd_py.contracts.jobs import JobState
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports
@@ -175,17 +175,17 @@ class Chaos:
         """All uploads that are complete, once every one is ready and no job is left to be done."""
         deadline = time.monotonic() + timeout_seconds
         async with _ports_of(settings_of(self.data_dir)) as ports:
-            assert ports.outbox is not None
+            assert ports.job_queue is not None
             while True:
-                jobs = await jobs_in(ports.outbox, JobState.WAITING, JobState.RUNNING)
+                jobs = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
                 uploads = await _complete(ports, self.data_dir)
                 late = [upload for upload in uploads if upload.status is not Status.READY]
                 if not jobs and not late and self.lives.keys() <= {upload.id for upload in uploads}:
                     break
                 assert time.monotonic() < deadline, f"{len(jobs)} jobs and {len(late)} uploads: {jobs[:1]}, {late[:1]}"
                 await asyncio.sleep(0.05)
-            assert [] == await jobs_in(ports.outbox, JobState.DEAD)
-            self.redone.update(job.actor for job in await jobs_in(ports.outbox, JobState.DONE) if job.attempt > 1)
+            assert [] == await jobs_in(ports.job_queue, JobState.DEAD)
+            self.redone.update(job.actor for job in await jobs_in(ports.job_queue, JobState.DONE) if job.attempt > 1)
             return uploads
 
     def _compare_events(self, receiver: Receiver) -> None:
@@ -206,7 +206,7 @@ class Chaos:
         """Every file in the directory, hidden ones too, is that of one upload, under the path in its history."""
         paths: dict[str, str] = {}
         for upload in uploads:
-            found = [step.facts["path"] for step in upload.history if "path" in step.facts]
+            found = [step.details["path"] for step in upload.history if "path" in step.details]
             assert len(found) == (upload.kind is not Kind.PARTIAL), f"{upload.id} was published as {found}"
             paths |= dict.fromkeys(found, upload.id)
         files = {str(path.relative_to(self.published)) for path in self.published.rglob("*") if not path.is_dir()}

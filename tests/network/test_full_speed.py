@@ -169,10 +169,10 @@ def test_a_stop_in_full_flow(start: Start) -> None:
     async def offset() -> int | None:
         return (await request("HEAD", again.url + upload_id(url))).offset
 
-    claimed = asyncio.run(offset())
-    assert claimed is not None
+    locked_for_creation = asyncio.run(offset())
+    assert locked_for_creation is not None
     # More than the last save on the way would have told, unless it was the very last byte.
-    assert claimed == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
+    assert locked_for_creation == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
 
 
 def test_many_at_once(start: Start, is_poured: bool) -> None:

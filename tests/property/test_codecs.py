@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
-from tusd_py.protocol.concat import Place, format_concat, parse_concat
+from tusd_py.protocol.concat import CollectionUrl, format_concat, parse_concat
 from tusd_py.protocol.dates import format_date, parse_date
 from tusd_py.protocol.downloads import describe, select
 from tusd_py.protocol.errors import (
@@ -31,16 +33,14 @@ from tusd_py.protocol.headers import (
     parse_media_type,
     parse_number,
 )
-from tusd_py.protocol.ids import is_upload_id
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
 from tusd_py.protocol.requests import Download
-from tusd_py.protocol.upload import Kind, Upload
 
 # Processors are shared: how long one example takes says nothing.
 settings.register_profile("codecs", deadline=None)
 codec = settings(settings.get_profile("codecs"), max_examples=300)
 
-PLACE = Place(base_paths=("/files/",))
+PLACE = CollectionUrl(base_paths=("/files/",))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAFE_VALUE = re.compile(rb"[\x20-\x7e]*")
 

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
-from tusd_py.protocol.draft.describing import parse_description, parse_filename
 from tusd_py.protocol.draft.digests import ALGORITHMS, format_digest, parse_digest
-from tusd_py.protocol.draft.fields import (
+from tusd_py.protocol.draft.parsing import Parser
+from tusd_py.protocol.draft.representation import parse_description, parse_filename
+from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.structured_fields import (
     INTEGER_MAX,
     format_boolean,
     format_dictionary,
@@ -21,17 +24,14 @@ from tusd_py.protocol.draft.fields import (
     parse_dictionary,
     parse_integer,
 )
-from tusd_py.protocol.draft.parsing import Parser
-from tusd_py.protocol.draft.responses import Formatter
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version, negotiate
 from tusd_py.protocol.errors import InvalidChecksum, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Created
 from tusd_py.protocol.requests import Append, Create, Head
-from tusd_py.protocol.responses import Asked, Reply
+from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(length_max=1000, metadata_bytes_max=200)
@@ -67,7 +67,9 @@ def heads(draw: st.DrawFn) -> Head:
     junk = LATIN.map(lambda text: text.encode("latin-1"))
     headers = [(name, draw(st.sampled_from(MEANT[name]) | junk)) for name in names]
     method = draw(st.sampled_from(["POST", "PUT", "PATCH", "HEAD", "GET", "DELETE", "OPTIONS", "BREW"]))
-    return Head(method=method, path=draw(st.sampled_from(["", "/", "a", "/a/", "a/b", "\xff"])), headers=headers)
+    return Head(
+        method=method, path=draw(st.sampled_from(["", "/", "a", "/a/", "a/b", "\xff"])), headers=Headers(headers)
+    )
 
 
 @given(st.booleans(), INTEGERS)
@@ -129,7 +131,7 @@ def test_descriptions(disposition: str, media_type: str) -> None:
 def test_heads(head: Head, version: Version) -> None:
     """Any head is a request or a refusal, and either has an answer that can be sent."""
     formatter = Formatter(limits=LIMITS, version=version, clock=lambda: NOW)
-    asked = Asked(head.method, head.method)
+    asked = ResponseContext(head.method, head.method)
     try:
         negotiate(head, head.method)
         request = Parser(limits=LIMITS, version=version).parse(head)
@@ -143,14 +145,14 @@ def test_heads(head: Head, version: Version) -> None:
         assert 0 <= request.offset <= INTEGER_MAX
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
     if isinstance(request, Create):
-        assert request.completes is not None
+        assert request.is_last is not None or version.length_completes
         assert request.length is None or 0 <= request.length <= INTEGER_MAX
         assert len(request.metadata_header or "") <= LIMITS.metadata_bytes_max
-        assert request.body is not None or not request.completes or request.length == 0
+        assert request.body is not None or not request.is_last or request.length == 0
         upload = Upload(id="a", length=request.length, created_at=NOW, updated_at=NOW)
         assert_sendable(formatter.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
 
 
-def assert_sendable(reply: Reply) -> None:
+def assert_sendable(reply: Response) -> None:
     assert 200 <= reply.status <= 599
     assert all(name == name.lower() and SENDABLE.fullmatch(value) for name, value in reply.headers)

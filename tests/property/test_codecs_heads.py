@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.downloads import select
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.headers import NUMBER_MAX, SINGLETONS
-from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.headers import NUMBER_MAX, SINGLETONS, Headers
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import Created, Inspected
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Request
-from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
+from tusd_py.protocol.responses import Formatter, Response, ResponseContext, extensions
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(length_max=1000, metadata_bytes_max=100)
@@ -70,10 +70,10 @@ def heads(draw: st.DrawFn) -> Head:
             headers.append((name, draw(meant)))
     if draw(st.integers(0, 9)) == 0:
         method, path = draw(st.text(max_size=8)), draw(st.text(max_size=8))
-    return Head(method=method, path=path, headers=headers)
+    return Head(method=method, path=path, headers=Headers(headers))
 
 
-def assert_sendable(reply: Reply) -> None:
+def assert_sendable(reply: Response) -> None:
     """No name or value that would end its line, and a length that is true."""
     assert 200 <= reply.status <= 599
     for name, value in reply.headers:
@@ -104,9 +104,9 @@ def assert_sound(request: Request) -> None:
 def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
     """Whatever comes, the parser answers with a sound request or a TusError, which is 4xx or 501."""
     try:
-        asked = Asked(effective_method(head), head.method)
+        asked = ResponseContext(effective_method(head), head.method)
     except TusError as error:
-        assert_sendable(FORMATTER.format_refusal(error, Asked(head.method, head.method)))
+        assert_sendable(FORMATTER.format_refusal(error, ResponseContext(head.method, head.method)))
         return
     try:
         request = parser.parse(head)
@@ -126,12 +126,11 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
             updated_at=NOW,
         )
         assert_sendable(FORMATTER.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
-        inspected = FORMATTER.format_outcome(Inspected(upload=upload), Asked("HEAD", "HEAD"))
+        inspected = FORMATTER.format_outcome(Inspected(upload=upload), ResponseContext("HEAD", "HEAD"))
         assert_sendable(inspected)
-        received = dict(head.headers)
         for name in (b"upload-metadata", b"upload-concat"):
             echoed = dict(inspected.headers).get(name)
-            assert (echoed or b"") == received.get(name, b"").strip(b" \t")
+            assert (echoed or b"") == (head.headers.get_bytes(name) or b"").strip(b" \t")
     if isinstance(request, Download):
         try:
             select(request, Upload(id="a", length=9, offset=5, created_at=NOW, updated_at=NOW))
@@ -149,7 +148,7 @@ def test_any_bytes_in_any_header(name: bytes, value: bytes, asked: tuple[str, st
     """One header of junk among good ones is forgiven, refused, or right by chance."""
     method, path = asked
     good = {b"tus-resumable": b"1.0.0", b"upload-length": b"5", b"upload-offset": b"0", b"content-length": b"0"}
-    head = Head(method=method, path=path, headers=list({**good, name: value}.items()))
+    head = Head(method=method, path=path, headers=Headers(list({**good, name: value}.items())))
     try:
         assert_sound(PARSERS[0].parse(head))
     except TusError as error:

@@ -11,14 +11,15 @@ from hypothesis.stateful import initialize, invariant
 
 from tests.property.test_uploads_machine import _PACE, UploadsMachine
 from tests.support.database import empty_database
-from tests.support.heart import Heart
-from tusd_py.contracts.gate import Hook, HookEvent
-from tusd_py.contracts.jobs import Consumer
-from tusd_py.protocol.events import EventType
-from tusd_py.protocol.upload import Kind, Status
-from tusd_py.records.sql import SqlRecords
+from tests.support.harness import UploadsHarness
+from tusd_py.contracts.hooks import HookEvent
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import Subscription
+from tusd_py.model.upload import Kind, Status
+from tusd_py.records.sql.records import SqlRecords
 
-_CONSUMER = Consumer(name="c", actor="webhooks", types=frozenset(EventType))
+_CONSUMER = Subscription(name="c", actor="webhooks", types=frozenset(EventType))
 _OF_STATUS = {
     Status.READY: EventType.UPLOAD_READY,
     Status.FAILED: EventType.UPLOAD_FAILED,
@@ -35,14 +36,16 @@ class EventsMachine(UploadsMachine):
         def finished(event: HookEvent) -> None:
             self.finished.append(event.upload.id)
 
-        async def build() -> Heart:
+        async def build() -> UploadsHarness:
             self.records = await SqlRecords.open(f"sqlite:///{self.directory}/records.sqlite3")
             functions = {Hook.POST_FINISH: finished}
-            return Heart(self.records, self.make_store(), pace=_PACE, functions=functions, consumers=(_CONSUMER,))
+            return UploadsHarness(
+                self.records, self.make_store(), policy=_PACE, functions=functions, subscriptions=(_CONSUMER,)
+            )
 
         self.directory = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
         (self.directory / "records.sqlite3").write_bytes(empty_database())
-        self.heart = self.runner.run(build())
+        self.harness = self.runner.run(build())
 
     def teardown(self) -> None:
         if hasattr(self, "records"):
@@ -61,7 +64,7 @@ class EventsMachine(UploadsMachine):
             assert len(others) == len(set(others))
             offsets = [event.upload.offset for event in told if event.type is EventType.POST_RECEIVE]
             assert offsets == sorted(set(offsets))
-            upload = self.runner.run(self.heart.record(upload_id))
+            upload = self.runner.run(self.harness.record(upload_id))
             assert upload is not None
             handed_over = Status.READY in {step.status for step in upload.history}
             assert (EventType.POST_FINISH in types) == handed_over

@@ -7,12 +7,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.heart import EPOCH
-from tusd_py.contracts.gate import GateFailed, Hook
-from tusd_py.hooks.payload import parse_answer
+from tests.support.harness import EPOCH
+from tusd_py.contracts.hooks import HookFailed
+from tusd_py.hooks.tusd_json import parse_response
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.protocol.responses import Reply, laid_over
-from tusd_py.protocol.upload import Upload
+from tusd_py.protocol.responses import Response, apply_override
 
 NAMES = [
     *("HTTPResponse", "StatusCode", "Body", "Header", "RejectUpload", "RejectTermination", "RejectRequest"),
@@ -48,12 +49,12 @@ BODIES = st.one_of(
 def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> None:
     """Never another exception; and what is let through makes an upload and an answer that can be written."""
     try:
-        answer = parse_answer(hook, body)
-    except GateFailed:
+        answer = parse_response(hook, body)
+    except HookFailed:
         return
     upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))
     parse_metadata(upload.metadata_header)
-    reply = laid_over(Reply(201, []), answer.overlay)
+    reply = apply_override(Response(201, []), answer.override)
     assert 200 <= reply.status <= 599
     assert isinstance(reply.body, bytes)
     (upload.metadata_header or "").encode("latin-1")

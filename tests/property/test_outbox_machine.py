@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.contracts.outbox import an_event
 from tests.contracts.records import NOW, an_upload
 from tests.support.database import empty_database
-from tusd_py.contracts.jobs import Along, Job, JobState, NewJob
-from tusd_py.contracts.outbox import JobLost
-from tusd_py.records.sql import SqlRecords
+from tusd_py.contracts.job_queue import LeaseLost
+from tusd_py.model.jobs import Effects, Job, JobState, NewJob
+from tusd_py.records.sql.records import SqlRecords
 
 T = TypeVar("T")
 
@@ -46,7 +46,9 @@ class Model:
     made: int = 0
 
     def has_turn(self, job: Job) -> bool:
-        earlier = (other for other in self.jobs.values() if other.lane == job.lane and other.id < job.id)
+        earlier = (
+            other for other in self.jobs.values() if other.sequence_key == job.sequence_key and other.id < job.id
+        )
         return job.state not in _OVER and all(other.state in _OVER for other in earlier)
 
     def in_turn(self) -> list[Job]:
@@ -79,7 +81,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.records = self.open()
-        self.run(self.records.add(self.upload))
+        self.run(self.records.insert(self.upload))
         for number, lane in enumerate("xxxxyyz"):
             self.add(f"first {number}", lane, "")
 
@@ -94,15 +96,15 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # Work comes
 
-    @rule(key=_KEYS, lane=_LANES, consumer=_CONSUMERS)
-    def add(self, key: str, lane: str, consumer: str) -> None:
-        self.run(self.records.add_jobs([self.new(key, lane, consumer)], self.now))
-        self.has_made(key, lane, consumer)
+    @rule(key=_KEYS, lane=_LANES, subscription=_CONSUMERS)
+    def add(self, key: str, lane: str, subscription: str) -> None:
+        self.run(self.records.add_jobs([self.new(key, lane, subscription)], self.now))
+        self.has_made(key, lane, subscription)
 
-    def new(self, key: str, lane: str, consumer: str) -> NewJob:
-        return NewJob(actor="act", key=key, lane=lane, consumer=consumer, upload_id="a")
+    def new(self, key: str, lane: str, subscription: str) -> NewJob:
+        return NewJob(actor="act", key=key, sequence_key=lane, subscription=subscription, upload_id="a")
 
-    def has_made(self, key: str, lane: str, consumer: str) -> None:
+    def has_made(self, key: str, lane: str, subscription: str) -> None:
         if any(job.key == key for job in self.model.jobs.values()):
             return
         # Numbers may be left out, but never come again.
@@ -112,9 +114,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.model.jobs[newest.id] = Job(
             id=newest.id,
             actor="act",
-            consumer=consumer,
+            subscription=subscription,
             key=key,
-            lane=lane,
+            sequence_key=lane,
             upload_id="a",
             event_id="",
             state=JobState.WAITING,
@@ -127,15 +129,15 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4), full=st.sets(_CONSUMERS))
     def claim(self, limit: int, full: set[str]) -> None:
-        due = [job for job in self.model.in_turn() if job.next_attempt_at <= self.now and job.consumer not in full]
-        claimed = self.run(self.records.claim(self.now, self.now + _LEASE, limit, full))
-        assert [job.id for job in claimed] == [job.id for job in due[:limit]]
+        due = [job for job in self.model.in_turn() if job.next_attempt_at <= self.now and job.subscription not in full]
+        locked_for_creation = self.run(self.records.claim(self.now, self.now + _LEASE, limit, full))
+        assert [job.id for job in locked_for_creation] == [job.id for job in due[:limit]]
         for job in due[:limit]:
             until = self.now + _LEASE
             facts = {"state": JobState.RUNNING, "attempt": job.attempt + 1, "token": job.token + 1}
             self.model.change(job.id, **facts, next_attempt_at=until)
-        assert claimed == [self.model.jobs[job.id] for job in claimed]
-        self.leases += claimed
+        assert locked_for_creation == [self.model.jobs[job.id] for job in locked_for_creation]
+        self.leases += locked_for_creation
 
     def with_lease(self, number: int, ask: Callable[[Job], Awaitable[object]], **facts: Any) -> None:
         """Ask for something in the name of a lease; it is made if that is the newest, and otherwise refused."""
@@ -144,7 +146,7 @@ class OutboxMachine(RuleBasedStateMachine):
         async def asking() -> bool:
             try:
                 await ask(lease)
-            except JobLost:
+            except LeaseLost:
                 return False
             return True
 
@@ -156,7 +158,9 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
     def done(self, number: int) -> None:
-        self.with_lease(number, lambda job: self.records.done(job, self.now), state=JobState.DONE, ended_at=self.now)
+        self.with_lease(
+            number, lambda job: self.records.complete(job, self.now), state=JobState.DONE, ended_at=self.now
+        )
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS, key=_KEYS, lane=_LANES)
@@ -169,8 +173,8 @@ class OutboxMachine(RuleBasedStateMachine):
         event = an_event(f"e{after.offset}", after)
 
         async def ask(job: Job) -> None:
-            self.upload = await self.records.replace(
-                self.upload, after, Along(events=(event,), jobs=(self.new(key, lane, ""),), ends=job)
+            self.upload = await self.records.update(
+                self.upload, after, Effects(events=(event,), jobs=(self.new(key, lane, ""),), completed_job=job)
             )
 
         self.with_lease(number, ask, state=JobState.DONE, ended_at=self.now)
@@ -184,13 +188,13 @@ class OutboxMachine(RuleBasedStateMachine):
     def again(self, number: int, seconds: int) -> None:
         at = self.now + timedelta(seconds=seconds)
         facts = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now"}
-        self.with_lease(number, lambda job: self.records.again(job, at, "not now"), **facts)
+        self.with_lease(number, lambda job: self.records.retry(job, at, "not now"), **facts)
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
     def bury(self, number: int) -> None:
         facts = {"state": JobState.DEAD, "ended_at": self.now, "error": "never"}
-        self.with_lease(number, lambda job: self.records.bury(job, self.now, "never"), **facts)
+        self.with_lease(number, lambda job: self.records.fail(job, self.now, "never"), **facts)
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
@@ -206,7 +210,7 @@ class OutboxMachine(RuleBasedStateMachine):
         job_id = ids[number % len(ids)]
         job = self.model.jobs.get(job_id)
         may = job is not None and job.state in (JobState.DEAD, JobState.WAITING)
-        assert self.run(self.records.revive(job_id, self.now)) == may
+        assert self.run(self.records.requeue(job_id, self.now)) == may
         if may:
             facts = {"state": JobState.WAITING, "attempt": 0, "ended_at": None}
             self.model.change(job_id, **facts, next_attempt_at=self.now)
@@ -216,7 +220,7 @@ class OutboxMachine(RuleBasedStateMachine):
         job_id = 1 + number % (self.model.made + 1)
         job = self.model.jobs.get(job_id)
         may = job is not None and job.state is not JobState.RUNNING
-        assert self.run(self.records.drop(job_id)) == may
+        assert self.run(self.records.delete_job(job_id)) == may
         if may:
             del self.model.jobs[job_id]
 
@@ -255,7 +259,7 @@ class OutboxMachine(RuleBasedStateMachine):
             in_turn = self.model.in_turn()
             assert self.run(self.records.next_due()) == (in_turn[0].next_attempt_at if in_turn else None)
             with closing(sqlite3.connect(self.folder / "records.sqlite3")) as beneath:
-                marked = {row[0] for row in beneath.execute("SELECT id FROM jobs WHERE is_first")}
+                marked = {row[0] for row in beneath.execute("SELECT id FROM jobs WHERE is_head")}
             assert marked == {job.id for job in in_turn}
 
 

@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from tests.support.heart import Feed, Hearing, Heart, cut
-from tusd_py.contracts.gate import Hook, HookEvent
+from tests.support.harness import FakeBody, RecordingListener, UploadsHarness, cut
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.store import Store
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -35,18 +37,17 @@ from tusd_py.protocol.errors import (
     UploadGone,
     UploadNotFound,
 )
-from tusd_py.protocol.upload import Kind, Status
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.expire import resume, sweep
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.expire import recover, sweep
+from tusd_py.uploads.policy import UploadPolicy
 
 T = TypeVar("T")
 
 _UNFINISHED_SECONDS = 1000.0
 _CONTENTS = st.binary(max_size=40)
-_PACE = Pace(
-    unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, join_at_once_bytes_max=30
+_PACE = UploadPolicy(
+    unfinished_seconds=_UNFINISHED_SECONDS, partial_seconds=0, tombstone_seconds=10**6, concatenate_at_once_bytes_max=30
 )
 
 
@@ -84,7 +85,7 @@ class UploadsMachine(RuleBasedStateMachine):
             try:
                 return await work
             finally:
-                await self.heart.settle()
+                await self.harness.settle()
 
         return self.runner.run(and_settle())
 
@@ -96,21 +97,21 @@ class UploadsMachine(RuleBasedStateMachine):
         def finished(event: HookEvent) -> None:
             self.finished.append(event.upload.id)
 
-        async def build() -> Heart:
-            return Heart(store=self.make_store(), pace=_PACE, functions={Hook.POST_FINISH: finished})
+        async def build() -> UploadsHarness:
+            return UploadsHarness(store=self.make_store(), policy=_PACE, functions={Hook.POST_FINISH: finished})
 
-        self.heart = self.runner.run(build())
+        self.harness = self.runner.run(build())
 
     def teardown(self) -> None:
         if hasattr(self, "heart"):
-            self.runner.run(self.heart.store.close())
+            self.runner.run(self.harness.store.close())
         self.runner.close()
 
     # What clients do
 
     @rule(target=uploads, content=_CONTENTS, first=st.integers(0, 40))
     def create(self, content: bytes, first: int) -> str:
-        made = self.run(self.heart.create(len(content), content[:first] if first else b"")).upload
+        made = self.run(self.harness.create(len(content), content[:first] if first else b"")).upload
         self.known[made.id] = known = Known(content, acknowledged=made.offset)
         known.ended = known.is_at_length
         assert made.offset == min(first, len(content))
@@ -127,10 +128,10 @@ class UploadsMachine(RuleBasedStateMachine):
     def create_saying(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
         """A creation that says whether it is all of the upload, its URL told before its body if the client hears."""
         first = len(content) if end == "last" else first
-        hearing = Hearing(is_told=is_heard)
-        source = cut(content[:first]) if end == "cut" else Feed(content[:first])
+        hearing = RecordingListener(is_told=is_heard)
+        source = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
         length = len(content) if has_length else None
-        creating = self.heart.create(length, source=source, completes=end != "open", listener=hearing)
+        creating = self.harness.create(length, source=source, completes=end != "open", listener=hearing)
         try:
             made = self.run(creating).upload
         except BodyIncomplete:
@@ -145,7 +146,7 @@ class UploadsMachine(RuleBasedStateMachine):
 
     @rule(target=partials, content=_CONTENTS)
     def create_partial(self, content: bytes) -> str:
-        made = self.run(self.heart.create(len(content), kind=Kind.PARTIAL)).upload
+        made = self.run(self.harness.create(len(content), kind=Kind.PARTIAL)).upload
         self.known[made.id] = Known(content, Kind.PARTIAL, ended=not content)
         return made.id
 
@@ -157,10 +158,12 @@ class UploadsMachine(RuleBasedStateMachine):
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
         half = len(piece) // 2
-        source = cut(piece[:half], piece[half:]) if end == "cut" else Feed(piece[:half], piece[half:])
+        source = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
         checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
         try:
-            answer = self.run(self.heart.append(upload_id, known.acknowledged, source=source, checksum=checksum)).upload
+            answer = self.run(
+                self.harness.append(upload_id, known.acknowledged, source=source, checksum=checksum)
+            ).upload
         except BodyIncomplete as told:
             assert end == "cut"
             assert told.upload is not None
@@ -186,10 +189,10 @@ class UploadsMachine(RuleBasedStateMachine):
         """The next bytes of a client that says whether they are the last: only a clean end of the last completes."""
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
-        source = cut(piece) if end == "cut" else Feed(piece)
+        source = cut(piece) if end == "cut" else FakeBody(piece)
         was_ended, stands_at = known.ended, known.acknowledged
         try:
-            self.run(self.heart.append(upload_id, stands_at, source=source, completes=end != "open"))
+            self.run(self.harness.append(upload_id, stands_at, source=source, completes=end != "open"))
         except BodyIncomplete:
             assert end == "cut"
         except InconsistentLength:
@@ -213,7 +216,7 @@ class UploadsMachine(RuleBasedStateMachine):
         """For who takes the length for the end, it is one; and nobody is told another offset than what was kept."""
         known = self.known[upload_id]
         try:
-            told = self.run(self.heart.inspect(upload_id, ends_at_length=True)).upload
+            told = self.run(self.harness.inspect(upload_id, length_completes=True)).upload
         except (UploadGone, UploadNotFound):
             assert self.is_gone(upload_id)
             return
@@ -229,7 +232,7 @@ class UploadsMachine(RuleBasedStateMachine):
             return
         refusal = FinalUploadModified if known.kind is Kind.FINAL else OffsetMismatch
         with pytest.raises(refusal):
-            self.run(self.heart.append(upload_id, offset, b"x"))
+            self.run(self.harness.append(upload_id, offset, b"x"))
 
     @rule(upload_id=uploads, completes=st.sampled_from([None, None, True, False]))
     def append_too_much(self, upload_id: str, completes: bool | None) -> None:
@@ -242,13 +245,15 @@ class UploadsMachine(RuleBasedStateMachine):
             return
         rest = known.content[known.acknowledged :]
         with pytest.raises(LengthExceeded):
-            self.run(self.heart.append(upload_id, known.acknowledged, source=Feed(rest + b"x"), completes=completes))
+            self.run(
+                self.harness.append(upload_id, known.acknowledged, source=FakeBody(rest + b"x"), completes=completes)
+            )
         known.gone = completes is not None and not known.ended
 
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
     def join(self, parts: list[str]) -> Any:
         try:
-            made = self.run(self.heart.create(None, kind=Kind.FINAL, parts=parts)).upload
+            made = self.run(self.harness.create(None, kind=Kind.FINAL, parts=parts)).upload
         except InvalidParts:
             assert any(self.is_gone(part) for part in parts)
             return multiple()
@@ -259,7 +264,7 @@ class UploadsMachine(RuleBasedStateMachine):
     @rule(upload_id=st.one_of(uploads, consumes(partials)))
     def terminate(self, upload_id: str) -> None:
         try:
-            self.run(self.heart.terminate(upload_id))
+            self.run(self.harness.terminate(upload_id))
         except PartInUse:
             assert any(upload_id in known.parts and not known.gone for known in self.known.values())
             # It was consumed, so no rule will touch it again: let it go on being what it is.
@@ -272,20 +277,20 @@ class UploadsMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1.0, _UNFINISHED_SECONDS / 2, _UNFINISHED_SECONDS + 1]))
     def time_passes(self, seconds: float) -> None:
-        self.heart.clock.move(seconds)
-        self.run(sweep(self.heart.ports))
+        self.harness.clock.move(seconds)
+        self.run(sweep(self.harness.ports))
 
     @rule()
     def crash(self) -> None:
         """Nothing survives but records and bytes; bytes beyond a record's offset are overwritten later."""
-        self.heart.locker = MemoryLocker()
-        self.heart.restart()
-        self.run(resume(self.heart.ports))
+        self.harness.locker = MemoryLocker()
+        self.harness.restart()
+        self.run(recover(self.harness.ports))
 
     # What always holds
 
     def is_gone(self, upload_id: str) -> bool:
-        upload = self.runner.run(self.heart.record(upload_id))
+        upload = self.runner.run(self.harness.record(upload_id))
         if upload is None or upload.has_ended or upload.status is Status.FAILED:
             self.known[upload_id].gone = True
         return self.known[upload_id].gone
@@ -293,7 +298,7 @@ class UploadsMachine(RuleBasedStateMachine):
     @invariant()
     def records_tell_the_truth(self) -> None:
         for upload_id, known in self.known.items():
-            upload = self.runner.run(self.heart.record(upload_id))
+            upload = self.runner.run(self.harness.record(upload_id))
             if upload is None or upload.has_ended or upload.status is Status.FAILED:
                 known.gone = True
                 continue
@@ -301,7 +306,7 @@ class UploadsMachine(RuleBasedStateMachine):
             if known.kind is Kind.FINAL:
                 known.acknowledged = upload.offset
             assert upload.offset == known.acknowledged, "an offset moved by itself"
-            assert known.content[: upload.offset] == self.runner.run(self.heart.content(upload_id))
+            assert known.content[: upload.offset] == self.runner.run(self.harness.content(upload_id))
             assert upload.is_complete == self.is_whole(known)
             assert upload.offset == len(known.content) or not upload.is_complete
 
@@ -317,7 +322,7 @@ class UploadsMachine(RuleBasedStateMachine):
             if known.kind is Kind.PARTIAL:
                 assert told == 0
             elif not known.gone:
-                upload = self.runner.run(self.heart.record(upload_id))
+                upload = self.runner.run(self.harness.record(upload_id))
                 assert upload is not None
                 assert told == int(upload.is_complete)
 

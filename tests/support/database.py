@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tusd_py.records.schema import bring_up_to_date
+from tusd_py.records.sql.schema import bring_up_to_date
 
 
 @cache

@@ -4,55 +4,59 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.heart import Heart
-from tusd_py.contracts.jobs import Job, JobState
+from tests.support.harness import UploadsHarness
 from tusd_py.contracts.store import Store
-from tusd_py.records.sql import SqlRecords
+from tusd_py.model.jobs import Job, JobState
+from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
 
 _LEASE = timedelta(seconds=30)
 
 
-def with_ports(heart: Heart, **changes: object) -> Ports:
-    """``heart`` with other ports; they are given back."""
-    heart.ports = replace(heart.ports, **changes)  # type: ignore[arg-type]  # whatever fields the test names
-    return heart.ports
+def with_ports(harness: UploadsHarness, **changes: object) -> Ports:
+    """``harness`` with other ports; they are given back."""
+    known = {field.name for field in fields(UploadPolicy)}
+    policy = replace(harness.ports.policy, **{name: value for name, value in changes.items() if name in known})  # type: ignore[arg-type]
+    others = {name: value for name, value in changes.items() if name not in known}
+    harness.ports = replace(harness.ports, policy=policy, **others)  # type: ignore[arg-type]  # whatever fields the test names
+    return harness.ports
 
 
 @asynccontextmanager
-async def a_heart(tmp_path: Path, store: Store | None = None, **changes: object) -> AsyncIterator[Heart]:
+async def a_harness(tmp_path: Path, store: Store | None = None, **changes: object) -> AsyncIterator[UploadsHarness]:
     """A heart whose records and jobs are in a database, with ``changes`` of its ports."""
     records = await SqlRecords.open(f"sqlite:///{tmp_path}/records.sqlite3")
-    heart = Heart(records=records, store=store or MemoryStore(bytes_max=2**30))
-    with_ports(heart, outbox=records, **changes)
+    harness = UploadsHarness(records=records, store=store or MemoryStore(bytes_max=2**30))
+    with_ports(harness, job_queue=records, **changes)
     try:
-        yield heart
+        yield harness
     finally:
-        await heart.settle()
+        await harness.settle()
         await records.close()
 
 
-async def job(heart: Heart, upload_id: str, actor: str) -> Job:
+async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
     """The job of ``actor`` for this upload as a worker is given it; after whoever had it before has died.
 
     One that has ended is given as it was, as to a worker that comes too late.
     """
-    outbox = heart.records
-    assert isinstance(outbox, SqlRecords)
-    (found,) = (each for each in await outbox.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
+    job_queue = harness.records
+    assert isinstance(job_queue, SqlRecords)
+    (found,) = (each for each in await job_queue.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
     if found.state in (JobState.WAITING, JobState.RUNNING):
-        heart.clock.now = max(heart.clock.now, found.next_attempt_at)
-        given = await outbox.claim(heart.clock(), heart.clock() + _LEASE, 100)
+        harness.clock.now = max(harness.clock.now, found.next_attempt_at)
+        given = await job_queue.claim(harness.clock(), harness.clock() + _LEASE, 100)
         (found,) = (each for each in given if each.id == found.id)
     return found
 
 
-async def states(heart: Heart, upload_id: str) -> dict[str, JobState]:
+async def states(harness: UploadsHarness, upload_id: str) -> dict[str, JobState]:
     """How the jobs of an upload stand, by their actors."""
-    assert isinstance(heart.records, SqlRecords)
-    return {each.actor: each.state for each in await heart.records.list_jobs(upload_id=upload_id, limit=100)}
+    assert isinstance(harness.records, SqlRecords)
+    return {each.actor: each.state for each in await harness.records.list_jobs(upload_id=upload_id, limit=100)}

@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tusd_py.contracts.jobs import Job, JobState, NewJob
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.settings import Settings
 from tusd_py.wiring import close_ports, open_ports, utc_now
+from workers.actor import Actor
 from workers.process import start, stop
-from workers.tasks import Actor
 
 _keys = count()
 
@@ -38,31 +38,31 @@ def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def outbox_of(settings: Settings) -> AsyncIterator[Outbox]:
+async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
     """The jobs in the database, beside whoever else has it open; adding some pokes workers, as a server's do."""
     ports = await open_ports(settings)
-    assert ports.outbox is not None
+    assert ports.job_queue is not None
     try:
-        yield ports.outbox
+        yield ports.job_queue
     finally:
         await close_ports(ports, settings)
 
 
-def job(actor: str = "act", *, consumer: str = "", lane: str = "", upload_id: str = "u") -> NewJob:
+def job(actor: str = "act", *, subscription: str = "", lane: str = "", upload_id: str = "u") -> NewJob:
     """A job; those without a lane wait for nobody."""
     key = f"key {next(_keys)}"
-    return NewJob(actor=actor, key=key, upload_id=upload_id, lane=lane or key, consumer=consumer)
+    return NewJob(actor=actor, key=key, upload_id=upload_id, sequence_key=lane or key, subscription=subscription)
 
 
-async def jobs_in(outbox: Outbox, *states: JobState) -> list[Job]:
-    return await outbox.list_jobs(states=states, limit=10_000)
+async def jobs_in(job_queue: JobQueue, *states: JobState) -> list[Job]:
+    return await job_queue.list_jobs(states=states, limit=10_000)
 
 
-async def settled(outbox: Outbox, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
+async def settled(job_queue: JobQueue, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
     """The jobs in these states, once there are so many; fails when they do not get there in time."""
     deadline = utc_now() + timedelta(seconds=timeout_seconds)
-    while len(found := await jobs_in(outbox, *states)) < jobs:
-        states_now = sorted((item.state.value, item.attempt, item.error) for item in await jobs_in(outbox))
+    while len(found := await jobs_in(job_queue, *states)) < jobs:
+        states_now = sorted((item.state.value, item.attempt, item.error) for item in await jobs_in(job_queue))
         assert utc_now() < deadline, f"not {jobs} jobs {states} within {timeout_seconds} s: {states_now}"
         await asyncio.sleep(0.01)
     return found

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.redis import running_redis
 from tusd_py.cli import app
-from tusd_py.examining import libmagic
+from tusd_py.validation import libmagic
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +189,7 @@ def test_check_looks_for_libmagic_where_a_rule_asks(monkeypatch: pytest.MonkeyPa
     assert "ok      libmagic is there" in run("check", "--port", "0", **by_type).output
     find = libmagic.load
 
-    def find_nothing() -> libmagic.Found:
+    def find_nothing() -> libmagic.Libmagic:
         # As on a machine that has neither.
         monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
         return find(["none.so"])

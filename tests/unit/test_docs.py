@@ -11,10 +11,10 @@ import typer.core
 import typer.main
 
 from tusd_py.cli import app
-from tusd_py.contracts.gate import Hook
+from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import TusError
 from tusd_py.settings.loading import sections
-from tusd_py.web import failures
+from tusd_py.web import errors
 from tusd_py.web.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_every_setting_stands_in_the_docs() -> None:
 
 def test_every_refusal_stands_in_the_docs() -> None:
     """``docs/errors.md`` has a row for each status and code, and none that does not exist."""
-    assert failures.TABLE, "those refusals are counted too"
+    assert errors.TABLE, "those refusals are counted too"
     rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \| .+ \|$", text("docs/errors.md"), re.M))
     assert {(str(refusal.status), refusal.code) for refusal in refusals()} == rows
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tusd_py.checking import shown
-from tusd_py.contracts.gate import Hook
-from tusd_py.protocol.events import EventType
+from tusd_py.commands.check import shown
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import Hook
 from tusd_py.settings import EVENT_TYPES, Given, Server, Settings, SettingsError, find_config, load
 from tusd_py.settings.loading import sections
 

@@ -14,8 +14,9 @@ from tusd_py.settings import Settings
 _PACKAGE = Path(tusd_py.__file__).parent
 _READERS = [
     *_PACKAGE.glob("*.py"),
-    *_PACKAGE.glob("serving/*.py"),
-    *_PACKAGE.glob("hooks/*.py"),
+    *_PACKAGE.glob("commands/*.py"),
+    *_PACKAGE.glob("serving/**/*.py"),
+    *_PACKAGE.glob("hooks/**/*.py"),
     *_PACKAGE.parent.glob("workers/*.py"),
 ]
 # Handed over whole, field by field of the same name: a field that Cors does not have is an error there.

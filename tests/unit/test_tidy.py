@@ -11,11 +11,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LINES_OF_A_MODULE = 300
+LINES_OF_A_MODULE = 450
 LINES_OF_TESTS = 500
 LINES_OF_A_FUNCTION = 60
-#: A list that is read by looking one up; to divide it would only hide that.
-LISTS = {"tusd_py/protocol/errors.py"}
 BROAD = {"Exception", "BaseException"}
 BANNED_NAMES = {"utils", "helpers", "common", "base", "core", "manager", "misc", "types"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
@@ -40,14 +38,14 @@ def functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def test_a_module_is_small() -> None:
-    """A module has at most 300 lines, one of tests and their cases at most 500."""
+    """A module has at most 450 lines, one of tests and their cases at most 500."""
     long = {
         str(path): lines
         for path in EVERYTHING
         if (lines := len((ROOT / path).read_text().splitlines()))
         > (LINES_OF_TESTS if path.parts[0] == "tests" else LINES_OF_A_MODULE)
     }
-    assert LISTS == long.keys()
+    assert long == {}
 
 
 def test_a_module_says_what_belongs_in_it() -> None:

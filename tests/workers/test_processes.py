@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import until
-from tests.support.worker import job, jobs_in, outbox_of, settings_of
-from tusd_py.serving.companion import Companion
+from tests.support.waiting import eventually
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of
+from tusd_py.serving.child_process import Companion
 from tusd_py.settings import Settings
 from tusd_py.wiring import utc_now
 
@@ -43,10 +43,10 @@ def started(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator
 
 async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
     """Return once a worker has looked at a job; what it does not know it says so of."""
-    async with outbox_of(settings) as outbox:
-        await outbox.add_jobs([job("unheard")], utc_now())
+    async with job_queue_of(settings) as job_queue:
+        await job_queue.add_jobs([job("unheard")], utc_now())
         deadline = time.monotonic() + timeout_seconds
-        while "no actor 'unheard'" not in (await jobs_in(outbox))[0].error:
+        while "no actor 'unheard'" not in (await jobs_in(job_queue))[0].error:
             assert time.monotonic() < deadline, "no worker has looked at the newest job"
             await asyncio.sleep(0.02)
 
@@ -80,7 +80,7 @@ def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
 
     async def check() -> None:
-        await until(lambda: "cannot work yet" in log.read_text(), "the worker says what it waits for")
+        await eventually(lambda: "could not start, retrying" in log.read_text(), "the worker says what it waits for")
         database.rmdir()
         await worked(settings)
 
@@ -125,7 +125,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     program = (
         "import sys, time\n"
-        "from tusd_py.serving.companion import Companion\n"
+        "from tusd_py.serving.child_process import Companion\n"
         "child = Companion([sys.executable, '-m', 'workers', '--settings', '{descriptor}', '--child'],"
         " sys.argv[1].encode() + b'\\n', patience_seconds=10)\n"
         "child.start()\n"
@@ -139,7 +139,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         worker = int(parent.stdout.readline())
         asyncio.run(worked(settings))
         parent.kill()
-    asyncio.run(until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
+    asyncio.run(eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
 
 
 def test_settings_survive_the_way_to_the_worker(tmp_path: Path) -> None:

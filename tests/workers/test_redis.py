@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.redis import flush, redis_in
-from tests.support.worker import job, jobs_in, outbox_of, settings_of, settled, working
-from tusd_py.contracts.jobs import JobState
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
+from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
-from workers.tasks import Task
+from workers.actor import JobContext
 
 
-async def act(task: Task) -> None:
+async def act(task: JobContext) -> None:
     return
 
 
@@ -22,17 +22,17 @@ def test_while_redis_is_away_jobs_wait(tmp_path: Path) -> None:
     """A worker whose Redis is gone gives out nothing and uses up no attempt; with Redis back, all are done."""
 
     async def make(first: int) -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job() for _ in range(20)], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job() for _ in range(20)], utc_now())
             if first:
-                await settled(outbox, first, JobState.DONE)
+                await settled(job_queue, first, JobState.DONE)
                 return
             await asyncio.sleep(1.5)  # longer than a worker goes without looking
-            assert 20 == len(await jobs_in(outbox, JobState.WAITING)), "nothing can be given out"
+            assert 20 == len(await jobs_in(job_queue, JobState.WAITING)), "nothing can be given out"
 
     async def all_done() -> None:
-        async with outbox_of(settings) as outbox:
-            done = await settled(outbox, 40, JobState.DONE)
+        async with job_queue_of(settings) as job_queue:
+            done = await settled(job_queue, 40, JobState.DONE)
             assert 2 >= max(item.attempt for item in done)
 
     with tempfile.TemporaryDirectory(prefix="redis-") as directory, ExitStack() as worker:
@@ -50,12 +50,12 @@ def test_what_redis_loses_is_given_out_again(tmp_path: Path, redis_url: str) -> 
     """Flushed again and again while 300 jobs go through it, it costs time and no job."""
 
     async def check() -> None:
-        async with outbox_of(settings) as outbox:
-            await outbox.add_jobs([job() for _ in range(300)], utc_now())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job() for _ in range(300)], utc_now())
             for done in (50, 100, 150, 200, 250):
-                await settled(outbox, done, JobState.DONE)
+                await settled(job_queue, done, JobState.DONE)
                 flush(redis_url)
-            await settled(outbox, 300, JobState.DONE)
+            await settled(job_queue, 300, JobState.DONE)
 
     settings = settings_of(tmp_path, broker=redis_url, lease_seconds=1)
     flush(redis_url)

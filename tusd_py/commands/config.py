@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tusd_py.commands.speaking import fail, say
+from tusd_py.commands.console import fail, say
 from tusd_py.settings.reference import default_configuration
 
 Default = Annotated[bool, typer.Option("--default", help="Print every setting with its default and a comment.")]

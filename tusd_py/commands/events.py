@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from tusd_py.commands.console import Config, DataDir, say, settings_of
 from tusd_py.commands.jobs import ask
-from tusd_py.commands.speaking import Config, DataDir, say, settings_of
-from tusd_py.contracts.outbox import Outbox
-from tusd_py.protocol.events import Event
-from tusd_py.protocol.shown import show_event, show_time
+from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.model.events import Event
+from tusd_py.views import event_view, format_time
 
 app = typer.Typer(help="What has happened to uploads.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -42,18 +42,18 @@ def tail(
     """The newest events, oldest first. All are there with events.record, else those that somebody is told of."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
-    async def run(outbox: Outbox) -> None:
-        found = await outbox.list_events(upload_id=upload, newest=True, limit=lines)
+    async def run(job_queue: JobQueue) -> None:
+        found = await job_queue.list_events(upload_id=upload, newest=True, limit=lines)
         after = 0
         while True:
             for place, event in found:
                 after = max(after, place)
-                say(json.dumps(show_event(event)) if as_json else _line(event))
+                say(json.dumps(event_view(event)) if as_json else _line(event))
             if not follow:
                 return
             if len(found) < _PAGE:
                 await asyncio.sleep(_LOOK_SECONDS)
-            found = await outbox.list_events(after=after, upload_id=upload, limit=_PAGE)
+            found = await job_queue.list_events(after=after, upload_id=upload, limit=_PAGE)
 
     try:
         ask(settings, run)
@@ -66,4 +66,4 @@ def tail(
 def _line(event: Event) -> str:
     upload = event.upload
     length = "?" if upload.length is None else upload.length
-    return f"{show_time(event.at)}  {event.type:<16}  {upload.id}  {upload.offset}/{length}  {upload.status}"
+    return f"{format_time(event.at)}  {event.type:<16}  {upload.id}  {upload.offset}/{length}  {upload.status}"

@@ -9,14 +9,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.speaking import Config, DataDir, fail, say, settings_of
-from tusd_py.contracts.jobs import Job, JobState
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.serve import StartupError, prepare, reason
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.showing import show_job
-from tusd_py.launch import CannotServe, prepare, reason
-from tusd_py.protocol.shown import show_time
+from tusd_py.model.jobs import Job, JobState
 from tusd_py.settings import Settings
+from tusd_py.views import format_time, job_view
 from tusd_py.wiring import open_outbox, utc_now
 
 T = TypeVar("T")
@@ -44,9 +43,9 @@ def list_jobs(
 ) -> None:
     """Jobs, newest first."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    jobs = ask(settings, lambda outbox: outbox.list_jobs(states=state or (), upload_id=upload, limit=limit))
+    jobs = ask(settings, lambda job_queue: job_queue.list_jobs(states=state or (), upload_id=upload, limit=limit))
     for job in jobs:
-        say(json.dumps(show_job(job)) if as_json else _line(job))
+        say(json.dumps(job_view(job)) if as_json else _line(job))
     if not jobs and not as_json:
         say("no jobs")
 
@@ -55,10 +54,10 @@ def list_jobs(
 def show(job_id: Number, config: Config = None, data_dir: DataDir = None) -> None:
     """All that is known of one job, as JSON."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    job = ask(settings, lambda outbox: outbox.find_job(job_id))
+    job = ask(settings, lambda job_queue: job_queue.find_job(job_id))
     if job is None:
         fail([f"there is no job {job_id}; tusd-py jobs list shows those there are"])
-    say(json.dumps(show_job(job), indent=2))
+    say(json.dumps(job_view(job), indent=2))
 
 
 @app.command()
@@ -66,7 +65,11 @@ def retry(job_ids: Numbers, config: Config = None, data_dir: DataDir = None) -> 
     """Have dead or waiting jobs tried now, as if for the first time."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
     _each(
-        settings, job_ids, lambda outbox, job_id: outbox.revive(job_id, utc_now()), "is tried again", "dead or waiting"
+        settings,
+        job_ids,
+        lambda job_queue, job_id: job_queue.requeue(job_id, utc_now()),
+        "is tried again",
+        "dead or waiting",
     )
 
 
@@ -74,32 +77,32 @@ def retry(job_ids: Numbers, config: Config = None, data_dir: DataDir = None) -> 
 def drop(job_ids: Numbers, config: Config = None, data_dir: DataDir = None) -> None:
     """Forget jobs; what they would have done is not done."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    _each(settings, job_ids, lambda outbox, job_id: outbox.drop(job_id), "is dropped", "there and at rest")
+    _each(settings, job_ids, lambda job_queue, job_id: job_queue.delete_job(job_id), "is dropped", "there and at rest")
 
 
-def ask(settings: Settings, question: Callable[[Outbox], Awaitable[T]]) -> T:
+def ask(settings: Settings, question: Callable[[JobQueue], Awaitable[T]]) -> T:
     """What the outbox of these settings answers; whatever is wrong ends the program with a sentence."""
     if settings.database_path is None:
         fail(['records.url is "memory": jobs and events are kept in a database only'])
 
     async def run() -> T:
-        async with open_outbox(settings) as outbox:
-            return await question(outbox)
+        async with open_outbox(settings) as job_queue:
+            return await question(job_queue)
 
     try:
         prepare(settings)
         return asyncio.run(run())
-    except CannotServe as error:
+    except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
 
 
 def _each(
-    settings: Settings, job_ids: list[int], act: Callable[[Outbox, int], Awaitable[bool]], done: str, must_be: str
+    settings: Settings, job_ids: list[int], act: Callable[[JobQueue, int], Awaitable[bool]], done: str, must_be: str
 ) -> None:
-    async def run(outbox: Outbox) -> list[bool]:
-        return [await act(outbox, job_id) for job_id in job_ids]
+    async def run(job_queue: JobQueue) -> list[bool]:
+        return [await act(job_queue, job_id) for job_id in job_ids]
 
     answers = dict(zip(job_ids, ask(settings, run), strict=True))
     for job_id, is_done in answers.items():
@@ -111,6 +114,6 @@ def _each(
 
 
 def _line(job: Job) -> str:
-    who = f"{job.actor} {job.consumer}".strip()
+    who = f"{job.actor} {job.subscription}".strip()
     when = job.ended_at or job.next_attempt_at
-    return f"{job.id:>8}  {job.state:<7}  {show_time(when)}  {who}  {job.upload_id}  {job.error}".rstrip()
+    return f"{job.id:>8}  {job.state:<7}  {format_time(when)}  {who}  {job.upload_id}  {job.error}".rstrip()

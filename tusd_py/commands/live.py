@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tusd_py.commands.speaking import Config, DataDir, say, settings_of
+from tusd_py.commands.console import Config, DataDir, say, settings_of
 from tusd_py.serving.probe import NotHealthy, probe
 
 Live = Annotated[bool, typer.Option("--live", help="Ask the running server for /healthz; exits with 1 if it fails.")]

@@ -10,10 +10,10 @@ class LockTimeout(Exception):
     """The holder did not let go in time; the client should try again shortly."""
 
 
-class Hold(Protocol):
+class Lock(Protocol):
     """The exclusive right to change one upload, until ``release``, or until the process dies."""
 
-    def on_wanted(self, tell: Callable[[], None]) -> None:
+    def on_release_requested(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` on the event loop, once, when somebody else asks for this hold; at once if they already do.
 
         ``tell`` must not block; who holds should flush, save and release within a few hundredths of a second.
@@ -28,14 +28,14 @@ class Hold(Protocol):
 class Locker(Protocol):
     """Gives out holds: at most one an upload at any time, among all processes that share the medium."""
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Hold:
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
         """Wait for the hold, asking its holder to let go; newcomers are served in the order they came.
 
         Raises ``LockTimeout`` after ``timeout_seconds``. Cancelled while waiting, nothing is held.
         """
         ...
 
-    async def try_acquire(self, upload_id: str) -> Hold | None:
+    async def try_acquire(self, upload_id: str) -> Lock | None:
         """The hold if nobody has it, else ``None``; never disturbs a holder."""
         ...
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from tusd_py.contracts.store import Store
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 
-class CannotPublish(Exception):
+class PublishFailed(Exception):
     """The place would not take the upload now: it is full, out of reach, or not fit for it. Its text is for people."""
 
 
@@ -18,10 +18,10 @@ class Publisher(Protocol):
     async def publish(self, upload: Upload, store: Store) -> str:
         """Put ``upload`` in place and return its path there; the same one if it is in place already.
 
-        Until ``settle`` it is known which place is its own. Raises ``CannotPublish`` or ``StoreError``.
+        Until ``settle`` it is known which place is its own. Raises ``PublishFailed`` or ``StoreError``.
         """
         ...
 
-    async def settle(self, upload: Upload) -> None:
-        """Forget what was kept for another try: the path is recorded, or the upload gone. Raises ``CannotPublish``."""
+    async def cleanup(self, upload: Upload) -> None:
+        """Forget what was kept for another try: the path is recorded, or the upload gone. Raises ``PublishFailed``."""
         ...

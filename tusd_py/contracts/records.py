@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.contracts.jobs import NOTHING, Along
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Upload
 
 
 class RecordsError(Exception):
@@ -33,8 +33,8 @@ class RecordsFull(RecordsUnavailable):
 class Records(Protocol):
     """Keeps ``Upload`` values. What a call has returned from is durable and seen by every process."""
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
-        """Record a new upload, and ``along`` with it. Raises ``RecordExists``."""
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
+        """Record a new upload, and ``effects`` with it. Raises ``RecordExists``."""
         ...
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -45,16 +45,17 @@ class Records(Protocol):
         """The newest records of these uploads, in the order asked; an id may be asked twice."""
         ...
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         """Save ``after`` if the record still has the offset and the token of ``before``; return it with its new token.
 
-        The compare and the set are one statement, and ``along`` is written with it. Raises ``RecordConflict`` when the
-        record has moved on or is gone, and ``JobLost`` when the job that this ends is another's by now; then nothing
+        The compare and the set are one statement, and ``effects`` is written with it. Raises ``RecordConflict`` when
+        the
+        record has moved on or is gone, and ``LeaseLost`` when the job that this ends is another's by now; then nothing
         has changed.
         """
         ...
 
-    async def remove(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         """Forget the upload if its record still has this token; otherwise do nothing."""
         ...
 
@@ -62,7 +63,7 @@ class Records(Protocol):
         """Uploads whose ``expires_at`` is at or before ``now``, oldest first."""
         ...
 
-    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         """Uploads that something must still be done for, without any request: ordered by id, beyond ``after_id``.
 
         They are those in status ``PROCESSING`` that do not await workers, who have jobs for theirs, and the final

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
-from tusd_py.protocol.upload import Upload
 
 #: In ``Upload.storage``: where a hook wants the bytes, relative to where the store keeps them. Disks obey it.
 PATH = "path"
 
 #: Is told how many bytes are done.
-Tell = Callable[[int], Awaitable[None]]
+OnProgress = Callable[[int], Awaitable[None]]
 
 
 class StoreError(Exception):
@@ -39,35 +39,37 @@ class PathTaken(StoreError):
 
     def __init__(self, message: str, by: str | None = None) -> None:
         super().__init__(message)
-        self.by = by
+        self.owner_id = by
 
 
 class Sink(Protocol):
     """Takes the bytes of one request, in order, starting at the upload's offset. Used by one task at a time."""
 
     @property
-    def safe_offset(self) -> int:
+    def persisted_offset(self) -> int:
         """The absolute offset up to which bytes survive the death of this process (``kill -9``)."""
         ...
 
     @property
     def state(self) -> Mapping[str, object]:
-        """The store's own state for ``Upload.storage`` that belongs to ``safe_offset``."""
+        """The store's own state for ``Upload.storage`` that belongs to ``persisted_offset``."""
         ...
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
 
-        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``safe_offset`` stays true. Raises
-        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``safe_offset`` then tells how many.
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``persisted_offset`` stays true.
+        Raises
+        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``persisted_offset`` then tells how
+        many.
         """
         ...
 
     async def flush(self, *, durable: bool = False) -> int:
-        """Make every piece taken so far safe and return the new ``safe_offset``.
+        """Make every piece taken so far safe and return the new ``persisted_offset``.
 
         With ``durable`` the bytes, and the name they are found by, also survive the loss of power; an upload of no
-        bytes then exists on the medium too. Raises like ``write``; ``safe_offset`` then covers the prefix stored.
+        bytes then exists on the medium too. Raises like ``write``; ``persisted_offset`` then covers the prefix stored.
         """
         ...
 
@@ -102,7 +104,9 @@ class Store(Protocol):
         """
         ...
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
         ``tell`` is told now and then how many bytes are joined; what it raises ends the joining like an error.
@@ -111,15 +115,15 @@ class Store(Protocol):
         """
         ...
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         """Remove the bytes of ``upload`` for good. Asking again, or for one that has none, is no error."""
         ...
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
         ...
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
+    def location(self, upload: Upload) -> Mapping[str, str]:
         """Where the bytes of ``upload`` lie, in tusd's names (``Storage`` in its hooks), for whoever works with them.
 
         Does no I/O: whether they are there is another question.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.locking.lock_files import LockFiles
-from tusd_py.locking.mailbox import Mailbox, is_mailbox_name
-from tusd_py.locking.memory import MemoryHold, MemoryLocker
+from tusd_py.locking.memory import MemoryLock, MemoryLocker
+from tusd_py.notify.datagrams import Mailbox, is_mailbox_name
 
 #: Who waits for another process looks again, and asks again, this often: messages may be lost, holders may be killed.
 POLL_SECONDS = 0.025
@@ -24,19 +24,19 @@ STAND_BACK_SECONDS = 0.005
 _MESSAGE = re.compile(rb"(want|free) ([0-9a-f]{14})(?: (\S{1,40}))?")
 
 
-class FileHold:
+class FileLock:
     """A hold in a ``FileLocker``: the turn among the coroutines of this process, and its byte in the lock files."""
 
     __slots__ = ("_locker", "askers", "key", "local")
 
-    def __init__(self, locker: FileLocker, key: str, local: MemoryHold) -> None:
+    def __init__(self, locker: FileLocker, key: str, local: MemoryLock) -> None:
         self._locker = locker
         self.key = key
         self.local = local
         self.askers: dict[str, None] = {}  # mailboxes of other processes that want it, in the order they asked
 
-    def on_wanted(self, tell: Callable[[], None]) -> None:
-        self.local.on_wanted(tell)
+    def on_release_requested(self, tell: Callable[[], None]) -> None:
+        self.local.on_release_requested(tell)
 
     async def release(self) -> None:
         self._locker.let_go(self)
@@ -54,11 +54,11 @@ class FileLocker:
         self._directory = directory
         self._local = MemoryLocker()
         self._medium: tuple[LockFiles, Mailbox] | None = None
-        self._held: dict[str, FileHold] = {}
+        self._held: dict[str, FileLock] = {}
         self._turns: dict[str, asyncio.Future[None]] = {}  # who waits here for another process
         _LOCKERS.add(self)
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> FileHold:
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> FileLock:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         key = _key(upload_id)
         local = await self._local.acquire(key, timeout_seconds)
@@ -71,7 +71,7 @@ class FileLocker:
             raise
         return self._hold(key, local)
 
-    async def try_acquire(self, upload_id: str) -> FileHold | None:
+    async def try_acquire(self, upload_id: str) -> FileLock | None:
         key = _key(upload_id)
         local = await self._local.try_acquire(key)
         if local is None:
@@ -91,20 +91,20 @@ class FileLocker:
             lock_files.close()
             mailbox.close()
 
-    def let_go(self, hold: FileHold) -> None:
-        """Give up ``hold``, waking whoever waits for it; nothing if it was given up before."""
-        if self._medium is None or self._held.get(hold.key) is not hold:
+    def let_go(self, lock: FileLock) -> None:
+        """Give up ``lock``, waking whoever waits for it; nothing if it was given up before."""
+        if self._medium is None or self._held.get(lock.key) is not lock:
             return
-        del self._held[hold.key]
+        del self._held[lock.key]
         lock_files, mailbox = self._medium
-        lock_files.unlock(hold.key)
-        if not hold.askers:
-            hold.local.pass_on()
+        lock_files.unlock(lock.key)
+        if not lock.askers:
+            lock.local.pass_on()
             return
-        for name in hold.askers:
-            mailbox.tell(name, b"free " + hold.key.encode())
+        for name in lock.askers:
+            mailbox.tell(name, b"free " + lock.key.encode())
         # Otherwise those who wait in this process would be faster each time, and the others would starve.
-        asyncio.get_running_loop().call_later(STAND_BACK_SECONDS, hold.local.pass_on)
+        asyncio.get_running_loop().call_later(STAND_BACK_SECONDS, lock.local.pass_on)
 
     def forget(self) -> None:
         """Begin anew in a forked child: the locks and the socket belong to the parent."""
@@ -125,9 +125,9 @@ class FileLocker:
             raise
         return self._medium
 
-    def _hold(self, key: str, local: MemoryHold) -> FileHold:
-        self._held[key] = hold = FileHold(self, key, local)
-        return hold
+    def _hold(self, key: str, local: MemoryLock) -> FileLock:
+        self._held[key] = lock = FileLock(self, key, local)
+        return lock
 
     async def _contend(self, lock_files: LockFiles, mailbox: Mailbox, key: str, deadline: float) -> None:
         """Wait until the byte is ours; its holder is another process."""
@@ -160,9 +160,9 @@ class FileLocker:
         verb, key, sender = found[1], found[2].decode(), (found[3] or b"").decode()
         if verb == b"free":
             _wake(self._turns.get(key))
-        elif (hold := self._held.get(key)) is not None and is_mailbox_name(sender):
-            hold.askers[sender] = None
-            hold.local.want()
+        elif (lock := self._held.get(key)) is not None and is_mailbox_name(sender):
+            lock.askers[sender] = None
+            lock.local.want()
 
 
 def _key(upload_id: str) -> str:

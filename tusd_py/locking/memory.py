@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from tusd_py.contracts.locker import LockTimeout
 
-Holds = dict[str, "MemoryHold"]
-Turn = asyncio.Future["MemoryHold"]
+Holds = dict[str, "MemoryLock"]
+Turn = asyncio.Future["MemoryLock"]
 
 
-class MemoryHold:
+class MemoryLock:
     """A hold in a ``MemoryLocker``. The queue of those who wait goes from each holder to the next."""
 
     __slots__ = ("_holds", "_is_wanted", "_tells", "upload_id", "waiting")
@@ -24,7 +24,7 @@ class MemoryHold:
         self.upload_id = upload_id
         self.waiting = waiting
 
-    def on_wanted(self, tell: Callable[[], None]) -> None:
+    def on_release_requested(self, tell: Callable[[], None]) -> None:
         if self._is_wanted:
             tell()
         else:
@@ -50,7 +50,7 @@ class MemoryHold:
         while waiting:
             waiter = waiting.popleft()
             if not waiter.done():
-                holds[self.upload_id] = successor = MemoryHold(holds, self.upload_id, waiting)
+                holds[self.upload_id] = successor = MemoryLock(holds, self.upload_id, waiting)
                 waiter.set_result(successor)
                 return
         holds.pop(self.upload_id, None)
@@ -66,7 +66,7 @@ class MemoryLocker:
         """How many uploads are held."""
         return len(self._holds)
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> MemoryHold:
+    async def acquire(self, upload_id: str, timeout_seconds: float) -> MemoryLock:
         holder = self._holds.get(upload_id)
         if holder is None:
             return self._take(upload_id)
@@ -86,18 +86,18 @@ class MemoryLocker:
             if turn in holder.waiting:
                 holder.waiting.remove(turn)
 
-    async def try_acquire(self, upload_id: str) -> MemoryHold | None:
+    async def try_acquire(self, upload_id: str) -> MemoryLock | None:
         return None if upload_id in self._holds else self._take(upload_id)
 
     async def close(self) -> None:
-        for hold in self._holds.values():
-            for turn in hold.waiting:
+        for lock in self._holds.values():
+            for turn in lock.waiting:
                 _time_out(turn)
         self._holds.clear()
 
-    def _take(self, upload_id: str) -> MemoryHold:
-        self._holds[upload_id] = hold = MemoryHold(self._holds, upload_id, deque())
-        return hold
+    def _take(self, upload_id: str) -> MemoryLock:
+        self._holds[upload_id] = lock = MemoryLock(self._holds, upload_id, deque())
+        return lock
 
 
 def _time_out(turn: Turn) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
-from tusd_py.protocol.ids import is_upload_id
-from tusd_py.protocol.upload import Kind
 
 # Nothing else may stand in a URL (RFC 3986); the header is echoed as it came.
 _VISIBLE = re.compile(r"[!-~]+")
@@ -24,7 +24,7 @@ class Concat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CollectionUrl:
     """Where this server's uploads are found: the URL path of their collection, behind a proxy maybe under two names.
 
     ``base_paths`` end in a slash. ``hosts`` are names with or without a port, in lower case; empty allows every host.
@@ -34,7 +34,7 @@ class Place:
     hosts: tuple[str, ...] = ()
 
 
-def parse_concat(header: str, place: Place, parts_max: int = 1000) -> Concat:
+def parse_concat(header: str, place: CollectionUrl, parts_max: int = 1000) -> Concat:
     """What the header says. Raises ``InvalidConcat``, ``TooManyParts``, or ``InvalidParts`` for a foreign URL."""
     if header == "partial":
         return Concat(Kind.PARTIAL)
@@ -48,7 +48,7 @@ def parse_concat(header: str, place: Place, parts_max: int = 1000) -> Concat:
     return Concat(Kind.FINAL, tuple(_part(url, place) for url in parts))
 
 
-def _part(url: str, place: Place) -> str:
+def _part(url: str, place: CollectionUrl) -> str:
     """The id of the upload at ``url``, which may be absolute or relative to the collection's URL."""
     if _VISIBLE.fullmatch(url) is None:
         raise InvalidConcat("Upload-Concat", "URLs separated by one space")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.dates import format_date, parse_date
 from tusd_py.protocol.errors import PreconditionFailed, RangeNotSatisfiable
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import Download
-from tusd_py.protocol.upload import Upload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r'(W/)?("[!#-~\x80-\xff]*")')

@@ -7,10 +7,10 @@ wrong (disk, database, locks, hooks) is not here but beside its contract.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from tusd_py.protocol.outcomes import Overlay
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
+from tusd_py.protocol.outcomes import ResponseOverride
 
 
 class TusError(Exception):
@@ -24,11 +24,16 @@ class TusError(Exception):
     sentence: ClassVar[str] = "this request cannot be served"  # with the facts by name, in braces
     retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
     upload: Upload | None = None
-    overlay: Overlay | None = None
+    override: ResponseOverride | None = None
 
-    def of(self, upload: Upload) -> TusError:
+    def with_upload(self, upload: Upload) -> Self:
         """This refusal, telling how ``upload`` stands."""
         self.upload = upload
+        return self
+
+    def with_response(self, override: ResponseOverride | None) -> Self:
+        """This refusal, answered as the hook that refused wants it answered."""
+        self.override = override
         return self
 
     def __str__(self) -> str:
@@ -254,7 +259,7 @@ class UploadUnfinished(TusError):
     sentence = "this upload cannot be downloaded before it is complete"
 
 
-class UploadUnexamined(TusError):
+class UploadNotValidated(TusError):
     # 409, which clients try again.
     status = 409
     code = "ERR_UPLOAD_UNEXAMINED"

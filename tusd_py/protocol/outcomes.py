@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tusd_py.protocol.upload import Upload
+from tusd_py.model.upload import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlay:
+class ResponseOverride:
     """What a hook wants changed in the answer: laid over whatever the protocol would say."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
 
-    def under(self, later: Overlay | None) -> Overlay:
+    def merged_with(self, later: ResponseOverride | None) -> ResponseOverride:
         """Both as one: where they say the same thing, ``later`` counts."""
         if later is None:
             return self
-        return Overlay(
+        return ResponseOverride(
             status=self.status if later.status is None else later.status,
             headers={**self.headers, **later.headers},
             body=self.body if later.body is None else later.body,
@@ -39,7 +39,7 @@ class Created:
 
     upload: Upload
     took_body: bool
-    overlay: Overlay | None = None
+    override: ResponseOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class Inspected:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     upload: Upload
-    overlay: Overlay | None = None
+    override: ResponseOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminated:
     upload: Upload
-    overlay: Overlay | None = None
+    override: ResponseOverride | None = None
 
 
 class Content(Protocol):

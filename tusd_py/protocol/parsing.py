@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
-from tusd_py.protocol.concat import Concat, Place, parse_concat
+from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat
 from tusd_py.protocol.errors import (
     AmbiguousLength,
     ExtensionDisabled,
@@ -28,12 +30,11 @@ from tusd_py.protocol.errors import (
     UnsupportedVersion,
     UploadNotFound,
 )
-from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number, repeated
-from tusd_py.protocol.ids import is_upload_id
+from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import (
     Append,
-    BodyHead,
+    BodyInfo,
     Create,
     Discover,
     Download,
@@ -43,14 +44,12 @@ from tusd_py.protocol.requests import (
     Terminate,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 
 #: The one version that is spoken.
 VERSION = "1.0.0"
 #: Core: "All PATCH requests MUST use Content-Type: application/offset+octet-stream".
 MEDIA_TYPE = "application/offset+octet-stream"
 
-_OVERRIDE = b"x-http-method-override"
 _OVERRIDES = ("HEAD", "PATCH", "DELETE", "POST", "OPTIONS")
 _COLLECTION_METHODS = ("POST", "OPTIONS")
 
@@ -60,15 +59,10 @@ def effective_method(head: Head) -> str:
 
     Ask this before anything else looks at the method. Raises ``MalformedHeader`` or ``MethodNotAllowed``.
     """
-    override: bytes | None = None
-    for name, value in head.headers:
-        if name == _OVERRIDE:
-            if override is not None:
-                raise repeated(_OVERRIDE)
-            override = value
+    override = head.headers.one(b"x-http-method-override")
     if override is None:
         return head.method
-    method = override.strip(b" \t").upper().decode("latin-1")
+    method = override.upper()
     if method not in _OVERRIDES:
         raise MethodNotAllowed(_OVERRIDES)
     return method
@@ -96,7 +90,7 @@ class Parser:
         method = effective_method(head)
         if method == "OPTIONS":
             return Discover(upload_id=upload_id_in(head.path) or None)
-        headers = Headers(head.headers)
+        headers = head.headers
         _check_version(method, headers)
         upload_id = upload_id_in(head.path)
         if upload_id is None:
@@ -141,7 +135,7 @@ class Parser:
             raise ExtensionDisabled("concatenation")
         if len(header) > self.limits.concat_bytes_max:
             raise HeaderTooLarge("Upload-Concat", self.limits.concat_bytes_max)
-        return parse_concat(header, Place(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
+        return parse_concat(header, CollectionUrl(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
 
     def _metadata_header(self, headers: Headers) -> str | None:
         """The header as received, once it is known to be good: what is stored is what is echoed."""
@@ -151,7 +145,7 @@ class Parser:
         parse_metadata(header)
         return header or None
 
-    def _creation_body(self, headers: Headers, kind: Kind) -> BodyHead | None:
+    def _creation_body(self, headers: Headers, kind: Kind) -> BodyInfo | None:
         """The body to store; None without the type that says so: some HTTP stacks put a default type on every POST."""
         length = parse_body_length(headers)
         refuse_content_range(headers)
@@ -166,9 +160,9 @@ class Parser:
             raise UnsupportedContentEncoding
         return self._body(headers, length)
 
-    def _body(self, headers: Headers, length: int | None) -> BodyHead:
+    def _body(self, headers: Headers, length: int | None) -> BodyInfo:
         checksum, in_trailer = self._checksum(headers)
-        return BodyHead(length=length, checksum=checksum, checksum_in_trailer=in_trailer)
+        return BodyInfo(length=length, checksum=checksum, checksum_in_trailer=in_trailer)
 
     def _checksum(self, headers: Headers) -> tuple[Checksum | None, bool]:
         header = headers.get(b"upload-checksum")
@@ -184,7 +178,7 @@ class Parser:
 
     def _inspect(self, headers: Headers, upload_id: str) -> Request:
         # Who names no version may be a client of the coming standard, for whom an upload may be open at its length.
-        return Inspect(upload_id=upload_id, ends_at_length=b"tus-resumable" in headers)
+        return Inspect(upload_id=upload_id, length_completes=b"tus-resumable" in headers)
 
     def _terminate(self, headers: Headers, upload_id: str) -> Request:
         return Terminate(upload_id=upload_id)

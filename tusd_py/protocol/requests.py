@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Kind
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
+from tusd_py.protocol.headers import Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,29 +20,20 @@ class Head:
 
     method: str
     path: str
-    headers: RawHeaders
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks, for hooks and logs: never used to decide what the protocol allows."""
-
-    remote_address: str  # ip:port of the peer, or "" on a unix socket
-    method: str  # after X-HTTP-Method-Override
-    target: str  # raw request target with base path and query
-    headers: RawHeaders
-    owner: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyHead:
+class BodyInfo:
     """What the head says of a body whose bytes shall be stored."""
 
     length: int | None  # Content-Length in bytes; None when chunked
     checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
     checksum_in_trailer: bool = False  # it will come in a declared trailer
-    cut_counts: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
-    ends_if_wrong: bool = False  # wrong bytes leave no upload: these may be recorded before they are known to be right
+    keep_partial: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
+    discard_on_mismatch: bool = (
+        False  # wrong bytes leave no upload: these may be recorded before they are known to be right
+    )
 
     @property
     def is_verified(self) -> bool:
@@ -73,19 +62,19 @@ class Create:
     metadata_header: str | None = None  # as received; None when absent or empty
     concat_header: str | None = None  # as received
     parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
-    body: BodyHead | None = None
-    completes: bool | None = None  # the body's end is the upload's end; None: where the length says so
+    body: BodyInfo | None = None
+    is_last: bool | None = None  # the body's end is the upload's end; None: where the length says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect:
     """HEAD: how far has it come?
 
-    With ``ends_at_length`` who asks takes an upload that stands at its length for complete, and will not come back.
+    With ``length_completes`` who asks takes an upload that stands at its length for complete, and will not come back.
     """
 
     upload_id: str
-    ends_at_length: bool = False
+    length_completes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +88,9 @@ class Append:
     upload_id: str
     offset: int
     length: int | None
-    body: BodyHead
+    body: BodyInfo
     unsupported: TusError | None = None
-    completes: bool | None = None
+    is_last: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

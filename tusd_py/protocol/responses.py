@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tusd_py.model.caller import HeaderList
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
 from tusd_py.protocol.downloads import describe, validators
@@ -25,14 +27,11 @@ from tusd_py.protocol.outcomes import (
     Downloaded,
     Inspected,
     Outcome,
-    Overlay,
+    ResponseOverride,
     Terminated,
 )
 from tusd_py.protocol.parsing import VERSION
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Upload
-
-Fields = list[tuple[bytes, bytes]]
 
 _VERSION = VERSION.encode("ascii")
 _RESUMABLE = (b"tus-resumable", _VERSION)
@@ -47,16 +46,16 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """A whole answer, ready for an ASGI server: header names in lower case, framing included."""
 
     status: int
-    headers: Fields
+    headers: HeaderList
     body: bytes | Content = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ResponseContext:
     """How the answer will be read: ``method`` is the one obeyed, ``real_method`` the one on the request line."""
 
     method: str
@@ -97,24 +96,24 @@ class Formatter:
     algorithms: tuple[str, ...] = ALGORITHMS
     inline_types: frozenset[str] = frozenset()
 
-    def format_outcome(self, outcome: Outcome, asked: Asked, location: str = "") -> Reply:
+    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response:
         """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
         match outcome:
             case Created():
-                reply = laid_over(self._created(outcome, location), outcome.overlay)
+                reply = apply_override(self._created(outcome, location), outcome.override)
             case Appended():
-                reply = laid_over(self._appended(outcome.upload), outcome.overlay)
+                reply = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
                 reply = self._inspected(outcome.upload, asked)
             case Downloaded():
                 reply = self._downloaded(outcome)
             case Terminated():
-                reply = laid_over(Reply(204, [_RESUMABLE]), outcome.overlay)
+                reply = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other
                 reply = self._discovered()
         return readable(reply, asked)
 
-    def format_refusal(self, error: TusError, asked: Asked) -> Reply:
+    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response:
         """The answer to a request that the protocol refuses."""
         status = self.limits.gone_status if isinstance(error, UploadGone) else error.status
         headers = self._facts(error)
@@ -122,24 +121,24 @@ class Formatter:
             # Never on HEAD: tus-py-client takes any status that has an offset for success.
             headers += _offset(error.upload)
             headers += _expires(error.upload)
-        return self.format_error(status, error.code, str(error), asked, headers, error.overlay)
+        return self.format_error(status, error.code, str(error), asked, headers, error.override)
 
     def format_error(
         self,
         status: int,
         code: str,
         sentence: str,
-        asked: Asked,
+        asked: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        overlay: Overlay | None = None,
-    ) -> Reply:
+        overlay: ResponseOverride | None = None,
+    ) -> Response:
         """The answer to anything that went wrong. Several of these statuses would be cached without ``no-store``."""
         body = f"{code}: {sentence}\n".encode()
         framing = [_TEXT, (b"content-length", b"%d" % len(body))]
-        reply = Reply(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
-        return readable(laid_over(reply, overlay), asked)
+        reply = Response(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
+        return readable(apply_override(reply, overlay), asked)
 
-    def _facts(self, error: TusError) -> Fields:
+    def _facts(self, error: TusError) -> HeaderList:
         """The headers that are part of a refusal."""
         match error:
             case UnsupportedVersion():
@@ -154,20 +153,20 @@ class Formatter:
                 return [(b"content-range", b"bytes */%d" % error.length)]
         return [(b"retry-after", b"%d" % error.retry_after_seconds)] if error.retry_after_seconds else []
 
-    def _created(self, created: Created, location: str) -> Reply:
+    def _created(self, created: Created, location: str) -> Response:
         upload = created.upload
         headers = [_RESUMABLE, (b"location", location.encode("ascii")), _NO_BODY]
         if created.took_body:
             headers += _offset(upload)
         if upload.concat_header is not None:
             headers.append((b"upload-concat", upload.concat_header.encode("latin-1")))
-        return Reply(201, headers + _expires(upload))
+        return Response(201, headers + _expires(upload))
 
-    def _appended(self, upload: Upload) -> Reply:
+    def _appended(self, upload: Upload) -> Response:
         # RFC 9110, 8.6: no Content-Length in a 204.
-        return Reply(204, [_RESUMABLE, *_offset(upload), *_expires(upload)])
+        return Response(204, [_RESUMABLE, *_offset(upload), *_expires(upload)])
 
-    def _inspected(self, upload: Upload, asked: Asked) -> Reply:
+    def _inspected(self, upload: Upload, asked: ResponseContext) -> Response:
         # Core, HEAD: "The Server MUST prevent the client and/or proxies from caching the response".
         headers = [_RESUMABLE, _NO_STORE, *_offset(upload)]
         if upload.length is None:
@@ -186,31 +185,31 @@ class Formatter:
         headers += _expires(upload)
         if asked.is_overridden:
             headers.append(_NO_BODY)
-        return Reply(200, headers)
+        return Response(200, headers)
 
-    def _downloaded(self, downloaded: Downloaded) -> Reply:
+    def _downloaded(self, downloaded: Downloaded) -> Response:
         upload = downloaded.upload
         headers = [_RESUMABLE, *validators(upload)]
         if downloaded.body is None:
-            return Reply(304, headers)
+            return Response(304, headers)
         headers += describe(upload, self.inline_types)
         headers.append((b"content-length", b"%d" % (downloaded.stop - downloaded.start)))
         if not downloaded.partial:
-            return Reply(200, headers, downloaded.body)
+            return Response(200, headers, downloaded.body)
         span = b"bytes %d-%d/%d" % (downloaded.start, downloaded.stop - 1, upload.offset)
-        return Reply(206, [*headers, (b"content-range", span)], downloaded.body)
+        return Response(206, [*headers, (b"content-range", span)], downloaded.body)
 
-    def _discovered(self) -> Reply:
+    def _discovered(self) -> Response:
         headers = [_RESUMABLE, (b"tus-version", _VERSION)]
         if self.extensions:
             headers.append((b"tus-extension", ",".join(self.extensions).encode("ascii")))
         if self.limits.length_max:
             headers.append((b"tus-max-size", b"%d" % self.limits.length_max))
         headers.append((b"tus-checksum-algorithm", ",".join(self.algorithms).encode("ascii")))
-        return Reply(204, headers)
+        return Response(204, headers)
 
 
-def _offset(upload: Upload) -> Fields:
+def _offset(upload: Upload) -> HeaderList:
     """Concatenation: "The response to a HEAD request for a final upload SHOULD NOT contain the Upload-Offset header
     unless the concatenation has been successfully finished."
     """
@@ -219,14 +218,14 @@ def _offset(upload: Upload) -> Fields:
     return [(b"upload-offset", b"%d" % upload.offset)]
 
 
-def _expires(upload: Upload) -> Fields:
+def _expires(upload: Upload) -> HeaderList:
     """Expiration: "MUST be included in every PATCH response if the upload is going to expire"; complete, it is not."""
     if upload.expires_at is None or upload.is_complete or upload.has_ended:
         return []
     return [(b"upload-expires", format_date(upload.expires_at).encode("ascii"))]
 
 
-def laid_over(reply: Reply, overlay: Overlay | None) -> Reply:
+def apply_override(reply: Response, overlay: ResponseOverride | None) -> Response:
     """The answer with what a hook wants changed, but for what would break the answer's framing."""
     if overlay is None:
         return reply
@@ -252,7 +251,7 @@ def _is_bodiless(status: int) -> bool:
     return status in (204, 304)
 
 
-def readable(reply: Reply, asked: Asked) -> Reply:
+def readable(reply: Response, asked: ResponseContext) -> Response:
     """The answer as the client's HTTP stack will understand it, which knows only the real method."""
     if asked.is_overridden and _NO_STORE not in reply.headers:
         reply.headers.append(_NO_STORE)

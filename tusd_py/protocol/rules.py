@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.model.steps import STEPS
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
     FinalUploadModified,
     InvalidLength,
@@ -22,12 +24,12 @@ from tusd_py.protocol.errors import (
     TusError,
     UploadGone,
     UploadNotFound,
-    UploadUnexamined,
+    UploadNotValidated,
     UploadUnfinished,
 )
-from tusd_py.protocol.events import VALIDATION
 from tusd_py.protocol.requests import Append, Create
-from tusd_py.protocol.upload import Kind, Status, Upload
+
+_BLOCKING_STEPS = frozenset(step.name for step in STEPS if step.blocks_downloads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +50,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Remaining:
     """How many more bytes an upload takes, and the refusal for whoever sends more. ``bytes`` is None without bound."""
 
     bytes: int | None
-    beyond: TusError
+    refusal: TusError
 
 
-def room(upload: Upload, length: int | None, limits: Limits) -> Room:
+def remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     """What ``upload`` still takes when its length is ``length``; a deferred length is bounded by the maximum."""
     if length is not None:
-        return Room(length - upload.offset, LengthExceeded(length))
+        return Remaining(length - upload.offset, LengthExceeded(length))
     if limits.length_max:
-        return Room(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
-    return Room(None, MaxSizeExceeded(0))
+        return Remaining(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
+    return Remaining(None, MaxSizeExceeded(0))
 
 
-def found(upload: Upload | None, now: datetime) -> Upload:
+def ensure_available(upload: Upload | None, now: datetime) -> Upload:
     """The upload if there is one to be worked with at ``now``.
 
     Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting. An upload whose
@@ -99,7 +101,7 @@ def create(request: Create, limits: Limits) -> None:
         raise MaxSizeExceeded(limits.length_max)
 
 
-def append(request: Append, upload: Upload, limits: Limits) -> Room:
+def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
     """Whether these bytes may follow, and how many; the upload is unchanged by any refusal."""
     # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
     if upload.kind is Kind.FINAL:
@@ -111,9 +113,9 @@ def append(request: Append, upload: Upload, limits: Limits) -> Room:
     if request.offset != upload.offset:
         raise OffsetMismatch(upload.offset, request.offset)
     length = _length(request, upload, limits)
-    left = room(upload, length, limits)
+    left = remaining(upload, length, limits)
     if left.bytes is not None and request.body.length is not None and request.body.length > left.bytes:
-        raise left.beyond
+        raise left.refusal
     return left
 
 
@@ -132,16 +134,14 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
     return request.length
 
 
-def concatenate(
-    request: Create, parts: Sequence[Upload | None], owner: str, now: datetime, limits: Limits
-) -> int | None:
+def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, limits: Limits) -> int | None:
     """The length of the final upload made of ``parts``; None while that of a part is unknown.
 
     One refusal whatever is wrong with a part, so that an answer does not tell which uploads exist.
     """
     total: int | None = 0
     for part in parts:
-        if part is None or part.kind is not Kind.PARTIAL or part.owner != owner:
+        if part is None or part.kind is not Kind.PARTIAL:
             raise InvalidParts
         if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
             raise InvalidParts
@@ -156,11 +156,17 @@ def concatenate(
     return total
 
 
+def ensure_same_owner(parts: Sequence[Upload], owner: str) -> None:
+    """Raise ``InvalidParts`` unless every part has the owner of the final upload."""
+    if any(part.owner != owner for part in parts):
+        raise InvalidParts
+
+
 def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:
     """The upload, if it may be ended: also one that failed or was rejected, but no part that a final upload needs."""
     if upload is not None and upload.status in (Status.FAILED, Status.REJECTED):
         return upload
-    upload = found(upload, now)
+    upload = ensure_available(upload, now)
     if finals:
         raise PartInUse
     return upload
@@ -174,5 +180,7 @@ def download(upload: Upload, limits: Limits) -> None:
         if upload.kind is Kind.PARTIAL or not upload.is_complete:
             # Nobody examines a part by itself: given out, it would be a way around the rules.
             raise UploadUnfinished
-        if upload.status is not Status.READY and (not upload.awaiting or VALIDATION in upload.awaiting):
-            raise UploadUnexamined
+        if upload.status is not Status.READY and (
+            not upload.pending_steps or not _BLOCKING_STEPS.isdisjoint(upload.pending_steps)
+        ):
+            raise UploadNotValidated

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from datetime import UTC
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.protocol.upload import Upload
 
 #: File systems allow 255; what is left is for numbers and temporary names.
 NAME_BYTES_MAX = 200

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
-from tusd_py.protocol.upload import Kind, Status, Upload
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Kind, Status, Upload
 
 
 class MemoryRecords:
@@ -20,9 +20,9 @@ class MemoryRecords:
         self._uploads: dict[str, Upload] = {}
         self._closed = False
 
-    async def add(self, upload: Upload, along: Along = NOTHING) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
         self._refuse_when_closed()
-        _refuse_company(along)
+        _refuse_company(effects)
         if upload.id in self._uploads:
             raise RecordExists(f"upload {upload.id} is already recorded")
         self._uploads[upload.id] = _detached(upload)
@@ -35,9 +35,9 @@ class MemoryRecords:
         self._refuse_when_closed()
         return [self._uploads.get(upload_id) for upload_id in upload_ids]
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self._refuse_when_closed()
-        _refuse_company(along)
+        _refuse_company(effects)
         assert before.id == after.id, "a record changes, it does not move"
         recorded = self._uploads.get(before.id)
         if recorded is None or (recorded.offset, recorded.token) != (before.offset, before.token):
@@ -46,7 +46,7 @@ class MemoryRecords:
         self._uploads[before.id] = saved
         return saved
 
-    async def remove(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self._refuse_when_closed()
         recorded = self._uploads.get(upload.id)
         if recorded is not None and recorded.token == upload.token:
@@ -57,7 +57,7 @@ class MemoryRecords:
         due = [(u.expires_at, u.id) for u in self._uploads.values() if u.expires_at is not None and u.expires_at <= now]
         return [self._uploads[upload_id] for _, upload_id in sorted(due)[:limit]]
 
-    async def unsettled(self, limit: int, after_id: str = "") -> list[Upload]:
+    async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._refuse_when_closed()
         ids = (u.id for u in self._uploads.values() if _is_unsettled(u) and u.id > after_id)
         return [self._uploads[upload_id] for upload_id in sorted(ids)[:limit]]
@@ -79,8 +79,8 @@ class MemoryRecords:
             raise RecordsUnavailable("the records are closed")
 
 
-def _refuse_company(along: Along) -> None:
-    assert along == NOTHING, "events and jobs are kept in a database: settings allow nobody to tell without one"
+def _refuse_company(effects: Effects) -> None:
+    assert effects == NO_EFFECTS, "events and jobs are kept in a database: settings allow nobody to tell without one"
 
 
 def _detached(upload: Upload) -> Upload:
@@ -93,4 +93,4 @@ def _detached(upload: Upload) -> Upload:
 
 def _is_unsettled(upload: Upload) -> bool:
     is_pending_final = upload.kind is Kind.FINAL and upload.status is Status.UPLOADING
-    return (upload.status is Status.PROCESSING and not upload.awaiting) or is_pending_final
+    return (upload.status is Status.PROCESSING and not upload.pending_steps) or is_pending_final

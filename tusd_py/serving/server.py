@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from tusd_py.serving import memory
-from tusd_py.serving.accepting import Acceptor, Shares
+from tusd_py.serving import tuning
+from tusd_py.serving.acceptor import Acceptor, Shares
 from tusd_py.settings import Server as ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
         else:
             await super().startup([])
             self.servers = [self._acceptor(listener, self._shares) for listener in sockets or ()]
-        memory.settle()
+        tuning.settle()
         self._on_started()
 
     def _acceptor(self, listener: socket.socket, shares: Shares) -> Any:

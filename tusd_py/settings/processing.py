@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
-from tusd_py.settings.section import Section
-from tusd_py.settings.values import DOCS, Allowed, Size, Switch, Text
+from tusd_py.model.validation_rule import ValidationRule
+from tusd_py.settings.values import DOCS, Allowed, Section, Size, Switch, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: What a pattern of published names may hold in braces.
@@ -19,57 +19,52 @@ Texts = Annotated[tuple[str, ...], Allowed("a list of text")]
 Patterns = Annotated[tuple[str, ...], Allowed("a list of patterns such as image/*")]
 
 
-class ValidationRule(Section):
-    """One rule; what each key means is told in docs/validation.md."""
-
-    name: Text = ""
-    types: Patterns = ()
-    files: Patterns = ()
-    owners: Patterns = ()
-    metadata: Annotated[Mapping[str, str], Allowed("a table of patterns by the key of the metadata")] = {}
-    size_min: Size = 0
-    size_max: Size = 0
-    extensions: Annotated[tuple[str, ...], Allowed('a list of extensions such as ["png", "jpg"]')] = ()
-    allowed_types: Patterns = ()
-    type_agrees: Switch = False
-    csv: Switch = False
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.size_max and self.size_max < self.size_min:
-            raise ValueError("size_max is less than size_min")
-        return self
+#: The keys of one rule, with what the configuration may hold for each; the defaults are those of the rule itself.
+_RULE_KEYS: Mapping[str, Any] = {
+    "name": Text,
+    "types": Patterns,
+    "files": Patterns,
+    "owners": Patterns,
+    "metadata": Annotated[Mapping[str, str], Allowed("a table of patterns by the key of the metadata")],
+    "size_min": Size,
+    "size_max": Size,
+    "extensions": Annotated[tuple[str, ...], Allowed('a list of extensions such as ["png", "jpg"]')],
+    "allowed_types": Patterns,
+    "type_agrees": Switch,
+    "csv": Switch,
+}
+_ADAPTERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(kind) for key, kind in _RULE_KEYS.items()}
 
 
-def parse_rules(value: object) -> object:
-    """Tables as rules. Raises ``ValueError`` with what is wrong with the first bad one."""
+def parse_rules(value: object) -> tuple[ValidationRule, ...]:
+    """Tables as rules. Raises ``ValueError`` that names the first bad rule and what is wrong with it."""
     if not isinstance(value, list | tuple):
         raise ValueError(f"a list of rules ({DOCS}/validation.md)")
     rules = []
     for number, item in enumerate(value, 1):
-        if isinstance(item, ValidationRule):
-            rules.append(item)
-            continue
         try:
-            rules.append(ValidationRule.model_validate(item))
-        except ValidationError as error:
-            raise ValueError(f"a list of rules ({DOCS}/validation.md); in rule {number}, {_what(error)}") from None
+            rules.append(item if isinstance(item, ValidationRule) else _rule(item))
+        except ValueError as error:
+            raise ValueError(f"a list of rules (docs/validation.md); in rule {number}, {error}") from None
     return tuple(rules)
 
 
-def _what(error: ValidationError) -> str:
-    details = error.errors()[0]
-    if not details["loc"]:
-        cause = details.get("ctx", {}).get("error")
-        return str(cause or "every rule must be a table")
-    key = str(details["loc"][0])
-    field = ValidationRule.model_fields.get(key)
-    if field is None:
-        return f"{key} is no key of a rule"
-    words = [item.words for item in field.metadata if isinstance(item, Allowed)]
-    return f"{key} must be {words[-1]}"
+def _rule(table: object) -> ValidationRule:
+    if not isinstance(table, Mapping):
+        raise ValueError("every rule must be a table")
+    values = {}
+    for key, value in table.items():
+        if key not in _ADAPTERS:
+            raise ValueError(f"{key} is no key of a rule")
+        try:
+            values[key] = _ADAPTERS[key].validate_python(value)
+        except ValidationError:
+            allowed = [item for item in get_args(_RULE_KEYS[key]) if isinstance(item, Allowed)]
+            raise ValueError(f"{key} must be {allowed[-1].words}") from None
+    rule = ValidationRule(**values)
+    if rule.size_max and rule.size_max < rule.size_min:
+        raise ValueError("size_max is less than size_min")
+    return rule
 
 
 def check_pattern(value: str) -> str:
@@ -95,7 +90,7 @@ class Validation(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.early and not any(rule.allowed_types or rule.type_agrees for rule in self.rules):
+        if self.early and not any(rule.checks_type for rule in self.rules):
             raise ValueError(
                 "validation.early is true, but no rule asks for types: "
                 "give one allowed_types or type_agrees, or set validation.early to false"

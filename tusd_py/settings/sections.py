@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 from pydantic import model_validator
 
+from tusd_py.model.steps import STEPS
 from tusd_py.settings.endpoints import Webhooks
 from tusd_py.settings.processing import Publishing, Validation
-from tusd_py.settings.section import Section
 from tusd_py.settings.values import (
     Allowed,
     Amount,
@@ -33,6 +33,7 @@ from tusd_py.settings.values import (
     Port,
     PublicUrl,
     Seconds,
+    Section,
     Size,
     Switch,
     Text,
@@ -282,9 +283,12 @@ class Settings(Section):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What workers do with complete uploads, in order."""
-        wanted = {"validation": self.validation.enabled, "publishing": bool(self.publishing.directory)}
-        return tuple(step for step, is_wanted in wanted.items() if is_wanted)
+        """The names of the enabled processing steps, in order."""
+        return tuple(step.name for step in STEPS if step.setting and self._is_on(step.setting))
+
+    def _is_on(self, name: str) -> bool:
+        section, _, key = name.partition(".")
+        return bool(getattr(getattr(self, section), key))
 
     @property
     def database_url(self) -> str:

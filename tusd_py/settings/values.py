@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 #: Where the documents are: an installed package has none of them beside it.
 DOCS = "https://github.com/tusd-py/tusd-py/blob/main/docs"
@@ -250,3 +250,9 @@ ForwardedName = Annotated[str, AfterValidator(check_forwarded_name)]
 ForwardedNames = Annotated[tuple[ForwardedName, ...], Allowed("a list of names of headers")]
 Url = Annotated[str, AfterValidator(check_url)]
 Urls = Annotated[tuple[Url, ...], Allowed("a list of absolute URLs such as https://example.com/hooks")]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

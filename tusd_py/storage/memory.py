@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, Tell
-from tusd_py.protocol.upload import NO_STATE, Upload
+from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError, StoreFull
+from tusd_py.model.upload import NO_STATE, Upload
 
 _READ_BYTES = 256 * 1024
 
@@ -20,7 +20,7 @@ class MemorySink:
         self._failure: StoreError | None = None
 
     @property
-    def safe_offset(self) -> int:
+    def persisted_offset(self) -> int:
         return self._safe
 
     @property
@@ -86,7 +86,9 @@ class MemoryStore:
             yield piece
             start += len(piece)
 
-    async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
+    async def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+    ) -> Mapping[str, object]:
         self.uploads.pop(upload.id, None)
         if sum(part.offset for part in parts) > self.room():
             raise StoreFull("the memory for uploads is used up")
@@ -98,13 +100,13 @@ class MemoryStore:
         self.uploads[upload.id] = joined
         return NO_STATE
 
-    async def erase(self, upload: Upload) -> None:
+    async def delete(self, upload: Upload) -> None:
         self.uploads.pop(upload.id, None)
 
-    async def stored_bytes(self, upload: Upload) -> int:
+    async def size(self, upload: Upload) -> int:
         return len(self.uploads.get(upload.id, b""))
 
-    def where(self, upload: Upload) -> Mapping[str, str]:
+    def location(self, upload: Upload) -> Mapping[str, str]:
         return {"Type": "memorystore", "Key": upload.id}
 
     async def probe(self) -> None:

@@ -1,83 +1,81 @@
-"""PATCH: bytes are added at the upload's offset."""
+"""PATCH: append bytes at the upload's offset."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.contracts.listener import Listener
-from tusd_py.contracts.locker import Hold
-from tusd_py.contracts.source import Source
+from tusd_py.contracts.body import RequestBody
+from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.progress import ProgressListener
+from tusd_py.model.caller import Caller
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
-from tusd_py.protocol.requests import Append, Caller
-from tusd_py.protocol.upload import Upload
-from tusd_py.uploads.assemble import part_completed
-from tusd_py.uploads.finish import finish
-from tusd_py.uploads.holding import find, held
+from tusd_py.protocol.requests import Append
+from tusd_py.uploads.body.committer import Committer
+from tusd_py.uploads.body.progress import ProgressReporter
+from tusd_py.uploads.body.receiver import BodyReceiver
+from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.receiving import Receiving
-from tusd_py.uploads.recording import save
-from tusd_py.uploads.telling import Progress
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.processing.assemble import part_completed
+from tusd_py.uploads.processing.finish import finish
+from tusd_py.uploads.terminate import terminate_locked
 
 
 async def append(
-    ports: Ports, request: Append, caller: Caller, source: Source, listener: Listener | None = None
+    ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None = None
 ) -> Appended:
-    """Store the body from ``request.offset`` on; what came before a cut, a takeover or a full disk is kept.
+    """Store the body from ``request.offset`` on; finish the upload if these are its last bytes.
 
-    ``listener`` is told of every save while the body runs.
-    Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
-    ``GateFailed`` (pre-finish; everything is stored, and asked again by the next request).
+    Bytes that arrive before a broken connection, a takeover or a full disk are kept. ``listener`` is notified of every
+    save while the body arrives. Raises ``TusError`` (its ``upload`` is the record as saved), ``LockTimeout``,
+    ``StoreError``, ``RecordConflict`` or ``HookFailed`` (pre-finish: every byte is stored, and the next request invokes
+    the hook again).
     """
-    async with held(ports, request.upload_id) as hold:
-        upload = await find(ports, request.upload_id)
+    async with locked(ports, request.upload_id) as lock:
+        upload = await load(ports, request.upload_id)
         was_complete = upload.is_complete
-        upload = await _Appending(ports, request, caller, source, listener).run(upload, hold)
+        upload = await _AppendBody(ports, request, caller, body, listener).run(upload, lock)
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
             ports.count_complete(upload)
             part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-    return Appended(upload=finished.upload, overlay=finished.overlay)
+    return Appended(upload=finished.upload, override=finished.override)
 
 
 @dataclass(frozen=True, slots=True)
-class _Appending:
+class _AppendBody:
+    """Receives the body of one PATCH and handles what can go wrong with it."""
+
     ports: Ports
     request: Append
     caller: Caller
-    source: Source
-    listener: Listener | None
+    body: RequestBody
+    listener: ProgressListener | None
 
-    async def run(self, upload: Upload, hold: Hold) -> Upload:
+    async def run(self, upload: Upload, lock: Lock) -> Upload:
         request = self.request
         length = upload.length if request.length is None else request.length
-        progress = Progress(self.ports, self.caller, self.source, self.listener)
-
-        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-            saved = await save(self.ports, before, after, progress.change(before, after, is_last))
-            progress.saved(saved)
-            return saved
-
-        receiving = Receiving(self.ports, upload, keep, request.completes)
-        # A newcomer gets the hold as soon as what has arrived is saved.
-        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+        progress = ProgressReporter(self.ports, self.caller, self.body, self.listener)
+        receiver = BodyReceiver(self.ports, upload, Committer(self.ports, self.caller, progress), request.is_last)
+        # Another request for this upload gets the lock as soon as the bytes received so far are saved.
+        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
-            room = rules.append(request, upload, self.ports.limits)
-            return await receiving.run(self.source, request.body, room, length)
+            remaining = rules.append(request, upload, self.ports.policy.limits)
+            return await receiver.run(self.body, request.body, remaining, length)
         except (UploadStopped, TypeNotAllowed):
-            # First, or a write that still waits for its turn would bring the bytes back.
-            await receiving.close()
-            await end(self.ports, receiving.upload, self.caller)
+            # Close first: a write that is still queued would bring the bytes back.
+            await receiver.close()
+            await terminate_locked(self.ports, receiver.upload, self.caller)
             raise
         except TusError as refusal:
-            if isinstance(refusal, LengthExceeded) and request.completes is not None:
+            if isinstance(refusal, LengthExceeded) and request.is_last is not None:
                 # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload
                 # resource invalid and rejecting any further interaction with it".
-                await receiving.invalidate("a body went beyond its length")
-            raise refusal.of(receiving.upload) from None
+                await receiver.invalidate("a body exceeded the length of the upload")
+            raise refusal.with_upload(receiver.upload) from None
         finally:
-            await receiving.close()
+            await receiver.close()

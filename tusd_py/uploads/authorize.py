@@ -1,24 +1,24 @@
-"""May this request be served at all? Asked before anything else is done for it, or said about an upload."""
+"""Authorise a request before a lock is requested and before a byte of its body is read."""
 
 from __future__ import annotations
 
-from tusd_py.contracts.gate import AuthorizeEvent, Hook
+from tusd_py.contracts.hooks import AuthorizeEvent
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import AccessDenied
-from tusd_py.protocol.requests import Caller, Create, Discover, Request
+from tusd_py.protocol.requests import Create, Discover, Request
 from tusd_py.uploads.ports import Ports
 
 
 async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
-    """Return if nobody objects. Raises ``AccessDenied``, ``RecordsError`` or ``GateFailed``.
+    """Return if the hook ``authorize`` accepts the request.
 
-    No hold is asked for: who may not write to an upload cannot interrupt the one who does. And who is refused is told
-    the same whether the upload exists or not.
+    Raises ``AccessDenied``, ``RecordsError`` or ``HookFailed``. No lock is taken, so a client
+    without permission cannot interrupt a running upload. The refusal is the same whether the upload exists or not.
     """
-    if isinstance(request, Discover) or not ports.gate.wants(Hook.AUTHORIZE):
+    if isinstance(request, Discover) or not ports.hooks.handles(Hook.AUTHORIZE):
         return
     upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
-    answer = await ports.gate.ask(AuthorizeEvent(upload, caller))
-    if answer.reject:
-        denied = AccessDenied()
-        denied.overlay = answer.overlay
-        raise denied
+    response = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
+    if response.reject:
+        raise AccessDenied().with_response(response.override)

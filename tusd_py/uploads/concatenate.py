@@ -1,70 +1,78 @@
-"""POST of a final upload: its bytes are those of partial uploads, joined now or in the background."""
+"""POST of a final upload: concatenate its partial uploads, at once or in the background."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tusd_py.cancellation import shielded
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import InvalidParts
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import Create
-from tusd_py.protocol.upload import Status, Upload
-from tusd_py.uploads.assemble import consider, joined
-from tusd_py.uploads.cancelling import unbroken
-from tusd_py.uploads.claiming import claimed, or_nothing, placed, record
+from tusd_py.uploads.commit import NO_CAUSE, Cause, insert, update
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.recording import BY_NOBODY, Change, add, save
+from tusd_py.uploads.processing.assemble import schedule_assembly, with_concatenated_bytes
+from tusd_py.uploads.reservation import insert_reserved, locked_for_creation, reserve_storage, rollback_on_error
 
-#: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
-Agree = Callable[[Upload], Awaitable[tuple[Upload, Overlay | None]]]
+#: Invokes pre-create and returns the upload as the hook changed it, with its response override; or raises its refusal.
+PreCreate = Callable[[Upload], Awaitable[tuple[Upload, ResponseOverride | None]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A final upload that is recorded, and what pre-create wants laid over the answer."""
+class Concatenated:
+    """A recorded final upload, and the response override of pre-create."""
 
     upload: Upload
-    overlay: Overlay | None
+    override: ResponseOverride | None
 
 
-async def concatenate(ports: Ports, request: Create, final: Upload, agree: Agree, change: Change = BY_NOBODY) -> Made:
-    """Record ``final``, joined at once when its parts are complete and small, else to be joined in the background.
+async def concatenate(
+    ports: Ports, request: Create, final: Upload, pre_create: PreCreate, cause: Cause = NO_CAUSE
+) -> Concatenated:
+    """Record ``final``, concatenated at once if its parts are complete and small, else in the background.
 
-    Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash a recorded final upload is taken up
-    again at the next start.
+    Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash the next start continues the
+    assembly of a recorded final upload.
     """
     found = await ports.records.find_all(request.parts)
-    length = rules.concatenate(request, found, final.owner, ports.clock(), ports.limits)
+    length = rules.concatenate(request, found, ports.clock(), ports.policy.limits)
     parts = [part for part in found if part is not None]
-    server_chose = final.id
-    final, overlay = await agree(replace(final, length=length))
-    if final.id == server_chose and not final.storage:
-        return Made(await _make(ports, final, parts, change), overlay)
-    async with claimed(ports, final, by_hook=final.id != server_chose):
-        return Made(await _make(ports, final, parts, change), overlay)
+    id_of_server = final.id
+    final, override = await pre_create(replace(final, length=length))
+    # After the hook: it may choose the owner.
+    rules.ensure_same_owner(parts, final.owner)
+    if final.id == id_of_server and not final.storage:
+        return Concatenated(await _create(ports, final, parts, cause), override)
+    async with locked_for_creation(ports, final, by_hook=final.id != id_of_server):
+        return Concatenated(await _create(ports, final, parts, cause), override)
 
 
-async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Change) -> Upload:
+async def _create(ports: Ports, final: Upload, parts: Sequence[Upload], cause: Cause) -> Upload:
     length = final.length
-    final = await placed(ports, final)
-    if length is not None and length <= ports.pace.join_at_once_bytes_max and all(part.is_complete for part in parts):
-        async with or_nothing(ports, final):
-            final = joined(ports, final, length, await ports.store.join(final, parts))
-            await unbroken(add(ports, final, change))
+    final = await reserve_storage(ports, final)
+    if (
+        length is not None
+        and length <= ports.policy.concatenate_at_once_bytes_max
+        and all(part.is_complete for part in parts)
+    ):
+        async with rollback_on_error(ports, final):
+            final = with_concatenated_bytes(ports, final, length, await ports.store.concatenate(final, parts))
+            await shielded(insert(ports, final, cause))
         return final
-    final = final.until(ports.expiry(final, final.created_at))
-    await record(ports, final, change)
-    await _refuse_if_parts_went(ports, final)
-    # Also when parts are missing: the last of them may have become complete since it was read.
-    consider(ports, final)
+    final = final.expiring(ports.policy.expiry(final, final.created_at))
+    await insert_reserved(ports, final, cause)
+    await _refuse_if_parts_ended(ports, final)
+    # Also if parts are incomplete: the last of them may have become complete since it was read.
+    schedule_assembly(ports, final)
     return final
 
 
-async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
-    """From now on the record keeps its parts from being removed; one may have gone just before."""
+async def _refuse_if_parts_ended(ports: Ports, final: Upload) -> None:
+    """From here on the record protects its parts from termination; a part may have ended just before."""
     parts = await ports.records.find_all(final.parts)
     if any(part is None or part.has_ended for part in parts):
-        ended = final.to(Status.TERMINATED, ports.clock())
-        await save(ports, final, ended.until(ports.expiry(ended, ended.updated_at)))
+        ended = final.with_status(Status.TERMINATED, ports.clock())
+        await update(ports, final, ended.expiring(ports.policy.expiry(ended, ended.updated_at)))
         raise InvalidParts

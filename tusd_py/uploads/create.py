@@ -1,15 +1,20 @@
-"""POST: an upload is made, perhaps with its first bytes, perhaps of partial uploads."""
+"""POST: create an upload, which may bring its first bytes or consist of partial uploads."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
 
-from tusd_py.contracts.gate import Hook, HookEvent
-from tusd_py.contracts.listener import Listener
-from tusd_py.contracts.locker import Hold
+from tusd_py.cancellation import finish_despite_cancel, shielded
+from tusd_py.contracts.body import RequestBody
+from tusd_py.contracts.hooks import HookEvent
+from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.records import RecordExists
-from tusd_py.contracts.source import Source
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -21,32 +26,38 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.protocol.ids import is_upload_id
-from tusd_py.protocol.outcomes import Created, Overlay
-from tusd_py.protocol.requests import BodyHead, Caller, Create
-from tusd_py.protocol.upload import Kind, Status, Step, Upload
-from tusd_py.uploads.assemble import delete_parts, part_completed
-from tusd_py.uploads.cancelling import to_the_end, unbroken
-from tusd_py.uploads.claiming import claimed, erase_unrecorded, or_nothing, placed, record
+from tusd_py.protocol.outcomes import Created, ResponseOverride
+from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.body.committer import Committer
+from tusd_py.uploads.body.progress import ProgressReporter
+from tusd_py.uploads.body.receiver import BodyReceiver
+from tusd_py.uploads.commit import Cause, insert
 from tusd_py.uploads.concatenate import concatenate
-from tusd_py.uploads.finish import completed, finish
+from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.receiving import Receiving
-from tusd_py.uploads.recording import Change, add, save
-from tusd_py.uploads.telling import Progress, tell
-from tusd_py.uploads.terminate import end
+from tusd_py.uploads.processing.assemble import delete_parts, part_completed
+from tusd_py.uploads.processing.finish import completed, finish
+from tusd_py.uploads.reservation import (
+    delete_unrecorded,
+    insert_reserved,
+    locked_for_creation,
+    reserve_storage,
+    rollback_on_error,
+)
+from tusd_py.uploads.terminate import terminate_locked
 
 
 async def create(
-    ports: Ports, request: Create, caller: Caller, source: Source, listener: Listener | None = None
+    ports: Ports, request: Create, caller: Caller, body: RequestBody, listener: ProgressListener | None = None
 ) -> Created:
-    """Make an upload and store the body, if it has one.
+    """Create an upload and store the body of the request, if it has one.
 
-    A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it; and where
-    ``listener`` was told of it before, so does every failure but that of its content. Raises ``TusError``,
-    ``StoreError``, ``RecordsError`` or ``GateFailed``.
+    A refused creation leaves nothing behind. If the body is cut, the upload remains with the bytes that arrived; if
+    ``listener`` has told the client the URL, it remains after every failure except one of its content. Raises
+    ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
-    rules.create(request, ports.limits)
+    rules.create(request, ports.policy.limits)
     now = ports.clock()
     upload = Upload(
         id=ports.new_id(),
@@ -58,153 +69,141 @@ async def create(
         owner=caller.owner,
         created_at=now,
         updated_at=now,
-        history=(Step(Status.UPLOADING, now),),
+        history=(HistoryEntry(Status.UPLOADING, now),),
     )
     if request.kind is Kind.FINAL:
-        made = await concatenate(ports, request, upload, lambda final: _agreed(ports, final, caller), Change(caller))
-        upload, overlay = made.upload, made.overlay
-        tell(ports, Hook.POST_CREATE, upload, caller)
+        made = await concatenate(
+            ports, request, upload, lambda final: _run_pre_hook(ports, final, caller), Cause(caller)
+        )
+        upload, override = made.upload, made.override
+        invoke_later(ports, Hook.POST_CREATE, upload, caller)
     else:
-        server_chose = upload.id
-        upload, overlay = await _agreed(ports, upload, caller)
-        upload = upload.until(ports.expiry(upload, now))
-        if request.body is None and upload.id == server_chose and not upload.storage:
-            upload = await _add(ports, upload, caller, request.completes)
+        id_of_server = upload.id
+        upload, override = await _run_pre_hook(ports, upload, caller)
+        upload = upload.expiring(ports.policy.expiry(upload, now))
+        if request.body is None and upload.id == id_of_server and not upload.storage:
+            upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
         else:
-            async with claimed(ports, upload, by_hook=upload.id != server_chose) as hold:
+            async with locked_for_creation(ports, upload, by_hook=upload.id != id_of_server) as lock:
                 if request.body is None:
-                    upload = await _add(ports, upload, caller, request.completes)
+                    upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
                 else:
-                    filling = _Filling(ports, upload, caller, source, listener, request.completes)
-                    upload = await filling.run(request.body, hold)
+                    creation = _CreationWithUpload(ports, upload, caller, body, listener, request.is_last)
+                    upload = await creation.run(request.body, lock)
     if upload.is_complete:
         ports.count_complete(upload)
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-        upload, overlay = finished.upload, finished.overlay or overlay
-        if upload.kind is Kind.FINAL and ports.deletes_joined_parts:
-            ports.background.spawn(f"{upload.id}.parts", delete_parts(ports, upload))
-    return Created(upload=upload, took_body=request.body is not None, overlay=overlay)
+        upload, override = finished.upload, finished.override or override
+        if upload.kind is Kind.FINAL and ports.policy.delete_concatenated_parts:
+            ports.background.spawn(task_key(TaskKind.DELETE_PARTS, upload.id), delete_parts(ports, upload))
+    return Created(upload=upload, took_body=request.body is not None, override=override)
 
 
-async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, Overlay | None]:
-    """The upload as pre-create wants it. Raises ``UploadRejected``."""
-    if not ports.gate.wants(Hook.PRE_CREATE):
+async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, ResponseOverride | None]:
+    """The upload as pre-create changes it, and the hook's response override. Raises ``UploadRejected``."""
+    if not ports.hooks.handles(Hook.PRE_CREATE):
         return upload, None
-    # tusd tells this hook no id: there is none yet.
-    answer = await ports.gate.ask(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
-    if answer.reject:
-        rejected = UploadRejected()
-        rejected.overlay = answer.overlay
-        raise rejected
-    assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
-    return answer.applied_to(upload), answer.overlay
+    # As in tusd, this hook gets no id: it may choose one.
+    response = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
+    if response.reject:
+        raise UploadRejected().with_response(response.override)
+    assert response.upload_id is None or is_upload_id(response.upload_id), "hook handlers validate the id"
+    return response.applied_to(upload), response.override
 
 
-async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
-    """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
-    upload = await placed(ports, upload)
-    if upload.length == 0 and completes is not False:
-        upload = await _add_empty(ports, upload, caller)
+async def _insert_without_bytes(ports: Ports, upload: Upload, caller: Caller, is_last: bool | None) -> Upload:
+    """Record an upload that brings no bytes. One of length 0 is complete, unless the client says that more follows."""
+    upload = await reserve_storage(ports, upload)
+    if upload.length == 0 and is_last is not False:
+        upload = await _insert_empty(ports, upload, caller)
     else:
-        await record(ports, upload, Change(caller))
-    tell(ports, Hook.POST_CREATE, upload, caller)
+        await insert_reserved(ports, upload, Cause(caller))
+    invoke_later(ports, Hook.POST_CREATE, upload, caller)
     return upload
 
 
-async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
-    async with or_nothing(ports, upload):
+async def _insert_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
+    """Record an upload of length 0 as complete, with its empty content in the store."""
+    async with rollback_on_error(ports, upload):
         sink = ports.store.open(upload)
         try:
             await sink.flush(durable=True)
-            upload = completed(ports, upload.kept_by(sink.state))
+            upload = completed(ports, upload.with_storage(sink.state))
         finally:
             await sink.close()
-        upload = upload.until(ports.expiry(upload, upload.updated_at))
-        await unbroken(add(ports, upload, Change(caller)))
+        upload = upload.expiring(ports.policy.expiry(upload, upload.updated_at))
+        await shielded(insert(ports, upload, Cause(caller)))
     return upload
 
 
 @dataclass(slots=True)
-class _Filling:
-    """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
+class _CreationWithUpload:
+    """Creation With Upload. The first save inserts the record: a small upload costs one write, not two.
 
-    Nobody knows the URL before the answer, so nobody misses the record until then; but the upload is held, for whoever
-    lists uploads finds it as soon as it is saved, and a hook may have chosen an id that the client knows. A listener is
-    told the URL before the body, so for one the record comes first.
+    The client learns the URL with the response, so it cannot miss the record before. The upload is locked all the
+    same: it is listed as soon as it is saved, and a hook may have chosen an id that the client knows. With a listener
+    the client learns the URL before the body is read, so then the record comes first.
     """
 
     ports: Ports
     upload: Upload
     caller: Caller
-    source: Source
-    listener: Listener | None
-    completes: bool | None
-    is_recorded: bool = False
-    is_announced: bool = False  # the client may come back for it
+    body: RequestBody
+    listener: ProgressListener | None
+    is_last: bool | None
+    is_announced: bool = False  # the client knows the URL and may resume
 
-    async def run(self, body: BodyHead, hold: Hold) -> Upload:
-        self.upload = upload = await placed(self.ports, self.upload)
-        progress = Progress(self.ports, self.caller, self.source, self.listener)
-
-        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-            saved = await self._save(before, after, progress.change(before, after, is_last))
-            progress.saved(saved)
-            return saved
-
-        receiving = Receiving(self.ports, upload, keep, self.completes)
-        # Who asks for this hold knows the URL: what came is kept for them.
-        hold.on_wanted(lambda: self.source.stop(UploadInterrupted()))
+    async def run(self, info: BodyInfo, lock: Lock) -> Upload:
+        self.upload = upload = await reserve_storage(self.ports, self.upload)
+        progress = ProgressReporter(self.ports, self.caller, self.body, self.listener)
+        committer = Committer(self.ports, self.caller, progress, is_recorded=False)
+        receiver = BodyReceiver(self.ports, upload, committer, self.is_last)
+        # A client that requests the lock knows the URL: it resumes after the bytes received so far.
+        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
-                await unbroken(self._save(upload, upload))
-                self.is_announced = self.listener.created(upload)
-            room = rules.room(upload, upload.length, self.ports.limits)
-            upload = await receiving.run(self.source, body, room, upload.length)
-            return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
+                await shielded(committer.insert(upload))
+                self.is_announced = self.listener.on_created(upload)
+            remaining = rules.remaining(upload, upload.length, self.ports.policy.limits)
+            upload = await receiver.run(self.body, info, remaining, upload.length)
+            if committer.is_recorded:
+                return upload
+            return await _insert_without_bytes(self.ports, upload, self.caller, self.is_last)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if not body.is_verified or body.cut_counts:
-                if not self.is_recorded:
-                    await self._save(upload, receiving.upload)
+            if not info.is_verified or info.keep_partial:
+                if not committer.is_recorded:
+                    await committer.insert(receiver.upload)
             else:
-                await self._undo(receiving, cut)
-            raise cut.of(receiving.upload) from None
+                await self._undo(receiver, committer, cut)
+            raise cut.with_upload(receiver.upload) from None
         except Exception as failure:
             if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
-                await self._keep(receiving, failure)
+                await self._keep(receiver, failure)
             else:
-                await self._undo(receiving, failure)
+                await self._undo(receiver, committer, failure)
             raise
         except asyncio.CancelledError:
-            await receiving.close()
-            if not self.is_recorded:
-                await to_the_end(erase_unrecorded(self.ports, upload))
+            await receiver.close()
+            if not committer.is_recorded:
+                await finish_despite_cancel(delete_unrecorded(self.ports, upload))
             raise
         finally:
-            await receiving.close()
+            await receiver.close()
 
-    async def _save(self, before: Upload, after: Upload, change: Change | None = None) -> Upload:
-        change = change or Change(self.caller)
-        if self.is_recorded:
-            return await save(self.ports, before, after, change)
-        await add(self.ports, after, change)
-        self.is_recorded = True
-        tell(self.ports, Hook.POST_CREATE, after, self.caller)
-        return after
-
-    async def _keep(self, receiving: Receiving, failure: Exception) -> None:
-        """The client knows the URL and may come back for what is saved, but not to go beyond its own length."""
+    async def _keep(self, receiver: BodyReceiver, failure: Exception) -> None:
+        """Keep what is saved: the client knows the URL and may resume, unless its body exceeded its own length."""
         if isinstance(failure, LengthExceeded):
-            await receiving.invalidate("the body went beyond the length")
+            await receiver.invalidate("the body exceeded the length of the upload")
         if isinstance(failure, TusError):
-            failure.of(receiving.upload)
+            failure.with_upload(receiver.upload)
 
-    async def _undo(self, receiving: Receiving, failure: Exception) -> None:
-        """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
-        # First, or a write that still waits for its turn would bring the bytes back.
-        await receiving.close()
-        if self.is_recorded:
-            await end(self.ports, receiving.upload, self.caller)
+    async def _undo(self, receiver: BodyReceiver, committer: Committer, failure: Exception) -> None:
+        """Remove what was stored: a refused client never learns the URL, so it could not resume or terminate."""
+        # Close first: a write that is still queued would bring the bytes back.
+        await receiver.close()
+        if committer.is_recorded:
+            await terminate_locked(self.ports, receiver.upload, self.caller)
         elif not isinstance(failure, RecordExists):
-            await self.ports.store.erase(receiving.upload)
+            await self.ports.store.delete(receiver.upload)

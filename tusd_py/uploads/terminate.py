@@ -1,63 +1,64 @@
-"""DELETE: the upload and its bytes are removed, and a tombstone is kept for a while."""
+"""DELETE: end an upload and delete its bytes. A tombstone remains for a while."""
 
 from __future__ import annotations
 
-from tusd_py.contracts.gate import Hook, HookEvent
+from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TerminationRejected
-from tusd_py.protocol.outcomes import Overlay, Terminated
-from tusd_py.protocol.requests import Caller, Terminate
-from tusd_py.protocol.upload import Kind, Status, Upload
-from tusd_py.uploads.holding import held
+from tusd_py.protocol.outcomes import ResponseOverride, Terminated
+from tusd_py.protocol.requests import Terminate
+from tusd_py.uploads.commit import Cause, update
+from tusd_py.uploads.hook_calls import invoke_later
+from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.recording import Change, save
-from tusd_py.uploads.telling import tell
 
 
 async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Terminated:
-    """Remove the upload; a PATCH that is running is stopped first and cannot bring it back.
+    """End the upload. A running PATCH is stopped first and cannot bring the bytes back.
 
-    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``GateFailed`` (pre-terminate; nothing is removed).
+    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is deleted).
     """
-    async with held(ports, request.upload_id):
+    async with locked(ports, request.upload_id):
         upload = await ports.records.find(request.upload_id)
         waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
         upload = rules.terminate(upload, ports.clock(), waiting)
-        overlay = await _agreed(ports, upload, caller)
-        return Terminated(upload=await end(ports, upload, caller), overlay=overlay)
+        override = await _run_pre_hook(ports, upload, caller)
+        return Terminated(upload=await terminate_locked(ports, upload, caller), override=override)
 
 
-async def end(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
-    """End an upload that the caller holds: first its record, then its bytes.
+async def terminate_locked(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+    """End an upload whose lock the caller holds: first its record, then its bytes.
 
-    After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
+    After a crash in between, every client finds the upload ended, and the sweeper deletes the bytes with the tombstone.
     """
     try:
-        ended = await _entomb(ports, upload, caller)
+        ended = await _mark_terminated(ports, upload, caller)
     except RecordConflict:
-        # What runs in the background changes records without a hold: post-finish has returned, or parts were joined.
+        # Background work changes records without the lock: post-finish has returned, or the upload was assembled.
         newest = await ports.records.find(upload.id)
         if newest is None or newest.has_ended:
             raise
-        ended = await _entomb(ports, newest, caller)
-    tell(ports, Hook.POST_TERMINATE, ended, caller)
-    await ports.store.erase(ended)
+        ended = await _mark_terminated(ports, newest, caller)
+    invoke_later(ports, Hook.POST_TERMINATE, ended, caller)
+    await ports.store.delete(ended)
     return ended
 
 
-async def _entomb(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
+async def _mark_terminated(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
     now = ports.clock()
-    ended = upload.to(Status.TERMINATED, now)
-    return await save(ports, upload, ended.until(ports.expiry(ended, now)), Change(caller))
+    ended = upload.with_status(Status.TERMINATED, now)
+    return await update(ports, upload, ended.expiring(ports.policy.expiry(ended, now)), Cause(caller))
 
 
-async def _agreed(ports: Ports, upload: Upload, caller: Caller) -> Overlay | None:
-    if not ports.gate.wants(Hook.PRE_TERMINATE):
+async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> ResponseOverride | None:
+    """Invoke pre-terminate. Raises ``TerminationRejected``."""
+    if not ports.hooks.handles(Hook.PRE_TERMINATE):
         return None
-    answer = await ports.gate.ask(HookEvent(Hook.PRE_TERMINATE, upload, caller))
-    if answer.reject:
-        rejected = TerminationRejected()
-        rejected.overlay = answer.overlay
-        raise rejected
-    return answer.overlay
+    response = await ports.hooks.invoke(HookEvent(Hook.PRE_TERMINATE, upload, caller))
+    if response.reject:
+        raise TerminationRejected().with_response(response.override)
+    return response.override

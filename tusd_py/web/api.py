@@ -1,4 +1,4 @@
-"""Uploads, jobs and events as JSON under ``/api``. There are no accounts: whoever reaches it may ask and act."""
+"""Uploads, jobs and events as JSON under ``/api``. There is no authentication: limit access to it by the network."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tusd_py.contracts.jobs import JobState
-from tusd_py.contracts.outbox import Outbox
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.showing import show_job
 from tusd_py.contracts.store import StoreError
-from tusd_py.protocol.shown import show_event, show_upload
+from tusd_py.model.jobs import JobState
 from tusd_py.uploads.ports import Ports
+from tusd_py.views import event_view, job_view, upload_view
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
-#: Rows in one answer, unless ``limit`` asks for fewer; and numbers of rows as the database has them.
+#: The most rows in one response; the default; and the largest row number of the database.
 LIMIT_MAX = 1000
 _LIMIT = 100
 _NUMBER_MAX = 2**63 - 1
 
 
-class Refused(Exception):
-    """A question that cannot be answered, with the status and a sentence."""
+class ApiError(Exception):
+    """A request that is refused with this status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -34,15 +33,15 @@ class Refused(Exception):
 
 
 def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
-    """The routes; nothing of them is cached."""
+    """Return the routes. No response may be cached."""
     api = _Api(open_ports)
     return [
-        Route("/api/uploads/{upload_id}", api.answering(api.upload), methods=["GET"]),
-        Route("/api/jobs", api.answering(api.jobs), methods=["GET"]),
-        Route("/api/jobs/{job_id}", api.answering(api.job), methods=["GET"]),
-        Route("/api/jobs/{job_id}", api.answering(api.drop), methods=["DELETE"]),
-        Route("/api/jobs/{job_id}/retry", api.answering(api.retry), methods=["POST"]),
-        Route("/api/events", api.answering(api.events), methods=["GET"]),
+        Route("/api/uploads/{upload_id}", api.endpoint(api.upload), methods=["GET"]),
+        Route("/api/jobs", api.endpoint(api.jobs), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.endpoint(api.job), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.endpoint(api.delete), methods=["DELETE"]),
+        Route("/api/jobs/{job_id}/retry", api.endpoint(api.retry), methods=["POST"]),
+        Route("/api/events", api.endpoint(api.events), methods=["GET"]),
     ]
 
 
@@ -50,19 +49,19 @@ class _Api:
     def __init__(self, open_ports: OpenPorts) -> None:
         self._open_ports = open_ports
 
-    def answering(
+    def endpoint(
         self, answer: Callable[[Ports, Request], Awaitable[object]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that gives what ``answer`` returns as JSON, or the sentence of what is wrong."""
+        """Return an endpoint that sends the result of ``answer`` as JSON, or ``{"error": sentence}``."""
 
         async def endpoint(request: Request) -> Response:
             status, content = 200, None
             try:
                 content = await answer(await self._open_ports(), request)
-            except Refused as refused:
-                status, content = refused.status, {"error": refused.sentence}
+            except ApiError as error:
+                status, content = error.status, {"error": error.sentence}
             except (OSError, RecordsError, StoreError) as failure:
-                status, content = 503, {"error": f"this cannot be answered now: {failure}"}
+                status, content = 503, {"error": f"the request failed, try again later: {failure}"}
             return JSONResponse(content, status, headers={"cache-control": "no-store"})
 
         return endpoint
@@ -70,66 +69,66 @@ class _Api:
     async def upload(self, ports: Ports, request: Request) -> object:
         upload = await ports.records.find(request.path_params["upload_id"])
         if upload is None:
-            raise Refused(404, "there is no such upload")
-        return show_upload(upload)
+            raise ApiError(404, "no upload has this id")
+        return upload_view(upload)
 
     async def jobs(self, ports: Ports, request: Request) -> object:
         states = request.query_params.getlist("state")
         if not set(states) <= set(JobState):
-            raise Refused(400, f"state must be one of {', '.join(JobState)}")
-        jobs = await _outbox(ports).list_jobs(
+            raise ApiError(400, f"state must be one of {', '.join(JobState)}")
+        jobs = await _job_queue(ports).list_jobs(
             states=[JobState(state) for state in states],
             upload_id=request.query_params.get("upload", ""),
             before_id=_number(request, "before", _NUMBER_MAX, _NUMBER_MAX),
             limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
         )
-        return {"jobs": [show_job(job) for job in jobs]}
+        return {"jobs": [job_view(job) for job in jobs]}
 
     async def job(self, ports: Ports, request: Request) -> object:
-        job = await _outbox(ports).find_job(_job_id(request))
+        job = await _job_queue(ports).find_job(_job_id(request))
         if job is None:
-            raise Refused(404, "there is no such job")
-        return show_job(job)
+            raise ApiError(404, "no job has this number")
+        return job_view(job)
 
     async def retry(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).revive(_job_id(request), ports.clock()):
-            raise Refused(409, "there is no such job that is dead or waiting")
+        if not await _job_queue(ports).requeue(_job_id(request), ports.clock()):
+            raise ApiError(409, "no dead or waiting job has this number")
         return await self.job(ports, request)
 
-    async def drop(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).drop(_job_id(request)):
-            raise Refused(409, "there is no such job that is at rest")
+    async def delete(self, ports: Ports, request: Request) -> object:
+        if not await _job_queue(ports).delete_job(_job_id(request)):
+            raise ApiError(409, "no job with this number can be deleted; a running job cannot")
         return {"dropped": _job_id(request)}
 
     async def events(self, ports: Ports, request: Request) -> object:
-        """Events in order: the newest, or with ``after`` those that follow."""
+        """Events in order: the newest, or with ``after`` those that follow this place."""
         is_after = "after" in request.query_params
-        events = await _outbox(ports).list_events(
+        events = await _job_queue(ports).list_events(
             after=_number(request, "after", 0, _NUMBER_MAX),
             upload_id=request.query_params.get("upload", ""),
             newest=not is_after,
             limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
         )
-        return {"events": [{"place": place, **show_event(event)} for place, event in events]}
+        return {"events": [{"place": place, **event_view(event)} for place, event in events]}
 
 
-def _outbox(ports: Ports) -> Outbox:
-    if ports.outbox is None:
-        raise Refused(404, "records are kept in memory: there are no jobs and events")
-    return ports.outbox
+def _job_queue(ports: Ports) -> JobQueue:
+    if ports.job_queue is None:
+        raise ApiError(404, "records are kept in memory; jobs and events need a database (records.url)")
+    return ports.job_queue
 
 
 def _job_id(request: Request) -> int:
     text = request.path_params["job_id"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Refused(404, "there is no such job: it is known by a number")
+        raise ApiError(404, "a job is named by its number")
     return int(text)
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def _number(request: Request, name: str, default: int, value_max: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
-        raise Refused(400, f"{name} must be a whole number, at most {most}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= value_max):
+        raise ApiError(400, f"{name} must be a whole number, at most {value_max}")
     return int(text)

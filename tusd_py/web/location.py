@@ -1,6 +1,6 @@
-"""The URL by which a client finds what it has made: from the settings, from proxies that are trusted, else relative.
+"""The URL of the collection for ``Location``: from the settings, from trusted proxies' headers, or a path.
 
-Never from the ``Host`` or the forwarding headers of a peer that nobody vouches for.
+``Host`` and the forwarding headers of an untrusted peer are never used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
+from tusd_py.protocol.headers import Headers
+
 Network = IPv4Network | IPv6Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
@@ -23,24 +25,23 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Makes the URL of the collection as the client of one request sees it, always with a slash at its end."""
+    """Builds the URL of the collection as the client of a request sees it, with a slash at its end."""
 
     public_url: str = ""
     trusted_proxies: Sequence[Network] = ()
 
-    def collection(self, scope: Scope, path: str) -> str:
-        """``path`` is the collection's own path with every prefix it is mounted under."""
+    def collection(self, scope: Scope, path: str, headers: Headers) -> str:
+        """Return the URL; ``path`` is the path of the collection including every prefix that it is mounted under."""
         if self.public_url:
             return self.public_url.rstrip("/") + "/"
-        # Decoded on its way in; what a mount is called may need encoding on its way out.
+        # The server has decoded the path; the name of a mount may need encoding in a URL.
         path = quote(path.rstrip("/")) + "/"
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return path
-        headers = scope["headers"]
         return _forwarded(headers, path, self._is_trusted_address) or _x_forwarded(headers, path) or path
 
     def _is_trusted(self, client: Sequence[object] | None) -> bool:
-        # A peer on a unix socket was let in by the file's permissions.
+        # A peer on a unix socket has passed the permissions of the socket file.
         return client is None or self._is_trusted_address(str(client[0]))
 
     def _is_trusted_address(self, text: str) -> bool:
@@ -51,14 +52,9 @@ class Locator:
         return any(address in network for network in self.trusted_proxies)
 
 
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
-    """All values of a list header, in order, as one list."""
-    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
-
-
-def _forwarded(headers: Sequence[tuple[bytes, bytes]], path: str, is_trusted: Callable[[str], bool]) -> str | None:
-    """RFC 7239. Every hop adds an element at the right; go left as long as trusted hops speak of trusted hops."""
-    hops = _parse_forwarded(_values(headers, b"forwarded"))
+def _forwarded(headers: Headers, path: str, is_trusted: Callable[[str], bool]) -> str | None:
+    """RFC 7239. Each proxy appends an element. Use the right-most one whose ``for`` is not a trusted proxy."""
+    hops = _parse_forwarded(headers.get(b"forwarded") or "")
     chosen: dict[str, str] | None = None
     for hop in reversed(hops):
         chosen = hop
@@ -70,14 +66,14 @@ def _forwarded(headers: Sequence[tuple[bytes, bytes]], path: str, is_trusted: Ca
 
 
 def _address(node: str) -> str:
-    """RFC 7239, 6: an IPv6 address stands in brackets; a port may follow either kind."""
+    """The address in a node identifier. RFC 7239, 6: IPv6 stands in brackets; a port may follow."""
     if node.startswith("["):
         return node[1:].partition("]")[0]
     return node.partition(":")[0]
 
 
 def _parse_forwarded(text: str) -> list[dict[str, str]]:
-    """The elements of a Forwarded header; none at all when any of it is not as it should be."""
+    """The elements of a Forwarded header; an empty list if any part of it is malformed."""
     hops: list[dict[str, str]] = [{}]
     position = 0
     while position < len(text):
@@ -92,10 +88,10 @@ def _parse_forwarded(text: str) -> list[dict[str, str]]:
     return hops if hops[0] else []
 
 
-def _x_forwarded(headers: Sequence[tuple[bytes, bytes]], path: str) -> str | None:
-    """The older headers: lists too, of which the right-most entry is the trusted peer's own."""
+def _x_forwarded(headers: Headers, path: str) -> str | None:
+    """The older X-Forwarded-* headers. Each is a list whose right-most entry was added by the trusted peer."""
     host, proto, prefix = (
-        _values(headers, name).rpartition(",")[2].strip()
+        (headers.get(name) or "").rpartition(",")[2].strip()
         for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
     )
     if prefix and _PREFIX.match(prefix):

@@ -1,4 +1,4 @@
-"""The tus endpoint as an ASGI application: parse, do, format. Everything it knows of the protocol it asks below."""
+"""The tus endpoint as an ASGI application: parse the request, run its use case, format the response."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.contracts.listener import Listener
+from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.caller import Caller
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
-from tusd_py.protocol.requests import Append, Caller, Create, Discover, Download, Head, Inspect, Request, Terminate
-from tusd_py.protocol.responses import Reply
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize
 from tusd_py.uploads.create import create
@@ -24,86 +25,88 @@ from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 from tusd_py.web.cors import Cors
-from tusd_py.web.dialects import Dialects
-from tusd_py.web.draining import Draining
+from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
-from tusd_py.web.failures import InternalError, refusal
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
+from tusd_py.web.negotiation import Protocols
+from tusd_py.web.request_body import ActiveBodies
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TusEndpoint:
-    """Answers every request under the path it is mounted at, under any ASGI server.
+    """Answers every request under the path it is mounted at, in any ASGI server.
 
-    ``open`` gives the ports, opening them on the first request where no lifespan did.
+    ``open`` returns the ports; it opens them at the first request unless the lifespan has done so.
     """
 
     open: Callable[[], Awaitable[Ports]]
-    dialects: Dialects
+    protocols: Protocols
     cors: Cors
     locator: Locator
     metrics: Metrics
-    draining: Draining
+    active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; never raises for what a client did."""
+        """Answer one request. Raises only if a download breaks off after its status was sent."""
         assert scope["type"] == "http", "mount this under HTTP routes"
         exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds, self.body_rate_min)
         self.metrics.open.inc()
         status, error = 0, None
         try:
-            reply, error = await self._reply(scope, exchange)
-            status = reply.status
-            await exchange.answer(reply, self.cors)
+            response, error = await self._respond(scope, exchange)
+            status = response.status
+            await exchange.respond(response, self.cors)
         except (StoreError, OSError) as failure:
-            # Only while bytes were going out: the status has been sent, so the connection is broken instead.
-            log.warning("request %s: the download broke off: %s", exchange.request_id.decode(), failure)
+            # A download failed after its status was sent: raising makes the HTTP server break the connection.
+            log.warning("request %s: download aborted: %s", exchange.request_id.decode(), failure)
             raise
         finally:
-            exchange.source.close()
-            self.draining.discard(exchange.source)
+            exchange.body.close()
+            self.active_bodies.discard(exchange.body)
             self.metrics.open.dec()
-            exchange.over(scope["path"], status, error)
+            exchange.finish(scope["path"], status, error)
 
-    async def _reply(self, scope: Scope, exchange: Exchange) -> tuple[Reply, TusError | None]:
+    async def _respond(self, scope: Scope, exchange: Exchange) -> tuple[Response, TusError | None]:
         collection = scope.get("root_path", "").rstrip("/") + "/"
         path = scope["path"].removeprefix(collection[:-1])
         head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
-        speech = self.dialects.tus
+        upload_protocol = self.protocols.tus
         try:
             exchange.method = effective_method(head)
-            speech = self.dialects.of(head, exchange.method)
-            where = self.locator.collection(scope, collection)
-            request = speech.parser.parse(head, collection if where == collection else urlsplit(where).path)
-            listener = speech.listener(exchange.inform, where)
-            outcome = await self._do(await self.open(), request, scope, exchange, listener)
-            location = where + outcome.upload.id if isinstance(outcome, Created) else ""
+            upload_protocol = self.protocols.select(head, exchange.method)
+            collection_url = self.locator.collection(scope, collection, exchange.headers)
+            request = upload_protocol.parser.parse(
+                head, collection if collection_url == collection else urlsplit(collection_url).path
+            )
+            listener = upload_protocol.progress_listener(exchange.send_interim, collection_url)
+            outcome = await self._run(await self.open(), request, scope, exchange, listener)
+            location = collection_url + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
-            return speech.formatter.format_outcome(outcome, exchange.asked, location), None
+            return upload_protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
-            # The outermost handler: whatever happened, the client gets an answer that it can read.
-            error = refusal(failure, exchange.method)
+            # The outermost handler: every exception becomes a response in the protocol of the request.
+            error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
-            return speech.formatter.format_refusal(error, exchange.asked), error
+            return upload_protocol.formatter.format_refusal(error, exchange.response_context), error
 
-    async def _do(
-        self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: Listener | None
+    async def _run(
+        self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         caller = _caller(scope, exchange)
         await authorize(ports, request, caller)
         match request:
             case Create():
                 if request.body is not None:
-                    self.draining.add(exchange.source)
-                return await create(ports, request, caller, exchange.source, listener)
+                    self.active_bodies.add(exchange.body)
+                return await create(ports, request, caller, exchange.body, listener)
             case Append():
-                self.draining.add(exchange.source)
-                return await append(ports, request, caller, exchange.source, listener)
+                self.active_bodies.add(exchange.body)
+                return await append(ports, request, caller, exchange.body, listener)
             case Inspect():
                 return await inspect(ports, request, caller)
             case Terminate():
@@ -135,5 +138,5 @@ def _caller(scope: Scope, exchange: Exchange) -> Caller:
         remote_address=f"{client[0]}:{client[1]}" if client else "",
         method=exchange.method,
         target=target.decode("latin-1"),
-        headers=exchange.headers,
+        headers=exchange.headers.raw,
     )

@@ -41,7 +41,7 @@ async def main(directory, act, times):
     for _ in range(int(times)):
         hold = await locker.acquire("an-upload", 30)
         wanted = asyncio.Event()
-        hold.on_wanted(wanted.set)
+        hold.on_release_requested(wanted.set)
         if act == "fork" and os.fork() == 0:
             asyncio.run(child(locker))
         say("held")
@@ -82,10 +82,10 @@ async def test_takes_over_from_another_process_quickly(tmp_path: Path) -> None:
         for _ in range(25):
             assert await said(process) == "held"
             start = loop.time()
-            hold = await locker.acquire("an-upload", LONG)
+            lock = await locker.acquire("an-upload", LONG)
             seconds.append(loop.time() - start)
             assert await said(process) == "wanted"
-            await hold.release()
+            await lock.release()
         assert await asyncio.to_thread(process.wait, 20) == 0
     assert statistics.median(seconds) < 0.02
     await locker.close()
@@ -103,14 +103,14 @@ async def test_killed_holder_leaves_nothing(tmp_path: Path) -> None:
         waiting = asyncio.create_task(locker.acquire("an-upload", LONG))
         assert await said(process) == "wanted"
         process.kill()
-        hold = await asyncio.wait_for(waiting, 5)
+        lock = await asyncio.wait_for(waiting, 5)
     assert len(list(tmp_path.glob("*.sock"))) == 2
     other = FileLocker(tmp_path)
     with pytest.raises(LockTimeout):
         await other.acquire("an-upload", 0)
     # Whoever asked next has removed the mailbox of the dead.
     assert {path.name.split("-")[0] for path in tmp_path.glob("*.sock")} == {str(os.getpid())}
-    await hold.release()
+    await lock.release()
     await other.close()
     await locker.close()
 
@@ -126,8 +126,8 @@ async def test_forked_child_has_nothing_of_its_parent(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert await locker.try_acquire("another") is None  # the child lives
-        hold = await locker.acquire("an-upload", 5)
-        await hold.release()
+        lock = await locker.acquire("an-upload", 5)
+        await lock.release()
     await locker.close()
 
 
@@ -135,14 +135,14 @@ async def test_forked_child_has_nothing_of_its_parent(tmp_path: Path) -> None:
 async def test_lost_messages_only_cost_time(tmp_path: Path) -> None:
     """Without any mailbox the newcomer still gets the upload soon after it is free: it looks again by itself."""
     locker, other = FileLocker(tmp_path), FileLocker(tmp_path)
-    hold = await locker.acquire("an-upload", LONG)
+    lock = await locker.acquire("an-upload", LONG)
     waiting = asyncio.create_task(other.acquire("an-upload", LONG))
     told: list[str] = []
-    hold.on_wanted(lambda: told.append("wanted"))
+    lock.on_release_requested(lambda: told.append("wanted"))
     await eventually(lambda: bool(told))
     for path in tmp_path.glob("*.sock"):
         path.unlink()
-    await hold.release()
+    await lock.release()
     await (await asyncio.wait_for(waiting, 5)).release()
     await locker.close()
     await other.close()
@@ -155,14 +155,14 @@ async def test_no_process_starves(tmp_path: Path) -> None:
     served: list[str] = []
 
     async def request(which: FileLocker, name: str) -> None:
-        hold = await which.acquire("an-upload", LONG)
+        lock = await which.acquire("an-upload", LONG)
         served.append(name)
         await asyncio.sleep(0.01)
-        await hold.release()
+        await lock.release()
 
     first = await locker.acquire("an-upload", LONG)
     told: list[str] = []
-    first.on_wanted(lambda: told.append("wanted"))
+    first.on_release_requested(lambda: told.append("wanted"))
     stranger = asyncio.create_task(request(other, "stranger"))
     await eventually(lambda: bool(told))
     crowd = [asyncio.create_task(request(locker, "crowd")) for _ in range(20)]
@@ -178,11 +178,11 @@ async def test_no_process_starves(tmp_path: Path) -> None:
 async def test_forged_messages_change_nothing(tmp_path: Path) -> None:
     """Junk in the mailbox is ignored: no message names a file outside the directory or frees what is held."""
     locker = FileLocker(tmp_path)
-    hold = await locker.acquire("an-upload", LONG)
+    lock = await locker.acquire("an-upload", LONG)
     told: list[str] = []
-    hold.on_wanted(lambda: told.append("wanted"))
+    lock.on_release_requested(lambda: told.append("wanted"))
     (box,) = tmp_path.glob("*.sock")
-    key = hold.key.encode()
+    key = lock.key.encode()
     junk = [
         b"",
         b"want",
@@ -197,9 +197,9 @@ async def test_forged_messages_change_nothing(tmp_path: Path) -> None:
             sender.sendto(message, str(box))
         sender.sendto(b"want " + key + b" 1-0123456789abcdef.sock", str(box))
     await eventually(lambda: told == ["wanted"])
-    assert list(hold.askers) == ["1-0123456789abcdef.sock"]
+    assert list(lock.askers) == ["1-0123456789abcdef.sock"]
     assert await locker.try_acquire("an-upload") is None
-    await hold.release()  # to an asker that is gone
+    await lock.release()  # to an asker that is gone
     await locker.close()
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tusd_py.protocol.concat import Concat, Place, format_concat, parse_concat
+from tusd_py.model.upload import Kind
+from tusd_py.protocol.concat import CollectionUrl, Concat, format_concat, parse_concat
 from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
-from tusd_py.protocol.upload import Kind
 
-HERE = Place(base_paths=("/files/", "/behind/proxy/"))
+HERE = CollectionUrl(base_paths=("/files/", "/behind/proxy/"))
 
 
 def test_a_partial_upload() -> None:
@@ -85,7 +85,7 @@ def test_malformed(header: str) -> None:
 )
 def test_hosts_that_are_allowed(authority: str) -> None:
     """A host without a port is allowed on every port, one with a port on that one. Relative URLs name no host."""
-    place = Place(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
+    place = CollectionUrl(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
     assert parse_concat(f"final;http://{authority}/files/a /files/b", place).parts == ("a", "b")
 
 
@@ -94,7 +94,7 @@ def test_hosts_that_are_allowed(authority: str) -> None:
 )
 def test_hosts_that_are_not(authority: str) -> None:
     """With a list of hosts, those of other servers are refused."""
-    place = Place(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
+    place = CollectionUrl(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
     with pytest.raises(InvalidParts):
         parse_concat(f"final;http://{authority}/files/a", place)
 

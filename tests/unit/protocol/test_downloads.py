@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.downloads import Span, describe, format_disposition, format_etag, select, validators
 from tusd_py.protocol.errors import PreconditionFailed, RangeNotSatisfiable
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.requests import Download
-from tusd_py.protocol.upload import Status, Upload
 
 MADE = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 DONE = datetime(2026, 1, 1, 12, 0, 30, 250_000, tzinfo=UTC)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Upload
 
 #: A refusal of each class that carries facts; the others need none.
 WITH_FACTS: list[TusError] = [
@@ -66,5 +66,5 @@ def test_of_an_upload() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     upload = Upload(id="a", length=5, created_at=now, updated_at=now)
     error = errors.OffsetMismatch(0, 5)
-    assert error.of(upload) is error
+    assert error.with_upload(upload) is error
     assert error.upload is upload

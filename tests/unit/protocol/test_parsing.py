@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     AmbiguousLength,
@@ -31,10 +32,11 @@ from tusd_py.protocol.errors import (
     UnsupportedVersion,
     UploadNotFound,
 )
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser, effective_method
 from tusd_py.protocol.requests import (
     Append,
-    BodyHead,
+    BodyInfo,
     Create,
     Discover,
     Download,
@@ -44,7 +46,6 @@ from tusd_py.protocol.requests import (
     Terminate,
 )
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 
 Refusal = TypeVar("Refusal", bound=TusError)
 
@@ -59,8 +60,10 @@ ALL_OFF = Limits(creation_with_upload=False, termination=False, concatenation=Fa
 def head(method: str, path: str = "", /, **headers: str | None) -> Head:
     """A head; ``upload_offset`` stands for Upload-Offset, and ``tus_resumable=None`` leaves the version out."""
     named = {"host": "tus.test", "tus_resumable": "1.0.0", **headers}
-    fields = [(name.replace("_", "-"), value) for name, value in named.items() if value is not None]
-    return Head(method=method, path=path, headers=[(name.encode(), value.encode("latin-1")) for name, value in fields])
+    fields = [
+        (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in named.items() if value is not None
+    ]
+    return Head(method=method, path=path, headers=Headers(fields))
 
 
 def parse(method: str, path: str = "", /, **headers: str | None) -> Request:
@@ -101,7 +104,7 @@ class TestMethods:
         """Nobody knows which one is meant."""
         twice = [(b"x-http-method-override", b"PATCH")] * 2
         with pytest.raises(MalformedHeader, match="X-HTTP-Method-Override"):
-            effective_method(Head(method="POST", path="", headers=twice))
+            effective_method(Head(method="POST", path="", headers=Headers(twice)))
 
     def test_the_parser_obeys_it(self) -> None:
         """A POST that says DELETE is a DELETE."""
@@ -144,7 +147,7 @@ class TestVersion:
         """Even the same one twice is malformed."""
         doubled = head("HEAD", "a")
         with pytest.raises(MalformedHeader, match="Tus-Resumable"):
-            PARSER.parse(replace(doubled, headers=[*doubled.headers, *doubled.headers]))
+            PARSER.parse(replace(doubled, headers=Headers([*doubled.headers.raw, *doubled.headers.raw])))
 
     def test_options_ignores_it(self) -> None:
         """ "The Server MUST ignore the header" in OPTIONS."""
@@ -156,7 +159,7 @@ class TestPaths:
     @pytest.mark.parametrize("path", ["a", "/a", "/a/", "a/"])
     def test_a_slash_more_or_less(self, path: str) -> None:
         """It is the same upload."""
-        assert parse("HEAD", path) == Inspect(upload_id="a", ends_at_length=True)
+        assert parse("HEAD", path) == Inspect(upload_id="a", length_completes=True)
 
     @pytest.mark.parametrize("path", ["", "/"])
     def test_the_collection(self, path: str) -> None:
@@ -213,15 +216,15 @@ class TestCreate:
     def test_with_a_body(self, media_type: str) -> None:
         """The tus type, in any case and with any parameters, makes the body the upload's first bytes."""
         request = parse("POST", upload_length="5", content_type=media_type, content_length="3")
-        assert request == Create(length=5, body=BodyHead(length=3))
+        assert request == Create(length=5, body=BodyInfo(length=3))
         chunked = parse("POST", upload_length="5", content_type=media_type, transfer_encoding="chunked")
-        assert chunked == Create(length=5, body=BodyHead(length=None))
+        assert chunked == Create(length=5, body=BodyInfo(length=None))
 
     def test_with_a_body_and_a_checksum(self) -> None:
         """Creation With Upload: similar rules as PATCH."""
         headers = {"content_type": TUS_TYPE, "content_length": "5", "upload_checksum": SHA1}
         request = parse("POST", upload_length="5", **headers)
-        assert request == Create(length=5, body=BodyHead(length=5, checksum=HELLO_SHA1))
+        assert request == Create(length=5, body=BodyInfo(length=5, checksum=HELLO_SHA1))
 
     def test_bodies_that_cannot_be_stored(self) -> None:
         """Encoded ones, and parts of something."""
@@ -239,14 +242,14 @@ class TestCreate:
         """Two lengths are refused, even equal ones."""
         doubled = head("POST", upload_length="5")
         with pytest.raises(InvalidLength, match="more than once"):
-            PARSER.parse(replace(doubled, headers=[*doubled.headers, (b"upload-length", b"5")]))
+            PARSER.parse(replace(doubled, headers=Headers([*doubled.headers.raw, (b"upload-length", b"5")])))
 
 
 class TestConcat:
     def test_partial(self) -> None:
         """A partial upload is like any other, and is told as it came."""
         request = parse("POST", upload_concat="partial", upload_length="5", content_type=TUS_TYPE, content_length="2")
-        body = BodyHead(length=2)
+        body = BodyInfo(length=2)
         assert request == Create(length=5, kind=Kind.PARTIAL, concat_header="partial", body=body)
         assert parse("POST", upload_concat="partial", upload_defer_length="1") == Create(
             length=None, kind=Kind.PARTIAL, concat_header="partial"
@@ -292,12 +295,12 @@ class TestAppend:
     def test_bytes_at_an_offset(self) -> None:
         """With a length where that was deferred."""
         headers = {"upload_offset": "3", "content_type": TUS_TYPE}
-        body = BodyHead(length=2)
+        body = BodyInfo(length=2)
         assert parse("PATCH", "a", content_length="2", **headers) == Append(
             upload_id="a", offset=3, length=None, body=body
         )
         request = parse("PATCH", "a", transfer_encoding="chunked", upload_length="5", **headers)
-        assert request == Append(upload_id="a", offset=3, length=5, body=BodyHead(length=None))
+        assert request == Append(upload_id="a", offset=3, length=5, body=BodyInfo(length=None))
 
     def test_numbers_that_are_none(self) -> None:
         """An offset is needed; a length must be one."""
@@ -312,7 +315,7 @@ class TestAppend:
         """Two offsets are refused, even equal ones, whatever is asked of the upload."""
         once = head(method, "a", upload_offset="0", content_type=TUS_TYPE)
         with pytest.raises(InvalidOffset, match="more than once"):
-            PARSER.parse(replace(once, headers=[*once.headers, (b"upload-offset", b"0")]))
+            PARSER.parse(replace(once, headers=Headers([*once.headers.raw, (b"upload-offset", b"0")])))
 
     @pytest.mark.parametrize("media_type", [{}, {"content_type": ""}, {"content_type": "text/plain"}])
     def test_another_type_waits(self, media_type: dict[str, str]) -> None:
@@ -344,7 +347,7 @@ class TestChecksum:
 
     def test_in_a_header(self) -> None:
         """The body counts only if this is its digest."""
-        assert self.append(upload_checksum=SHA1).body == BodyHead(length=None, checksum=HELLO_SHA1)
+        assert self.append(upload_checksum=SHA1).body == BodyInfo(length=None, checksum=HELLO_SHA1)
 
     def test_refused(self) -> None:
         """Malformed ones, and algorithms that are not offered here."""
@@ -358,9 +361,9 @@ class TestChecksum:
 
     def test_in_a_trailer(self) -> None:
         """It must be declared, among others maybe."""
-        body = BodyHead(length=None, checksum_in_trailer=True)
+        body = BodyInfo(length=None, checksum_in_trailer=True)
         assert self.append(TRAILERS, trailer="X-Other , upload-CHECKSUM").body == body
-        assert self.append(TRAILERS, trailer="X-Other").body == BodyHead(length=None)
+        assert self.append(TRAILERS, trailer="X-Other").body == BodyInfo(length=None)
 
     def test_in_both(self) -> None:
         """Nobody knows which one is meant."""

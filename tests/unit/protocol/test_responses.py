@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.protocol.test_errors import refusals
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.downloads import format_etag
 from tusd_py.protocol.errors import TusError
@@ -19,12 +20,11 @@ from tusd_py.protocol.outcomes import (
     Downloaded,
     Inspected,
     Outcome,
-    Overlay,
+    ResponseOverride,
     Terminated,
 )
-from tusd_py.protocol.responses import Asked, Formatter, Reply, extensions
+from tusd_py.protocol.responses import Formatter, Response, ResponseContext, extensions
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EXPIRES = datetime(2026, 1, 8, 12, tzinfo=UTC)
@@ -43,11 +43,11 @@ ON = extensions(Limits())
 FORMATTER = Formatter(limits=Limits(), extensions=ON, inline_types=frozenset({"image/png"}))
 
 
-def plainly(method: str) -> Asked:
-    return Asked(method, method)
+def plainly(method: str) -> ResponseContext:
+    return ResponseContext(method, method)
 
 
-def headers(reply: Reply) -> dict[str, str]:
+def headers(reply: Response) -> dict[str, str]:
     """The headers of ``reply``; none may be there twice, and all are such as ASGI wants them."""
     named = [name.decode("ascii") for name, _ in reply.headers]
     assert len(named) == len(set(named))
@@ -56,7 +56,7 @@ def headers(reply: Reply) -> dict[str, str]:
 
 
 def answer(
-    outcome: Outcome, asked: Asked | None = None, formatter: Formatter = FORMATTER
+    outcome: Outcome, asked: ResponseContext | None = None, formatter: Formatter = FORMATTER
 ) -> tuple[int, dict[str, str]]:
     reply = formatter.format_outcome(outcome, asked or plainly("X"), "/files/a1")
     told = headers(reply)
@@ -65,7 +65,7 @@ def answer(
 
 
 def refusal(
-    error: TusError, asked: Asked | None = None, formatter: Formatter = FORMATTER
+    error: TusError, asked: ResponseContext | None = None, formatter: Formatter = FORMATTER
 ) -> tuple[int, dict[str, str], bytes]:
     reply = formatter.format_refusal(error, asked or plainly("PATCH"))
     told = headers(reply)
@@ -123,7 +123,7 @@ class TestCreated:
 
     def test_a_hook_may_say_more(self) -> None:
         """Its status, headers and body are laid over the answer, but never over its framing."""
-        overlay = Overlay(
+        overlay = ResponseOverride(
             status=200,
             headers={
                 "X-A": "b",
@@ -137,7 +137,7 @@ class TestCreated:
             body="né",
         )
         reply = FORMATTER.format_outcome(
-            Created(upload=UPLOAD, took_body=False, overlay=overlay), plainly("POST"), "/a"
+            Created(upload=UPLOAD, took_body=False, override=overlay), plainly("POST"), "/a"
         )
         told = headers(reply)
         assert (reply.status, reply.body) == (200, "né".encode())
@@ -146,8 +146,8 @@ class TestCreated:
 
     def test_a_hook_may_say_little(self) -> None:
         """What it leaves out stays as it was."""
-        overlay = Overlay(headers={"X-A": "b"})
-        created = Created(upload=replace(UPLOAD, expires_at=None), took_body=False, overlay=overlay)
+        overlay = ResponseOverride(headers={"X-A": "b"})
+        created = Created(upload=replace(UPLOAD, expires_at=None), took_body=False, override=overlay)
         assert answer(created) == (201, {"location": "/files/a1", "content-length": "0", "x-a": "b"})
 
 
@@ -162,21 +162,23 @@ class TestAppended:
 
     def test_a_hook_may_give_it_a_body(self) -> None:
         """With a status that has one; a 204 never has. It is plain text unless the hook says otherwise."""
-        mute = Appended(upload=COMPLETE, overlay=Overlay(body="x"))
+        mute = Appended(upload=COMPLETE, override=ResponseOverride(body="x"))
         reply = FORMATTER.format_outcome(mute, plainly("PATCH"))
         assert (reply.status, reply.body) == (204, b"")
         assert {"content-length", "content-type"}.isdisjoint(headers(reply))
-        speaking = Appended(upload=COMPLETE, overlay=Overlay(body="x", status=200))
+        speaking = Appended(upload=COMPLETE, override=ResponseOverride(body="x", status=200))
         reply = FORMATTER.format_outcome(speaking, plainly("PATCH"))
         assert (reply.status, reply.body, headers(reply)["content-length"]) == (200, b"x", "1")
         assert headers(reply)["content-type"] == "text/plain; charset=utf-8"
-        typed = Overlay(body="{}", status=200, headers={"content-Type": "application/json"})
-        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, overlay=typed), plainly("PATCH"))
+        typed = ResponseOverride(body="{}", status=200, headers={"content-Type": "application/json"})
+        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, override=typed), plainly("PATCH"))
         assert headers(reply)["content-type"] == "application/json"
 
     def test_a_hook_may_change_the_status_alone(self) -> None:
         """A status that could have a body is told that there is none."""
-        reply = FORMATTER.format_outcome(Appended(upload=COMPLETE, overlay=Overlay(status=202)), plainly("PATCH"))
+        reply = FORMATTER.format_outcome(
+            Appended(upload=COMPLETE, override=ResponseOverride(status=202)), plainly("PATCH")
+        )
         assert (reply.status, reply.body, headers(reply)["content-length"]) == (202, b"", "0")
 
 
@@ -232,7 +234,7 @@ class TestInspected:
     @pytest.mark.parametrize("real_method", ["GET", "POST", "DELETE"])
     def test_overridden(self, real_method: str) -> None:
         """The client's HTTP stack knows only the real method and would wait for a body."""
-        told = answer(Inspected(upload=UPLOAD), Asked("HEAD", real_method))[1]
+        told = answer(Inspected(upload=UPLOAD), ResponseContext("HEAD", real_method))[1]
         assert told["content-length"] == "0"
         assert told["cache-control"] == "no-store"
 
@@ -287,9 +289,15 @@ def test_an_ended_upload_does_not_expire() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [Asked("PATCH", "POST"), Asked("DELETE", "POST"), Asked("POST", "PUT"), Asked("OPTIONS", "GET")]
+    "asked",
+    [
+        ResponseContext("PATCH", "POST"),
+        ResponseContext("DELETE", "POST"),
+        ResponseContext("POST", "PUT"),
+        ResponseContext("OPTIONS", "GET"),
+    ],
 )
-def test_overridden_answers_are_not_cached(asked: Asked) -> None:
+def test_overridden_answers_are_not_cached(asked: ResponseContext) -> None:
     """A cache in between knows only the real method."""
     outcomes: dict[str, Outcome] = {
         "PATCH": Appended(upload=UPLOAD),
@@ -316,15 +324,15 @@ class TestRefusals:
     @pytest.mark.parametrize("error", refusals(), ids=repr)
     def test_head_has_no_body(self, error: TusError) -> None:
         """Nor an offset, which tus-py-client would take for success."""
-        _, told, body = refusal(error.of(UPLOAD), plainly("HEAD"))
+        _, told, body = refusal(error.with_upload(UPLOAD), plainly("HEAD"))
         assert body == b""
         assert not {"content-type", "content-length", "upload-offset", "upload-expires"} & set(told)
 
     def test_an_overridden_head(self) -> None:
         """Ends where the real method's reader expects it to."""
-        _, told, body = refusal(errors.UploadNotFound(), Asked("HEAD", "POST"))
+        _, told, body = refusal(errors.UploadNotFound(), ResponseContext("HEAD", "POST"))
         assert (body, told["content-length"]) == (b"", "0")
-        _, told, body = refusal(errors.UploadNotFound(), Asked("PATCH", "HEAD"))
+        _, told, body = refusal(errors.UploadNotFound(), ResponseContext("PATCH", "HEAD"))
         assert body == b""
         assert "content-length" not in told
 
@@ -333,9 +341,9 @@ class TestRefusals:
     )
     def test_how_the_upload_stands(self, error: TusError) -> None:
         """Told where it is known: some clients correct themselves from it."""
-        _, told, _ = refusal(error.of(UPLOAD))
+        _, told, _ = refusal(error.with_upload(UPLOAD))
         assert (told["upload-offset"], told["upload-expires"]) == ("4", EXPIRY)
-        assert "upload-offset" not in refusal(errors.FinalUploadModified().of(FINAL))[1]
+        assert "upload-offset" not in refusal(errors.FinalUploadModified().with_upload(FINAL))[1]
 
     def test_facts(self) -> None:
         """Some refusals owe the client a header."""
@@ -355,8 +363,8 @@ class TestRefusals:
 
     def test_a_hook_may_say_it_otherwise(self) -> None:
         """Status, headers and body of its own, the offset still there."""
-        error = errors.UploadStopped().of(UPLOAD)
-        error.overlay = Overlay(status=402, headers={"Content-Type": "application/json"}, body="{}")
+        error = errors.UploadStopped().with_upload(UPLOAD)
+        error.override = ResponseOverride(status=402, headers={"Content-Type": "application/json"}, body="{}")
         status, told, body = refusal(error)
         assert (status, body) == (402, b"{}")
         assert (told["content-type"], told["content-length"], told["upload-offset"]) == ("application/json", "2", "4")

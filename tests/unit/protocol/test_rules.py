@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import (
     FinalUploadModified,
@@ -23,9 +24,8 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
     UploadUnfinished,
 )
-from tusd_py.protocol.requests import Append, BodyHead, Create
+from tusd_py.protocol.requests import Append, BodyInfo, Create
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER, BEFORE = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
@@ -35,38 +35,38 @@ DEFERRED = replace(UPLOAD, length=None)
 COMPLETE = replace(UPLOAD, offset=10, completed_at=BEFORE, status=Status.READY)
 PART = replace(COMPLETE, kind=Kind.PARTIAL)
 FINAL = replace(UPLOAD, kind=Kind.FINAL, offset=0)
-PATCH = Append(upload_id="a", offset=4, length=None, body=BodyHead(length=None))
+PATCH = Append(upload_id="a", offset=4, length=None, body=BodyInfo(length=None))
 WRONG_TYPE = UnsupportedContentType()
 
 
 def patch(length: int | None = None, body: int | None = None, offset: int = 4) -> Append:
-    return replace(PATCH, offset=offset, length=length, body=BodyHead(length=body))
+    return replace(PATCH, offset=offset, length=length, body=BodyInfo(length=body))
 
 
 class TestFound:
     def test_there(self) -> None:
         """Until its time has come."""
-        assert rules.found(UPLOAD, NOW) is UPLOAD
-        assert rules.found(replace(UPLOAD, expires_at=None), NOW).expires_at is None
+        assert rules.ensure_available(UPLOAD, NOW) is UPLOAD
+        assert rules.ensure_available(replace(UPLOAD, expires_at=None), NOW).expires_at is None
 
     def test_not_there(self) -> None:
         """Never made, or terminated: 404, as the clients' own tests expect after DELETE."""
         for upload in (None, replace(UPLOAD, status=Status.TERMINATED)):
             with pytest.raises(UploadNotFound):
-                rules.found(upload, NOW)
+                rules.ensure_available(upload, NOW)
 
     def test_gone(self) -> None:
         """Expired or failed, and at its very time even before the sweeper comes."""
         failed, expired = replace(FINAL, status=Status.FAILED), replace(UPLOAD, status=Status.EXPIRED)
         for upload in (failed, expired, replace(UPLOAD, expires_at=NOW), replace(UPLOAD, expires_at=BEFORE)):
             with pytest.raises(UploadGone):
-                rules.found(upload, NOW)
+                rules.ensure_available(upload, NOW)
 
     @pytest.mark.parametrize("upload", [COMPLETE, PART, FINAL, replace(PART, completed_at=None)])
     def test_kept_until_the_sweeper_has_looked(self, upload: Upload) -> None:
         """What is complete, or used by other uploads, is not gone by the clock alone."""
         overdue = replace(upload, expires_at=BEFORE)
-        assert rules.found(overdue, NOW) is overdue
+        assert rules.ensure_available(overdue, NOW) is overdue
 
 
 class TestCreate:
@@ -75,10 +75,10 @@ class TestCreate:
         [
             Create(length=10),
             Create(length=None),
-            Create(length=10, body=BodyHead(length=10)),
-            Create(length=None, body=BodyHead(length=10)),
-            Create(length=5, body=BodyHead(length=None)),
-            Create(length=0, body=BodyHead(length=0)),
+            Create(length=10, body=BodyInfo(length=10)),
+            Create(length=None, body=BodyInfo(length=10)),
+            Create(length=5, body=BodyInfo(length=None)),
+            Create(length=0, body=BodyInfo(length=0)),
         ],
     )
     def test_granted(self, request_: Create) -> None:
@@ -89,9 +89,9 @@ class TestCreate:
         ("request_", "refusal"),
         [
             (Create(length=11), MaxSizeExceeded),
-            (Create(length=11, body=BodyHead(length=12)), MaxSizeExceeded),
-            (Create(length=5, body=BodyHead(length=6)), LengthExceeded),
-            (Create(length=None, body=BodyHead(length=11)), MaxSizeExceeded),
+            (Create(length=11, body=BodyInfo(length=12)), MaxSizeExceeded),
+            (Create(length=5, body=BodyInfo(length=6)), LengthExceeded),
+            (Create(length=None, body=BodyInfo(length=11)), MaxSizeExceeded),
         ],
     )
     def test_refused(self, request_: Create, refusal: type[TusError]) -> None:
@@ -102,7 +102,7 @@ class TestCreate:
     def test_without_a_limit(self) -> None:
         """0 is no limit."""
         rules.create(Create(length=2**63 - 1), ANY)
-        rules.create(Create(length=None, body=BodyHead(length=2**63 - 1)), ANY)
+        rules.create(Create(length=None, body=BodyInfo(length=2**63 - 1)), ANY)
 
 
 class TestAppend:
@@ -141,7 +141,7 @@ class TestAppend:
         """Bounded by the limit, if there is one."""
         unbounded = rules.append(patch(body=2**63 - 1), DEFERRED, ANY)
         assert unbounded.bytes is None
-        assert isinstance(unbounded.beyond, MaxSizeExceeded)
+        assert isinstance(unbounded.refusal, MaxSizeExceeded)
         assert rules.append(patch(), DEFERRED, TEN).bytes == 6
         with pytest.raises(MaxSizeExceeded):
             rules.append(patch(body=7), DEFERRED, TEN)
@@ -169,7 +169,7 @@ class TestAppend:
 
 class TestConcatenate:
     def concatenate(self, *parts: Upload | None, length: int | None = None, limits: Limits = ANY) -> int | None:
-        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, "", NOW, limits)
+        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, NOW, limits)
 
     def test_the_sum(self) -> None:
         """Of the parts' lengths, a part maybe twice; unknown while that of one is."""
@@ -184,7 +184,6 @@ class TestConcatenate:
             None,
             COMPLETE,
             FINAL,
-            replace(PART, owner="somebody else"),
             replace(PART, status=Status.TERMINATED),
             replace(PART, status=Status.FAILED),
             replace(PART, status=Status.REJECTED),
@@ -195,6 +194,12 @@ class TestConcatenate:
         """One refusal for all of it."""
         with pytest.raises(InvalidParts):
             self.concatenate(PART, part)
+
+    def test_concatenate_other_owner_refused(self) -> None:
+        """Every part must have the owner of the final upload."""
+        rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="ann")], "ann")
+        with pytest.raises(InvalidParts):
+            rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="bob")], "ann")
 
     def test_a_length_that_is_sent(self) -> None:
         """Forgiven where it is the sum; refused where it is not, or nobody can say yet."""

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.heart import EPOCH
+from tests.support.harness import EPOCH
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.protocol.upload import Upload
 from tusd_py.publishing.names import NAME_BYTES_MAX, numbered, published_name, safe_name
 from tusd_py.settings.processing import PATTERN_FIELDS, check_pattern
 

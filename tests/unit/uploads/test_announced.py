@@ -7,12 +7,14 @@ import asyncio
 import pytest
 
 from tests.faults.failing import FailingStore, Faults
-from tests.support.heart import Feed, Hearing, Heart
+from tests.support.harness import FakeBody, RecordingListener, UploadsHarness
 from tests.support.loops import eventually, on_loop
 from tests.unit.uploads.test_completes import md5, recorded, stands
-from tusd_py.contracts.gate import Hook, HookAnswer
-from tusd_py.contracts.source import SourceCut, SourceStalled
+from tusd_py.contracts.body import BodyAborted, BodyTimeout
+from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Status
 from tusd_py.protocol.errors import (
     BodyIncomplete,
     ChecksumMismatch,
@@ -24,18 +26,17 @@ from tusd_py.protocol.errors import (
     UploadRejected,
     UploadStopped,
 )
-from tusd_py.protocol.upload import Status
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.policy import UploadPolicy
 
 
 @on_loop
 async def test_the_record_is_made_before_the_url_is_told() -> None:
     """When the client hears of it, the upload can be found, and no byte of the body was asked for yet."""
-    heart = Heart()
-    hearing, body = Hearing(), asyncio.Event()
-    creating = asyncio.ensure_future(heart.create(3, source=Feed(body, b"abc"), completes=True, listener=hearing))
+    harness = UploadsHarness()
+    hearing, body = RecordingListener(), asyncio.Event()
+    creating = asyncio.ensure_future(harness.create(3, source=FakeBody(body, b"abc"), completes=True, listener=hearing))
     await eventually(lambda: hearing.created_ids == ["u1"])
-    assert await stands(heart, "u1") == (0, 3, False)
+    assert await stands(harness, "u1") == (0, 3, False)
     body.set()
     assert (await creating).upload.is_complete
     assert hearing.offsets == [3]
@@ -44,40 +45,42 @@ async def test_the_record_is_made_before_the_url_is_told() -> None:
 @on_loop
 async def test_a_refused_creation_is_not_announced() -> None:
     """What a hook refuses has no URL."""
-    heart = Heart(functions={Hook.PRE_CREATE: lambda _: HookAnswer(reject=True)})
-    hearing = Hearing()
+    harness = UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(reject=True)})
+    hearing = RecordingListener()
     with pytest.raises(UploadRejected):
-        await heart.create(3, b"abc", completes=True, listener=hearing)
+        await harness.create(3, b"abc", completes=True, listener=hearing)
     assert hearing.created_ids == []
 
 
 @on_loop
 async def test_without_a_body_nothing_needs_to_be_announced() -> None:
     """The answer tells the URL at once."""
-    hearing = Hearing()
-    await Heart().create(3, completes=False, listener=hearing)
+    hearing = RecordingListener()
+    await UploadsHarness().create(3, completes=False, listener=hearing)
     assert (hearing.created_ids, hearing.offsets) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("end", "told"),
-    [(SourceStalled(), ReadTimeout), (ServerShutdown(), ServerShutdown), (SourceCut(), BodyIncomplete)],
+    [(BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown), (BodyAborted(), BodyIncomplete)],
 )
 @pytest.mark.parametrize("is_told", [True, False])
 @on_loop
 async def test_a_body_that_breaks_off(end: Exception, told: type[TusError], is_told: bool) -> None:
     """Told the URL, the client finds all that came and goes on; not told, it will only come back after a cut."""
-    heart = Heart()
+    harness = UploadsHarness()
     with pytest.raises(told) as refused:
-        await heart.create(3, source=Feed(b"ab", end), completes=True, listener=Hearing(is_told=is_told))
+        await harness.create(
+            3, source=FakeBody(b"ab", end), completes=True, listener=RecordingListener(is_told=is_told)
+        )
     if is_told or told is BodyIncomplete:
-        assert refused.value.upload == await recorded(heart, "u1")
-        assert await stands(heart, "u1") == (2, 3, False)
-        assert (await heart.append("u1", 2, b"c", completes=True)).upload.is_complete
+        assert refused.value.upload == await recorded(harness, "u1")
+        assert await stands(harness, "u1") == (2, 3, False)
+        assert (await harness.append("u1", 2, b"c", completes=True)).upload.is_complete
     else:
         with pytest.raises(UploadNotFound):
-            await heart.inspect("u1")
-        assert not await heart.store.stored_bytes(await recorded(heart, "u1"))
+            await harness.inspect("u1")
+        assert not await harness.store.size(await recorded(harness, "u1"))
 
 
 @pytest.mark.parametrize("is_told", [True, False])
@@ -85,66 +88,70 @@ async def test_a_body_that_breaks_off(end: Exception, told: type[TusError], is_t
 async def test_a_store_that_fails(is_told: bool) -> None:
     """What was safe before is kept for who knows the URL, and nothing for who does not."""
     faults = Faults()
-    heart = Heart(pace=Pace(save_interval_bytes=1))
-    heart.store = FailingStore(heart.store, faults)
-    heart.restart()
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
+    harness.store = FailingStore(harness.store, faults)
+    harness.restart()
     faults.nth = 4  # create, write, flush, write
     with pytest.raises(StoreUnavailable):
-        await heart.create(4, b"ab", b"cd", completes=True, listener=Hearing(is_told=is_told))
-    upload = await recorded(heart, "u1")
+        await harness.create(4, b"ab", b"cd", completes=True, listener=RecordingListener(is_told=is_told))
+    upload = await recorded(harness, "u1")
     assert (upload.offset, upload.status) == (2, Status.UPLOADING if is_told else Status.TERMINATED)
 
 
 @on_loop
 async def test_wrong_content_ends_it_all_the_same() -> None:
     """A body that is not what its digest says is not the upload that was meant."""
-    heart = Heart()
+    harness = UploadsHarness()
     with pytest.raises(ChecksumMismatch):
-        await heart.create(3, b"abc", completes=True, checksum=md5(b"xyz"), cut_counts=True, listener=Hearing())
+        await harness.create(
+            3, b"abc", completes=True, checksum=md5(b"xyz"), keep_partial=True, listener=RecordingListener()
+        )
     with pytest.raises(UploadNotFound):
-        await heart.inspect("u1")
+        await harness.inspect("u1")
 
 
 @pytest.mark.parametrize("is_told", [True, False])
 @on_loop
 async def test_content_is_saved_before_it_is_known_to_be_right(is_told: bool) -> None:
     """A crash then costs no more of a body with a digest than of any other; and where it is wrong, nothing is left."""
-    heart = Heart(pace=Pace(save_interval_bytes=1))
-    hearing, never = Hearing(is_told=is_told), asyncio.Event()
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
+    hearing, never = RecordingListener(is_told=is_told), asyncio.Event()
     creating = asyncio.ensure_future(
-        heart.create(
+        harness.create(
             4,
-            source=Feed(b"ab", never, b"cX"),
+            source=FakeBody(b"ab", never, b"cX"),
             completes=True,
             checksum=md5(b"abcd"),
-            cut_counts=True,
-            ends_if_wrong=True,
+            keep_partial=True,
+            discard_on_mismatch=True,
             listener=hearing,
         )
     )
     await eventually(lambda: hearing.offsets == [2])
-    assert await stands(heart, "u1") == (2, 4, False)
+    assert await stands(harness, "u1") == (2, 4, False)
     never.set()
     with pytest.raises(ChecksumMismatch):
         await creating
-    assert (await recorded(heart, "u1")).status is Status.TERMINATED
-    assert heart.completed == []
+    assert (await recorded(harness, "u1")).status is Status.TERMINATED
+    assert harness.completed == []
 
 
 @on_loop
 async def test_a_hook_that_stops_it_ends_it_all_the_same() -> None:
     """post-receive may end an upload whoever knows its URL."""
-    heart = Heart(functions={Hook.POST_RECEIVE: lambda _: HookAnswer(stop=True)}, pace=Pace(save_interval_bytes=1))
+    harness = UploadsHarness(
+        functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}, policy=UploadPolicy(save_interval_bytes=1)
+    )
     with pytest.raises(UploadStopped):
-        await heart.create(3, source=Feed(b"a", asyncio.Event()), completes=True, listener=Hearing())
-    assert (await recorded(heart, "u1")).status is Status.TERMINATED
+        await harness.create(3, source=FakeBody(b"a", asyncio.Event()), completes=True, listener=RecordingListener())
+    assert (await recorded(harness, "u1")).status is Status.TERMINATED
 
 
 @pytest.mark.parametrize("is_told", [True, False])
 @on_loop
 async def test_a_body_beyond_its_length(is_told: bool) -> None:
     """Whoever knows the URL finds the upload failed; for the others there never was one."""
-    heart = Heart()
+    harness = UploadsHarness()
     with pytest.raises(LengthExceeded):
-        await heart.create(3, b"abcd", completes=True, listener=Hearing(is_told=is_told))
-    assert (await recorded(heart, "u1")).status is (Status.FAILED if is_told else Status.TERMINATED)
+        await harness.create(3, b"abcd", completes=True, listener=RecordingListener(is_told=is_told))
+    assert (await recorded(harness, "u1")).status is (Status.FAILED if is_told else Status.TERMINATED)

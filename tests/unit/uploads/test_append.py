@@ -8,12 +8,14 @@ import hashlib
 import pytest
 
 from tests.faults.failing import FailingStore, Faults
-from tests.support.heart import Feed, Heart, cut
+from tests.support.harness import FakeBody, UploadsHarness, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.body import BodyTimeout
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.contracts.source import SourceStalled
 from tusd_py.contracts.store import BytesMissing, StoreFull, StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -29,15 +31,14 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
     UploadStopped,
 )
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status, Upload
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.policy import UploadPolicy
 
 
-async def offset_of(heart: Heart, upload_id: str) -> int:
-    upload = await heart.record(upload_id)
+async def offset_of(harness: UploadsHarness, upload_id: str) -> int:
+    upload = await harness.record(upload_id)
     assert upload is not None
     return upload.offset
 
@@ -46,10 +47,10 @@ def md5(content: bytes) -> Checksum:
     return Checksum("md5", hashlib.md5(content, usedforsecurity=False).digest())
 
 
-async def saved(heart: Heart, upload_id: str, offset: int) -> None:
+async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
     """Return once the record says ``offset``."""
     deadline = asyncio.get_running_loop().time() + 5
-    while await offset_of(heart, upload_id) != offset:
+    while await offset_of(harness, upload_id) != offset:
         assert asyncio.get_running_loop().time() < deadline, "it was not saved"
         await asyncio.sleep(0.002)
 
@@ -60,11 +61,11 @@ async def saved(heart: Heart, upload_id: str, offset: int) -> None:
 @on_loop
 async def test_a_stalled_body_is_saved_at_the_interval() -> None:
     """The client sends a little and then nothing: what came is recorded though no further byte arrives."""
-    heart = Heart(pace=Pace(save_interval_seconds=0.01))
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01))
+    upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"0123", go, b"456789")))
-    await saved(heart, upload_id, 4)
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"0123", go, b"456789")))
+    await saved(harness, upload_id, 4)
     go.set()
     assert (await appending).upload.is_complete
 
@@ -72,11 +73,11 @@ async def test_a_stalled_body_is_saved_at_the_interval() -> None:
 @on_loop
 async def test_many_bytes_are_saved_before_the_interval() -> None:
     """A fast client is saved by the byte: a crash costs at most so many."""
-    heart = Heart(pace=Pace(save_interval_seconds=3600, save_interval_bytes=4))
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=3600, save_interval_bytes=4))
+    upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"012", b"345", wait, b"6789")))
-    await saved(heart, upload_id, 6)
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"012", b"345", wait, b"6789")))
+    await saved(harness, upload_id, 6)
     wait.set()
     assert (await appending).upload.is_complete
 
@@ -84,18 +85,18 @@ async def test_many_bytes_are_saved_before_the_interval() -> None:
 @on_loop
 async def test_a_running_body_is_not_complete_before_its_end() -> None:
     """All bytes are there and the body goes on: the record waits, since one more byte must be refused."""
-    heart = Heart(pace=Pace(save_interval_seconds=0.005, save_interval_bytes=1))
-    upload_id = (await heart.create(4)).upload.id
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.005, save_interval_bytes=1))
+    upload_id = (await harness.create(4)).upload.id
     wait = asyncio.Event()
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"01", b"23", wait, b"4")))
-    await saved(heart, upload_id, 2)
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"01", b"23", wait, b"4")))
+    await saved(harness, upload_id, 2)
     for _ in range(5):
         await asyncio.sleep(0.005)
-        assert await offset_of(heart, upload_id) == 2
+        assert await offset_of(harness, upload_id) == 2
     wait.set()
     with pytest.raises(LengthExceeded):
         await appending
-    upload = await heart.record(upload_id)
+    upload = await harness.record(upload_id)
     assert upload is not None
     assert (upload.offset, upload.is_complete) == (2, False)
 
@@ -103,15 +104,15 @@ async def test_a_running_body_is_not_complete_before_its_end() -> None:
 @on_loop
 async def test_every_save_moves_the_expiry() -> None:
     """An upload that goes on does not expire: the sweeper's time is counted from the last saved byte."""
-    heart = Heart(pace=Pace(unfinished_seconds=100, save_interval_bytes=1))
-    upload_id = (await heart.create(10)).upload.id
-    heart.clock.move(99)
-    await heart.append(upload_id, 0, b"0")
-    heart.clock.move(99)
-    assert (await heart.append(upload_id, 1, b"1")).upload.offset == 2
-    heart.clock.move(101)
+    harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
+    upload_id = (await harness.create(10)).upload.id
+    harness.clock.move(99)
+    await harness.append(upload_id, 0, b"0")
+    harness.clock.move(99)
+    assert (await harness.append(upload_id, 1, b"1")).upload.offset == 2
+    harness.clock.move(101)
     with pytest.raises(UploadGone):
-        await heart.append(upload_id, 2, b"2")
+        await harness.append(upload_id, 2, b"2")
 
 
 # Takeover
@@ -121,47 +122,47 @@ async def test_every_save_moves_the_expiry() -> None:
 @on_loop
 async def test_a_newcomer_takes_over(newcomer: str) -> None:
     """The holder saves what came, is refused, and nothing it still sends counts; the newcomer sees the true offset."""
-    heart = Heart()
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness()
+    upload_id = (await harness.create(10)).upload.id
     late = asyncio.Event()
-    body = Feed(b"0123", late, b"LATE")
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=body))
+    body = FakeBody(b"0123", late, b"LATE")
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
     await eventually(lambda: len(body._pieces) == 2)
     match newcomer:
         case "HEAD":
-            assert (await heart.inspect(upload_id)).upload.offset == 4
+            assert (await harness.inspect(upload_id)).upload.offset == 4
         case "PATCH":
-            assert (await heart.append(upload_id, 4, b"456789")).upload.is_complete
+            assert (await harness.append(upload_id, 4, b"456789")).upload.is_complete
         case _:
-            assert (await heart.terminate(upload_id)).upload.status is Status.TERMINATED
+            assert (await harness.terminate(upload_id)).upload.status is Status.TERMINATED
     late.set()
     with pytest.raises(UploadInterrupted) as told:
         await appending
     assert told.value.upload is not None
     assert told.value.upload.offset == 4
     if newcomer == "PATCH":
-        assert await heart.content(upload_id) == b"0123456789"
+        assert await harness.content(upload_id) == b"0123456789"
     elif newcomer == "DELETE":
         with pytest.raises(UploadNotFound):
-            await heart.inspect(upload_id)
+            await harness.inspect(upload_id)
 
 
 @on_loop
 async def test_who_was_overtaken_changes_nothing() -> None:
     """Another process changed the record beneath a request (its hold was lost): the request gives up."""
-    heart = Heart()
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness()
+    upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
-    body = Feed(b"0123", wait, b"456789")
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=body))
+    body = FakeBody(b"0123", wait, b"456789")
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
     await eventually(lambda: len(body._pieces) == 2)
-    record = await heart.record(upload_id)
+    record = await harness.record(upload_id)
     assert record is not None
-    elsewhere = await heart.records.replace(record, record.until(None))
+    elsewhere = await harness.records.update(record, record.expiring(None))
     wait.set()
     with pytest.raises(RecordConflict):
         await appending
-    assert await heart.record(upload_id) == elsewhere
+    assert await harness.record(upload_id) == elsewhere
 
 
 # How a body ends
@@ -169,67 +170,67 @@ async def test_who_was_overtaken_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("last", "refusal"),
-    [(None, BodyIncomplete), (SourceStalled(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
+    [(None, BodyIncomplete), (BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
 )
 @on_loop
 async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal: type[Exception]) -> None:
     """A cut, a client that stalls, a server that stops: the offset says what came, and the refusal tells it."""
-    heart = Heart()
-    upload_id = (await heart.create(10)).upload.id
-    source = cut(b"0123") if last is None else Feed(b"0123", last)
+    harness = UploadsHarness()
+    upload_id = (await harness.create(10)).upload.id
+    source = cut(b"0123") if last is None else FakeBody(b"0123", last)
     with pytest.raises(refusal) as told:
-        await heart.append(upload_id, 0, source=source)
+        await harness.append(upload_id, 0, source=source)
     upload = getattr(told.value, "upload", None)
     assert isinstance(upload, Upload)
-    assert upload.offset == 4 == await offset_of(heart, upload_id)
-    assert (await heart.append(upload_id, 4, b"456789")).upload.is_complete
-    assert await heart.content(upload_id) == b"0123456789"
+    assert upload.offset == 4 == await offset_of(harness, upload_id)
+    assert (await harness.append(upload_id, 4, b"456789")).upload.is_complete
+    assert await harness.content(upload_id) == b"0123456789"
 
 
 @on_loop
 async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
     """Some servers end a cut body as if it were whole: its Content-Length tells."""
-    heart = Heart()
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness()
+    upload_id = (await harness.create(10)).upload.id
     with pytest.raises(BodyIncomplete):
-        await heart.append(upload_id, 0, b"0123", content_length=6)
-    assert await offset_of(heart, upload_id) == 4
+        await harness.append(upload_id, 0, b"0123", content_length=6)
+    assert await offset_of(harness, upload_id) == 4
 
 
-@pytest.mark.parametrize("gone", [cut(b"01", b"23"), Feed(b"0123", SourceStalled())])
+@pytest.mark.parametrize("gone", [cut(b"01", b"23"), FakeBody(b"0123", BodyTimeout())])
 @on_loop
-async def test_gone_exactly_at_the_last_byte_is_complete(gone: Feed) -> None:
+async def test_gone_exactly_at_the_last_byte_is_complete(gone: FakeBody) -> None:
     """Every byte came and none beyond: the upload completes though its client never heard so."""
-    heart = Heart()
-    upload_id = (await heart.create(4)).upload.id
-    assert (await heart.append(upload_id, 0, source=gone)).upload.is_complete
-    assert [upload.id for upload in heart.completed] == [upload_id]
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4)).upload.id
+    assert (await harness.append(upload_id, 0, source=gone)).upload.is_complete
+    assert [upload.id for upload in harness.completed] == [upload_id]
 
 
 @on_loop
 async def test_an_overlong_body_never_completes() -> None:
     """Without Content-Length the excess shows only at the end: no byte of that body counts."""
-    heart = Heart()
-    upload_id = (await heart.create(4, b"0")).upload.id
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4, b"0")).upload.id
     with pytest.raises(LengthExceeded):
-        await heart.append(upload_id, 1, b"123", b"4")
-    assert await offset_of(heart, upload_id) == 1
-    assert (await heart.append(upload_id, 1, b"123")).upload.is_complete
+        await harness.append(upload_id, 1, b"123", b"4")
+    assert await offset_of(harness, upload_id) == 1
+    assert (await harness.append(upload_id, 1, b"123")).upload.is_complete
     with pytest.raises(LengthExceeded):
-        await heart.append(upload_id, 4, b"4")
+        await harness.append(upload_id, 4, b"4")
 
 
 @on_loop
 async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
     """Clients whose answer was lost do so: no second completion, no second hook."""
     told: list[str] = []
-    heart = Heart(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
-    upload_id = (await heart.create(4, b"0123")).upload.id
-    await heart.settle()
-    before = await heart.record(upload_id)
-    assert (await heart.append(upload_id, 4)).upload == before
-    await heart.settle()
-    assert (told, len(heart.completed)) == ([upload_id], 1)
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    upload_id = (await harness.create(4, b"0123")).upload.id
+    await harness.settle()
+    before = await harness.record(upload_id)
+    assert (await harness.append(upload_id, 4)).upload == before
+    await harness.settle()
+    assert (told, len(harness.completed)) == ([upload_id], 1)
 
 
 # Checksums
@@ -238,22 +239,22 @@ async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
 @on_loop
 async def test_a_checksum_is_all_or_nothing() -> None:
     """Wrong, cut, stalled or overtaken: no byte counts, not even at a save on the way; right, all do."""
-    heart = Heart(pace=Pace(save_interval_bytes=1, save_interval_seconds=0.001))
-    upload_id = (await heart.create(8)).upload.id
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1, save_interval_seconds=0.001))
+    upload_id = (await harness.create(8)).upload.id
     for source, refusal in (
-        (Feed(b"01", b"23"), ChecksumMismatch),
+        (FakeBody(b"01", b"23"), ChecksumMismatch),
         (cut(b"01", b"23"), BodyIncomplete),
-        (Feed(b"0123", SourceStalled()), ReadTimeout),
-        (Feed(b"0123", UploadInterrupted()), UploadInterrupted),
-        (Feed(b"01234567", b"8"), LengthExceeded),
+        (FakeBody(b"0123", BodyTimeout()), ReadTimeout),
+        (FakeBody(b"0123", UploadInterrupted()), UploadInterrupted),
+        (FakeBody(b"01234567", b"8"), LengthExceeded),
     ):
         with pytest.raises(refusal):
-            await heart.append(upload_id, 0, source=source, checksum=md5(b"0124"))
-        assert await offset_of(heart, upload_id) == 0
+            await harness.append(upload_id, 0, source=source, checksum=md5(b"0124"))
+        assert await offset_of(harness, upload_id) == 0
     large = b"4567" * 20_000
-    assert (await heart.append(upload_id, 0, b"01", b"23", checksum=md5(b"0123"))).upload.offset == 4
-    other = (await heart.create(len(large))).upload.id
-    assert (await heart.append(other, 0, large, checksum=md5(large))).upload.is_complete
+    assert (await harness.append(upload_id, 0, b"01", b"23", checksum=md5(b"0123"))).upload.offset == 4
+    other = (await harness.create(len(large))).upload.id
+    assert (await harness.append(other, 0, large, checksum=md5(large))).upload.is_complete
 
 
 # Deferred length
@@ -262,13 +263,13 @@ async def test_a_checksum_is_all_or_nothing() -> None:
 @on_loop
 async def test_a_deferred_length_is_declared_once() -> None:
     """DL2 to DL4: bytes may come before it; the same value again is no harm, another is refused."""
-    heart = Heart()
-    upload_id = (await heart.create(None)).upload.id
-    assert (await heart.append(upload_id, 0, b"0123")).upload.length is None
-    assert (await heart.append(upload_id, 4, b"45", length=8)).upload.length == 8
+    harness = UploadsHarness()
+    upload_id = (await harness.create(None)).upload.id
+    assert (await harness.append(upload_id, 0, b"0123")).upload.length is None
+    assert (await harness.append(upload_id, 4, b"45", length=8)).upload.length == 8
     with pytest.raises(LengthAlreadyKnown):
-        await heart.append(upload_id, 6, b"67", length=9)
-    assert (await heart.append(upload_id, 6, b"67", length=8)).upload.is_complete
+        await harness.append(upload_id, 6, b"67", length=9)
+    assert (await harness.append(upload_id, 6, b"67", length=8)).upload.is_complete
 
 
 @pytest.mark.parametrize(
@@ -287,24 +288,24 @@ async def test_a_refused_request_declares_no_length(
     offset: int, length: int | None, body: bytes, content_length: int | None, refusal: type[Exception]
 ) -> None:
     """DL5, DL7, DL8: too small, too large or at the wrong offset, the length stays open and the upload usable."""
-    heart = Heart(limits=Limits(length_max=20))
-    upload_id = (await heart.create(None, b"0123")).upload.id
+    harness = UploadsHarness(limits=Limits(length_max=20))
+    upload_id = (await harness.create(None, b"0123")).upload.id
     with pytest.raises(refusal):
-        await heart.append(upload_id, offset, body, length=length, content_length=content_length)
-    record = await heart.record(upload_id)
+        await harness.append(upload_id, offset, body, length=length, content_length=content_length)
+    record = await harness.record(upload_id)
     assert record is not None
     assert (record.length, record.offset) == (None, 4)
-    assert (await heart.append(upload_id, 4, b"45", length=6)).upload.is_complete
+    assert (await harness.append(upload_id, 4, b"45", length=6)).upload.is_complete
 
 
 @on_loop
 async def test_declaring_the_length_reached_completes() -> None:
     """DL6: streams end with an empty body that declares the length; told once."""
     told: list[int | None] = []
-    heart = Heart(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.length)})
-    upload_id = (await heart.create(None, b"0123")).upload.id
-    assert (await heart.append(upload_id, 4, length=4)).upload.is_complete
-    await heart.settle()
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.length)})
+    upload_id = (await harness.create(None, b"0123")).upload.id
+    assert (await harness.append(upload_id, 4, length=4)).upload.is_complete
+    await harness.settle()
     assert told == [4]
 
 
@@ -314,45 +315,45 @@ async def test_declaring_the_length_reached_completes() -> None:
 @on_loop
 async def test_what_fitted_on_a_full_disk_is_kept() -> None:
     """507 later, but the offset says what is stored, and the upload goes on once there is room."""
-    heart = Heart(store=MemoryStore(bytes_max=6))
-    upload_id = (await heart.create(10)).upload.id
+    harness = UploadsHarness(store=MemoryStore(bytes_max=6))
+    upload_id = (await harness.create(10)).upload.id
     with pytest.raises(StoreFull):
-        await heart.append(upload_id, 0, b"0123", b"4567")
-    assert await offset_of(heart, upload_id) == 6
-    assert await heart.content(upload_id) == b"012345"
+        await harness.append(upload_id, 0, b"0123", b"4567")
+    assert await offset_of(harness, upload_id) == 6
+    assert await harness.content(upload_id) == b"012345"
 
 
 @on_loop
 async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
     """The flush at the end failed: told "complete", a client would never come back to make it so."""
     store = MemoryStore(bytes_max=100)
-    heart = Heart(store=FailingStore(store, Faults(nth=3)))  # create, write, flush
-    upload_id = (await heart.create(4)).upload.id
+    harness = UploadsHarness(store=FailingStore(store, Faults(nth=3)))  # create, write, flush
+    upload_id = (await harness.create(4)).upload.id
     with pytest.raises(StoreUnavailable):
-        await heart.append(upload_id, 0, b"0123")
-    assert await offset_of(heart, upload_id) == 3
-    assert (await heart.append(upload_id, 3, b"3")).upload.is_complete
+        await harness.append(upload_id, 0, b"0123")
+    assert await offset_of(harness, upload_id) == 3
+    assert (await harness.append(upload_id, 3, b"3")).upload.is_complete
 
 
 @on_loop
 async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
     """The store has fewer bytes than a record from before the start: the client is told what is really there."""
-    heart = Heart()
-    store = heart.store
+    harness = UploadsHarness()
+    store = harness.store
     assert isinstance(store, MemoryStore)
-    ids = [(await heart.create(10, b"0123")).upload.id for _ in range(3)]
+    ids = [(await harness.create(10, b"0123")).upload.id for _ in range(3)]
     for upload_id in ids[:2]:
         del store.uploads[upload_id][2:]
-    heart.clock.move(1)
-    heart.restart()
-    assert (await heart.inspect(ids[0])).upload.offset == 2
+    harness.clock.move(1)
+    harness.restart()
+    assert (await harness.inspect(ids[0])).upload.offset == 2
     with pytest.raises(OffsetMismatch):
-        await heart.append(ids[1], 4, b"x")
-    assert (await heart.append(ids[1], 2, b"23456789")).upload.is_complete
-    assert (await heart.inspect(ids[2])).upload.offset == 4
+        await harness.append(ids[1], 4, b"x")
+    assert (await harness.append(ids[1], 2, b"23456789")).upload.is_complete
+    assert (await harness.inspect(ids[2])).upload.offset == 4
     # Counted once: from now on the record is of this process, and trusted.
     del store.uploads[ids[2]][1:]
-    assert (await heart.inspect(ids[2])).upload.offset == 4
+    assert (await harness.inspect(ids[2])).upload.offset == 4
 
 
 # post-receive
@@ -364,38 +365,40 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     seen: list[int] = []
     ended: list[str] = []
 
-    def received(event: HookEvent) -> HookAnswer | None:
+    def received(event: HookEvent) -> HookResponse | None:
         seen.append(event.upload.offset)
-        return HookAnswer(stop=True, overlay=Overlay(status=402)) if event.upload.offset >= 4 else None
+        return HookResponse(stop=True, override=ResponseOverride(status=402)) if event.upload.offset >= 4 else None
 
-    heart = Heart(
-        pace=Pace(save_interval_bytes=1),
+    harness = UploadsHarness(
+        policy=UploadPolicy(save_interval_bytes=1),
         functions={Hook.POST_RECEIVE: received, Hook.POST_TERMINATE: lambda event: ended.append(event.upload.id)},
     )
-    upload_id = (await heart.create(100)).upload.id
+    upload_id = (await harness.create(100)).upload.id
     first, never = asyncio.Event(), asyncio.Event()
-    appending = asyncio.ensure_future(heart.append(upload_id, 0, source=Feed(b"01", first, b"23", never, b"4")))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"01", first, b"23", never, b"4")))
     await eventually(lambda: seen == [2])
     first.set()
     with pytest.raises(UploadStopped) as told:
         await appending
-    await heart.settle()
-    assert told.value.overlay == Overlay(status=402)
+    await harness.settle()
+    assert told.value.override == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
-    record = await heart.record(upload_id)
+    record = await harness.record(upload_id)
     assert record is not None
     assert record.status is Status.TERMINATED
-    assert isinstance(heart.store, MemoryStore)
-    assert upload_id not in heart.store.uploads
+    assert isinstance(harness.store, MemoryStore)
+    assert upload_id not in harness.store.uploads
 
 
 @on_loop
 async def test_a_creation_can_be_stopped_too() -> None:
     """Its first bytes are progress as any: nothing but the tombstone is left."""
-    heart = Heart(pace=Pace(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookAnswer(stop=True)})
+    harness = UploadsHarness(
+        policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
+    )
     with pytest.raises(UploadStopped):
-        await heart.create(10, source=Feed(b"01", asyncio.Event()))
-    record = await heart.record("u1")
+        await harness.create(10, source=FakeBody(b"01", asyncio.Event()))
+    record = await harness.record("u1")
     assert record is not None
     assert record.status is Status.TERMINATED
 
@@ -410,12 +413,12 @@ async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
         seen.append(event.upload.offset)
         await go.wait()
 
-    heart = Heart(pace=Pace(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
-    upload_id = (await heart.create(50)).upload.id
-    body = Feed(*(b"x" for _ in range(50)))
-    await heart.append(upload_id, 0, source=body)
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
+    upload_id = (await harness.create(50)).upload.id
+    body = FakeBody(*(b"x" for _ in range(50)))
+    await harness.append(upload_id, 0, source=body)
     go.set()
-    await heart.settle()
+    await harness.settle()
     assert seen[0] < 10
     assert seen[1:] == [50]
 
@@ -423,22 +426,22 @@ async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
 @on_loop
 async def test_a_partial_upload_is_ready_without_hooks() -> None:
     """ "SHOULD NOT process these partial uploads until they are concatenated"."""
-    heart = Heart(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
-    part = (await heart.create(4, b"0123", kind=Kind.PARTIAL)).upload
-    await heart.settle()
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
+    part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
+    await harness.settle()
     assert part.status is Status.READY
-    assert heart.hooked == []
+    assert harness.hooked == []
 
 
 @on_loop
 async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
     """The file became shorter while the server ran: the record owns up to it, and the client goes on from there."""
-    heart = Heart()
-    upload_id = (await heart.create(8, b"0123")).upload.id
-    assert isinstance(heart.store, MemoryStore)
-    del heart.store.uploads[upload_id][2:]
+    harness = UploadsHarness()
+    upload_id = (await harness.create(8, b"0123")).upload.id
+    assert isinstance(harness.store, MemoryStore)
+    del harness.store.uploads[upload_id][2:]
     with pytest.raises(BytesMissing):
-        await heart.append(upload_id, 4, b"4567")
-    assert await offset_of(heart, upload_id) == 2
-    assert (await heart.append(upload_id, 2, b"234567")).upload.is_complete
-    assert await heart.content(upload_id) == b"01234567"
+        await harness.append(upload_id, 4, b"4567")
+    assert await offset_of(harness, upload_id) == 2
+    assert (await harness.append(upload_id, 2, b"234567")).upload.is_complete
+    assert await harness.content(upload_id) == b"01234567"

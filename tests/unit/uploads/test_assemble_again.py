@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.support.heart import Heart
+from tests.support.harness import UploadsHarness
 from tests.support.loops import on_loop
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.uploads.ports import Pace
+from tusd_py.uploads.policy import UploadPolicy
 
 
 class LateSave(MemoryRecords):
@@ -16,20 +16,20 @@ class LateSave(MemoryRecords):
 
     came = False
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if before.kind is Kind.FINAL and not self.came:
             self.came = True
-            await super().replace(before, after, along)
+            await super().update(before, after, effects)
             raise RecordConflict
-        return await super().replace(before, after, along)
+        return await super().update(before, after, effects)
 
 
 @on_loop
 async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
     """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
-    heart = Heart(records=LateSave(), pace=Pace(join_at_once_bytes_max=0))
-    part = (await heart.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
-    await heart.settle()  # or the part, when it is told of, would look at the final upload once more
-    final = (await heart.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
-    await heart.settle()
-    assert await heart.content(final) == b"abcdabcd"
+    harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))
+    part = (await harness.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
+    await harness.settle()  # or the part, when it is told of, would look at the final upload once more
+    final = (await harness.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
+    await harness.settle()
+    assert await harness.content(final) == b"abcdabcd"

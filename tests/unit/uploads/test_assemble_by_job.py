@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
-from tests.support.heart import Heart
-from tests.support.processing import a_heart, job, states, with_ports
-from tusd_py.contracts.gate import Hook
-from tusd_py.contracts.jobs import JobState
+from tests.support.harness import UploadsHarness
+from tests.support.processing import a_harness, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
-from tusd_py.contracts.store import StoreFull, Tell
-from tusd_py.hooks.callables import CallableGate
+from tusd_py.contracts.store import OnProgress, StoreFull
+from tusd_py.hooks.blocking.callables import CallableHooks
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone
-from tusd_py.protocol.upload import Kind, Status, Upload
-from tusd_py.uploads.assemble import JoinedElsewhere, assemble
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.processing.assemble import AlreadyAssembling, assemble
 
 pytestmark = pytest.mark.anyio
 
@@ -29,117 +29,119 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def heart(tmp_path: Path) -> AsyncIterator[Heart]:
-    async with a_heart(tmp_path, joins_by_job=True) as heart:
-        with_ports(heart, pace=replace(heart.pace, join_at_once_bytes_max=3, progress_interval_seconds=0.0))
-        yield heart
+async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
+    async with a_harness(tmp_path, assemble_in_worker=True) as harness:
+        with_ports(harness, concatenate_at_once_bytes_max=3, progress_interval_seconds=0.0)
+        yield harness
 
 
-async def parts(heart: Heart, *contents: bytes, last: int = 0) -> list[str]:
+async def parts(harness: UploadsHarness, *contents: bytes, last: int = 0) -> list[str]:
     """Partial uploads; the last one lacks ``last`` bytes."""
-    made = [(await heart.create(len(content), content, kind=Kind.PARTIAL)).upload.id for content in contents[:-1]]
+    made = [(await harness.create(len(content), content, kind=Kind.PARTIAL)).upload.id for content in contents[:-1]]
     content = contents[-1]
-    begun = await heart.create(len(content), content[: len(content) - last], kind=Kind.PARTIAL)
+    begun = await harness.create(len(content), content[: len(content) - last], kind=Kind.PARTIAL)
     return [*made, begun.upload.id]
 
 
-async def final_of(heart: Heart, *ids: str) -> Upload:
-    made = await heart.create(None, kind=Kind.FINAL, parts=ids)
-    await heart.settle()
+async def final_of(harness: UploadsHarness, *ids: str) -> Upload:
+    made = await harness.create(None, kind=Kind.FINAL, parts=ids)
+    await harness.settle()
     return made.upload
 
 
-async def joined(heart: Heart, final: Upload) -> Upload:
-    await assemble(heart.ports, await job(heart, final.id, "assembly"))
-    found = await heart.record(final.id)
+async def joined(harness: UploadsHarness, final: Upload) -> Upload:
+    await assemble(harness.ports, await job(harness, final.id, "assembly"))
+    found = await harness.record(final.id)
     assert found is not None
     return found
 
 
-async def test_a_large_final_is_joined_by_a_job(heart: Heart) -> None:
+async def test_a_large_final_is_joined_by_a_job(harness: UploadsHarness) -> None:
     """Not before a worker comes; then it is ready, and how far it came stands in its history."""
-    final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
-    assert {"assembly": JobState.WAITING} == await states(heart, final.id)
-    after = await joined(heart, final)
-    assert (Status.READY, b"one, two") == (after.status, await heart.content(final.id))
+    final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
+    assert {"assembly": JobState.WAITING} == await states(harness, final.id)
+    after = await joined(harness, final)
+    assert (Status.READY, b"one, two") == (after.status, await harness.content(final.id))
     (step,) = [step for step in after.history if step.name == "assembly"]
-    assert {"done_bytes": "8", "length": "8"} == step.facts
+    assert {"done_bytes": "8", "length": "8"} == step.details
 
 
-async def test_a_final_of_unfinished_parts_has_its_job_once_they_are_complete(heart: Heart) -> None:
+async def test_a_final_of_unfinished_parts_has_its_job_once_they_are_complete(harness: UploadsHarness) -> None:
     """One made earlier would be done with nothing, and never be made again."""
-    ids = await parts(heart, b"one, ", b"two", last=2)
-    final = await final_of(heart, *ids)
-    await heart.inspect(final.id)
-    await heart.settle()
-    assert {} == await states(heart, final.id)
-    await heart.append(ids[1], 1, b"wo")
-    await heart.settle()
-    assert {"assembly": JobState.WAITING} == await states(heart, final.id)
-    assert Status.READY is (await joined(heart, final)).status
+    ids = await parts(harness, b"one, ", b"two", last=2)
+    final = await final_of(harness, *ids)
+    await harness.inspect(final.id)
+    await harness.settle()
+    assert {} == await states(harness, final.id)
+    await harness.append(ids[1], 1, b"wo")
+    await harness.settle()
+    assert {"assembly": JobState.WAITING} == await states(harness, final.id)
+    assert Status.READY is (await joined(harness, final)).status
 
 
-async def test_a_full_disk_is_tried_again(heart: Heart) -> None:
+async def test_a_full_disk_is_tried_again(harness: UploadsHarness) -> None:
     """Nothing is kept of the try, and the parts are as they were."""
-    final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
-    sound = heart.ports
-    with_ports(heart, store=FailingStore(heart.store, Faults(nth=1, full=True)))
+    final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
+    sound = harness.ports
+    with_ports(harness, store=FailingStore(harness.store, Faults(nth=1, full=True)))
     with pytest.raises(StoreFull):
-        await joined(heart, final)
-    heart.ports = sound
-    assert Status.READY is (await joined(heart, final)).status
+        await joined(harness, final)
+    harness.ports = sound
+    assert Status.READY is (await joined(harness, final)).status
 
 
 @pytest.mark.parametrize("nth", range(1, 12))
-async def test_a_database_that_fails_at_any_step_is_tried_again(heart: Heart, nth: int) -> None:
+async def test_a_database_that_fails_at_any_step_is_tried_again(harness: UploadsHarness, nth: int) -> None:
     """The parts are deleted only after that, and the upload is ready once."""
-    with_ports(heart, deletes_joined_parts=True)
-    ids = await parts(heart, b"one, ", b"two")
-    final = await final_of(heart, *ids)
-    sound = heart.ports
-    with_ports(heart, records=FailingRecords(heart.records, Faults(nth=nth)))
+    with_ports(harness, delete_concatenated_parts=True)
+    ids = await parts(harness, b"one, ", b"two")
+    final = await final_of(harness, *ids)
+    sound = harness.ports
+    with_ports(harness, records=FailingRecords(harness.records, Faults(nth=nth)))
     try:
-        await joined(heart, final)
+        await joined(harness, final)
     except RecordsUnavailable:
-        heart.ports = sound
-        await joined(heart, final)
-    assert b"one, two" == await heart.content(final.id)
+        harness.ports = sound
+        await joined(harness, final)
+    assert b"one, two" == await harness.content(final.id)
     for part_id in ids:
-        part = await heart.record(part_id)
-        assert part is not None and part.has_ended and 0 == await heart.store.stored_bytes(part)
+        part = await harness.record(part_id)
+        assert part is not None and part.has_ended and 0 == await harness.store.size(part)
 
 
-async def test_a_part_that_is_gone_fails_the_final(heart: Heart) -> None:
+async def test_a_part_that_is_gone_fails_the_final(harness: UploadsHarness) -> None:
     """Its HEAD says so, and it is not tried for ever."""
-    ids = await parts(heart, b"one, ", b"two")
-    final = await final_of(heart, *ids)
-    part = await heart.record(ids[0])
+    ids = await parts(harness, b"one, ", b"two")
+    final = await final_of(harness, *ids)
+    part = await harness.record(ids[0])
     assert part is not None
-    await heart.store.erase(part)
-    after = await joined(heart, final)
+    await harness.store.delete(part)
+    after = await joined(harness, final)
     assert (Status.FAILED, "the bytes of a partial upload are gone") == (after.status, after.history[-1].reason)
     with pytest.raises(UploadGone):
-        await heart.inspect(final.id)
+        await harness.inspect(final.id)
 
 
-async def test_a_final_that_is_terminated_meanwhile_stays_so(heart: Heart) -> None:
+async def test_a_final_that_is_terminated_meanwhile_stays_so(harness: UploadsHarness) -> None:
     """What was joined goes with it."""
-    final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
+    final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
 
     class Terminating(FailingStore):
-        async def join(self, upload: Upload, parts: Sequence[Upload], tell: Tell | None = None) -> Mapping[str, object]:
-            await heart.terminate(final.id)
-            return await super().join(upload, parts, tell)
+        async def concatenate(
+            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        ) -> Mapping[str, object]:
+            await harness.terminate(final.id)
+            return await super().concatenate(upload, parts, tell)
 
-    sound = heart.ports
-    with_ports(heart, store=Terminating(heart.store, Faults()))
+    sound = harness.ports
+    with_ports(harness, store=Terminating(harness.store, Faults()))
     with pytest.raises(RecordConflict):
-        await joined(heart, final)
-    heart.ports = sound
-    assert Status.TERMINATED is (await joined(heart, final)).status
+        await joined(harness, final)
+    harness.ports = sound
+    assert Status.TERMINATED is (await joined(harness, final)).status
 
 
-async def test_a_hook_that_fails_is_asked_again_by_the_next_try(heart: Heart) -> None:
+async def test_a_hook_that_fails_is_asked_again_by_the_next_try(harness: UploadsHarness) -> None:
     """The bytes are joined once; what is left is the hook."""
     asked: list[int] = []
 
@@ -148,39 +150,39 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(heart: Heart) ->
         if len(asked) == 1:
             raise ValueError("not yet")
 
-    gate = CallableGate({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
-    with_ports(heart, gate=gate)
-    final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
+    handler = CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
+    with_ports(harness, hooks=handler)
+    final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     with pytest.raises(Exception, match="pre-finish"):
-        await joined(heart, final)
-    assert Status.READY is (await joined(heart, final)).status
+        await joined(harness, final)
+    assert Status.READY is (await joined(harness, final)).status
     assert 2 == len(asked)
 
 
-async def test_two_workers_do_not_join_the_same_upload(heart: Heart) -> None:
+async def test_two_workers_do_not_join_the_same_upload(harness: UploadsHarness) -> None:
     """The one that comes while the other is at it looks again later."""
-    final = await final_of(heart, *await parts(heart, b"one, ", b"two"))
-    hold = await heart.locker.try_acquire(f"{final.id}.join")
-    assert hold is not None
-    with pytest.raises(JoinedElsewhere):
-        await joined(heart, final)
-    await hold.release()
-    assert Status.READY is (await joined(heart, final)).status
+    final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
+    lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, final.id))
+    assert lock is not None
+    with pytest.raises(AlreadyAssembling):
+        await joined(harness, final)
+    await lock.release()
+    assert Status.READY is (await joined(harness, final)).status
 
 
-async def test_a_part_that_another_final_waits_for_is_kept(heart: Heart) -> None:
+async def test_a_part_that_another_final_waits_for_is_kept(harness: UploadsHarness) -> None:
     """It goes with the last of them; small finals, joined at once, do the same."""
-    with_ports(heart, deletes_joined_parts=True)
-    shared, open_part = await parts(heart, b"one, ", b"two", last=1)
-    waits = await final_of(heart, shared, open_part)
-    await joined(heart, await final_of(heart, shared))
-    kept = await heart.record(shared)
+    with_ports(harness, delete_concatenated_parts=True)
+    shared, open_part = await parts(harness, b"one, ", b"two", last=1)
+    waits = await final_of(harness, shared, open_part)
+    await joined(harness, await final_of(harness, shared))
+    kept = await harness.record(shared)
     assert kept is not None and not kept.has_ended
-    await heart.append(open_part, 2, b"o")
-    await heart.settle()
-    await joined(heart, waits)
-    small = await parts(heart, b"x")
-    await final_of(heart, *small)
+    await harness.append(open_part, 2, b"o")
+    await harness.settle()
+    await joined(harness, waits)
+    small = await parts(harness, b"x")
+    await final_of(harness, *small)
     for part_id in (shared, open_part, *small):
-        gone = await heart.record(part_id)
+        gone = await harness.record(part_id)
         assert gone is not None and gone.has_ended

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
-from tests.support.heart import Feed, Heart
+from tests.support.harness import FakeBody, UploadsHarness
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.gate import Hook, HookAnswer
+from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import PATH, PathTaken, StoreError
-from tusd_py.protocol.upload import Kind, Upload
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 
 WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
 
@@ -31,34 +32,34 @@ class Wanting:
 
     def __post_init__(self) -> None:
         self.store = DiskStore(self.folder)
-        self.heart = Heart(
+        self.harness = UploadsHarness(
             store=FailingStore(self.store, self.faults),
             records=FailingRecords(MemoryRecords(), self.faults),
-            functions={Hook.PRE_CREATE: lambda _: HookAnswer(storage_path=self.wanted)},
+            functions={Hook.PRE_CREATE: lambda _: HookResponse(storage_path=self.wanted)},
         )
 
     async def create(self, way: str, path: str | None) -> Upload:
         self.wanted = path
         if way == "nothing":
-            return (await self.heart.create(2)).upload
+            return (await self.harness.create(2)).upload
         if way == "empty":
-            return (await self.heart.create(0)).upload
+            return (await self.harness.create(0)).upload
         if way == "body":
-            return (await self.heart.create(3, source=Feed(b"0", b"1", b"2"))).upload
-        return (await self.heart.create(None, kind=Kind.FINAL, parts=[self.part])).upload
+            return (await self.harness.create(3, source=FakeBody(b"0", b"1", b"2"))).upload
+        return (await self.harness.create(None, kind=Kind.FINAL, parts=[self.part])).upload
 
     async def prepare(self, way: str) -> None:
         if way.startswith("final"):
             self.wanted = None
             body = [] if way.endswith("one") else [b"0"]
-            self.part = (await self.heart.create(1, *body, kind=Kind.PARTIAL)).upload.id
+            self.part = (await self.harness.create(1, *body, kind=Kind.PARTIAL)).upload.id
 
     async def check(self) -> None:
         """Every file and every claim has a record that says so."""
-        await self.heart.settle()
+        await self.harness.settle()
         claims = self.folder / ".claims"
         for claim in claims.iterdir() if claims.exists() else ():
-            upload = await self.heart.record(str(claim.readlink()))
+            upload = await self.harness.record(str(claim.readlink()))
             assert upload is not None and PATH in upload.storage
         files = [path for path in self.folder.glob("p/*") if path.is_file()]
         for file in files:
@@ -88,7 +89,7 @@ async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path:
             await wanting.create(way, f"p/{nth}.bin")
         if not struck:
             assert nth > 1
-            await wanting.heart.store.close()
+            await wanting.harness.store.close()
             return
     pytest.fail("it never passed")
 
@@ -104,7 +105,7 @@ async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, 
         await wanting.check()
         if not cancelled:
             assert nth > 1
-            await wanting.heart.store.close()
+            await wanting.harness.store.close()
             return
     pytest.fail("it never passed")
 
@@ -116,18 +117,18 @@ async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     crashed = replace(await wanting.create("nothing", None), id="crashed", storage={PATH: "p/x.pdf"})
     await wanting.store.create(crashed)
     (tmp_path / "uploads" / "p" / "x.pdf").write_bytes(b"left behind")
-    making = await wanting.heart.locker.try_acquire("crashed")
+    making = await wanting.harness.locker.try_acquire("crashed")
     assert making is not None
     with pytest.raises(PathTaken):
         await wanting.create("body", "p/x.pdf")
     await making.release()
     upload = await wanting.create("body", "p/x.pdf")
-    assert await wanting.heart.content(upload.id) == (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"012"
-    await wanting.store.erase(crashed)
-    assert await wanting.heart.content(upload.id) == b"012"
+    assert await wanting.harness.content(upload.id) == (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"012"
+    await wanting.store.delete(crashed)
+    assert await wanting.harness.content(upload.id) == b"012"
     with pytest.raises(PathTaken):
         await wanting.create("nothing", "p/x.pdf")
-    await wanting.heart.store.close()
+    await wanting.harness.store.close()
 
 
 @on_loop
@@ -135,10 +136,10 @@ async def test_a_taken_path_is_refused_before_a_byte_is_read(tmp_path: Path) -> 
     """The upload that has it goes on."""
     wanting = Wanting(tmp_path / "uploads")
     first = await wanting.create("nothing", "p/x.pdf")
-    body = Feed(b"evil")
+    body = FakeBody(b"evil")
     with pytest.raises(PathTaken):
-        await wanting.heart.create(4, source=body)
+        await wanting.harness.create(4, source=body)
     assert await body.read() == [b"evil"]
-    assert (await wanting.heart.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
+    assert (await wanting.harness.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
     assert (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"01"
-    await wanting.heart.store.close()
+    await wanting.harness.store.close()

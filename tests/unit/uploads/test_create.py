@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing import FailingRecords, Faults
-from tests.support.heart import Feed, Heart, cut
+from tests.support.harness import FakeBody, UploadsHarness, cut
 from tests.support.loops import eventually, on_loop
-from tusd_py.contracts.gate import Hook, HookAnswer, HookEvent
+from tusd_py.contracts.body import BodyTimeout
+from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordExists, RecordsUnavailable
-from tusd_py.contracts.source import SourceStalled
 from tusd_py.contracts.store import StoreFull
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -25,96 +27,95 @@ from tusd_py.protocol.errors import (
     UploadInterrupted,
     UploadRejected,
 )
-from tusd_py.protocol.outcomes import Overlay
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind, Status
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 
 WRONG = Checksum("md5", bytes(16))
 
 
-def stored(heart: Heart) -> dict[str, bytearray]:
-    assert isinstance(heart.store, MemoryStore)
-    return heart.store.uploads
+def stored(harness: UploadsHarness) -> dict[str, bytearray]:
+    assert isinstance(harness.store, MemoryStore)
+    return harness.store.uploads
 
 
-def choosing(upload_id: str) -> Heart:
+def choosing(upload_id: str) -> UploadsHarness:
     """A heart whose pre-create always chooses this id."""
-    return Heart(functions={Hook.PRE_CREATE: lambda _: HookAnswer(upload_id=upload_id)})
+    return UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id=upload_id)})
 
 
 @on_loop
 async def test_a_creation_records_the_upload_and_stores_nothing() -> None:
     """Without bytes there is a record, unfinished, at offset 0, and it will expire."""
-    heart = Heart()
-    upload = (await heart.create(10, metadata="a YQ==")).upload
-    assert await heart.record(upload.id) == upload
+    harness = UploadsHarness()
+    upload = (await harness.create(10, metadata="a YQ==")).upload
+    assert await harness.record(upload.id) == upload
     assert (upload.offset, upload.length, upload.status, upload.metadata_header) == (0, 10, Status.UPLOADING, "a YQ==")
     assert upload.expires_at is not None
-    assert stored(heart) == {}
+    assert stored(harness) == {}
 
 
 @on_loop
 async def test_length_zero_is_complete_with_its_creation() -> None:
     """Nothing is missing, so it is counted, and told to post-finish, at once."""
     told: list[str] = []
-    heart = Heart(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
-    upload = (await heart.create(0)).upload
-    await heart.settle()
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    upload = (await harness.create(0)).upload
+    await harness.settle()
     assert upload.is_complete
-    assert [done.id for done in heart.completed] == [upload.id] == told
+    assert [done.id for done in harness.completed] == [upload.id] == told
 
 
 @on_loop
 async def test_creation_with_upload_takes_bytes() -> None:
     """The first bytes come with the creation; all of them complete it."""
-    heart = Heart()
-    part = await heart.create(10, b"01234")
-    whole = await heart.create(5, b"01", b"234")
-    empty = await heart.create(5, source=Feed())
+    harness = UploadsHarness()
+    part = await harness.create(10, b"01234")
+    whole = await harness.create(5, b"01", b"234")
+    empty = await harness.create(5, source=FakeBody())
     assert part.took_body
     assert (part.upload.offset, whole.upload.is_complete, empty.upload.offset) == (5, True, 0)
-    assert await heart.content(whole.upload.id) == b"01234"
+    assert await harness.content(whole.upload.id) == b"01234"
 
 
 @on_loop
 async def test_a_cut_creation_keeps_what_came() -> None:
     """ "Store as much of the received data as possible": the record says how much, even if it is nothing."""
-    heart = Heart()
+    harness = UploadsHarness()
     for body, offset in ((cut(b"0123"), 4), (cut(), 0)):
         with pytest.raises(BodyIncomplete) as told:
-            await heart.create(10, source=body)
+            await harness.create(10, source=body)
         assert told.value.upload is not None
         assert told.value.upload.offset == offset
-        assert await heart.record(told.value.upload.id) == told.value.upload
+        assert await harness.record(told.value.upload.id) == told.value.upload
 
 
 @pytest.mark.parametrize(
     ("length", "body", "checksum", "refusal"),
     [
-        (3, Feed(b"01", b"23"), None, LengthExceeded),
-        (4, Feed(b"0123"), WRONG, ChecksumMismatch),
+        (3, FakeBody(b"01", b"23"), None, LengthExceeded),
+        (4, FakeBody(b"0123"), WRONG, ChecksumMismatch),
         (9, cut(b"0123"), WRONG, BodyIncomplete),
-        (9, Feed(b"0123", SourceStalled()), None, ReadTimeout),
-        (None, Feed(b"0" * 15, b"1" * 15), None, MaxSizeExceeded),
+        (9, FakeBody(b"0123", BodyTimeout()), None, ReadTimeout),
+        (None, FakeBody(b"0" * 15, b"1" * 15), None, MaxSizeExceeded),
     ],
 )
 @pytest.mark.parametrize("saved_before", [False, True])
 @on_loop
 async def test_a_refused_creation_leaves_nothing(
-    length: int | None, body: Feed, checksum: Checksum | None, refusal: type[Exception], saved_before: bool
+    length: int | None, body: FakeBody, checksum: Checksum | None, refusal: type[Exception], saved_before: bool
 ) -> None:
     """No bytes, and no record that a client could reach, also when the refusal came after a save on the way."""
-    heart = Heart(limits=Limits(length_max=20))
+    harness = UploadsHarness(limits=Limits(length_max=20))
     if saved_before:
-        heart = Heart(limits=heart.limits, pace=type(heart.pace)(save_interval_bytes=1))
+        harness = UploadsHarness(limits=harness.limits, policy=type(harness.policy)(save_interval_bytes=1))
     with pytest.raises(refusal):
-        await heart.create(length, source=Feed(*body._pieces), checksum=checksum)
-    await heart.settle()
-    assert stored(heart) == {}
-    record = await heart.record("u1")
+        await harness.create(length, source=FakeBody(*body._pieces), checksum=checksum)
+    await harness.settle()
+    assert stored(harness) == {}
+    record = await harness.record("u1")
     assert record is None or record.status is Status.TERMINATED
 
 
@@ -123,72 +124,72 @@ async def test_pre_create_decides() -> None:
     """It may refuse with words of its own, or change id and metadata; the hook sees no id yet."""
     seen: list[str] = []
 
-    def ask(event: HookEvent) -> HookAnswer:
+    def ask(event: HookEvent) -> HookResponse:
         seen.append(event.upload.id)
         if event.upload.length == 1:
-            return HookAnswer(reject=True, overlay=Overlay(status=402, body="pay"))
-        return HookAnswer(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
+            return HookResponse(reject=True, override=ResponseOverride(status=402, body="pay"))
+        return HookResponse(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
 
-    heart = Heart(functions={Hook.PRE_CREATE: ask})
+    harness = UploadsHarness(functions={Hook.PRE_CREATE: ask})
     with pytest.raises(UploadRejected) as told:
-        await heart.create(1, b"1")
-    assert told.value.overlay == Overlay(status=402, body="pay")
-    upload = (await heart.create(2)).upload
+        await harness.create(1, b"1")
+    assert told.value.override == ResponseOverride(status=402, body="pay")
+    upload = (await harness.create(2)).upload
     assert (upload.id, upload.metadata_header) == ("mine", "name w6k=,raw AA==,flag")
     assert seen == ["", ""]
-    assert stored(heart) == {}
+    assert stored(harness) == {}
 
 
 @pytest.mark.parametrize("how", ["plain", "empty", "body", "large body", "final"])
 @on_loop
 async def test_an_id_that_is_taken_is_refused_and_its_upload_untouched(how: str) -> None:
     """A hook that chooses an id twice must not cost the first upload a byte, in whatever way the second is made."""
-    heart = choosing("mine")
-    await heart.create(10, b"precious")
-    before = await heart.record("mine")
-    ids = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    harness = choosing("mine")
+    await harness.create(10, b"precious")
+    before = await harness.record("mine")
+    ids = UploadsHarness(records=harness.records, store=harness.store, locker=harness.locker)
     part = (await ids.create(3, b"abc", kind=Kind.PARTIAL)).upload
     with pytest.raises(RecordExists):
         match how:
             case "plain":
-                await heart.create(5)
+                await harness.create(5)
             case "empty":
-                await heart.create(0)
+                await harness.create(0)
             case "body":
-                await heart.create(3, b"abc")
+                await harness.create(3, b"abc")
             case "large body":
-                await heart.create(9, b"abc" * 3)
+                await harness.create(9, b"abc" * 3)
             case _:
-                await heart.create(None, kind=Kind.FINAL, parts=[part.id])
-    assert await heart.record("mine") == before
-    assert await heart.content("mine") == b"precious"
+                await harness.create(None, kind=Kind.FINAL, parts=[part.id])
+    assert await harness.record("mine") == before
+    assert await harness.content("mine") == b"precious"
 
 
 @on_loop
 async def test_two_at_once_with_one_id_make_one_upload() -> None:
     """While the first body still comes, and no record tells of it yet, the id is taken all the same."""
     go = asyncio.Event()
-    heart = choosing("mine")
-    first = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", go, b"def")))
-    await eventually(lambda: bytes(stored(heart).get("mine", b"")) == b"abc")
+    harness = choosing("mine")
+    first = asyncio.ensure_future(harness.create(6, source=FakeBody(b"abc", go, b"def")))
+    await eventually(lambda: bytes(stored(harness).get("mine", b"")) == b"abc")
     with pytest.raises(RecordExists):
-        await heart.create(3, b"xyz")
+        await harness.create(3, b"xyz")
     # Whoever asked took over, as for every upload: what the first had sent is kept.
     with pytest.raises(UploadInterrupted):
         await first
-    assert await heart.content("mine") == b"abc"
+    assert await harness.content("mine") == b"abc"
 
 
 @on_loop
 async def test_who_knows_the_id_takes_over_a_creation() -> None:
     """HEAD stops a creation whose client is gone without a word, and tells what came of it."""
-    heart = choosing("mine")
-    creating = asyncio.ensure_future(heart.create(6, source=Feed(b"abc", asyncio.Event())))
-    await eventually(lambda: bytes(stored(heart).get("mine", b"")) == b"abc")
-    assert (await heart.inspect("mine")).upload.offset == 3
+    harness = choosing("mine")
+    creating = asyncio.ensure_future(harness.create(6, source=FakeBody(b"abc", asyncio.Event())))
+    await eventually(lambda: bytes(stored(harness).get("mine", b"")) == b"abc")
+    assert (await harness.inspect("mine")).upload.offset == 3
     with pytest.raises(UploadInterrupted):
         await creating
-    assert (await heart.append("mine", 3, b"def")).upload.is_complete
+    assert (await harness.append("mine", 3, b"def")).upload.is_complete
 
 
 @pytest.mark.parametrize("length", [0, 3])
@@ -196,32 +197,32 @@ async def test_who_knows_the_id_takes_over_a_creation() -> None:
 async def test_bytes_that_cannot_be_recorded_are_erased(length: int) -> None:
     """The database fails after the store took the bytes: nobody would ever find them."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
-    heart = Heart(records=FailingRecords(records, Faults(nth=1)), store=store)
+    harness = UploadsHarness(records=FailingRecords(records, Faults(nth=1)), store=store)
     with pytest.raises(RecordsUnavailable):
-        await heart.create(length, *([b"abc"] if length else []))
+        await harness.create(length, *([b"abc"] if length else []))
     assert store.uploads == {}
 
 
 @on_loop
 async def test_a_full_store_leaves_nothing_of_a_creation() -> None:
     """The client gets no URL to go on with, so what fitted is given back."""
-    heart = Heart(store=MemoryStore(bytes_max=4))
+    harness = UploadsHarness(store=MemoryStore(bytes_max=4))
     with pytest.raises(StoreFull):
-        await heart.create(6, b"abc", b"def")
-    assert stored(heart) == {}
+        await harness.create(6, b"abc", b"def")
+    assert stored(harness) == {}
 
 
 @on_loop
 async def test_a_write_that_waits_does_not_bring_refused_bytes_back(tmp_path: Path) -> None:
     """Refused while every thread of the disk is busy: the bytes are erased after the write, not before."""
     store = DiskStore(tmp_path / "uploads")
-    heart = Heart(store=store)
-    gate = threading.Event()
-    busy = [store._threads.submit(gate.wait, 10) for _ in range(16)]
-    creating = asyncio.ensure_future(heart.create(200_000, source=Feed(bytes(150_000), bytes(150_000))))
+    harness = UploadsHarness(store=store)
+    handler = threading.Event()
+    busy = [store._threads.submit(handler.wait, 10) for _ in range(16)]
+    creating = asyncio.ensure_future(harness.create(200_000, source=FakeBody(bytes(150_000), bytes(150_000))))
     for _ in range(50):
         await asyncio.sleep(0)
-    gate.set()
+    handler.set()
     with pytest.raises(LengthExceeded):
         await creating
     await asyncio.gather(*busy)
@@ -236,43 +237,45 @@ async def test_post_create_is_told_once_and_after_the_record() -> None:
     told: list[tuple[str, bool]] = []
 
     async def created(event: HookEvent) -> None:
-        told.append((event.upload.id, await heart.record(event.upload.id) is not None))
+        told.append((event.upload.id, await harness.record(event.upload.id) is not None))
 
-    heart = Heart(functions={Hook.POST_CREATE: created})
-    await heart.create(3)
-    await heart.create(3, b"abc")
-    await heart.create(3, b"abc", kind=Kind.PARTIAL)
-    await heart.create(None, kind=Kind.FINAL, parts=["u3"])
-    await heart.settle()
+    harness = UploadsHarness(functions={Hook.POST_CREATE: created})
+    await harness.create(3)
+    await harness.create(3, b"abc")
+    await harness.create(3, b"abc", kind=Kind.PARTIAL)
+    await harness.create(None, kind=Kind.FINAL, parts=["u3"])
+    await harness.settle()
     assert sorted(told) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
 
 
 @on_loop
 async def test_an_id_chosen_for_a_final_upload() -> None:
     """A hook names final uploads too."""
-    heart = choosing("mine")
-    part = (await Heart(records=heart.records, store=heart.store).create(3, b"abc", kind=Kind.PARTIAL)).upload
-    final = (await heart.create(None, kind=Kind.FINAL, parts=[part.id])).upload
-    assert (final.id, await heart.content("mine")) == ("mine", b"abc")
+    harness = choosing("mine")
+    part = (
+        await UploadsHarness(records=harness.records, store=harness.store).create(3, b"abc", kind=Kind.PARTIAL)
+    ).upload
+    final = (await harness.create(None, kind=Kind.FINAL, parts=[part.id])).upload
+    assert (final.id, await harness.content("mine")) == ("mine", b"abc")
 
 
 @on_loop
 async def test_an_id_that_came_up_twice_erases_nothing() -> None:
     """Ids that the server draws do not repeat; did one, the upload that bears it keeps its bytes."""
-    heart = Heart()
-    await heart.create(3, b"abc", kind=Kind.PARTIAL)
-    twice = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    harness = UploadsHarness()
+    await harness.create(3, b"abc", kind=Kind.PARTIAL)
+    twice = UploadsHarness(records=harness.records, store=harness.store, locker=harness.locker)
     with pytest.raises(RecordExists):
         await twice.create(3, b"abc")
-    assert await heart.content("u1") == b"abc"
+    assert await harness.content("u1") == b"abc"
 
 
 @on_loop
 async def test_an_empty_upload_whose_id_came_up_twice_erases_nothing() -> None:
     """The store was asked for no byte: what bears the id keeps its own."""
-    heart = Heart()
-    await heart.create(0)
-    twice = Heart(records=heart.records, store=heart.store, locker=heart.locker)
+    harness = UploadsHarness()
+    await harness.create(0)
+    twice = UploadsHarness(records=harness.records, store=harness.store, locker=harness.locker)
     with pytest.raises(RecordExists):
         await twice.create(0)
-    assert stored(heart) == {"u1": b""}
+    assert stored(harness) == {"u1": b""}

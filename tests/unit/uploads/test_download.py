@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.heart import Heart
+from tests.support.harness import UploadsHarness
 from tests.support.loops import on_loop
+from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Kind
 from tusd_py.uploads.download import download
 
 
-async def read(heart: Heart, request: Download) -> bytes:
-    found = await download(heart.ports, request)
+async def read(harness: UploadsHarness, request: Download) -> bytes:
+    found = await download(harness.ports, request)
     assert found.body is not None
     return b"".join([piece async for piece in found.body])
 
@@ -22,38 +22,38 @@ async def read(heart: Heart, request: Download) -> bytes:
 @on_loop
 async def test_complete_uploads_are_given_out() -> None:
     """Whole, in part, or not at all when the client has them already."""
-    heart = Heart()
-    upload_id = (await heart.create(4, b"0123")).upload.id
-    assert await read(heart, Download(upload_id=upload_id)) == b"0123"
-    assert await read(heart, Download(upload_id=upload_id, range="bytes=1-2")) == b"12"
-    unchanged = await download(heart.ports, Download(upload_id=upload_id, if_none_match="*"))
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4, b"0123")).upload.id
+    assert await read(harness, Download(upload_id=upload_id)) == b"0123"
+    assert await read(harness, Download(upload_id=upload_id, range="bytes=1-2")) == b"12"
+    unchanged = await download(harness.ports, Download(upload_id=upload_id, if_none_match="*"))
     assert unchanged.body is None
     with pytest.raises(UploadNotFound):
-        await download(heart.ports, Download(upload_id="unknown"))
+        await download(harness.ports, Download(upload_id="unknown"))
 
 
 @on_loop
 async def test_unfinished_uploads_by_setting() -> None:
     """Refused by default; allowed, it is what has been saved; never of a final upload that is not joined."""
-    heart = Heart()
-    upload_id = (await heart.create(4, b"01")).upload.id
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4, b"01")).upload.id
     with pytest.raises(UploadUnfinished):
-        await download(heart.ports, Download(upload_id=upload_id))
-    heart.limits = Limits(partial_downloads=True)
-    heart.restart()
-    assert await read(heart, Download(upload_id=upload_id)) == b"01"
-    part = (await heart.create(4, kind=Kind.PARTIAL)).upload.id
-    final = (await heart.create(None, kind=Kind.FINAL, parts=[part])).upload.id
+        await download(harness.ports, Download(upload_id=upload_id))
+    harness.limits = Limits(partial_downloads=True)
+    harness.restart()
+    assert await read(harness, Download(upload_id=upload_id)) == b"01"
+    part = (await harness.create(4, kind=Kind.PARTIAL)).upload.id
+    final = (await harness.create(None, kind=Kind.FINAL, parts=[part])).upload.id
     with pytest.raises(UploadUnfinished):
-        await download(heart.ports, Download(upload_id=final))
+        await download(harness.ports, Download(upload_id=final))
 
 
 @on_loop
 async def test_a_reader_holds_nothing() -> None:
     """In the middle of a download the upload can be terminated at once."""
-    heart = Heart()
-    upload_id = (await heart.create(4, b"0123")).upload.id
-    found = await download(heart.ports, Download(upload_id=upload_id))
-    await heart.terminate(upload_id)
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4, b"0123")).upload.id
+    found = await download(harness.ports, Download(upload_id=upload_id))
+    await harness.terminate(upload_id)
     assert found.body is not None
     await found.body.aclose()

@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
-from tests.support.heart import Feed, Heart
+from tests.support.harness import FakeBody, UploadsHarness
 from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.jobs import NOTHING, Along
 from tusd_py.contracts.store import StoreFull
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.errors import BodyIncomplete, ChecksumMismatch
-from tusd_py.protocol.upload import Upload
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.storage.disk import DiskStore
-from tusd_py.uploads.ports import Pace
-from tusd_py.uploads.receiving import POURED_BYTES_MIN
+from tusd_py.storage.disk.store import DiskStore
+from tusd_py.uploads.body.receiver import ZERO_COPY_BYTES_MIN
+from tusd_py.uploads.policy import UploadPolicy
 
-PIECE = POURED_BYTES_MIN // 4
+PIECE = ZERO_COPY_BYTES_MIN // 4
 BODY = bytes(content(90, 4 * PIECE))
 
 
-class LentFeed(Feed):
+class LentFakeBody(FakeBody):
     """Gives the first piece of a body by reading, and the rest on loan: one piece waits, the others are moved."""
 
     def __init__(self, body: bytes, *, ends_early: bool = False, failure: OSError | None = None) -> None:
@@ -52,7 +52,7 @@ class LentFeed(Feed):
             return ()
         return await super().read(wait_seconds)
 
-    def tap(self) -> LentFeed | None:
+    def tap(self) -> LentFakeBody | None:
         if not self._was_read or self._left < 2:
             return None
         self.loans += 1
@@ -94,46 +94,50 @@ class WatchedRecords(MemoryRecords):
         super().__init__()
         self.offsets: list[int] = []
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self.offsets.append(after.offset)
-        return await super().replace(before, after, along)
+        return await super().update(before, after, effects)
 
 
 @asynccontextmanager
-async def on_disk(folder: Path, **pace: int) -> AsyncIterator[Heart]:
-    heart = Heart(records=WatchedRecords(), store=DiskStore(folder / "uploads"), pace=Pace(**pace))
+async def on_disk(folder: Path, **policy: int) -> AsyncIterator[UploadsHarness]:
+    harness = UploadsHarness(
+        records=WatchedRecords(),
+        store=DiskStore(folder / "uploads"),
+        policy=UploadPolicy(**policy),  # type: ignore[arg-type]  # whatever figures the test names
+    )
     try:
-        yield heart
+        yield harness
     finally:
-        await heart.settle()
-        await heart.store.close()
+        await harness.settle()
+        await harness.store.close()
 
 
 @on_loop
 async def test_a_large_body_is_poured(tmp_path: Path) -> None:
     """Read, waiting and moved bytes stand in the file in their order, and the upload is complete once."""
-    async with on_disk(tmp_path) as heart:
-        upload_id = (await heart.create(len(BODY))).upload.id
-        source = LentFeed(BODY)
-        appended = await heart.append(upload_id, 0, source=source, content_length=len(BODY))
+    async with on_disk(tmp_path) as harness:
+        upload_id = (await harness.create(len(BODY))).upload.id
+        source = LentFakeBody(BODY)
+        appended = await harness.append(upload_id, 0, source=source, content_length=len(BODY))
         assert appended.upload.is_complete
         assert source.loans == 1
-        assert await heart.content(upload_id) == BODY
-        assert len(heart.completed) == 1
+        assert await harness.content(upload_id) == BODY
+        assert len(harness.completed) == 1
 
 
 @on_loop
 async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
     """Poured bytes count for the next save as read ones do: a crash in the middle leaves them claimed."""
-    async with on_disk(tmp_path, save_interval_bytes=2 * PIECE) as heart:
-        upload_id = (await heart.create(8 * PIECE)).upload.id
+    async with on_disk(tmp_path, save_interval_bytes=2 * PIECE) as harness:
+        upload_id = (await harness.create(8 * PIECE)).upload.id
         body = bytes(content(91, 5 * PIECE))
-        source = LentFeed(body)
-        await heart.append(upload_id, 0, source=source, content_length=len(body))
+        source = LentFakeBody(body)
+        await harness.append(upload_id, 0, source=source, content_length=len(body))
         assert source.loans == 2
-        assert isinstance(heart.records, WatchedRecords)
-        assert heart.records.offsets == [3 * PIECE, 5 * PIECE]
-        assert await heart.content(upload_id) == body
+        assert isinstance(harness.records, WatchedRecords)
+        assert harness.records.offsets == [3 * PIECE, 5 * PIECE]
+        assert await harness.content(upload_id) == body
 
 
 @pytest.mark.parametrize("reason", ["length unknown", "small", "memory"])
@@ -141,12 +145,12 @@ async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
 async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
     """Nothing is lent where bytes could be too many, are few, or have no file to go to."""
     async with on_disk(tmp_path) as disk:
-        heart = Heart() if reason == "memory" else disk
+        harness = UploadsHarness() if reason == "memory" else disk
         body = BODY[: 3 * PIECE] if reason == "small" else BODY
-        upload_id = (await heart.create(len(body))).upload.id
-        source = LentFeed(body)
+        upload_id = (await harness.create(len(body))).upload.id
+        source = LentFakeBody(body)
         length = None if reason == "length unknown" else len(body)
-        append = heart.append(upload_id, 0, source=source, content_length=length)
+        append = harness.append(upload_id, 0, source=source, content_length=length)
         assert (await append).upload.is_complete
         assert source.loans == 0
 
@@ -155,39 +159,39 @@ async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
 @on_loop
 async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) -> None:
     """Read, waiting and poured bytes are hashed in order; of a body that is not what it was to be, none is kept."""
-    async with on_disk(tmp_path, save_interval_bytes=PIECE) as heart:
+    async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         body = bytes(content(92, 9 * PIECE))
         digest = new_digest(algorithm)
         digest.update(body)
         checksum = Checksum(algorithm, digest.digest())
-        upload_id = (await heart.create(len(body))).upload.id
-        wrong = LentFeed(body[:-1] + b"!")
+        upload_id = (await harness.create(len(body))).upload.id
+        wrong = LentFakeBody(body[:-1] + b"!")
         with pytest.raises(ChecksumMismatch):
-            await heart.append(upload_id, 0, source=wrong, content_length=len(body), checksum=checksum)
-        assert (await heart.inspect(upload_id)).upload.offset == 0
-        right = LentFeed(body)
-        appended = await heart.append(upload_id, 0, source=right, content_length=len(body), checksum=checksum)
+            await harness.append(upload_id, 0, source=wrong, content_length=len(body), checksum=checksum)
+        assert (await harness.inspect(upload_id)).upload.offset == 0
+        right = LentFakeBody(body)
+        appended = await harness.append(upload_id, 0, source=right, content_length=len(body), checksum=checksum)
         assert appended.upload.is_complete
-        assert await heart.content(upload_id) == body
+        assert await harness.content(upload_id) == body
         assert wrong.loans == right.loans == 4
-        assert isinstance(heart.records, WatchedRecords)
-        assert heart.records.offsets == [len(body)]
+        assert isinstance(harness.records, WatchedRecords)
+        assert harness.records.offsets == [len(body)]
 
 
 @on_loop
 async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path) -> None:
     """All or nothing: the record has the whole body or none of it."""
     checksum = Checksum("sha1", hashlib.sha1(BODY).digest())
-    async with on_disk(tmp_path) as heart:
+    async with on_disk(tmp_path) as harness:
         for nth in range(1, 100):
-            upload_id = (await heart.create(len(BODY))).upload.id
-            source = LentFeed(BODY)
-            append = heart.append(upload_id, 0, source=source, content_length=len(BODY), checksum=checksum)
+            upload_id = (await harness.create(len(BODY))).upload.id
+            source = LentFakeBody(BODY)
+            append = harness.append(upload_id, 0, source=source, content_length=len(BODY), checksum=checksum)
             cancelled = await cancel_at(append, nth)
-            record = await heart.record(upload_id)
+            record = await harness.record(upload_id)
             assert record is not None
             assert record.offset in (0, len(BODY))
-            assert await heart.content(upload_id) == BODY[: record.offset]
+            assert await harness.content(upload_id) == BODY[: record.offset]
             if not cancelled:
                 break
         assert not cancelled
@@ -199,46 +203,48 @@ async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path
 @on_loop
 async def test_a_body_that_ends_early(tmp_path: Path) -> None:
     """What came is kept, and the client told to go on from there."""
-    async with on_disk(tmp_path) as heart:
-        upload_id = (await heart.create(len(BODY))).upload.id
-        source = LentFeed(BODY, ends_early=True)
+    async with on_disk(tmp_path) as harness:
+        upload_id = (await harness.create(len(BODY))).upload.id
+        source = LentFakeBody(BODY, ends_early=True)
         with pytest.raises(BodyIncomplete):
-            await heart.append(upload_id, 0, source=source, content_length=len(BODY))
+            await harness.append(upload_id, 0, source=source, content_length=len(BODY))
         assert source.loans == 1
-        assert (await heart.inspect(upload_id)).upload.offset == 3 * PIECE
-        assert await heart.content(upload_id) == BODY[: 3 * PIECE]
+        assert (await harness.inspect(upload_id)).upload.offset == 3 * PIECE
+        assert await harness.content(upload_id) == BODY[: 3 * PIECE]
 
 
 @on_loop
 async def test_a_file_that_fails(tmp_path: Path) -> None:
     """A full disk is told; what stands in the file but for a little is claimed, and what was lost is not."""
-    async with on_disk(tmp_path) as heart:
-        upload_id = (await heart.create(len(BODY))).upload.id
-        source = LentFeed(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
+    async with on_disk(tmp_path) as harness:
+        upload_id = (await harness.create(len(BODY))).upload.id
+        source = LentFakeBody(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(StoreFull):
-            await heart.append(upload_id, 0, source=source, content_length=len(BODY))
-        offset = (await heart.inspect(upload_id)).upload.offset
+            await harness.append(upload_id, 0, source=source, content_length=len(BODY))
+        offset = (await harness.inspect(upload_id)).upload.offset
         assert PIECE <= offset <= 2 * PIECE
-        assert await heart.content(upload_id) == BODY[:offset]
+        assert await harness.content(upload_id) == BODY[:offset]
 
 
 @on_loop
 async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
     """The offset says what is stored, and the upload is complete exactly if all of its bytes are."""
-    async with on_disk(tmp_path, save_interval_bytes=PIECE) as heart:
+    async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         for nth in range(1, 100):
-            upload_id = (await heart.create(len(BODY))).upload.id
-            append = heart.append(upload_id, 0, source=LentFeed(BODY), content_length=len(BODY))
+            upload_id = (await harness.create(len(BODY))).upload.id
+            append = harness.append(upload_id, 0, source=LentFakeBody(BODY), content_length=len(BODY))
             cancelled = await cancel_at(append, nth)
-            record = await heart.record(upload_id)
+            record = await harness.record(upload_id)
             assert record is not None
-            assert await heart.content(upload_id) == BODY[: record.offset]
+            assert await harness.content(upload_id) == BODY[: record.offset]
             assert record.is_complete is (record.offset == len(BODY))
             rest = BODY[record.offset :]
             if rest:
-                again = await heart.append(upload_id, record.offset, source=LentFeed(rest), content_length=len(rest))
+                again = await harness.append(
+                    upload_id, record.offset, source=LentFakeBody(rest), content_length=len(rest)
+                )
                 assert again.upload.is_complete
-            assert await heart.content(upload_id) == BODY
+            assert await harness.content(upload_id) == BODY
             if not cancelled:
                 break
         assert not cancelled

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
-from tests.support.heart import Heart
+from tests.support.harness import UploadsHarness
 from tests.support.loops import on_loop
-from tusd_py.contracts.gate import GateFailed, Hook, HookAnswer, HookEvent
-from tusd_py.contracts.jobs import NOTHING, Along
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.errors import TerminationRejected, UploadNotFound
-from tusd_py.protocol.outcomes import Overlay
-from tusd_py.protocol.upload import Status, Upload
+from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep
@@ -23,40 +24,40 @@ from tusd_py.uploads.expire import sweep
 async def test_nothing_is_left_but_a_tombstone() -> None:
     """Finished or not, the bytes are gone, the hook is told, and every later request finds no upload."""
     told: list[Status] = []
-    heart = Heart(functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.status)})
+    harness = UploadsHarness(functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.status)})
     for length in (2, 4):
-        upload_id = (await heart.create(length, b"01")).upload.id
-        ended = (await heart.terminate(upload_id)).upload
-        assert (ended.status, await heart.store.stored_bytes(ended)) == (Status.TERMINATED, 0)
-        for request in (heart.inspect(upload_id), heart.append(upload_id, 2), heart.terminate(upload_id)):
+        upload_id = (await harness.create(length, b"01")).upload.id
+        ended = (await harness.terminate(upload_id)).upload
+        assert (ended.status, await harness.store.size(ended)) == (Status.TERMINATED, 0)
+        for request in (harness.inspect(upload_id), harness.append(upload_id, 2), harness.terminate(upload_id)):
             with pytest.raises(UploadNotFound):
                 await request
-    await heart.settle()
+    await harness.settle()
     assert told == [Status.TERMINATED] * 2
     with pytest.raises(UploadNotFound):
-        await heart.terminate("unknown")
+        await harness.terminate("unknown")
 
 
 @on_loop
 async def test_pre_terminate_decides() -> None:
     """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
-    answers: list[HookAnswer | None] = [HookAnswer(reject=True, overlay=Overlay(status=403)), None]
+    answers: list[HookResponse | None] = [HookResponse(reject=True, override=ResponseOverride(status=403)), None]
 
-    def ask(_: HookEvent) -> HookAnswer:
-        answer = answers.pop(0) if answers else HookAnswer(overlay=Overlay(status=202))
+    def ask(_: HookEvent) -> HookResponse:
+        answer = answers.pop(0) if answers else HookResponse(override=ResponseOverride(status=202))
         if answer is None:
             raise OSError("the receiver is away")
         return answer
 
-    heart = Heart(functions={Hook.PRE_TERMINATE: ask})
-    upload_id = (await heart.create(4, b"01")).upload.id
+    harness = UploadsHarness(functions={Hook.PRE_TERMINATE: ask})
+    upload_id = (await harness.create(4, b"01")).upload.id
     with pytest.raises(TerminationRejected) as told:
-        await heart.terminate(upload_id)
-    assert told.value.overlay == Overlay(status=403)
-    with pytest.raises(GateFailed):
-        await heart.terminate(upload_id)
-    assert (await heart.append(upload_id, 2, b"23")).upload.is_complete
-    assert (await heart.terminate(upload_id)).overlay == Overlay(status=202)
+        await harness.terminate(upload_id)
+    assert told.value.override == ResponseOverride(status=403)
+    with pytest.raises(HookFailed):
+        await harness.terminate(upload_id)
+    assert (await harness.append(upload_id, 2, b"23")).upload.is_complete
+    assert (await harness.terminate(upload_id)).override == ResponseOverride(status=202)
 
 
 @on_loop
@@ -65,18 +66,18 @@ async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
     told: list[str] = []
     inner = MemoryStore(bytes_max=10)
     faults = Faults()
-    heart = Heart(
+    harness = UploadsHarness(
         store=FailingStore(inner, faults),
         functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.id)},
     )
-    upload_id = (await heart.create(4, b"01")).upload.id
+    upload_id = (await harness.create(4, b"01")).upload.id
     faults.nth = faults.seen + 1
     with pytest.raises(StoreUnavailable):
-        await heart.terminate(upload_id)
-    await heart.settle()
+        await harness.terminate(upload_id)
+    await harness.settle()
     assert told == [upload_id] == list(inner.uploads)
-    heart.clock.move(heart.pace.tombstone_seconds + 1)
-    await sweep(heart.ports)
+    harness.clock.move(harness.policy.tombstone_seconds + 1)
+    await sweep(harness.ports)
     assert inner.uploads == {}
 
 
@@ -86,13 +87,13 @@ class Conflicting(FailingRecords):
     changes = 0
     removes = False
 
-    async def replace(self, before: Upload, after: Upload, along: Along = NOTHING) -> Upload:
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if self.changes:
             self.changes -= 1
-            changed = await super().replace(before, before.until(None))
+            changed = await super().update(before, before.expiring(None))
             if self.removes:
-                await super().remove(changed)
-        return await super().replace(before, after, along)
+                await super().delete(changed)
+        return await super().update(before, after, effects)
 
 
 @pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])
@@ -100,12 +101,12 @@ class Conflicting(FailingRecords):
 async def test_the_background_is_in_nobodys_way(changes: int, removes: bool) -> None:
     """post-finish returns, or a join ends, between the look and the end: it is ended all the same."""
     records = Conflicting(MemoryRecords(), Faults())
-    heart = Heart(records=records)
-    upload_id = (await heart.create(2, b"01")).upload.id
+    harness = UploadsHarness(records=records)
+    upload_id = (await harness.create(2, b"01")).upload.id
     records.changes, records.removes = changes, removes
     if (changes, removes) == (1, False):
-        assert (await heart.terminate(upload_id)).upload.status is Status.TERMINATED
+        assert (await harness.terminate(upload_id)).upload.status is Status.TERMINATED
     else:
         # Gone, or changed again and again: that is no background task of ours.
         with pytest.raises(RecordConflict):
-            await heart.terminate(upload_id)
+            await harness.terminate(upload_id)

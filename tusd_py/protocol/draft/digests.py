@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tusd_py.protocol.checksum import Checksum, new_digest
-from tusd_py.protocol.draft.fields import format_dictionary, parse_dictionary
+from tusd_py.protocol.draft.structured_fields import format_dictionary, parse_dictionary
 from tusd_py.protocol.errors import InvalidChecksum
 
 #: RFC 9530, 7.2: the registered names, the strongest first, and what this server calls the same.

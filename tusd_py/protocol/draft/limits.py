@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tusd_py.protocol.draft.fields import INTEGER_MAX, format_dictionary
+from tusd_py.model.upload import Upload
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, format_dictionary
 from tusd_py.protocol.draft.versions import Version
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Upload
 
 
 def format_limits(version: Version, limits: Limits, lifetime_seconds: int | None) -> str | None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.protocol.draft.describing import MEDIA_TYPE, parse_description
 from tusd_py.protocol.draft.digests import parse_digest
-from tusd_py.protocol.draft.fields import INTEGER_MAX, parse_boolean, parse_integer
+from tusd_py.protocol.draft.representation import MEDIA_TYPE, parse_description
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, parse_boolean, parse_integer
 from tusd_py.protocol.draft.versions import CREATING_METHODS, Version
 from tusd_py.protocol.errors import (
     ExtensionDisabled,
@@ -25,7 +25,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.headers import Headers, parse_body_length, parse_media_type
 from tusd_py.protocol.parsing import effective_method, is_encoded, refuse_content_range, upload_id_in
-from tusd_py.protocol.requests import Append, BodyHead, Create, Discover, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, BodyInfo, Create, Discover, Head, Inspect, Request, Terminate
 from tusd_py.protocol.rules import Limits
 
 _AN_INTEGER = f"a whole number from 0 to {INTEGER_MAX}"
@@ -50,7 +50,7 @@ class Parser:
         upload_id = upload_id_in(head.path)
         if method == "OPTIONS":
             return Discover(upload_id=upload_id or None)
-        headers = Headers(head.headers)
+        headers = head.headers
         headers.one(b"host")
         if upload_id is None:
             raise UploadNotFound
@@ -66,7 +66,7 @@ class Parser:
             self._refuse_state(headers)
         if method == "DELETE":
             return Terminate(upload_id=upload_id)
-        return Inspect(upload_id=upload_id, ends_at_length=self.version.ends_at_length)
+        return Inspect(upload_id=upload_id, length_completes=self.version.length_completes)
 
     def _upload_methods(self) -> tuple[str, ...]:
         get = ("GET",) if self.version.retrieves_by_get else ()
@@ -87,9 +87,9 @@ class Parser:
             raise InconsistentLength
         metadata_header = parse_description(headers, self.limits.metadata_bytes_max)
         body = self._creation_body(headers, body_length, completes=completes)
-        return Create(length=length, metadata_header=metadata_header, body=body, completes=self._meant(completes))
+        return Create(length=length, metadata_header=metadata_header, body=body, is_last=self._meant(completes))
 
-    def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyHead | None:
+    def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyInfo | None:
         body = _body(headers, length, is_whole=completes, creates=True)
         if length == 0 and body.checksum is None:
             return None
@@ -116,12 +116,12 @@ class Parser:
             length=_length(headers, end),
             body=_body(headers, body_length),
             unsupported=self._unsupported(headers),
-            completes=self._meant(completes),
+            is_last=self._meant(completes),
         )
 
     def _meant(self, completes: bool | None) -> bool | None:
         """What the request's word on completeness comes to."""
-        return None if completes is False and self.version.ends_at_length else completes
+        return None if completes is False and self.version.length_completes else completes
 
     def _completes(self, headers: Headers) -> bool | None:
         """Completeness: "Its value is a Boolean ... Other values MUST cause the entire header field to be ignored"."""
@@ -161,13 +161,13 @@ def _length(headers: Headers, end: int | None) -> int | None:
     return end if length is None else length
 
 
-def _body(headers: Headers, length: int | None, *, is_whole: bool = False, creates: bool = False) -> BodyHead:
+def _body(headers: Headers, length: int | None, *, is_whole: bool = False, creates: bool = False) -> BodyInfo:
     """The body with what it may be checked by: its own digest, or that of the upload where it is all of it."""
     checksum = parse_digest("Content-Digest", headers.get(b"content-digest"))
     if checksum is None and is_whole:
         checksum = parse_digest("Repr-Digest", headers.get(b"repr-digest"))
     if checksum is None:
-        return BodyHead(length=length)
+        return BodyInfo(length=length)
     # Upload Creation: "the server SHOULD append as much of the request content as possible"; that its digest was never
     # compared is no reason against: "Once the request is complete, the server can compute the integrity digest".
-    return BodyHead(length=length, checksum=checksum, cut_counts=True, ends_if_wrong=creates)
+    return BodyInfo(length=length, checksum=checksum, keep_partial=True, discard_on_mismatch=creates)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.protocol.draft.describing import MEDIA_TYPE
-from tusd_py.protocol.draft.fields import INTEGER_MAX, format_boolean
+from tusd_py.model.caller import HeaderList
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem
+from tusd_py.protocol.draft.representation import MEDIA_TYPE
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, format_boolean
 from tusd_py.protocol.draft.versions import Version
 from tusd_py.protocol.errors import (
     MaxSizeExceeded,
@@ -18,10 +20,9 @@ from tusd_py.protocol.errors import (
     UnsupportedContentType,
     UploadGone,
 )
-from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, Overlay, Terminated
-from tusd_py.protocol.responses import Asked, Fields, Reply, laid_over, readable
+from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, ResponseOverride, Terminated
+from tusd_py.protocol.responses import Response, ResponseContext, apply_override, readable
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Status, Upload
 
 _NO_BODY = (b"content-length", b"0")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -32,7 +33,7 @@ _ACCEPT_PATCH = (b"accept-patch", MEDIA_TYPE.encode("ascii"))
 class Interim:
     """An answer before the answer: 104 (Upload Resumption Supported). It never replaces a 100 (Continue)."""
 
-    headers: Fields
+    headers: HeaderList
     status: int = 104
 
 
@@ -60,24 +61,24 @@ class Formatter:
             return None
         return Interim([*self._named(), (b"upload-offset", b"%d" % offset)])
 
-    def format_outcome(self, outcome: Outcome, asked: Asked, location: str = "") -> Reply:
+    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response:
         """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
         match outcome:
             case Created():
                 reply = self._created(outcome, location)
             case Appended():
-                reply = laid_over(self._appended(outcome.upload), outcome.overlay)
+                reply = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
-                reply = Reply(204, [*self._named(), _NO_STORE, *self._state(outcome.upload)])
+                reply = Response(204, [*self._named(), _NO_STORE, *self._state(outcome.upload)])
             case Terminated():
-                reply = laid_over(Reply(204, self._named()), outcome.overlay)
+                reply = apply_override(Response(204, self._named()), outcome.override)
             case Discovered():
-                reply = Reply(204, [*self._named(), *self.offer()])
+                reply = Response(204, [*self._named(), *self.offer()])
             case _:
                 raise AssertionError("no parser of the draft asks for a download")
         return readable(reply, asked)
 
-    def format_refusal(self, error: TusError, asked: Asked) -> Reply:
+    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response:
         """The answer to a request that the protocol refuses."""
         told = problem(error, self.version)
         if isinstance(error, UploadGone):
@@ -89,17 +90,17 @@ class Formatter:
             if error.upload is not None and error.upload.status is not Status.FAILED:
                 # Append: "The response MUST include the correct offset".
                 headers += self._offset(error.upload)
-        return self._problem(told, error.code, str(error), asked, headers, error.overlay)
+        return self._problem(told, error.code, str(error), asked, headers, error.override)
 
     def format_error(
         self,
         status: int,
         code: str,
         sentence: str,
-        asked: Asked,
+        asked: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        overlay: Overlay | None = None,
-    ) -> Reply:
+        overlay: ResponseOverride | None = None,
+    ) -> Response:
         """The answer to anything that went wrong."""
         return self._problem(Problem(status), code, sentence, asked, headers, overlay)
 
@@ -109,50 +110,50 @@ class Formatter:
             return b"upload-incomplete", format_boolean(not is_complete).encode("ascii")
         return b"upload-complete", format_boolean(is_complete).encode("ascii")
 
-    def limit(self, upload: Upload) -> Fields:
+    def limit(self, upload: Upload) -> HeaderList:
         """``Upload-Limit`` for an upload that exists."""
         return self._limit(lifetime_seconds(upload, self.clock()))
 
-    def offer(self) -> Fields:
+    def offer(self) -> HeaderList:
         """What OPTIONS tells: the limits of an upload that is yet to be made."""
         return [*self._limit(int(self.unfinished_seconds) or None), _ACCEPT_PATCH]
 
-    def _created(self, created: Created, location: str) -> Reply:
+    def _created(self, created: Created, location: str) -> Response:
         where = (b"location", location.encode("ascii"))
         headers = [*self._named(), where, *self._state(created.upload), _NO_BODY]
-        reply = laid_over(Reply(201, headers), created.overlay)
+        reply = apply_override(Response(201, headers), created.override)
         if not created.upload.is_complete:
             # "all interim and final response messages for the same request MUST contain an identical Location value";
             # only the answer to the whole upload may name another place, if a hook says so.
             reply.headers = [*(kept for kept in reply.headers if kept[0] != b"location"), where]
         return reply
 
-    def _appended(self, upload: Upload) -> Reply:
+    def _appended(self, upload: Upload) -> Response:
         headers = [*self._named(), *self._state(upload)]
         # The last append is answered as a creation would have been. Up to -05 every append is answered 201; since then
         # "a `2xx (Successful)` response".
         if upload.is_complete or self.version.is_strict:
-            return Reply(201, [*headers, _NO_BODY])
-        return Reply(204, headers)
+            return Response(201, [*headers, _NO_BODY])
+        return Response(204, headers)
 
-    def _state(self, upload: Upload) -> Fields:
+    def _state(self, upload: Upload) -> HeaderList:
         fields = [self.completeness(is_complete=upload.is_complete), *self._offset(upload)]
         if upload.length is not None and upload.length <= INTEGER_MAX:
             fields.append((b"upload-length", b"%d" % upload.length))
         return fields + self.limit(upload)
 
-    def _offset(self, upload: Upload) -> Fields:
+    def _offset(self, upload: Upload) -> HeaderList:
         return [(b"upload-offset", b"%d" % upload.offset)] if upload.offset <= INTEGER_MAX else []
 
-    def _limit(self, seconds: int | None) -> Fields:
+    def _limit(self, seconds: int | None) -> HeaderList:
         field = format_limits(self.version, self.limits, seconds)
         return [] if field is None else [(b"upload-limit", field.encode("ascii"))]
 
-    def _named(self) -> Fields:
+    def _named(self) -> HeaderList:
         number = self.version.number
         return [] if number is None else [(b"upload-draft-interop-version", b"%d" % number)]
 
-    def _facts(self, error: TusError) -> Fields:
+    def _facts(self, error: TusError) -> HeaderList:
         match error:
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
@@ -168,11 +169,11 @@ class Formatter:
         told: Problem,
         code: str,
         sentence: str,
-        asked: Asked,
+        asked: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]],
-        overlay: Overlay | None,
-    ) -> Reply:
+        overlay: ResponseOverride | None,
+    ) -> Response:
         body = format_problem(told, code, sentence)
         framing = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-        reply = Reply(told.status, [*self._named(), _NO_STORE, *headers, *framing], body)
-        return readable(laid_over(reply, overlay), asked)
+        reply = Response(told.status, [*self._named(), _NO_STORE, *headers, *framing], body)
+        return readable(apply_override(reply, overlay), asked)

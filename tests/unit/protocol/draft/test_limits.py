@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tusd_py.protocol.draft.fields import INTEGER_MAX
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import VERSIONS
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Status, Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = Upload(id="a", length=5, created_at=NOW, updated_at=NOW, expires_at=NOW + timedelta(seconds=90.9))

@@ -8,8 +8,8 @@ import pytest
 
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.draft.digests import format_digest
-from tusd_py.protocol.draft.fields import INTEGER_MAX
 from tusd_py.protocol.draft.parsing import Parser, UnsupportedPatch
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
 from tusd_py.protocol.errors import (
     ExtensionDisabled,
@@ -22,7 +22,8 @@ from tusd_py.protocol.errors import (
     UnsupportedContentEncoding,
     UploadNotFound,
 )
-from tusd_py.protocol.requests import Append, BodyHead, Create, Discover, Head, Inspect, Request, Terminate
+from tusd_py.protocol.headers import Headers
+from tusd_py.protocol.requests import Append, BodyInfo, Create, Discover, Head, Inspect, Request, Terminate
 from tusd_py.protocol.rules import Limits
 
 V3, V5, V6, V8, V9 = (VERSIONS[number] for number in (3, 5, 6, 8, 9))
@@ -33,7 +34,7 @@ DIGEST = format_digest(SHA256)
 def ask(method: str, path: str, version: Version = V8, limits: Limits | None = None, /, **named: str) -> Request:
     headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
     parser = Parser(limits=limits or Limits(), version=version)
-    return parser.parse(Head(method=method, path=path, headers=headers), "/files/")
+    return parser.parse(Head(method=method, path=path, headers=Headers(headers)), "/files/")
 
 
 def create(version: Version = V8, method: str = "POST", limits: Limits | None = None, **named: str) -> Create:
@@ -60,25 +61,25 @@ class TestCreate:
     def test_whole(self, method: str) -> None:
         """R2: any method with content creates; with ?1 the content is all, and its length the upload's (R6)."""
         request = create(method=method, upload_complete="?1", content_length="5")
-        assert Create(length=5, body=BodyHead(length=5), completes=True) == request
+        assert Create(length=5, body=BodyInfo(length=5), is_last=True) == request
 
     def test_part(self) -> None:
         """R2: with ?0 more will come, also when the length is reached (R13)."""
         request = create(upload_complete="?0", upload_length="5", content_length="5")
-        assert Create(length=5, body=BodyHead(length=5), completes=False) == request
+        assert Create(length=5, body=BodyInfo(length=5), is_last=False) == request
 
     def test_careful(self) -> None:
         """Nothing but a URL is asked for."""
-        assert Create(length=9, completes=False) == create(upload_complete="?0", upload_length="9", content_length="0")
+        assert Create(length=9, is_last=False) == create(upload_complete="?0", upload_length="9", content_length="0")
 
     def test_empty(self) -> None:
         """The upload of nothing is whole."""
-        assert Create(length=0, completes=True) == create(upload_complete="?1", content_length="0")
+        assert Create(length=0, is_last=True) == create(upload_complete="?1", content_length="0")
 
     def test_chunked(self) -> None:
         """R6: without Content-Length, only the end of the body tells."""
         request = create(upload_complete="?1", transfer_encoding="chunked")
-        assert Create(length=None, body=BodyHead(length=None), completes=True) == request
+        assert Create(length=None, body=BodyInfo(length=None), is_last=True) == request
 
     @pytest.mark.parametrize("value", ["1", "true", "?2", "", "?1, ?1"])
     def test_bad_completeness(self, value: str) -> None:
@@ -88,8 +89,8 @@ class TestCreate:
 
     def test_incompleteness(self) -> None:
         """Version 3 says the opposite, in a header of its own; Upload-Complete means nothing in it."""
-        assert create(V3, upload_incomplete="?0", content_length="5").completes is True
-        assert create(V3, upload_incomplete="?1", upload_complete="?1", content_length="5").completes is None
+        assert create(V3, upload_incomplete="?0", content_length="5").is_last is True
+        assert create(V3, upload_incomplete="?1", upload_complete="?1", content_length="5").is_last is None
 
     @pytest.mark.parametrize("length", ["-1", "1.5", "1000000000000000", "x", "5, 5"])
     def test_bad_length(self, length: str) -> None:
@@ -115,8 +116,8 @@ class TestCreate:
 
     def test_until_version_6_the_length_completes_as_well(self) -> None:
         """What is not the last by its word may be so by its length, for those who speak no later version."""
-        assert create(V6, upload_complete="?0", upload_length="0", content_length="0").completes is None
-        assert create(V8, upload_complete="?0", upload_length="0", content_length="0").completes is False
+        assert create(V6, upload_complete="?0", upload_length="0", content_length="0").is_last is None
+        assert create(V8, upload_complete="?0", upload_length="0", content_length="0").is_last is False
 
     def test_description(self) -> None:
         """Type and name of the content are the upload's metadata."""
@@ -126,20 +127,20 @@ class TestCreate:
     def test_content_digest(self) -> None:
         """R17: a body is checked by its digest; what came of it counts if it is cut (R12)."""
         request = create(upload_complete="?0", content_length="5", content_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
+        assert BodyInfo(length=5, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == request.body
         assert request.metadata_header is None
 
     def test_the_digest_of_nothing(self) -> None:
         """R17: a digest is checked also over no bytes."""
         request = create(upload_complete="?1", content_length="0", content_digest=DIGEST)
-        assert BodyHead(length=0, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == request.body
+        assert BodyInfo(length=0, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == request.body
 
     def test_repr_digest(self) -> None:
         """R17: the digest of the whole checks a body that is the whole, and is kept for the end of any other."""
         whole = create(upload_complete="?1", content_length="5", repr_digest=DIGEST)
-        assert BodyHead(length=5, checksum=SHA256, cut_counts=True, ends_if_wrong=True) == whole.body
+        assert BodyInfo(length=5, checksum=SHA256, keep_partial=True, discard_on_mismatch=True) == whole.body
         part = create(upload_complete="?0", content_length="5", repr_digest=DIGEST)
-        assert BodyHead(length=5) == part.body
+        assert BodyInfo(length=5) == part.body
         assert whole.metadata_header == part.metadata_header is not None
 
     def test_what_cannot_be_stored_truly(self) -> None:
@@ -156,7 +157,7 @@ class TestCreate:
 
     def test_plain(self) -> None:
         """R1: an unknown version's whole upload is read as the newest version's."""
-        assert Create(length=5, body=BodyHead(length=5), completes=True) == create(
+        assert Create(length=5, body=BodyInfo(length=5), is_last=True) == create(
             PLAIN, upload_complete="?1", content_length="5"
         )
 
@@ -165,12 +166,12 @@ class TestAppend:
     def test_part(self) -> None:
         """R9, R13: an append that is not the last leaves the upload open, wherever it ends."""
         request = append(upload_complete="?0", content_length="4")
-        assert request == Append(upload_id="a1", offset=5, length=None, body=BodyHead(length=4), completes=False)
+        assert request == Append(upload_id="a1", offset=5, length=None, body=BodyInfo(length=4), is_last=False)
 
     def test_last(self) -> None:
         """R6, R9: the last append says by its own length what the upload's is."""
         request = append(upload_complete="?1", content_length="4", content_digest=DIGEST)
-        assert (9, True) == (request.length, request.completes)
+        assert (9, True) == (request.length, request.is_last)
         assert SHA256 == request.body.checksum
         assert request.unsupported is None
 
@@ -204,9 +205,9 @@ class TestAppend:
     def test_no_completeness(self) -> None:
         """R9: it must be told since version 7; in 3, silence is the end; between, the length decides."""
         refused(MalformedHeader, "PATCH", "a", upload_offset="0")
-        assert append(V3).completes is True
-        assert append(V6).completes is None
-        assert append(V5, upload_complete="junk").completes is None
+        assert append(V3).is_last is True
+        assert append(V6).is_last is None
+        assert append(V5, upload_complete="junk").is_last is None
 
     def test_media_type(self) -> None:
         """R9: since version 6 an append has a type of its own; it is told only after what the upload itself says."""
@@ -225,7 +226,7 @@ class TestOthers:
     def test_retrieval(self) -> None:
         """R8: HEAD asks for the offset, and GET since version 8."""
         assert Inspect(upload_id="a1") == ask("HEAD", "/a1/") == ask("GET", "a1")
-        assert Inspect(upload_id="a1", ends_at_length=True) == ask("HEAD", "a1", V6)
+        assert Inspect(upload_id="a1", length_completes=True) == ask("HEAD", "a1", V6)
         assert ("HEAD", "PATCH", "DELETE", "OPTIONS") == refused_method("GET", "a1", V6)
 
     def test_cancellation(self) -> None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.protocol.test_errors import refusals
+from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem
 from tusd_py.protocol.draft.versions import VERSIONS
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.upload import Upload
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COMPLETE = Upload(id="a", length=5, offset=5, created_at=NOW, updated_at=NOW, completed_at=NOW)
@@ -46,14 +46,14 @@ def test_inconsistent_length(error: TusError) -> None:
 @pytest.mark.parametrize(("number", "name"), [(6, "completed-upload"), (8, "completed-upload")])
 def test_completed(number: int, name: str) -> None:
     """Up to version 8 there is a name for bytes that come after the last one."""
-    told = problem(errors.LengthExceeded(5).of(COMPLETE), VERSIONS[number])
+    told = problem(errors.LengthExceeded(5).with_upload(COMPLETE), VERSIONS[number])
     assert (400, REGISTRY + name) == (told.status, told.type)
 
 
 @pytest.mark.parametrize("number", [5, 9])
 def test_completed_without_a_name(number: int) -> None:
     """Before and after, they are too many bytes like any others."""
-    told = problem(errors.LengthExceeded(5).of(COMPLETE), VERSIONS[number])
+    told = problem(errors.LengthExceeded(5).with_upload(COMPLETE), VERSIONS[number])
     assert told.type.endswith("#inconsistent-upload-length")
 
 

@@ -10,16 +10,25 @@ import pytest
 
 from tests.unit.protocol.test_errors import refusals
 from tests.unit.protocol.test_responses import headers, plainly
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import errors
-from tusd_py.protocol.draft.fields import INTEGER_MAX
 from tusd_py.protocol.draft.parsing import UnsupportedPatch
 from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
-from tusd_py.protocol.outcomes import Appended, Created, Discovered, Downloaded, Inspected, Outcome, Overlay, Terminated
-from tusd_py.protocol.responses import Asked
+from tusd_py.protocol.outcomes import (
+    Appended,
+    Created,
+    Discovered,
+    Downloaded,
+    Inspected,
+    Outcome,
+    ResponseOverride,
+    Terminated,
+)
+from tusd_py.protocol.responses import ResponseContext
 from tusd_py.protocol.rules import Limits
-from tusd_py.protocol.upload import Status, Upload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UPLOAD = Upload(id="a1", length=10, offset=4, created_at=NOW, updated_at=NOW, expires_at=NOW + timedelta(hours=1))
@@ -37,7 +46,9 @@ def formatter(version: int | Version, limits: Limits | None = None, seconds: int
     )
 
 
-def answer(outcome: Outcome, version: int | Version = 8, asked: Asked | None = None) -> tuple[int, dict[str, str]]:
+def answer(
+    outcome: Outcome, version: int | Version = 8, asked: ResponseContext | None = None
+) -> tuple[int, dict[str, str]]:
     reply = formatter(version).format_outcome(outcome, asked or plainly("X"), "/files/a1")
     assert reply.body == b""
     told = headers(reply)
@@ -118,10 +129,10 @@ class TestCreated:
 
     def test_a_hook_leaves_the_location(self) -> None:
         """R4: every Location of one exchange is the same, but for that of the whole upload's answer."""
-        overlay = Overlay(headers={"Location": "/other", "X-A": "b"})
-        told = answer(Created(upload=UPLOAD, took_body=True, overlay=overlay))[1]
+        overlay = ResponseOverride(headers={"Location": "/other", "X-A": "b"})
+        told = answer(Created(upload=UPLOAD, took_body=True, override=overlay))[1]
         assert ("/files/a1", "b") == (told["location"], told["x-a"])
-        assert "/other" == answer(Created(upload=COMPLETE, took_body=True, overlay=overlay))[1]["location"]
+        assert "/other" == answer(Created(upload=COMPLETE, took_body=True, override=overlay))[1]["location"]
 
 
 class TestAppended:
@@ -140,8 +151,8 @@ class TestAppended:
 
     def test_a_hook_may_answer(self) -> None:
         """R2: the whole upload's answer is the application's."""
-        overlay = Overlay(status=200, body="done")
-        reply = formatter(8).format_outcome(Appended(upload=COMPLETE, overlay=overlay), plainly("PATCH"))
+        overlay = ResponseOverride(status=200, body="done")
+        reply = formatter(8).format_outcome(Appended(upload=COMPLETE, override=overlay), plainly("PATCH"))
         assert (200, b"done") == (reply.status, reply.body)
 
 
@@ -155,7 +166,7 @@ class TestOthers:
     def test_overridden_retrieval(self) -> None:
         """The same, to a POST that means HEAD."""
         assert (204, STATE | {"cache-control": "no-store"}) == answer(
-            Inspected(upload=UPLOAD), asked=Asked("HEAD", "POST")
+            Inspected(upload=UPLOAD), asked=ResponseContext("HEAD", "POST")
         )
 
     def test_what_is_unknown_is_left_out(self) -> None:
@@ -186,10 +197,10 @@ class TestOthers:
 class TestRefusals:
     def test_mismatch(self) -> None:
         """R10: 409 with the correct offset, not complete, and both offsets in the document."""
-        status, told, document = refusal(errors.OffsetMismatch(4, 2).of(UPLOAD))
+        status, told, document = refusal(errors.OffsetMismatch(4, 2).with_upload(UPLOAD))
         assert (409, {"upload-complete": "?0", "upload-offset": "4"}) == (status, told)
         assert (4, 2) == (document["expected-offset"], document["provided-offset"])
-        assert "upload-incomplete" in refusal(errors.OffsetMismatch(4, 2).of(UPLOAD), version=3)[1]
+        assert "upload-incomplete" in refusal(errors.OffsetMismatch(4, 2).with_upload(UPLOAD), version=3)[1]
 
     def test_inconsistent_length(self) -> None:
         """R6: 400, not complete, and the problem's name."""
@@ -213,7 +224,7 @@ class TestRefusals:
 
     def test_retry_after(self) -> None:
         """R12: who was cut is told when to come back, and from where."""
-        status, told, _ = refusal(errors.ReadTimeout().of(UPLOAD))
+        status, told, _ = refusal(errors.ReadTimeout().with_upload(UPLOAD))
         assert (503, "1", "4") == (status, told["retry-after"], told["upload-offset"])
 
     def test_gone(self) -> None:
@@ -226,7 +237,7 @@ class TestRefusals:
     @pytest.mark.parametrize("method", ["HEAD", "GET", "DELETE"])
     def test_questions(self, method: str) -> None:
         """No state is told with a refused question: clients take an offset for an answer."""
-        _, told, _ = refusal(errors.UploadNotFound().of(UPLOAD), method)
+        _, told, _ = refusal(errors.UploadNotFound().with_upload(UPLOAD), method)
         assert {"upload-offset", "upload-complete"}.isdisjoint(told)
 
     def test_head_has_no_body(self) -> None:
@@ -236,7 +247,7 @@ class TestRefusals:
     def test_a_hook_may_refuse_in_its_own_words(self) -> None:
         """What a hook wants told is told, and no longer called a problem document."""
         error = errors.UploadRejected()
-        error.overlay = Overlay(status=402, body="pay")
+        error.override = ResponseOverride(status=402, body="pay")
         reply = formatter(8).format_refusal(error, plainly("POST"))
         assert (402, b"pay") == (reply.status, reply.body)
         assert "text/plain; charset=utf-8" == headers(reply)["content-type"]

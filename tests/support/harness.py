@@ -1,0 +1,217 @@
+"""The use cases with shipped backends behind them, a clock that is set by hand, and bodies written as lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from tusd_py.contracts.body import BodyAborted
+from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.progress import ProgressListener
+from tusd_py.contracts.records import Records
+from tusd_py.contracts.store import Store
+from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.caller import Caller
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import Subscription
+from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.outcomes import Appended, Created, Inspected, Terminated
+from tusd_py.protocol.requests import Append, BodyInfo, Create, Inspect, Terminate
+from tusd_py.protocol.rules import Limits
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.append import append
+from tusd_py.uploads.background import Background
+from tusd_py.uploads.create import create
+from tusd_py.uploads.inspect import inspect
+from tusd_py.uploads.policy import UploadPolicy
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.terminate import terminate
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+CALLER = Caller(remote_address="127.0.0.1:1", method="POST", target="/files/", headers=[])
+
+Piece = bytes | Exception | asyncio.Event
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self, now: datetime = EPOCH) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeBody:
+    """A source that gives out ``pieces`` one a read: bytes, an exception to raise, or an event to wait for first."""
+
+    def __init__(self, *pieces: Piece) -> None:
+        self._pieces = list(pieces)
+        self._stopped = asyncio.Event()
+        self._reason: Exception | None = None
+        self.trailing: list[tuple[bytes, bytes]] = []
+
+    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+        await asyncio.sleep(0)
+        if self._reason is not None:
+            raise self._reason
+        if not self._pieces:
+            return ()
+        piece = self._pieces[0]
+        if isinstance(piece, asyncio.Event):
+            if not await self._wait(piece, wait_seconds):
+                return None
+            self._pieces.pop(0)
+            return await self.read(wait_seconds)
+        if isinstance(piece, Exception):
+            raise piece
+        self._pieces.pop(0)
+        return [piece]
+
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self.trailing
+
+    def stop(self, reason: Exception) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._stopped.set()
+
+    async def _wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+        tasks = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._stopped.wait())}
+        _, waiting = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        return event.is_set() or self._stopped.is_set()
+
+
+class RecordingListener:
+    """A listener that writes down what it is told, and says whether the client heard it."""
+
+    def __init__(self, *, is_told: bool = True) -> None:
+        self.is_told = is_told
+        self.created_ids: list[str] = []
+        self.offsets: list[int] = []
+
+    def on_created(self, upload: Upload) -> bool:
+        self.created_ids.append(upload.id)
+        return self.is_told
+
+    def on_saved(self, upload: Upload) -> None:
+        self.offsets.append(upload.offset)
+
+
+def cut(*pieces: bytes) -> FakeBody:
+    """A body whose connection breaks after ``pieces``."""
+    return FakeBody(*pieces, BodyAborted())
+
+
+@dataclass
+class UploadsHarness:
+    """One server's use cases. ``restart`` is what a crash leaves: records, bytes and nothing else."""
+
+    records: Records = field(default_factory=MemoryRecords)
+    store: Store = field(default_factory=lambda: MemoryStore(bytes_max=2**30))
+    locker: Locker = field(default_factory=MemoryLocker)
+    clock: Clock = field(default_factory=Clock)
+    limits: Limits = field(default_factory=Limits)
+    policy: UploadPolicy = field(default_factory=UploadPolicy)
+    functions: Functions = field(default_factory=dict)
+    hooked: list[tuple[Hook, bool]] = field(default_factory=list)
+    completed: list[Upload] = field(default_factory=list)
+    subscriptions: tuple[Subscription, ...] = ()
+    ids: count[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        handler = CallableHooks(self.functions, 5.0, lambda hook, failed: self.hooked.append((hook, failed)))
+        self.ports = Ports(
+            records=self.records,
+            store=self.store,
+            locker=self.locker,
+            hooks=handler,
+            clock=self.clock,
+            new_id=lambda: f"u{next(self.ids)}",
+            policy=replace(self.policy, limits=self.limits, subscriptions=self.subscriptions),
+            background=Background(),
+            opened_at=self.clock(),
+            count_complete=self.completed.append,
+        )
+
+    async def create(
+        self,
+        length: int | None,
+        *pieces: bytes,
+        source: FakeBody | None = None,
+        kind: Kind = Kind.REGULAR,
+        parts: Sequence[str] = (),
+        metadata: str | None = None,
+        checksum: Checksum | None = None,
+        content_length: int | None = None,
+        completes: bool | None = None,
+        keep_partial: bool = False,
+        discard_on_mismatch: bool = False,
+        listener: ProgressListener | None = None,
+    ) -> Created:
+        body = BodyInfo(
+            length=content_length, checksum=checksum, keep_partial=keep_partial, discard_on_mismatch=discard_on_mismatch
+        )
+        headers = {Kind.REGULAR: None, Kind.PARTIAL: "partial", Kind.FINAL: "final;" + " ".join(parts)}
+        request = Create(
+            length=length,
+            kind=kind,
+            metadata_header=metadata,
+            concat_header=headers[kind],
+            parts=tuple(parts),
+            body=body if pieces or source is not None else None,
+            is_last=completes,
+        )
+        return await create(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
+
+    async def append(
+        self,
+        upload_id: str,
+        offset: int,
+        *pieces: bytes,
+        source: FakeBody | None = None,
+        length: int | None = None,
+        checksum: Checksum | None = None,
+        content_length: int | None = None,
+        completes: bool | None = None,
+        keep_partial: bool = False,
+        listener: ProgressListener | None = None,
+    ) -> Appended:
+        body = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
+        request = Append(upload_id=upload_id, offset=offset, length=length, body=body, is_last=completes)
+        return await append(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
+
+    async def inspect(self, upload_id: str, *, length_completes: bool = False) -> Inspected:
+        request = Inspect(upload_id=upload_id, length_completes=length_completes)
+        return await inspect(self.ports, request, CALLER)
+
+    async def terminate(self, upload_id: str) -> Terminated:
+        return await terminate(self.ports, Terminate(upload_id=upload_id), CALLER)
+
+    async def record(self, upload_id: str) -> Upload | None:
+        return await self.records.find(upload_id)
+
+    async def content(self, upload_id: str) -> bytes:
+        """The bytes that the record says exist, read from the store."""
+        upload = await self.records.find(upload_id)
+        assert upload is not None
+        return b"".join([piece async for piece in self.store.read(upload, 0, upload.offset)])
+
+    async def settle(self) -> None:
+        """Wait for everything in the background."""
+        await self.ports.background.drain(10)

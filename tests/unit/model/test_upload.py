@@ -1,0 +1,106 @@
+"""The upload and its transitions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tusd_py.model.upload import TRANSITIONS, HistoryEntry, Status, Upload
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=1)
+UPLOAD = Upload(id="a", length=10, offset=4, created_at=NOW, updated_at=NOW)
+DEFERRED = replace(UPLOAD, length=None)
+COMPLETE = replace(UPLOAD, offset=10, completed_at=NOW, status=Status.READY)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(Status, Status)))
+def test_every_transition(before: Status, after: Status) -> None:
+    """The table alone decides, and each step is written down with its time and reason."""
+    upload = replace(UPLOAD, status=before, history=(HistoryEntry(before, NOW),))
+    if after in TRANSITIONS[before]:
+        changed = upload.with_status(after, LATER, "why")
+        assert (changed.status, changed.updated_at) == (after, LATER)
+        assert changed.history == (HistoryEntry(before, NOW), HistoryEntry(after, LATER, "why"))
+    else:
+        with pytest.raises(AssertionError, match="cannot become"):
+            upload.with_status(after, LATER)
+
+
+def test_ends_are_ends() -> None:
+    """From a tombstone nothing follows, and only tombstones have ended."""
+    for status in Status:
+        has_ended = replace(UPLOAD, status=status).has_ended
+        assert has_ended == (not TRANSITIONS[status])
+
+
+def test_bytes_arrive() -> None:
+    """The offset grows to the length at most, and the store's state goes with it, or stays."""
+    advanced = UPLOAD.advance(10, LATER, {"part": 1})
+    assert (advanced.offset, advanced.updated_at, advanced.storage) == (10, LATER, {"part": 1})
+    assert advanced.advance(10, LATER).storage == {"part": 1}
+    assert not advanced.is_complete
+    assert DEFERRED.advance(99, LATER).offset == 99
+
+
+def test_bytes_are_lost() -> None:
+    """Only power takes them."""
+    assert UPLOAD.truncate_to(3, LATER).offset == 3
+
+
+def test_a_length_is_declared() -> None:
+    """Once; the same may be said again."""
+    assert DEFERRED.declare_length(4).length == 4
+    assert UPLOAD.declare_length(10).length == 10
+
+
+def test_it_completes() -> None:
+    """With every byte there; what follows is processing, unless it is that already."""
+    full = UPLOAD.advance(10, NOW)
+    done = full.complete(LATER)
+    assert done.is_complete
+    assert (done.completed_at, done.status) == (LATER, Status.PROCESSING)
+    joined = full.with_status(Status.PROCESSING, NOW)
+    assert joined.complete(LATER).history == joined.history
+
+
+def test_a_change_leaves_what_was() -> None:
+    """Every change is a new value: the old one, and all that was not changed, stay as they were."""
+    before = replace(UPLOAD)
+    after = UPLOAD.with_storage({"part": 1}).with_token(7)
+    assert before == UPLOAD
+    assert replace(UPLOAD, storage={"part": 1}, token=7) == after
+    assert UPLOAD.with_storage(UPLOAD.storage) is UPLOAD
+    with pytest.raises(FrozenInstanceError):
+        after.token = 8  # type: ignore[misc]  # what is tested
+
+
+def test_it_expires_later() -> None:
+    """The time can be moved, or taken away."""
+    assert UPLOAD.expiring(LATER).expires_at == LATER
+    assert UPLOAD.expiring(LATER).expiring(None).expires_at is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: UPLOAD.advance(3, LATER),
+        lambda: UPLOAD.advance(11, LATER),
+        lambda: COMPLETE.advance(10, LATER),
+        lambda: UPLOAD.truncate_to(4, LATER),
+        lambda: COMPLETE.truncate_to(3, LATER),
+        lambda: UPLOAD.declare_length(11),
+        lambda: DEFERRED.declare_length(3),
+        lambda: UPLOAD.complete(LATER),
+        lambda: DEFERRED.complete(LATER),
+        lambda: COMPLETE.complete(LATER),
+    ],
+)
+def test_what_never_happens(wrong: Callable[[], Upload]) -> None:
+    """A change that the state forbids is a fault of the program."""
+    with pytest.raises(AssertionError):
+        wrong()

@@ -1,0 +1,123 @@
+"""Which protocol class serves: what is relied on is named, and where it is missing the stock class takes over."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import logging
+from types import ModuleType
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http import flow_control, httptools_impl
+
+from tusd_py.serving.http import closing, cycle, protocol, uvicorn_compat
+from tusd_py.serving.http.uvicorn_compat import differences, protocol_class
+from tusd_py.settings import Server
+
+
+def test_the_installed_uvicorn_is_as_expected() -> None:
+    """Nothing that is relied on is missing from the version that is locked."""
+    assert [] == differences(uvicorn.__version__)
+
+
+def test_another_minor_version_is_not_trusted() -> None:
+    """A patch of the minor version is; whatever else is not, even if it looks the same."""
+    assert [] == differences("0.54.99")
+    for version in ("0.53.0", "0.55.0", "0.5", "1.54.0"):
+        assert ["version 0.54"] == differences(version)
+
+
+@pytest.mark.parametrize(
+    "owner,name,told",
+    [
+        (httptools_impl, "STATUS_LINE", "uvicorn.protocols.http.httptools_impl.STATUS_LINE"),
+        (httptools_impl.HttpToolsProtocol, "_start_asgi_task", "HttpToolsProtocol._start_asgi_task"),
+        (httptools_impl.RequestResponseCycle, "run_asgi", "RequestResponseCycle.run_asgi"),
+        (flow_control.FlowControl, "pause_reading", "FlowControl.pause_reading"),
+    ],
+)
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, told: str) -> None:
+    """Each internal that is gone is told, and the stock class is chosen."""
+    monkeypatch.delattr(owner, name)
+    assert [told] == differences(uvicorn.__version__)
+    assert protocol_class(Server()) is None
+
+
+def test_fields_and_arguments_that_changed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that is set no more, and an argument that is taken no more."""
+
+    class Changed:
+        def __init__(self, scope: object) -> None:
+            self.scope = scope
+
+        async def receive(self) -> None: ...
+        async def send(self) -> None: ...
+        async def run_asgi(self) -> None: ...
+
+    monkeypatch.setattr(httptools_impl, "RequestResponseCycle", Changed)
+    missing = differences(uvicorn.__version__)
+    assert {"Changed.more_body", "RequestResponseCycle(keep_alive=)"} <= set(missing)
+    assert not {"Changed.scope", "RequestResponseCycle(scope=)"} & set(missing)
+
+
+def test_without_our_class_the_log_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning with the version that is there and the one that was expected."""
+    monkeypatch.setattr(uvicorn, "__version__", "0.55.1")
+    with caplog.at_level(logging.WARNING):
+        assert protocol_class(Server()) is None
+    (record,) = caplog.records
+    assert ("0.55.1", "0.54") == (record.__dict__["uvicorn"], record.__dict__["expected"])
+
+
+def test_the_class_is_bound_to_the_settings() -> None:
+    """Two servers in one process can have different bounds."""
+    for seconds, count in ((1.5, 1000), (2.5, 2000)):
+        kind = protocol_class(Server(header_timeout_seconds=seconds, header_bytes_max=count))
+        assert kind is not None
+        assert issubclass(kind, protocol.UploadProtocol)
+        assert (seconds, count) == (kind.bounds.header_timeout_seconds, kind.bounds.header_bytes_max)
+
+
+def asked_of(module: ModuleType, kind: str) -> set[str]:
+    """The attributes of ``self`` that the class named ``kind`` uses and does not make itself."""
+    tree = next(
+        node
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef) and node.name == kind
+    )
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    overridden = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call) and "super()" in ast.unparse(node.value)
+    }
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    }
+    made = {
+        node.attr
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    return (used - own - made | overridden) - {"bounds", "__init__"}
+
+
+def test_the_list_is_complete() -> None:
+    """Whatever our classes use of their bases, and import from uvicorn, is on the list."""
+    connection = {*uvicorn_compat.CONNECTION_METHODS, *uvicorn_compat.CONNECTION_FIELDS}
+    assert set() == asked_of(protocol, "UploadProtocol") - connection
+    assert set() == asked_of(cycle, "Cycle") - set(uvicorn_compat.CYCLE_FIELDS)
+    imported = {
+        (node.module, alias.name)
+        for module in (protocol, cycle, closing)
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("uvicorn")
+        for alias in node.names
+    }
+    listed = {(module.__name__, name) for module, names in uvicorn_compat.NAMES.items() for name in names}
+    assert imported - listed == set()

@@ -1,0 +1,101 @@
+"""Copying between files: by the kernel, and by hand where it will not."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import content
+from tusd_py.contracts.store import BytesMissing
+from tusd_py.storage.disk.concatenation import Joining, copy_range
+from tusd_py.storage.disk.directory import Folder
+
+LENGTH = 2 * 1024 * 1024 + 77
+
+
+class Files:
+    def __init__(self, stack: ExitStack, source: Path, target: Path) -> None:
+        self.source = os.open(source, os.O_RDONLY)
+        self.target = os.open(target, os.O_RDWR | os.O_CREAT, 0o600)
+        stack.callback(os.close, self.source)
+        stack.callback(os.close, self.target)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def source_of(directory: Path) -> Path:
+    path = directory / "source"
+    path.write_bytes(content(21, LENGTH))
+    return path
+
+
+def other_file_system(directory: Path) -> Path:
+    """A directory on another device than ``directory``."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == directory.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    return shared
+
+
+@pytest.mark.parametrize(("start", "offset", "count"), [(0, 0, LENGTH), (5, 3, 1), (1000, 0, LENGTH - 1000), (0, 9, 0)])
+def test_copies_a_range(tmp_path: Path, stack: ExitStack, start: int, offset: int, count: int) -> None:
+    """Exactly the range asked for stands at exactly the offset given."""
+    files = Files(stack, source_of(tmp_path), tmp_path / "target")
+    copy_range(files.source, start, files.target, offset, count)
+    expected = bytes(offset) + bytes(content(21, LENGTH)[start : start + count]) if count else b""
+    assert (tmp_path / "target").read_bytes() == expected
+
+
+def test_copies_where_the_kernel_will_not(tmp_path: Path, stack: ExitStack) -> None:
+    """Files of the proc file system, of which the kernel's own copying takes nothing, are read by hand."""
+    source = Path("/proc/self/status")
+    if not source.exists():
+        pytest.skip("there is no proc file system here")
+    files = Files(stack, source, tmp_path / "target")
+    copy_range(files.source, 0, files.target, 0, 5)
+    assert (tmp_path / "target").read_bytes() == b"Name:"
+
+
+def test_copies_between_file_systems(tmp_path: Path, stack: ExitStack) -> None:
+    """Between devices the bytes arrive as well, by whichever way this kernel has."""
+    target = other_file_system(tmp_path) / f"joining-{os.getpid()}"
+    stack.callback(target.unlink)
+    files = Files(stack, source_of(tmp_path), target)
+    copy_range(files.source, 0, files.target, 0, LENGTH)
+    assert target.read_bytes() == bytes(content(21, LENGTH))
+
+
+def test_source_that_ends_early(tmp_path: Path, stack: ExitStack) -> None:
+    """A source shorter than asked is said to be so, never filled up."""
+    files = Files(stack, source_of(tmp_path), tmp_path / "target")
+    with pytest.raises(BytesMissing):
+        copy_range(files.source, 10, files.target, 0, LENGTH)
+
+
+def test_upload_bears_its_id_only_when_whole(tmp_path: Path) -> None:
+    """Until a join is finished nothing bears the id; abandoned, nothing is left."""
+    folder = Folder(tmp_path, 0o640)
+    (tmp_path / "part").write_bytes(b"part")
+    joining = Joining(folder, "final")
+    joining.begin()
+    joining.append(folder, "part", 0, 4)
+    joining.append(folder, "part", 2, 2)
+    assert not (tmp_path / "final").exists()
+    joining.finish()
+    assert (tmp_path / "final").read_bytes() == b"partrt"
+    assert stat.S_IMODE((tmp_path / "final").stat().st_mode) & 0o007 == 0
+    again = Joining(folder, "final")
+    again.begin()
+    again.append(folder, "part", 0, 1)
+    again.abandon()
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
+    folder.close()

@@ -1,0 +1,147 @@
+"""``Tus``: mounted, alone, or in somebody's tests; opened by the first request or by a lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import Message
+
+import tusd_py
+from tests.support.loops import on_loop
+from tests.unit.web.asgi import Incoming, Outgoing, ask, body, scope
+from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
+from tusd_py.web import early_response
+
+CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
+
+
+def test_the_package_names_its_interface() -> None:
+    """Every name in ``__all__`` is there, and the version is that of the installed package."""
+    assert {*tusd_py.__all__} == {name for name in tusd_py.__all__ if getattr(tusd_py, name) is not None}
+    assert version("tusd-py") == tusd_py.__version__
+    with pytest.raises(AttributeError):
+        tusd_py.nothing  # noqa: B018 - it is looked up for what it raises
+
+
+@on_loop
+async def test_mounted_it_opens_with_the_first_request(tmp_path: Path) -> None:
+    """Nothing is made before; links bear the mount; the lifespan ends it and a request opens it again."""
+    uploads = Tus(data_dir=tmp_path / "data")
+    app = Starlette(routes=[Mount("/api/files", uploads)])
+    assert not (tmp_path / "data").exists()
+    for _ in range(2):
+        async with uploads.lifespan():
+            made = await ask(app, "POST", "/api/files/", CREATE, b"abc")
+            assert made.status == 201
+            assert made.headers["location"].startswith("/api/files/")
+            assert (await ask(app, "GET", made.headers["location"])).body == b"abc"
+
+
+@on_loop
+async def test_settings_and_folder(tmp_path: Path) -> None:
+    """``data_dir`` overrides the one in the settings, everything else stays."""
+    settings = Settings.model_validate({"uploads": {"length_max": 2}, "storage": {"data_dir": "/nowhere/at/all"}})
+    uploads = Tus(settings=settings, data_dir=tmp_path)
+    async with uploads.lifespan():
+        assert (await ask(uploads, "POST", "/", CREATE, b"abc")).status == 413
+    assert (tmp_path / "tusd.sqlite3").exists()
+
+
+@on_loop
+async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
+    """Seven hooks, seven parameters; each is called, and what it answers counts."""
+    told: list[Hook] = []
+
+    def note(event: HookEvent) -> HookResponse | None:
+        told.append(event.hook)
+        return HookResponse(metadata={"by": "hook"}) if event.hook is Hook.PRE_CREATE else None
+
+    uploads = Tus(data_dir=tmp_path, **{hook.value.replace("-", "_"): note for hook in Hook})  # type: ignore[arg-type]
+    async with uploads.lifespan():
+        made = (await ask(uploads, "POST", "/", CREATE, b"abc")).headers["location"]
+        head = await ask(uploads, "HEAD", made, CREATE)
+        assert head.headers["upload-metadata"] == "by aG9vaw=="
+        assert (await ask(uploads, "DELETE", made, CREATE)).status == 204
+    assert set(told) == set(Hook)
+
+
+async def lifespan_of(uploads: Tus) -> list[Message]:
+    out = Outgoing()
+    incoming = Incoming({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+    await uploads({"type": "lifespan", "asgi": {}}, incoming, out)
+    return out.messages
+
+
+@on_loop
+async def test_as_the_whole_application(tmp_path: Path) -> None:
+    """It follows the server's lifespan itself."""
+    types = [message["type"] for message in await lifespan_of(Tus(data_dir=tmp_path / "data"))]
+    assert types == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+@on_loop
+async def test_a_start_that_fails_is_said(tmp_path: Path) -> None:
+    """Servers take a raised exception for "knows no lifespan" and go on; this one must not start."""
+    (tmp_path / "data").write_text("a file")
+    (failed,) = await lifespan_of(Tus(data_dir=tmp_path / "data"))
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "data" in failed["message"]
+
+
+@on_loop
+async def test_a_folder_that_cannot_be_opened_is_no_reason_to_forget(tmp_path: Path) -> None:
+    """Opened by a request it fails: HEAD is told to wait, others 503; once it is there, all is well."""
+    (tmp_path / "data").write_text("a file")
+    uploads = Tus(data_dir=tmp_path / "data")
+    assert (await ask(uploads, "HEAD", "/u1", CREATE)).status == 423
+    assert (await ask(uploads, "POST", "/", CREATE, b"abc")).status == 503
+    (tmp_path / "data").unlink()
+    async with uploads.lifespan():
+        assert (await ask(uploads, "POST", "/", CREATE, b"abc")).status == 201
+
+
+@on_loop
+async def test_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies are answered 503 as soon as the application says that the end is near."""
+    monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
+    uploads = Tus(data_dir=tmp_path)
+    async with uploads.lifespan():
+        made = (await ask(uploads, "POST", "/", CREATE, b"ab" + b"c")).headers["location"]
+        created = await ask(uploads, "POST", "/", {**CREATE, "Upload-Length": "9"}, b"abc")
+        uploads.drain()
+        out = Outgoing()
+        head = {**CREATE, "Upload-Offset": "3", "Content-Length": "6"}
+        del head["Upload-Length"]
+        await asyncio.wait_for(
+            uploads(scope("PATCH", created.headers["location"], head), Incoming(body(b"def")), out), 10
+        )
+        assert (out.status, out.headers["upload-offset"]) == (503, "6")
+        assert (await ask(uploads, "GET", made)).status == 200
+
+
+def test_one_loop_after_the_other(tmp_path: Path) -> None:
+    """Test clients of the frameworks give each request an event loop of its own: each is served all the same."""
+    uploads = Tus(data_dir=tmp_path)
+    made = asyncio.run(ask(uploads, "POST", "/", CREATE, b"abc")).headers["location"]
+    for _ in range(2):
+        assert asyncio.run(ask(uploads, "GET", made)).body == b"abc"
+
+    async def end() -> None:
+        async with uploads.lifespan():
+            pass
+
+    asyncio.run(end())
+
+
+def test_the_package_has_what_an_application_needs() -> None:
+    """And says so when it has not."""
+    for name in ("Tus", "Hook", "HookResponse", "HookEvent", "ResponseOverride", "Settings"):
+        assert getattr(tusd_py, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = tusd_py.Nothing

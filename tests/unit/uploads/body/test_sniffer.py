@@ -1,0 +1,125 @@
+"""The first bytes are judged as they come in: what is not wanted is ended before the rest is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support import samples
+from tests.support.harness import FakeBody, RecordingListener, UploadsHarness
+from tests.support.loops import on_loop
+from tests.support.processing import with_ports
+from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.validation_rule import ValidationRule
+from tusd_py.protocol.errors import TypeNotAllowed, UploadNotFound
+from tusd_py.protocol.metadata import format_metadata
+from tusd_py.validation.validator import RuleValidator
+
+IMAGES = RuleValidator(rules=(ValidationRule(types=("image/*",), allowed_types=("image/*",), type_agrees=True),))
+METADATA = format_metadata({"filetype": b"image/png"})
+BAD = samples.HTML + b"<p>Words of a page.</p>\n" * 1000
+GOOD = samples.PNG + bytes(10_000)
+
+
+def a_harness() -> UploadsHarness:
+    harness = UploadsHarness()
+    with_ports(harness, sniffer=IMAGES)
+    return harness
+
+
+@pytest.mark.parametrize("size", [1, 100, 4095, 4096, 5000])
+@on_loop
+async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> None:
+    """However the bytes are cut, no piece beyond them is read; upload and bytes are gone."""
+    harness = a_harness()
+    made = await harness.create(len(BAD), metadata=METADATA)
+    pieces = [BAD[start : start + size] for start in range(0, len(BAD), size)]
+    feed = FakeBody(*pieces)
+    with pytest.raises(TypeNotAllowed, match="its type is text/html"):
+        await harness.append(made.upload.id, 0, source=feed)
+    assert len(pieces) - len(feed._pieces) == -(-4096 // size)
+    record = await harness.record(made.upload.id)
+    assert record is not None and Status.TERMINATED is record.status
+    assert 0 == await harness.store.size(record)
+    with pytest.raises(UploadNotFound):
+        await harness.inspect(made.upload.id)
+
+
+@on_loop
+async def test_an_allowed_type_goes_on() -> None:
+    """Nothing is lost, whatever the pieces."""
+    harness = a_harness()
+    made = await harness.create(len(GOOD), metadata=METADATA)
+    await harness.append(made.upload.id, 0, *(GOOD[start : start + 1000] for start in range(0, len(GOOD), 1000)))
+    assert GOOD == await harness.content(made.upload.id)
+
+
+@on_loop
+async def test_the_first_bytes_may_come_with_several_requests() -> None:
+    """Those of earlier requests are read back; a request that stays below is not judged yet."""
+    harness = a_harness()
+    for content, is_good in ((GOOD, True), (BAD, False)):
+        made = await harness.create(len(content), content[:60], metadata=METADATA)
+        await harness.append(made.upload.id, 60, content[60:3000])
+        if is_good:
+            assert len(content) == (await harness.append(made.upload.id, 3000, content[3000:])).upload.offset
+        else:
+            with pytest.raises(TypeNotAllowed):
+                await harness.append(made.upload.id, 3000, content[3000:])
+
+
+@pytest.mark.parametrize("completes", [None, True])
+@on_loop
+async def test_a_small_upload_is_judged_when_it_is_whole(completes: bool | None) -> None:
+    """It never has 4 KiB: its last byte is as good; in the draft, its body's end."""
+    harness = a_harness()
+    length = None if completes else len(samples.HTML)
+    made = await harness.create(length, metadata=METADATA)
+    with pytest.raises(TypeNotAllowed):
+        await harness.append(made.upload.id, 0, samples.HTML, completes=completes)
+    fine = await harness.create(len(samples.PNG), samples.PNG, metadata=METADATA)
+    assert fine.upload.is_complete
+
+
+@pytest.mark.parametrize("listens", [True, False])
+@on_loop
+async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) -> None:
+    """Recorded before its body or not: nobody finds anything of it."""
+    harness = a_harness()
+    listener = RecordingListener() if listens else None
+    with pytest.raises(TypeNotAllowed):
+        await harness.create(len(BAD), source=FakeBody(BAD), metadata=METADATA, listener=listener)
+    record = await harness.record("u1")
+    assert (record is not None) is listens
+    assert record is None or Status.TERMINATED is record.status
+    assert 0 == await harness.store.size(
+        Upload(id="u1", length=1, created_at=harness.clock(), updated_at=harness.clock())
+    )
+
+
+@on_loop
+async def test_what_falls_under_no_rule_about_types_is_not_looked_at() -> None:
+    """Nor are partial uploads, which are only pieces of something."""
+    harness = a_harness()
+    assert (await harness.create(len(BAD), BAD)).upload.is_complete
+    assert (await harness.create(len(BAD), BAD, kind=Kind.PARTIAL, metadata=METADATA)).upload.is_complete
+
+
+@dataclass(frozen=True)
+class Blind:
+    def applies_to(self, upload: Upload) -> bool:
+        return True
+
+    async def rejection(self, upload: Upload, head: bytes) -> str:
+        raise ValidatorUnavailable("libmagic is missing")
+
+
+@on_loop
+async def test_who_cannot_look_lets_everything_through(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told in the log; whoever examines the whole has the last word."""
+    harness = a_harness()
+    with_ports(harness, sniffer=Blind())
+    assert (await harness.create(len(BAD), BAD, metadata=METADATA)).upload.is_complete
+    assert "libmagic is missing" in caplog.text

@@ -1,0 +1,183 @@
+"""Completion: pre-finish is asked until it agrees, post-finish told until it has returned, each upload in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.harness import UploadsHarness
+from tests.support.loops import eventually, on_loop
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
+from tusd_py.contracts.locker import LockTimeout
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Status
+from tusd_py.protocol.outcomes import ResponseOverride
+from tusd_py.uploads.expire import recover
+from tusd_py.uploads.policy import UploadPolicy
+
+
+@on_loop
+async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
+    """One write of the record, and nothing in the background."""
+    harness = UploadsHarness()
+    upload = (await harness.create(2, b"01")).upload
+    assert [step.status for step in upload.history] == [Status.UPLOADING, Status.PROCESSING, Status.READY]
+    assert upload.token == 0
+
+
+@on_loop
+async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
+    """Its overlay reaches the answer of the request that brought the last byte; the upload is ready then."""
+    harness = UploadsHarness(
+        functions={Hook.PRE_FINISH: lambda _: HookResponse(override=ResponseOverride(headers={"X-Id": "7"}))}
+    )
+    created = await harness.create(2, b"01")
+    upload_id = (await harness.create(2)).upload.id
+    appended = await harness.append(upload_id, 0, b"01")
+    assert created.override == appended.override == ResponseOverride(headers={"X-Id": "7"})
+    assert created.upload.status is appended.upload.status is Status.READY
+
+
+@pytest.mark.parametrize("again", ["HEAD", "PATCH", "start"])
+@on_loop
+async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
+    """Bytes and completion are recorded before it: the next HEAD, PATCH or start asks again, and loses nothing."""
+    answers = ["fail", "fail", "agree"]
+    told: list[str] = []
+
+    def ask(_: HookEvent) -> None:
+        if answers.pop(0) == "fail":
+            raise OSError("the receiver is away")
+
+    harness = UploadsHarness(
+        functions={Hook.PRE_FINISH: ask, Hook.POST_FINISH: lambda event: told.append(event.upload.id)}
+    )
+    upload_id = (await harness.create(2)).upload.id
+    with pytest.raises(HookFailed):
+        await harness.append(upload_id, 0, b"01")
+    with pytest.raises(HookFailed):
+        await harness.inspect(upload_id)
+    record = await harness.record(upload_id)
+    assert record is not None
+    assert (record.is_complete, record.status, told) == (True, Status.PROCESSING, [])
+    match again:
+        case "HEAD":
+            await harness.inspect(upload_id)
+        case "PATCH":
+            await harness.append(upload_id, 2)
+        case _:
+            harness.clock.move(1)
+            harness.restart()
+            await recover(harness.ports)
+    await harness.settle()
+    assert (told, answers, len(harness.completed)) == ([upload_id], [], 1)
+
+
+@on_loop
+async def test_a_slow_pre_finish_holds_the_upload() -> None:
+    """Meanwhile others wait, within bounds, and the hook is not asked by two at once."""
+    go = asyncio.Event()
+    asked: list[str] = []
+
+    async def ask(event: HookEvent) -> None:
+        asked.append(event.upload.id)
+        await go.wait()
+
+    harness = UploadsHarness(functions={Hook.PRE_FINISH: ask}, policy=UploadPolicy(lock_timeout_seconds=0.02))
+    upload_id = (await harness.create(2)).upload.id
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, b"01"))
+    await eventually(lambda: asked == [upload_id])
+    with pytest.raises(LockTimeout):
+        await harness.inspect(upload_id)
+    go.set()
+    assert (await appending).upload.status is Status.READY
+    assert (await harness.inspect(upload_id)).upload.status is Status.READY
+    assert asked == [upload_id]
+
+
+@on_loop
+async def test_post_finish_is_told_once_and_in_nobodys_way() -> None:
+    """The client has its answer before; whoever asks meanwhile does not have it told twice."""
+    go = asyncio.Event()
+    told: list[str] = []
+
+    async def finished(event: HookEvent) -> None:
+        told.append(event.upload.id)
+        await go.wait()
+
+    harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
+    upload_id = (await harness.create(2, b"01")).upload.id
+    assert (await harness.inspect(upload_id)).upload.status is Status.PROCESSING
+    assert (await harness.append(upload_id, 2)).upload.is_complete
+    go.set()
+    await harness.settle()
+    assert (await harness.inspect(upload_id)).upload.status is Status.READY
+    assert told == [upload_id]
+
+
+@on_loop
+async def test_each_upload_is_told_of_in_order() -> None:
+    """However slow a hook is: creation, progress, completion and end of one upload never overtake each other."""
+    told: list[tuple[str, Hook]] = []
+
+    async def tell(event: HookEvent) -> None:
+        if event.hook is Hook.POST_CREATE:
+            await asyncio.sleep(0.01)
+        told.append((event.upload.id, event.hook))
+
+    after = (Hook.POST_CREATE, Hook.POST_RECEIVE, Hook.POST_FINISH, Hook.POST_TERMINATE)
+    harness = UploadsHarness(functions=dict.fromkeys(after, tell), policy=UploadPolicy(save_interval_bytes=2))
+    ids = [(await harness.create(4)).upload.id for _ in range(3)]
+    for upload_id in ids:
+        await harness.append(upload_id, 0, b"01", b"23")
+    await harness.settle()
+    await harness.terminate(ids[0])
+    await harness.settle()
+    for upload_id in ids:
+        order = [hook for told_id, hook in told if told_id == upload_id]
+        assert order == list(after[: 4 if upload_id == ids[0] else 3])
+
+
+@on_loop
+async def test_terminated_before_post_finish_returned() -> None:
+    """The hook hears of both, and the upload does not become ready again."""
+    go = asyncio.Event()
+
+    async def finished(_: HookEvent) -> None:
+        await go.wait()
+
+    harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
+    upload_id = (await harness.create(2, b"01")).upload.id
+    await harness.terminate(upload_id)
+    go.set()
+    await harness.settle()
+    record = await harness.record(upload_id)
+    assert record is not None
+    assert record.status is Status.TERMINATED
+
+
+@on_loop
+async def test_hooks_that_were_taken_away_hold_nothing_up() -> None:
+    """After a restart without them, what waited for them is ready at the next look."""
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})
+    upload_id = (await harness.create(2, b"01")).upload.id
+    await harness.ports.background.drain(0)
+    harness.functions = {}
+    harness.restart()
+    assert (await harness.inspect(upload_id)).upload.status is Status.READY
+
+
+@on_loop
+async def test_partial_uploads_are_never_finished() -> None:
+    """pre-finish and post-finish hear of the final upload alone."""
+    told: list[tuple[Hook, Kind]] = []
+
+    def tell(event: HookEvent) -> None:
+        told.append((event.hook, event.upload.kind))
+
+    harness = UploadsHarness(functions={Hook.PRE_FINISH: tell, Hook.POST_FINISH: tell})
+    part = (await harness.create(2, b"01", kind=Kind.PARTIAL)).upload.id
+    await harness.create(None, kind=Kind.FINAL, parts=[part])
+    await harness.settle()
+    assert told == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]

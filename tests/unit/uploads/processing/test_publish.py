@@ -1,0 +1,201 @@
+"""The step ``publishing``: whole or not at all, once, and never over another's file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailingRecords, Faults
+from tests.support.harness import UploadsHarness
+from tests.support.processing import a_harness, job, with_ports
+from tusd_py.contracts.publisher import PublishFailed
+from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
+from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.metadata import format_metadata
+from tusd_py.publishing import placement
+from tusd_py.publishing.directory import DirectoryPublisher
+from tusd_py.storage.disk.store import DiskStore
+from tusd_py.uploads.processing.publish import publish
+
+CONTENT = b"what somebody has sent" * 1000
+
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class World:
+    """A heart that publishes, from a disk into a directory beside it."""
+
+    def __init__(self, tmp_path: Path, harness: UploadsHarness) -> None:
+        self.folder = tmp_path / "published"
+        self.harness = harness
+        self.publishes(links=True)
+
+    def publishes(self, *, links: bool) -> None:
+        publisher = DirectoryPublisher(directory=self.folder, pattern="{owner}/{filename}", links=links)
+        with_ports(self.harness, publisher=publisher)
+
+    async def sent(self, name: bytes = b"cat.png", content: bytes = CONTENT) -> Upload:
+        made = await self.harness.create(len(content), content, metadata=format_metadata({"filename": name}))
+        assert ("publishing",) == made.upload.pending_steps
+        return made.upload
+
+    async def publish(self, upload: Upload) -> Upload:
+        await publish(self.harness.ports, await job(self.harness, upload.id, "publishing"))
+        found = await self.harness.record(upload.id)
+        assert found is not None
+        return found
+
+    def files(self) -> list[str]:
+        """Everything in the directory, hidden files too."""
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if not path.is_dir())
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_harness(tmp_path, DiskStore(tmp_path / "uploads"), steps=("publishing",)) as harness:
+        yield World(tmp_path, harness)
+        await harness.store.close()
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_a_finished_upload_appears_under_its_name(world: World, tmp_path: Path, links: bool) -> None:
+    """As a link or as a copy; the path stands in its history, and nothing else is left in the directory."""
+    world.publishes(links=links)
+    upload = await world.sent()
+    after = await world.publish(upload)
+    assert (Status.READY, {"path": "nobody/cat.png"}) == (after.status, after.history[-2].details)
+    published = world.folder / "nobody/cat.png"
+    assert CONTENT == published.read_bytes()
+    assert links is os.path.samefile(published, tmp_path / "uploads" / upload.id)
+    assert ["nobody/cat.png"] == world.files()
+    await world.harness.terminate(upload.id)
+    assert CONTENT == published.read_bytes(), "it is the operator's now"
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_a_name_that_is_taken_gets_a_number(world: World, tmp_path: Path, links: bool) -> None:
+    """The file that has the name is not touched, whoever made it."""
+    world.publishes(links=links)
+    (world.folder / "nobody").mkdir(parents=True)
+    (world.folder / "nobody/cat.png").write_bytes(b"older")
+    for number in (2, 3):
+        after = await world.publish(await world.sent())
+        assert {"path": f"nobody/cat ({number}).png"} == after.history[-2].details
+    assert b"older" == (world.folder / "nobody/cat.png").read_bytes()
+    assert ["nobody/cat (2).png", "nobody/cat (3).png", "nobody/cat.png"] == world.files()
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("nth", range(1, 3))
+async def test_a_crash_between_any_two_steps_publishes_once(
+    world: World, tmp_path: Path, links: bool, nth: int
+) -> None:
+    """The record cannot be read, or cannot be saved though the file is in place: the next try finds it there."""
+    world.publishes(links=links)
+    upload = await world.sent()
+    sound = world.harness.ports
+    with_ports(world.harness, records=FailingRecords(world.harness.records, Faults(nth=nth)))
+    with pytest.raises(RecordsUnavailable):
+        await world.publish(upload)
+    world.harness.ports = sound
+    assert Status.READY is (await world.publish(upload)).status
+    assert Status.READY is (await world.publish(upload)).status, "a job that is given out once more"
+    assert ["nobody/cat.png"] == world.files()
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("step", ["link", "fsync", "rename", "unlink", "write"])
+async def test_every_step_on_a_full_or_failing_disk_is_tried_again(
+    world: World, tmp_path: Path, links: bool, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing half is ever visible under a name, and once there is room the upload is there once."""
+    world.publishes(links=links)
+    upload = await world.sent()
+    real, left = getattr(os, step), [1]
+
+    def fails(*arguments: object, **named: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(os, step, fails)
+    for _ in range(3):
+        try:
+            after = await world.publish(upload)
+            break
+        except PublishFailed as trouble:
+            assert "No space left on device" in str(trouble)
+            visible = [name for name in world.files() if not name.startswith(".")]
+            assert all(CONTENT == (world.folder / name).read_bytes() for name in visible)
+    monkeypatch.undo()
+    assert Status.READY is after.status
+    await world.publish(upload)
+    assert ["nobody/cat.png"] == world.files()
+
+
+async def test_where_nothing_can_be_linked_across_it_is_copied(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another file system, or one without links to this file."""
+    upload = await world.sent()
+    monkeypatch.setattr(placement.Placement, "link", lambda self, source: False)
+    assert Status.READY is (await world.publish(upload)).status
+    assert CONTENT == (world.folder / "nobody/cat.png").read_bytes()
+    assert not os.path.samefile(world.folder / "nobody/cat.png", tmp_path / "uploads" / upload.id)
+
+
+async def test_bytes_of_a_crash_beyond_the_upload_are_not_published(world: World, tmp_path: Path) -> None:
+    """The record says how long an upload is, not its file."""
+    upload = await world.sent()
+    with (tmp_path / "uploads" / upload.id).open("ab") as file:
+        file.write(b"beyond")
+    await world.publish(upload)
+    assert CONTENT == (world.folder / "nobody/cat.png").read_bytes()
+
+
+async def test_what_is_gone_is_not_published(world: World, tmp_path: Path) -> None:
+    """Terminated meanwhile, or its bytes taken away, or never heard of."""
+    world.publishes(links=False)
+    gone = await world.sent()
+    await world.harness.store.delete(gone)
+    after = await world.publish(gone)
+    assert (Status.FAILED, "the bytes of this upload are gone") == (after.status, after.history[-1].reason)
+    ended = await world.sent()
+    await world.harness.terminate(ended.id)
+    assert Status.TERMINATED is (await world.publish(ended)).status
+    assert [] == world.files()
+
+
+async def test_terminated_between_place_and_record_leaves_nothing_half(world: World, tmp_path: Path) -> None:
+    """The save that comes too late changes nothing, and the next try cleans up."""
+    world.publishes(links=False)
+    upload = await world.sent()
+    publisher = world.harness.ports.publisher
+    assert publisher is not None
+    await publisher.publish(upload, world.harness.store)
+    await world.harness.terminate(upload.id)
+    with pytest.raises(RecordConflict):
+        await world.harness.records.update(upload, upload.complete_step("publishing", world.harness.clock()))
+    await world.publish(upload)
+    assert ["nobody/cat.png"] == world.files()
+
+
+async def test_publishing_that_is_switched_off_keeps_who_waits_for_it(world: World, tmp_path: Path) -> None:
+    """An upload that was promised to be published is not called ready without that."""
+    upload = await world.sent()
+    world.harness.ports = replace(world.harness.ports, publisher=None)
+    with pytest.raises(PublishFailed, match="publishing is disabled"):
+        await world.publish(upload)
+    assert upload == await world.harness.record(upload.id)

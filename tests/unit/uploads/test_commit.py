@@ -1,0 +1,271 @@
+"""The events and jobs that follow from each use case, over records in a database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import CALLER, Clock, FakeBody, UploadsHarness, cut
+from tests.support.loops import on_loop
+from tests.support.processing import with_ports
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.events import Event, EventType
+from tusd_py.model.jobs import Subscription
+from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol.errors import BodyIncomplete, TusError
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.uploads.commit import Cause, update
+from tusd_py.uploads.expire import sweep
+from tusd_py.uploads.policy import UploadPolicy
+
+ALL = frozenset(EventType)
+EVERYTHING = Subscription(name="log", actor="", types=ALL)
+FINISHED = ["post-finish", "upload.ready"]
+
+
+class Told:
+    """A heart whose every event is kept."""
+
+    def __init__(self, harness: UploadsHarness, records: SqlRecords) -> None:
+        self.harness = harness
+        self.records = records
+
+    async def events(self, upload_id: str = "") -> list[Event]:
+        return [event for _, event in await self.records.list_events(upload_id=upload_id, limit=999)]
+
+    async def types(self, upload_id: str = "") -> list[str]:
+        return [event.type.value for event in await self.events(upload_id)]
+
+    async def jobs(self) -> list[tuple[str, str]]:
+        """Actor and key's end of each job, oldest first."""
+        return [(job.actor, job.subscription) for job in (await self.records.list_jobs(limit=999))[::-1]]
+
+
+@asynccontextmanager
+async def telling(
+    directory: Path,
+    *,
+    subscriptions: Sequence[Subscription] = (EVERYTHING,),
+    steps: tuple[str, ...] = (),
+    policy: UploadPolicy | None = None,
+) -> AsyncIterator[Told]:
+    records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
+    harness = UploadsHarness(records=records, policy=policy or UploadPolicy())
+    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
+    try:
+        yield Told(harness, records)
+    finally:
+        await harness.settle()
+        await records.close()
+
+
+class SlowFakeBody(FakeBody):
+    """Each piece takes some seconds of the clock to come."""
+
+    def __init__(self, clock: Clock, seconds: float, *pieces: bytes) -> None:
+        super().__init__(*pieces)
+        self._clock, self._seconds = clock, seconds
+
+    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+        self._clock.move(self._seconds)
+        return await super().read(wait_seconds)
+
+
+@on_loop
+async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
+    """Created, received, finished, ready: told once each, with the caller and the upload as it was saved."""
+    async with telling(tmp_path) as told:
+        made = await told.harness.create(5)
+        await told.harness.append(made.upload.id, 0, b"hello")
+        events = await told.events()
+        assert [event.type.value for event in events] == ["post-create", "post-receive", *FINISHED]
+        assert all(event.caller == CALLER for event in events)
+        assert events[-1].upload == await told.harness.record(made.upload.id)
+        assert len({event.id for event in events}) == 4
+
+
+@on_loop
+async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
+    """One save may mean everything at once; an empty upload receives nothing."""
+    async with telling(tmp_path) as told:
+        made = await told.harness.create(5, b"hello")
+        assert await told.types(made.upload.id) == ["post-create", "post-receive", *FINISHED]
+        empty = await told.harness.create(0)
+        assert await told.types(empty.upload.id) == ["post-create", *FINISHED]
+        part = await told.harness.create(2, b"ab", kind=Kind.PARTIAL)
+        assert await told.types(part.upload.id) == ["post-create", "post-receive", *FINISHED]
+
+
+@on_loop
+async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
+    """Where the length was deferred, its coming is told with the bytes and the end it brings, not by itself."""
+    async with telling(tmp_path) as told:
+        made = await told.harness.create(None)
+        await told.harness.append(made.upload.id, 0, b"he")
+        await told.harness.append(made.upload.id, 2, length=5)
+        assert await told.types() == ["post-create", "post-receive"]
+        await told.harness.append(made.upload.id, 2, b"llo", length=5)
+        assert await told.types() == ["post-create", "post-receive", "post-receive", *FINISHED]
+
+
+@pytest.mark.parametrize(("seconds", "offsets"), [(0.0, [12]), (0.6, [4, 8, 12]), (5.0, [2, 4, 6, 8, 10, 12])])
+@on_loop
+async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
+    """While a body runs, saved bytes are told of once a second at most, and the last of them always."""
+    policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
+    async with telling(tmp_path, policy=policy) as told:
+        made = await told.harness.create(100)
+        pieces = [b"xx"] * 6
+        source = SlowFakeBody(told.harness.clock, seconds, *pieces)
+        await told.harness.append(made.upload.id, 0, source=source)
+        received = [event for event in await told.events() if event.type is EventType.POST_RECEIVE]
+        assert received[-1].upload.offset == 12
+        assert [event.upload.offset for event in received] == offsets
+
+
+@on_loop
+async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> None:
+    """However a body ends, the bytes that were kept have been told of."""
+    policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
+    async with telling(tmp_path, policy=policy) as told:
+        made = await told.harness.create(100)
+        with pytest.raises(BodyIncomplete):
+            await told.harness.append(made.upload.id, 0, source=cut(b"ab", b"cd", b"e"))
+        events = await told.events()
+        assert events[-1].type is EventType.POST_RECEIVE
+        assert events[-1].upload.offset == 5
+
+
+@on_loop
+async def test_final_uploads(tmp_path: Path) -> None:
+    """Joined at once or when the last part comes, a final upload is assembled, finished and ready."""
+    async with telling(tmp_path) as told:
+        first = (await told.harness.create(2, b"ab", kind=Kind.PARTIAL)).upload.id
+        at_once = (await told.harness.create(None, kind=Kind.FINAL, parts=[first])).upload.id
+        assert await told.types(at_once) == ["post-create", "upload.assembled", *FINISHED]
+        second = (await told.harness.create(2, kind=Kind.PARTIAL)).upload.id
+        later = (await told.harness.create(None, kind=Kind.FINAL, parts=[first, second])).upload.id
+        await told.harness.settle()
+        assert await told.types(later) == ["post-create"]
+        await told.harness.append(second, 0, b"cd")
+        await told.harness.settle()
+        assert await told.types(later) == ["post-create", "upload.assembled", *FINISHED]
+
+
+@on_loop
+async def test_a_join_that_fails(tmp_path: Path) -> None:
+    """A final upload that can never be joined is told as failed, once."""
+    async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0)) as told:
+        part = (await told.harness.create(2, kind=Kind.PARTIAL)).upload.id
+        final = (await told.harness.create(None, kind=Kind.FINAL, parts=[part])).upload.id
+        record = await told.harness.record(part)
+        assert record is not None
+        await update(told.harness.ports, record, record.with_status(Status.EXPIRED, told.harness.clock()))
+        await told.harness.inspect(final)
+        await told.harness.settle()
+        assert await told.types(final) == ["post-create", "upload.failed"]
+
+
+@on_loop
+async def test_ends(tmp_path: Path) -> None:
+    """A terminated upload is told as that with its caller, one that expires with none; forgetting it is no event."""
+    async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
+        gone = (await told.harness.create(5)).upload.id
+        await told.harness.terminate(gone)
+        left = (await told.harness.create(5)).upload.id
+        told.harness.clock.move(11)
+        await sweep(told.harness.ports)
+        told.harness.clock.move(11)
+        await sweep(told.harness.ports)
+        assert await told.harness.record(left) is None
+        assert await told.types(gone) == ["post-create", "post-terminate"]
+        assert [(event.type.value, event.caller) for event in await told.events(left)] == [
+            ("post-create", CALLER),
+            ("upload.expired", None),
+        ]
+
+
+async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
+    """Save ``after`` as the effect of the job that is due, as its actor would."""
+    now = told.harness.clock()
+    (job,) = await told.records.claim(now, now, 9)
+    before = await told.harness.record(upload_id)
+    assert before is not None
+    await update(told.harness.ports, before, after.with_token(before.token), Cause(completed_job=job))
+
+
+@on_loop
+async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
+    """A complete upload is handed to the first step; each that is done makes the next one's job, and the last ready."""
+    async with telling(tmp_path, steps=("validation", "publishing")) as told:
+        upload = (await told.harness.create(2, b"ab")).upload
+        now = told.harness.clock()
+        assert (upload.status, upload.pending_steps) == (Status.PROCESSING, ("validation", "publishing"))
+        assert await told.types() == ["post-create", "post-receive", "post-finish"]
+        assert await told.jobs() == [("validation", "")]
+        validated = upload.complete_step("validation", now)
+        await last_job_ended(told, upload.id, validated)
+        assert await told.jobs() == [("validation", ""), ("publishing", "")]
+        await last_job_ended(told, upload.id, validated.complete_step("publishing", now))
+        assert (await told.types())[3:] == ["upload.validated", "upload.ready"]
+        assert await told.records.next_due() is None
+
+
+@on_loop
+async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
+    """A step that rejects the upload tells that, and no further job is made."""
+    async with telling(tmp_path, steps=("validation", "publishing")) as told:
+        upload = (await told.harness.create(2, b"ab")).upload
+        rejected = upload.fail_step("validation", Status.REJECTED, told.harness.clock(), "no picture")
+        await last_job_ended(told, upload.id, rejected)
+        assert (await told.types())[3:] == ["upload.rejected"]
+        assert await told.jobs() == [("validation", "")]
+
+
+@on_loop
+async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None:
+    """Who wants a type gets a job for it, in a lane of upload and consumer; what nobody wants is not even kept."""
+    ends = frozenset({EventType.POST_FINISH})
+    some = frozenset({EventType.POST_CREATE, EventType.POST_FINISH})
+    subscriptions = [
+        Subscription(name="a", actor="webhooks", types=ends),
+        Subscription(name="b", actor="webhooks", types=some),
+        Subscription(name="log", actor="", types=ends),
+    ]
+    async with telling(tmp_path, subscriptions=subscriptions) as told:
+        upload = (await told.harness.create(2, b"ab")).upload
+        created, finished = await told.events()
+        assert [created.type, finished.type] == [EventType.POST_CREATE, EventType.POST_FINISH]
+        jobs = (await told.records.list_jobs(limit=9))[::-1]
+        assert [(job.subscription, job.event_id, job.sequence_key) for job in jobs] == [
+            ("b", created.id, f"{upload.id} b"),
+            ("a", finished.id, f"{upload.id} a"),
+            ("b", finished.id, f"{upload.id} b"),
+        ]
+        assert {job.key for job in jobs} == {f"{job.event_id} {job.subscription}" for job in jobs}
+
+
+@on_loop
+async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
+    """A save that was too late, and a creation that was refused, leave neither events nor jobs."""
+    async with telling(tmp_path, steps=("validation",)) as told:
+        upload = (await told.harness.create(2)).upload
+        stale = replace(upload, token=7)
+        with pytest.raises(RecordConflict):
+            await update(told.harness.ports, stale, stale.with_status(Status.TERMINATED, told.harness.clock()))
+        with pytest.raises(TusError):
+            await told.harness.create(None, kind=Kind.FINAL, parts=["unknown"])
+        assert await told.types() == ["post-create"]
+        assert await told.jobs() == []
+
+
+@on_loop
+async def test_without_anybody_to_tell_no_row_is_written(tmp_path: Path) -> None:
+    """A server that has no consumers and no steps writes neither events nor jobs."""
+    async with telling(tmp_path, subscriptions=()) as told:
+        await told.harness.create(2, b"ab")
+        assert (await told.events(), await told.jobs()) == ([], [])

@@ -1,0 +1,301 @@
+"""The relay over a real database, with Dramatiq's threads: jobs are given out, tried again, given up and given back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
+from tusd_py.model.jobs import Job, JobState
+from tusd_py.wiring import utc_now
+from workers.actor import GiveUp, JobContext, Retry
+from workers.runner import backoff_seconds
+
+DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
+
+
+def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
+    """Each of 200 jobs is done by its actor, once, and is recorded as done at its first attempt."""
+    seen: list[int] = []
+
+    async def act(task: JobContext) -> None:
+        seen.append(task.job.id)
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job() for _ in range(200)], utc_now())
+            done = await settled(job_queue, 200, DONE)
+            assert {1} == {item.attempt for item in done}
+            assert sorted(item.id for item in done) == sorted(seen)
+
+    settings = settings_of(tmp_path, broker=broker)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
+    """A worker that rests hears of a new job: of 20 in turn the median begins long before it would look by itself."""
+    began: dict[int, float] = {}
+
+    async def act(task: JobContext) -> None:
+        began[task.job.id] = time.monotonic()
+
+    async def check() -> None:
+        waits = []
+        async with job_queue_of(settings) as job_queue:
+            for number in range(1, 21):
+                await job_queue.add_jobs([job()], utc_now())
+                made_at = time.monotonic()
+                await settled(job_queue, number, DONE)
+                waits.append(began[number] - made_at)
+        assert sorted(waits)[10] < 0.25, waits
+
+    settings = settings_of(tmp_path, broker=broker)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> None:
+    """``Retry`` comes back after its seconds, ``GiveUp`` never; what nobody expected is tried again, its text kept."""
+    attempts: dict[str, int] = {"later": 0, "never": 0, "broken": 0}
+
+    async def later(task: JobContext) -> None:
+        attempts["later"] += 1
+        if task.job.attempt < 3:
+            raise Retry("not yet", 0.05)
+
+    async def never(task: JobContext) -> None:
+        attempts["never"] += 1
+        raise GiveUp("it is gone")
+
+    async def broken(task: JobContext) -> None:
+        attempts["broken"] += 1
+        raise ValueError("see http://user:secret@host/path")
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job("later"), job("never"), job("broken")], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
+            assert 3 == done.attempt
+            [dead] = await settled(job_queue, 1, DEAD)
+            assert "it is gone" == dead.error
+            assert dead.ended_at is not None
+            broken = next(item for item in await jobs_in(job_queue) if item.actor == "broken")
+            assert "ValueError" in broken.error
+            assert "secret" not in broken.error
+
+    settings = settings_of(tmp_path, broker=broker)
+    with working(settings, {"later": later, "never": never, "broken": broken}):
+        asyncio.run(check())
+    assert (3, 1) == (attempts["later"], attempts["never"])
+
+
+def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> None:
+    """After ``worker.attempts_max`` attempts a job is dead, and says what the last one failed of."""
+
+    async def act(task: JobContext) -> None:
+        raise Retry("the receiver is away", 0)
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [dead] = await settled(job_queue, 1, DEAD)
+            assert 3 == dead.attempt
+            assert "gave up after 3 attempts: the receiver is away" == dead.error
+
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
+    """An actor that takes longer than ``worker.time_limit_seconds`` is cut off, cleans up, and is tried again."""
+    cut = threading.Event()
+
+    async def act(task: JobContext) -> None:
+        if task.job.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cut.set()
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
+            assert 2 == done.attempt
+            assert "longer than 0.5 s" in done.error
+
+    settings = settings_of(tmp_path, broker=broker, time_limit_seconds=0.5)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+    assert cut.is_set()
+
+
+def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> None:
+    """While 50 jobs of one consumer hang, and 50 of a second, those of a third are done, all of them."""
+    hanging = asyncio.Event()
+
+    async def act(task: JobContext) -> None:
+        if task.job.subscription.startswith("slow"):
+            await hanging.wait()
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            slow = [job(subscription=f"slow {number % 2}") for number in range(100)]
+            await job_queue.add_jobs([*slow, *(job(subscription="quick") for _ in range(50))], utc_now())
+            done = await settled(job_queue, 50, DONE)
+            assert {"quick"} == {item.subscription for item in done}
+            running = await jobs_in(job_queue, RUNNING)
+            assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
+
+    settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> None:
+    """Of two lanes each keeps its order, though attempts fail now and then."""
+    seen: list[Job] = []
+
+    async def act(task: JobContext) -> None:
+        if task.job.attempt == 1 and task.job.id % 3 == 0:
+            raise Retry("once more", 0)
+        seen.append(task.job)
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(lane=f"lane {number % 2}") for number in range(30)], utc_now())
+            await settled(job_queue, 30, DONE)
+
+    settings = settings_of(tmp_path, broker=broker)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+    for lane in ("lane 0", "lane 1"):
+        ids = [item.id for item in seen if item.sequence_key == lane]
+        assert sorted(ids) == ids
+        assert 15 == len(ids)
+
+
+def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: str) -> None:
+    """A job that ends within the grace is done; one that does not is interrupted, and waits for another worker."""
+    begun = threading.Barrier(3)
+
+    async def act(task: JobContext) -> None:
+        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.sleep(0.1 if task.job.subscription == "quick" else 60)
+
+    async def make() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(subscription="quick"), job(subscription="slow")], utc_now())
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            found = {item.subscription: item for item in await jobs_in(job_queue)}
+            assert (DONE, WAITING) == (found["quick"].state, found["slow"].state)
+            assert found["slow"].next_attempt_at <= utc_now()
+
+    settings = settings_of(tmp_path, broker=broker, shutdown_timeout_seconds=0.6)
+    with working(settings, {"act": act}):
+        asyncio.run(make())
+        begun.wait(10)
+    asyncio.run(check())
+
+
+def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> None:
+    """A job that takes several leases is done at its first attempt, once."""
+    begun: list[int] = []
+
+    async def act(task: JobContext) -> None:
+        begun.append(task.job.attempt)
+        await asyncio.sleep(1.5)
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [done] = await settled(job_queue, 1, DONE)
+            assert 1 == done.attempt
+
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+    assert [1] == begun
+
+
+def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) -> None:
+    """A claim that nobody settles ends with its lease; a job whose workers died too often is given up."""
+
+    async def act(task: JobContext) -> None:
+        return
+
+    async def claim() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(subscription="unlucky"), job()], utc_now())
+            now = utc_now()
+            for claims in (2, 1, 1):
+                assert claims == len(await job_queue.claim(now, now, claims))
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            [done] = await settled(job_queue, 1, DONE)
+            [dead] = await settled(job_queue, 1, DEAD)
+            assert 2 == done.attempt
+            assert ("unlucky", "gave up after 3 attempts: its workers died") == (dead.subscription, dead.error)
+
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
+    asyncio.run(claim())
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
+    """An actor whose lease ran out while it hung, and whose job another worker took, is stopped and settles nothing."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    async def act(task: JobContext) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            assert await asyncio.to_thread(begun.wait, 10)
+            later = utc_now() + timedelta(minutes=5)
+            [taken] = await job_queue.claim(later, later + timedelta(minutes=5), 1)
+            assert await asyncio.to_thread(stopped.wait, 10)
+            await job_queue.complete(taken, utc_now())
+
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
+    with working(settings, {"act": act}):
+        asyncio.run(check())
+
+
+def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path, broker: str) -> None:
+    """A worker older than the server leaves jobs it does not know for a newer one, and says so in them."""
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job("unheard")], utc_now())
+            deadline = time.monotonic() + 10
+            while not (waiting := await jobs_in(job_queue, WAITING))[:1] or not waiting[0].error:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+            assert "no actor 'unheard'" in waiting[0].error
+
+    settings = settings_of(tmp_path, broker=broker)
+    with working(settings, {}):
+        asyncio.run(check())
+
+
+def test_the_backoff_doubles_up_to_four_hours() -> None:
+    """After the first failure it is a second, a quarter more or less; thirty attempts take about three days."""
+    assert (0.75, 1.25) == (backoff_seconds(1, lambda: 0.0), backoff_seconds(1, lambda: 1.0))
+    assert [1, 2, 4, 8] == [backoff_seconds(attempt, lambda: 0.5) for attempt in (1, 2, 3, 4)]
+    assert 4 * 3600 == backoff_seconds(40, lambda: 0.5) == backoff_seconds(10_000, lambda: 0.5)
+    assert 2.5 < sum(backoff_seconds(attempt, lambda: 0.5) for attempt in range(1, 30)) / 86400 < 3.5

@@ -1,0 +1,1 @@
+"""Hooks that a request waits for: URLs, programs, Python functions."""

@@ -1,0 +1,52 @@
+"""The gates that the settings name: URLs, and programs in a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tusd_py.contracts.hooks import HookHandler
+from tusd_py.contracts.store import Store
+from tusd_py.hooks.blocking.executables import ExecutableHooks
+from tusd_py.hooks.responses import CountInvocation
+from tusd_py.model.hooks import Hook
+from tusd_py.settings import Hooks
+
+
+def executable_hooks(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: CountInvocation) -> list[HookHandler]:
+    """The programs in a directory. Raises ``OSError`` where it is none."""
+    if not hooks.executables_dir:
+        return []
+    directory = Path(hooks.executables_dir).absolute()
+    if not directory.is_dir():
+        raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
+    return [
+        ExecutableHooks(directory, enabled, where=store.location, count=count, timeout_seconds=hooks.timeout_seconds)
+    ]
+
+
+def http_hooks(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: CountInvocation) -> list[HookHandler]:
+    """The URLs, in order. Blocks for a moment where certificates have to be read."""
+    if not hooks.http_urls or not enabled:
+        return []
+    # Its client takes long to load, and most servers ask nobody.
+    from tusd_py.hooks.blocking.http import HttpHooks, RetryPolicy
+
+    retry = RetryPolicy(
+        attempts=hooks.http_retry,
+        backoff_seconds=hooks.http_backoff_seconds,
+        attempt_seconds=hooks.http_timeout_seconds,
+        timeout_seconds=hooks.timeout_seconds,
+    )
+    return [
+        HttpHooks(
+            url,
+            enabled,
+            where=store.location,
+            count=count,
+            retry=retry,
+            forward_headers=hooks.http_forward_headers,
+            answer_bytes_max=hooks.http_size_limit_bytes,
+            verifies=not hooks.http_skip_verify,
+        )
+        for url in hooks.http_urls
+    ]

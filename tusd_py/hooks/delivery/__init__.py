@@ -1,0 +1,1 @@
+"""Delivery of recorded events to webhooks and to tusd's post- hooks."""

@@ -1,0 +1,30 @@
+"""What a webhook carries: the event in its envelope, or in tusd's JSON for who was written for that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
+from tusd_py.hooks.tusd_json import format_event
+from tusd_py.model.caller import Caller
+from tusd_py.model.events import Event
+from tusd_py.views import event_view
+
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+
+
+def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> bytes:
+    """The body of the request: the same for every attempt, as the event is."""
+    if endpoint.body == "tusd":
+        caller = event.caller
+        if caller is not None and not endpoint.is_tusd_hook:
+            caller = _without_credentials(caller)
+        return format_event(event.type, event.upload, caller, storage)
+    return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _without_credentials(caller: Caller) -> Caller:
+    """They are kept for the hooks that they are forwarded to, and for nobody else."""
+    return replace(caller, headers=[header for header in caller.headers if header[0] not in _CREDENTIALS])

@@ -1,0 +1,198 @@
+"""What goes to a hook and comes back, as tusd v2 writes it in JSON. How it travels is the transports' business."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NoReturn
+
+from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
+from tusd_py.hooks.responses import validate_response
+from tusd_py.model.caller import Caller, HeaderList
+from tusd_py.model.events import EventType
+from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.outcomes import ResponseOverride
+
+#: What a hook said is quoted in the log up to here.
+QUOTED_CHARACTERS = 500
+
+
+def format_request(event: HookRequest, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
+    """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
+    upload = event.upload
+    storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
+    return format_event(event.hook, upload, event.caller, storage)
+
+
+def format_event(
+    hook: Hook | EventType, upload: Upload | None, caller: Caller | None, storage: Mapping[str, str] | None
+) -> bytes:
+    """The body of a hook's request, keys and values as tusd v2 has them.
+
+    ``storage`` tells where the bytes lie (``Store.where``). tusd gives ``null`` for it in pre-create, where nothing is
+    stored yet. Without a ``caller`` the request is an empty one.
+    """
+    event = {"Upload": None if upload is None else _upload(upload, storage), "HTTPRequest": _request(caller)}
+    return json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _upload(upload: Upload, storage: Mapping[str, str] | None) -> dict[str, object]:
+    return {
+        "ID": upload.id,
+        "Size": upload.length or 0,
+        "SizeIsDeferred": upload.length is None,
+        "Offset": upload.offset,
+        "MetaData": _metadata(upload),
+        "IsPartial": upload.kind is Kind.PARTIAL,
+        "IsFinal": upload.kind is Kind.FINAL,
+        "PartialUploads": list(upload.parts) if upload.kind is Kind.FINAL else None,
+        "Storage": None if storage is None else dict(storage),
+    }
+
+
+def _metadata(upload: Upload) -> dict[str, str]:
+    try:
+        values = parse_metadata(upload.metadata_header)
+    except InvalidMetadata:
+        # Records of another server may hold what this one would have refused; tusd leaves out what it cannot read.
+        return {}
+    return {key: value.decode("utf-8", "replace") for key, value in sorted(values.items())}
+
+
+def _request(caller: Caller | None) -> dict[str, object]:
+    if caller is None:
+        return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
+    return {
+        "Method": caller.method,
+        "URI": caller.target.encode("latin-1").decode("utf-8", "replace"),
+        "RemoteAddr": caller.remote_address,
+        "Header": dict(sorted(header_lists(caller.headers).items())),
+    }
+
+
+def header_lists(headers: HeaderList) -> dict[str, list[str]]:
+    """The values by name, names written as Go writes them: ``upload-length`` is ``Upload-Length``."""
+    lists: dict[str, list[str]] = {}
+    for name, value in headers:
+        lists.setdefault(canonical(name.decode("latin-1")), []).append(value.decode("utf-8", "replace"))
+    return lists
+
+
+def canonical(name: str) -> str:
+    """A header's name with its first letter and every letter after a hyphen in upper case, all others in lower."""
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
+
+
+def parse_response(hook: Hook, body: bytes) -> HookResponse:
+    """What a hook answered; an empty body is an answer that changes nothing. Raises ``HookFailed``, and only that.
+
+    Keys are read without regard to case, those unknown are ignored and ``null`` is absent, as in Go.
+    """
+    if not body.strip():
+        return HookResponse()
+    answer = _Reader(hook, _json(hook, body)).answer()
+    problem = validate_response(answer)
+    if problem is not None:
+        raise HookFailed(f"{hook} {problem}")
+    return answer
+
+
+def _json(hook: Hook, body: bytes) -> object:
+    try:
+        value: object = json.loads(body.decode("utf-8", "replace"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as failure:
+        raise HookFailed(f"{hook} answered what is not JSON: {excerpt(body)}") from failure
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def excerpt(said: bytes) -> str:
+    """What a hook said, for the log: shortened, and without characters that could pass for lines of the log."""
+    text = said.decode("utf-8", "replace")
+    return repr(text[:QUOTED_CHARACTERS]) + (" ..." if len(text) > QUOTED_CHARACTERS else "")
+
+
+class _Reader:
+    """Reads one answer; every value that has another type than tusd's raises ``HookFailed`` with its name."""
+
+    def __init__(self, hook: Hook, value: object) -> None:
+        self._hook = hook
+        self._root = self._object(value, "the answer")
+
+    def answer(self) -> HookResponse:
+        hook, root = self._hook, self._root
+        rejects = {name: self._flag(root, name) for name in ("RejectUpload", "RejectTermination", "RejectRequest")}
+        stop = self._flag(root, "StopUpload")
+        overlay = self._overlay()
+        changes = self._changes()
+        if hook is Hook.AUTHORIZE:
+            # Whoever answers a question for leave with a refusal in any form shall not find it granted.
+            is_error = overlay is not None and overlay.status is not None and overlay.status >= 400
+            return HookResponse(reject=is_error or any(rejects.values()), override=overlay)
+        if hook is Hook.PRE_CREATE:
+            return replace(changes, reject=rejects["RejectUpload"], override=overlay)
+        if hook is Hook.PRE_TERMINATE:
+            return HookResponse(reject=rejects["RejectTermination"], override=overlay)
+        return HookResponse(stop=stop, override=overlay)
+
+    def _overlay(self) -> ResponseOverride | None:
+        response = self._object(self._root.get("httpresponse"), "HTTPResponse")
+        status = response.get("statuscode")
+        if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
+            self._refuse("HTTPResponse.StatusCode", "a whole number")
+        body = self._text(response.get("body"), "HTTPResponse.Body")
+        headers = self._texts(response.get("header"), "HTTPResponse.Header") or {}
+        # Go cannot tell what is absent from what is empty, so neither changes anything.
+        overlay = ResponseOverride(status=status or None, headers=headers, body=body or None)
+        return None if overlay == ResponseOverride() else overlay
+
+    def _changes(self) -> HookResponse:
+        """What shall be changed of a new upload. Absent metadata is kept, ``{}`` clears it."""
+        changes = self._object(self._root.get("changefileinfo"), "ChangeFileInfo")
+        upload_id = self._text(changes.get("id"), "ChangeFileInfo.ID")
+        metadata = self._texts(changes.get("metadata"), "ChangeFileInfo.MetaData")
+        storage = self._texts(changes.get("storage"), "ChangeFileInfo.Storage") or {}
+        return HookResponse(upload_id=upload_id or None, metadata=metadata, storage_path=storage.get("Path") or None)
+
+    def _object(self, value: object, name: str) -> dict[str, object]:
+        """The values by key in small letters; none where it is absent."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._refuse(name, "an object")
+        found: dict[str, object] = {}
+        for key, item in value.items():
+            if item is not None or key.casefold() not in found:
+                found[key.casefold()] = item
+        return found
+
+    def _flag(self, values: Mapping[str, object], name: str) -> bool:
+        value = values.get(name.casefold())
+        if value is not None and not isinstance(value, bool):
+            self._refuse(name, "true or false")
+        return value is True
+
+    def _text(self, value: object, name: str) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            self._refuse(name, "text")
+        # Half a surrogate pair can be written in JSON, but not in an answer or a record.
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _texts(self, value: object, name: str) -> dict[str, str] | None:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self._refuse(name, "an object")
+        return {self._text(key, name): self._text(item, f"{name}[{key!r}]") for key, item in value.items()}
+
+    def _refuse(self, name: str, wanted: str) -> NoReturn:
+        raise HookFailed(f"{self._hook} answered with {name} that is not {wanted}")

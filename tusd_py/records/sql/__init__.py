@@ -1,0 +1,1 @@
+"""Records and jobs in a SQL database, through the tables of SQLModel."""

@@ -1,0 +1,210 @@
+"""The statements of events and jobs, built with SQLAlchemy Core and compiled once. Nothing here runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    literal_column,
+    not_,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
+
+from tusd_py.model.jobs import JobState
+from tusd_py.records.sql.dialect import elements, insert_unless_there, limited, text_of
+from tusd_py.records.sql.job_rows import EVENT_COLUMNS, JOB_COLUMNS
+from tusd_py.records.sql.tables import RecordsTable
+
+_events = RecordsTable.metadata.tables["events"]
+_jobs = RecordsTable.metadata.tables["jobs"]
+_job = select(*(_jobs.c[name] for name in JOB_COLUMNS))
+_event = select(*(_events.c[name] for name in EVENT_COLUMNS))
+
+# Exactly as the partial indexes have it: they apply only where their condition stands in the text.
+_IS_HEAD = text("is_head")
+_IS_DONE = text("state = 'done'")
+_IS_NOT_DONE = text("state <> 'done'")
+
+_ITS_ID = _jobs.c.id == bindparam("job_id")
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatements:
+    """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
+
+    add_event: str  # a row of job_rows.event_row
+    add_job: str  # a row of job_rows.job_row
+    subscriptions: str  # nothing: those for whom there is a job that has its turn
+    ready: str  # of_consumer, now, limit
+    lease: str  # job_id, until
+    has_lease: str  # job_id, seen_token
+    renew: str  # job_id, seen_token, at
+    complete: str  # job_id, seen_token, at
+    retry: str  # job_id, seen_token, at, why
+    fail: str  # job_id, seen_token, at, why
+    promote: str  # its_lane: the earliest of the earlier has its turn,
+    demote: str  # its_lane: and no other
+    requeue: str  # job_id, at
+    delete_job: str  # job_id
+    next_due: str  # nothing
+    find_job: str  # job_id
+    list_jobs: str  # before_id, limit
+    list_jobs_in_state: str  # in_state, but not done; before_id, limit
+    list_jobs_done: str  # in_state: done; before_id, limit
+    list_jobs_of_upload: str  # of_upload, states: a JSON array, before_id, limit
+    find_event: str  # event_id
+    list_events: str  # after, limit
+    list_events_of_upload: str  # of_upload, after, limit
+    newest_events: str  # after, limit
+    newest_events_of_upload: str  # of_upload, after, limit
+    prune_jobs: str  # before, limit
+    prune_events: str  # before, limit
+
+
+def compile_job_statements(dialect: Dialect) -> JobStatements:
+    """Every statement, for ``dialect``."""
+    texts = {
+        name: text_of(dialect, statement)
+        for name, statement in (_claim_statements() | _list_statements(dialect)).items()
+    }
+    texts |= {name: text_of(dialect, statement) for name, statement in (_change_statements() | _pruning()).items()}
+    job_columns = [column.name for column in _jobs.columns if column.name not in ("id", "ended_at", "is_head")]
+    add_job = insert_unless_there(dialect, _jobs, "key", is_head=not_(_unended(_jobs.alias("earlier"))))
+    event_columns = [column.name for column in _events.columns if column.name != "seq"]
+    return JobStatements(
+        add_event=text_of(dialect, insert(_events), event_columns),
+        add_job=text_of(dialect, add_job, job_columns),
+        **texts,
+    )
+
+
+def _unended(earlier: Any) -> ColumnElement[bool]:
+    return exists().where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
+
+
+def _claim_statements() -> dict[str, Any]:
+    # From consumer to consumer along the index: however many jobs one of them has, each is one step.
+    subscriptions = (
+        select(func.min(_jobs.c.subscription).label("subscription"))
+        .where(_IS_HEAD)
+        .cte("subscriptions", recursive=True)
+    )
+    following = select(func.min(_jobs.c.subscription)).where(
+        _IS_HEAD, _jobs.c.subscription > subscriptions.c.subscription
+    )
+    subscriptions = subscriptions.union_all(
+        select(following.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.subscription.is_not(None))
+    )
+    earliest = select(func.min(_jobs.c.next_attempt_at)).where(
+        _IS_HEAD, _jobs.c.subscription == subscriptions.c.subscription
+    )
+    ready = _job.where(
+        _IS_HEAD, _jobs.c.subscription == bindparam("of_subscription"), _jobs.c.next_attempt_at <= bindparam("now")
+    )
+    return {
+        "subscriptions": select(subscriptions.c.subscription).where(subscriptions.c.subscription.is_not(None)),
+        "ready": limited(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
+        "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
+    }
+
+
+def _change_statements() -> dict[str, Any]:
+    running = _jobs.c.state == _text(JobState.RUNNING)
+    leased = (_ITS_ID, _jobs.c.token == bindparam("seen_token"), running)
+    change = update(_jobs).where(*leased)
+    at: BindParameter[int] = bindparam("at")
+    earlier = _jobs.alias("sequence_key")
+    earliest = (
+        select(func.min(earlier.c.id))
+        .where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
+        .scalar_subquery()
+    )
+    ended = {"ended_at": at, "is_head": false()}
+    requeueable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
+    waiting = {"state": _text(JobState.WAITING), "next_attempt_at": at}
+    return {
+        "lease": update(_jobs)
+        .where(_ITS_ID)
+        .values(
+            state=_text(JobState.RUNNING),
+            attempt=_jobs.c.attempt + literal_column("1"),
+            token=_jobs.c.token + literal_column("1"),
+            next_attempt_at=bindparam("until"),
+        ),
+        "has_lease": select(_jobs.c.sequence_key).where(*leased),
+        "renew": change.values(next_attempt_at=at),
+        "complete": change.values(state=_text(JobState.DONE), **ended),
+        "retry": change.values(**waiting, error=bindparam("why")),
+        "fail": change.values(state=_text(JobState.DEAD), **ended, error=bindparam("why")),
+        "promote": update(_jobs).where(_jobs.c.id == earliest).values(is_head=true()),
+        "demote": update(_jobs)
+        .where(
+            _jobs.c.sequence_key == bindparam("its_sequence_key"),
+            _jobs.c.ended_at.is_(None),
+            _IS_HEAD,
+            _jobs.c.id != earliest,
+        )
+        .values(is_head=false()),
+        "requeue": update(_jobs)
+        .where(_ITS_ID, requeueable)
+        .values(**waiting, attempt=literal_column("0"), ended_at=null()),
+        "delete_job": delete(_jobs).where(_ITS_ID, not_(running)),
+    }
+
+
+def _list_statements(dialect: Dialect) -> dict[str, Any]:
+    of_upload: BindParameter[str] = bindparam("of_upload")
+    jobs = _job.where(_jobs.c.id < bindparam("before_id")).order_by(_jobs.c.id.desc())
+    in_states = _jobs.c.state.in_(elements(dialect, "states"))
+    events = _event.where(_events.c.seq > bindparam("after"))
+    events_of_upload = events.where(_events.c.upload_id == of_upload)
+    return {
+        "find_job": _job.where(_ITS_ID),
+        "list_jobs": limited(jobs),
+        "list_jobs_in_state": limited(jobs.where(_jobs.c.state == bindparam("in_state"), _IS_NOT_DONE)),
+        # Most are done: they are found on the way down, where their own index would have to be sorted.
+        "list_jobs_done": limited(jobs.where(_jobs.c.state == bindparam("in_state"))),
+        "list_jobs_of_upload": limited(jobs.where(_jobs.c.upload_id == of_upload, in_states)),
+        "find_event": _event.where(_events.c.id == bindparam("event_id")),
+        "list_events": limited(events.order_by(_events.c.seq)),
+        "list_events_of_upload": limited(events_of_upload.order_by(_events.c.seq)),
+        "newest_events": limited(events.order_by(_events.c.seq.desc())),
+        "newest_events_of_upload": limited(events_of_upload.order_by(_events.c.seq.desc())),
+    }
+
+
+def _pruning() -> dict[str, Any]:
+    jobs = select(_jobs.c.id).where(_IS_DONE, _jobs.c.ended_at < bindparam("before")).order_by(_jobs.c.ended_at)
+    # An upload has few jobs, so that those of an event need no index of their own.
+    left = exists().where(_jobs.c.upload_id == _events.c.upload_id, _jobs.c.event_id == _events.c.id)
+    events = select(_events.c.seq).where(_events.c.at < bindparam("before"), not_(left)).order_by(_events.c.at)
+    return {
+        "prune_jobs": delete(_jobs).where(_jobs.c.id.in_(_rows(jobs))),
+        "prune_events": delete(_events).where(_events.c.seq.in_(_rows(events))),
+    }
+
+
+def _rows(statement: Select[Any]) -> Select[Any]:
+    # As a table of its own, which a delete cannot take for itself.
+    inner = limited(statement).subquery("old")
+    return select(next(iter(inner.c)))
+
+
+def _text(state: JobState) -> ColumnElement[str]:
+    # In the statement, not beside it: partial indexes want to see it.
+    return literal_column(f"'{state.value}'")

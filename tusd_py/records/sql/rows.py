@@ -1,0 +1,117 @@
+"""Between ``Upload`` values and the rows of the database, both ways. Nothing here talks to a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
+from tusd_py.records.sql.tables import from_microseconds, to_microseconds
+
+#: The columns in the order in which ``from_row`` wants them.
+COLUMNS = (
+    "id",
+    "kind",
+    "status",
+    "length",
+    "offset",
+    "token",
+    "metadata_header",
+    "concat_header",
+    "owner",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "completed_at",
+    "history",
+    "pending_steps",
+    "storage",
+)
+
+
+def to_row(upload: Upload, token: int) -> dict[str, object]:
+    """The row of ``upload`` by column name, as the driver takes it, with ``token`` in place of the upload's own."""
+    return {
+        "id": upload.id,
+        "kind": upload.kind.value,
+        "status": upload.status.value,
+        "length": upload.length,
+        "offset": upload.offset,
+        "token": token,
+        "metadata_header": upload.metadata_header,
+        "concat_header": upload.concat_header,
+        "owner": upload.owner,
+        "created_at": to_microseconds(upload.created_at),
+        "updated_at": to_microseconds(upload.updated_at),
+        "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
+        "completed_at": None if upload.completed_at is None else to_microseconds(upload.completed_at),
+        "history": _format_history(upload.history),
+        "pending_steps": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
+        "storage": _format_state(upload.storage),
+    }
+
+
+def from_row(row: Sequence[Any], parts: tuple[str, ...] = ()) -> Upload:
+    """The upload that ``row``, in the order of ``COLUMNS``, was made of."""
+    return Upload(
+        id=row[0],
+        kind=Kind(row[1]),
+        status=Status(row[2]),
+        length=row[3],
+        offset=row[4],
+        token=row[5],
+        metadata_header=row[6],
+        concat_header=row[7],
+        owner=row[8],
+        created_at=from_microseconds(row[9]),
+        updated_at=from_microseconds(row[10]),
+        expires_at=None if row[11] is None else from_microseconds(row[11]),
+        completed_at=None if row[12] is None else from_microseconds(row[12]),
+        history=_parse_history(row[13]),
+        pending_steps=() if row[14] == "[]" else tuple(json.loads(row[14])),
+        storage=_parse_state(row[15]),
+        parts=parts,
+    )
+
+
+# Most uploads have no state of their store and, while they run, no history: neither costs a codec.
+
+
+def _format_state(state: Mapping[str, object]) -> str:
+    return json.dumps(dict(state), separators=(",", ":")) if state else "{}"
+
+
+def _parse_state(text: str) -> Mapping[str, object]:
+    return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
+
+
+def _format_history(history: Sequence[HistoryEntry]) -> str:
+    if not history:
+        return "[]"
+    return f"[{','.join(map(_format_step, history))}]"
+
+
+def _format_step(step: HistoryEntry) -> str:
+    # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
+    reason = json.dumps(step.reason) if step.reason else '""'
+    more = (
+        f',"name":{json.dumps(step.name)},"details":{json.dumps(dict(step.details))}'
+        if step.name or step.details
+        else ""
+    )
+    return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}{more}}}'
+
+
+def _parse_history(text: str) -> tuple[HistoryEntry, ...]:
+    if text == "[]":
+        return ()
+    return tuple(map(_parse_step, json.loads(text)))
+
+
+def _parse_step(step: Mapping[str, Any]) -> HistoryEntry:
+    facts = MappingProxyType(step["details"]) if step.get("details") else NO_DETAILS
+    at = datetime.fromisoformat(step["at"])
+    return HistoryEntry(Status(step["status"]), at, step["reason"], step.get("name", ""), facts)

@@ -1,0 +1,1 @@
+"""Receiving the body of one request: writing, checksums, type detection, progress."""

@@ -1,0 +1,50 @@
+"""The operator's policy for uploads: limits, intervals, lifetimes, and which steps follow a complete upload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tusd_py.model.jobs import Subscription
+from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol.rules import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadPolicy:
+    """Figures and switches from the settings. Every wait and every possible loss has a bound here.
+
+    Lifetimes of 0 seconds mean "never", except for ``tombstone_seconds``.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    save_interval_seconds: float = 1.0  # the record of a running body is saved this often,
+    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes
+    durable_saves: bool = False  # fsync at every save, not only at completion
+    progress_interval_seconds: float = 1.0  # post-receive is emitted this often, and at the end of each body
+    lock_timeout_seconds: float = 10.0
+    concatenate_at_once_bytes_max: int = 64 * 1024 * 1024
+    unfinished_seconds: float = 604800.0
+    finished_seconds: float = 0.0
+    partial_seconds: float = 604800.0  # of complete partial uploads
+    tombstone_seconds: float = 86400.0
+    subscriptions: tuple[Subscription, ...] = ()  # which events are recorded and delivered
+    forwarded_credentials: frozenset[bytes] = frozenset()  # credential headers kept in events for hooks that need them
+    steps: tuple[str, ...] = ()  # processing steps of a complete upload, in order
+    delete_rejected: bool = False  # delete the bytes of rejected uploads at once
+    assemble_in_worker: bool = False  # a worker concatenates final uploads that are not concatenated at once
+    delete_concatenated_parts: bool = False  # delete partial uploads once their final upload is complete
+
+    def expiry(self, upload: Upload, now: datetime) -> datetime | None:
+        """When maintenance must next look at ``upload`` if nothing happens to it after ``now``; ``None`` is never."""
+        if upload.has_ended:
+            seconds = self.tombstone_seconds
+        elif not upload.is_complete:
+            seconds = self.unfinished_seconds
+        elif upload.kind is Kind.PARTIAL:
+            seconds = self.partial_seconds
+        else:
+            seconds = self.finished_seconds
+        if not seconds and not upload.has_ended:
+            return None
+        return now + timedelta(seconds=seconds)

@@ -1,0 +1,1 @@
+"""Checks of complete uploads: type, digests, CSV, the operator's rules."""

@@ -1,0 +1,79 @@
+"""Sends the content of a download: by zero-copy where store and HTTP server support it, else in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Send
+
+from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
+from tusd_py.protocol.outcomes import Content
+
+#: Waits until the client has received everything sent so far, then returns exclusive access to the socket behind this
+#: ``send``; ``None`` if zero-copy is not possible now.
+AcquireSendSocket = Callable[[Send], Awaitable[SocketWriter | None]]
+#: Size of one piece: a client that does not take one within the idle time is disconnected.
+SEND_BYTES = 256 * 1024
+
+
+class BodySender:
+    """Sends one content to one client and counts the bytes."""
+
+    def __init__(
+        self, receive: Receive, send: Send, idle_seconds: float, acquire_send_socket: AcquireSendSocket | None
+    ) -> None:
+        self.bytes_sent = 0
+        #: Of these, moved from a file within the kernel.
+        self.poured_bytes = 0
+        self._receive, self._send = receive, send
+        self._idle_seconds = idle_seconds
+        self._acquire_send_socket = acquire_send_socket
+
+    async def run(self, content: Content) -> None:
+        """Send ``content`` to its end, or until the client disconnects. The caller closes ``content``.
+
+        Raises ``TimeoutError`` if the client takes nothing for ``idle_seconds``. ASGI servers silently discard what is
+        sent to a disconnected client; only ``receive`` reports the disconnect.
+        """
+        disconnected = asyncio.ensure_future(self._wait_for_disconnect())
+        # Checked once: isinstance against a runtime-checkable protocol is slow.
+        poured = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
+        try:
+            async for piece in content:
+                for start in range(0, len(piece), SEND_BYTES):
+                    if disconnected.done():
+                        return
+                    await self._send_piece(piece[start : start + SEND_BYTES])
+                while poured is not None and not disconnected.done() and await self._pour(poured):
+                    pass
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            disconnected.cancel()
+
+    async def _send_piece(self, piece: bytes) -> None:
+        async with asyncio.timeout(self._idle_seconds):
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        self.bytes_sent += len(piece)
+
+    async def _pour(self, content: ZeroCopyContent) -> bool:
+        """Give what comes next straight from the file, for a moment; False where the client took nothing of it.
+
+        It waits for the client behind the next piece, then, and not here: no thread waits for it.
+        """
+        assert self._acquire_send_socket is not None
+        async with asyncio.timeout(self._idle_seconds):
+            spout = await self._acquire_send_socket(self._send)
+        if spout is None:
+            return False
+        try:
+            await content.pour(spout)
+        finally:
+            self.bytes_sent += spout.given_bytes
+            self.poured_bytes += spout.given_bytes
+            spout.close()
+        return spout.given_bytes > 0
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
