@@ -19,6 +19,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 
 from .actor import Actor
+from .actors.webhooks import close_deliverer
 from .broker import job_transport
 from .dispatcher import Dispatcher
 from .runner import JobRunner, describe
@@ -107,6 +108,7 @@ class Lifespan(Middleware):
                 await stopping
         finally:
             log.info("worker stopped", extra=asdict(runner.counters))
+            await close_deliverer()
             await close_ports(ports, self._settings)
 
     async def _stop_dispatcher(self, dispatcher: Dispatcher) -> None:

@@ -57,7 +57,7 @@ async def _judge(
 ) -> None:
     if verdict.status is DeliveryStatus.DELIVERED:
         if receiver.is_tusd_hook and event.type is EventType.POST_RECEIVE:
-            await _stop_if_told(context, event, verdict.answer)
+            await _stop_if_told(context, event, verdict.response)
         return
     if verdict.status is DeliveryStatus.RETRY:
         raise Retry(f"{receiver.name} {verdict.reason}", verdict.retry_after_seconds)
@@ -87,6 +87,13 @@ async def _stop_if_told(context: JobContext, event: Event, answer: bytes) -> Non
         upload = await context.ports.records.find(event.upload.id)
         if upload is not None and not upload.is_complete and not upload.has_ended:
             await terminate_locked(context.ports, upload, event.caller)
+
+
+async def close_deliverer() -> None:
+    """Close the connections that this event loop has to endpoints."""
+    deliverer = _deliverers.pop(asyncio.get_running_loop(), None)
+    if deliverer is not None:
+        await deliverer.close()
 
 
 def _closed(receiver: WebhookEndpoint) -> str:
