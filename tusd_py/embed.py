@@ -13,7 +13,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.hooks.blocking.callables import AuthorizeFunction, Functions, HookFunction
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
-from tusd_py.settings import Settings, Storage
+from tusd_py.settings import Settings, StorageSettings
 
 
 class Tus:
@@ -48,7 +48,7 @@ class Tus:
         settings = settings or Settings()
         if data_dir is not None:
             storage = {**settings.storage.model_dump(), "data_dir": os.fspath(data_dir)}
-            settings = settings.model_copy(update={"storage": Storage(**storage)})
+            settings = settings.model_copy(update={"storage": StorageSettings(**storage)})
         functions: dict[Hook, Any] = {
             Hook.AUTHORIZE: authorize,
             Hook.PRE_CREATE: pre_create,

@@ -13,7 +13,7 @@ import pytest
 from tusd_py.commands.check import shown
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import EVENT_TYPES, Given, Server, Settings, SettingsError, find_config, load
+from tusd_py.settings import EVENT_TYPES, Sourced, ServerSettings, Settings, SettingsError, find_config, load
 from tusd_py.settings.loading import sections
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ NAMES = [f"{section}.{key}" for section, kind in sections().items() for key in k
 
 def problems(environ: dict[str, str] | None = None, config: Path | None = None, **flags: str) -> list[str]:
     """What is said about settings that cannot be used."""
-    given = {name.replace("__", "."): Given(value, "--" + name) for name, value in flags.items()}
+    given = {name.replace("__", "."): Sourced(value, "--" + name) for name, value in flags.items()}
     with pytest.raises(SettingsError) as raised:
         load(config, environ, given)
     return raised.value.problems
@@ -49,7 +49,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
     config = tmp_path / "config.toml"
     config.write_text('[server]\nport = 1\nhost = "a"\nworkers = 3\n')
     environ = {"TUSD_PY_SERVER__PORT": "2", "TUSD_PY_SERVER__HOST": "b", "HOME": "/"}
-    loaded = load(config, environ, {"server.port": Given("3", "--port")})
+    loaded = load(config, environ, {"server.port": Sourced("3", "--port")})
     assert (3, "b", 3) == (loaded.server.port, loaded.server.host, loaded.server.workers)
 
 
@@ -93,7 +93,7 @@ def test_values_are_brought_into_one_form() -> None:
     assert "https://x.example/a/" == server.public_url
     networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert networks == server.trusted_proxies
-    assert server == Server.model_validate(server.model_dump()), "values that were read once are read again"
+    assert server == ServerSettings.model_validate(server.model_dump()), "values that were read once are read again"
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from tusd_py.settings.values import Allowed, Section, Size, Switch, Text
+from tusd_py.settings.values import Bool, Expects, Section, Size, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: What a pattern of published names may hold in braces.
 PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd")
 
-Texts = Annotated[tuple[str, ...], Allowed("a list of text")]
-Patterns = Annotated[tuple[str, ...], Allowed("a list of patterns such as image/*")]
+Texts = Annotated[tuple[str, ...], Expects("a list of text")]
+Patterns = Annotated[tuple[str, ...], Expects("a list of patterns such as image/*")]
 
 
 class ValidationRule(Section):
@@ -25,18 +25,18 @@ class ValidationRule(Section):
     types: Patterns = ()
     files: Patterns = ()
     owners: Patterns = ()
-    metadata: Annotated[Mapping[str, str], Allowed("a table of patterns by the key of the metadata")] = {}
+    metadata: Annotated[Mapping[str, str], Expects("a table of patterns by the key of the metadata")] = {}
     size_min: Size = 0
     size_max: Size = 0
-    extensions: Annotated[tuple[str, ...], Allowed('a list of extensions such as ["png", "jpg"]')] = ()
+    extensions: Annotated[tuple[str, ...], Expects('a list of extensions such as ["png", "jpg"]')] = ()
     allowed_types: Patterns = ()
-    type_agrees: Switch = False
-    csv: Switch = False
+    type_agrees: Bool = False
+    csv: Bool = False
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.size_max and self.size_max < self.size_min:
             raise ValueError("size_max is less than size_min")
         return self
@@ -67,7 +67,7 @@ def _what(error: ValidationError) -> str:
     field = ValidationRule.model_fields.get(key)
     if field is None:
         return f"{key} is no key of a rule"
-    words = [item.words for item in field.metadata if isinstance(item, Allowed)]
+    words = [item.words for item in field.metadata if isinstance(item, Expects)]
     return f"{key} must be {words[-1]}"
 
 
@@ -82,18 +82,18 @@ def check_pattern(value: str) -> str:
     return value
 
 
-class Validation(Section):
+class ValidationSettings(Section):
     """What uploads this server wants, and what becomes of the others."""
 
-    enabled: Switch = False
-    early: Switch = False
-    rules: Annotated[tuple[ValidationRule, ...], BeforeValidator(parse_rules), Allowed("a list of rules")] = ()
-    unmatched: Annotated[Literal["allow", "reject"], Allowed('"allow" or "reject"')] = "allow"
-    rejected: Annotated[Literal["quarantine", "delete"], Allowed('"quarantine" or "delete"')] = "quarantine"
+    enabled: Bool = False
+    early: Bool = False
+    rules: Annotated[tuple[ValidationRule, ...], BeforeValidator(parse_rules), Expects("a list of rules")] = ()
+    unmatched: Annotated[Literal["allow", "reject"], Expects('"allow" or "reject"')] = "allow"
+    rejected: Annotated[Literal["quarantine", "delete"], Expects('"quarantine" or "delete"')] = "quarantine"
     digest_keys: Texts = ("sha256", "checksum")
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.early and not any(rule.allowed_types or rule.type_agrees for rule in self.rules):
             raise ValueError(
                 "validation.early is true, but no rule asks for types: "
@@ -102,11 +102,11 @@ class Validation(Section):
         return self
 
 
-class Publishing(Section):
+class PublishingSettings(Section):
     """Where finished uploads appear under names for people."""
 
     directory: Text = ""
-    pattern: Annotated[str, AfterValidator(check_pattern), Allowed("a relative path with fields in braces")] = (
+    pattern: Annotated[str, AfterValidator(check_pattern), Expects("a relative path with fields in braces")] = (
         "{yyyy}/{mm}/{filename}"
     )
-    mode: Annotated[Literal["link", "copy"], Allowed('"link" or "copy"')] = "link"
+    mode: Annotated[Literal["link", "copy"], Expects('"link" or "copy"')] = "link"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from tusd_py.serving.acceptor import NOBODY, Acceptor, Shares
+from tusd_py.serving.acceptor import NO_PROCESS, Acceptor, ConnectionCounts
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = pytest.mark.parametrize(
@@ -47,12 +47,12 @@ async def greeted(visitor: socket.socket) -> None:
 
 def test_who_has_more() -> None:
     """Only those count that are there; one's own number is noted for the others."""
-    numbers = [NOBODY, 5, 9]
-    assert not Shares(numbers, 0).has_more_than_another(5)
-    assert Shares(numbers, 2).has_more_than_another(6)
+    numbers = [NO_PROCESS, 5, 9]
+    assert not ConnectionCounts(numbers, 0).has_more_than_another(5)
+    assert ConnectionCounts(numbers, 2).has_more_than_another(6)
     assert numbers == [5, 5, 6]
-    assert not Shares([7], 0).has_more_than_another(8)
-    assert not Shares([NOBODY, NOBODY], 1).has_more_than_another(3)
+    assert not ConnectionCounts([7], 0).has_more_than_another(8)
+    assert not ConnectionCounts([NO_PROCESS, NO_PROCESS], 1).has_more_than_another(3)
 
 
 def run(loop_factory: LoopFactory, numbers: list[int], listener: socket.socket, count: int) -> None:
@@ -60,7 +60,7 @@ def run(loop_factory: LoopFactory, numbers: list[int], listener: socket.socket, 
 
     async def main() -> None:
         connections = Connections()
-        acceptor = Acceptor(listener, connections.protocol, None, Shares(numbers, 0), connections)
+        acceptor = Acceptor(listener, connections.protocol, None, ConnectionCounts(numbers, 0), connections)
         await asyncio.gather(*[greeted(visit(listener)) for _ in range(count)])
         assert len(connections) == count
         acceptor.close()
@@ -77,10 +77,10 @@ def run(loop_factory: LoopFactory, numbers: list[int], listener: socket.socket, 
 
 
 @LOOPS
-@pytest.mark.parametrize("others", [NOBODY, 0, 1000])
+@pytest.mark.parametrize("others", [NO_PROCESS, 0, 1000])
 def test_all_are_taken_in(loop_factory: LoopFactory, others: int) -> None:
     """Whether the other process has less, more, or hangs: whoever comes is taken in by somebody."""
-    numbers = [NOBODY, others]
+    numbers = [NO_PROCESS, others]
     run(loop_factory, numbers, socket.create_server(("127.0.0.1", 0)), 50)
     assert numbers[1] == others
     assert numbers[0] >= 0
@@ -91,12 +91,12 @@ def test_the_other_process_gets_its_turn(loop_factory: LoopFactory) -> None:
     """Two take turns: each ends up with half, though one alone could have had all."""
 
     async def main() -> None:
-        numbers = [NOBODY, NOBODY]
+        numbers = [NO_PROCESS, NO_PROCESS]
         listener = socket.create_server(("127.0.0.1", 0))
         both = [Connections(), Connections()]
         acceptors = [
-            Acceptor(listener.dup(), mine.protocol, None, Shares(numbers, place), mine)
-            for place, mine in enumerate(both)
+            Acceptor(listener.dup(), mine.protocol, None, ConnectionCounts(numbers, slot), mine)
+            for slot, mine in enumerate(both)
         ]
         await asyncio.gather(*[greeted(visit(listener)) for _ in range(40)])
         assert min(map(len, both)) >= 15
@@ -127,5 +127,5 @@ def test_what_accept_may_say(number: int, caplog: pytest.LogCaptureFixture) -> N
     listener = Refusing(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    run(asyncio.new_event_loop, [NOBODY], listener, 3)
+    run(asyncio.new_event_loop, [NO_PROCESS], listener, 3)
     assert ("no connection can be taken in" in caplog.text) is (number == errno.EMFILE)

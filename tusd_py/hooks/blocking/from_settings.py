@@ -9,10 +9,10 @@ from tusd_py.contracts.store import Store
 from tusd_py.hooks.blocking.executables import ExecutableHooks
 from tusd_py.hooks.responses import Count
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import Hooks
+from tusd_py.settings import HooksSettings
 
 
-def program_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
+def program_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
     """The programs in a directory. Raises ``OSError`` where it is none."""
     if not hooks.executables_dir:
         return []
@@ -24,7 +24,7 @@ def program_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: C
     ]
 
 
-def http_gates(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
+def http_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
     """The URLs, in order. Blocks for a moment where certificates have to be read."""
     if not hooks.http_urls or not enabled:
         return []
