@@ -55,6 +55,8 @@ def main() -> int:
     arguments = _arguments()
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
     servers, missing = _prepare(arguments.servers)
+    if arguments.before is not None:
+        servers.append(recipes.before(arguments.before))
     raise_open_files_limit()
     cores = divide_cores()
     os.sched_setaffinity(0, cores.load)
@@ -97,6 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--servers", type=_one_of(list(recipes.ALL)), default=recipes.usual(), help=f"of {','.join(recipes.ALL)}"
     )
+    parser.add_argument("--before", type=Path, help="also measure the checkout of this project in this directory")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="rounds of each scenario")
     parser.add_argument("--scratch", type=Path, help="directory for the data (default: shared memory)")
     return parser.parse_args()

@@ -27,6 +27,22 @@ def ours() -> Recipe:
     return Recipe("ours", f"tusd-py {metadata.version('tusd-py')}", command)
 
 
+def before(checkout: Path) -> Recipe:
+    """Another checkout of this project, run by the interpreter of its own ``.venv`` (``make run`` makes that)."""
+    python = checkout / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise ServerUnavailable(f"{python} does not exist; run make in {checkout} first")
+    revision = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+    def command(data: Path) -> Sequence[str]:
+        place = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
+        return [str(python), "-m", "tusd_py", "serve", *place]
+
+    return Recipe("before", f"tusd-py at {revision}", command)
+
+
 def node() -> Recipe:
     """@tus/server over its FileStore, under Node.js."""
     program, npm = _program("node"), _program("npm")

@@ -18,10 +18,10 @@ from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.hooks.blocking.callables import CallableHooks, Functions
-from tusd_py.hooks.blocking.chain import Chain
-from tusd_py.hooks.blocking.from_settings import http_gates, program_gates
-from tusd_py.hooks.delivery.endpoints import receivers
-from tusd_py.hooks.responses import Count
+from tusd_py.hooks.blocking.chain import HookChain
+from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.responses import CountInvocation
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.events import EventType
@@ -31,7 +31,7 @@ from tusd_py.model.upload import Upload
 from tusd_py.notify.datagrams import Mailbox
 from tusd_py.notify.wakeup import ring
 from tusd_py.protocol.rules import Limits
-from tusd_py.publishing.directory import FolderPublisher
+from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.schema import bring_up_to_date, pending
@@ -43,8 +43,7 @@ from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
 from tusd_py.validation import libmagic
-from tusd_py.validation.rules import Rule
-from tusd_py.validation.validator import RuleExaminer
+from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_hook_handler(settings: Settings, functions: Functions, store: Store, count: Count) -> HookHandler:
+def make_hook_handler(settings: Settings, functions: Functions, store: Store, count: CountInvocation) -> HookHandler:
     """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
     ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
@@ -65,16 +64,16 @@ def make_hook_handler(settings: Settings, functions: Functions, store: Store, co
     hooks = settings.hooks
     # What happened is told from its rows, by the worker; here only who is waited for.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
-    gates = [*http_gates(hooks, enabled, store, count), *program_gates(hooks, enabled, store, count)]
+    gates = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
     callables = CallableHooks(functions, hooks.timeout_seconds, count)
-    return Chain([*gates, callables]) if gates else callables
+    return HookChain([*gates, callables]) if gates else callables
 
 
 def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
     if settings.database_path is None:
         return ()
-    told = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in receivers(settings)]
+    told = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in configured_endpoints(settings)]
     if settings.events.record:
         told.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
     return tuple(told)
@@ -92,7 +91,7 @@ def needs_worker(settings: Settings) -> bool:
 
 def look_for_libmagic() -> None:
     """Load what tells the types of uploads. Raises ``ValidatorUnavailable`` where it is missing, with how to get it."""
-    libmagic.type_of(b"")
+    libmagic.detect_type(b"")
 
 
 @contextmanager
@@ -115,7 +114,7 @@ async def open_ports(
     settings: Settings,
     functions: Functions = MappingProxyType({}),
     *,
-    count_hook: Count = lambda _hook, _failed: None,
+    count_hook: CountInvocation = lambda _hook, _failed: None,
     clock: Callable[[], datetime] = utc_now,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
@@ -239,16 +238,16 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _publisher(settings: Settings) -> FolderPublisher:
+def _publisher(settings: Settings) -> DirectoryPublisher:
     publishing = settings.publishing
     directory = Path(publishing.directory).absolute()
-    return FolderPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+    return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
 
 
-def _examiner(settings: Settings) -> RuleExaminer:
+def _examiner(settings: Settings) -> RuleValidator:
     validation = settings.validation
-    return RuleExaminer(
-        rules=tuple(Rule(**{key: getattr(rule, key) for key in type(rule).model_fields}) for rule in validation.rules),
+    return RuleValidator(
+        rules=validation.rules,
         rejects_unmatched=validation.unmatched == "reject",
         digest_keys=validation.digest_keys,
     )

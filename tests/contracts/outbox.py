@@ -25,7 +25,7 @@ CALLER = Caller(
     remote_address="[::1]:50000",
     method="PATCH",
     target="/files/a?b=\xff",
-    headers=((b"Upload-Metadata", b"name \xff\x00,\xe9"), (b"x", b""), (b"x", b"twice")),
+    headers=[(b"Upload-Metadata", b"name \xff\x00,\xe9"), (b"x", b""), (b"x", b"twice")],
     owner="Łukasz",
 )
 

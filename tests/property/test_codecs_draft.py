@@ -67,7 +67,9 @@ def heads(draw: st.DrawFn) -> Head:
     junk = LATIN.map(lambda text: text.encode("latin-1"))
     headers = [(name, draw(st.sampled_from(MEANT[name]) | junk)) for name in names]
     method = draw(st.sampled_from(["POST", "PUT", "PATCH", "HEAD", "GET", "DELETE", "OPTIONS", "BREW"]))
-    return Head(method=method, path=draw(st.sampled_from(["", "/", "a", "/a/", "a/b", "\xff"])), headers=headers)
+    return Head(
+        method=method, path=draw(st.sampled_from(["", "/", "a", "/a/", "a/b", "\xff"])), headers=Headers(headers)
+    )
 
 
 @given(st.booleans(), INTEGERS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.harness import EPOCH
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.hooks.tusd_json import parse_answer
+from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
@@ -49,7 +49,7 @@ BODIES = st.one_of(
 def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> None:
     """Never another exception; and what is let through makes an upload and an answer that can be written."""
     try:
-        answer = parse_answer(hook, body)
+        answer = parse_response(hook, body)
     except HookFailed:
         return
     upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))

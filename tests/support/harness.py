@@ -34,7 +34,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-CALLER = Caller(remote_address="127.0.0.1:1", method="POST", target="/files/", headers=())
+CALLER = Caller(remote_address="127.0.0.1:1", method="POST", target="/files/", headers=[])
 
 Piece = bytes | Exception | asyncio.Event
 

@@ -189,7 +189,7 @@ def _ping_redis(url: str) -> str | None:
         # Imported here: no other command and no server process needs the library.
         from redis import Redis
         from redis.backoff import NoBackoff
-        from redis.exceptions import RedisError
+        from redis.exceptions import AuthenticationError, RedisError
         from redis.retry import Retry
 
         try:
@@ -200,6 +200,8 @@ def _ping_redis(url: str) -> str | None:
                 retry=Retry(NoBackoff(), 0),
             ) as client:
                 client.ping()
+        except AuthenticationError:
+            problems[0] = "it refuses the login: check the password in the URL"
         except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number
             problems[0] = without_credentials(str(error))
         else:

@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import IO
 
 #: More than any answer: a program that says more has gone wrong.
-SAID_BYTES_MAX = 1024 * 1024
+STDOUT_BYTES_MAX = 1024 * 1024
 
 #: Of what it writes to standard error the beginning is kept; the rest is read and forgotten.
-ERRORS_BYTES_MAX = 8192
+STDERR_BYTES_MAX = 8192
 
 _PIECE_BYTES = 64 * 1024
 # Its end shows at once where it closes its output; where another process still holds that open, this soon.
 _LOOK_SECONDS = 0.05
 
 
-class ProgramFailed(Exception):
+class ProcessFailed(Exception):
     """The program did not run to an end of its own; the text follows its name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessResult:
     """What a program left: a negative exit code is the signal that ended it."""
 
     exit_code: int
@@ -40,7 +40,7 @@ class Ended:
     errors: bytes
 
 
-class Program:
+class HookProcess:
     """A program with what it reads; in a session of its own, so that all it starts can be ended with it."""
 
     def __init__(self, path: Path, body: bytes, environment: Mapping[str, str]) -> None:
@@ -53,8 +53,8 @@ class Program:
         # Between asking whether it lives and killing it: the id of one that was waited for may be another's by then.
         self._lock = threading.Lock()
 
-    def run(self, timeout_seconds: float) -> Ended:
-        """Run it in its directory until it ends. Blocks; raises ``ProgramFailed``, and then nothing of it is left.
+    def run(self, timeout_seconds: float) -> ProcessResult:
+        """Run it in its directory until it ends. Blocks; raises ``ProcessFailed``, and then nothing of it is left.
 
         What it has left running when it ends of its own is not waited for, and goes on.
         """
@@ -67,11 +67,11 @@ class Program:
             opened.callback(self._end, process)
             selector = opened.enter_context(selectors.DefaultSelector())
             selector.register(process.stdin, selectors.EVENT_WRITE, self._write)
-            selector.register(process.stdout, selectors.EVENT_READ, partial(_read, self._said, SAID_BYTES_MAX + 1))
-            selector.register(process.stderr, selectors.EVENT_READ, partial(_read, self._errors, ERRORS_BYTES_MAX))
+            selector.register(process.stdout, selectors.EVENT_READ, partial(_read, self._said, STDOUT_BYTES_MAX + 1))
+            selector.register(process.stderr, selectors.EVENT_READ, partial(_read, self._errors, STDERR_BYTES_MAX))
             _wake_at_end(process, selector, opened)
             self._attend(process, selector, deadline)
-        return Ended(process.returncode, bytes(self._said), bytes(self._errors))
+        return ProcessResult(process.returncode, bytes(self._said), bytes(self._errors))
 
     def kill(self) -> None:
         """End it and whatever it has started, unless it has ended of its own. From any thread, at any time."""
@@ -83,7 +83,7 @@ class Program:
     def _start(self) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._is_killed:
-                raise ProgramFailed("was not started any more")
+                raise ProcessFailed("was not started any more")
             try:
                 self._process = subprocess.Popen(
                     [self.path],
@@ -97,7 +97,7 @@ class Program:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise ProgramFailed(f"could not be started: {error.strerror}; is it executable?") from error
+                raise ProcessFailed(f"could not be started: {error.strerror}; is it executable?") from error
             return self._process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
@@ -106,18 +106,18 @@ class Program:
             time.sleep(0.001)
 
     def _attend(self, process: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline: float) -> None:
-        """Write and read until the program has ended. Raises ``ProgramFailed``."""
+        """Write and read until the program has ended. Raises ``ProcessFailed``."""
         has_ended, moved = False, 0
         while moved or not has_ended:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise ProgramFailed("took too long")
+                raise ProcessFailed("took too long")
             # First this, then the pipes: what it wrote before its end is in them by now.
             has_ended = self._has_ended(process)
             ready = selector.select(0 if has_ended else min(left, _LOOK_SECONDS))
             moved = sum(key.data(selector, key.fileobj) for key, _ in ready)
-            if len(self._said) > SAID_BYTES_MAX:
-                raise ProgramFailed(f"said more than {SAID_BYTES_MAX >> 20} MiB")
+            if len(self._said) > STDOUT_BYTES_MAX:
+                raise ProcessFailed(f"said more than {STDOUT_BYTES_MAX >> 20} MiB")
 
     def _has_ended(self, process: subprocess.Popen[bytes]) -> bool:
         with self._lock:

@@ -11,10 +11,10 @@ from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import format_metadata
 
 #: Told after each hook that was asked or told: which it was, and whether it failed.
-Count = Callable[[Hook, bool], None]
+CountInvocation = Callable[[Hook, bool], None]
 
 
-def problem_of(answer: object) -> str | None:
+def validate_response(answer: object) -> str | None:
     """What is wrong with a hook's answer, as it follows the hook's name; None if nothing is."""
     if answer is None:
         return None

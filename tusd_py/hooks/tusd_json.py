@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
-from tusd_py.hooks.responses import problem_of
+from tusd_py.hooks.responses import validate_response
 from tusd_py.model.caller import Caller, HeaderList
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
@@ -21,7 +21,7 @@ from tusd_py.protocol.outcomes import ResponseOverride
 QUOTED_CHARACTERS = 500
 
 
-def format_asked(event: HookRequest, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
+def format_request(event: HookRequest, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
     """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
     upload = event.upload
     storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
@@ -87,7 +87,7 @@ def canonical(name: str) -> str:
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
-def parse_answer(hook: Hook, body: bytes) -> HookResponse:
+def parse_response(hook: Hook, body: bytes) -> HookResponse:
     """What a hook answered; an empty body is an answer that changes nothing. Raises ``HookFailed``, and only that.
 
     Keys are read without regard to case, those unknown are ignored and ``null`` is absent, as in Go.
@@ -95,7 +95,7 @@ def parse_answer(hook: Hook, body: bytes) -> HookResponse:
     if not body.strip():
         return HookResponse()
     answer = _Reader(hook, _json(hook, body)).answer()
-    problem = problem_of(answer)
+    problem = validate_response(answer)
     if problem is not None:
         raise HookFailed(f"{hook} {problem}")
     return answer
@@ -105,7 +105,7 @@ def _json(hook: Hook, body: bytes) -> object:
     try:
         value: object = json.loads(body.decode("utf-8", "replace"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
-        raise HookFailed(f"{hook} answered what is not JSON: {quoted(body)}") from failure
+        raise HookFailed(f"{hook} answered what is not JSON: {excerpt(body)}") from failure
     return value
 
 
@@ -113,7 +113,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def quoted(said: bytes) -> str:
+def excerpt(said: bytes) -> str:
     """What a hook said, for the log: shortened, and without characters that could pass for lines of the log."""
     text = said.decode("utf-8", "replace")
     return repr(text[:QUOTED_CHARACTERS]) + (" ..." if len(text) > QUOTED_CHARACTERS else "")

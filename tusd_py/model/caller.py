@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Raw headers as an ASGI server passes them: lower-case names, values as received, duplicates kept, in order.
-HeaderList = Sequence[tuple[bytes, bytes]]
+#: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
+#: duplicates.
+HeaderList = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ wrong (disk, database, locks, hooks) is not here but beside its contract.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
@@ -26,9 +26,14 @@ class TusError(Exception):
     upload: Upload | None = None
     override: ResponseOverride | None = None
 
-    def with_upload(self, upload: Upload) -> TusError:
+    def with_upload(self, upload: Upload) -> Self:
         """This refusal, telling how ``upload`` stands."""
         self.upload = upload
+        return self
+
+    def with_response(self, override: ResponseOverride | None) -> Self:
+        """This refusal, answered as the hook that refused wants it answered."""
+        self.override = override
         return self
 
     def __str__(self) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
+from tusd_py.model.caller import HeaderList
 from tusd_py.protocol.errors import (
     InvalidChecksum,
     InvalidConcat,
@@ -55,29 +56,37 @@ SINGLETONS: Mapping[bytes, tuple[str, type[MalformedHeader]]] = MappingProxyType
 
 
 class Headers:
-    """The headers of one request by lower-case name, to be read only. Values come without whitespace around them."""
+    """The headers of one request by lower-case name. Built once per request and only read after that.
 
-    __slots__ = ("_repeated", "_values")
+    ``raw`` are the headers as the server received them.
+    """
 
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+    __slots__ = ("_repeated", "_values", "raw")
+
+    def __init__(self, raw: HeaderList) -> None:
+        self.raw = raw
         self._values = dict(raw)
         self._repeated: frozenset[bytes] = frozenset()
         if len(self._values) != len(raw):
-            self._join(raw)
+            self._combine(raw)
 
-    def _join(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+    def _combine(self, raw: HeaderList) -> None:
         """RFC 9110, 5.2: values of the same name are one list, "in order, separated by commas"."""
-        together: dict[bytes, list[bytes]] = {}
+        by_name: dict[bytes, list[bytes]] = {}
         for name, value in raw:
-            together.setdefault(name, []).append(value)
-        self._values = {name: b", ".join(values) for name, values in together.items()}
-        self._repeated = frozenset(name for name, values in together.items() if len(values) > 1)
+            by_name.setdefault(name, []).append(value)
+        self._values = {name: b", ".join(values) for name, values in by_name.items()}
+        self._repeated = frozenset(name for name, values in by_name.items() if len(values) > 1)
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._values
 
+    def get_bytes(self, name: bytes) -> bytes | None:
+        """The value as received, or None; several values are combined with commas."""
+        return self._values.get(name)
+
     def get(self, name: bytes) -> str | None:
-        """The value as Latin-1 text, or None; several values come as one, joined by commas."""
+        """The value as Latin-1 text without surrounding whitespace; otherwise as ``get_bytes``."""
         value = self._values.get(name)
         return None if value is None else value.decode("latin-1").strip(_OWS)
 

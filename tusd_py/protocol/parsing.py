@@ -30,7 +30,7 @@ from tusd_py.protocol.errors import (
     UnsupportedVersion,
     UploadNotFound,
 )
-from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number, repeated
+from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import (
     Append,
@@ -50,7 +50,6 @@ VERSION = "1.0.0"
 #: Core: "All PATCH requests MUST use Content-Type: application/offset+octet-stream".
 MEDIA_TYPE = "application/offset+octet-stream"
 
-_OVERRIDE = b"x-http-method-override"
 _OVERRIDES = ("HEAD", "PATCH", "DELETE", "POST", "OPTIONS")
 _COLLECTION_METHODS = ("POST", "OPTIONS")
 
@@ -60,15 +59,10 @@ def effective_method(head: Head) -> str:
 
     Ask this before anything else looks at the method. Raises ``MalformedHeader`` or ``MethodNotAllowed``.
     """
-    override: bytes | None = None
-    for name, value in head.headers:
-        if name == _OVERRIDE:
-            if override is not None:
-                raise repeated(_OVERRIDE)
-            override = value
+    override = head.headers.one(b"x-http-method-override")
     if override is None:
         return head.method
-    method = override.strip(b" \t").upper().decode("latin-1")
+    method = override.upper()
     if method not in _OVERRIDES:
         raise MethodNotAllowed(_OVERRIDES)
     return method
@@ -96,7 +90,7 @@ class Parser:
         method = effective_method(head)
         if method == "OPTIONS":
             return Discover(upload_id=upload_id_in(head.path) or None)
-        headers = Headers(head.headers)
+        headers = head.headers
         _check_version(method, headers)
         upload_id = upload_id_in(head.path)
         if upload_id is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Head:
 
     method: str
     path: str
-    headers: HeaderList
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

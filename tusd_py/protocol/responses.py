@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
@@ -31,8 +32,6 @@ from tusd_py.protocol.outcomes import (
 )
 from tusd_py.protocol.parsing import VERSION
 from tusd_py.protocol.rules import Limits
-
-HeaderList = list[tuple[bytes, bytes]]
 
 _VERSION = VERSION.encode("ascii")
 _RESUMABLE = (b"tus-resumable", _VERSION)

@@ -14,13 +14,13 @@ from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import numbered, published_name
-from tusd_py.publishing.placement import Placing
+from tusd_py.publishing.placement import Placement
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderPublisher:
+class DirectoryPublisher:
     """Publishes into ``directory``, which is made when the first upload comes."""
 
     directory: Path
@@ -28,18 +28,18 @@ class FolderPublisher:
     links: bool = True  # rather than copies, where the file system can
 
     async def publish(self, upload: Upload, store: Store) -> str:
-        placing = Placing(self.directory, upload.id)
+        placement = Placement(self.directory, upload.id)
         try:
-            is_whole = await asyncio.to_thread(placing.begin)
-            if not is_whole and not await self._link(placing, upload, store):
-                await self._copy(placing, upload, store)
-            return await asyncio.to_thread(placing.place, self._names(upload))
+            is_whole = await asyncio.to_thread(placement.prepare)
+            if not is_whole and not await self._link(placement, upload, store):
+                await self._copy(placement, upload, store)
+            return await asyncio.to_thread(placement.publish, self._names(upload))
         except OSError as error:
             raise _trouble(self.directory, error) from error
 
     async def cleanup(self, upload: Upload) -> None:
         try:
-            await asyncio.to_thread(Placing(self.directory, upload.id).settle)
+            await asyncio.to_thread(Placement(self.directory, upload.id).cleanup)
         except OSError as error:
             raise _trouble(self.directory, error) from error
 
@@ -47,22 +47,22 @@ class FolderPublisher:
         name = published_name(self.pattern, upload)
         return itertools.chain([name], (numbered(name, number) for number in itertools.count(2)))
 
-    async def _link(self, placing: Placing, upload: Upload, store: Store) -> bool:
+    async def _link(self, placement: Placement, upload: Upload, store: Store) -> bool:
         where = store.location(upload)
         # A file may be longer than its upload, by bytes of a crash that nobody counts: such a one is copied.
         if not self.links or where.get("Type") != "filestore" or await store.size(upload) != upload.offset:
             return False
-        return await asyncio.to_thread(placing.link, Path(where["Path"]))
+        return await asyncio.to_thread(placement.link, Path(where["Path"]))
 
-    async def _copy(self, placing: Placing, upload: Upload, store: Store) -> None:
+    async def _copy(self, placement: Placement, upload: Upload, store: Store) -> None:
         try:
-            await _in_thread(placing.open_copy)
+            await _in_thread(placement.open_copy)
             async with aclosing(store.read(upload, 0, upload.offset)) as content:
                 async for piece in content:
-                    await _in_thread(placing.write_copy, piece)
-            await _in_thread(placing.finish_copy)
+                    await _in_thread(placement.write_copy, piece)
+            await _in_thread(placement.finish_copy)
         finally:
-            placing.close_copy()
+            placement.close_copy()
 
 
 async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:

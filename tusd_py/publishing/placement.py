@@ -14,10 +14,10 @@ _FOLDER_MODE = 0o755
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
-class Placing:
+class Placement:
     """What is done for one upload in ``directory``. Raises ``OSError``.
 
-    A copy is made under a name that nobody looks at, which stays until ``settle``: by it the upload knows its own
+    A copy is made under a name that nobody looks at, which stays until ``cleanup``: by it the upload knows its own
     place again after a crash. A link knows it by the file that it shares.
     """
 
@@ -29,7 +29,7 @@ class Placing:
         self._partials = f".{glob.escape(upload_id)}.*.partial"
         self._descriptor = -1
 
-    def begin(self) -> bool:
+    def prepare(self) -> bool:
         """Make the directory if it is missing; whether a copy of an earlier try is there, and whole."""
         self._directory.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         return self._copy.exists()
@@ -73,7 +73,7 @@ class Placing:
             return False
         return True
 
-    def place(self, names: Iterator[str]) -> str:
+    def publish(self, names: Iterator[str]) -> str:
         """Give the whole copy the first of ``names`` that is free, or is its own already; return that name."""
         for name in names:
             target = self._directory / name
@@ -91,7 +91,7 @@ class Placing:
             return name
         raise AssertionError("there is always another name")
 
-    def settle(self) -> None:
+    def cleanup(self) -> None:
         """Remove what was kept for another try."""
         self._copy.unlink(missing_ok=True)
         for partial in self._directory.glob(self._partials):

@@ -1,78 +1,74 @@
-"""The settings of what workers do with complete uploads: examining them by rules, and publishing them."""
+"""The settings of the worker's steps for complete uploads: validation and publishing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.settings.values import Bool, Expects, Section, Size, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
-#: What a pattern of published names may hold in braces.
+#: The fields that a pattern of published names can contain in braces.
 PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd")
 
-Texts = Annotated[tuple[str, ...], Expects("a list of text")]
+Texts = Annotated[tuple[str, ...], Expects("a list of strings")]
 Patterns = Annotated[tuple[str, ...], Expects("a list of patterns such as image/*")]
 
 
-class ValidationRule(Section):
-    """One rule; what each key means is told in docs/validation.md."""
-
-    name: Text = ""
-    types: Patterns = ()
-    files: Patterns = ()
-    owners: Patterns = ()
-    metadata: Annotated[Mapping[str, str], Expects("a table of patterns by the key of the metadata")] = {}
-    size_min: Size = 0
-    size_max: Size = 0
-    extensions: Annotated[tuple[str, ...], Expects('a list of extensions such as ["png", "jpg"]')] = ()
-    allowed_types: Patterns = ()
-    type_agrees: Bool = False
-    csv: Bool = False
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
-        if self.size_max and self.size_max < self.size_min:
-            raise ValueError("size_max is less than size_min")
-        return self
+#: The keys of a rule and the type of their values; the defaults are those of ``ValidationRule``.
+_RULE_KEYS: Mapping[str, Any] = {
+    "name": Text,
+    "types": Patterns,
+    "files": Patterns,
+    "owners": Patterns,
+    "metadata": Annotated[Mapping[str, str], Expects("a table of patterns by the key of the metadata")],
+    "size_min": Size,
+    "size_max": Size,
+    "extensions": Annotated[tuple[str, ...], Expects('a list of extensions such as ["png", "jpg"]')],
+    "allowed_types": Patterns,
+    "type_agrees": Bool,
+    "csv": Bool,
+}
+_ADAPTERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(kind) for key, kind in _RULE_KEYS.items()}
 
 
-def parse_rules(value: object) -> object:
-    """Tables as rules. Raises ``ValueError`` with what is wrong with the first bad one."""
+def parse_rules(value: object) -> tuple[ValidationRule, ...]:
+    """Convert tables to rules. Raises ``ValueError`` that names the first bad rule and what is wrong with it."""
     if not isinstance(value, list | tuple):
         raise ValueError("a list of rules (docs/validation.md)")
     rules = []
     for number, item in enumerate(value, 1):
-        if isinstance(item, ValidationRule):
-            rules.append(item)
-            continue
         try:
-            rules.append(ValidationRule.model_validate(item))
-        except ValidationError as error:
-            raise ValueError(f"a list of rules (docs/validation.md); in rule {number}, {_what(error)}") from None
+            rules.append(item if isinstance(item, ValidationRule) else _rule(item))
+        except ValueError as error:
+            raise ValueError(f"a list of rules (docs/validation.md); in rule {number}, {error}") from None
     return tuple(rules)
 
 
-def _what(error: ValidationError) -> str:
-    details = error.errors()[0]
-    if not details["loc"]:
-        cause = details.get("ctx", {}).get("error")
-        return str(cause or "every rule must be a table")
-    key = str(details["loc"][0])
-    field = ValidationRule.model_fields.get(key)
-    if field is None:
-        return f"{key} is no key of a rule"
-    words = [item.words for item in field.metadata if isinstance(item, Expects)]
-    return f"{key} must be {words[-1]}"
+def _rule(table: object) -> ValidationRule:
+    if not isinstance(table, Mapping):
+        raise ValueError("every rule must be a table")
+    values = {}
+    for key, value in table.items():
+        if key not in _ADAPTERS:
+            raise ValueError(f"{key} is not a key of a rule")
+        try:
+            values[key] = _ADAPTERS[key].validate_python(value)
+        except ValidationError:
+            allowed = [item for item in get_args(_RULE_KEYS[key]) if isinstance(item, Expects)]
+            raise ValueError(f"{key} must be {allowed[-1].words}") from None
+    rule = ValidationRule(**values)
+    if rule.size_max and rule.size_max < rule.size_min:
+        raise ValueError("size_max is less than size_min")
+    return rule
 
 
 def check_pattern(value: str) -> str:
-    """A relative path with fields in braces, in which no two uploads of different names need share one."""
+    """A relative path with fields in braces."""
     segments = value.split("/")
     fields = set(_FIELD.findall(value))
     is_plain = not set(_FIELD.sub("", value)) & set('{}\\:*?"<>|\0') and value.isprintable()
@@ -83,7 +79,7 @@ def check_pattern(value: str) -> str:
 
 
 class ValidationSettings(Section):
-    """What uploads this server wants, and what becomes of the others."""
+    """Which uploads are accepted, and what happens to rejected ones."""
 
     enabled: Bool = False
     early: Bool = False
@@ -94,16 +90,16 @@ class ValidationSettings(Section):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        if self.early and not any(rule.allowed_types or rule.type_agrees for rule in self.rules):
+        if self.early and not any(rule.checks_type for rule in self.rules):
             raise ValueError(
-                "validation.early is true, but no rule asks for types: "
-                "give one allowed_types or type_agrees, or set validation.early to false"
+                "validation.early is true, but no rule checks types: "
+                "add allowed_types or type_agrees to a rule, or set validation.early to false"
             )
         return self
 
 
 class PublishingSettings(Section):
-    """Where finished uploads appear under names for people."""
+    """The directory in which finished uploads appear under readable names."""
 
     directory: Text = ""
     pattern: Annotated[str, AfterValidator(check_pattern), Expects("a relative path with fields in braces")] = (

@@ -13,9 +13,9 @@ from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
 from tusd_py.protocol.requests import Append
+from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import update
 from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
@@ -57,13 +57,8 @@ class _AppendBody:
         request = self.request
         length = upload.length if request.length is None else request.length
         progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
-
-        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-            saved = await update(self.ports, before, after, progress.change(before, after, is_last))
-            progress.saved(saved)
-            return saved
-
-        receiving = BodyReceiver(self.ports, upload, keep, request.is_last)
+        committer = Committer(self.ports, self.caller, progress)
+        receiving = BodyReceiver(self.ports, upload, committer, request.is_last)
         # A newcomer gets the hold as soon as what has arrived is saved.
         lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:

@@ -21,6 +21,4 @@ async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
     upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
     answer = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
     if answer.reject:
-        denied = AccessDenied()
-        denied.override = answer.override
-        raise denied
+        raise AccessDenied().with_response(answer.override)

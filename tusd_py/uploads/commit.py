@@ -83,9 +83,9 @@ def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset
     """The caller as an event keeps it: days later, and for whoever reads the database, passwords have no business."""
     if caller is None:
         return None
-    kept = tuple(
+    kept = [
         (name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwarded_credentials
-    )
+    ]
     return replace(caller, headers=kept)
 
 

@@ -28,9 +28,10 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import Created, ResponseOverride
 from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import Cause, insert, update
+from tusd_py.uploads.commit import Cause, insert
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
@@ -105,9 +106,7 @@ async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[U
     # tusd tells this hook no id: there is none yet.
     answer = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
     if answer.reject:
-        rejected = UploadRejected()
-        rejected.override = answer.override
-        raise rejected
+        raise UploadRejected().with_response(answer.override)
     assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
     return answer.applied_to(upload), answer.override
 
@@ -151,58 +150,43 @@ class _CreationWithUpload:
     source: RequestBody
     listener: ProgressListener | None
     completes: bool | None
-    is_recorded: bool = False
     is_announced: bool = False  # the client may come back for it
 
     async def run(self, body: BodyInfo, lock: Lock) -> Upload:
         self.upload = upload = await reserve_storage(self.ports, self.upload)
         progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
-
-        async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-            saved = await self._save(before, after, progress.change(before, after, is_last))
-            progress.saved(saved)
-            return saved
-
-        receiving = BodyReceiver(self.ports, upload, keep, self.completes)
+        committer = Committer(self.ports, self.caller, progress, is_recorded=False)
+        receiving = BodyReceiver(self.ports, upload, committer, self.completes)
         # Who asks for this hold knows the URL: what came is kept for them.
         lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
-                await shielded(self._save(upload, upload))
+                await shielded(committer.insert(upload))
                 self.is_announced = self.listener.on_created(upload)
             room = rules.remaining(upload, upload.length, self.ports.policy.limits)
             upload = await receiving.run(self.source, body, room, upload.length)
-            return upload if self.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
+            return upload if committer.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
             if not body.is_verified or body.keep_partial:
-                if not self.is_recorded:
-                    await self._save(upload, receiving.upload)
+                if not committer.is_recorded:
+                    await committer.insert(receiving.upload)
             else:
-                await self._undo(receiving, cut)
+                await self._undo(receiving, committer, cut)
             raise cut.with_upload(receiving.upload) from None
         except Exception as failure:
             if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
                 await self._keep(receiving, failure)
             else:
-                await self._undo(receiving, failure)
+                await self._undo(receiving, committer, failure)
             raise
         except asyncio.CancelledError:
             await receiving.close()
-            if not self.is_recorded:
+            if not committer.is_recorded:
                 await finish_despite_cancel(delete_unrecorded(self.ports, upload))
             raise
         finally:
             await receiving.close()
-
-    async def _save(self, before: Upload, after: Upload, change: Cause | None = None) -> Upload:
-        change = change or Cause(self.caller)
-        if self.is_recorded:
-            return await update(self.ports, before, after, change)
-        await insert(self.ports, after, change)
-        self.is_recorded = True
-        invoke_later(self.ports, Hook.POST_CREATE, after, self.caller)
-        return after
 
     async def _keep(self, receiving: BodyReceiver, failure: Exception) -> None:
         """The client knows the URL and may come back for what is saved, but not to go beyond its own length."""
@@ -211,11 +195,11 @@ class _CreationWithUpload:
         if isinstance(failure, TusError):
             failure.with_upload(receiving.upload)
 
-    async def _undo(self, receiving: BodyReceiver, failure: Exception) -> None:
+    async def _undo(self, receiving: BodyReceiver, committer: Committer, failure: Exception) -> None:
         """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
         # First, or a write that still waits for its turn would bring the bytes back.
         await receiving.close()
-        if self.is_recorded:
+        if committer.is_recorded:
             await terminate_locked(self.ports, receiving.upload, self.caller)
         elif not isinstance(failure, RecordExists):
             await self.ports.store.delete(receiving.upload)

@@ -8,8 +8,8 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Inspect
+from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.receiver import BodyReceiver
-from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed, schedule_assembly
@@ -40,11 +40,7 @@ def _stands_at_length(upload: Upload) -> bool:
 
 async def _end(ports: Ports, upload: Upload, caller: Caller) -> Upload:
     """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
-
-    async def keep(before: Upload, after: Upload, is_last: bool) -> Upload:
-        return await update(ports, before, after, Cause(caller))
-
-    receiving = BodyReceiver(ports, upload, keep)
+    receiving = BodyReceiver(ports, upload, Committer(ports, caller))
     try:
         upload = await receiving.end_at_length()
     finally:

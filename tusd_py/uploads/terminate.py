@@ -59,7 +59,5 @@ async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> Respons
         return None
     answer = await ports.hooks.invoke(HookEvent(Hook.PRE_TERMINATE, upload, caller))
     if answer.reject:
-        rejected = TerminationRejected()
-        rejected.override = answer.override
-        raise rejected
+        raise TerminationRejected().with_response(answer.override)
     return answer.override

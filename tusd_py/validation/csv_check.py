@@ -10,7 +10,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _RECORD_CHARACTERS_MAX = 1024 * 1024
 
 
-class Table:
+class CsvCheck:
     """Reads one file as it comes in. UTF-8, or UTF-16 with a byte order mark; every row as wide as the first.
 
     ``problem`` is the first thing that is wrong; what comes after that is no longer looked at. Blocks while it reads.

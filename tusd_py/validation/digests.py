@@ -14,7 +14,7 @@ from tusd_py.protocol.draft.representation import REPR_DIGEST
 from tusd_py.protocol.errors import InvalidChecksum
 
 #: The digest that is computed of every upload that is examined.
-ALWAYS = "sha256"
+DEFAULT_ALGORITHM = "sha256"
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 _BY_SIZE = {size: name for name, size in _SIZES.items()}
 _NAMED = re.compile(r"(md5|sha-?1|sha-?256|sha-?512)\s*[:= -]\s*(\S+)", re.IGNORECASE)
@@ -22,7 +22,7 @@ _HEX = re.compile(r"(?:[0-9a-f]{2})+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedDigest:
     """A digest that the upload shall have; ``key`` is that of the metadata which says so. None was not understood."""
 
     key: str
@@ -30,23 +30,23 @@ class Expected:
     digest: bytes | None
 
 
-def expected(metadata: Mapping[str, bytes], keys: Sequence[str]) -> list[Expected]:
+def expected_digests(metadata: Mapping[str, bytes], keys: Sequence[str]) -> list[ExpectedDigest]:
     """Every digest that ``metadata`` claims: under ``keys``, and that of a request in the draft."""
     found = []
     for key in keys:
         if key != REPR_DIGEST and (value := metadata.get(key, b"").decode("latin-1").strip()):
             algorithm, digest = _parse(key, value)
-            found.append(Expected(key, algorithm, digest))
+            found.append(ExpectedDigest(key, algorithm, digest))
     field = metadata.get(REPR_DIGEST)
     if field:
         try:
             checksum = parse_digest("Repr-Digest", field.decode("latin-1"))
         except InvalidChecksum:
-            found.append(Expected(REPR_DIGEST, ALWAYS, None))
+            found.append(ExpectedDigest(REPR_DIGEST, DEFAULT_ALGORITHM, None))
         else:
             # RFC 9530, 2: "A recipient MAY ignore any or all digests": those of algorithms that nobody knows here.
             if checksum is not None:
-                found.append(Expected(REPR_DIGEST, checksum.algorithm, checksum.digest))
+                found.append(ExpectedDigest(REPR_DIGEST, checksum.algorithm, checksum.digest))
     return found
 
 
@@ -58,7 +58,7 @@ def _parse(key: str, value: str) -> tuple[str, bytes | None]:
     for digest in _readings(named[2] if named else value):
         if len(digest) == (wanted or len(digest)) and len(digest) in _BY_SIZE:
             return _BY_SIZE[len(digest)], digest
-    return (name if wanted else ALWAYS), None
+    return (name if wanted else DEFAULT_ALGORITHM), None
 
 
 def _readings(text: str) -> Iterator[bytes]:
@@ -73,11 +73,11 @@ def _readings(text: str) -> Iterator[bytes]:
         return
 
 
-class Digests:
+class DigestCheck:
     """Running digests of one upload, by every algorithm that somebody asks for. Blocks while it computes."""
 
-    def __init__(self, wanted: Sequence[Expected]) -> None:
-        names = {ALWAYS, *(item.algorithm for item in wanted)}
+    def __init__(self, wanted: Sequence[ExpectedDigest]) -> None:
+        names = {DEFAULT_ALGORITHM, *(item.algorithm for item in wanted)}
         self._running = {name: hashlib.new(name, usedforsecurity=False) for name in sorted(names)}
         self._wanted = wanted
 
@@ -85,11 +85,11 @@ class Digests:
         for digest in self._running.values():
             digest.update(piece)
 
-    def facts(self) -> dict[str, str]:
+    def hex_digests(self) -> dict[str, str]:
         """Each digest in hexadecimal, by its algorithm."""
         return {name: digest.hexdigest() for name, digest in self._running.items()}
 
-    def against(self) -> Iterator[str]:
+    def violations(self) -> Iterator[str]:
         """What speaks against the upload."""
         for item in self._wanted:
             if item.digest is None:

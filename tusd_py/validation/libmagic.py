@@ -31,13 +31,13 @@ _own = threading.local()  # a Magic object may be used by one thread only
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Libmagic:
     """A library that is loaded, and the database that belongs to it; None is the library's own choice."""
 
     database: str | None
 
 
-def load(system: Sequence[str] = _SYSTEM) -> Found:
+def load(system: Sequence[str] = _SYSTEM) -> Libmagic:
     """Have libmagic loaded before anything imports ``magic``, which would look for the system's alone.
 
     The system's is newer than the bundled one wherever both are. pylibmagic is found but never imported: it changes
@@ -48,7 +48,7 @@ def load(system: Sequence[str] = _SYSTEM) -> Found:
             ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
         except OSError:
             continue
-        return Found(None)
+        return Libmagic(None)
     spec = importlib.util.find_spec("pylibmagic")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         library, database = Path(folder, _BUNDLED), Path(folder, "magic.mgc")
@@ -57,14 +57,14 @@ def load(system: Sequence[str] = _SYSTEM) -> Found:
         except OSError:
             continue
         # The format of the database changes with the version: the system's would not do.
-        return Found(str(database))
+        return Libmagic(str(database))
     raise ValidatorUnavailable(_MISSING)
 
 
-_found: Found | None = None
+_found: Libmagic | None = None
 
 
-def type_of(head: bytes) -> str:
+def detect_type(head: bytes) -> str:
     """The media type of bytes that begin with ``head``, in lower case. Blocks; for any thread.
 
     Raises ``ValidatorUnavailable`` where libmagic is missing or its database cannot be read.

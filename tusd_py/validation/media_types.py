@@ -78,15 +78,15 @@ _ALWAYS_TOLD = frozenset(
 )
 
 
-def plain_name(media_type: str) -> str:
+def canonical_name(media_type: str) -> str:
     """The one name of a type that has several."""
     media_type = media_type.lower()
     return _ALIASES.get(media_type, media_type)
 
 
-def agree(declared: str, real: str) -> bool:
+def types_agree(declared: str, real: str) -> bool:
     """Whether bytes that are told to be ``real`` may well be what was ``declared``."""
-    declared, real = plain_name(declared), plain_name(real)
+    declared, real = canonical_name(declared), canonical_name(real)
     if declared in (real, UNKNOWN) or real in EMPTY:
         return True
     if real == UNKNOWN:
@@ -94,9 +94,9 @@ def agree(declared: str, real: str) -> bool:
     return _refines(declared, real) or _refines(real, declared) or any({declared, real} <= kin for kin in _FAMILIES)
 
 
-def refined(declared: str, real: str) -> str:
+def more_specific(declared: str, real: str) -> str:
     """The more telling name: that a zip is a document, or a text a table, only its client can say."""
-    plain = plain_name(declared), plain_name(real)
+    plain = canonical_name(declared), canonical_name(real)
     if _refines(*plain) or any(set(plain) <= kin for kin in _FAMILIES):
         return plain[0]
     return plain[1]

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 
 from tusd_py.model.upload import Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.validation.media_types import agree, refined
+from tusd_py.validation.media_types import more_specific, types_agree
 
 _NAME_CHARACTERS_MAX = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """Conditions, all of which an upload must meet to fall under it, then what is asked of such an upload.
-
-    Patterns are as of a shell (``*``, ``?``, ``[...]``), in whatever case; of a list one must fit. What is empty is no
-    condition, and asks nothing; so is a size of 0.
-    """
-
-    name: str = ""
-    types: tuple[str, ...] = ()  # patterns of declared types
-    files: tuple[str, ...] = ()  # patterns of file names
-    owners: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # a pattern by key
-    size_min: int = 0  # bytes
-    size_max: int = 0
-    extensions: tuple[str, ...] = ()  # without the dot, in lower case
-    allowed_types: tuple[str, ...] = ()  # patterns of what the bytes may really be
-    type_agrees: bool = False  # the real type must be the declared one
-    csv: bool = False  # must be readable as CSV
-
-    @property
-    def asks_type(self) -> bool:
-        return bool(self.allowed_types) or self.type_agrees
-
-
 @dataclass(frozen=True, slots=True)
-class Claims:
+class Declared:
     """What is said about an upload before anybody has looked: by its client, and by whose it is."""
 
     declared_type: str
@@ -55,12 +30,12 @@ class Claims:
         return extension.lower() if dot and stem else ""
 
 
-def claims(upload: Upload) -> Claims:
+def declared(upload: Upload) -> Declared:
     """What is said about ``upload``. Never fails: a value that is no UTF-8 is replaced where it is not."""
     metadata = parse_metadata(upload.metadata_header)
     declared = next((metadata[key] for key in ("filetype", "type", "contentType") if metadata.get(key)), b"")
     name = metadata.get("filename") or metadata.get("name") or b""
-    return Claims(
+    return Declared(
         declared_type=declared.decode("latin-1").partition(";")[0].strip().lower(),
         file_name=name.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2].strip(),
         owner=upload.owner,
@@ -68,27 +43,27 @@ def claims(upload: Upload) -> Claims:
     )
 
 
-def first_match(rules: Sequence[Rule], said: Claims) -> Rule | None:
+def first_match(rules: Sequence[ValidationRule], said: Declared) -> ValidationRule | None:
     """The first rule that ``said`` falls under."""
     return next((rule for rule in rules if _falls_under(rule, said)), None)
 
 
-def _falls_under(rule: Rule, said: Claims) -> bool:
+def _falls_under(rule: ValidationRule, said: Declared) -> bool:
     conditions = ((rule.types, said.declared_type), (rule.files, said.file_name), (rule.owners, said.owner))
-    if not all(fits(patterns, value) for patterns, value in conditions if patterns):
+    if not all(matches(patterns, value) for patterns, value in conditions if patterns):
         return False
     return all(
-        key in said.metadata and fits((pattern,), said.metadata[key].decode("utf-8", "replace"))
+        key in said.metadata and matches((pattern,), said.metadata[key].decode("utf-8", "replace"))
         for key, pattern in rule.metadata.items()
     )
 
 
-def fits(patterns: Sequence[str], value: str) -> bool:
+def matches(patterns: Sequence[str], value: str) -> bool:
     """Whether one of ``patterns`` fits ``value``, in whatever case."""
     return any(fnmatchcase(value.lower(), pattern.lower()) for pattern in patterns)
 
 
-def against_claims(rule: Rule, said: Claims, length: int) -> Iterator[str]:
+def declared_violations(rule: ValidationRule, said: Declared, length: int) -> Iterator[str]:
     """What speaks against an upload of ``length`` bytes by what is said about it alone."""
     if length < rule.size_min:
         yield f"it has {length} bytes, fewer than {rule.size_min}"
@@ -98,9 +73,9 @@ def against_claims(rule: Rule, said: Claims, length: int) -> Iterator[str]:
         yield f"the extension of its name, {shown(said.extension)}, is not one of {', '.join(rule.extensions)}"
 
 
-def against_type(rule: Rule, said: Claims, real: str) -> Iterator[str]:
+def type_violations(rule: ValidationRule, said: Declared, real: str) -> Iterator[str]:
     """What speaks against an upload whose bytes are of the type ``real``."""
-    if rule.type_agrees and said.declared_type and not agree(said.declared_type, real):
+    if rule.type_agrees and said.declared_type and not types_agree(said.declared_type, real):
         yield f"its type is {real}, but {shown(said.declared_type)} was declared"
     if rule.type_agrees and not said.declared_type:
         yield "no type was declared (metadata filetype)"
@@ -109,7 +84,7 @@ def against_type(rule: Rule, said: Claims, real: str) -> Iterator[str]:
 
 
 def _is_allowed(allowed: Sequence[str], declared: str, real: str) -> bool:
-    return fits(allowed, real) or fits(allowed, refined(declared, real))
+    return matches(allowed, real) or matches(allowed, more_specific(declared, real))
 
 
 def shown(text: str) -> str:

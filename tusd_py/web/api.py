@@ -23,7 +23,7 @@ _LIMIT = 100
 _NUMBER_MAX = 2**63 - 1
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """A question that cannot be answered, with the status and a sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -36,12 +36,12 @@ def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
     """The routes; nothing of them is cached."""
     api = _Api(open_ports)
     return [
-        Route("/api/uploads/{upload_id}", api.answering(api.upload), methods=["GET"]),
-        Route("/api/jobs", api.answering(api.jobs), methods=["GET"]),
-        Route("/api/jobs/{job_id}", api.answering(api.job), methods=["GET"]),
-        Route("/api/jobs/{job_id}", api.answering(api.drop), methods=["DELETE"]),
-        Route("/api/jobs/{job_id}/retry", api.answering(api.retry), methods=["POST"]),
-        Route("/api/events", api.answering(api.events), methods=["GET"]),
+        Route("/api/uploads/{upload_id}", api.endpoint(api.upload), methods=["GET"]),
+        Route("/api/jobs", api.endpoint(api.jobs), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.endpoint(api.job), methods=["GET"]),
+        Route("/api/jobs/{job_id}", api.endpoint(api.delete), methods=["DELETE"]),
+        Route("/api/jobs/{job_id}/retry", api.endpoint(api.retry), methods=["POST"]),
+        Route("/api/events", api.endpoint(api.events), methods=["GET"]),
     ]
 
 
@@ -49,7 +49,7 @@ class _Api:
     def __init__(self, open_ports: OpenPorts) -> None:
         self._open_ports = open_ports
 
-    def answering(
+    def endpoint(
         self, answer: Callable[[Ports, Request], Awaitable[object]]
     ) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that gives what ``answer`` returns as JSON, or the sentence of what is wrong."""
@@ -58,7 +58,7 @@ class _Api:
             status, content = 200, None
             try:
                 content = await answer(await self._open_ports(), request)
-            except Refused as refused:
+            except ApiError as refused:
                 status, content = refused.status, {"error": refused.sentence}
             except (OSError, RecordsError, StoreError) as failure:
                 status, content = 503, {"error": f"this cannot be answered now: {failure}"}
@@ -69,14 +69,14 @@ class _Api:
     async def upload(self, ports: Ports, request: Request) -> object:
         upload = await ports.records.find(request.path_params["upload_id"])
         if upload is None:
-            raise Refused(404, "there is no such upload")
+            raise ApiError(404, "there is no such upload")
         return upload_view(upload)
 
     async def jobs(self, ports: Ports, request: Request) -> object:
         states = request.query_params.getlist("state")
         if not set(states) <= set(JobState):
-            raise Refused(400, f"state must be one of {', '.join(JobState)}")
-        jobs = await _outbox(ports).list_jobs(
+            raise ApiError(400, f"state must be one of {', '.join(JobState)}")
+        jobs = await _job_queue(ports).list_jobs(
             states=[JobState(state) for state in states],
             upload_id=request.query_params.get("upload", ""),
             before_id=_number(request, "before", _NUMBER_MAX, _NUMBER_MAX),
@@ -85,25 +85,25 @@ class _Api:
         return {"jobs": [job_view(job) for job in jobs]}
 
     async def job(self, ports: Ports, request: Request) -> object:
-        job = await _outbox(ports).find_job(_job_id(request))
+        job = await _job_queue(ports).find_job(_job_id(request))
         if job is None:
-            raise Refused(404, "there is no such job")
+            raise ApiError(404, "there is no such job")
         return job_view(job)
 
     async def retry(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).requeue(_job_id(request), ports.clock()):
-            raise Refused(409, "there is no such job that is dead or waiting")
+        if not await _job_queue(ports).requeue(_job_id(request), ports.clock()):
+            raise ApiError(409, "there is no such job that is dead or waiting")
         return await self.job(ports, request)
 
-    async def drop(self, ports: Ports, request: Request) -> object:
-        if not await _outbox(ports).delete_job(_job_id(request)):
-            raise Refused(409, "there is no such job that is at rest")
+    async def delete(self, ports: Ports, request: Request) -> object:
+        if not await _job_queue(ports).delete_job(_job_id(request)):
+            raise ApiError(409, "there is no such job that is at rest")
         return {"dropped": _job_id(request)}
 
     async def events(self, ports: Ports, request: Request) -> object:
         """Events in order: the newest, or with ``after`` those that follow."""
         is_after = "after" in request.query_params
-        events = await _outbox(ports).list_events(
+        events = await _job_queue(ports).list_events(
             after=_number(request, "after", 0, _NUMBER_MAX),
             upload_id=request.query_params.get("upload", ""),
             newest=not is_after,
@@ -112,16 +112,16 @@ class _Api:
         return {"events": [{"place": place, **event_view(event)} for place, event in events]}
 
 
-def _outbox(ports: Ports) -> JobQueue:
+def _job_queue(ports: Ports) -> JobQueue:
     if ports.job_queue is None:
-        raise Refused(404, "records are kept in memory: there are no jobs and events")
+        raise ApiError(404, "records are kept in memory: there are no jobs and events")
     return ports.job_queue
 
 
 def _job_id(request: Request) -> int:
     text = request.path_params["job_id"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Refused(404, "there is no such job: it is known by a number")
+        raise ApiError(404, "there is no such job: it is known by a number")
     return int(text)
 
 
@@ -130,5 +130,5 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
-        raise Refused(400, f"{name} must be a whole number, at most {most}")
+        raise ApiError(400, f"{name} must be a whole number, at most {most}")
     return int(text)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tusd_py.web.metrics import Metrics
 
 
-class Below(BaseRoute):
+class PrefixRoute(BaseRoute):
     """Hands an application every path at and below ``base_path``, with and without the slash, never by a redirect.
 
     Browsers ask again for permission after a redirect, and some clients follow none.
@@ -55,7 +55,7 @@ def metrics_route(metrics: Metrics, path: str) -> Route:
 
 
 class ServerApp(Starlette):
-    """A Starlette application that asks ``first`` before its middleware and its other routes.
+    """A Starlette application that asks ``endpoint`` before its middleware and its other routes.
 
     The tus endpoint answers for its own faults, readable from other origins; Starlette's layers for that would only
     cost a fifth of each small request. Nothing is ever redirected for a slash.
@@ -63,19 +63,19 @@ class ServerApp(Starlette):
 
     def __init__(
         self,
-        first: Below,
+        endpoint: PrefixRoute,
         routes: list[BaseRoute],
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
     ) -> None:
-        super().__init__(routes=[first, *routes], lifespan=lifespan)
+        super().__init__(routes=[endpoint, *routes], lifespan=lifespan)
         self.router.redirect_slashes = False
-        self._first = first
+        self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match, child_scope = self._first.matches(scope)
+        match, child_scope = self._endpoint.matches(scope)
         if match is not Match.FULL:
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
         scope.update(child_scope)
-        await self._first.handle(scope, receive, send)
+        await self._endpoint.handle(scope, receive, send)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-Headers = list[tuple[bytes, bytes]]
+from tusd_py.model.caller import HeaderList
 
 ALLOW_METHODS = "POST, HEAD, PATCH, PUT, DELETE, GET, OPTIONS"
 ALLOW_HEADERS = (
@@ -35,8 +35,8 @@ class Cors:
     allow_headers: Sequence[str] = ()  # besides the protocol's own
     expose_headers: Sequence[str] = ()
     max_age_seconds: int = 86400
-    _fixed: Headers = field(init=False, default_factory=list)
-    _preflight: Headers = field(init=False, default_factory=list)
+    _fixed: HeaderList = field(init=False, default_factory=list)
+    _preflight: HeaderList = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         expose = ", ".join([EXPOSE_HEADERS, *self.expose_headers])
@@ -48,7 +48,7 @@ class Cors:
         self._preflight.append((b"access-control-allow-headers", allow.encode("latin-1")))
         self._preflight.append((b"access-control-max-age", str(self.max_age_seconds).encode()))
 
-    def headers(self, origin: bytes | None, is_preflight: bool) -> Headers:
+    def headers(self, origin: bytes | None, is_preflight: bool) -> HeaderList:
         """What to add to an answer for a request from ``origin``; an origin that is not allowed gets nothing but Vary.
 
         With credentials "*" means nothing to a browser, so the origin itself is named then.

@@ -10,7 +10,7 @@ import asyncio
 
 from starlette.types import Receive, Send
 
-from tusd_py.web.cors import Headers
+from tusd_py.model.caller import HeaderList
 
 #: A rest this small is read before answering, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
@@ -22,8 +22,14 @@ _LINGER_SECONDS = 2.0
 _PIECE_SECONDS = 0.1
 
 
-async def send_early(
-    send: Send, receive: Receive, status: int, headers: Headers, body: bytes, unread_bytes: int | None, may_read: bool
+async def send(
+    send: Send,
+    receive: Receive,
+    status: int,
+    headers: HeaderList,
+    body: bytes,
+    unread_bytes: int | None,
+    may_read: bool,
 ) -> None:
     """Send an answer though the request's body has not been read to its end.
 
@@ -32,19 +38,19 @@ async def send_early(
     """
     is_small = unread_bytes is not None and unread_bytes <= KEEP_BYTES_MAX
     if may_read and is_small and await _drain(receive, KEEP_BYTES_MAX, _KEEP_SECONDS):
-        await _send(send, status, headers, body, more=False)
+        await _write(send, status, headers, body, more=False)
         return
     headers = [*headers, (b"connection", b"close")]
     if not may_read:
-        await _send(send, status, headers, body, more=False)
+        await _write(send, status, headers, body, more=False)
         return
     # The answer goes out now; its end, upon which the server closes, a little later.
-    await _send(send, status, headers, body, more=True)
+    await _write(send, status, headers, body, more=True)
     await _linger(receive)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _send(send: Send, status: int, headers: Headers, body: bytes, more: bool) -> None:
+async def _write(send: Send, status: int, headers: HeaderList, body: bytes, more: bool) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": more})
 

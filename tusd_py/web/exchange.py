@@ -11,15 +11,17 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from tusd_py import logs
+from tusd_py.model.caller import HeaderList
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
-from tusd_py.web.cors import Cors, Headers
-from tusd_py.web.early_response import send_early
+from tusd_py.web import early_response
+from tusd_py.web.cors import Cors
 from tusd_py.web.metrics import Metrics
-from tusd_py.web.negotiation import Inform
+from tusd_py.web.negotiation import SendInterim
 from tusd_py.web.request_body import AsgiBody
-from tusd_py.web.response_body import Giving
+from tusd_py.web.response_body import BodySender
 
 log = logging.getLogger("tusd_py.requests")
 
@@ -30,26 +32,26 @@ class Exchange:
     """What is known of one request before its meaning is, and how its answer goes out."""
 
     __slots__ = (
+        "_acquire_send_socket",
+        "_buffered_bytes",
         "_content_length",
         "_expects_continue",
-        "_giving",
         "_has_streams",
         "_idle_seconds",
         "_is_chunked",
-        "_lend_out",
         "_metrics",
         "_receive",
         "_send",
+        "_sender",
         "_started",
-        "_whole_bytes",
+        "body",
         "headers",
-        "inform",
         "method",
         "origin",
         "real_method",
         "request_id",
         "requests_method",
-        "source",
+        "send_interim",
     )
 
     def __init__(
@@ -60,37 +62,28 @@ class Exchange:
         self._idle_seconds = idle_seconds
         self.real_method: str = scope["method"]
         self.method = self.real_method  # until an override is known
-        self.headers = scope["headers"]
+        headers = self.headers = Headers(scope["headers"])
         # From HTTP/2 on a connection carries many requests: the server ends this one's stream, and nothing is closed.
         self._has_streams = not scope.get("http_version", "1.1").startswith("1")
-        self.origin: bytes | None = None
-        self.requests_method = False  # a browser's preflight
-        self.request_id = b""
-        self._whole_bytes = 0
-        self._giving: Giving | None = None
-        self._content_length = 0
-        self._is_chunked = self._expects_continue = False
-        for name, value in self.headers:
-            if name == b"origin":
-                self.origin = value
-            elif name == b"access-control-request-method":
-                self.requests_method = True
-            elif name == b"x-request-id":
-                self.request_id = value if _REQUEST_ID.match(value) else b""
-            elif name == b"content-length":
-                self._content_length = int(value) if value.isdigit() and len(value) < 20 else 0
-            elif name == b"transfer-encoding":
-                self._is_chunked = True
-            elif name == b"expect":
-                self._expects_continue = value.lower() == b"100-continue"
-        self.request_id = self.request_id or secrets.token_hex(8).encode()
+        self.origin = headers.get_bytes(b"origin")
+        self.requests_method = b"access-control-request-method" in headers  # a browser's preflight
+        self._buffered_bytes = 0
+        self._sender: BodySender | None = None
+        length = headers.get_bytes(b"content-length") or b""
+        self._content_length = int(length) if length.isdigit() and len(length) < 20 else 0
+        self._is_chunked = b"transfer-encoding" in headers
+        self._expects_continue = (headers.get_bytes(b"expect") or b"").lower() == b"100-continue"
+        request_id = headers.get_bytes(b"x-request-id")
+        if request_id is None or not _REQUEST_ID.match(request_id):
+            request_id = secrets.token_hex(8).encode()
+        self.request_id = request_id
         # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
         logs.request_id.set(self.request_id.decode())
         # What our own HTTP server can do beyond ASGI; others have no trailers to give, lend no body, and send no answer
         # before the answer.
         served = scope.get("extensions", {}).get("tusd_py", {})
-        self.inform: Inform | None = served.get("informational")
-        self.source = AsgiBody(
+        self.send_interim: SendInterim | None = served.get("informational")
+        self.body = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
@@ -98,48 +91,50 @@ class Exchange:
             served.get("lend"),
             served.get("take_whole"),
         )
-        self._lend_out = served.get("lend_out")
+        self._acquire_send_socket = served.get("lend_out")
 
     @property
-    def asked(self) -> ResponseContext:
+    def response_context(self) -> ResponseContext:
         return ResponseContext(self.method, self.real_method)
 
-    async def answer(self, reply: Response, cors: Cors) -> None:
+    async def answer(self, response: Response, cors: Cors) -> None:
         """Send the reply; what is left of the request's body is read within bounds, or the connection closed."""
         is_preflight = self.requests_method and self.real_method == "OPTIONS"
-        headers = [*reply.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
-        if not isinstance(reply.body, bytes):
-            await self._give(reply.status, headers, reply.body)
-        elif self.source.is_ended or self._has_streams or not (self._content_length or self._is_chunked):
-            await self._whole(reply.status, headers, reply.body)
-        elif not self.source.is_gone:
-            self.source.close()
-            unread = None if self._is_chunked else self._content_length - self.source.bytes_received
-            may_read = self.source.was_read or not self._expects_continue
-            await send_early(self._send, self._receive, reply.status, headers, reply.body, unread, may_read)
+        headers = [*response.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
+        if not isinstance(response.body, bytes):
+            await self._send_content(response.status, headers, response.body)
+        elif self.body.is_ended or self._has_streams or not (self._content_length or self._is_chunked):
+            await self._send_buffered(response.status, headers, response.body)
+        elif not self.body.is_gone:
+            self.body.close()
+            unread = None if self._is_chunked else self._content_length - self.body.bytes_received
+            may_read = self.body.was_read or not self._expects_continue
+            await early_response.send(
+                self._send, self._receive, response.status, headers, response.body, unread, may_read
+            )
 
-    async def _whole(self, status: int, headers: Headers, body: bytes) -> None:
-        self._whole_bytes = len(body)
+    async def _send_buffered(self, status: int, headers: HeaderList, body: bytes) -> None:
+        self._buffered_bytes = len(body)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _give(self, status: int, headers: Headers, content: Content) -> None:
-        giving = self._giving = Giving(self._receive, self._send, self._idle_seconds, self._lend_out)
+    async def _send_content(self, status: int, headers: HeaderList, content: Content) -> None:
+        sender = self._sender = BodySender(self._receive, self._send, self._idle_seconds, self._acquire_send_socket)
         async with aclosing(content):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            await giving.run(content)
+            await sender.run(content)
 
-    def over(self, path: str, status: int, error: TusError | None) -> None:
+    def finish(self, path: str, status: int, error: TusError | None) -> None:
         """Count and log the request. Paths hold ids but never what a query or a header says: those may be secrets."""
         seconds = perf_counter() - self._started
-        if self.source.bytes_received:
-            self._metrics.bytes_received.inc(self.source.bytes_received)
-        if self.source.bytes_poured:
-            self._metrics.bytes_poured.inc(self.source.bytes_poured)
-        giving = self._giving
-        if giving is not None:
-            self._metrics.bytes_given.inc(giving.given_bytes)
-            self._metrics.bytes_given_poured.inc(giving.poured_bytes)
+        if self.body.bytes_received:
+            self._metrics.bytes_received.inc(self.body.bytes_received)
+        if self.body.bytes_poured:
+            self._metrics.bytes_poured.inc(self.body.bytes_poured)
+        sender = self._sender
+        if sender is not None:
+            self._metrics.bytes_sent.inc(sender.bytes_sent)
+            self._metrics.bytes_sent_poured.inc(sender.poured_bytes)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):
@@ -148,8 +143,8 @@ class Exchange:
                 "path": path,
                 "status": status,
                 "code": error.code if error else None,
-                "bytes_received": self.source.bytes_received,
-                "bytes_sent": self._whole_bytes if giving is None else giving.given_bytes,
+                "bytes_received": self.body.bytes_received,
+                "bytes_sent": self._buffered_bytes if sender is None else sender.bytes_sent,
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }

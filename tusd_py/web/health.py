@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.request_body import Draining
+from tusd_py.web.request_body import ActiveBodies
 
 _PROBE_SECONDS = 2.0
 
 
-def health_routes(open_ports: Callable[[], Awaitable[Ports]], draining: Draining) -> list[BaseRoute]:
+def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> list[BaseRoute]:
     """The routes; GET and HEAD, never cached."""
     records, storage = _Check(), _Check()
 
@@ -26,7 +26,7 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], draining: Draining
         return _answer(200, {"status": "ok"})
 
     async def readyz(_: Request) -> JSONResponse:
-        checks = {"draining": "the server is shutting down" if draining.has_begun else "ok"}
+        checks = {"draining": "the server is shutting down" if active_bodies.is_draining else "ok"}
         try:
             ports = await open_ports()
         except (OSError, RecordsError, StoreError) as failure:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
+from tusd_py.protocol.headers import Headers
+
 Network = IPv4Network | IPv6Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
@@ -28,7 +30,7 @@ class Locator:
     public_url: str = ""
     trusted_proxies: Sequence[Network] = ()
 
-    def collection(self, scope: Scope, path: str) -> str:
+    def collection(self, scope: Scope, path: str, headers: Headers) -> str:
         """``path`` is the collection's own path with every prefix it is mounted under."""
         if self.public_url:
             return self.public_url.rstrip("/") + "/"
@@ -36,7 +38,6 @@ class Locator:
         path = quote(path.rstrip("/")) + "/"
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return path
-        headers = scope["headers"]
         return _forwarded(headers, path, self._is_trusted_address) or _x_forwarded(headers, path) or path
 
     def _is_trusted(self, client: Sequence[object] | None) -> bool:
@@ -51,14 +52,9 @@ class Locator:
         return any(address in network for network in self.trusted_proxies)
 
 
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
-    """All values of a list header, in order, as one list."""
-    return ",".join(value.decode("latin-1") for key, value in headers if key == name)
-
-
-def _forwarded(headers: Sequence[tuple[bytes, bytes]], path: str, is_trusted: Callable[[str], bool]) -> str | None:
+def _forwarded(headers: Headers, path: str, is_trusted: Callable[[str], bool]) -> str | None:
     """RFC 7239. Every hop adds an element at the right; go left as long as trusted hops speak of trusted hops."""
-    hops = _parse_forwarded(_values(headers, b"forwarded"))
+    hops = _parse_forwarded(headers.get(b"forwarded") or "")
     chosen: dict[str, str] | None = None
     for hop in reversed(hops):
         chosen = hop
@@ -92,10 +88,10 @@ def _parse_forwarded(text: str) -> list[dict[str, str]]:
     return hops if hops[0] else []
 
 
-def _x_forwarded(headers: Sequence[tuple[bytes, bytes]], path: str) -> str | None:
+def _x_forwarded(headers: Headers, path: str) -> str | None:
     """The older headers: lists too, of which the right-most entry is the trusted peer's own."""
     host, proto, prefix = (
-        _values(headers, name).rpartition(",")[2].strip()
+        (headers.get(name) or "").rpartition(",")[2].strip()
         for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
     )
     if prefix and _PREFIX.match(prefix):

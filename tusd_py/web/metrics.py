@@ -41,8 +41,8 @@ class Metrics:
         self.bytes_poured = Counter(
             "tusd_py_bytes_poured", "Of these, bytes taken from socket to file past the event loop.", registry=registry
         )
-        self.bytes_given = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
-        self.bytes_given_poured = Counter(
+        self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
+        self.bytes_sent_poured = Counter(
             "tusd_py_download_bytes_poured", "Of these, bytes moved from a file within the kernel.", registry=registry
         )
         self.created = Counter("tusd_uploads_created", "Uploads created.", registry=registry)

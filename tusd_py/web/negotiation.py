@@ -1,4 +1,4 @@
-"""Which dialect a request is read and answered in: a parser and a formatter for each, found by what its head speaks."""
+"""Selects the protocol of a request: tus 1.0 or a version of the IETF draft, each with its parser and formatter."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tusd_py.protocol.outcomes import Outcome
 from tusd_py.protocol.requests import Head, Request
 from tusd_py.protocol.responses import Response, ResponseContext
 
-#: Sends an interim response, and tells whether it was sent.
-Inform = Callable[[int, Iterable[tuple[bytes, bytes]]], bool]
+#: Sends an interim response with this status and these headers. Returns whether it was sent.
+SendInterim = Callable[[int, Iterable[tuple[bytes, bytes]]], bool]
 
 
-class Parser(Protocol):
-    """From a head to what is asked."""
+class RequestParser(Protocol):
+    """Turns a request head into a request value."""
 
     def parse(self, head: Head, base_path: str | None = None) -> Request: ...
 
 
-class Formatter(Protocol):
-    """From what came of it to an answer."""
+class ResponseFormatter(Protocol):
+    """Turns the outcome of a request, or its refusal, into a response."""
 
     def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response: ...
 
@@ -33,47 +33,53 @@ class Formatter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
-    """One dialect. ``interim`` writes its answers before the answer, where it has any."""
+class UploadProtocol:
+    """One protocol. ``interim`` formats its interim responses; ``None`` if the protocol has none."""
 
-    parser: Parser
-    formatter: Formatter
+    parser: RequestParser
+    formatter: ResponseFormatter
     interim: DraftFormatter | None = None
 
-    def listener(self, inform: Inform | None, collection: str) -> Interims | None:
-        """What tells the client how its upload goes; ``collection`` is the URL that uploads are below."""
-        return None if inform is None or self.interim is None else Interims(self.interim, inform, collection)
+    def progress_listener(self, send_interim: SendInterim | None, collection: str) -> InterimResponses | None:
+        """Return a listener that reports the progress of an upload to the client by interim responses.
+
+        ``collection`` is the URL of the collection, with a slash at its end. Returns ``None`` if the server or the
+        protocol has no interim responses.
+        """
+        if send_interim is None or self.interim is None:
+            return None
+        return InterimResponses(self.interim, send_interim, collection)
 
 
 @dataclass(frozen=True, slots=True)
-class Dialects:
-    """All that is spoken here. ``tus`` is also what an answer is written in before it is known what was asked."""
+class Protocols:
+    """All protocols of this server. ``tus`` also formats the refusal of a request whose protocol is not known yet."""
 
-    tus: Speech
-    others: Mapping[Dialect | Version, Speech]
+    tus: UploadProtocol
+    others: Mapping[Dialect | Version, UploadProtocol]
     versions: Mapping[int, Version]
 
-    def of(self, head: Head, method: str) -> Speech:
-        """What ``head`` speaks, ``method`` being the effective one. Raises ``MalformedHeader``."""
+    def select(self, head: Head, method: str) -> UploadProtocol:
+        """Return the protocol of ``head``; ``method`` is the effective one. Raises ``MalformedHeader``."""
         return self.others.get(negotiate(head, method, self.versions), self.tus)
 
 
 @dataclass(slots=True)
-class Interims:
-    """Tells a client by 104 (Upload Resumption Supported) where its upload is and how far it has come."""
+class InterimResponses:
+    """Reports the URL and the offset of an upload to its client by 104 (Upload Resumption Supported)."""
 
     formatter: DraftFormatter
-    inform: Inform
+    send_interim: SendInterim
     collection: str
-    told_bytes: int = -1
+    sent_offset: int = -1
 
     def on_created(self, upload: Upload) -> bool:
-        """See ``ProgressListener.created``."""
+        """See ``ProgressListener.on_created``."""
         interim = self.formatter.announce(upload, self.collection + upload.id)
-        return interim is not None and self.inform(interim.status, interim.headers)
+        return interim is not None and self.send_interim(interim.status, interim.headers)
 
     def on_saved(self, upload: Upload) -> None:
-        """See ``ProgressListener.saved``."""
-        if upload.offset > self.told_bytes and (interim := self.formatter.progress(upload.offset)) is not None:
-            self.told_bytes = upload.offset
-            self.inform(interim.status, interim.headers)
+        """See ``ProgressListener.on_saved``."""
+        if upload.offset > self.sent_offset and (interim := self.formatter.progress(upload.offset)) is not None:
+            self.sent_offset = upload.offset
+            self.send_interim(interim.status, interim.headers)

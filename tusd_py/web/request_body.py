@@ -271,29 +271,29 @@ class _Tap:
         return self._loan.taken_bytes
 
 
-class Draining:
+class ActiveBodies:
     """Knows the bodies that are coming in; lives on the event loop."""
 
     def __init__(self) -> None:
-        self.has_begun = False
-        self._sources: set[AsgiBody] = set()
+        self.is_draining = False
+        self._bodies: set[AsgiBody] = set()
 
-    def begin(self) -> None:
+    def drain(self) -> None:
         """Stop every body, and each that comes later. Call it on the event loop as soon as the end is near."""
-        self.has_begun = True
-        for source in list(self._sources):
-            source.stop(ServerShutdown())
+        self.is_draining = True
+        for body in list(self._bodies):
+            body.stop(ServerShutdown())
 
-    def end(self) -> None:
+    def reopen(self) -> None:
         """Everything is closed; what is opened again takes bodies again."""
-        self.has_begun = False
+        self.is_draining = False
 
-    def add(self, source: AsgiBody) -> None:
+    def add(self, body: AsgiBody) -> None:
         """A body that shall be stopped when the end comes."""
-        self._sources.add(source)
-        if self.has_begun:
-            source.stop(ServerShutdown())
+        self._bodies.add(body)
+        if self.is_draining:
+            body.stop(ServerShutdown())
 
-    def discard(self, source: AsgiBody) -> None:
+    def discard(self, body: AsgiBody) -> None:
         """This body has come to its end."""
-        self._sources.discard(source)
+        self._bodies.discard(body)

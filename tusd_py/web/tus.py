@@ -29,8 +29,8 @@ from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import Metrics
-from tusd_py.web.negotiation import Dialects
-from tusd_py.web.request_body import Draining
+from tusd_py.web.negotiation import Protocols
+from tusd_py.web.request_body import ActiveBodies
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class TusEndpoint:
     """
 
     open: Callable[[], Awaitable[Ports]]
-    dialects: Dialects
+    protocols: Protocols
     cors: Cors
     locator: Locator
     metrics: Metrics
-    draining: Draining
+    active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
 
@@ -58,39 +58,39 @@ class TusEndpoint:
         self.metrics.open.inc()
         status, error = 0, None
         try:
-            reply, error = await self._reply(scope, exchange)
-            status = reply.status
-            await exchange.answer(reply, self.cors)
+            response, error = await self._respond(scope, exchange)
+            status = response.status
+            await exchange.answer(response, self.cors)
         except (StoreError, OSError) as failure:
             # Only while bytes were going out: the status has been sent, so the connection is broken instead.
             log.warning("request %s: the download broke off: %s", exchange.request_id.decode(), failure)
             raise
         finally:
-            exchange.source.close()
-            self.draining.discard(exchange.source)
+            exchange.body.close()
+            self.active_bodies.discard(exchange.body)
             self.metrics.open.dec()
-            exchange.over(scope["path"], status, error)
+            exchange.finish(scope["path"], status, error)
 
-    async def _reply(self, scope: Scope, exchange: Exchange) -> tuple[Response, TusError | None]:
+    async def _respond(self, scope: Scope, exchange: Exchange) -> tuple[Response, TusError | None]:
         collection = scope.get("root_path", "").rstrip("/") + "/"
         path = scope["path"].removeprefix(collection[:-1])
         head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
-        speech = self.dialects.tus
+        upload_protocol = self.protocols.tus
         try:
             exchange.method = effective_method(head)
-            speech = self.dialects.of(head, exchange.method)
-            where = self.locator.collection(scope, collection)
-            request = speech.parser.parse(head, collection if where == collection else urlsplit(where).path)
-            listener = speech.listener(exchange.inform, where)
+            upload_protocol = self.protocols.select(head, exchange.method)
+            where = self.locator.collection(scope, collection, exchange.headers)
+            request = upload_protocol.parser.parse(head, collection if where == collection else urlsplit(where).path)
+            listener = upload_protocol.progress_listener(exchange.send_interim, where)
             outcome = await self._do(await self.open(), request, scope, exchange, listener)
             location = where + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
-            return speech.formatter.format_outcome(outcome, exchange.asked, location), None
+            return upload_protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: whatever happened, the client gets an answer that it can read.
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
-            return speech.formatter.format_refusal(error, exchange.asked), error
+            return upload_protocol.formatter.format_refusal(error, exchange.response_context), error
 
     async def _do(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
@@ -100,11 +100,11 @@ class TusEndpoint:
         match request:
             case Create():
                 if request.body is not None:
-                    self.draining.add(exchange.source)
-                return await create(ports, request, caller, exchange.source, listener)
+                    self.active_bodies.add(exchange.body)
+                return await create(ports, request, caller, exchange.body, listener)
             case Append():
-                self.draining.add(exchange.source)
-                return await append(ports, request, caller, exchange.source, listener)
+                self.active_bodies.add(exchange.body)
+                return await append(ports, request, caller, exchange.body, listener)
             case Inspect():
                 return await inspect(ports, request, caller)
             case Terminate():
@@ -136,5 +136,5 @@ def _caller(scope: Scope, exchange: Exchange) -> Caller:
         remote_address=f"{client[0]}:{client[1]}" if client else "",
         method=exchange.method,
         target=target.decode("latin-1"),
-        headers=exchange.headers,
+        headers=exchange.headers.raw,
     )

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, Outcome
-from tusd_py.hooks.delivery.endpoints import Receiver, receivers
-from tusd_py.hooks.tusd_json import parse_answer
+from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, DeliveryStatus
+from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
+from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState, NewJob
@@ -36,7 +36,7 @@ async def webhooks(task: Task) -> None:
         if job.token > 1:
             return  # somebody had it tried again: the endpoint is open
         raise Dead("the endpoint answered 410 and is told nothing more; try this job again to open it")
-    receiver = next((each for each in receivers(task.settings) if each.name == job.subscription), None)
+    receiver = next((each for each in configured_endpoints(task.settings) if each.name == job.subscription), None)
     if receiver is None:
         raise Dead(f"{job.subscription} is no longer in the settings: name it there again, or drop this job")
     closing = await job_queue.list_jobs(
@@ -51,14 +51,16 @@ async def webhooks(task: Task) -> None:
     await _judge(task, job_queue, receiver, event, verdict)
 
 
-async def _judge(task: Task, job_queue: JobQueue, receiver: Receiver, event: Event, verdict: DeliveryResult) -> None:
-    if verdict.outcome is Outcome.DELIVERED:
-        if receiver.is_tusds and event.type is EventType.POST_RECEIVE:
+async def _judge(
+    task: Task, job_queue: JobQueue, receiver: WebhookEndpoint, event: Event, verdict: DeliveryResult
+) -> None:
+    if verdict.status is DeliveryStatus.DELIVERED:
+        if receiver.is_tusd_hook and event.type is EventType.POST_RECEIVE:
             await _stop_if_told(task, event, verdict.answer)
         return
-    if verdict.outcome is Outcome.AGAIN:
-        raise Again(f"{receiver.name} {verdict.reason}", verdict.after_seconds)
-    if verdict.outcome is Outcome.GONE:
+    if verdict.status is DeliveryStatus.RETRY:
+        raise Again(f"{receiver.name} {verdict.reason}", verdict.retry_after_seconds)
+    if verdict.status is DeliveryStatus.GONE:
         log.error("webhook closed: its endpoint answered 410", extra={"consumer": receiver.name})
         name = _closed(receiver)
         job = NewJob(
@@ -75,7 +77,7 @@ async def _judge(task: Task, job_queue: JobQueue, receiver: Receiver, event: Eve
 async def _stop_if_told(task: Task, event: Event, answer: bytes) -> None:
     """tusd's StopUpload: the answer to post-receive may end an upload whose bytes still come."""
     try:
-        if not parse_answer(Hook.POST_RECEIVE, answer).stop:
+        if not parse_response(Hook.POST_RECEIVE, answer).stop:
             return
     except HookFailed as failure:
         log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
@@ -86,7 +88,7 @@ async def _stop_if_told(task: Task, event: Event, answer: bytes) -> None:
             await terminate_locked(task.ports, upload, event.caller)
 
 
-def _closed(receiver: Receiver) -> str:
+def _closed(receiver: WebhookEndpoint) -> str:
     return f"closed {receiver.name}"  # no upload has such an id
 
 

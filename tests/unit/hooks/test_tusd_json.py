@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.harness import EPOCH
 from tusd_py.contracts.hooks import HookFailed, HookResponse
-from tusd_py.hooks.tusd_json import format_event, parse_answer
+from tusd_py.hooks.tusd_json import format_event, parse_response
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Upload
@@ -72,14 +72,14 @@ def test_kinds_lengths_and_metadata_of_uploads() -> None:
 
 
 def answer(said: object, hook: Hook = Hook.PRE_CREATE) -> HookResponse:
-    return parse_answer(hook, json.dumps(said).encode())
+    return parse_response(hook, json.dumps(said).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n", b"{}", b"null", b'{"HTTPResponse":null,"Other":[1]}'])
 @pytest.mark.parametrize("hook", [Hook.AUTHORIZE, Hook.PRE_CREATE, Hook.PRE_FINISH, Hook.PRE_TERMINATE])
 def test_what_says_nothing_changes_nothing(hook: Hook, body: bytes) -> None:
     """Nothing at all, an empty object, null, and keys that nobody knows."""
-    assert parse_answer(hook, body) == HookResponse()
+    assert parse_response(hook, body) == HookResponse()
 
 
 def test_each_field_has_its_hook() -> None:
@@ -127,7 +127,7 @@ def test_what_is_empty_is_absent_but_for_metadata() -> None:
 
 def test_text_that_no_header_could_carry_is_made_text() -> None:
     """Half a surrogate pair, and bytes that are no UTF-8, are replaced as Go replaces them."""
-    overlay = parse_answer(Hook.PRE_CREATE, b'{"HTTPResponse":{"Body":"\\ud800x\xff"}}').override
+    overlay = parse_response(Hook.PRE_CREATE, b'{"HTTPResponse":{"Body":"\\ud800x\xff"}}').override
     assert overlay is not None
     assert overlay.body == "\ufffdx\ufffd"
 
@@ -164,5 +164,5 @@ def test_a_wrong_type_is_refused_by_name(said: object, named: str) -> None:
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     """However it is broken; what is quoted of it is short."""
     with pytest.raises(HookFailed) as failed:
-        parse_answer(Hook.PRE_CREATE, body)
+        parse_response(Hook.PRE_CREATE, body)
     assert len(str(failed.value)) < 700

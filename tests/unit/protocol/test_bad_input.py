@@ -12,6 +12,7 @@ from tests.unit.protocol.bad_input import BadInput, bad_inputs, good_inputs
 from tusd_py.model.upload import Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.requests import Append, Create, Head
 from tusd_py.protocol.rules import Limits
@@ -25,7 +26,7 @@ PURE = [case for case in bad_inputs() if not case.is_framing]
 def answer(case: BadInput) -> int:
     """The status with which the protocol would refuse ``case``; 0 where it would not."""
     path = unquote(case.target.replace("{upload}", UPLOAD.id))
-    head = Head(method=case.method, path=path, headers=case.fields(UPLOAD.id))
+    head = Head(method=case.method, path=path, headers=Headers(case.fields(UPLOAD.id)))
     try:
         request = Parser(limits=LIMITS).parse(head)
         if isinstance(request, Append):

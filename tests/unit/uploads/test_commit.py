@@ -83,7 +83,7 @@ async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
         await told.harness.append(made.upload.id, 0, b"hello")
         events = await told.events()
         assert [event.type.value for event in events] == ["post-create", "post-receive", *FINISHED]
-        assert {event.caller for event in events} == {CALLER}
+        assert all(event.caller == CALLER for event in events)
         assert events[-1].upload == await told.harness.record(made.upload.id)
         assert len({event.id for event in events}) == 4
 

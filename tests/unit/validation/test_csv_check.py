@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tusd_py.validation.csv_check import Table
+from tusd_py.validation.csv_check import CsvCheck
 
 
 def problem(content: bytes, size: int = 7) -> str:
-    table = Table()
+    table = CsvCheck()
     for start in range(0, len(content), size):
         table.update(content[start : start + size])
     return table.end()

@@ -7,7 +7,7 @@ from base64 import b64encode, urlsafe_b64encode
 
 import pytest
 
-from tusd_py.validation.digests import Digests, Expected, expected
+from tusd_py.validation.digests import DigestCheck, ExpectedDigest, expected_digests
 
 CONTENT = b"the bytes of an upload"
 SHA256 = hashlib.sha256(CONTENT)
@@ -15,10 +15,10 @@ SHA512 = hashlib.sha512(CONTENT)
 
 
 def problems(metadata: dict[str, bytes], *keys: str) -> list[str]:
-    digests = Digests(expected(metadata, keys))
+    digests = DigestCheck(expected_digests(metadata, keys))
     digests.update(CONTENT[:5])
     digests.update(CONTENT[5:])
-    return list(digests.against())
+    return list(digests.violations())
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def problems(metadata: dict[str, bytes], *keys: str) -> list[str]:
 def test_a_digest_that_is_right_has_nothing_against_it(key: str, value: str) -> None:
     """Hexadecimal or base64, named or not: a right digest is found to be one, and a wrong byte is found out."""
     assert [] == problems({key: value.encode()}, "sha256", "checksum", "md5", "sha1")
-    wrong = Digests(expected({key: value.encode()}, ("sha256", "checksum", "md5", "sha1")))
+    wrong = DigestCheck(expected_digests({key: value.encode()}, ("sha256", "checksum", "md5", "sha1")))
     wrong.update(CONTENT + b"!")
-    (problem,) = wrong.against()
+    (problem,) = wrong.violations()
     assert f"that the metadata {key} says" in problem
 
 
@@ -69,8 +69,8 @@ def test_a_field_of_the_draft_with_a_digest_of_the_wrong_length_is_none() -> Non
 
 def test_only_the_keys_that_were_asked_for_count() -> None:
     """Metadata under another key, or without a value, claims nothing; the SHA-256 is computed always."""
-    assert [] == expected({"hash": b"x", "sha256": b""}, ("sha256",))
-    assert [Expected("hash", "sha256", None)] == expected({"hash": b"x"}, ("hash",))
-    digests = Digests([])
+    assert [] == expected_digests({"hash": b"x", "sha256": b""}, ("sha256",))
+    assert [ExpectedDigest("hash", "sha256", None)] == expected_digests({"hash": b"x"}, ("hash",))
+    digests = DigestCheck([])
     digests.update(CONTENT)
-    assert {"sha256": SHA256.hexdigest()} == digests.facts()
+    assert {"sha256": SHA256.hexdigest()} == digests.hex_digests()

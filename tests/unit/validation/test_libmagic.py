@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import samples
-from tusd_py.validation.libmagic import type_of
+from tusd_py.validation.libmagic import detect_type
 
 _SCRIPT = """
 import os, sys
@@ -22,7 +22,7 @@ from tusd_py.validation import libmagic
 names = sys.argv[1:]
 found = libmagic.load(names) if names else libmagic.load()
 libmagic._found = found
-assert libmagic.type_of(b"%PDF-1.4\\n") == "application/pdf"
+assert libmagic.detect_type(b"%PDF-1.4\\n") == "application/pdf"
 assert dict(os.environ) == before, "the environment was changed"
 assert "pylibmagic" not in sys.modules
 import magic
@@ -53,7 +53,7 @@ def run(*arguments: str, prefix: tuple[str, ...] = ()) -> tuple[str, int]:
 )
 def test_the_type_of_bytes_is_told(content: bytes, real: str) -> None:
     """Real files of some kinds are known by their first bytes."""
-    assert real == type_of(content)
+    assert real == detect_type(content)
 
 
 def test_every_thread_has_its_own() -> None:
@@ -61,7 +61,7 @@ def test_every_thread_has_its_own() -> None:
     told: list[str] = []
 
     def ask() -> None:
-        told.extend(type_of(samples.PNG) for _ in range(50))
+        told.extend(detect_type(samples.PNG) for _ in range(50))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support import samples
-from tusd_py.validation.libmagic import type_of
-from tusd_py.validation.media_types import agree, plain_name, refined
+from tusd_py.validation.libmagic import detect_type
+from tusd_py.validation.media_types import canonical_name, more_specific, types_agree
 
 _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -44,7 +44,7 @@ _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document
 )
 def test_an_honest_type_agrees(declared: str, content: bytes) -> None:
     """What people and browsers declare of such a file agrees with its bytes, under whatever name."""
-    assert agree(declared, type_of(content)), type_of(content)
+    assert types_agree(declared, detect_type(content)), detect_type(content)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_an_honest_type_agrees(declared: str, content: bytes) -> None:
 )
 def test_a_false_type_does_not_agree(declared: str, content: bytes) -> None:
     """A file that poses as another is known by its bytes."""
-    assert not agree(declared, type_of(content)), type_of(content)
+    assert not types_agree(declared, detect_type(content)), detect_type(content)
 
 
 def test_the_more_telling_name_is_taken_only_where_it_agrees() -> None:
     """A zip may be the document it is declared to be; a program is not an image by being called one."""
-    assert _DOCX == refined(_DOCX, "application/zip")
-    assert "text/csv" == refined("text/csv", "text/plain")
-    assert "application/x-dosexec" == refined("image/png", "application/x-dosexec")
-    assert "text/html" == refined("text/plain", "text/html")
-    assert "image/jpeg" == plain_name("IMAGE/JPG")
+    assert _DOCX == more_specific(_DOCX, "application/zip")
+    assert "text/csv" == more_specific("text/csv", "text/plain")
+    assert "application/x-dosexec" == more_specific("image/png", "application/x-dosexec")
+    assert "text/html" == more_specific("text/plain", "text/html")
+    assert "image/jpeg" == canonical_name("IMAGE/JPG")

@@ -9,14 +9,13 @@ import pytest
 from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, body
 from tusd_py.web import early_response
-from tusd_py.web.early_response import send_early
 
 HEADERS = [(b"content-length", b"2")]
 
 
 async def answered(incoming: Incoming, unread: int | None, may_read: bool = True) -> Outgoing:
     out = Outgoing()
-    await asyncio.wait_for(send_early(out, incoming, 409, HEADERS, b"no", unread, may_read), 10)
+    await asyncio.wait_for(early_response.send(out, incoming, 409, HEADERS, b"no", unread, may_read), 10)
     assert (out.status, out.body, out.is_over) == (409, b"no", True)
     return out
 

@@ -250,17 +250,17 @@ async def test_shutting_down_saves_and_says_so(monkeypatch: pytest.MonkeyPatch) 
         out = Outgoing()
         head = scope("PATCH", MOUNTED + path, patching(3, 7), root_path=MOUNTED)
         running = asyncio.ensure_future(service.endpoint(head, Incoming(body(b"def")), out))
-        await eventually(lambda: len(service.draining._sources) == 1)
-        service.draining.begin()
+        await eventually(lambda: len(service.active_bodies._bodies) == 1)
+        service.active_bodies.drain()
         await running
         assert (out.status, out.headers["retry-after"], out.headers["upload-offset"]) == (503, "1", "6")
         late = Outgoing()
         head = scope("PATCH", MOUNTED + path, patching(6, 4), root_path=MOUNTED)
         await service.endpoint(head, Incoming(body(b"g")), late)
         assert (late.status, late.headers["upload-offset"]) == (503, "7")
-        assert service.draining._sources == set()
-        service.draining.end()
-        assert not service.draining.has_begun
+        assert service.active_bodies._bodies == set()
+        service.active_bodies.reopen()
+        assert not service.active_bodies.is_draining
 
 
 # Downloads

@@ -16,7 +16,7 @@ from tusd_py.contracts.store import StoreFull
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
 from tusd_py.web import health
-from tusd_py.web.request_body import Draining
+from tusd_py.web.request_body import ActiveBodies
 
 
 class Troubled(FailingStore):
@@ -39,13 +39,15 @@ class Troubled(FailingStore):
                 continue  # as a call into a disk that is away
 
 
-def app_of(harness: UploadsHarness, draining: Draining | None = None, refuse: Exception | None = None) -> Starlette:
+def app_of(
+    harness: UploadsHarness, active_bodies: ActiveBodies | None = None, refuse: Exception | None = None
+) -> Starlette:
     async def ports() -> Ports:
         if refuse is not None:
             raise refuse
         return harness.ports
 
-    return Starlette(routes=health.health_routes(ports, draining or Draining()))
+    return Starlette(routes=health.health_routes(ports, active_bodies or ActiveBodies()))
 
 
 @on_loop
@@ -69,9 +71,9 @@ async def test_not_ready_says_why() -> None:
     store.failure = StoreFull("the disk has no room left")
     answer = await ask(app_of(UploadsHarness(store=store)), "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["storage"]) == (503, "the disk has no room left")
-    draining = Draining()
-    draining.begin()
-    answer = await ask(app_of(UploadsHarness(), draining), "GET", "/readyz")
+    active_bodies = ActiveBodies()
+    active_bodies.drain()
+    answer = await ask(app_of(UploadsHarness(), active_bodies), "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["draining"]) == (503, "the server is shutting down")
     broken = app_of(UploadsHarness(), refuse=OSError("no such directory"))
     answer = await ask(broken, "GET", "/readyz")

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.unit.web.asgi import scope
+from tusd_py.protocol.headers import Headers
 from tusd_py.web.location import Locator
 
 TRUSTING = Locator(trusted_proxies=[ip_network("127.0.0.0/8"), ip_network("fd00::/8")])
@@ -14,7 +15,8 @@ EVIL = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded":
 
 
 def where(locator: Locator, headers: dict[str, str], path: str = "/files/", **more: object) -> str:
-    return locator.collection(scope("POST", path, headers, **more), path)
+    request = scope("POST", path, headers, **more)
+    return locator.collection(request, path, Headers(request["headers"]))
 
 
 def test_relative_by_default() -> None:

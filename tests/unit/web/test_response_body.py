@@ -12,7 +12,7 @@ from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.zero_copy import SocketWriter
-from tusd_py.web.response_body import SEND_BYTES, Giving
+from tusd_py.web.response_body import SEND_BYTES, BodySender
 
 FOR_EVER = 60.0
 
@@ -80,12 +80,12 @@ async def test_what_can_be_poured_is() -> None:
     stock = Stock(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
     lender = Lender(Lent(1), Lent(1), Lent(0), Lent(5))
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, lender)
+    sender = BodySender(Incoming(), out, FOR_EVER, lender)
     spouts = list(lender.spouts)
-    await giving.run(stock)
+    await sender.run(stock)
     bodies = [message["body"] for message in out.messages]
     assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, stock.poured)
-    assert (15, 10) == (giving.given_bytes, giving.poured_bytes)
+    assert (15, 10) == (sender.bytes_sent, sender.poured_bytes)
     assert [1, 1, 1, 1] == [spout.closed for spout in spouts if spout is not None]
     assert all(send is out for send in lender.asked_by)
     assert out.messages[-1].get("more_body", False) is False
@@ -100,10 +100,10 @@ async def test_content_that_cannot_be_poured() -> None:
 
     lender = Lender(Lent(9))
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, lender)
-    await giving.run(pieces())
+    sender = BodySender(Incoming(), out, FOR_EVER, lender)
+    await sender.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (lender.asked_by, giving.given_bytes, giving.poured_bytes) == ([], SEND_BYTES + 1, 0)
+    assert (lender.asked_by, sender.bytes_sent, sender.poured_bytes) == ([], SEND_BYTES + 1, 0)
 
 
 @pytest.mark.parametrize("lends", [False, True])
@@ -111,9 +111,9 @@ async def test_content_that_cannot_be_poured() -> None:
 async def test_a_server_that_lends_nothing(lends: bool) -> None:
     """It never does, or not now: all goes in pieces."""
     out = Outgoing()
-    giving = Giving(Incoming(), out, FOR_EVER, Lender() if lends else None)
-    await giving.run(Stock(b"a", b"b"))
-    assert (b"ab", giving.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
+    sender = BodySender(Incoming(), out, FOR_EVER, Lender() if lends else None)
+    await sender.run(Stock(b"a", b"b"))
+    assert (b"ab", sender.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
 
 
 @on_loop
@@ -136,7 +136,7 @@ async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
 
     out = Outgoing()
     stock = Stock(*[b"x"] * 1000)
-    await Giving(Incoming(left, GONE), out, FOR_EVER, lend).run(stock)
+    await BodySender(Incoming(left, GONE), out, FOR_EVER, lend).run(stock)
     assert len(stock.steps) > 900
     assert all(message["more_body"] for message in out.messages)
 
@@ -149,7 +149,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(Giving(Incoming(), Outgoing(), 0.01, lend).run(Stock(b"a", b"b")), 5)
+        await asyncio.wait_for(BodySender(Incoming(), Outgoing(), 0.01, lend).run(Stock(b"a", b"b")), 5)
 
 
 @on_loop
@@ -159,7 +159,7 @@ async def test_a_file_that_fails_while_it_is_poured() -> None:
     out = Outgoing()
     with pytest.raises(StoreUnavailable):
         failing = Stock(b"a", b"b", failure=StoreUnavailable("it broke"))
-        await Giving(Incoming(), out, FOR_EVER, Lender(spout)).run(failing)
+        await BodySender(Incoming(), out, FOR_EVER, Lender(spout)).run(failing)
     assert spout.closed == 1
     assert all(message["more_body"] for message in out.messages)
 
@@ -178,7 +178,7 @@ async def test_nobody_listens_for_the_client_any_more() -> None:
             listening -= 1
         return GONE
 
-    await Giving(receive, Outgoing(), FOR_EVER, None).run(Stock(b"a"))
+    await BodySender(receive, Outgoing(), FOR_EVER, None).run(Stock(b"a"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert listening == 0

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookRequest, HookResponse
-from tusd_py.hooks.responses import Count, problem_of
+from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
 from tusd_py.threads import DaemonThreads
 
@@ -30,7 +30,7 @@ class CallableHooks:
     After ``timeout_seconds`` an async function is cancelled; one in a thread cannot be, and runs on unheard.
     """
 
-    def __init__(self, functions: Functions, timeout_seconds: float, count: Count) -> None:
+    def __init__(self, functions: Functions, timeout_seconds: float, count: CountInvocation) -> None:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
@@ -54,7 +54,7 @@ class CallableHooks:
             if limit.expired():
                 raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
             raise HookFailed(f"{event.hook} raised {type(failure).__name__}: {failure}") from failure
-        problem = problem_of(answer)
+        problem = validate_response(answer)
         self._count(event.hook, problem is not None)
         if problem is not None:
             raise HookFailed(f"{event.hook} {problem}")

@@ -9,7 +9,7 @@ from tusd_py.contracts.hooks import HookEvent, HookHandler, HookRequest, HookRes
 from tusd_py.model.hooks import Hook
 
 
-class Chain:
+class HookChain:
     """Asks every gate that wants a hook; the first refusal, or failure, ends it."""
 
     def __init__(self, gates: Sequence[HookHandler]) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
-from tusd_py.hooks.process import Ended, Program, ProgramFailed
-from tusd_py.hooks.responses import Count
-from tusd_py.hooks.tusd_json import format_asked, parse_answer, quoted
+from tusd_py.hooks.process import HookProcess, ProcessFailed, ProcessResult
+from tusd_py.hooks.responses import CountInvocation
+from tusd_py.hooks.tusd_json import excerpt, format_request, parse_response
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.threads import DaemonThreads
@@ -30,7 +30,7 @@ class ExecutableHooks:
         hooks: Collection[Hook],
         *,
         where: Callable[[Upload], Mapping[str, str]],
-        count: Count,
+        count: CountInvocation,
         timeout_seconds: float,
     ) -> None:
         self._directory = directory
@@ -48,12 +48,12 @@ class ExecutableHooks:
         """See ``HookHandler.ask``. The program, and what it has started, is killed when it takes too long."""
         if event.hook not in self._hooks:
             return HookResponse()
-        body = format_asked(event, self._where)
+        body = format_request(event, self._where)
         program = _program(self._directory, event.hook, body, event.upload)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 said = await self._threads.run(_run, event.hook, program, self._timeout_seconds)
-            answer = parse_answer(event.hook, said)
+            answer = parse_response(event.hook, said)
         except (HookFailed, TimeoutError) as failure:
             self._count(event.hook, True)
             if isinstance(failure, TimeoutError):
@@ -77,30 +77,30 @@ def run(directory: Path, hook: Hook, body: bytes, upload: Upload | None, timeout
     return _run(hook, _program(directory, hook, body, upload), timeout_seconds)
 
 
-def _program(directory: Path, hook: Hook, body: bytes, upload: Upload | None) -> Program:
+def _program(directory: Path, hook: Hook, body: bytes, upload: Upload | None) -> HookProcess:
     facts = {
         "TUS_ID": upload.id if upload else "",
         "TUS_SIZE": str((upload.length if upload else None) or 0),
         "TUS_OFFSET": str(upload.offset if upload else 0),
     }
-    return Program(directory / hook.value, body, facts)
+    return HookProcess(directory / hook.value, body, facts)
 
 
-def _run(hook: Hook, program: Program, timeout_seconds: float) -> bytes:
+def _run(hook: Hook, program: HookProcess, timeout_seconds: float) -> bytes:
     try:
         if not program.path.exists():
             return b""
         ended = program.run(timeout_seconds)
-    except (ProgramFailed, OSError) as failure:
+    except (ProcessFailed, OSError) as failure:
         raise HookFailed(f"{hook} ({program.path}) {failure}") from failure
     if ended.errors:
-        log.info("hook %s wrote: %s", hook, quoted(ended.errors))
+        log.info("hook %s wrote: %s", hook, excerpt(ended.errors))
     if ended.exit_code:
-        raise HookFailed(f"{hook} ({program.path}) {_how(ended)}: {quoted(ended.errors or ended.said)}")
+        raise HookFailed(f"{hook} ({program.path}) {_how(ended)}: {excerpt(ended.errors or ended.said)}")
     return ended.said
 
 
-def _how(ended: Ended) -> str:
+def _how(ended: ProcessResult) -> str:
     if ended.exit_code < 0:
         return f"was ended by signal {-ended.exit_code}"
     return f"ended with exit code {ended.exit_code}"

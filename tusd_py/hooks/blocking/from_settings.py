@@ -7,12 +7,14 @@ from pathlib import Path
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.store import Store
 from tusd_py.hooks.blocking.executables import ExecutableHooks
-from tusd_py.hooks.responses import Count
+from tusd_py.hooks.responses import CountInvocation
 from tusd_py.model.hooks import Hook
 from tusd_py.settings import HooksSettings
 
 
-def program_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
+def executable_hooks(
+    hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
+) -> list[HookHandler]:
     """The programs in a directory. Raises ``OSError`` where it is none."""
     if not hooks.executables_dir:
         return []
@@ -24,14 +26,16 @@ def program_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, 
     ]
 
 
-def http_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: Count) -> list[HookHandler]:
+def http_hooks(
+    hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
+) -> list[HookHandler]:
     """The URLs, in order. Blocks for a moment where certificates have to be read."""
     if not hooks.http_urls or not enabled:
         return []
     # Its client takes long to load, and most servers ask nobody.
-    from tusd_py.hooks.blocking.http import HttpHooks, Trying
+    from tusd_py.hooks.blocking.http import HttpHooks, RetryPolicy
 
-    trying = Trying(
+    retry = RetryPolicy(
         attempts=hooks.http_retry,
         backoff_seconds=hooks.http_backoff_seconds,
         attempt_seconds=hooks.http_timeout_seconds,
@@ -43,7 +47,7 @@ def http_gates(hooks: HooksSettings, enabled: frozenset[Hook], store: Store, cou
             enabled,
             where=store.location,
             count=count,
-            trying=trying,
+            retry=retry,
             forward_headers=hooks.http_forward_headers,
             answer_bytes_max=hooks.http_size_limit_bytes,
             verifies=not hooks.http_skip_verify,

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
-from tusd_py.hooks.responses import Count
-from tusd_py.hooks.tusd_json import format_asked, parse_answer, quoted
+from tusd_py.hooks.responses import CountInvocation
+from tusd_py.hooks.tusd_json import excerpt, format_request, parse_response
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 
@@ -31,7 +31,7 @@ _IDLE_CONNECTIONS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trying:
+class RetryPolicy:
     """How often and for how long one hook is tried: ``attempts`` in all, ``backoff_seconds`` between two of them."""
 
     attempts: int
@@ -53,8 +53,8 @@ class HttpHooks:
         hooks: Collection[Hook],
         *,
         where: Callable[[Upload], Mapping[str, str]],
-        count: Count,
-        trying: Trying,
+        count: CountInvocation,
+        retry: RetryPolicy,
         forward_headers: Sequence[str] = (),
         answer_bytes_max: int = 5120,
         verifies: bool = True,
@@ -64,7 +64,7 @@ class HttpHooks:
         self._hooks = frozenset(hooks)
         self._where = where
         self._count = count
-        self._trying = trying
+        self._retry = retry
         self._own_headers = own_headers(url)
         self._forwarded = {name.lower().encode(): name.encode() for name in forward_headers}
         self._answer_bytes_max = answer_bytes_max
@@ -81,7 +81,7 @@ class HttpHooks:
         if event.hook not in self._hooks:
             return HookResponse()
         try:
-            answer = parse_answer(event.hook, await self._call(event))
+            answer = parse_response(event.hook, await self._call(event))
         except HookFailed as failure:
             self._count(event.hook, True)
             raise HookFailed(f"{self._name}: {failure}") from failure
@@ -95,18 +95,18 @@ class HttpHooks:
     async def _call(self, event: HookRequest) -> bytes:
         """The body of the answer to the first attempt that got one."""
         request = httpx2.Request(
-            "POST", self._url, headers=self._headers(event), content=format_asked(event, self._where)
+            "POST", self._url, headers=self._headers(event), content=format_request(event, self._where)
         )
-        trying, clock = self._trying, asyncio.get_running_loop().time
-        deadline = clock() + trying.timeout_seconds
-        for left in reversed(range(trying.attempts)):
+        retry, clock = self._retry, asyncio.get_running_loop().time
+        deadline = clock() + retry.timeout_seconds
+        for left in reversed(range(retry.attempts)):
             try:
-                return await self._attempt(event.hook, request, min(trying.attempt_seconds, deadline - clock()))
+                return await self._attempt(event.hook, request, min(retry.attempt_seconds, deadline - clock()))
             except TryAgain as failure:
-                if not left or clock() + trying.backoff_seconds >= deadline:
+                if not left or clock() + retry.backoff_seconds >= deadline:
                     raise HookFailed(f"{event.hook} {failure}") from failure
                 log.info("hook %s at %s %s; it is tried again", event.hook, self._name, failure)
-            await asyncio.sleep(trying.backoff_seconds)
+            await asyncio.sleep(retry.backoff_seconds)
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, hook: Hook, request: httpx2.Request, seconds: float) -> bytes:
@@ -126,11 +126,11 @@ class HttpHooks:
     async def _answered(self, hook: Hook, response: httpx2.Response) -> bytes:
         body = await self._read(response)
         if response.status_code >= 500:
-            raise TryAgain(f"was answered {response.status_code}: {quoted(body)}")
+            raise TryAgain(f"was answered {response.status_code}: {excerpt(body)}")
         if not 200 <= response.status_code <= 299:
-            raise HookFailed(f"{hook} was answered {response.status_code}, not 2xx: {quoted(body)}")
+            raise HookFailed(f"{hook} was answered {response.status_code}, not 2xx: {excerpt(body)}")
         if len(body) > self._answer_bytes_max:
-            raise HookFailed(f"{hook} was answered with more than {self._answer_bytes_max} bytes: {quoted(body)}")
+            raise HookFailed(f"{hook} was answered with more than {self._answer_bytes_max} bytes: {excerpt(body)}")
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if body.strip() and content_type != "application/json":
             raise HookFailed(f"{hook} was answered with Content-Type {content_type!r}; it must be application/json")

@@ -17,7 +17,7 @@ _PROGRAMS = "hooks.executables_dir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
+class WebhookEndpoint:
     """Somebody who is told, at ``url`` or by the programs in ``directory``. ``name`` is safe to show."""
 
     name: str
@@ -33,18 +33,18 @@ class Receiver:
     forward_headers: tuple[str, ...] = ()
     answer_bytes_max: int = 5120
     #: Named as tusd does: what it answers to post-receive counts, and it is sent what is forwarded of credentials.
-    is_tusds: bool = False
+    is_tusd_hook: bool = False
 
 
-def receivers(settings: Settings) -> tuple[Receiver, ...]:
+def configured_endpoints(settings: Settings) -> tuple[WebhookEndpoint, ...]:
     """Everybody who is told of something, by names that stay the same while the settings do."""
     told = (*_endpoints(settings), *_urls(settings), *_programs(settings))
     return tuple(receiver for receiver in told if receiver.types)
 
 
-def _endpoints(settings: Settings) -> Iterator[Receiver]:
+def _endpoints(settings: Settings) -> Iterator[WebhookEndpoint]:
     for endpoint in settings.webhooks.endpoints:
-        yield Receiver(
+        yield WebhookEndpoint(
             name=endpoint.name,
             types=frozenset(
                 kind for kind in EventType if any(fnmatchcase(kind, pattern) for pattern in endpoint.events)
@@ -58,7 +58,7 @@ def _endpoints(settings: Settings) -> Iterator[Receiver]:
         )
 
 
-def _urls(settings: Settings) -> Iterator[Receiver]:
+def _urls(settings: Settings) -> Iterator[WebhookEndpoint]:
     hooks = settings.hooks
     seen: Counter[str] = Counter()
     for url in hooks.http_urls:
@@ -66,7 +66,7 @@ def _urls(settings: Settings) -> Iterator[Receiver]:
         # Not its place in the list: who waits for an event must stay the same when another is put before him.
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         seen[shown] += 1
-        yield Receiver(
+        yield WebhookEndpoint(
             name=shown if seen[shown] == 1 else f"{shown} ({seen[shown]})",
             types=_told(settings),
             url=url,
@@ -76,18 +76,18 @@ def _urls(settings: Settings) -> Iterator[Receiver]:
             verifies=not hooks.http_skip_verify,
             forward_headers=hooks.http_forward_headers,
             answer_bytes_max=hooks.http_size_limit_bytes,
-            is_tusds=True,
+            is_tusd_hook=True,
         )
 
 
-def _programs(settings: Settings) -> Iterator[Receiver]:
+def _programs(settings: Settings) -> Iterator[WebhookEndpoint]:
     if settings.hooks.executables_dir:
-        yield Receiver(
+        yield WebhookEndpoint(
             name=_PROGRAMS,
             types=_told(settings),
             directory=Path(settings.hooks.executables_dir).absolute(),
             timeout_seconds=settings.hooks.timeout_seconds,
-            is_tusds=True,
+            is_tusd_hook=True,
         )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tusd_py.hooks.delivery.endpoints import Receiver
+from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
 from tusd_py.hooks.tusd_json import format_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event
@@ -15,11 +15,11 @@ from tusd_py.views import event_view
 _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
-def body_of(receiver: Receiver, event: Event, storage: Mapping[str, str] | None) -> bytes:
+def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> bytes:
     """The body of the request: the same for every attempt, as the event is."""
-    if receiver.body == "tusd":
+    if endpoint.body == "tusd":
         caller = event.caller
-        if caller is not None and not receiver.is_tusds:
+        if caller is not None and not endpoint.is_tusd_hook:
             caller = _without_credentials(caller)
         return format_event(event.type, event.upload, caller, storage)
     return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
@@ -27,4 +27,4 @@ def body_of(receiver: Receiver, event: Event, storage: Mapping[str, str] | None)
 
 def _without_credentials(caller: Caller) -> Caller:
     """They are kept for the hooks that they are forwarded to, and for nobody else."""
-    return replace(caller, headers=tuple(header for header in caller.headers if header[0] not in _CREDENTIALS))
+    return replace(caller, headers=[header for header in caller.headers if header[0] not in _CREDENTIALS])

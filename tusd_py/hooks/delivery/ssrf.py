@@ -40,7 +40,7 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast
 
 
-class Guard(httpcore2.AsyncNetworkBackend):
+class PublicOnlyBackend(httpcore2.AsyncNetworkBackend):
     """Connects like the library itself, but only where every address of the host is public."""
 
     def __init__(self, resolve: Resolve = resolve) -> None:

@@ -50,7 +50,7 @@ class Parser:
         upload_id = upload_id_in(head.path)
         if method == "OPTIONS":
             return Discover(upload_id=upload_id or None)
-        headers = Headers(head.headers)
+        headers = head.headers
         headers.one(b"host")
         if upload_id is None:
             raise UploadNotFound

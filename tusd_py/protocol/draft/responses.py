@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem
@@ -20,7 +21,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
 )
 from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, ResponseOverride, Terminated
-from tusd_py.protocol.responses import HeaderList, Response, ResponseContext, apply_override, readable
+from tusd_py.protocol.responses import Response, ResponseContext, apply_override, readable
 from tusd_py.protocol.rules import Limits
 
 _NO_BODY = (b"content-length", b"0")

@@ -12,12 +12,10 @@ from types import MappingProxyType
 
 from tusd_py.protocol.draft.structured_fields import parse_boolean, parse_integer
 from tusd_py.protocol.errors import MalformedHeader
-from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Head
 
 _INTEROP_VERSION = b"upload-draft-interop-version"
 _COMPLETE = b"upload-complete"
-_DRAFT_HEADERS = frozenset({_INTEROP_VERSION, _COMPLETE})
 #: Methods that may carry content, so that each of them may create an upload.
 CREATING_METHODS = ("POST", "PUT", "PATCH")
 
@@ -86,18 +84,7 @@ def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSION
         return Dialect.TUS
     if method == "OPTIONS":
         return Dialect.EITHER
-    speaks_tus = speaks_draft = False
-    for name, _ in head.headers:
-        if name == b"tus-resumable":
-            speaks_tus = True
-        elif name in _DRAFT_HEADERS:
-            speaks_draft = True
-    if not speaks_draft:
-        return Dialect.EITHER if method == "HEAD" and not speaks_tus else Dialect.TUS
-    return _of_the_draft(Headers(head.headers), head.path, method, versions)
-
-
-def _of_the_draft(headers: Headers, path: str, method: str, versions: Mapping[int, Version]) -> Dialect | Version:
+    headers = head.headers
     speaks_tus = b"tus-resumable" in headers
     named = headers.get(_INTEROP_VERSION)
     if named is not None:
@@ -113,4 +100,4 @@ def _of_the_draft(headers: Headers, path: str, method: str, versions: Mapping[in
         return Dialect.EITHER
     # A part of an upload that nobody can go on with is not taken; the whole of one is, as any server would.
     is_whole = parse_boolean(headers.get(_COMPLETE) or "") is True
-    return PLAIN if is_whole and method in CREATING_METHODS and path in ("", "/") else Dialect.TUS
+    return PLAIN if is_whole and method in CREATING_METHODS and head.path in ("", "/") else Dialect.TUS

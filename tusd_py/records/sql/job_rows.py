@@ -120,5 +120,5 @@ def _from_caller(caller: Caller | None) -> dict[str, object] | None:
 def _to_caller(caller: Mapping[str, Any] | None) -> Caller | None:
     if caller is None:
         return None
-    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in caller["headers"])
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in caller["headers"]]
     return Caller(**{**caller, "headers": headers})

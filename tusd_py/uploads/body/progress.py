@@ -56,6 +56,4 @@ class ProgressReporter:
         assert upload is not None, "spawned only with a step to tell"
         answer = await self._ports.hooks.invoke(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
         if answer.stop:
-            stopped = UploadStopped()
-            stopped.override = answer.override
-            self._source.stop(stopped)
+            self._source.stop(UploadStopped().with_response(answer.override))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.body import BodyAborted, BodyError, BodyTimeout, RequestBody
@@ -21,14 +21,13 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.requests import BodyInfo
 from tusd_py.protocol.rules import Remaining
 from tusd_py.uploads.body.checksum import ChecksumVerifier
+from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
 
 #: Smaller bodies are read: to lend one costs more than to copy it.
 ZERO_COPY_BYTES_MIN = 256 * 1024
-#: Saves the second upload over the first and returns it with its new token; True with the last save of a body.
-Save = Callable[[Upload, Upload, bool], Awaitable[Upload]]
 Way = tuple[ZeroCopyBody, ZeroCopySink]
 
 
@@ -38,10 +37,10 @@ class BodyReceiver:
     ``completes`` is what the request says of the upload's end, as in ``Create``: with None the length decides alone.
     """
 
-    def __init__(self, ports: Ports, upload: Upload, save: Save, completes: bool | None = None) -> None:
+    def __init__(self, ports: Ports, upload: Upload, committer: Committer, completes: bool | None = None) -> None:
         self.upload = upload
         self._ports = ports
-        self._save = save
+        self._committer = committer
         self._completes = completes
         self._start = upload.offset
         self._received = 0  # bytes of this body
@@ -100,7 +99,8 @@ class BodyReceiver:
         if not self.upload.is_complete:
             now = self._ports.clock()
             failed = self.upload.with_status(Status.FAILED, now, reason)
-            self.upload = await self._save(self.upload, failed.expiring(self._ports.policy.expiry(failed, now)), True)
+            failed = failed.expiring(self._ports.policy.expiry(failed, now))
+            self.upload = await self._committer.commit(self.upload, failed, is_last=True)
 
     async def close(self) -> None:
         """Let go of the store. Call it whatever happened."""
@@ -184,7 +184,8 @@ class BodyReceiver:
         if offset > self.upload.offset and (offset != length or self._completes is not None):
             now = self._ports.clock()
             after = self.upload.advance(offset, now, self._sink.state)
-            self.upload = await self._save(self.upload, after.expiring(self._ports.policy.expiry(after, now)), False)
+            after = after.expiring(self._ports.policy.expiry(after, now))
+            self.upload = await self._committer.commit(self.upload, after, is_last=False)
             self._has_saved = True
 
     async def _settle(self, failure: Exception | None, length: int | None) -> Upload:
@@ -220,7 +221,8 @@ class BodyReceiver:
             after = completed(self._ports, after)
         # Saved once more if nothing came since the last time: that save may have told nobody of its bytes.
         if after is not self.upload or (self._has_saved and self._ports.policy.subscriptions):
-            self.upload = await self._save(self.upload, after.expiring(self._ports.policy.expiry(after, now)), True)
+            after = after.expiring(self._ports.policy.expiry(after, now))
+            self.upload = await self._committer.commit(self.upload, after, is_last=True)
         return self._or_raise(failure)
 
     def _or_raise(self, failure: Exception | None) -> Upload:

@@ -8,7 +8,7 @@ from tests.support.harness import CALLER, EPOCH
 from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
 from tusd_py.hooks.blocking.callables import CallableHooks, Functions
-from tusd_py.hooks.blocking.chain import Chain
+from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
@@ -16,8 +16,8 @@ from tusd_py.protocol.outcomes import ResponseOverride
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 
 
-def chain(*links: Functions) -> Chain:
-    return Chain([CallableHooks(functions, 5, lambda _hook, _failed: None) for functions in links])
+def chain(*links: Functions) -> HookChain:
+    return HookChain([CallableHooks(functions, 5, lambda _hook, _failed: None) for functions in links])
 
 
 @on_loop

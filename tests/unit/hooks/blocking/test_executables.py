@@ -15,7 +15,7 @@ from tests.support.harness import CALLER, EPOCH
 from tests.support.loops import eventually, on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
 from tusd_py.hooks.blocking.executables import ExecutableHooks, run
-from tusd_py.hooks.process import SAID_BYTES_MAX
+from tusd_py.hooks.process import STDOUT_BYTES_MAX
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
@@ -166,7 +166,7 @@ async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
 @on_loop
 async def test_no_output_is_too_long_for_standard_error(tmp_path: Path) -> None:
     """It is read to its end, so that the program can go on, and the beginning of it kept."""
-    program(tmp_path, f"head -c {2 * SAID_BYTES_MAX} /dev/zero >&2; exit 7")
+    program(tmp_path, f"head -c {2 * STDOUT_BYTES_MAX} /dev/zero >&2; exit 7")
     assert "exit code 7" in await failure_in(tmp_path)
 
 

@@ -19,7 +19,7 @@ from tests.support.harness import EPOCH
 from tests.support.loops import eventually, on_loop
 from tests.support.receiver import HANG, Answer, receiving
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
-from tusd_py.hooks.blocking.http import CONNECTIONS_MAX, HttpHooks, Trying
+from tusd_py.hooks.blocking.http import CONNECTIONS_MAX, HttpHooks, RetryPolicy
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
@@ -29,16 +29,16 @@ CALLER = Caller(
     remote_address="", method="PATCH", target="/", headers=[(b"cookie", b"a=\xff"), (b"x", b"1"), (b"x", b"2")]
 )
 EVENT = HookEvent(Hook.PRE_FINISH, UPLOAD, CALLER)
-ONCE = Trying(attempts=1, backoff_seconds=0, attempt_seconds=5, timeout_seconds=5)
+ONCE = RetryPolicy(attempts=1, backoff_seconds=0, attempt_seconds=5, timeout_seconds=5)
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def gate_to(url: str, trying: Trying = ONCE, **more: Any) -> AsyncIterator[HttpHooks]:
+async def gate_to(url: str, retry: RetryPolicy = ONCE, **more: Any) -> AsyncIterator[HttpHooks]:
     handler = HttpHooks(
-        url, [Hook.PRE_FINISH], where=lambda _: {}, count=more.pop("count", lambda *_: None), trying=trying, **more
+        url, [Hook.PRE_FINISH], where=lambda _: {}, count=more.pop("count", lambda *_: None), retry=retry, **more
     )
     try:
         yield handler
@@ -120,8 +120,8 @@ async def test_a_url_that_hangs_is_tried_again_within_the_whole_time() -> None:
     """The last try may be shorter; no try begins that would end too late."""
     with receiving() as receiver:
         receiver.answers["pre-finish"] = HANG
-        trying = Trying(attempts=10, backoff_seconds=0.1, attempt_seconds=0.3, timeout_seconds=1)
-        async with gate_to(receiver.url, trying) as handler:
+        retry = RetryPolicy(attempts=10, backoff_seconds=0.1, attempt_seconds=0.3, timeout_seconds=1)
+        async with gate_to(receiver.url, retry) as handler:
             began = time.monotonic()
             assert "took more than" in await failure_of(handler)
             assert 0.9 <= time.monotonic() - began < 3
@@ -145,7 +145,7 @@ async def test_an_answer_that_drips_is_bounded_in_time_and_bytes() -> None:
             writer.write(b" " * 65536)
             await writer.drain()
 
-    short = Trying(attempts=1, backoff_seconds=0, attempt_seconds=0.3, timeout_seconds=0.3)
+    short = RetryPolicy(attempts=1, backoff_seconds=0, attempt_seconds=0.3, timeout_seconds=0.3)
     async with serving(drip) as url, gate_to(url, short) as handler:
         assert "took more than" in await failure_of(handler)
     async with serving(flood) as url, gate_to(url) as handler:
@@ -164,7 +164,7 @@ async def test_what_is_no_http_is_a_failure_that_may_pass(said: bytes) -> None:
         tries += 1
         writer.write(said)
 
-    twice = Trying(attempts=2, backoff_seconds=0, attempt_seconds=5, timeout_seconds=5)
+    twice = RetryPolicy(attempts=2, backoff_seconds=0, attempt_seconds=5, timeout_seconds=5)
     async with serving(answer) as url, gate_to(url, twice, count=lambda *count: counted.append(count)) as handler:
         assert "could not be asked" in await failure_of(handler)
     assert (tries, counted) == (2, [(Hook.PRE_FINISH, True)])

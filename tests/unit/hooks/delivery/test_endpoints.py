@@ -5,32 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tusd_py.hooks.delivery.endpoints import Receiver, receivers
+from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
 from tusd_py.model.events import EventType
 from tusd_py.settings import Settings
 
 TUSDS = {EventType.POST_CREATE, EventType.POST_RECEIVE, EventType.POST_FINISH, EventType.POST_TERMINATE}
 
 
-def told(**sections: Any) -> tuple[Receiver, ...]:
-    return receivers(Settings.model_validate(sections))
+def told(**sections: Any) -> tuple[WebhookEndpoint, ...]:
+    return configured_endpoints(Settings.model_validate(sections))
 
 
-def endpoint(**more: Any) -> dict[str, Any]:
+def table(**more: Any) -> dict[str, Any]:
     return {"endpoints": [{"name": "library", "url": "https://h/x", **more}]}
 
 
 def test_by_default_nobody_is_told() -> None:
-    """The default list of hooks names no receiver by itself."""
+    """The default list of hooks names no endpoint by itself."""
     assert told() == ()
 
 
 def test_an_endpoint_is_told_as_its_table_says() -> None:
-    """Every key of the table reaches its receiver."""
+    """Every key of the table reaches its endpoint."""
     secrets = ("whsec_" + "A" * 32,)
-    table = {"secrets": secrets, "timeout_seconds": 3, "concurrency": 2, "allow_private": True, "body": "tusd"}
-    (receiver,) = told(webhooks=endpoint(events=["post-finish"], **table))
-    assert receiver == Receiver(
+    keys = {"secrets": secrets, "timeout_seconds": 3, "concurrency": 2, "allow_private": True, "body": "tusd"}
+    (endpoint,) = told(webhooks=table(events=["post-finish"], **keys))
+    assert endpoint == WebhookEndpoint(
         name="library",
         types=frozenset({EventType.POST_FINISH}),
         url="https://h/x",
@@ -44,21 +44,21 @@ def test_an_endpoint_is_told_as_its_table_says() -> None:
 
 def test_an_endpoint_is_careful_unless_told_otherwise() -> None:
     """It has the envelope, no private address, certificates that are looked at, and none of tusd's rights."""
-    (receiver,) = told(webhooks=endpoint())
-    assert (receiver.body, receiver.allow_private, receiver.verifies) == ("envelope", False, True)
-    assert not receiver.is_tusds
-    assert receiver.types == set(EventType) - {EventType.POST_RECEIVE}
+    (endpoint,) = told(webhooks=table())
+    assert (endpoint.body, endpoint.allow_private, endpoint.verifies) == ("envelope", False, True)
+    assert not endpoint.is_tusd_hook
+    assert endpoint.types == set(EventType) - {EventType.POST_RECEIVE}
 
 
 def test_patterns_name_types() -> None:
     """Each type that some pattern fits, once."""
-    (receiver,) = told(webhooks=endpoint(events=["upload.re*", "upload.ready", "post-create"]))
-    assert receiver.types == {EventType.UPLOAD_READY, EventType.UPLOAD_REJECTED, EventType.POST_CREATE}
+    (endpoint,) = told(webhooks=table(events=["upload.re*", "upload.ready", "post-create"]))
+    assert endpoint.types == {EventType.UPLOAD_READY, EventType.UPLOAD_REJECTED, EventType.POST_CREATE}
 
 
 def test_tusds_urls_are_told_what_is_enabled() -> None:
     """Only of hooks that are events, with the settings of ``hooks``; the operator's own addresses are allowed."""
-    (receiver,) = told(
+    (endpoint,) = told(
         hooks={
             "http_urls": ["http://127.0.0.1/x"],
             "enabled_events": ["pre-create", "post-finish"],
@@ -68,10 +68,15 @@ def test_tusds_urls_are_told_what_is_enabled() -> None:
             "http_size_limit_bytes": 77,
         }
     )
-    assert receiver.types == {EventType.POST_FINISH}
-    assert (receiver.is_tusds, receiver.allow_private, receiver.verifies, receiver.body) == (True, True, False, "tusd")
-    assert (receiver.timeout_seconds, receiver.answer_bytes_max) == (4, 77)
-    assert [name.lower() for name in receiver.forward_headers] == ["cookie"]
+    assert endpoint.types == {EventType.POST_FINISH}
+    assert (endpoint.is_tusd_hook, endpoint.allow_private, endpoint.verifies, endpoint.body) == (
+        True,
+        True,
+        False,
+        "tusd",
+    )
+    assert (endpoint.timeout_seconds, endpoint.answer_bytes_max) == (4, 77)
+    assert [name.lower() for name in endpoint.forward_headers] == ["cookie"]
 
 
 def test_who_is_told_of_nothing_is_no_receiver() -> None:
@@ -83,21 +88,21 @@ def test_names_of_urls_hold_no_secret_and_are_each_ones_own() -> None:
     """No password and no query; a second URL that looks the same gets a number."""
     urls = ["https://me:secret@h:1/x?token=secret", "https://h:1/x?token=other", "https://h:1/y"]
     found = told(hooks={"http_urls": urls})
-    assert ["https://h:1/x", "https://h:1/x (2)", "https://h:1/y"] == [receiver.name for receiver in found]
-    assert urls == [receiver.url for receiver in found]
+    assert ["https://h:1/x", "https://h:1/x (2)", "https://h:1/y"] == [endpoint.name for endpoint in found]
+    assert urls == [endpoint.url for endpoint in found]
 
 
 def test_a_name_does_not_change_with_its_place() -> None:
-    """What waits for one receiver stays its own when another is named before it."""
-    before = {receiver.name for receiver in told(hooks={"http_urls": ["http://h/x"]})}
-    after = {receiver.name for receiver in told(hooks={"http_urls": ["http://g/x", "http://h/x"]})}
+    """What waits for one endpoint stays its own when another is named before it."""
+    before = {endpoint.name for endpoint in told(hooks={"http_urls": ["http://h/x"]})}
+    after = {endpoint.name for endpoint in told(hooks={"http_urls": ["http://g/x", "http://h/x"]})}
     assert before < after
 
 
 def test_programs_are_one_receiver() -> None:
     """Their directory is absolute, for the worker may run elsewhere; it is told after endpoints and URLs."""
-    found = told(hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "timeout_seconds": 6}, webhooks=endpoint())
-    assert ["library", "http://h/x", "hooks.executables_dir"] == [receiver.name for receiver in found]
+    found = told(hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "timeout_seconds": 6}, webhooks=table())
+    assert ["library", "http://h/x", "hooks.executables_dir"] == [endpoint.name for endpoint in found]
     assert (found[2].directory, found[2].url, found[2].timeout_seconds) == (Path("d").absolute(), "", 6)
     assert found[2].types == TUSDS
-    assert found[2].is_tusds
+    assert found[2].is_tusd_hook

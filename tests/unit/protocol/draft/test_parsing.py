@@ -22,6 +22,7 @@ from tusd_py.protocol.errors import (
     UnsupportedContentEncoding,
     UploadNotFound,
 )
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Append, BodyInfo, Create, Discover, Head, Inspect, Request, Terminate
 from tusd_py.protocol.rules import Limits
 
@@ -33,7 +34,7 @@ DIGEST = format_digest(SHA256)
 def ask(method: str, path: str, version: Version = V8, limits: Limits | None = None, /, **named: str) -> Request:
     headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
     parser = Parser(limits=limits or Limits(), version=version)
-    return parser.parse(Head(method=method, path=path, headers=headers), "/files/")
+    return parser.parse(Head(method=method, path=path, headers=Headers(headers)), "/files/")
 
 
 def create(version: Version = V8, method: str = "POST", limits: Limits | None = None, **named: str) -> Create:

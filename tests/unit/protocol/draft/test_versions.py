@@ -6,13 +6,14 @@ import pytest
 
 from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Dialect, Version, negotiate
 from tusd_py.protocol.errors import MalformedHeader
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Head
 
 TUS = (b"tus-resumable", b"1.0.0")
 
 
 def spoken(method: str, path: str, *headers: tuple[bytes, bytes]) -> Dialect | Version:
-    return negotiate(Head(method=method, path=path, headers=headers), method)
+    return negotiate(Head(method=method, path=path, headers=Headers(list(headers))), method)
 
 
 def draft(number: bytes) -> tuple[bytes, bytes]:
@@ -69,5 +70,5 @@ def test_options_suits_both() -> None:
 
 def test_switched_off() -> None:
     """Without any version, the draft is not spoken at all: what it would have been is tus, or refused by it."""
-    head = Head(method="POST", path="", headers=[draft(b"6"), (b"upload-complete", b"?1")])
+    head = Head(method="POST", path="", headers=Headers([draft(b"6"), (b"upload-complete", b"?1")]))
     assert negotiate(head, "POST", {}) is Dialect.TUS

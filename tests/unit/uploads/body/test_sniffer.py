@@ -12,12 +12,12 @@ from tests.support.loops import on_loop
 from tests.support.processing import with_ports
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.errors import TypeNotAllowed, UploadNotFound
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.validation.rules import Rule
-from tusd_py.validation.validator import RuleExaminer
+from tusd_py.validation.validator import RuleValidator
 
-IMAGES = RuleExaminer(rules=(Rule(types=("image/*",), allowed_types=("image/*",), type_agrees=True),))
+IMAGES = RuleValidator(rules=(ValidationRule(types=("image/*",), allowed_types=("image/*",), type_agrees=True),))
 METADATA = format_metadata({"filetype": b"image/png"})
 BAD = samples.HTML + b"<p>Words of a page.</p>\n" * 1000
 GOOD = samples.PNG + bytes(10_000)

@@ -18,7 +18,7 @@ from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.publishing import placement
-from tusd_py.publishing.directory import FolderPublisher
+from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.processing.publish import publish
 
@@ -42,7 +42,7 @@ class World:
         self.publishes(links=True)
 
     def publishes(self, *, links: bool) -> None:
-        publisher = FolderPublisher(directory=self.folder, pattern="{owner}/{filename}", links=links)
+        publisher = DirectoryPublisher(directory=self.folder, pattern="{owner}/{filename}", links=links)
         with_ports(self.harness, publisher=publisher)
 
     async def sent(self, name: bytes = b"cat.png", content: bytes = CONTENT) -> Upload:
@@ -150,7 +150,7 @@ async def test_where_nothing_can_be_linked_across_it_is_copied(
 ) -> None:
     """Another file system, or one without links to this file."""
     upload = await world.sent()
-    monkeypatch.setattr(placement.Placing, "link", lambda self, source: False)
+    monkeypatch.setattr(placement.Placement, "link", lambda self, source: False)
     assert Status.READY is (await world.publish(upload)).status
     assert CONTENT == (world.folder / "nobody/cat.png").read_bytes()
     assert not os.path.samefile(world.folder / "nobody/cat.png", tmp_path / "uploads" / upload.id)

@@ -18,6 +18,7 @@ from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.errors import RejectedByRules, UploadNotFound, UploadNotValidated, UploadUnfinished
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.outcomes import Content
@@ -27,11 +28,12 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.processing.validate import validate
 from tusd_py.validation import libmagic
-from tusd_py.validation.rules import Rule
-from tusd_py.validation.validator import RuleExaminer
+from tusd_py.validation.validator import RuleValidator
 
-IMAGES = Rule(name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000)
-EXAMINER = RuleExaminer(rules=(IMAGES, Rule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
+IMAGES = ValidationRule(
+    name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000
+)
+EXAMINER = RuleValidator(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
 
 
 pytestmark = pytest.mark.anyio
@@ -140,7 +142,7 @@ async def test_a_tool_that_is_missing_is_no_verdict(harness: UploadsHarness, mon
     def missing(head: bytes) -> str:
         raise ValidatorUnavailable("libmagic is missing")
 
-    monkeypatch.setattr(libmagic, "type_of", missing)
+    monkeypatch.setattr(libmagic, "detect_type", missing)
     waits = await sent(harness, samples.PNG, filetype=b"image/png")
     with pytest.raises(ValidatorUnavailable):
         await validate(harness.ports, await job(harness, waits.id, "validation"))
