@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urljoin
 
+import pytest
+
 from tests.support.client import TUS, Answer, create, patch_headers, request
 from tests.support.content import MIB, content
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer, start_server
 
 SETTINGS = {"UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1MiB"}
@@ -33,7 +34,7 @@ async def joined(url: str) -> bytes:
     return answer.body
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_small_parts_are_joined_while_the_client_waits(server: RunningServer) -> None:
     """By absolute URLs and by paths; HEAD has length and offset at once."""
     one, two = await part(server.url, b"hello "), await part(server.url, b"world")
@@ -46,7 +47,7 @@ async def test_small_parts_are_joined_while_the_client_waits(server: RunningServ
     assert server.stored(url) == b"hello world"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_large_parts_are_joined_in_the_background(server: RunningServer) -> None:
     """The creation is answered before; no offset until it is done; no byte is lost or mixed up."""
     data = [content(seed, 3 * MIB) for seed in (11, 12, 13)]
@@ -56,7 +57,7 @@ async def test_large_parts_are_joined_in_the_background(server: RunningServer) -
     assert await joined(urljoin(server.url, made.headers["location"])) == b"".join(data)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_kill_in_the_middle_of_a_join(tmp_path: Path) -> None:
     """The server dies right after the creation was answered: the next one joins, without being asked."""
     data = [content(seed, 8 * MIB) for seed in (14, 15)]

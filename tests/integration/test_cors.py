@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.client import TUS, create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 
 SETTINGS = {"CORS__ALLOW_ORIGINS": '["https://app.example"]', "CORS__ALLOW_CREDENTIALS": "true"}
 OURS, STRANGE = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_preflight_needs_no_version(server: RunningServer) -> None:
     """Browsers send no Tus-Resumable with it; every method and header of the protocol is allowed."""
     headers = {**OURS, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "upload-offset"}
@@ -22,7 +23,7 @@ async def test_a_preflight_needs_no_version(server: RunningServer) -> None:
     assert "Upload-Offset" in answer.headers["access-control-allow-headers"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_every_answer_can_be_read(server: RunningServer) -> None:
     """Granted or refused, early or late, known upload or not."""
     url = await create(server.url, 4)
@@ -39,7 +40,7 @@ async def test_every_answer_can_be_read(server: RunningServer) -> None:
         assert "Origin" in answer.headers["vary"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_strangers_are_told_nothing(server: RunningServer) -> None:
     """Their browser keeps the answer from the page, and caches keep it apart."""
     answer = await request("HEAD", await create(server.url, 4), {**TUS, **STRANGE})

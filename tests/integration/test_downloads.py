@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.client import TUS, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
-from tests.support.loops import eventually, on_loop
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import counted
+from tests.support.waiting import eventually
 
 SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": "3"}
 DATA = bytes(content(3, 300_000))
@@ -55,7 +55,7 @@ async def uploaded(server: RunningServer, data: bytes | memoryview, length: int 
         ("lines=1-2", 200, 0, 299_999),
     ],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_ranges(server: RunningServer, asked: str, status: int, first: int, last: int) -> None:
     """One range is granted, one beyond the end refused with the length, anything else is the whole."""
     url = await uploaded(server, DATA)
@@ -70,7 +70,7 @@ async def test_ranges(server: RunningServer, asked: str, status: int, first: int
         assert answer.headers["content-range"] == f"bytes {first}-{last}/300000"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_conditions(server: RunningServer) -> None:
     """An ETag names these bytes: a client that has them is told so, a resumed download goes on only if it holds."""
     url = await uploaded(server, DATA)
@@ -83,7 +83,7 @@ async def test_conditions(server: RunningServer) -> None:
     assert (changed.status, changed.body) == (200, DATA)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_unfinished_uploads_by_setting(server: RunningServer) -> None:
     """What is saved so far, and no ETag may hold it for the whole."""
     url = await uploaded(server, DATA[:1000], len(DATA))
@@ -114,7 +114,7 @@ async def half_read(url: str, count: int) -> Connection:
     return connection
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_large_ones_take_their_road(server: RunningServer, is_poured: bool) -> None:
     """Whole or in part, every byte is the upload's, and most of them went the way that the setting says."""
     data = bytes(content(6, 24 * MIB))
@@ -128,7 +128,7 @@ async def test_large_ones_take_their_road(server: RunningServer, is_poured: bool
     assert (poured > 30 * MIB) if is_poured else poured == 0
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_the_next_requests_of_the_connection(server: RunningServer) -> None:
     """Sent behind a download or right with it, they are answered in turn, each with its own bytes."""
     data = bytes(content(7, 8 * MIB))
@@ -148,7 +148,7 @@ async def test_the_next_requests_of_the_connection(server: RunningServer) -> Non
     connection.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_many_readers_that_stand_still_cost_no_thread(server: RunningServer) -> None:
     """More of them than the server has threads and loans: one that goes on is served meanwhile, and they in the end."""
     data = bytes(content(8, 12 * MIB))
@@ -163,7 +163,7 @@ async def test_many_readers_that_stand_still_cost_no_thread(server: RunningServe
     await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_terminated_upload_is_read_to_its_end(server: RunningServer) -> None:
     """By who had begun; nobody else finds it."""
     data = bytes(content(9, 32 * MIB))
@@ -176,7 +176,7 @@ async def test_a_terminated_upload_is_read_to_its_end(server: RunningServer) -> 
     connection.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_file_cut_short_beneath_the_server(server: RunningServer) -> None:
     """The connection is broken: less than was promised never looks whole."""
     data = bytes(content(10, 32 * MIB))
@@ -189,17 +189,17 @@ async def test_a_file_cut_short_beneath_the_server(server: RunningServer) -> Non
     connection.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_reader_that_takes_nothing_is_given_up(server: RunningServer) -> None:
     """After the idle time the connection is broken and the file let go of."""
     url = await uploaded(server, content(11, 32 * MIB))
     connection = await half_read(url, 1000)
     assert readers(server, url.rsplit("/", 1)[1]) == 1
-    await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0, 15)
+    await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0, timeout_seconds=15)
     connection.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_reader_that_goes_away_stops_the_reading(server: RunningServer) -> None:
     """In the middle of a large download: the file is closed at once, not read to its end for nobody."""
     url = await uploaded(server, content(4, 32 * MIB))
@@ -210,7 +210,7 @@ async def test_a_reader_that_goes_away_stops_the_reading(server: RunningServer) 
     await eventually(lambda: readers(server, upload_id) == 0)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_slow_reader_holds_nobody_up(server: RunningServer) -> None:
     """It takes nothing for a while; meanwhile the upload can be asked for and ended."""
     url = await uploaded(server, content(5, 32 * MIB))

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
 from tests.support.draft import VERSIONS, Draft, told
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer, start_server
 
 pytestmark = pytest.mark.timeout(60)
@@ -38,7 +37,7 @@ async def tus_head(url: str) -> Answer:
 
 
 @pytest.mark.parametrize("name", ["sha-256", "sha-512"])
-@on_loop
+@pytest.mark.anyio
 async def test_the_digest_of_a_body(draft: Draft, server: RunningServer, name: str) -> None:
     """R17: a body is appended only if it is what its Content-Digest says; else nothing changes, and it is told."""
     url = await draft.made(6)
@@ -52,7 +51,7 @@ async def test_the_digest_of_a_body(draft: Draft, server: RunningServer, name: s
 
 
 @pytest.mark.parametrize("field", ["Content-Digest", "Repr-Digest"])
-@on_loop
+@pytest.mark.anyio
 async def test_the_digest_of_a_whole_upload(draft: Draft, server: RunningServer, field: str) -> None:
     """R17: of a creation that is all of the upload, either digest is checked; the wrong one leaves no upload."""
     checked = Draft(server.url, draft.version, {field: digest(b"abc")})
@@ -65,7 +64,7 @@ async def test_the_digest_of_a_whole_upload(draft: Draft, server: RunningServer,
     assert (await draft.head(urljoin(server.url, announced))).status == 404
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_digest_that_nobody_knows(draft: Draft) -> None:
     """R17: an algorithm that is not spoken, or a field that is none, says nothing; the wrong length is refused."""
     for unknown in ("unixsum=:AAAA:", "sha-256", "sha-256=abc"):
@@ -73,7 +72,7 @@ async def test_a_digest_that_nobody_knows(draft: Draft) -> None:
     assert (await draft.create(b"abc", content_digest="sha-256=:AAAA:")).status == 400
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_cut_body_with_a_digest(draft: Draft, server: RunningServer) -> None:
     """R12, R17: of a body that is cut nobody can say it is wrong: what came is kept, and gone on from."""
     connection = await Connection.open(server.url)
@@ -87,7 +86,7 @@ async def test_a_cut_body_with_a_digest(draft: Draft, server: RunningServer) -> 
     assert server.stored(url) == b"abcdef"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_the_digest_of_the_whole_is_kept(draft: Draft) -> None:
     """R17: sent in parts, the upload keeps the digest in its metadata, for whoever verifies it when it is complete."""
     made = await draft.create(b"", 3, completes=False, repr_digest=digest(b"abc"))
@@ -99,7 +98,7 @@ async def test_the_digest_of_the_whole_is_kept(draft: Draft) -> None:
 # With tus 1.0 on the same uploads
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_begun_by_tus(draft: Draft, server: RunningServer) -> None:
     """An upload of tus is gone on with, completed, and asked for, in the draft; metadata and all."""
     url = await create(server.url, 9, {**TUS, "Upload-Metadata": "filename YQ=="})
@@ -113,7 +112,7 @@ async def test_begun_by_tus(draft: Draft, server: RunningServer) -> None:
     assert server.stored(url) == b"abcdefghi"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_begun_by_the_draft(draft: Draft, server: RunningServer) -> None:
     """The other way round; what describes the content is metadata to tus, and names its download."""
     described = {"content_type": "image/png", "content_disposition": 'inline; filename="a b.png"'}
@@ -130,7 +129,7 @@ async def test_begun_by_the_draft(draft: Draft, server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("step", ["HEAD", "PATCH"])
-@on_loop
+@pytest.mark.anyio
 async def test_left_open_at_its_length(server: RunningServer, step: str) -> None:
     """For tus it ends there: its client, told so, never comes back; HEAD without a version changes nothing."""
     draft = Draft(server.url)
@@ -144,7 +143,7 @@ async def test_left_open_at_its_length(server: RunningServer, step: str) -> None
     assert (await request("GET", url, {})).body == b"abc"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_parts_of_a_final_upload(draft: Draft, server: RunningServer) -> None:
     """A partial upload may be filled in the draft; the final one takes no bytes in either."""
     parts = [await create(server.url, 3, {**TUS, "Upload-Concat": "partial"}) for _ in range(2)]
@@ -157,7 +156,7 @@ async def test_parts_of_a_final_upload(draft: Draft, server: RunningServer) -> N
     assert (refused.status, refused.problem["code"]) == (403, "ERR_MODIFY_FINAL")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_both_at_once(draft: Draft) -> None:
     """A request that claims to speak both is refused, and nothing is made."""
     answer = await draft.ask("POST", draft.endpoint, {**draft.creation(3, completes=True), **TUS}, b"abc")
@@ -165,7 +164,7 @@ async def test_both_at_once(draft: Draft) -> None:
     assert answer.headers["tus-resumable"] == "1.0.0"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_tus_request_gets_nothing_of_the_draft(server: RunningServer) -> None:
     """No interim answers, and no headers of the draft, for who speaks tus 1.0."""
     draft = Draft(server.url)
@@ -178,7 +177,7 @@ async def test_a_tus_request_gets_nothing_of_the_draft(server: RunningServer) ->
 # Browsers
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_browser_may(draft: Draft) -> None:
     """Preflights allow every method and header of the draft, and its answers, refused ones too, can be read."""
     asked = "upload-draft-interop-version, upload-complete, upload-offset, upload-length, content-digest, repr-digest"
@@ -195,7 +194,7 @@ async def test_a_browser_may(draft: Draft) -> None:
         assert {name for name in answer.headers if name.startswith("upload-")} | {"location"} <= exposed
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_who_can_only_post(draft: Draft) -> None:
     """X-HTTP-Method-Override is heard in this dialect too."""
     url = await draft.made(3)
@@ -214,7 +213,7 @@ def spoken(version: int, *, completes: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("version", range(3, 10))
-@on_loop
+@pytest.mark.anyio
 async def test_every_version(server: RunningServer, version: int) -> None:
     """As URLSession does it: the whole in one request, cut; asked how far it came; and the rest, in its own words."""
     draft = Draft(server.url, version)
@@ -246,7 +245,7 @@ async def test_every_version(server: RunningServer, version: int) -> None:
 # Settings
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_switched_off(tmp_path: Path) -> None:
     """``uploads.ietf_draft = false``: its headers mean nothing, and no answer has any of them."""
     server = start_server(tmp_path / "data", settings={"UPLOADS__IETF_DRAFT": "false"})
@@ -264,7 +263,7 @@ async def test_switched_off(tmp_path: Path) -> None:
         server.kill()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_without_creation_with_upload(tmp_path: Path) -> None:
     """``uploads.creation_with_upload = false``: only careful creations are taken; without expiry there is no limit."""
     settings = {"UPLOADS__CREATION_WITH_UPLOAD": "false", "EXPIRATION__UNFINISHED_SECONDS": "0"}
@@ -280,7 +279,7 @@ async def test_without_creation_with_upload(tmp_path: Path) -> None:
         server.kill()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_slow_body_is_ended_and_kept(tmp_path: Path) -> None:
     """R18: a client that sends nothing is answered 503 with the offset, and may go on."""
     server = start_server(tmp_path / "data", settings={"UPLOADS__BODY_IDLE_SECONDS": "0.3"})

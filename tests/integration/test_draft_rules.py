@@ -11,7 +11,6 @@ import pytest
 from tests.support.client import Connection
 from tests.support.content import MIB, content
 from tests.support.draft import PROBLEMS, VERSIONS, Draft, Told, told
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
 
@@ -56,7 +55,7 @@ async def offset(draft: Draft, url: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("named", [{}, {"Upload-Draft-Interop-Version": "2"}, {"Upload-Draft-Interop-Version": "99"}])
-@on_loop
+@pytest.mark.anyio
 async def test_r1_no_interim_answer_to_who_names_no_version(server: RunningServer, named: dict[str, str]) -> None:
     """R1: without a version that is spoken, a whole upload is taken in one request, and nothing is sent before 201."""
     draft = Draft(server.url)
@@ -68,7 +67,7 @@ async def test_r1_no_interim_answer_to_who_names_no_version(server: RunningServe
     assert (part.status, part.interims) == (412, [])
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r1_every_interim_answer_bears_the_version(draft: Draft) -> None:
     """R1: each 104 names the version that the client speaks."""
     answer = await draft.create(b"some")
@@ -78,7 +77,7 @@ async def test_r1_every_interim_answer_bears_the_version(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-@on_loop
+@pytest.mark.anyio
 async def test_r2_any_method_with_content_creates(draft: Draft, server: RunningServer, method: str) -> None:
     """R2: ?0 is acknowledged with 201, Location and limits and stays open; ?1 is all of it."""
     part = await draft.ask(method, server.url, draft.creation(10, completes=False), b"first")
@@ -92,7 +91,7 @@ async def test_r2_any_method_with_content_creates(draft: Draft, server: RunningS
 
 
 @pytest.mark.parametrize("value", ["1", "true", "?2", "?1, ?0", ""])
-@on_loop
+@pytest.mark.anyio
 async def test_r2_a_malformed_completeness_is_none(draft: Draft, value: str) -> None:
     """R2: what is no Boolean is ignored as a whole, and without it nothing is created."""
     answer = await draft.ask("POST", draft.endpoint, {**draft.named, "Upload-Complete": value}, b"x")
@@ -100,7 +99,7 @@ async def test_r2_a_malformed_completeness_is_none(draft: Draft, value: str) -> 
     assert "Upload-Complete" in answer.problem["detail"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r3_the_url_comes_before_the_body(draft: Draft) -> None:
     """R3: the first 104 has Location and limits while no byte of the body was sent; later ones only the offset."""
     async with opened("POST", draft.endpoint, draft.creation(6, completes=True, content_length="6")) as connection:
@@ -114,7 +113,7 @@ async def test_r3_the_url_comes_before_the_body(draft: Draft) -> None:
     assert answer.headers["location"] == first.headers["location"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r3_an_append_tells_progress_and_no_url(draft: Draft) -> None:
     """R3: 104 while an append runs has the offset that is safe, never Location."""
     url = await draft.made(6)
@@ -127,7 +126,7 @@ async def test_r3_an_append_tells_progress_and_no_url(draft: Draft) -> None:
     assert (answer.announced, answer.headers["upload-complete"]) == ([], "?1")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r4_one_location_in_one_exchange(draft: Draft) -> None:
     """R4: every Location of an exchange is the same, letter by letter; and it is where the upload is."""
     for completes in (False, True):
@@ -136,7 +135,7 @@ async def test_r4_one_location_in_one_exchange(draft: Draft) -> None:
         assert (await offset(draft, draft.url(answer)))[0] == "3"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r5_answers_tell_whether_they_are_of_the_upload_itself(draft: Draft) -> None:
     """R5: Upload-Complete stands in every answer to a creation or an append, the refused ones too."""
     url = await draft.made(4)
@@ -151,7 +150,7 @@ async def test_r5_answers_tell_whether_they_are_of_the_upload_itself(draft: Draf
     assert (await draft.append(url, 2, b"cd")).headers["upload-complete"] == "?1"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r6_every_word_of_the_length_must_agree(draft: Draft) -> None:
     """R6: two lengths that differ are refused before anything changes, whichever two headers or requests tell them."""
     assert_inconsistent(await draft.create(b"abc", 4))
@@ -162,7 +161,7 @@ async def test_r6_every_word_of_the_length_must_agree(draft: Draft) -> None:
     assert (await draft.append(url, 0, b"abcd", upload_length="4")).status == 201
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r6_a_body_that_ends_before_the_length(draft: Draft) -> None:
     """R6: a last body of unknown length that ends too early is refused; what it brought is kept, and gone on from."""
     url = await draft.made(4)
@@ -171,7 +170,7 @@ async def test_r6_a_body_that_ends_before_the_length(draft: Draft) -> None:
     assert (await draft.append(url, 3, b"d")).headers["upload-complete"] == "?1"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r6_the_length_follows_from_the_last_body(draft: Draft) -> None:
     """R6: of an upload whose length nobody told, the end of the completing body is the length."""
     url = await draft.made(None)
@@ -187,7 +186,7 @@ def assert_inconsistent(answer: Told) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", "1000000000000000", "1.5", "+3", "1_0", "x", '"3"'])
-@on_loop
+@pytest.mark.anyio
 async def test_r7_what_is_no_integer_is_not_there(draft: Draft, number: str) -> None:
     """R7: a length or offset beyond 15 digits, negative or of another type is ignored as a whole."""
     made = await draft.create(b"", completes=False, upload_length=number)
@@ -197,7 +196,7 @@ async def test_r7_what_is_no_integer_is_not_there(draft: Draft, number: str) -> 
     assert (refused.status, refused.problem["code"]) == (400, "ERR_INVALID_OFFSET")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r8_the_state_of_an_upload(draft: Draft) -> None:
     """R8: offset, completeness, length and limits, never cached, by HEAD and, where the version has it, by GET."""
     url = await draft.made(6, b"abc")
@@ -210,7 +209,7 @@ async def test_r8_the_state_of_an_upload(draft: Draft) -> None:
         assert 3500 < lifetime <= 3600
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r9_appending(draft: Draft, server: RunningServer) -> None:
     """R9: parts are acknowledged with ?0, the last with ?1; another type of body is refused and names the right one."""
     url = await draft.made(9)
@@ -224,7 +223,7 @@ async def test_r9_appending(draft: Draft, server: RunningServer) -> None:
     assert server.stored(url) == b"abcdefghi"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r10_the_wrong_offset(draft: Draft) -> None:
     """R10: 409 with the right offset in a header, both offsets in the document, and nothing changed."""
     url = await draft.made(9, b"abc")
@@ -237,7 +236,7 @@ async def test_r10_the_wrong_offset(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-@on_loop
+@pytest.mark.anyio
 async def test_r11_beyond_the_length(draft: Draft, is_told: bool) -> None:
     """R11: a body that runs over the length, or says it would, ends the upload; up to version 6 only itself."""
     url = await draft.made(4, b"abc")
@@ -253,7 +252,7 @@ async def test_r11_beyond_the_length(draft: Draft, is_told: bool) -> None:
         assert (await request).status == 410
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r11_beyond_the_length_of_a_creation(draft: Draft) -> None:
     """R11: the same of a creation whose URL was told before its body."""
     answer = await chunked("POST", draft.endpoint, draft.creation(4, completes=True), b"abcdef")
@@ -267,7 +266,7 @@ def server_url(draft: Draft, location: str) -> str:
 
 
 @pytest.mark.parametrize("sent", [1, 5000, 6000])
-@on_loop
+@pytest.mark.anyio
 async def test_r12_what_came_before_a_cut_counts(draft: Draft, server: RunningServer, sent: int) -> None:
     """R12: a cut body counts as far as it came; even with its last byte it completes only what ends there (R13)."""
     data = bytes(content(3, 6000))
@@ -283,7 +282,7 @@ async def test_r12_what_came_before_a_cut_counts(draft: Draft, server: RunningSe
     assert server.stored(url) == data
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r13_an_upload_may_be_open_at_its_length(draft: Draft) -> None:
     """R13: with ?0 the last byte completes nothing, an empty body with ?1 does; up to version 6 both do."""
     until = "?1" if draft.version < 7 else "?0"
@@ -296,7 +295,7 @@ async def test_r13_an_upload_may_be_open_at_its_length(draft: Draft) -> None:
         assert await offset(draft, url) == ("3", "?1")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r13_without_a_length_there_is_no_end_but_the_word(draft: Draft) -> None:
     """R13: in every version an upload whose length nobody told stays open until ?1."""
     url = await draft.made(None, b"abc")
@@ -304,7 +303,7 @@ async def test_r13_without_a_length_there_is_no_end_but_the_word(draft: Draft) -
     assert (await draft.append(url, 3)).headers["upload-complete"] == "?1"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r13_a_lost_answer_is_told_again(draft: Draft) -> None:
     """R13: who asks once more for the completion of a complete upload gets the same answer, and changes nothing."""
     url = await draft.made(3, b"abc")
@@ -315,7 +314,7 @@ async def test_r13_a_lost_answer_is_told_again(draft: Draft) -> None:
     assert await offset(draft, url) == ("3", "?1")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r14_limits(draft: Draft) -> None:
     """R14: OPTIONS tells the limits of uploads to be; what is beyond them is 413 with the limits."""
     options = await draft.ask("OPTIONS", draft.endpoint, {})
@@ -327,7 +326,7 @@ async def test_r14_limits(draft: Draft) -> None:
     assert (streamed.status, limit(streamed.headers)["max-size"]) == (413, 8 * MIB)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r15_cancelling(draft: Draft) -> None:
     """R15: DELETE ends the append that is under way, and the upload."""
     url = await draft.made(10)
@@ -340,7 +339,7 @@ async def test_r15_cancelling(draft: Draft) -> None:
     assert (await draft.ask("DELETE", url)).status == 404
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r16_an_offset_that_was_told_can_be_used(draft: Draft) -> None:
     """R16: asking for the offset ends the append that is under way; the next one at that offset is taken."""
     url = await draft.made(10)
@@ -352,7 +351,7 @@ async def test_r16_an_offset_that_was_told_can_be_used(draft: Draft) -> None:
         assert (await told(connection)).status == 400
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r18_urls_cannot_be_guessed(draft: Draft) -> None:
     """R18: 128 random bits make the difference between two uploads."""
     ids = [(await draft.made(1)).rsplit("/", 1)[1] for _ in range(2)]
@@ -360,7 +359,7 @@ async def test_r18_urls_cannot_be_guessed(draft: Draft) -> None:
     assert sum(one != other for one, other in zip(*ids, strict=True)) > 16
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_r19_104_does_not_replace_100(draft: Draft) -> None:
     """R19: who expects 100 gets it, after the 104 that tells the URL."""
     headers = draft.creation(3, completes=True, expect="100-continue", content_length="3")

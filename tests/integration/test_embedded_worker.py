@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import RunningServer, start_server
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 
 def worker_processes(server: RunningServer) -> list[int]:
@@ -57,7 +56,7 @@ async def upload(server: RunningServer) -> None:
     assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_no_worker_without_need(tmp_path: Path) -> None:
     """With default settings the server starts no worker."""
     server = await asyncio.to_thread(start_server, tmp_path / "data")
@@ -69,7 +68,7 @@ async def test_no_worker_without_need(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--processes", "2"]], ids=["one process", "two processes"])
-@on_loop
+@pytest.mark.anyio
 async def test_one_worker_for_all_processes_stops_last(tmp_path: Path, flags: list[str]) -> None:
     """The worker is a child of the first process, delivers events, and has exited when the server has."""
     with receiving() as receiver:
@@ -77,7 +76,7 @@ async def test_one_worker_for_all_processes_stops_last(tmp_path: Path, flags: li
         try:
             for _ in range(3):
                 await upload(server)
-            await until(lambda: len(receiver.calls) >= 9, "all events are delivered")
+            await eventually(lambda: len(receiver.calls) >= 9, "all events are delivered")
             (worker,) = worker_processes(server)
         finally:
             assert 0 == await asyncio.to_thread(server.stop)
@@ -88,7 +87,7 @@ async def test_one_worker_for_all_processes_stops_last(tmp_path: Path, flags: li
         assert "worker stopped" in log
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_jobs_wait_for_a_worker(tmp_path: Path) -> None:
     """With ``--no-worker`` no event is delivered until ``tusd-py worker`` runs."""
     with receiving() as receiver:
@@ -99,7 +98,7 @@ async def test_jobs_wait_for_a_worker(tmp_path: Path) -> None:
             assert [] == worker_processes(server)
             assert [] == receiver.calls
             with separate_worker(tmp_path / "data", settings):
-                await until(lambda: len(receiver.calls) >= 3, "all events are delivered")
+                await eventually(lambda: len(receiver.calls) >= 3, "all events are delivered")
         finally:
             assert 0 == server.stop()
 

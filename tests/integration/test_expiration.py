@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from email.utils import parsedate_to_datetime
 
+import pytest
+
 from tests.support.client import create, patch_headers, request
-from tests.support.loops import eventually, on_loop
 from tests.support.server import RunningServer
+from tests.support.waiting import eventually
 
 SETTINGS = {
     "EXPIRATION__UNFINISHED_SECONDS": "1.5",
@@ -16,7 +18,7 @@ SETTINGS = {
 }
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_unfinished_uploads_are_swept(server: RunningServer) -> None:
     """410 when its time has come, its bytes go by themselves, and in the end nothing is known of it."""
     url = await create(server.url, 10)
@@ -32,7 +34,7 @@ async def test_unfinished_uploads_are_swept(server: RunningServer) -> None:
         assert asyncio.get_running_loop().time() < deadline
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_an_upload_that_goes_on_is_kept(server: RunningServer) -> None:
     """Each request with bytes moves the time: slower than its length, and complete in the end."""
     url = await create(server.url, 6)

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from tests.support.client import TUS, create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.receiver import Answer, Receiver, receiving
 from tests.support.server import RunningServer, start_server
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 ENDPOINT = {"name": "library", "allow_private": True, "events": ["post-finish"]}
 
@@ -75,12 +74,12 @@ async def upload(server: RunningServer) -> str:
     return location.rsplit("/", 1)[1]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_dead_job_is_listed_tried_again_and_dropped(server: RunningServer, receiver: Receiver) -> None:
     """What a receiver refuses for good is kept for a person, who may have it told once more."""
     receiver.answers["post-finish"] = [Answer(status=422), Answer(), Answer(status=422)]
     upload_id = await upload(server)
-    await until(lambda: "job is dead" in server.log.read_text(), "the job is dead")
+    await eventually(lambda: "job is dead" in server.log.read_text(), "the job is dead")
     (job,) = (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]
     assert (job["consumer"], job["attempt"]) == ("library", 1)
     assert "library answered 422" in job["error"]
@@ -88,31 +87,31 @@ async def test_a_dead_job_is_listed_tried_again_and_dropped(server: RunningServe
     assert f"{job['id']:>8}  dead" in listed.stdout
     assert job == json.loads(command(server, "jobs", "show", str(job["id"])).stdout)
     assert f"job {job['id']} will be retried\n" == command(server, "jobs", "retry", str(job["id"])).stdout
-    await until(lambda: len(receiver.calls) >= 2, "it is told again")
+    await eventually(lambda: len(receiver.calls) >= 2, "it is told again")
     again = command(server, "jobs", "retry", "999")
-    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 is not dead or waiting\n")
+    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 does not exist, or is neither dead nor waiting\n")
     assert " dropped\n" in command(server, "jobs", "drop", str(job["id"])).stdout
     assert command(server, "jobs", "show", str(job["id"])).returncode == 2
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_an_endpoint_that_is_gone_is_opened_again(server: RunningServer, receiver: Receiver) -> None:
     """Having the job that closed it tried again has it told of what happens from then on."""
     receiver.answers["post-finish"] = [Answer(status=410)]
     await upload(server)
-    await until(lambda: server.log.read_text().count("job is dead") >= 2, "it is closed")
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 2, "it is closed")
     (job,) = (await answer(server, "/api/jobs?upload=closed%20library"))["jobs"]
     assert job["state"] == "dead"
     await upload(server)
-    await until(lambda: server.log.read_text().count("job is dead") >= 3, "it is told nothing")
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "it is told nothing")
     assert len(receiver.calls) == 1
     await answer(server, f"/api/jobs/{job['id']}/retry", "POST")
-    await until(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "it is open")
+    await eventually(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "it is open")
     await upload(server)
-    await until(lambda: len(receiver.calls) == 2, "it is told again")
+    await eventually(lambda: len(receiver.calls) == 2, "it is told again")
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_events_are_shown_in_order(server: RunningServer) -> None:
     """The API and the command show the same ones, oldest first; ``after`` goes on from a place."""
     upload_id = await upload(server)
@@ -126,16 +125,16 @@ async def test_events_are_shown_in_order(server: RunningServer) -> None:
     assert "post-finish" in command(server, "events", "tail", "-n", "2").stdout
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_events_are_followed_until_interrupted(server: RunningServer, tmp_path: Path) -> None:
     """What happens while the command looks on is printed soon; SIGINT ends it with 0 and not a word more."""
     earlier = await upload(server)
     printed, said = tmp_path / "printed", tmp_path / "said"
     following = follow(server, printed, said)
     try:
-        await until(lambda: earlier in printed.read_text(), "what has happened is printed")
+        await eventually(lambda: earlier in printed.read_text(), "what has happened is printed")
         later = await upload(server)
-        await until(lambda: printed.read_text().count(f'"id": "{later}"') >= 4, "what happens is printed", 5)
+        await eventually(lambda: printed.read_text().count(f'"id": "{later}"') >= 4, "what happens is printed", 5)
         following.send_signal(signal.SIGINT)
         code = await asyncio.to_thread(following.wait, 10)
     finally:
@@ -149,7 +148,7 @@ async def test_events_are_followed_until_interrupted(server: RunningServer, tmp_
     ]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_an_upload_is_shown_with_its_steps(server: RunningServer) -> None:
     """Status, times and metadata; nothing of how it is stored."""
     upload_id = await upload(server)
@@ -173,13 +172,13 @@ async def test_an_upload_is_shown_with_its_steps(server: RunningServer) -> None:
         ("DELETE", "/api/jobs/999", 409),
     ],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_questions_that_cannot_be_answered(server: RunningServer, method: str, path: str, status: int) -> None:
     """Each gets a status and a sentence."""
     assert (await answer(server, path, method, status))["error"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_nothing_is_shown_unless_it_is_switched_on(tmp_path: Path) -> None:
     """By default there is no ``/api``."""
     server = start_server(tmp_path / "data")

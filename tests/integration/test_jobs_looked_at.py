@@ -7,15 +7,16 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.integration.test_metrics import samples
-from tests.support.loops import on_loop
 from tests.support.server import start_server
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of
 from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_late_and_dead_jobs_are_told_and_old_ones_forgotten(tmp_path: Path) -> None:
     """A job that nobody takes makes the metric grow, one that is dead counts; of those done the old ones go."""
     settings = settings_of(tmp_path / "data")

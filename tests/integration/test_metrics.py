@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.client import create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 
 
@@ -15,7 +16,7 @@ async def samples(server: RunningServer) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_names_and_counts_are_those_of_tusd(server: RunningServer) -> None:
     """One upload, one refusal and one termination, each in its place."""
     before = await samples(server)

@@ -13,10 +13,10 @@ import pytest
 from tests.support.client import BODY, TUS, Connection, create, patch_headers, request
 from tests.support.content import content
 from tests.support.draft import Draft
-from tests.support.loops import eventually, on_loop
 from tests.support.mounted import SERVERS, MountedServer, mounted
 from tests.support.server import start_server
 from tests.support.sockets import all_read
+from tests.support.waiting import eventually
 
 KIB = 1024
 
@@ -43,7 +43,7 @@ async def offset_of(url: str) -> int | None:
     return answer.offset
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
     """The connection breaks in the middle: every byte that was sent is kept, and the rest completes the upload."""
     data = content(1, 700 * KIB)
@@ -66,7 +66,7 @@ async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
     assert (await request("HEAD", url)).status in (404, 410)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_the_draft_without_interim_answers(example: MountedServer) -> None:
     """These servers can send none: the final answer has the URL, and what is created with care is gone on with."""
     draft = Draft(f"{example.root}/files/")
@@ -84,7 +84,7 @@ async def test_the_draft_without_interim_answers(example: MountedServer) -> None
     assert (await request("GET", url, {})).body == b"abcdef"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_newcomer_takes_over(example: MountedServer) -> None:
     """HEAD stops a PATCH that has gone quiet, at once, and tells the true offset; the old one is told so."""
     data = content(2, 400 * KIB)
@@ -106,7 +106,7 @@ async def test_a_newcomer_takes_over(example: MountedServer) -> None:
     assert (await request("GET", url, {})).body == bytes(data)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_refused_while_it_sends(example: MountedServer) -> None:
     """The wrong offset, and a body that is still on its way: the client can read why."""
     url = await create(f"{example.root}/files/", 10_000_000)
@@ -115,7 +115,7 @@ async def test_refused_while_it_sends(example: MountedServer) -> None:
     assert await offset_of(url) == 0
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
     """Without Content-Length too; and the first bytes with the creation."""
     headers = {**TUS, **BODY, "Upload-Length": "11"}
@@ -162,7 +162,7 @@ app.mount("/up", uploads)
         ("fastapi.FastAPI", "note_async", "uvicorn-httptools"),
     ],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_every_hook_sync_and_async(framework: str, function: str, server: str, tmp_path: Path) -> None:
     """Three lines mount it; each hook is called, in order, sync ones in threads of their own."""
     module, _, name = framework.rpartition(".")
@@ -183,7 +183,7 @@ async def test_every_hook_sync_and_async(framework: str, function: str, server: 
     assert {is_main for _, _, is_main in calls} == {function == "note_async"}
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_stopping_the_application_keeps_what_came(tmp_path: Path) -> None:
     """SIGTERM to a stock server with an upload running: the next start goes on from what had come."""
     with mounted("uvicorn-httptools", "starlette_app:app", tmp_path) as running:

@@ -17,7 +17,6 @@ import pytest
 
 from tests.support import samples
 from tests.support.client import TUS, Answer, create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer, start_server
 
 RULES = [
@@ -62,7 +61,7 @@ def published(server: RunningServer, url: str, name: str) -> Path:
     return server.data_dir.parent / "published" / url.rsplit("/", 1)[1] / name
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_good_upload_is_given_out_and_published(server: RunningServer) -> None:
     """By the worker that the server has started for that, after it was examined."""
     digest = hashlib.sha256(samples.PNG).hexdigest()
@@ -79,7 +78,7 @@ async def test_a_good_upload_is_given_out_and_published(server: RunningServer) -
     ("content", "values"),
     [(samples.PNG, {"sha256": "0" * 64}), (b"a,b\n1\n", {"filename": "x.csv"}), (b"", {"filename": "x.csv"})],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_a_bad_upload_is_rejected_and_never_published(
     server: RunningServer, content: bytes, values: dict[str, str]
 ) -> None:
@@ -97,7 +96,7 @@ async def test_a_bad_upload_is_rejected_and_never_published(
     assert 204 == (await request("DELETE", url, TUS)).status
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_large_final_is_joined_examined_and_published(server: RunningServer) -> None:
     """Its parts are gone afterwards, and were never given out by themselves."""
     halves = [samples.PNG[:20], samples.PNG[20:]]

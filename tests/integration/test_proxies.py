@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import TUS, request
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer, start_server
 
 SETTINGS = {"SERVER__TRUSTED_PROXIES": '["127.0.0.0/8"]'}
@@ -32,7 +31,7 @@ async def location(server: RunningServer, headers: dict[str, str]) -> str:
         ({"X-Forwarded-Host": "u.example/evil"}, "/files/"),
     ],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_a_trusted_proxy_speaks_for_the_client(
     server: RunningServer, headers: dict[str, str], expected: str
 ) -> None:
@@ -40,7 +39,7 @@ async def test_a_trusted_proxy_speaks_for_the_client(
     assert await location(server, headers) == expected
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_nobody_is_trusted_by_default(tmp_path: Path) -> None:
     """Not even from this very host; and a public URL in the settings is the last word."""
     forged = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}

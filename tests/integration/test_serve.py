@@ -217,7 +217,7 @@ def test_missing_certificate(tmp_path: Path) -> None:
 
 
 def test_unix_socket(tmp_path: Path, started: Callable[..., RunningServer]) -> None:
-    """A unix socket is accessible to owner and group only; a stale one is replaced, and its own is removed at the end."""
+    """A unix socket is accessible to owner and group only; a stale one is replaced, and removed at exit."""
     path = tmp_path / "s"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
@@ -232,7 +232,7 @@ def test_unix_socket(tmp_path: Path, started: Callable[..., RunningServer]) -> N
     assert not path.exists()
 
 
-def asked(path: Path) -> bytes:
+def request_over(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -287,10 +287,8 @@ def test_systemd_socket_activation(tmp_path: Path) -> None:
     notify.settimeout(DEADLINE_SECONDS)
     with notify, socket.create_server(("127.0.0.1", 0)) as listener:
         # As systemd does it: the socket is descriptor 3, and LISTEN_PID is the process that gets it.
-        variables = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
-        script = (
-            f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({variables}))"
-        )
+        given = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
+        script = f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({given}))"
         environ = os.environ | {
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "TUSD_PY_SERVER__SYSTEMD_SOCKET": "true",

@@ -12,13 +12,12 @@ import pytest
 from tests.support.client import Connection as ClientConnection
 from tests.support.client import create, patch_headers, request
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tests.support.server import start_server
 from tests.support.sockets import all_read
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes", "2")], ids=["one", "two"])
-@on_loop
+@pytest.mark.anyio
 async def test_running_uploads_are_saved_503(flags: tuple[str, ...], tmp_path: Path) -> None:
     """Several uploads are saved at once, the exit code is 0, and the next server continues from the last byte."""
     data = content(7, 500_000)

@@ -12,7 +12,7 @@ from tests.support.client import TUS, create, patch_headers, request
 from tests.support.loops import on_loop
 from tests.support.receiver import CUT, HANG, Answer, receiving
 from tests.support.server import start_server
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 
@@ -39,7 +39,7 @@ async def test_events_come_signed_by_every_key_and_in_order(tmp_path: Path) -> N
         server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, secrets=SECRETS)))
         try:
             upload_id = await upload(server.url)
-            await until(lambda: len(receiver.calls) >= 3, "three events are told")
+            await eventually(lambda: len(receiver.calls) >= 3, "three events are told")
         finally:
             server.stop()
         assert ["post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
@@ -62,7 +62,7 @@ async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) ->
             location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
             assert (await request("PATCH", location, {**patch_headers(0), "X-Who": "me"}, b"0123")).status == 204
             assert (await request("DELETE", location, TUS)).status == 204
-            await until(lambda: len(receiver.calls) >= 5, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 5, "everything is told")
         finally:
             server.stop()
         names = ["pre-create", "post-create", "post-receive", "post-finish", "post-terminate"]
@@ -96,7 +96,7 @@ async def test_what_failed_is_told_again_with_the_same_id(failing: Answer, tmp_p
         server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url)))
         try:
             await upload(server.url)
-            await until(lambda: len(receiver.calls) >= 4, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 4, "everything is told")
         finally:
             server.stop()
         assert ["post-create", "post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
@@ -113,10 +113,10 @@ async def test_an_endpoint_that_is_gone_is_told_nothing_more(tmp_path: Path) -> 
         server = start_server(tmp_path / "data", settings=settings)
         try:
             await upload(server.url)
-            await until(lambda: len(other.calls) >= 3, "the other endpoint is told all")
-            await until(lambda: server.log.read_text().count("job is dead") >= 4, "its jobs are dead")
+            await eventually(lambda: len(other.calls) >= 3, "the other endpoint is told all")
+            await eventually(lambda: server.log.read_text().count("job is dead") >= 4, "its jobs are dead")
             await upload(server.url)
-            await until(lambda: len(other.calls) >= 6, "the other endpoint is told all")
+            await eventually(lambda: len(other.calls) >= 6, "the other endpoint is told all")
         finally:
             server.stop()
         assert ["post-create"] == [call.hook for call in receiver.calls]
@@ -129,7 +129,7 @@ async def test_private_addresses_are_refused_unless_they_are_allowed(tmp_path: P
         server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, allow_private=False)))
         try:
             await upload(server.url)
-            await until(lambda: "which is not public" in server.log.read_text(), "the log says why")
+            await eventually(lambda: "which is not public" in server.log.read_text(), "the log says why")
         finally:
             server.stop()
         assert [] == receiver.calls
@@ -147,7 +147,7 @@ async def test_a_program_is_told_of_events(tmp_path: Path) -> None:
     try:
         upload_id = await upload(server.url)
         said = programs / f"{upload_id}.json"
-        await until(lambda: said.exists() and said.stat().st_size > 0, "the program has run")
+        await eventually(lambda: said.exists() and said.stat().st_size > 0, "the program has run")
     finally:
         server.stop()
     assert json.loads(said.read_text())["Event"]["Upload"]["ID"] == upload_id
@@ -162,7 +162,7 @@ async def test_post_receive_may_stop_an_upload(tmp_path: Path) -> None:
         try:
             location = await create(server.url, 8)
             assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
-            await until(lambda: bool(receiver.of("post-terminate")), "the upload is ended")
+            await eventually(lambda: bool(receiver.of("post-terminate")), "the upload is ended")
             assert (await request("HEAD", location, TUS)).status == 404
         finally:
             server.stop()
@@ -178,7 +178,7 @@ async def test_an_endpoint_that_hangs_holds_up_nobody_else(tmp_path: Path) -> No
         try:
             for _ in range(20):
                 await upload(server.url)
-            await until(lambda: len(fast.calls) == 60, "the other is told everything")
+            await eventually(lambda: len(fast.calls) == 60, "the other is told everything")
             assert {"post-create"} == {call.hook for call in slow.calls}
         finally:
             server.kill()

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.content import content
-from tests.support.loops import eventually, on_loop
 from tests.support.server import RunningServer, start_server
 from tests.support.sockets import accepted_by, all_read, alone, owner, server_processes, server_side
+from tests.support.waiting import eventually
 
 KIB = 1024
 
@@ -36,7 +36,7 @@ async def processes(pair: RunningServer) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-@on_loop
+@pytest.mark.anyio
 async def test_takeover_between_processes(pair: RunningServer, direction: int) -> None:
     """HEAD at one process stops a stalled PATCH at the other and returns the offset, from which a PATCH continues."""
     first, second = (await processes(pair))[::direction]
@@ -61,7 +61,7 @@ async def test_takeover_between_processes(pair: RunningServer, direction: int) -
     other.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_metrics_are_summed_over_processes(pair: RunningServer) -> None:
     """Each process reports the sum of both."""
 
@@ -82,7 +82,7 @@ async def test_metrics_are_summed_over_processes(pair: RunningServer) -> None:
     assert await created(first) == await created(second) == before + 3
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_parts_at_different_processes(pair: RunningServer) -> None:
     """Each process receives one part; the final upload is complete after the last byte."""
     first, second = await processes(pair)
@@ -121,7 +121,7 @@ def is_accepted(pair: RunningServer, client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
-@on_loop
+@pytest.mark.anyio
 async def test_connections_are_distributed(pair: RunningServer, at_once: bool) -> None:
     """Of 40 open connections each process has about half."""
     await processes(pair)
@@ -139,7 +139,7 @@ async def test_connections_are_distributed(pair: RunningServer, at_once: bool) -
             client.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_connections_do_not_wait_for_a_process_that_hangs(pair: RunningServer) -> None:
     """A process that hangs has fewer connections than the other, which accepts all of them anyway."""
     first, _ = await processes(pair)

@@ -12,7 +12,7 @@ from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read, server_side
 from tests.support.stored import assert_road, assert_stored
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -37,7 +37,9 @@ def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], is_po
             await all_read(server.port, connection.own_port)
         await connection.end(half=end == "half-close", reset=end == "reset")
         # Asked earlier, it would be a takeover, which need not wait for what is still under way.
-        await until(lambda: server_side(server.port, connection.own_port) is None, "the server ends the connection")
+        await eventually(
+            lambda: server_side(server.port, connection.own_port) is None, "the server ends the connection"
+        )
         return url, (await request("HEAD", url)).offset
 
     async def run() -> list[str]:

@@ -19,7 +19,7 @@ from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_processes, server_side
 from tests.support.stored import assert_road, assert_stored
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -64,7 +64,7 @@ async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer
         await connection.send(data[:bytes_sent])
         await connection.end()
         # Asked earlier, it would be a takeover, which need not wait for what is still under way.
-        await until(partial(is_over, server.port, connection.own_port), "the server ends the connection")
+        await eventually(partial(is_over, server.port, connection.own_port), "the server ends the connection")
         assert await finished(draft, url, data) == bytes_sent
         assert_stored(server, url, data)
     assert_road(server, is_poured)

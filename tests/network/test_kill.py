@@ -18,7 +18,7 @@ from tests.support.content import MIB, common_prefix, content
 from tests.support.server import RunningServer
 from tests.support.sockets import alone, bytes_in_the_kernel, owner, processes, server_processes, server_side
 from tests.support.stored import assert_stored, upload_id
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -184,13 +184,13 @@ def test_one_worker_killed(start: Start) -> None:
                 with alone(worker, server):
                     for upload in its_uploads:
                         group.create_task(upload.run())
-                    await until(
+                    await eventually(
                         partial(received_by, worker, server, its_uploads), "this worker receives its ten uploads"
                     )
             await asyncio.sleep(2.4)
             os.kill(victim, signal.SIGKILL)
             killed = standing(server, uploads[:10])
-            await until(
+            await eventually(
                 lambda: len(set(server_processes(server)) - {victim}) == 2, "a new worker takes the killed one's place"
             )
             for upload in uploads:

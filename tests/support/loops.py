@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
+from tests.support.waiting import eventually as eventually
+
 P = ParamSpec("P")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -22,12 +24,3 @@ def on_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             runner.run(test(*args, **kwargs))
 
     return run
-
-
-async def eventually(condition: Callable[[], bool], within_seconds: float = 10.0) -> None:
-    """Return as soon as ``condition`` holds; fail the test if it does not in time."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_seconds
-    while not condition():
-        assert loop.time() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.001)

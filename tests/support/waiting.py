@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 15.0) -> None:
-    """Return as soon as ``condition()`` holds; fail, saying that ``what`` did not happen, when it does not in time."""
+async def eventually(
+    condition: Callable[[], bool], what: str = "the condition holds", timeout_seconds: float = 15.0
+) -> None:
+    """Return as soon as ``condition()`` holds. Fail with ``what`` if it does not within ``timeout_seconds``."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} seconds: {what}"
-        await asyncio.sleep(0.01)
+        assert time.monotonic() < deadline, f"not within {timeout_seconds:g} seconds: {what}"
+        await asyncio.sleep(0.001)

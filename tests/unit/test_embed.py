@@ -11,7 +11,6 @@ from starlette.routing import Mount
 from starlette.types import Message
 
 import tusd_py
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import Incoming, Outgoing, ask, body, scope
 from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
 from tusd_py.web import early_response
@@ -19,7 +18,7 @@ from tusd_py.web import early_response
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_mounted_application_opens_with_the_first_request(tmp_path: Path) -> None:
     """Nothing is created before; links begin with the mount's path; after the lifespan a request opens it again."""
     uploads = Tus(data_dir=tmp_path / "data")
@@ -33,7 +32,7 @@ async def test_mounted_application_opens_with_the_first_request(tmp_path: Path) 
             assert (await ask(app, "GET", made.headers["location"])).body == b"abc"
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_data_dir_overrides_the_settings(tmp_path: Path) -> None:
     """``data_dir`` replaces the one in the settings; all other settings apply."""
     settings = Settings.model_validate({"uploads": {"length_max": 2}, "storage": {"data_dir": "/nowhere/at/all"}})
@@ -43,7 +42,7 @@ async def test_data_dir_overrides_the_settings(tmp_path: Path) -> None:
     assert (tmp_path / "tusd.sqlite3").exists()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
     """Each hook is called through its parameter, and its response is used."""
     called: list[Hook] = []
@@ -68,14 +67,14 @@ async def lifespan_of(uploads: Tus) -> list[Message]:
     return out.messages
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_lifespan_protocol(tmp_path: Path) -> None:
     """As the whole application ``Tus`` handles the lifespan itself."""
     types = [message["type"] for message in await lifespan_of(Tus(data_dir=tmp_path / "data"))]
     assert types == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_failed_startup_is_sent_not_raised(tmp_path: Path) -> None:
     """Servers take an exception as "lifespan not supported" and start anyway; the message stops them."""
     (tmp_path / "data").write_text("a file")
@@ -84,7 +83,7 @@ async def test_failed_startup_is_sent_not_raised(tmp_path: Path) -> None:
     assert "data" in failed["message"]
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_unusable_data_dir_423_and_503(tmp_path: Path) -> None:
     """If a request cannot open the backends, HEAD gets 423 and others 503; a later request tries again."""
     (tmp_path / "data").write_text("a file")
@@ -96,7 +95,7 @@ async def test_unusable_data_dir_423_and_503(tmp_path: Path) -> None:
         assert (await ask(uploads, "POST", "/", CREATE, b"abc")).status == 201
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_drain_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``drain()`` bodies are saved and answered 503; downloads still work."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.model.upload import Status
 from tusd_py.protocol.requests import Create
 from tusd_py.service import Service
@@ -29,7 +29,7 @@ def is_leader(service: Service) -> bool:
     return service.maintenance is not None and service.maintenance.is_leader
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_one_leader_at_a_time(tmp_path: Path) -> None:
     """Of two services on one directory one removes expired uploads; when it is closed, the other takes over."""
     clock = Clock(datetime.now(UTC))
@@ -53,7 +53,7 @@ async def test_one_leader_at_a_time(tmp_path: Path) -> None:
     await second.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_failure_is_logged_and_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A pass that fails is logged, and the next one removes the expired upload."""
     clock = Clock(datetime.now(UTC))

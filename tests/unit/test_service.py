@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.records import RecordsError
 from tusd_py.service import Service, create_app
@@ -24,7 +24,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_open_and_close_are_repeatable(tmp_path: Path) -> None:
     """``open`` twice is ``open`` once; ``close`` closes every descriptor; the service can be opened again."""
     service = Service(settings_of(tmp_path))
@@ -40,7 +40,7 @@ async def test_open_and_close_are_repeatable(tmp_path: Path) -> None:
         assert open_files() == before
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_failed_open_leaves_nothing_open(tmp_path: Path) -> None:
     """``open`` is repeated with every request, so a leak would use up the file descriptors."""
     (tmp_path / "tusd.sqlite3").write_bytes(b"not a database" * 100)
@@ -54,7 +54,7 @@ async def test_failed_open_leaves_nothing_open(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_routes_of_the_application(tmp_path: Path) -> None:
     """tus, page, health and metrics have their paths; the endpoint works without its last slash, without a redirect."""
     app = create_app(settings_of(tmp_path))
@@ -72,7 +72,7 @@ async def test_routes_of_the_application(tmp_path: Path) -> None:
         assert (await ask(app, "GET", "/readyz")).status == 503
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_routes_that_are_switched_off_404(tmp_path: Path) -> None:
     """Page and metrics can be switched off; with a public URL, links begin with it."""
     sections = {

@@ -6,8 +6,9 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support.harness import CALLER, FakeBody
-from tests.support.loops import on_loop
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.service import Service
@@ -21,7 +22,7 @@ def settings_of(folder: Path, **sections: object) -> Settings:
     return Settings.model_validate({"storage": {"data_dir": str(folder)}, **sections})
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_sweep_once(tmp_path: Path) -> None:
     """One pass removes expired uploads and waits for its background work; with memory backends there is nothing."""
     settings = settings_of(tmp_path, expiration={"unfinished_seconds": 0.001})
@@ -45,7 +46,7 @@ def test_migrations(tmp_path: Path) -> None:
     assert pending_migrations(memory) == migrate_records(memory) == []
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_power_durability_syncs_every_save(tmp_path: Path) -> None:
     """With ``durability = "power"`` every save is synced, not only the last; ids have 128 random bits."""
     service = Service(settings_of(tmp_path, storage={"data_dir": str(tmp_path), "durability": "power"}))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of
 from tusd_py.serving.child_process import SupervisedChild
 from tusd_py.settings import Settings
@@ -80,7 +80,7 @@ def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
 
     async def check() -> None:
-        await until(lambda: "cannot work yet" in log.read_text(), "the worker says what it waits for")
+        await eventually(lambda: "cannot work yet" in log.read_text(), "the worker says what it waits for")
         database.rmdir()
         await worked(settings)
 
@@ -139,7 +139,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         worker = int(parent.stdout.readline())
         asyncio.run(worked(settings))
         parent.kill()
-    asyncio.run(until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
+    asyncio.run(eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
 
 
 def test_settings_survive_the_way_to_the_worker(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The Starlette side: requests come in, replies go out; what they mean is decided below."""
+"""HTTP: the tus endpoint, the JSON API, the page, metrics and health. Decides nothing about uploads."""

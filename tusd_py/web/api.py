@@ -1,4 +1,4 @@
-"""Uploads, jobs and events as JSON under ``/api``. There are no accounts: whoever reaches it may ask and act."""
+"""Uploads, jobs and events as JSON under ``/api``. There is no authentication: limit access to it by the network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tusd_py.views import event_view, job_view, upload_view
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
-#: Rows in one answer, unless ``limit`` asks for fewer; and numbers of rows as the database has them.
+#: The most rows in one response; the default; and the largest row number of the database.
 LIMIT_MAX = 1000
 _LIMIT = 100
 _NUMBER_MAX = 2**63 - 1
 
 
 class ApiError(Exception):
-    """A question that cannot be answered, with the status and a sentence."""
+    """A request that is refused with this status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 
 def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
-    """The routes; nothing of them is cached."""
+    """Return the routes. No response may be cached."""
     api = _Api(open_ports)
     return [
         Route("/api/uploads/{upload_id}", api.endpoint(api.upload), methods=["GET"]),
@@ -52,16 +52,16 @@ class _Api:
     def endpoint(
         self, answer: Callable[[Ports, Request], Awaitable[object]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that gives what ``answer`` returns as JSON, or the sentence of what is wrong."""
+        """Return an endpoint that sends the result of ``answer`` as JSON, or ``{"error": sentence}``."""
 
         async def endpoint(request: Request) -> Response:
             status, content = 200, None
             try:
                 content = await answer(await self._open_ports(), request)
-            except ApiError as refused:
-                status, content = refused.status, {"error": refused.sentence}
+            except ApiError as error:
+                status, content = error.status, {"error": error.sentence}
             except (OSError, RecordsError, StoreError) as failure:
-                status, content = 503, {"error": f"this cannot be answered now: {failure}"}
+                status, content = 503, {"error": f"the request failed, try again later: {failure}"}
             return JSONResponse(content, status, headers={"cache-control": "no-store"})
 
         return endpoint
@@ -69,7 +69,7 @@ class _Api:
     async def upload(self, ports: Ports, request: Request) -> object:
         upload = await ports.records.find(request.path_params["upload_id"])
         if upload is None:
-            raise ApiError(404, "there is no such upload")
+            raise ApiError(404, "no upload has this id")
         return upload_view(upload)
 
     async def jobs(self, ports: Ports, request: Request) -> object:
@@ -87,21 +87,21 @@ class _Api:
     async def job(self, ports: Ports, request: Request) -> object:
         job = await _job_queue(ports).find_job(_job_id(request))
         if job is None:
-            raise ApiError(404, "there is no such job")
+            raise ApiError(404, "no job has this number")
         return job_view(job)
 
     async def retry(self, ports: Ports, request: Request) -> object:
         if not await _job_queue(ports).requeue(_job_id(request), ports.clock()):
-            raise ApiError(409, "there is no such job that is dead or waiting")
+            raise ApiError(409, "no dead or waiting job has this number")
         return await self.job(ports, request)
 
     async def delete(self, ports: Ports, request: Request) -> object:
         if not await _job_queue(ports).delete_job(_job_id(request)):
-            raise ApiError(409, "there is no such job that is at rest")
+            raise ApiError(409, "no job with this number can be deleted; a running job cannot")
         return {"dropped": _job_id(request)}
 
     async def events(self, ports: Ports, request: Request) -> object:
-        """Events in order: the newest, or with ``after`` those that follow."""
+        """Events in order: the newest, or with ``after`` those that follow this place."""
         is_after = "after" in request.query_params
         events = await _job_queue(ports).list_events(
             after=_number(request, "after", 0, _NUMBER_MAX),
@@ -114,21 +114,21 @@ class _Api:
 
 def _job_queue(ports: Ports) -> JobQueue:
     if ports.job_queue is None:
-        raise ApiError(404, "records are kept in memory: there are no jobs and events")
+        raise ApiError(404, "records are kept in memory; jobs and events need a database (records.url)")
     return ports.job_queue
 
 
 def _job_id(request: Request) -> int:
     text = request.path_params["job_id"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise ApiError(404, "there is no such job: it is known by a number")
+        raise ApiError(404, "a job is named by its number")
     return int(text)
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def _number(request: Request, name: str, default: int, value_max: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
-        raise ApiError(400, f"{name} must be a whole number, at most {most}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= value_max):
+        raise ApiError(400, f"{name} must be a whole number, at most {value_max}")
     return int(text)

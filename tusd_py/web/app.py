@@ -1,4 +1,4 @@
-"""The Starlette application of a server: the tus endpoint, the page, health and metrics, each where it belongs."""
+"""Routing: the tus endpoint under its base path first, then the routes of a Starlette application."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tusd_py.web.metrics import Metrics
 
 
 class PrefixRoute(BaseRoute):
-    """Hands an application every path at and below ``base_path``, with and without the slash, never by a redirect.
+    """Routes ``base_path``, with and without its final slash, and every path below it to an ASGI application.
 
-    Browsers ask again for permission after a redirect, and some clients follow none.
+    It never redirects: browsers send another preflight after a redirect, and some clients do not follow redirects.
     """
 
     def __init__(self, base_path: str, app: ASGIApp) -> None:
@@ -31,11 +31,11 @@ class PrefixRoute(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         root_path = scope.get("root_path", "")
-        here = root_path + self._prefix
+        prefix = root_path + self._prefix
         path = scope["path"]
-        if path != here and not path.startswith(here + "/"):
+        if path != prefix and not path.startswith(prefix + "/"):
             return Match.NONE, {}
-        return Match.FULL, {"root_path": here, "app_root_path": scope.get("app_root_path", root_path)}
+        return Match.FULL, {"root_path": prefix, "app_root_path": scope.get("app_root_path", root_path)}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)
@@ -45,7 +45,7 @@ class PrefixRoute(BaseRoute):
 
 
 def metrics_route(metrics: Metrics, path: str) -> Route:
-    """The counts for Prometheus; several worker processes share theirs in files, so they are read in a thread."""
+    """The metrics for Prometheus. Several server processes share them in files, so a thread reads them."""
 
     async def serve(_: Request) -> Response:
         body = await run_in_threadpool(metrics.exposition)
@@ -55,10 +55,10 @@ def metrics_route(metrics: Metrics, path: str) -> Route:
 
 
 class ServerApp(Starlette):
-    """A Starlette application that asks ``endpoint`` before its middleware and its other routes.
+    """A Starlette application that tries ``endpoint`` before its middleware and its other routes.
 
-    The tus endpoint answers for its own faults, readable from other origins; Starlette's layers for that would only
-    cost a fifth of each small request. Nothing is ever redirected for a slash.
+    The tus endpoint turns its own exceptions into responses with CORS headers. Starlette's middleware for that would
+    cost a fifth of the time of a small request. No path is redirected to add a slash.
     """
 
     def __init__(

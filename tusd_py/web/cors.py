@@ -1,7 +1,7 @@
-"""CORS for every answer, also the refused ones: a browser that may not read a 409 sees only "network error".
+"""CORS headers for every response, refusals included: without them a browser reports a 409 as "network error".
 
-Starlette's own middleware answers the preflight itself, without the headers that tus clients look for there, and leaves
-unhandled errors bare.
+Starlette's middleware does not fit: it answers preflights without the headers that tus clients expect, and it adds no
+headers to the response of an unhandled exception.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ EXPOSE_HEADERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
-    """Which origins may use this server from a browser. Origins are compared whole: no patterns, so no gaps in them."""
+    """Which origins may use this server from a browser. Origins must match exactly; there are no patterns."""
 
     enabled: bool = True
     allow_origins: Sequence[str] = ("*",)
     allow_credentials: bool = False
-    allow_headers: Sequence[str] = ()  # besides the protocol's own
+    allow_headers: Sequence[str] = ()  # in addition to those of the protocol
     expose_headers: Sequence[str] = ()
     max_age_seconds: int = 86400
     _fixed: HeaderList = field(init=False, default_factory=list)
@@ -49,9 +49,10 @@ class Cors:
         self._preflight.append((b"access-control-max-age", str(self.max_age_seconds).encode()))
 
     def headers(self, origin: bytes | None, is_preflight: bool) -> HeaderList:
-        """What to add to an answer for a request from ``origin``; an origin that is not allowed gets nothing but Vary.
+        """Return the headers to add to the response to a request from ``origin``.
 
-        With credentials "*" means nothing to a browser, so the origin itself is named then.
+        An origin that is not allowed gets Vary only. Browsers refuse "*" together with credentials, so the origin
+        itself is named then.
         """
         if not self.enabled:
             return []

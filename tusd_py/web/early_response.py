@@ -1,7 +1,8 @@
-"""Answering while the client still sends: it must be able to read the answer, and must not make us read for ever.
+"""Early final response with a lingering close (RFC 9112, section 9.6).
 
-A connection closed with unread bytes is reset, and the reset can overtake the answer on its way to the client; servers
-that keep it open read whatever comes, without limit. Between the two lies a close that waits a little.
+A connection that is closed with unread bytes is reset, and the reset can reach the client before the response. A server
+that keeps it open must read the rest of the body, without limit. So the server reads a bounded amount for a bounded
+time and then closes.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from starlette.types import Receive, Send
 
 from tusd_py.model.caller import HeaderList
 
-#: A rest this small is read before answering, and the connection stays usable.
+#: If at most this much of the body is left, it is read before the response, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
 _LINGER_BYTES_MAX = 1024 * 1024
 _KEEP_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
-#: After that much, the client is made to wait this long between pieces: one that looks up only when it cannot write
-#: (Node does) finds the answer, where a connection closed under its hands would be an error without one.
+#: Beyond ``_LINGER_BYTES_MAX`` the server waits this long between pieces. A client that reads only when it cannot write
+#: (Node) then finds the response; if the connection were closed instead, it would only see an error.
 _PIECE_SECONDS = 0.1
 
 
@@ -31,32 +32,32 @@ async def send(
     unread_bytes: int | None,
     may_read: bool,
 ) -> None:
-    """Send an answer though the request's body has not been read to its end.
+    """Send a response before the request's body has been read to its end.
 
-    ``unread_bytes`` is how much is left where that is known. ``may_read`` is False while the client waits for
-    ``100 Continue``: reading would tell it to go on sending.
+    ``unread_bytes`` is how much of it is left, ``None`` if unknown. ``may_read`` is False while the client waits for
+    ``100 Continue``: reading would tell it to send the body.
     """
     is_small = unread_bytes is not None and unread_bytes <= KEEP_BYTES_MAX
     if may_read and is_small and await _drain(receive, KEEP_BYTES_MAX, _KEEP_SECONDS):
-        await _write(send, status, headers, body, more=False)
+        await _send(send, status, headers, body, more=False)
         return
     headers = [*headers, (b"connection", b"close")]
     if not may_read:
-        await _write(send, status, headers, body, more=False)
+        await _send(send, status, headers, body, more=False)
         return
-    # The answer goes out now; its end, upon which the server closes, a little later.
-    await _write(send, status, headers, body, more=True)
+    # The response is sent now. Its end, after which the HTTP server closes the connection, follows later.
+    await _send(send, status, headers, body, more=True)
     await _linger(receive)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _write(send: Send, status: int, headers: HeaderList, body: bytes, more: bool) -> None:
+async def _send(send: Send, status: int, headers: HeaderList, body: bytes, more: bool) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def _linger(receive: Receive) -> None:
-    """Read and drop within bounds, until the client has gone or its time is over."""
+    """Read and discard until the client disconnects, the body ends or ``_LINGER_SECONDS`` have passed."""
     left = _LINGER_BYTES_MAX
     try:
         async with asyncio.timeout(_LINGER_SECONDS):
@@ -69,7 +70,7 @@ async def _linger(receive: Receive) -> None:
 
 
 async def _drain(receive: Receive, bytes_max: int, seconds: float) -> bool:
-    """Read and drop the rest of the body within bounds; True if that was its clean end."""
+    """Read and discard up to ``bytes_max`` for ``seconds``. Return whether the body ended."""
     left = bytes_max
     try:
         async with asyncio.timeout(seconds):

@@ -1,6 +1,6 @@
-"""What the world around the protocol did wrong, as refusals that a client can understand: the one table for it.
+"""The refusals for failures outside the protocol, and the one table that maps exceptions of the contracts to them.
 
-Every exception of the contracts stands here; a test walks them all.
+A test checks that every exception of the contracts has an entry.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from tusd_py.protocol.errors import TusError
 
 
 class Locked(TusError):
-    """Somebody else works on the upload and did not let go in time."""
+    """Another request holds the lock of the upload and did not release it in time."""
 
     status = 423
     code = "ERR_LOCK_TIMEOUT"
     retry_after_seconds = 1
-    sentence = "another request for this upload has not ended yet; try again shortly"
+    sentence = "another request for this upload is still running; try again shortly"
 
 
 class UploadChanged(TusError):
-    """Somebody else changed the upload while this request ran; nothing of it counts that was not saved before."""
+    """Another request changed the upload while this one ran. What this request had not saved by then is discarded."""
 
     status = 423
     code = "ERR_UPLOAD_CHANGED"
     retry_after_seconds = 1
-    sentence = "another request changed this upload meanwhile; ask for its offset and go on from there"
+    sentence = "another request has changed this upload; send HEAD for its offset and continue from there"
 
 
 class StorageFull(TusError):
     status = 507
     code = "ERR_STORAGE_FULL"
-    sentence = "there is no room left for these bytes; what was stored is kept, go on once there is room"
+    sentence = "the storage is full; the bytes stored so far are kept, continue once there is free space"
 
 
 class Unavailable(TusError):
-    """The disk or the database failed. For HEAD it is told as ``NotReady``."""
+    """The disk or the database failed. HEAD is answered with ``NotReady`` instead."""
 
     status = 503
     code = "ERR_UNAVAILABLE"
@@ -50,12 +50,12 @@ class Unavailable(TusError):
 
 
 class NotReady(TusError):
-    """A refusal of HEAD that will pass: after any other status clients forget the upload and start from nothing."""
+    """A refusal of HEAD for a failure that may pass. After other statuses clients restart from offset 0."""
 
     status = 423
     code = "ERR_NOT_READY"
     retry_after_seconds = 1
-    sentence = "the upload cannot be looked at right now; try again shortly"
+    sentence = "the state of the upload cannot be read at the moment; try again shortly"
 
 
 class BytesGone(TusError):
@@ -67,24 +67,24 @@ class BytesGone(TusError):
 class AlreadyExists(TusError):
     status = 409
     code = "ERR_UPLOAD_EXISTS"
-    sentence = "an upload with the id or the path chosen for this one exists already"
+    sentence = "an upload with the id or the path chosen for this one already exists"
 
 
 class HookUnavailable(TusError):
-    """What the hook said stays in the log: it may name what no client should know."""
+    """A blocking hook failed or gave no valid answer. Details are only logged: they may be confidential."""
 
     status = 500
     code = "ERR_HOOK_FAILED"
-    sentence = "a hook of the server failed; what was stored is kept, try again later"
+    sentence = "a hook of the server failed; the bytes stored so far are kept, try again later"
 
 
 class InternalError(TusError):
     status = 500
     code = "ERR_INTERNAL_SERVER_ERROR"
-    sentence = "the server made a mistake; its log has the details"
+    sentence = "internal server error; the details are in the log of the server"
 
 
-#: From what went wrong to what is told. The most derived class that fits counts.
+#: Maps exceptions to refusals. The entry of the most derived class applies.
 TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
     {
         LockTimeout: Locked,
@@ -100,16 +100,16 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         StoreError: Unavailable,
         HookFailed: HookUnavailable,
         BodyError: Unavailable,
-        OSError: Unavailable,  # what is needed could not be opened
+        OSError: Unavailable,  # opening the ports failed
     }
 )
 
 
 def to_refusal(failure: Exception, method: str) -> TusError:
-    """The refusal to answer a request with this ``method`` with; ``InternalError`` for what nobody foresaw."""
+    """Return the refusal for a failed request with this ``method``; ``InternalError`` for an unexpected exception."""
     if isinstance(failure, TusError):
         return failure
-    told = next((TABLE[kind] for kind in type(failure).__mro__ if kind in TABLE), InternalError)
-    if method == "HEAD" and told in (Unavailable, StorageFull, HookUnavailable):
+    refusal = next((TABLE[cls] for cls in type(failure).__mro__ if cls in TABLE), InternalError)
+    if method == "HEAD" and refusal in (Unavailable, StorageFull, HookUnavailable):
         return NotReady()
-    return told()
+    return refusal()

@@ -1,4 +1,4 @@
-"""One request and its answer, whole: counted, logged, readable from other origins, whatever becomes of it."""
+"""One request and its response: the parsed head fields, sending, metrics and the log line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,36}\Z")
 
 
 class Exchange:
-    """What is known of one request before its meaning is, and how its answer goes out."""
+    """The transport side of one request: its body, its response, its metrics and its log line."""
 
     __slots__ = (
         "_acquire_send_socket",
@@ -45,12 +45,12 @@ class Exchange:
         "_sender",
         "_started",
         "body",
+        "has_requested_method",
         "headers",
         "method",
         "origin",
         "real_method",
         "request_id",
-        "requests_method",
         "send_interim",
     )
 
@@ -61,12 +61,12 @@ class Exchange:
         self._receive, self._send, self._metrics = receive, send, metrics
         self._idle_seconds = idle_seconds
         self.real_method: str = scope["method"]
-        self.method = self.real_method  # until an override is known
+        self.method = self.real_method  # replaced by the caller if X-HTTP-Method-Override names another
         headers = self.headers = Headers(scope["headers"])
-        # From HTTP/2 on a connection carries many requests: the server ends this one's stream, and nothing is closed.
+        # In HTTP/2 and later the HTTP server ends the stream of the request; the connection stays open.
         self._has_streams = not scope.get("http_version", "1.1").startswith("1")
         self.origin = headers.get_bytes(b"origin")
-        self.requests_method = b"access-control-request-method" in headers  # a browser's preflight
+        self.has_requested_method = b"access-control-request-method" in headers  # a browser's preflight
         self._buffered_bytes = 0
         self._sender: BodySender | None = None
         length = headers.get_bytes(b"content-length") or b""
@@ -77,29 +77,28 @@ class Exchange:
         if request_id is None or not _REQUEST_ID.match(request_id):
             request_id = secrets.token_hex(8).encode()
         self.request_id = request_id
-        # Every line that is logged from here on, by whomever, bears it: each request has a task of its own.
+        # Each request has a task of its own, so every log line of this task carries the id.
         logs.request_id.set(self.request_id.decode())
-        # What our own HTTP server can do beyond ASGI; others have no trailers to give, lend no body, and send no answer
-        # before the answer.
-        served = scope.get("extensions", {}).get("tusd_py", {})
-        self.send_interim: SendInterim | None = served.get("informational")
+        # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
+        extension = scope.get("extensions", {}).get("tusd_py", {})
+        self.send_interim: SendInterim | None = extension.get("informational")
         self.body = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
-            served.get("trailers", tuple),
-            served.get("lend"),
-            served.get("take_whole"),
+            extension.get("trailers", tuple),
+            extension.get("lend"),
+            extension.get("take_whole"),
         )
-        self._acquire_send_socket = served.get("lend_out")
+        self._acquire_send_socket = extension.get("lend_out")
 
     @property
     def response_context(self) -> ResponseContext:
         return ResponseContext(self.method, self.real_method)
 
-    async def answer(self, response: Response, cors: Cors) -> None:
-        """Send the reply; what is left of the request's body is read within bounds, or the connection closed."""
-        is_preflight = self.requests_method and self.real_method == "OPTIONS"
+    async def respond(self, response: Response, cors: Cors) -> None:
+        """Send the response. The rest of the request's body is read within bounds, or the connection is closed."""
+        is_preflight = self.has_requested_method and self.real_method == "OPTIONS"
         headers = [*response.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
         if not isinstance(response.body, bytes):
             await self._send_content(response.status, headers, response.body)
@@ -125,7 +124,7 @@ class Exchange:
             await sender.run(content)
 
     def finish(self, path: str, status: int, error: TusError | None) -> None:
-        """Count and log the request. Paths hold ids but never what a query or a header says: those may be secrets."""
+        """Count and log the request. The path is logged; the query and the headers are not, they may hold secrets."""
         seconds = perf_counter() - self._started
         if self.body.bytes_received:
             self._metrics.bytes_received.inc(self.body.bytes_received)
@@ -138,7 +137,7 @@ class Exchange:
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):
-            facts = {
+            details = {
                 "method": self.method,
                 "path": path,
                 "status": status,
@@ -148,11 +147,11 @@ class Exchange:
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }
-            log.log(level, "request", extra={name: fact for name, fact in facts.items() if fact is not None})
+            log.log(level, "request", extra={name: value for name, value in details.items() if value is not None})
 
 
 def _level(error: TusError | None) -> int:
-    """Only a fault of the server is an error; what it cannot do now, or a client wants of it, alarms nobody."""
+    """ERROR for a fault of the server, WARNING for a failure that may pass, INFO for a refusal."""
     if error is None:
         return logging.DEBUG
     if error.status == 500:

@@ -1,4 +1,4 @@
-"""``/healthz``: the process answers. ``/readyz``: it could take an upload now, or says what keeps it from that."""
+"""``/healthz``: the process is alive. ``/readyz``: the server can accept uploads, or the reasons why it cannot."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PROBE_SECONDS = 2.0
 
 
 def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> list[BaseRoute]:
-    """The routes; GET and HEAD, never cached."""
-    records, storage = _Check(), _Check()
+    """Return the routes. They answer GET and HEAD, and no response may be cached."""
+    records, storage = _Probe(), _Probe()
 
     async def healthz(_: Request) -> JSONResponse:
         return _answer(200, {"status": "ok"})
@@ -32,22 +32,22 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
         except (OSError, RecordsError, StoreError) as failure:
             checks["open"] = str(failure)
         else:
-            checks["records"] = await records.answer(ports.records.probe)
-            checks["storage"] = await storage.answer(ports.store.probe)
+            checks["records"] = await records.run(ports.records.probe)
+            checks["storage"] = await storage.run(ports.store.probe)
         is_ready = set(checks.values()) == {"ok"}
         return _answer(200 if is_ready else 503, {"status": "ok" if is_ready else "unavailable", "checks": checks})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
-class _Check:
-    """One probe at a time: a disk that hangs cannot be cancelled, and must not be asked again and again."""
+class _Probe:
+    """Runs one probe at a time: a call into a hanging disk cannot be cancelled, and each one would block a thread."""
 
     def __init__(self) -> None:
         self._running: asyncio.Task[None] | None = None
 
-    async def answer(self, probe: Callable[[], Coroutine[Any, Any, None]]) -> str:
-        """ "ok", or a sentence on what is wrong, in bounded time."""
+    async def run(self, probe: Callable[[], Coroutine[Any, Any, None]]) -> str:
+        """Return "ok" or a sentence that describes the failure, within ``_PROBE_SECONDS``."""
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(probe())
         running = self._running

@@ -1,6 +1,6 @@
-"""The URL by which a client finds what it has made: from the settings, from proxies that are trusted, else relative.
+"""The URL of the collection for ``Location``: from the settings, from trusted proxies' headers, or a path.
 
-Never from the ``Host`` or the forwarding headers of a peer that nobody vouches for.
+``Host`` and the forwarding headers of an untrusted peer are never used.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Makes the URL of the collection as the client of one request sees it, always with a slash at its end."""
+    """Builds the URL of the collection as the client of a request sees it, with a slash at its end."""
 
     public_url: str = ""
     trusted_proxies: Sequence[Network] = ()
 
     def collection(self, scope: Scope, path: str, headers: Headers) -> str:
-        """``path`` is the collection's own path with every prefix it is mounted under."""
+        """Return the URL; ``path`` is the path of the collection including every prefix that it is mounted under."""
         if self.public_url:
             return self.public_url.rstrip("/") + "/"
-        # Decoded on its way in; what a mount is called may need encoding on its way out.
+        # The server has decoded the path; the name of a mount may need encoding in a URL.
         path = quote(path.rstrip("/")) + "/"
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return path
         return _forwarded(headers, path, self._is_trusted_address) or _x_forwarded(headers, path) or path
 
     def _is_trusted(self, client: Sequence[object] | None) -> bool:
-        # A peer on a unix socket was let in by the file's permissions.
+        # A peer on a unix socket has passed the permissions of the socket file.
         return client is None or self._is_trusted_address(str(client[0]))
 
     def _is_trusted_address(self, text: str) -> bool:
@@ -53,7 +53,7 @@ class Locator:
 
 
 def _forwarded(headers: Headers, path: str, is_trusted: Callable[[str], bool]) -> str | None:
-    """RFC 7239. Every hop adds an element at the right; go left as long as trusted hops speak of trusted hops."""
+    """RFC 7239. Each proxy appends an element. Use the right-most one whose ``for`` is not a trusted proxy."""
     hops = _parse_forwarded(headers.get(b"forwarded") or "")
     chosen: dict[str, str] | None = None
     for hop in reversed(hops):
@@ -66,14 +66,14 @@ def _forwarded(headers: Headers, path: str, is_trusted: Callable[[str], bool]) -
 
 
 def _address(node: str) -> str:
-    """RFC 7239, 6: an IPv6 address stands in brackets; a port may follow either kind."""
+    """The address in a node identifier. RFC 7239, 6: IPv6 stands in brackets; a port may follow."""
     if node.startswith("["):
         return node[1:].partition("]")[0]
     return node.partition(":")[0]
 
 
 def _parse_forwarded(text: str) -> list[dict[str, str]]:
-    """The elements of a Forwarded header; none at all when any of it is not as it should be."""
+    """The elements of a Forwarded header; an empty list if any part of it is malformed."""
     hops: list[dict[str, str]] = [{}]
     position = 0
     while position < len(text):
@@ -89,7 +89,7 @@ def _parse_forwarded(text: str) -> list[dict[str, str]]:
 
 
 def _x_forwarded(headers: Headers, path: str) -> str | None:
-    """The older headers: lists too, of which the right-most entry is the trusted peer's own."""
+    """The older X-Forwarded-* headers. Each is a list whose right-most entry was added by the trusted peer."""
     host, proto, prefix = (
         (headers.get(name) or "").rpartition(",")[2].strip()
         for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")

@@ -1,4 +1,4 @@
-"""What is counted, under tusd's names so that its dashboards carry over, with histograms of our own beside them."""
+"""Prometheus metrics: counters with the names that tusd gives them, so that its dashboards work, and histograms."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
-#: The variable by which several worker processes share their counts; the command line sets it before they start.
+#: The environment variable by which several server processes share metrics; ``serve`` sets it before they start.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-#: tusd's counters bear no "_total", which this library always adds.
+#: These counters of tusd have no suffix "_total", which prometheus_client always adds.
 _BARE = re.compile(
     rb"^((?:# (?:HELP|TYPE) )?tusd_(?:bytes_received|uploads_(?:created|finished|terminated)))_total\b", re.M
 )
@@ -26,36 +26,40 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types 
 
 
 class Metrics:
-    """One set of counts an application. Of several worker processes each counts for itself, and any tells all."""
+    """The metrics of one application. Each server process counts for itself; every process can expose the sum."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        requests = Counter("tusd_requests", "Requests, by method.", ["method"], registry=registry)
+        requests = Counter("tusd_requests", "Requests answered, by method.", ["method"], registry=registry)
         self._requests = {method: requests.labels(method) for method in _METHODS}
         self._requests[""] = requests.labels("other")
         self._errors = Counter(
-            "tusd_errors", "Answers that refused, by status and code.", ["status", "code"], registry=registry
+            "tusd_errors", "Requests refused, by status and error code.", ["status", "code"], registry=registry
         )
         self.bytes_received = Counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
         self.bytes_poured = Counter(
-            "tusd_py_bytes_poured", "Of these, bytes taken from socket to file past the event loop.", registry=registry
+            "tusd_py_bytes_poured",
+            "Bytes of upload bodies that went from socket to file without passing the event loop.",
+            registry=registry,
         )
-        self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads given to clients.", registry=registry)
+        self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads sent to clients.", registry=registry)
         self.bytes_sent_poured = Counter(
-            "tusd_py_download_bytes_poured", "Of these, bytes moved from a file within the kernel.", registry=registry
+            "tusd_py_download_bytes_poured",
+            "Bytes of uploads that were sent from file to socket within the kernel.",
+            registry=registry,
         )
         self.created = Counter("tusd_uploads_created", "Uploads created.", registry=registry)
-        self.finished = Counter("tusd_uploads_finished", "Uploads whose last byte was stored.", registry=registry)
-        self.terminated = Counter("tusd_uploads_terminated", "Uploads ended by a client.", registry=registry)
+        self.finished = Counter("tusd_uploads_finished", "Uploads completed.", registry=registry)
+        self.terminated = Counter("tusd_uploads_terminated", "Uploads terminated by a client.", registry=registry)
         self.open = Gauge(
-            "tusd_connections_open", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+            "tusd_connections_open", "Requests in progress.", registry=registry, multiprocess_mode="livesum"
         )
-        self._hooks = Counter("tusd_hook_invocations", "Hooks asked or told.", ["hooktype"], registry=registry)
-        self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed.", ["hooktype"], registry=registry)
+        self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
+        self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
         seconds = Histogram(
             "tusd_py_request_duration_seconds",
-            "From the head of a request to the end of its answer.",
+            "Time from the head of a request to the end of its response.",
             ["method"],
             buckets=_SECONDS,
             registry=registry,
@@ -63,22 +67,22 @@ class Metrics:
         self._seconds = {method: seconds.labels(method) for method in _METHODS}
         self._seconds[""] = seconds.labels("other")
         self.upload_bytes = Histogram(
-            "tusd_py_upload_bytes", "Length of complete uploads.", buckets=_BYTES, registry=registry
+            "tusd_py_upload_bytes", "Sizes of completed uploads.", buckets=_BYTES, registry=registry
         )
-        self.expired = Counter("tusd_py_uploads_expired", "Uploads the sweeper expired.", registry=registry)
-        # Whoever sweeps sets them; the others have nothing to say.
+        self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
+        # Only the process that runs the maintenance tasks sets these gauges.
         self.jobs_late_seconds = Gauge(
             "tusd_py_jobs_late_seconds",
-            "How long the job that is due longest has waited for a worker.",
+            "How long the longest overdue job has waited for a worker.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self.jobs_dead = Gauge(
-            "tusd_py_jobs_dead", "Jobs given up, at most 1000.", registry=registry, multiprocess_mode="livemax"
+            "tusd_py_jobs_dead", "Dead jobs, counted up to 1000.", registry=registry, multiprocess_mode="livemax"
         )
 
     def request(self, method: str, seconds: float, error: TusError | None) -> None:
-        """Count one request that was answered."""
+        """Count one answered request."""
         known = method if method in self._requests else ""
         self._requests[known].inc()
         self._seconds[known].observe(seconds)
@@ -86,18 +90,18 @@ class Metrics:
             self._errors.labels(str(error.status), error.code).inc()
 
     def complete(self, upload: Upload) -> None:
-        """Count one upload whose last byte was recorded."""
+        """Count one completed upload."""
         self.finished.inc()
         self.upload_bytes.observe(upload.offset)
 
     def hook(self, hook: Hook, failed: bool) -> None:
-        """Count one hook that was asked or told."""
+        """Count one invocation of a hook."""
         self._hooks.labels(hook.value).inc()
         if failed:
             self._hook_errors.labels(hook.value).inc()
 
     def exposition(self) -> bytes:
-        """All counts in Prometheus' text format; reads files when several processes share them."""
+        """All metrics in Prometheus' text format. Reads files if several processes share their metrics."""
         registry = self._registry
         if _is_shared():
             registry = CollectorRegistry()
@@ -105,11 +109,11 @@ class Metrics:
         return _BARE.sub(rb"\1", generate_latest(registry))
 
     def close(self) -> None:
-        """This process counts no more: what it has open is no longer added up."""
+        """Remove the open requests of this process from the sum of all processes. Nothing may be counted afterwards."""
         if _is_shared():
             mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
 def _is_shared() -> bool:
-    # Not a setting: the library itself looks there, when it is imported.
+    # Not a setting: prometheus_client itself reads this variable when it is imported.
     return SHARED_DIRECTORY in os.environ  # noqa: TID251

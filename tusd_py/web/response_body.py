@@ -1,4 +1,4 @@
-"""The content of a download on its way to the client: poured where store and server can, else sent in pieces."""
+"""Sends the content of a download: by zero-copy where store and HTTP server support it, else in pieces."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from starlette.types import Receive, Send
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.protocol.outcomes import Content
 
-#: Gives what it takes to pour past this ``send``, once the client has all that was sent; ``None`` where pieces must do.
+#: Waits until the client has received everything sent so far, then returns exclusive access to the socket behind this
+#: ``send``; ``None`` if zero-copy is not possible now.
 AcquireSendSocket = Callable[[Send], Awaitable[SocketWriter | None]]
-#: At a time: a client slower than this in the idle time is taken for gone.
+#: Size of one piece: a client that does not take one within the idle time is disconnected.
 SEND_BYTES = 256 * 1024
 
 
 class BodySender:
-    """One content, given until the client has it, is gone, or takes nothing for too long (``TimeoutError``)."""
+    """Sends one content to one client and counts the bytes."""
 
     def __init__(
         self, receive: Receive, send: Send, idle_seconds: float, acquire_send_socket: AcquireSendSocket | None
@@ -30,12 +31,13 @@ class BodySender:
         self._acquire_send_socket = acquire_send_socket
 
     async def run(self, content: Content) -> None:
-        """Give ``content``, to its end if all goes well; closing it is for the caller.
+        """Send ``content`` to its end, or until the client disconnects. The caller closes ``content``.
 
-        Servers take what is sent to a client that is gone without a word: only ``receive`` tells.
+        Raises ``TimeoutError`` if the client takes nothing for ``idle_seconds``. ASGI servers silently discard what is
+        sent to a disconnected client; only ``receive`` reports the disconnect.
         """
         disconnected = asyncio.ensure_future(self._wait_for_disconnect())
-        # Asked once: to look through the methods of an object takes long.
+        # Checked once: isinstance against a runtime-checkable protocol is slow.
         poured = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
         try:
             async for piece in content:

@@ -1,4 +1,4 @@
-"""The tus endpoint as an ASGI application: parse, do, format. Everything it knows of the protocol it asks below."""
+"""The tus endpoint as an ASGI application: parse the request, run its use case, format the response."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TusEndpoint:
-    """Answers every request under the path it is mounted at, under any ASGI server.
+    """Answers every request under the path it is mounted at, in any ASGI server.
 
-    ``open`` gives the ports, opening them on the first request where no lifespan did.
+    ``open`` returns the ports; it opens them at the first request unless the lifespan has done so.
     """
 
     open: Callable[[], Awaitable[Ports]]
@@ -52,7 +52,7 @@ class TusEndpoint:
     body_rate_min: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; never raises for what a client did."""
+        """Answer one request. Raises only if a download breaks off after its status was sent."""
         assert scope["type"] == "http", "mount this under HTTP routes"
         exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds, self.body_rate_min)
         self.metrics.open.inc()
@@ -60,10 +60,10 @@ class TusEndpoint:
         try:
             response, error = await self._respond(scope, exchange)
             status = response.status
-            await exchange.answer(response, self.cors)
+            await exchange.respond(response, self.cors)
         except (StoreError, OSError) as failure:
-            # Only while bytes were going out: the status has been sent, so the connection is broken instead.
-            log.warning("request %s: the download broke off: %s", exchange.request_id.decode(), failure)
+            # A download failed after its status was sent: raising makes the HTTP server break the connection.
+            log.warning("request %s: download aborted: %s", exchange.request_id.decode(), failure)
             raise
         finally:
             exchange.body.close()
@@ -79,20 +79,22 @@ class TusEndpoint:
         try:
             exchange.method = effective_method(head)
             upload_protocol = self.protocols.select(head, exchange.method)
-            where = self.locator.collection(scope, collection, exchange.headers)
-            request = upload_protocol.parser.parse(head, collection if where == collection else urlsplit(where).path)
-            listener = upload_protocol.progress_listener(exchange.send_interim, where)
-            outcome = await self._do(await self.open(), request, scope, exchange, listener)
-            location = where + outcome.upload.id if isinstance(outcome, Created) else ""
+            collection_url = self.locator.collection(scope, collection, exchange.headers)
+            request = upload_protocol.parser.parse(
+                head, collection if collection_url == collection else urlsplit(collection_url).path
+            )
+            listener = upload_protocol.progress_listener(exchange.send_interim, collection_url)
+            outcome = await self._run(await self.open(), request, scope, exchange, listener)
+            location = collection_url + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
             return upload_protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
-            # The outermost handler: whatever happened, the client gets an answer that it can read.
+            # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
             return upload_protocol.formatter.format_refusal(error, exchange.response_context), error
 
-    async def _do(
+    async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         caller = _caller(scope, exchange)

@@ -1,4 +1,4 @@
-"""The two ends of an ASGI request, written as lists: what the client sends, and what it got."""
+"""An ASGI client for tests: a scripted ``receive``, a recording ``send``, and scopes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GONE: Message = {"type": "http.disconnect"}
 
 
 class Incoming:
-    """A ``receive`` that gives out messages, then waits for ever; an event among them is waited for first."""
+    """A ``receive`` that returns these messages, then never returns. It waits for an event, and raises an exception."""
 
     def __init__(self, *messages: Message | asyncio.Event | Exception) -> None:
         self.left = list(messages)
@@ -40,7 +40,7 @@ class Incoming:
 
 
 class Outgoing:
-    """A ``send`` that keeps what is sent."""
+    """A ``send`` that records the messages."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -85,7 +85,7 @@ def scope(method: str, path: str, headers: Mapping[str, str] | None = None, **mo
 async def ask(
     app: ASGIApp, method: str, path: str, headers: Mapping[str, str] | None = None, data: bytes = b"", **more: Any
 ) -> Outgoing:
-    """One whole request."""
+    """One request with its whole body, and its response."""
     length = {"content-length": str(len(data))} if data else {}
     out = Outgoing()
     await app(scope(method, path, {**(headers or {}), **length}, **more), Incoming(body(data, more=False)), out)

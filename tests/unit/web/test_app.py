@@ -1,4 +1,4 @@
-"""Routing below a base path, by itself; the whole application is tested with the wiring."""
+"""``PrefixRoute``: which paths it routes, with and without a mount."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def app(_scope: Scope, _receive: Receive, _send: Send) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("base", "root", "path", "here"),
+    ("base", "root", "path", "prefix"),
     [
         ("/files/", "", "/files", "/files"),
         ("/files/", "", "/files/", "/files"),
@@ -26,18 +26,18 @@ async def app(_scope: Scope, _receive: Receive, _send: Send) -> None: ...
         ("/files/", "/api", "/files/u1", None),
     ],
 )
-def test_every_path_below_and_none_beside(base: str, root: str, path: str, here: str | None) -> None:
-    """With and without the slash; a prefix of the whole application is part of it."""
+def test_prefix_route_matches(base: str, root: str, path: str, prefix: str | None) -> None:
+    """It matches the base path with and without its slash and every path route; ``root_path`` becomes its prefix."""
     match, child = PrefixRoute(base, app).matches(scope("GET", path, root_path=root))
-    assert match is (Match.NONE if here is None else Match.FULL)
-    assert child.get("root_path") == here
-    if here is not None:
+    assert match is (Match.NONE if prefix is None else Match.FULL)
+    assert child.get("root_path") == prefix
+    if prefix is not None:
         assert child["app_root_path"] == root
 
 
-def test_it_has_no_names_and_takes_http_alone() -> None:
-    """No URL is made by name, and a WebSocket is somebody else's."""
-    below = PrefixRoute("/files/", app)
+def test_prefix_route_has_no_names_and_ignores_websockets() -> None:
+    """It builds no URLs by name, and a WebSocket does not match."""
+    route = PrefixRoute("/files/", app)
     with pytest.raises(NoMatchFound):
-        below.url_path_for("anything")
-    assert below.matches(scope("GET", "/files/u1", type="websocket"))[0] is Match.NONE
+        route.url_path_for("anything")
+    assert route.matches(scope("GET", "/files/u1", type="websocket"))[0] is Match.NONE

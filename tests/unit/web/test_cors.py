@@ -1,4 +1,4 @@
-"""CORS headers: for every answer, by origin."""
+"""``Cors.headers``: the headers for each origin, for requests and preflights."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tusd_py.web.cors import ALLOW_HEADERS, ALLOW_METHODS, EXPOSE_HEADERS, Cors
 ORIGIN = b"https://app.example"
 
 
-def told(cors: Cors, origin: bytes | None = ORIGIN, preflight: bool = False) -> dict[str, str]:
+def cors_headers(cors: Cors, origin: bytes | None = ORIGIN, preflight: bool = False) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in cors.headers(origin, preflight)}
 
 
-def test_open_to_all_by_default() -> None:
-    """Any page may upload and read every header of the protocol; without Origin there is nothing to say."""
+def test_default_allows_every_origin() -> None:
+    """By default any origin may read every header of the protocol; a request without Origin gets no CORS headers."""
     cors = Cors()
-    assert told(cors) == {"access-control-allow-origin": "*", "access-control-expose-headers": EXPOSE_HEADERS}
-    assert told(cors, None) == {}
+    assert cors_headers(cors) == {"access-control-allow-origin": "*", "access-control-expose-headers": EXPOSE_HEADERS}
+    assert cors_headers(cors, None) == {}
 
 
-def test_a_preflight_is_told_what_may_be_sent() -> None:
-    """Methods, headers (the operator's too) and for how long that holds."""
+def test_preflight_lists_methods_and_headers() -> None:
+    """A preflight lists the methods, the headers including configured ones, and the maximum age."""
     cors = Cors(allow_headers=["X-Own"], expose_headers=["X-Seen"], max_age_seconds=60)
-    headers = told(cors, preflight=True)
+    headers = cors_headers(cors, preflight=True)
     assert headers["access-control-allow-methods"] == ALLOW_METHODS
     assert headers["access-control-allow-headers"] == f"{ALLOW_HEADERS}, X-Own"
     assert headers["access-control-expose-headers"] == f"{EXPOSE_HEADERS}, X-Seen"
@@ -33,22 +33,22 @@ def test_a_preflight_is_told_what_may_be_sent() -> None:
 @pytest.mark.parametrize(
     "origin", [b"https://evil.example", b"https://app.example.evil", b"http://app.example", b"null", b"\xff"]
 )
-def test_origins_are_compared_whole(origin: bytes) -> None:
-    """A stranger gets no header but Vary, so that no cache mixes up answers."""
+def test_origin_must_match_exactly(origin: bytes) -> None:
+    """An origin that is not allowed gets Vary only, which keeps caches from mixing up responses."""
     cors = Cors(allow_origins=["https://app.example"])
-    assert told(cors, origin) == {"vary": "Origin"}
-    assert told(cors, None) == {"vary": "Origin"}
-    assert told(cors)["access-control-allow-origin"] == "https://app.example"
+    assert cors_headers(cors, origin) == {"vary": "Origin"}
+    assert cors_headers(cors, None) == {"vary": "Origin"}
+    assert cors_headers(cors)["access-control-allow-origin"] == "https://app.example"
 
 
-def test_credentials_name_the_origin() -> None:
-    """With credentials "*" means nothing to a browser."""
-    headers = told(Cors(allow_origins=["*"], allow_credentials=True))
+def test_credentials_need_the_origin() -> None:
+    """With credentials the origin itself is named: browsers refuse "*" then."""
+    headers = cors_headers(Cors(allow_origins=["*"], allow_credentials=True))
     assert headers["access-control-allow-origin"] == ORIGIN.decode()
     assert headers["access-control-allow-credentials"] == "true"
     assert headers["vary"] == "Origin"
 
 
-def test_switched_off() -> None:
-    """A proxy in front says it all."""
-    assert told(Cors(enabled=False)) == told(Cors(enabled=False), preflight=True) == {}
+def test_disabled_sends_no_headers() -> None:
+    """With ``enabled = false`` a proxy in front sends the headers."""
+    assert cors_headers(Cors(enabled=False)) == cors_headers(Cors(enabled=False), preflight=True) == {}

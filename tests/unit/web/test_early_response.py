@@ -1,4 +1,4 @@
-"""Answers that come before the body has: a small rest is read, before a large one the connection is closed, in time."""
+"""``early_response.send``: a small rest of the body is read, a large one closes the connection. Time is virtual."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ import asyncio
 
 import pytest
 
-from tests.support.loops import on_loop
+from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, body
 from tusd_py.web import early_response
+
+pytestmark = pytest.mark.anyio
 
 HEADERS = [(b"content-length", b"2")]
 
 
-async def answered(incoming: Incoming, unread: int | None, may_read: bool = True) -> Outgoing:
+@pytest.fixture
+def anyio_backend() -> object:
+    return VIRTUAL_TIME
+
+
+async def respond(incoming: Incoming, unread_bytes: int | None, may_read: bool = True) -> Outgoing:
     out = Outgoing()
-    await asyncio.wait_for(early_response.send(out, incoming, 409, HEADERS, b"no", unread, may_read), 10)
+    await early_response.send(out, incoming, 409, HEADERS, b"no", unread_bytes, may_read)
     assert (out.status, out.body, out.is_over) == (409, b"no", True)
     return out
 
 
-@on_loop
-async def test_a_small_rest_is_read_and_the_connection_kept() -> None:
-    """The client need not connect anew to go on from the right offset."""
+async def test_small_rest_is_read_and_the_connection_kept() -> None:
+    """The client can send its next request on the same connection."""
     incoming = Incoming(body(b"abc"), body(b"de", more=False))
-    assert "connection" not in (await answered(incoming, 5)).headers
+    assert "connection" not in (await respond(incoming, 5)).headers
     assert incoming.left == []
 
 
-@on_loop
-async def test_a_large_rest_closes_the_connection() -> None:
-    """The answer goes out at once, a bounded amount is read, then it is over."""
-    pieces = [body(bytes(256 * 1024)) for _ in range(40)]
-    incoming = Incoming(*pieces)
-    out = await answered(incoming, None)
-    assert out.headers["connection"] == "close"
-    assert len(incoming.left) >= 40 - 5 - early_response._LINGER_SECONDS / early_response._PIECE_SECONDS
+async def test_large_rest_closes_the_connection() -> None:
+    """The response is sent at once; about a mebibyte is read, then one piece at a time until the time is over."""
+    piece = bytes(256 * 1024)
+    incoming = Incoming(*[body(piece) for _ in range(40)])
+    assert (await respond(incoming, None)).headers["connection"] == "close"
+    pieces_read = 40 - len(incoming.left)
+    # Four pieces are 1 MiB; then the server pauses 0.1 s after each piece, for 2 s.
+    assert 20 <= pieces_read <= 25
+    assert asyncio.get_running_loop().time() == pytest.approx(2)
 
 
-@pytest.mark.parametrize("unread", [5, None])
-@on_loop
-async def test_a_client_that_sends_nothing_is_not_waited_for(
-    unread: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bounded time, whether or not the rest was small."""
-    monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
-    assert (await answered(Incoming(), unread)).headers["connection"] == "close"
+@pytest.mark.parametrize(("unread_bytes", "seconds"), [(5, 1 + 2), (None, 2)])
+async def test_silent_client_is_closed_in_bounded_time(unread_bytes: int | None, seconds: float) -> None:
+    """1 s for a small rest that does not arrive, then 2 s of lingering."""
+    assert (await respond(Incoming(), unread_bytes)).headers["connection"] == "close"
+    assert asyncio.get_running_loop().time() == pytest.approx(seconds)
 
 
-@on_loop
-async def test_a_client_that_is_gone_is_not_waited_for() -> None:
-    """It hung up after the first piece."""
-    assert (await answered(Incoming(body(b"ab"), GONE, GONE), 5)).headers["connection"] == "close"
+async def test_disconnect_ends_the_lingering() -> None:
+    """After a disconnect nothing is waited for."""
+    assert (await respond(Incoming(body(b"ab"), GONE, GONE), 5)).headers["connection"] == "close"
+    assert asyncio.get_running_loop().time() == 0
 
 
-@on_loop
-async def test_no_client_is_told_to_go_ahead_after_a_refusal() -> None:
-    """It asked with ``Expect: 100-continue``: the refusal is the answer to that, and nothing is read."""
+async def test_refusal_instead_of_100_continue_reads_nothing() -> None:
+    """While the client waits for ``100 Continue``, the refusal closes the connection and nothing is read."""
     incoming = Incoming(body(b"abc", more=False))
-    assert (await answered(incoming, 3, may_read=False)).headers["connection"] == "close"
+    assert (await respond(incoming, 3, may_read=False)).headers["connection"] == "close"
     assert len(incoming.left) == 1

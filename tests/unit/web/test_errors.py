@@ -1,4 +1,4 @@
-"""The table of what the world did wrong: complete, and never a status that makes a client forget its upload."""
+"""``to_refusal``: complete for all contracts, and no status for HEAD that makes a client restart its upload."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ CONTRACT_FAILURES = [
     if issubclass(failure, Exception) and failure.__module__ == module.__name__
 ]
 REFUSALS = [
-    told
-    for _, told in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(told, TusError) and told.__module__ == errors.__name__
+    refusal
+    for _, refusal in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(refusal, TusError) and refusal.__module__ == errors.__name__
 ]
 
 
 @pytest.mark.parametrize("failure", CONTRACT_FAILURES)
-def test_every_failure_of_a_contract_has_an_answer(failure: type[Exception]) -> None:
-    """Itself or its base stands in the table, and its own text never reaches the client."""
+def test_every_contract_exception_has_a_refusal(failure: type[Exception]) -> None:
+    """The table has it or a base class of it, and its own text is not part of the refusal."""
     assert len(CONTRACT_FAILURES) >= 13
-    told = to_refusal(failure("secret"), "PATCH")
-    assert not isinstance(told, InternalError)
+    refusal = to_refusal(failure("secret"), "PATCH")
+    assert not isinstance(refusal, InternalError)
     assert any(base in TABLE for base in failure.__mro__)
-    assert "secret" not in str(told)
+    assert "secret" not in str(refusal)
 
 
 @pytest.mark.parametrize("failure", [*CONTRACT_FAILURES, OSError])
-def test_head_is_never_told_a_passing_failure_as_final(failure: type[Exception]) -> None:
-    """Clients begin anew after a 5xx on HEAD; only bytes that are truly gone, and disks that are full, say so."""
-    told = to_refusal(failure("no"), "HEAD")
+def test_head_failure_that_may_pass_423(failure: type[Exception]) -> None:
+    """Clients restart after a 5xx to HEAD, so only missing bytes and a full store are answered with one."""
+    refusal = to_refusal(failure("no"), "HEAD")
     of_creations = (records.RecordExists, store.PathTaken)
-    assert told.status == 423 or failure in (store.BytesMissing, store.StoreFull, *of_creations)
+    assert refusal.status == 423 or failure in (store.BytesMissing, store.StoreFull, *of_creations)
 
 
-def test_the_most_derived_class_counts() -> None:
-    """507 for a full disk, though every store error has 503."""
+def test_most_derived_class_applies() -> None:
+    """A full store is 507 although store errors in general are 503."""
     assert to_refusal(store.StoreFull(), "PATCH").status == 507
     assert to_refusal(store.StoreUnavailable(), "PATCH").status == 503
     assert to_refusal(FileNotFoundError(), "PATCH").status == 503
 
 
-def test_refusals_pass_and_bugs_are_ours() -> None:
-    """What the protocol refuses goes through as it is; what nobody foresaw is 500."""
+def test_refusals_are_kept_and_unexpected_exceptions_are_500() -> None:
+    """A refusal of the protocol is returned unchanged; an unexpected exception is 500."""
     mismatch = OffsetMismatch(1, 2)
     assert to_refusal(mismatch, "HEAD") is mismatch
     assert to_refusal(ZeroDivisionError("secret"), "PATCH").status == 500
     assert isinstance(to_refusal(hooks.HookFailed("secret"), "HEAD"), NotReady)
 
 
-@pytest.mark.parametrize("told", REFUSALS)
-def test_every_refusal_says_something(told: type[TusError]) -> None:
-    """A status, a code of its own and a sentence; who should come back soon is told when."""
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_every_refusal_has_a_code_and_a_sentence(refusal: type[TusError]) -> None:
+    """Codes are unique, there is a sentence, and 423 and 503 have Retry-After."""
     assert len({other.code for other in REFUSALS}) == len(REFUSALS)
-    assert len(str(told())) > 20
-    assert (told.retry_after_seconds is not None) == (told.status in (423, 503))
+    assert len(str(refusal())) > 20
+    assert (refusal.retry_after_seconds is not None) == (refusal.status in (423, 503))

@@ -1,4 +1,4 @@
-"""The URL of what was made: from the settings, from trusted proxies, else relative; never from a stranger's headers."""
+"""``Locator``: the URL from the settings, from trusted proxies, or a path; never from an untrusted peer's headers."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ TRUSTING = Locator(trusted_proxies=[ip_network("127.0.0.0/8"), ip_network("fd00:
 EVIL = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}
 
 
-def where(locator: Locator, headers: dict[str, str], path: str = "/files/", **more: object) -> str:
+def collection_url(locator: Locator, headers: dict[str, str], path: str = "/files/", **more: object) -> str:
     request = scope("POST", path, headers, **more)
     return locator.collection(request, path, Headers(request["headers"]))
 
 
-def test_relative_by_default() -> None:
-    """Nobody's headers are believed: neither Host nor a proxy that was not named."""
-    assert where(Locator(), EVIL) == "/files/"
-    assert where(TRUSTING, EVIL, client=("10.0.0.1", 1)) == "/files/"
-    assert where(TRUSTING, EVIL, client=("not an address", 1)) == "/files/"
-    assert where(TRUSTING, {"Host": "evil.example"}) == "/files/"
+def test_untrusted_headers_are_ignored() -> None:
+    """Neither Host nor the headers of a peer that is no trusted proxy are used: the URL is a path."""
+    assert collection_url(Locator(), EVIL) == "/files/"
+    assert collection_url(TRUSTING, EVIL, client=("10.0.0.1", 1)) == "/files/"
+    assert collection_url(TRUSTING, EVIL, client=("not an address", 1)) == "/files/"
+    assert collection_url(TRUSTING, {"Host": "evil.example"}) == "/files/"
 
 
-def test_the_settings_come_first() -> None:
-    """With and without a slash at the end."""
+def test_public_url_is_used() -> None:
+    """The configured URL is used, with and without a slash at its end."""
     for url in ("https://u.example/up", "https://u.example/up/"):
-        assert where(Locator(public_url=url), EVIL) == "https://u.example/up/"
+        assert collection_url(Locator(public_url=url), EVIL) == "https://u.example/up/"
 
 
-def test_mounts_are_encoded() -> None:
-    """What was decoded on its way in is a valid URL on its way out."""
-    assert where(Locator(), {}, "/my files/ü/") == "/my%20files/%C3%BC/"
+def test_path_is_percent_encoded() -> None:
+    """The server decodes the path of a mount; the URL has it encoded."""
+    assert collection_url(Locator(), {}, "/my files/ü/") == "/my%20files/%C3%BC/"
 
 
-def test_a_unix_socket_is_trusted() -> None:
-    """Who may connect there was let in by the permissions of a file."""
-    assert where(TRUSTING, {"X-Forwarded-Host": "u.example"}, client=None) == "http://u.example/files/"
+def test_unix_socket_peer_is_trusted() -> None:
+    """A peer on a unix socket has passed the permissions of the socket file."""
+    assert collection_url(TRUSTING, {"X-Forwarded-Host": "u.example"}, client=None) == "http://u.example/files/"
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_a_unix_socket_is_trusted() -> None:
         ('for="[2001:db8::1]:4711";host="[2001:db8::2]:81";proto=http', "http://[2001:db8::2]:81/files/"),
         ("proto=https;host=u.example:443", "https://u.example/files/"),
         ("proto=http;host=u.example:80", "http://u.example/files/"),
-        # The right-most hop that is not one of ours speaks for the client.
+        # The right-most element whose for is not a trusted proxy counts.
         ("host=evil.example;proto=https, for=10.9.9.9;host=u.example;proto=https", "https://u.example/files/"),
         (
             "for=10.9.9.9;host=u.example;proto=https, for=127.0.0.5;host=inner;proto=http",
             "https://u.example/files/",
         ),
         ('for="[fd00::1]:99";host=one;proto=http', "http://one/files/"),
-        # Nothing to go by, or not as it should be: relative.
+        # Incomplete or malformed: a path.
         ("", "/files/"),
         ("for=10.9.9.9", "/files/"),
         ("host=u.example", "/files/"),
@@ -73,8 +73,8 @@ def test_a_unix_socket_is_trusted() -> None:
     ],
 )
 def test_forwarded(forwarded: str, expected: str) -> None:
-    """RFC 7239: several hops, quoted values, addresses in brackets, and everything odd refused whole."""
-    assert where(TRUSTING, {"Forwarded": forwarded}) == expected
+    """RFC 7239: several proxies, quoted values and IPv6 addresses; a malformed header is ignored as a whole."""
+    assert collection_url(TRUSTING, {"Forwarded": forwarded}) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ def test_forwarded(forwarded: str, expected: str) -> None:
     ],
 )
 def test_x_forwarded(headers: dict[str, str], expected: str) -> None:
-    """The older headers: the last entry is the trusted peer's own; what cannot be part of a URL is left out."""
-    assert where(TRUSTING, {f"X-Forwarded-{name}": value for name, value in headers.items()}) == expected
+    """The last entry of an X-Forwarded-* header counts; a value that cannot be part of a URL is ignored."""
+    assert collection_url(TRUSTING, {f"X-Forwarded-{name}": value for name, value in headers.items()}) == expected

@@ -1,4 +1,4 @@
-"""Counts: under tusd's names, each application its own, shared between processes by files."""
+"""``Metrics``: names, one set per application, and sums over processes by files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tusd_py.protocol.errors import UploadNotFound
 from tusd_py.web.metrics import SHARED_DIRECTORY, Metrics
 
 
-def test_each_fact_has_its_line() -> None:
-    """tusd's counters bear no ``_total`` where tusd's have none; another application's counts are its own."""
+def test_exposition_has_tusd_names() -> None:
+    """Counters have the names of tusd, with and without ``_total``; another application has metrics of its own."""
     metrics = Metrics()
     metrics.request("PATCH", 0.2, UploadNotFound())
     metrics.request("BREW", 0.2, None)
@@ -50,8 +50,8 @@ print([line for line in text.splitlines() if line.startswith(("tusd_uploads_crea
 """
 
 
-def test_processes_share_their_counts(tmp_path: Path) -> None:
-    """What has ended still counts, but for what it had open."""
+def test_processes_sum_their_metrics(tmp_path: Path) -> None:
+    """The counters of an exited process are still included, its open requests are not."""
     environment = {**os.environ, SHARED_DIRECTORY: str(tmp_path)}
     for created in (1, 2):
         run = subprocess.run(

@@ -1,34 +1,37 @@
-"""The page's routes: what is served, under which headers, and that the vendored files are what VENDOR.md says."""
+"""The page's routes: loading, files, headers, and the checksums of the vendored files in VENDOR.md."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
+import os
 import re
-from importlib.resources import files
+import shutil
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from tusd_py.web.page import page_routes
+from tests.unit.web.asgi import ask
+from tusd_py.web.page import DIRECTORY, page_routes
 
-PAGE = files("tusd_py.web") / "page"
-VENDOR = PAGE / "vendor"
+VENDOR = DIRECTORY / "vendor"
 
 
 def page_client(endpoint: str = "/files/") -> TestClient:
     return TestClient(Starlette(routes=page_routes(endpoint)))
 
 
-def told_endpoint(html: str) -> str:
+def endpoint_in(html: str) -> str:
     match = re.search(r'<meta name="tus-endpoint" content="([^"]*)">', html)
     assert match is not None
     return match[1]
 
 
-def assets_named(html: str) -> list[str]:
+def asset_paths(html: str) -> list[str]:
     return re.findall(r'(?:href|src)="(\./page/[^"]+)"', html)
 
 
@@ -36,8 +39,8 @@ def directive(policy: str, name: str) -> list[str]:
     return next(words[1:] for words in map(str.split, policy.split(";")) if words[0] == name)
 
 
-def test_vendored_files_have_their_noted_sums() -> None:
-    """Each vendored file has the sha256 in VENDOR.md, and no file is missing from it."""
+def test_vendored_files_have_the_checksums_of_vendor_md() -> None:
+    """VENDOR.md lists every vendored file with its sha256."""
     noted = dict(
         re.findall(
             r"^\| `(\S+)` \|.*\| `([0-9a-f]{64})` \|$",
@@ -53,10 +56,10 @@ def test_vendored_files_have_their_noted_sums() -> None:
     assert noted == actual
 
 
-def test_every_file_the_page_names_is_served() -> None:
-    """Each style sheet, script and picture in the page, and each module a script imports, is there and not empty."""
+def test_every_referenced_file_is_served_200() -> None:
+    """Each style sheet, script and picture of the page, and each module that a script imports, is served."""
     client = page_client()
-    named = assets_named(client.get("/").text)
+    named = asset_paths(client.get("/").text)
     assert len(named) >= 5
     for path in named:
         answer = client.get(path)
@@ -65,8 +68,8 @@ def test_every_file_the_page_names_is_served() -> None:
             assert client.get(path.rsplit("/", 1)[0] + "/" + imported).content
 
 
-def test_no_placeholder_is_left() -> None:
-    """The page as sent holds values, not the names they stand under in the source."""
+def test_placeholders_are_filled_in() -> None:
+    """The page as sent contains no placeholder of the source."""
     assert "{{" not in page_client().get("/").text
 
 
@@ -78,16 +81,16 @@ def test_no_placeholder_is_left() -> None:
         ("icon.svg", "image/svg+xml"),
     ],
 )
-def test_media_types_are_exact(name: str, media_type: str) -> None:
-    """With ``nosniff`` a browser runs a module only under a JavaScript type, so types are named, never guessed."""
+def test_media_types(name: str, media_type: str) -> None:
+    """With ``nosniff`` a browser runs a module only if its type is JavaScript."""
     client = page_client()
-    answer = client.get(f"{assets_named(client.get('/').text)[0].rsplit('/', 1)[0]}/{name}")
+    answer = client.get(f"{asset_paths(client.get('/').text)[0].rsplit('/', 1)[0]}/{name}")
     assert media_type == answer.headers["content-type"]
     assert "nosniff" == answer.headers["x-content-type-options"]
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    """The policy starts from nothing, and allows neither inline nor evaluated scripts and styles."""
+def test_content_security_policy() -> None:
+    """The policy allows only the page's own origin, and neither inline nor evaluated scripts and styles."""
     policy = page_client().get("/").headers["content-security-policy"]
     assert ["'none'"] == directive(policy, "default-src")
     assert ["'self'"] == directive(policy, "script-src")
@@ -96,45 +99,45 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert ["'none'"] == directive(policy, "frame-ancestors")
 
 
-def test_an_endpoint_elsewhere_may_be_reached() -> None:
-    """An endpoint with an origin of its own is told as it is, and its origin alone joins ``connect-src``."""
+def test_endpoint_on_another_origin_is_allowed() -> None:
+    """The URL of an endpoint on another origin is used as it is, and its origin is added to ``connect-src``."""
     answer = page_client("https://up.example.org:8443/files/").get("/")
-    assert "https://up.example.org:8443/files/" == told_endpoint(answer.text)
+    assert "https://up.example.org:8443/files/" == endpoint_in(answer.text)
     allowed = directive(answer.headers["content-security-policy"], "connect-src")
     assert ["'self'", "https://up.example.org:8443"] == allowed
 
 
-def test_the_endpoint_is_relative_and_never_from_host() -> None:
-    """A path is told relative to the page, whatever Host says, and so holds behind every prefix."""
+def test_endpoint_is_relative_to_the_page() -> None:
+    """A path is made relative to the page, so it is right behind any prefix; Host is not used."""
     html = page_client().get("/", headers={"Host": "evil.example"}).text
-    assert "./files/" == told_endpoint(html)
+    assert "./files/" == endpoint_in(html)
     assert "evil.example" not in html
 
 
-def test_the_endpoint_is_escaped() -> None:
-    """Characters that mean something in HTML stay what they are: part of an address."""
-    assert "./a&quot;&lt;b&gt;/" == told_endpoint(page_client('/a"<b>/').get("/").text)
+def test_endpoint_is_escaped_in_html() -> None:
+    """Characters that are special in HTML are escaped."""
+    assert "./a&quot;&lt;b&gt;/" == endpoint_in(page_client('/a"<b>/').get("/").text)
 
 
-def test_the_page_works_mounted_below_a_prefix() -> None:
-    """All addresses in the page are relative, so that they are found below the mount too."""
+def test_page_works_below_a_mount() -> None:
+    """All URLs in the page are relative, so they are right below a mount."""
     client = TestClient(Starlette(routes=[Mount("/inner", routes=page_routes("/files/"))]))
     page = client.get("/inner")
     assert "/inner/" == page.url.path
-    for path in assets_named(page.text):
+    for path in asset_paths(page.text):
         assert client.get("/inner/" + path).status_code == 200
 
 
-def test_assets_are_kept_for_ever_and_the_page_never_unasked() -> None:
-    """What the digest names never changes; the page that names it is asked for again each time."""
+def test_assets_are_immutable_and_the_page_is_revalidated() -> None:
+    """Assets under the current digest may be cached for a year; the page must be revalidated each time."""
     client = page_client()
     page = client.get("/")
     assert "no-cache" == page.headers["cache-control"]
-    assert "public, max-age=31536000, immutable" == client.get(assets_named(page.text)[0]).headers["cache-control"]
+    assert "public, max-age=31536000, immutable" == client.get(asset_paths(page.text)[0]).headers["cache-control"]
 
 
-def test_an_outdated_digest_is_not_kept() -> None:
-    """A page from before an upgrade still works, but its answers are not stored under the old name."""
+def test_outdated_digest_must_be_revalidated() -> None:
+    """A page from before an upgrade still gets its files, but caches must not keep them under the old path."""
     answer = page_client().get("/page/0000000000000000/page.mjs")
     assert 200 == answer.status_code
     assert "no-cache" == answer.headers["cache-control"]
@@ -144,8 +147,8 @@ def test_an_outdated_digest_is_not_kept() -> None:
     "name",
     ["index.html", "nothing.mjs", "../page.py", "vendor/", "vendor/VENDOR.md", ""],
 )
-def test_only_the_files_of_the_page_are_there(name: str) -> None:
-    """Nothing but what the page uses has an address."""
+def test_other_files_404(name: str) -> None:
+    """Only the files that the page uses are served."""
     assert 404 == page_client().get(f"/page/x/{name.replace('..', '%2e%2e')}").status_code
 
 
@@ -154,18 +157,18 @@ def test_only_the_files_of_the_page_are_there(name: str) -> None:
     ["{etag}", '"other", {etag}', "*", "{strong}"],
     ids=["same", "listed", "any", "strong"],
 )
-def test_an_unchanged_page_is_not_sent_again(if_none_match: str) -> None:
-    """A tag that names the page, weakly compared, is answered 304 without a body but with the policy."""
+def test_matching_etag_304(if_none_match: str) -> None:
+    """If-None-Match with the page's tag, weakly compared, is answered 304 with the policy and no body."""
     client = page_client()
     etag = client.get("/").headers["etag"]
-    asked = if_none_match.format(etag=etag, strong=etag.removeprefix("W/"))
-    answer = client.get("/", headers={"If-None-Match": asked})
+    listed = if_none_match.format(etag=etag, strong=etag.removeprefix("W/"))
+    answer = client.get("/", headers={"If-None-Match": listed})
     assert (304, b"") == (answer.status_code, answer.content)
     assert "content-security-policy" in answer.headers
 
 
-def test_a_changed_page_is_sent() -> None:
-    """A tag of something else is no reason for 304."""
+def test_other_etag_200() -> None:
+    """If-None-Match with another tag is answered with the page."""
     assert 200 == page_client().get("/", headers={"If-None-Match": 'W/"other"'}).status_code
 
 
@@ -179,10 +182,10 @@ def test_a_changed_page_is_sent() -> None:
         ("gzip;q=0.0", False),
     ],
 )
-def test_files_are_compressed_for_whoever_takes_it(accept_encoding: str, compressed: bool) -> None:
-    """Both forms hold the same bytes; caches are told that they differ."""
+def test_gzip_is_negotiated(accept_encoding: str, compressed: bool) -> None:
+    """A client that accepts gzip gets it; both forms have the same content, and Vary names the header."""
     client = page_client()
-    path = f"{assets_named(client.get('/').text)[0].rsplit('/', 1)[0]}/vendor/uppy.min.mjs"
+    path = f"{asset_paths(client.get('/').text)[0].rsplit('/', 1)[0]}/vendor/uppy.min.mjs"
     with client.stream("GET", path, headers={"Accept-Encoding": accept_encoding}) as answer:
         sent = b"".join(answer.iter_raw())
     assert compressed == (answer.headers.get("content-encoding") == "gzip")
@@ -191,17 +194,47 @@ def test_files_are_compressed_for_whoever_takes_it(accept_encoding: str, compres
     assert "Accept-Encoding" == answer.headers["vary"]
 
 
-def test_head_answers_as_get_does_without_a_body() -> None:
-    """HEAD has the fields of GET, the length of its body among them, and no body."""
+def test_head_has_the_headers_of_get() -> None:
+    """HEAD has the headers of GET, Content-Length included, and no body."""
     client = page_client()
     got, head = client.get("/"), client.head("/")
     assert b"" == head.content
     assert dict(got.headers) == dict(head.headers)
 
 
+# Loading
+
+
+def test_files_are_read_once_and_kept(tmp_path: Path) -> None:
+    """No file is read before the first request, and none after it: the page is served without its directory."""
+    directory = tmp_path / "page"
+    client = TestClient(Starlette(routes=page_routes("/files/", directory)))
+    shutil.copytree(DIRECTORY, directory)
+    page = client.get("/")
+    shutil.rmtree(directory)
+    assert page.status_code == 200
+    again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert again.status_code == 304
+    for path in asset_paths(page.text):
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_loading_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    """While a file is being read, the event loop runs other tasks; concurrent first requests read the files once."""
+    (tmp_path / "index.html").write_text("<p>{{endpoint}}</p>")
+    slow = tmp_path / "slow.css"
+    os.mkfifo(slow)  # reading it blocks until it is written
+    app = Starlette(routes=page_routes("/files/", tmp_path))
+    requests = [asyncio.create_task(ask(app, "GET", "/")) for _ in range(2)]
+    await asyncio.to_thread(slow.write_bytes, b"p { color: red }")
+    for answer in await asyncio.gather(*requests):
+        assert (answer.status, answer.body) == (200, b"<p>./files/</p>")
+
+
 def palettes() -> dict[str, dict[str, str]]:
     """The colours of the style sheet by name, light and dark."""
-    sheet = (PAGE / "page.css").read_text()
+    sheet = (DIRECTORY / "page.css").read_text()
     light, dark = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)
     colours = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", block)) for block in (light, dark)]
     return {"light": colours[0], "dark": colours[0] | colours[1]}
@@ -222,7 +255,7 @@ def luminance(colour: str) -> float:
     + [("text", "accent-ground"), ("warn", "warn-ground")],
 )
 def test_text_is_legible(scheme: str, text: str, ground: str) -> None:
-    """Text has a contrast of 4.5 or more with what it stands on (WCAG 2.2, 1.4.3), in both schemes."""
+    """Text has a contrast of 4.5 or more with its background (WCAG 2.2, 1.4.3), in both schemes."""
     colours = palettes()[scheme]
     darker, lighter = sorted(luminance(colours[name]) for name in (text, ground))
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
@@ -230,5 +263,5 @@ def test_text_is_legible(scheme: str, text: str, ground: str) -> None:
 
 @pytest.mark.parametrize("button", ["button", "button-strong"])
 def test_buttons_are_legible(button: str) -> None:
-    """White on a filled button has the same contrast."""
+    """White on a filled button has a contrast of 4.5 or more."""
     assert 1.05 / (luminance(palettes()["light"][button]) + 0.05) >= 4.5

@@ -1,290 +1,327 @@
-"""The body of a request: read ahead within bounds, nothing lost that arrived, every wait with an end."""
+"""``AsgiBody``: bounded read-ahead, no received byte lost, and a bound for every wait. Time is virtual."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 from starlette.types import Message
 
-from tests.support.loops import eventually, on_loop
+from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, body
 from tusd_py.contracts.body import BodyAborted, BodyTimeout
-from tusd_py.web import request_body as source_module
-from tusd_py.web.request_body import READ_AHEAD_BYTES, AsgiBody
+from tusd_py.protocol.errors import ServerShutdown
+from tusd_py.web.request_body import (
+    QUIET_SECONDS,
+    RATE_WINDOW_SECONDS,
+    READ_AHEAD_BYTES,
+    STOP_SECONDS,
+    ActiveBodies,
+    AsgiBody,
+)
+
+pytestmark = pytest.mark.anyio
+
+IDLE_SECONDS = 30.0
+FULL = bytes(READ_AHEAD_BYTES)
 
 
-async def all_of(source: AsgiBody) -> bytes:
+@pytest.fixture
+def anyio_backend() -> object:
+    return VIRTUAL_TIME
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def read_all(request_body: AsgiBody) -> bytes:
     content = b""
-    while pieces := await source.read():
+    while pieces := await request_body.read():
         content += b"".join(pieces)
     return content
 
 
-async def settle() -> None:
+async def run_tasks() -> None:
+    """Let every task run as far as it can without any time passing."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-@on_loop
+class Periodic:
+    """A ``receive`` that returns ``piece`` every ``seconds``, ``count`` times, then the end."""
+
+    def __init__(self, piece: bytes, seconds: float, count: int = 10**9) -> None:
+        self._piece, self._seconds, self._left = piece, seconds, count
+
+    async def __call__(self) -> Message:
+        await asyncio.sleep(self._seconds)
+        self._left -= 1
+        return body(self._piece, more=self._left > 0)
+
+
+# Reading
+
+
 async def test_nothing_is_received_before_the_first_read() -> None:
-    """To receive is to say ``100 Continue``: not before every check has passed."""
+    """Receiving makes the HTTP server send ``100 Continue``, so every check comes before it."""
     incoming = Incoming(body(b"abc", more=False))
-    source = AsgiBody(incoming, 10)
-    await settle()
-    assert (len(incoming.left), source.was_read) == (1, False)
-    assert await all_of(source) == b"abc"
-    assert source.was_read
-    assert source.is_ended
-    assert await source.read() == ()
-    assert source.bytes_received == 3
+    request_body = AsgiBody(incoming, IDLE_SECONDS)
+    await run_tasks()
+    assert (len(incoming.left), request_body.was_read) == (1, False)
+    assert await read_all(request_body) == b"abc"
+    assert request_body.was_read
+    assert request_body.is_ended
+    assert await request_body.read() == ()
+    assert request_body.bytes_received == 3
 
 
-@on_loop
-async def test_a_body_that_came_with_its_head() -> None:
-    """It is given out whole without receiving anything, counted, and ended; nothing that stops it comes too late."""
+async def test_buffered_body_is_returned_without_receiving() -> None:
+    """A body that arrived with the head is returned at once, counted and ended; a later ``stop`` changes nothing."""
     incoming = Incoming(GONE)
-    source = AsgiBody(incoming, 10, take_whole=lambda receive: [b"ab", b"c"] if receive is incoming else None)
-    assert source.bytes_received == 0
-    assert await source.read() == [b"ab", b"c"]
-    source.stop(RuntimeError("stopped"))
-    assert await source.read() == ()
-    await settle()
-    assert (source.bytes_received, source.is_ended, source.is_gone, len(incoming.left)) == (3, True, False, 1)
+    request_body = AsgiBody(
+        incoming, IDLE_SECONDS, take_buffered_body=lambda receive: [b"ab", b"c"] if receive is incoming else None
+    )
+    assert request_body.bytes_received == 0
+    assert await request_body.read() == [b"ab", b"c"]
+    request_body.stop(RuntimeError("stopped"))
+    assert await request_body.read() == ()
+    await run_tasks()
+    assert (request_body.bytes_received, len(incoming.left)) == (3, 1)
+    assert (request_body.is_ended, request_body.is_gone) == (True, False)
 
 
-@on_loop
-async def test_an_empty_body_that_came_with_its_head() -> None:
-    """Its clean end is there at once."""
-    source = AsgiBody(Incoming(GONE), 10, take_whole=lambda _: [])
-    assert await source.read() == ()
-    assert source.is_ended
+async def test_buffered_empty_body_is_ended() -> None:
+    """An empty body that arrived with the head has ended at the first read."""
+    request_body = AsgiBody(Incoming(GONE), IDLE_SECONDS, take_buffered_body=lambda _: [])
+    assert await request_body.read() == ()
+    assert request_body.is_ended
 
 
-@on_loop
-async def test_bytes_before_a_cut_are_given_out_first() -> None:
-    """The client is gone before anybody read: the bytes come, then the cut, again and again."""
-    source = AsgiBody(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), 10)
-    assert b"".join(await source.read() or ()) == b"abc"
+async def test_bytes_before_a_disconnect_are_returned_first() -> None:
+    """After the bytes received before the disconnect, every read raises ``BodyAborted``."""
+    request_body = AsgiBody(Incoming(body(b"ab"), body(b"c"), body(b""), GONE), IDLE_SECONDS)
+    assert b"".join(await request_body.read() or ()) == b"abc"
     for _ in range(2):
         with pytest.raises(BodyAborted):
-            await source.read()
-    assert source.is_gone
-    assert not source.is_ended
+            await request_body.read()
+    assert request_body.is_gone
+    assert not request_body.is_ended
 
 
-@on_loop
-async def test_a_server_that_raises_is_a_cut(caplog: pytest.LogCaptureFixture) -> None:
-    """Servers and middleware raise what they like: the bytes before it count, and nobody waits for ever."""
-    source = AsgiBody(Incoming(body(b"abc"), RuntimeError("no receive after that")), 10)
-    assert b"".join(await source.read() or ()) == b"abc"
+async def test_exception_of_receive_is_a_disconnect(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the HTTP server or a middleware is logged; the bytes received before it are returned."""
+    request_body = AsgiBody(Incoming(body(b"abc"), RuntimeError("no receive after that")), IDLE_SECONDS)
+    assert b"".join(await request_body.read() or ()) == b"abc"
     with pytest.raises(BodyAborted):
-        await source.read()
+        await request_body.read()
     assert "no receive after that" in caplog.text
 
 
-@on_loop
 async def test_read_ahead_is_bounded() -> None:
-    """A fast client is made to wait when a mebibyte is not taken; every byte arrives in the end."""
+    """At most ``READ_AHEAD_BYTES`` are buffered beyond what was read; every byte is returned in the end."""
     piece = bytes(256 * 1024)
     incoming = Incoming(*[body(piece) for _ in range(20)], body(b"", more=False))
-    source = AsgiBody(incoming, 10)
-    first = await source.read()
+    request_body = AsgiBody(incoming, IDLE_SECONDS)
+    first = await request_body.read()
     assert first is not None
-    await settle()
-    taken = 20 + 1 - len(incoming.left)
-    assert taken * len(piece) <= len(b"".join(first)) + READ_AHEAD_BYTES
-    assert len(b"".join(first)) + len(await all_of(source)) == 20 * len(piece)
+    await run_tasks()
+    received = 20 + 1 - len(incoming.left)
+    assert received * len(piece) <= len(b"".join(first)) + READ_AHEAD_BYTES
+    assert len(b"".join(first)) + len(await read_all(request_body)) == 20 * len(piece)
 
 
-@on_loop
-async def test_waiting_has_an_end() -> None:
-    """``None`` when nothing came in time; the body goes on after that."""
+async def test_read_with_wait_seconds_returns_none() -> None:
+    """If nothing arrives within ``wait_seconds``, read returns ``None``, and a later read continues."""
     go = asyncio.Event()
-    source = AsgiBody(Incoming(go, body(b"abc", more=False)), 10)
-    assert await source.read(0.01) is None
+    request_body = AsgiBody(Incoming(go, body(b"abc", more=False)), IDLE_SECONDS)
+    assert await request_body.read(5) is None
+    assert now() == pytest.approx(5)
     go.set()
-    assert await source.read(5) == [b"abc"]
+    assert await request_body.read(5) == [b"abc"]
 
 
-@on_loop
-async def test_silence_is_a_stall() -> None:
-    """The client sends some, then nothing for the idle time: what came is given out, then it has stalled."""
-    source = AsgiBody(Incoming(body(b"abc")), 0.03)
-    assert await source.read() == [b"abc"]
-    with pytest.raises(BodyTimeout):
-        await source.read()
-
-
-@on_loop
-async def test_a_trickle_is_no_stall() -> None:
-    """Each byte starts the idle time anew."""
-
-    async def trickle() -> Message:
-        await asyncio.sleep(0.02)
-        return body(b"x", more=len(seen) < 5)
-
-    seen: list[Sequence[bytes]] = []
-    source = AsgiBody(trickle, 0.06)
-    while pieces := await source.read():
-        seen.append(pieces)
-    assert len(seen) >= 5
-
-
-@on_loop
-async def test_a_trickle_is_a_stall_where_there_is_a_least_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes keep coming, but too few: what came is given out, then it has stalled."""
-    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.1)
-
-    async def trickle() -> Message:
-        await asyncio.sleep(0.01)
-        return body(b"x" * 10)
-
-    slow = AsgiBody(trickle, 10, rate_min=5000)
-    came = 0
-    with pytest.raises(BodyTimeout):
-        while pieces := await slow.read():
-            came += len(b"".join(pieces))
-    assert came == slow.bytes_received > 0
-    fast = AsgiBody(trickle, 10, rate_min=10)
-    deadline = asyncio.get_running_loop().time() + 0.25
-    while asyncio.get_running_loop().time() < deadline:
-        assert await fast.read()
-    fast.close()
-
-
-@on_loop
-async def test_who_waits_for_us_is_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full read-ahead takes no bytes in: the rate of that time is ours."""
-    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.02)
-    whole = [body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", more=False)]
-    source = AsgiBody(Incoming(*whole), 10, rate_min=10**9)
-    assert await source.read()
-    await settle()
-    await asyncio.sleep(0.07)
-    assert len(await all_of(source)) == READ_AHEAD_BYTES
-
-
-@on_loop
-async def test_trailers_are_those_of_the_server() -> None:
-    """A server that has none gives none."""
-    assert list(AsgiBody(Incoming(), 10).trailers()) == []
+async def test_trailers_come_from_the_server() -> None:
+    """The trailers are those of the HTTP server, or none if it has none."""
+    assert list(AsgiBody(Incoming(), IDLE_SECONDS).trailers()) == []
     trailers = [(b"upload-checksum", b"sha1 x")]
-    assert AsgiBody(Incoming(), 10, trailers=lambda: trailers).trailers() == trailers
+    assert AsgiBody(Incoming(), IDLE_SECONDS, trailers=lambda: trailers).trailers() == trailers
 
 
-@on_loop
-async def test_who_waits_for_us_does_not_stall() -> None:
-    """The read-ahead is full since the disk is slow: that is not the client's fault."""
-    source = AsgiBody(Incoming(body(bytes(READ_AHEAD_BYTES)), body(bytes(READ_AHEAD_BYTES)), body(b"", False)), 0.02)
-    assert await source.read()
-    await settle()
-    await asyncio.sleep(0.05)
-    assert len(await all_of(source)) == READ_AHEAD_BYTES
+# Idle time
 
 
-@on_loop
-async def test_stopping_gives_out_what_arrived_then_the_reason() -> None:
-    """What was on its way is still taken; when it is quiet the first reason is raised, again and again."""
+async def test_silence_for_the_idle_time_is_a_timeout() -> None:
+    """What arrived is returned; when the idle time has passed without a byte, read raises ``BodyTimeout``."""
+    request_body = AsgiBody(Incoming(body(b"abc")), IDLE_SECONDS)
+    assert await request_body.read() == [b"abc"]
+    with pytest.raises(BodyTimeout):
+        await request_body.read()
+    assert now() == pytest.approx(IDLE_SECONDS)
+
+
+async def test_each_byte_restarts_the_idle_time() -> None:
+    """A body that pauses for less than the idle time is read to its end."""
+    request_body = AsgiBody(Periodic(b"x", IDLE_SECONDS - 1, count=5), IDLE_SECONDS)
+    assert await read_all(request_body) == b"xxxxx"
+    assert now() == pytest.approx(5 * (IDLE_SECONDS - 1))
+
+
+async def test_idle_time_zero_waits_without_bound() -> None:
+    """With ``idle_seconds`` 0 a pause of any length is accepted."""
+    assert await read_all(AsgiBody(Periodic(b"x", 10**6, count=2), 0)) == b"xx"
+
+
+async def test_full_buffer_is_not_idle() -> None:
+    """While the buffer is full the server does not receive, so the idle time does not run."""
+    request_body = AsgiBody(Incoming(body(FULL), body(FULL), body(b"", more=False)), IDLE_SECONDS)
+    assert await request_body.read()
+    await asyncio.sleep(3 * IDLE_SECONDS)
+    assert len(await read_all(request_body)) == READ_AHEAD_BYTES
+
+
+# Minimum rate
+
+
+async def test_body_below_the_minimum_rate_is_a_timeout() -> None:
+    """Bytes keep arriving but too few in one window: they are returned, then read raises ``BodyTimeout``."""
+    request_body = AsgiBody(Periodic(b"x" * 10, 0.1), IDLE_SECONDS, rate_min=101)
+    received = 0
+    with pytest.raises(BodyTimeout):
+        while pieces := await request_body.read():
+            received += len(b"".join(pieces))
+    assert received == request_body.bytes_received > 0
+    assert now() == pytest.approx(RATE_WINDOW_SECONDS)
+
+
+async def test_body_above_the_minimum_rate_is_read() -> None:
+    """A rate above the minimum is accepted in every window."""
+    seconds = 3.5 * RATE_WINDOW_SECONDS
+    request_body = AsgiBody(Periodic(b"x" * 10, 0.1, count=int(seconds * 10)), IDLE_SECONDS, rate_min=99)
+    assert len(await read_all(request_body)) == int(seconds * 10) * 10
+    assert now() == pytest.approx(seconds)
+
+
+async def test_body_that_becomes_slow_is_a_timeout() -> None:
+    """The rate is that of the last window, not of the whole body."""
+
+    async def receive() -> Message:
+        is_first = request_body.bytes_received == 0
+        await asyncio.sleep(0 if is_first else 1)
+        return body(bytes(100_000) if is_first else b"x")
+
+    request_body = AsgiBody(receive, IDLE_SECONDS, rate_min=100)
+    with pytest.raises(BodyTimeout):
+        await read_all(request_body)
+    assert now() == pytest.approx(2 * RATE_WINDOW_SECONDS)
+
+
+async def test_full_buffer_is_not_below_the_minimum_rate() -> None:
+    """In a window in which the buffer was full, the server set the rate."""
+    request_body = AsgiBody(Incoming(body(FULL), body(FULL), body(b"", more=False)), 10**6, rate_min=10**9)
+    assert await request_body.read()
+    await asyncio.sleep(3.5 * RATE_WINDOW_SECONDS)
+    assert len(await read_all(request_body)) == READ_AHEAD_BYTES
+
+
+# Stopping
+
+
+async def test_stop_returns_what_arrives_then_raises_the_first_reason() -> None:
+    """Bytes that arrive just after the stop are returned; then every read raises the reason of the first stop."""
     go = asyncio.Event()
-    source = AsgiBody(Incoming(body(b"ab"), go, body(b"c")), 10)
-    assert await source.read() == [b"ab"]
-    source.stop(KeyError("first"))
-    source.stop(KeyError("second"))
+    request_body = AsgiBody(Incoming(body(b"ab"), go, body(b"c")), IDLE_SECONDS)
+    assert await request_body.read() == [b"ab"]
+    request_body.stop(KeyError("first"))
+    request_body.stop(KeyError("second"))
     go.set()
-    assert await source.read() == [b"c"]
+    assert await request_body.read() == [b"c"]
     for _ in range(2):
         with pytest.raises(KeyError, match="first"):
-            await source.read()
-    assert source._task is not None
-    await asyncio.wait([source._task])
+            await request_body.read()
+    assert now() == pytest.approx(2 * QUIET_SECONDS)
+    await run_tasks()
+    assert request_body._task is not None
+    assert request_body._task.done()
 
 
-@on_loop
-async def test_a_client_that_goes_on_is_stopped_all_the_same() -> None:
-    """It never pauses: the stop has a deadline."""
-
-    async def stream() -> Message:
-        await asyncio.sleep(0.001)
-        return body(b"x")
-
-    source = AsgiBody(stream, 10)
-    await source.read()
-    source.stop(KeyError("enough"))
+async def test_stop_has_a_deadline() -> None:
+    """A client that never pauses is cut off after ``STOP_SECONDS``."""
+    request_body = AsgiBody(Periodic(b"x", QUIET_SECONDS / 10), IDLE_SECONDS)
+    await request_body.read()
+    stopped_at = now()
+    request_body.stop(KeyError("enough"))
     with pytest.raises(KeyError):
-        await asyncio.wait_for(all_of(source), 5)
+        await read_all(request_body)
+    assert STOP_SECONDS <= now() - stopped_at + 1e-9 <= STOP_SECONDS + QUIET_SECONDS + 1e-9
 
 
-@on_loop
-async def test_stopped_while_the_client_waits() -> None:
-    """Also with the read-ahead full and nobody reading: the pump ends and nothing is left running."""
-    source = AsgiBody(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(3)]), 10)
-    await source.read()
-    await settle()
-    source.stop(KeyError("enough"))
-    await eventually(lambda: source._task is not None and source._task.done())
-    assert await source.read()
+async def test_stop_with_a_full_buffer_ends_the_task() -> None:
+    """Nothing keeps running when a body is stopped that nobody reads; the buffered bytes are still returned."""
+    request_body = AsgiBody(Incoming(*[body(FULL) for _ in range(3)]), IDLE_SECONDS)
+    await request_body.read()
+    await run_tasks()
+    request_body.stop(KeyError("enough"))
+    await asyncio.sleep(STOP_SECONDS)
+    assert request_body._task is not None
+    assert request_body._task.done()
+    assert await request_body.read()
     with pytest.raises(KeyError):
-        await source.read()
+        await request_body.read()
 
 
-@on_loop
-async def test_stopped_before_it_began() -> None:
-    """The server shuts down: a body that nobody has read yet is stopped as soon as somebody does."""
-    source = AsgiBody(Incoming(), 10)
-    source.stop(KeyError("closed"))
+async def test_stop_before_the_first_read() -> None:
+    """A body that is stopped before it is read raises the reason at its first read."""
+    request_body = AsgiBody(Incoming(), IDLE_SECONDS)
+    request_body.stop(KeyError("closed"))
     with pytest.raises(KeyError):
-        await source.read()
+        await request_body.read()
 
 
-@on_loop
-async def test_a_body_that_ends_while_it_is_stopped_is_whole() -> None:
-    """Its last bytes were on their way: better a complete upload than a refused one."""
+async def test_body_that_ends_while_it_is_stopped_is_complete() -> None:
+    """If the end arrives within the quiet time, the body is complete: a complete upload is better than a refusal."""
     go = asyncio.Event()
-    source = AsgiBody(Incoming(body(b"ab"), go, body(b"c", more=False)), 10)
-    await source.read()
-    source.stop(KeyError("closed"))
+    request_body = AsgiBody(Incoming(body(b"ab"), go, body(b"c", more=False)), IDLE_SECONDS)
+    await request_body.read()
+    request_body.stop(KeyError("closed"))
     go.set()
-    assert await all_of(source) == b"c"
-    await asyncio.sleep(0.1)
-    assert await source.read() == ()
+    assert await read_all(request_body) == b"c"
+    await asyncio.sleep(1)
+    assert await request_body.read() == ()
 
 
-@on_loop
-async def test_a_body_that_has_ended_is_not_stopped() -> None:
-    """Every byte came: whoever comes now waits for the last save."""
-    source = AsgiBody(Incoming(body(b"abc", more=False)), 10)
-    await source.read()
-    source.stop(KeyError("too late"))
-    assert await source.read() == ()
-    source.close()
+async def test_stop_after_the_end_does_nothing() -> None:
+    """A body that has ended is complete, whatever stops it afterwards."""
+    request_body = AsgiBody(Incoming(body(b"abc", more=False)), IDLE_SECONDS)
+    await request_body.read()
+    request_body.stop(KeyError("too late"))
+    assert await request_body.read() == ()
+    request_body.close()
 
 
-@on_loop
-async def test_a_client_below_the_minimum_rate_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then keeps no connection for ever; who sends enough, or waits for us, is left alone."""
-    monkeypatch.setattr(source_module, "_RATE_SECONDS", 0.03)
+async def test_active_bodies_stop_at_shutdown() -> None:
+    """Draining stops the registered bodies and those added later, until it is reopened; ended ones are removed."""
+    bodies = [AsgiBody(Incoming(), IDLE_SECONDS) for _ in range(4)]
+    active = ActiveBodies()
+    active.add(bodies[0])
+    active.add(bodies[1])
+    active.discard(bodies[1])
+    active.drain()
+    active.add(bodies[2])
+    assert active.is_draining
+    active.reopen()
+    active.add(bodies[3])
+    assert not active.is_draining
+    for is_stopped, request_body in zip((True, False, True, False), bodies, strict=True):
+        if is_stopped:
+            with pytest.raises(ServerShutdown):
+                await request_body.read(1)
+        else:
+            assert await request_body.read(1) is None
+            request_body.close()
 
-    async def trickle() -> Message:
-        await asyncio.sleep(0.005)
-        return body(b"x")
 
-    slow = AsgiBody(trickle, 10, 10_000)
-    with pytest.raises(BodyTimeout):
-        await asyncio.wait_for(all_of(slow), 5)
-
-    async def stream() -> Message:
-        await asyncio.sleep(0.005)
-        return body(bytes(1000), more=fast.bytes_received < 20_000)
-
-    fast = AsgiBody(stream, 10, 10_000)
-    assert len(await asyncio.wait_for(all_of(fast), 5)) >= 20_000
-
-    waiting = AsgiBody(Incoming(*[body(bytes(READ_AHEAD_BYTES)) for _ in range(2)], body(b"", False)), 10, 10_000)
-    await waiting.read()
-    await asyncio.sleep(0.1)
-    assert len(await all_of(waiting)) == READ_AHEAD_BYTES
+# Zero-copy
 
 
 class Lender:
@@ -320,77 +357,76 @@ class Lender:
 LARGE = bytes(64 * 1024)
 
 
-@on_loop
-async def test_a_brisk_body_is_lent() -> None:
-    """After much at once: first comes what was read ahead, then what the server had, then what is moved."""
+async def test_fast_body_lends_its_socket() -> None:
+    """After a large read: first the pieces read ahead, then those of the server, then the bytes of the socket."""
     go = asyncio.Event()
     incoming = Incoming(body(LARGE), go, body(b"ahead"), asyncio.Event())
     lender = Lender(b"server", taken_bytes=300_000)
-    source = AsgiBody(incoming, 10, lend=lender.lend)
-    assert source.tap() is None, "nothing was read yet: that is what says 100 Continue"
-    assert await source.read() == [LARGE]
+    request_body = AsgiBody(incoming, IDLE_SECONDS, lend=lender.lend)
+    assert request_body.tap() is None, "nothing was read yet, so no 100 Continue was sent"
+    assert await request_body.read() == [LARGE]
     go.set()
-    await settle()
-    tap = source.tap()
+    await run_tasks()
+    tap = request_body.tap()
     assert tap is not None
     assert list(tap.pieces) == [b"ahead", b"server"]
     assert tap.move(-1, 0) == 300_000 == tap.taken_bytes
-    # Told while it is lent: whoever stops the body looks whether any still come.
-    assert source.bytes_received == len(LARGE) + 11 + 300_000
+    # Counted before it is closed: code that stops the body checks whether bytes still arrive.
+    assert request_body.bytes_received == len(LARGE) + 11 + 300_000
     tap.close()
     assert not lender.is_open
-    assert (source.bytes_received, source.bytes_poured) == (len(LARGE) + 11 + 300_000, 300_000)
-    assert source.tap() is not None, "so much came that more is likely"
+    assert (request_body.bytes_received, request_body.bytes_poured) == (len(LARGE) + 11 + 300_000, 300_000)
+    assert request_body.tap() is not None, "after so many bytes, more are likely"
 
 
-@on_loop
-async def test_a_slow_body_is_read() -> None:
-    """Of little at a time, or once little was taken, nothing is lent until much comes at once again."""
+async def test_slow_body_is_read_in_pieces() -> None:
+    """After a small read, or once few bytes came from the socket, the socket is not used until a large read."""
     lender = Lender(taken_bytes=1000)
-    source = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), 10, lend=lender.lend)
-    assert await source.read() == [b"little", LARGE]
-    tap = source.tap()
+    request_body = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    assert await request_body.read() == [b"little", LARGE]
+    tap = request_body.tap()
     assert tap is not None
     tap.move(-1, 0)
     tap.close()
-    assert source.tap() is None
-    source = AsgiBody(Incoming(body(b"little"), asyncio.Event()), 10, lend=lender.lend)
-    assert await source.read() == [b"little"]
-    assert source.tap() is None
+    assert request_body.tap() is None
+    request_body.close()
+    request_body = AsgiBody(Incoming(body(b"little"), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    assert await request_body.read() == [b"little"]
+    assert request_body.tap() is None
+    request_body.close()
 
 
-@on_loop
-async def test_a_server_that_does_not_lend() -> None:
-    """Other servers, and other moments: the body is read."""
-    source = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), 10, lend=lambda receive: None)
-    assert await source.read()
-    assert source.tap() is None
-    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10)
-    assert await source.read()
-    assert source.tap() is None
+async def test_server_without_zero_copy() -> None:
+    """If the server refuses or does not offer the socket, the body is read in pieces."""
+    request_body = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), IDLE_SECONDS, lend=lambda receive: None)
+    assert await request_body.read()
+    assert request_body.tap() is None
+    request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS)
+    assert await request_body.read()
+    assert request_body.tap() is None
+    request_body.close()
 
 
-@on_loop
-async def test_a_stopped_body_is_not_lent() -> None:
-    """What still comes of it is read, for as long as a stop allows."""
+async def test_stopped_body_does_not_lend_its_socket() -> None:
+    """What still arrives after a stop is read in pieces."""
     lender = Lender(taken_bytes=300_000)
-    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 10, lend=lender.lend)
-    assert await source.read()
-    source.stop(BodyAborted())
-    assert source.tap() is None
+    request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    assert await request_body.read()
+    request_body.stop(BodyAborted())
+    assert request_body.tap() is None
     with pytest.raises(BodyAborted):
-        await source.read()
+        await request_body.read()
 
 
-@on_loop
-async def test_a_slow_file_is_no_stall() -> None:
-    """While the body is lent, the client waits for the file."""
+async def test_slow_file_is_not_idle() -> None:
+    """While the socket is in use the client waits for the file, so the idle time does not run."""
     lender = Lender(taken_bytes=300_000)
-    source = AsgiBody(Incoming(body(LARGE), asyncio.Event()), 0.05, lend=lender.lend)
-    assert await source.read()
-    tap = source.tap()
+    request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    assert await request_body.read()
+    tap = request_body.tap()
     assert tap is not None
-    await asyncio.sleep(0.12)
+    await asyncio.sleep(3.5 * IDLE_SECONDS)
     assert tap.move(-1, 0)
     tap.close()
-    assert await source.read(0.01) is None
+    assert await request_body.read(IDLE_SECONDS - 1) is None
+    request_body.close()

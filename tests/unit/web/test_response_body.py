@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from starlette.types import Message, Send
 
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.zero_copy import SocketWriter
@@ -74,7 +73,7 @@ class Lender:
         return self.spouts.pop(0) if self.spouts else None
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_what_can_be_poured_is() -> None:
     """Behind the first piece; when a moment brings nothing, the next piece is sent, and then it is tried again."""
     stock = Stock(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
@@ -91,7 +90,7 @@ async def test_what_can_be_poured_is() -> None:
     assert out.messages[-1].get("more_body", False) is False
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_content_that_cannot_be_poured() -> None:
     """Pieces, whatever the server offers: it is not even asked."""
 
@@ -107,7 +106,7 @@ async def test_content_that_cannot_be_poured() -> None:
 
 
 @pytest.mark.parametrize("lends", [False, True])
-@on_loop
+@pytest.mark.anyio
 async def test_a_server_that_lends_nothing(lends: bool) -> None:
     """It never does, or not now: all goes in pieces."""
     out = Outgoing()
@@ -116,7 +115,7 @@ async def test_a_server_that_lends_nothing(lends: bool) -> None:
     assert (b"ab", sender.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
     """No more is given, and no end is claimed."""
     left = asyncio.Event()
@@ -141,7 +140,7 @@ async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
     assert all(message["more_body"] for message in out.messages)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
     """The way to it is not free within the idle time."""
 
@@ -152,7 +151,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
         await asyncio.wait_for(BodySender(Incoming(), Outgoing(), 0.01, lend).run(Stock(b"a", b"b")), 5)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_a_file_that_fails_while_it_is_poured() -> None:
     """The way is given back, and the failure is told to whoever breaks the connection."""
     spout = Lent(1)
@@ -164,7 +163,7 @@ async def test_a_file_that_fails_while_it_is_poured() -> None:
     assert all(message["more_body"] for message in out.messages)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_nobody_listens_for_the_client_any_more() -> None:
     """Whatever ends it, ``receive`` is left to whoever comes next."""
     listening = 0
