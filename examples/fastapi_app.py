@@ -12,7 +12,7 @@ finished: list[str] = []
 async def only_small(event: HookEvent) -> HookResponse | None:
     """Refuses what is too large before a byte of it was sent."""
     if event.upload.length is not None and event.upload.length > 1024**3:
-        return HookResponse(reject=True, overlay=ResponseOverride(status=413, body="at most 1 GiB\n"))
+        return HookResponse(reject=True, override=ResponseOverride(status=413, body="at most 1 GiB\n"))
     return None
 
 

@@ -8,6 +8,7 @@ import logging
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import Metrics
@@ -15,7 +16,7 @@ from tusd_py.web.metrics import Metrics
 log = logging.getLogger(__name__)
 
 # The process that holds this lock does the maintenance for all processes; no upload can have this id.
-_LEADER = ".sweeper"
+_LEADER = task_key(TaskKind.SWEEPER)
 _DEAD_JOBS_COUNTED_MAX = 1000
 
 

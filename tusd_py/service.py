@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from tusd_py.hooks.blocking.callables import Functions
+from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
 from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
-from tusd_py.protocol.draft.versions import NEWEST, PLAIN, VERSIONS, Dialect, Version
+from tusd_py.protocol.draft.versions import NEWEST, UNVERSIONED, VERSIONS, Dialect, Version
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
@@ -44,7 +44,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        functions: Functions | None = None,
+        functions: HookFunctions | None = None,
         clock: Callable[[], datetime] = utc_now,
         *,
         trailers: bool = False,
@@ -138,16 +138,16 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     if not settings.uploads.ietf_draft:
         return Protocols(tus, {}, {})
     others: dict[Dialect | Version, UploadProtocol] = {}
-    for version in (*VERSIONS.values(), PLAIN):
+    for version in (*VERSIONS.values(), UNVERSIONED):
         formatter = DraftFormatter(limits=limits, version=version, clock=clock, unfinished_seconds=unfinished_seconds)
-        interim = None if version is PLAIN else formatter
+        interim = None if version is UNVERSIONED else formatter
         others[version] = UploadProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.EITHER] = UploadProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
+            others[Dialect.BOTH] = UploadProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
     return Protocols(tus, others, VERSIONS)
 
 
-def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
+def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
     ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP

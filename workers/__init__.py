@@ -1,7 +1,7 @@
-"""The worker: a process that does what follows from uploads, beside the server. It knows no HTTP server."""
+"""The background worker: runs webhooks, validation, publishing and assembly beside the server."""
 
 import sys
 
 if "dramatiq.cli" in sys.modules:
-    # `dramatiq workers`: Dramatiq's command imports this package, and expects the broker and the actors from that.
-    import workers.dramatiq_entry  # noqa: F401 - it is imported for what it does
+    # `dramatiq workers`: Dramatiq's command imports this package and expects it to declare the broker and the actors.
+    import workers.dramatiq_entry  # noqa: F401 - imported for its side effects

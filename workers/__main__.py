@@ -1,4 +1,4 @@
-"""``python -m workers``: a worker by itself, with the settings that ``tusd-py serve`` would have, or as its child."""
+"""``python -m workers``: run a worker, by itself with its own settings or as the child of a server."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workers", description="Do what follows from uploads.")
-    parser.add_argument("--settings", type=int, help="a descriptor to read the settings from: a line of JSON")
-    parser.add_argument("--child", action="store_true", help="end when the other end of --settings is closed")
+    parser = argparse.ArgumentParser(
+        prog="python -m workers", description="Run a background worker (webhooks, validation, publishing)."
+    )
+    parser.add_argument("--settings", type=int, help="file descriptor to read the settings from, as a line of JSON")
+    parser.add_argument("--child", action="store_true", help="stop when the other end of --settings is closed")
     return parser.parse_args()
 
 
 def _read_settings(descriptor: int) -> Settings:
-    """The settings that the process before this one has read: flags, environment and file mean the same here."""
+    """The settings of the parent process, which has already merged flags, environment and file."""
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(descriptor, 65536)
         if not piece or len(line) > _SETTINGS_BYTES_MAX:
-            sys.exit("tusd-py: the worker was given no settings")
+            sys.exit("tusd-py: no settings arrived on the descriptor of --settings")
         line += piece
     return Settings.model_validate_json(line)
 

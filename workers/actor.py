@@ -1,4 +1,4 @@
-"""What an actor is given, and the two ways in which it may fail on purpose. Its work stands in a file of its own."""
+"""What an actor gets and how it reports failure. Each actor is a module of ``workers.actors``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 
 
-class Again(Exception):
-    """The job cannot be done now: it is given out again ``after_seconds``; ``None`` leaves that to the relay.
+class Retry(Exception):
+    """The job failed for now: run it again after ``after_seconds``, or with ``None`` after the usual backoff.
 
-    ``reason`` is kept with the job and shown to people: no secrets in it.
+    ``reason`` is kept with the job and shown to people, so it must contain no secrets.
     """
 
     def __init__(self, reason: str, after_seconds: float | None = None) -> None:
@@ -22,8 +22,8 @@ class Again(Exception):
         self.after_seconds = after_seconds
 
 
-class Dead(Exception):
-    """The job can never be done: it is kept, with ``reason``, for a person to look at."""
+class GiveUp(Exception):
+    """The job can never succeed: it is kept as dead, with ``reason``, until a person retries or deletes it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -31,22 +31,17 @@ class Dead(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One attempt at a job. The relay keeps its lease while the actor runs.
+class JobContext:
+    """One attempt at a job. The dispatcher renews its lease while the actor runs.
 
-    An actor returns after its effect. Where the effect was a change of the record it was saved with
-    ``Change(ends=task.job)``, so the job has ended with it; any other job is ended by the relay, and its actor may be
-    asked for the same effect again after a crash. Every exception but ``Dead`` has the job tried again.
+    An actor returns after its effect. If the effect is a change of a record, it is saved with
+    ``Cause(completed_job=context.job)``, which completes the job in the same transaction. The runner completes every
+    other job, so after a crash the actor may run again. Every exception except ``GiveUp`` causes a retry.
     """
 
     job: Job
     ports: Ports
     settings: Settings
-    keep: Callable[[], Awaitable[None]]
-
-    async def renew(self) -> None:
-        """Keep the lease from now on for its whole length. Raises ``LeaseLost``: then nothing more must be done."""
-        await self.keep()
 
 
-Actor = Callable[[Task], Awaitable[None]]
+Actor = Callable[[JobContext], Awaitable[None]]

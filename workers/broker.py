@@ -1,4 +1,4 @@
-"""Dramatiq's broker as the settings say, and how jobs get into it. Brokers keep nothing: the database is the queue."""
+"""Dramatiq's broker, and the transport of jobs into it. Brokers store nothing: the database is the queue."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _REDIS_SECONDS = 5.0
 Perform = Callable[[int, int], Coroutine[Any, Any, None]]
 
 
-class Channel(Protocol):
-    """Where the relay puts jobs for the actors to take."""
+class JobTransport(Protocol):
+    """Carries jobs from the dispatcher to the actors."""
 
     @property
     def is_shared(self) -> bool:
-        """Whether actors of other processes take them as well."""
+        """Whether the actors of other processes receive them too."""
         ...
 
     async def workers(self, within_seconds: float) -> int:
-        """How many workers have shown that they take jobs. Raises ``ConnectionError`` without a broker."""
+        """How many workers have asked for jobs lately. Raises ``ConnectionError`` if the broker cannot be reached."""
         ...
 
-    async def put(self, job: Job) -> None:
-        """Hand a job to the actors. Raises ``ConnectionError``."""
+    async def send(self, job: Job) -> None:
+        """Pass a job to the actors. Raises ``ConnectionError``."""
         ...
 
 
-class OwnChannel:
-    """A queue in the memory of this process. The relay gives out no more than there are threads, so it is short."""
+class LocalTransport:
+    """A queue in the memory of this process, no longer than the number of threads."""
 
     is_shared = False
 
@@ -55,12 +55,12 @@ class OwnChannel:
     async def workers(self, within_seconds: float) -> int:
         return 1
 
-    async def put(self, job: Job) -> None:
+    async def send(self, job: Job) -> None:
         self._broker.enqueue(_message(job))
 
 
-class RedisChannel:
-    """A queue in Redis, for the actors of every worker. What Redis loses, the end of its lease brings back."""
+class RedisTransport:
+    """A queue in Redis for the actors of all workers. A job that Redis loses is dispatched again after its lease."""
 
     is_shared = True
 
@@ -68,13 +68,13 @@ class RedisChannel:
         self._broker = broker
 
     async def workers(self, within_seconds: float) -> int:
-        return max(1, await asyncio.to_thread(self._beating, within_seconds))
+        return max(1, await asyncio.to_thread(self._count_heartbeats, within_seconds))
 
-    async def put(self, job: Job) -> None:
+    async def send(self, job: Job) -> None:
         await asyncio.to_thread(self._enqueue, job)
 
-    def _beating(self, within_seconds: float) -> int:
-        # Dramatiq notes there when each of its workers last asked for jobs: milliseconds by that worker's clock.
+    def _count_heartbeats(self, within_seconds: float) -> int:
+        # Dramatiq stores here when each worker last asked for jobs, in milliseconds of that worker's clock.
         since = (time.time() - within_seconds) * 1000
         try:
             return int(self._broker.client.zcount(f"{_NAMESPACE}:__heartbeats__", since, "+inf"))
@@ -88,8 +88,8 @@ class RedisChannel:
             raise ConnectionError(str(error)) from error
 
 
-class Loop(AsyncIO):
-    """The event loop of the actors. Dramatiq gives it one second to start, and a busy machine needs more."""
+class ActorEventLoop(AsyncIO):
+    """The event loop of the actors. Dramatiq allows one second for its start; a busy machine needs more."""
 
     def before_worker_boot(self, broker: Broker, worker: dramatiq.Worker) -> None:
         thread = EventLoopThread(self.logger)
@@ -98,40 +98,40 @@ class Loop(AsyncIO):
 
 
 def make_broker(settings: Settings, lifespan: Middleware) -> Broker:
-    """The broker that ``worker.broker`` names. ``lifespan`` finds the loop running, and is told before actors are cut.
+    """The broker that ``worker.broker`` names. ``lifespan`` runs on the event loop of the actors.
 
-    Nothing of Dramatiq's own retries: what failed is in the database, and survives this process there.
+    Dramatiq's own retries are not used: failed jobs stay in the database, where they outlive this process.
     """
     limit = TimeLimit(time_limit=settings.worker.time_limit_seconds * 1000)
-    middleware = [Loop(), lifespan, limit, ShutdownNotifications(notify_shutdown=True)]
+    middleware = [ActorEventLoop(), lifespan, limit, ShutdownNotifications(notify_shutdown=True)]
     if settings.worker.broker == "embedded":
         return StubBroker(middleware)
     pool = ConnectionPool.from_url(
         settings.worker.broker, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
     )
     client = Redis(connection_pool=pool)
-    # half of the library has types
+    # Dramatiq is only partly typed.
     return RedisBroker(client=client, middleware=middleware, namespace=_NAMESPACE)  # type: ignore[no-untyped-call]
 
 
-def channel(broker: Broker) -> Channel:
-    """The way into ``broker``."""
-    return RedisChannel(broker) if isinstance(broker, RedisBroker) else OwnChannel(broker)
+def job_transport(broker: Broker) -> JobTransport:
+    """The transport into ``broker``."""
+    return RedisTransport(broker) if isinstance(broker, RedisBroker) else LocalTransport(broker)
 
 
 def declare(broker: Broker, names: Iterable[str], perform: Perform) -> None:
-    """Make the actors known to ``broker``; each runs ``perform(job_id, token)`` on the event loop."""
+    """Declare the actors to ``broker``; each runs ``perform(job_id, token)`` on the event loop."""
 
-    def act(job_id: int, token: int) -> None:
+    def run(job_id: int, token: int) -> None:
         thread = get_event_loop_thread()
-        assert thread is not None, "a worker that has booted has a loop"
+        assert thread is not None, "the event loop starts before the worker"
         try:
             thread.run_coroutine(perform(job_id, token))
         except Interrupt:
-            return  # too slow, or the worker stops: the coroutine was cancelled, and has given its job back
+            return  # the time limit, or the worker stops: the coroutine was cancelled and has returned its job
 
     for name in names:
-        dramatiq.actor(actor_name=name, queue_name=QUEUE, broker=broker)(act)
+        dramatiq.actor(actor_name=name, queue_name=QUEUE, broker=broker)(run)
 
 
 def _message(job: Job) -> Message[None]:

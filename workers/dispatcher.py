@@ -1,6 +1,6 @@
-"""Takes jobs from the outbox to the actors: gives out what is due, keeps the leases, and stops in order.
+"""Takes jobs from the queue to the actors: dispatches what is due, renews leases, and stops in order.
 
-No death loses a job: whoever has it when it dies leaves a lease that runs out. What it does may happen twice then.
+A crash loses no job: the leases of the crashed worker expire, and its jobs run again, perhaps for the second time.
 """
 
 from __future__ import annotations
@@ -13,188 +13,190 @@ from dataclasses import dataclass
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
-from workers.broker import Channel
-from workers.runner import Attempts, facts, told
+from workers.broker import JobTransport
+from workers.runner import JobRunner, describe, log_fields
 
 log = logging.getLogger(__name__)
 
-#: Whoever makes a job pokes; but a poke may be lost.
+#: A process that adds jobs wakes the dispatcher, but a wake-up may be lost.
 _POLL_SECONDS = 1.0
 _RUNNING_COUNTED_MAX = 1000
 
 
 @dataclass(slots=True)
-class Hand:
-    """A job that this process answers for, and the task that does it once it has begun."""
+class InFlight:
+    """A job whose lease this process renews, and the task that runs it once it has begun."""
 
     job: Job
-    doing: asyncio.Task[None] | None = None
-    is_lost: bool = False
+    task: asyncio.Task[None] | None = None
+    is_lost: bool = False  # another worker has the lease
 
 
-class Relay:
-    """One worker process's part. Everything in it runs on the loop of the actors."""
+class Dispatcher:
+    """Dispatches the jobs of one worker process. Everything in it runs on the event loop of the actors."""
 
-    def __init__(self, attempts: Attempts, channel: Channel, threads: int) -> None:
-        self._attempts = attempts
-        self._job_queue = attempts.job_queue
-        self._clock = attempts.ports.clock
-        self._channel = channel
+    def __init__(self, runner: JobRunner, transport: JobTransport, threads: int) -> None:
+        self._runner = runner
+        self._job_queue = runner.job_queue
+        self._clock = runner.ports.clock
+        self._transport = transport
         self._threads = threads
-        self._hands: dict[int, Hand] = {}
-        self._bell = asyncio.Event()
-        self._ended = asyncio.Event()  # set each time a job of ours ends
+        self._in_flight: dict[int, InFlight] = {}
+        self._wake = asyncio.Event()
+        self._ended = asyncio.Event()  # set each time a job in flight ends
         self._is_draining = False
         self._failing = ""
 
     def wake(self) -> None:
         """Look for jobs now."""
-        self._bell.set()
+        self._wake.set()
 
     async def run(self) -> None:
-        """Give out jobs until ``stop``; errors of the database and of the broker are waited out."""
+        """Dispatch jobs until ``stop``. Errors of the database and of the broker are logged once and retried."""
         renewing = asyncio.create_task(self._keep_renewing())
         try:
             while not self._is_draining:
-                self._bell.clear()
+                self._wake.clear()
                 try:
-                    while not self._is_draining and await self._give_out():
+                    while not self._is_draining and await self._dispatch():
                         pass
                     self._failing = ""
-                    await self._rest()
+                    await self._wait()
                 except (RecordsError, ConnectionError) as error:
                     if self._failing != type(error).__name__:
                         self._failing = type(error).__name__
-                        log.warning("no jobs can be given out; it is tried again", extra={"reason": told(error)})
+                        log.warning("dispatch failed, retrying", extra={"reason": describe(error)})
                     await asyncio.sleep(_POLL_SECONDS)
-            while self._hands:
-                await self._another_end()
+            while self._in_flight:
+                await self._wait_for_end()
         finally:
             renewing.cancel()
 
     async def stop(self) -> None:
-        """Give out nothing more, and give back what has not begun; ``run`` returns when the last actor has."""
+        """Dispatch nothing more and return jobs that have not begun; ``run`` returns when the last actor has ended."""
         self._is_draining = True
-        self._bell.set()
-        for hand in [hand for hand in self._hands.values() if hand.doing is None]:
-            self._let_go(hand)
-            await self._attempts.give_back(hand.job, hand.job.error)
+        self._wake.set()
+        for entry in [entry for entry in self._in_flight.values() if entry.task is None]:
+            self._remove(entry)
+            await self._runner.give_back(entry.job, entry.job.error)
 
     async def perform(self, job_id: int, token: int) -> None:
-        """Do a job that was given out. One that has been given to somebody else since is left alone."""
-        hand = await self._take(job_id, token)
-        if hand is None:
+        """Run a dispatched job. Does nothing if the job has been dispatched again since, to another worker."""
+        entry = await self._take(job_id, token)
+        if entry is None:
             return
-        hand.doing = asyncio.current_task()
+        entry.task = asyncio.current_task()
         try:
-            await self._attempts.make(hand.job)
+            await self._runner.run(entry.job)
         except asyncio.CancelledError:
-            if hand.is_lost:
-                self._attempts.tally.lost += 1
+            if entry.is_lost:
+                self._runner.counters.lost += 1
                 return
-            await asyncio.shield(self._interrupted(hand.job))
+            await asyncio.shield(self._record_interruption(entry.job))
             raise
         finally:
-            self._let_go(hand)
+            self._remove(entry)
 
-    async def _interrupted(self, job: Job) -> None:
+    async def _record_interruption(self, job: Job) -> None:
         if self._is_draining:
-            await self._attempts.give_back(job, "its worker was stopped")
+            await self._runner.give_back(job, "its worker was stopped")
         else:
-            seconds = self._attempts.settings.worker.time_limit_seconds
-            await self._attempts.again(job, f"it took longer than {seconds:g} s (worker.time_limit_seconds)", None)
+            seconds = self._runner.settings.worker.time_limit_seconds
+            await self._runner.retry(job, f"it took longer than {seconds:g} s (worker.time_limit_seconds)", None)
 
-    async def _give_out(self) -> bool:
-        """Claim jobs for half of the room there is, and hand them to the actors; whether there may be more."""
-        room, full = await self._room()
-        if room <= 0:
+    async def _dispatch(self) -> bool:
+        """Claim jobs for half of the free capacity and pass them to the actors. True if there may be more."""
+        capacity, full = await self._capacity()
+        if capacity <= 0:
             return False
         now = self._clock()
-        # What one consumer leaves to the others is counted anew for the next claim.
-        jobs = await self._job_queue.claim(now, now + self._attempts.lease, (room + 1) // 2, full)
+        # Half only: the next claim counts anew what each subscription leaves to the others.
+        jobs = await self._job_queue.claim(now, now + self._runner.lease, (capacity + 1) // 2, full)
         for job in jobs:
-            if await self._attempts.can_be_made(job):
-                await self._hand_over(job)
+            if await self._runner.can_run(job):
+                await self._send(job)
         return bool(jobs)
 
-    async def _room(self) -> tuple[int, frozenset[str]]:
-        """How many jobs can be given out, and the consumers that have had their share.
+    async def _capacity(self) -> tuple[int, frozenset[str]]:
+        """How many more jobs can run, and the subscriptions that already have their share of the threads.
 
-        A consumer gets no more than it leaves for all others: however slow it is, they get on.
+        A subscription gets no more threads than it leaves to all others, so that a slow one delays only itself.
         """
-        capacity = self._threads * await self._channel.workers(self._attempts.lease.total_seconds())
-        jobs = await self._running() if self._channel.is_shared else [hand.job for hand in self._hands.values()]
-        room = capacity - len(jobs)
+        total = self._threads * await self._transport.workers(self._runner.lease.total_seconds())
+        jobs = await self._running() if self._transport.is_shared else [entry.job for entry in self._in_flight.values()]
+        free = total - len(jobs)
         counts = Counter(job.subscription for job in jobs)
-        return room, frozenset(name for name, count in counts.items() if count >= room)
+        return free, frozenset(name for name, count in counts.items() if count >= free)
 
     async def _running(self) -> list[Job]:
-        """The jobs that any worker has a lease of."""
+        """The jobs that any worker holds a lease of."""
         now = self._clock()
         running = await self._job_queue.list_jobs(states=(JobState.RUNNING,), limit=_RUNNING_COUNTED_MAX)
         return [job for job in running if job.next_attempt_at > now]
 
-    async def _hand_over(self, job: Job) -> None:
+    async def _send(self, job: Job) -> None:
         if self._is_draining:
-            await self._attempts.give_back(job, job.error)
+            await self._runner.give_back(job, job.error)
             return
-        if not self._channel.is_shared:
-            self._hands[job.id] = Hand(job)
+        if not self._transport.is_shared:
+            self._in_flight[job.id] = InFlight(job)
         try:
-            await self._channel.put(job)
+            await self._transport.send(job)
         except ConnectionError:
-            await self._attempts.give_back(job, "the broker could not be reached")
+            await self._runner.give_back(job, "the broker could not be reached")
             raise
 
-    async def _take(self, job_id: int, token: int) -> Hand | None:
-        hand = self._hands.get(job_id)
-        if hand is None and self._channel.is_shared and not self._is_draining:
+    async def _take(self, job_id: int, token: int) -> InFlight | None:
+        entry = self._in_flight.get(job_id)
+        if entry is None and self._transport.is_shared and not self._is_draining:
             job = await self._job_queue.find_job(job_id)
             if job is not None and job.state is JobState.RUNNING:
-                hand = self._hands.setdefault(job_id, Hand(job))
-        return hand if hand is not None and hand.job.token == token and hand.doing is None else None
+                entry = self._in_flight.setdefault(job_id, InFlight(job))
+        return entry if entry is not None and entry.job.token == token and entry.task is None else None
 
-    def _let_go(self, hand: Hand) -> None:
-        if self._hands.get(hand.job.id) is hand:
-            del self._hands[hand.job.id]
-        self._bell.set()
+    def _remove(self, entry: InFlight) -> None:
+        if self._in_flight.get(entry.job.id) is entry:
+            del self._in_flight[entry.job.id]
+        self._wake.set()
         self._ended.set()
 
-    async def _another_end(self) -> None:
+    async def _wait_for_end(self) -> None:
         self._ended.clear()
         await self._ended.wait()
 
-    async def _rest(self) -> None:
-        """Wait for a poke, for the time of the next job, or for a second."""
-        if self._bell.is_set():
+    async def _wait(self) -> None:
+        """Wait for a wake-up, for the time of the next job, or for one second."""
+        if self._wake.is_set():
             return
         due = await self._job_queue.next_due()
         seconds = _POLL_SECONDS if due is None else (due - self._clock()).total_seconds()
-        # What is due and was not given out waits for room, or for an earlier one of its lane: their ends poke.
+        # A job that is due but was not claimed waits for capacity, or for an earlier job with its sequence key. The end
+        # of those wakes the dispatcher.
         seconds = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
         try:
             async with asyncio.timeout(seconds):
-                await self._bell.wait()
+                await self._wake.wait()
         except TimeoutError:
             return
 
     async def _keep_renewing(self) -> None:
-        """Every third of a lease, renew those of all jobs in hand; an actor that has lost its job is stopped."""
+        """Every third of a lease, renew the leases of all jobs in flight."""
         while True:
-            await asyncio.sleep(self._attempts.lease.total_seconds() / 3)
-            await asyncio.gather(*(self._renew(hand) for hand in list(self._hands.values())))
+            await asyncio.sleep(self._runner.lease.total_seconds() / 3)
+            await asyncio.gather(*(self._renew(entry) for entry in list(self._in_flight.values())))
 
-    async def _renew(self, hand: Hand) -> None:
+    async def _renew(self, entry: InFlight) -> None:
+        """Renew one lease. An actor whose job another worker has claimed is cancelled."""
         try:
-            await self._attempts.renew(hand.job)
+            await self._runner.renew(entry.job)
         except LeaseLost:
-            if self._hands.get(hand.job.id) is not hand:
+            if self._in_flight.get(entry.job.id) is not entry:
                 return  # it ended meanwhile
-            log.warning("a job was lost to another worker", extra=facts(hand.job))
-            hand.is_lost = True
-            if hand.doing is None:
-                self._let_go(hand)
+            log.warning("lost the lease of a job to another worker", extra=log_fields(entry.job))
+            entry.is_lost = True
+            if entry.task is None:
+                self._remove(entry)
             else:
-                hand.doing.cancel()
+                entry.task.cancel()
         except RecordsError as error:
-            log.warning("a lease could not be renewed", extra={**facts(hand.job), "reason": told(error)})
+            log.warning("could not renew a lease", extra={**log_fields(entry.job), "reason": describe(error)})

@@ -1,4 +1,4 @@
-"""What a worker process has open while it runs: the ports and the relay, on the loop of the actors."""
+"""Opens and closes what a worker process needs: the ports and the dispatcher, on the event loop of the actors."""
 
 from __future__ import annotations
 
@@ -18,110 +18,112 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 from workers.actor import Actor
-from workers.broker import channel
-from workers.dispatcher import Relay
-from workers.runner import Attempts, told
+from workers.actors.webhooks import close_deliverer
+from workers.broker import job_transport
+from workers.dispatcher import Dispatcher
+from workers.runner import JobRunner, describe
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_OPENING_AGAIN_SECONDS = 1.0
-_CLOSING_SECONDS = 10.0
+_REOPEN_SECONDS = 1.0
+_CLOSE_SECONDS = 10.0
 
 
 class Lifespan(Middleware):
-    """Opens when the worker has booted, however it was started, and closes when its actors have ended.
+    """Opens when the Dramatiq worker has booted and closes when its actors have ended.
 
-    ``fail`` is called where nothing more can be done: the process must end then, and be started anew.
+    ``fail`` is called after an unexpected error: the process must exit and be restarted.
     """
 
     def __init__(self, settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> None:
         self._settings = settings
         self._actors = actors
         self._fail = fail
-        self._relay: Relay | None = None
+        self._dispatcher: Dispatcher | None = None
         self._has_opened = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._life: Future[None] | None = None
+        self._lifetime: Future[None] | None = None
 
     async def perform(self, job_id: int, token: int) -> None:
-        """Do the job. Over Redis jobs may come before everything is open."""
+        """Run a job. With Redis, jobs may arrive before everything is open."""
         await self._has_opened.wait()
-        if self._relay is not None:
-            await self._relay.perform(job_id, token)
+        if self._dispatcher is not None:
+            await self._dispatcher.perform(job_id, token)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        self._life = _on_loop(self._live(broker, worker.worker_threads))
+        self._lifetime = _on_loop(self._run(broker, worker.worker_threads))
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        """Give actors their time to end; the broker interrupts who runs after it."""
+        """Wait for running jobs; the broker interrupts those that take longer."""
         _on_loop(self._stop()).result()
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        assert self._life is not None, "what shuts down has booted"
+        assert self._lifetime is not None, "a worker boots before it shuts down"
         try:
-            self._life.result(_CLOSING_SECONDS)
+            self._lifetime.result(_CLOSE_SECONDS)
         except TimeoutError:
-            log.error("an actor did not end when it was interrupted")
+            log.error("an interrupted actor did not end")
 
-    async def _live(self, broker: Broker, threads: int) -> None:
+    async def _run(self, broker: Broker, threads: int) -> None:
         try:
             ports = await self._open()
             if ports is not None:
-                await self._relay_jobs(ports, broker, threads)
+                await self._dispatch(ports, broker, threads)
         except Exception:
-            # The outermost handler of the worker: without its relay it does nothing, and must be seen to.
-            log.exception("the worker fails")
+            # The outermost handler of the worker: without its dispatcher it would run on and do nothing.
+            log.exception("worker failed")
             self._fail()
         finally:
             self._has_opened.set()
 
     async def _open(self) -> Ports | None:
-        """The ports, opened now or when the database can be; ``None`` if the worker stops before."""
+        """The ports, once the database can be opened; ``None`` if the worker stops before that."""
         reason = ""
         while not self._stopping.is_set():
             try:
                 return await open_ports(self._settings)
             except (OSError, RecordsError, StoreError) as error:
-                if told(error) != reason:
-                    reason = told(error)
-                    log.error("the worker cannot work yet; it tries again", extra={"reason": reason})
+                if describe(error) != reason:
+                    reason = describe(error)
+                    log.error("worker could not start, retrying", extra={"reason": reason})
             try:
-                async with asyncio.timeout(_OPENING_AGAIN_SECONDS):
+                async with asyncio.timeout(_REOPEN_SECONDS):
                     await self._stopping.wait()
             except TimeoutError:
                 continue
         return None
 
-    async def _relay_jobs(self, ports: Ports, broker: Broker, threads: int) -> None:
-        assert ports.job_queue is not None, "settings forbid workers where records are in memory"
-        attempts = Attempts(ports, ports.job_queue, self._settings, self._actors)
-        self._relay = relay = Relay(attempts, channel(broker), threads)
+    async def _dispatch(self, ports: Ports, broker: Broker, threads: int) -> None:
+        assert ports.job_queue is not None, "settings with records in memory have no worker"
+        runner = JobRunner(ports, ports.job_queue, self._settings, self._actors)
+        self._dispatcher = dispatcher = Dispatcher(runner, job_transport(broker), threads)
         try:
-            with subscribe_to_jobs(self._settings, relay.wake):
+            with subscribe_to_jobs(self._settings, dispatcher.wake):
                 self._has_opened.set()
-                log.info("worker works", extra={"actors": sorted(self._actors), "threads": threads})
-                stopping = asyncio.create_task(self._pass_on_stop(relay))
-                await relay.run()
+                log.info("worker started", extra={"actors": sorted(self._actors), "threads": threads})
+                stopping = asyncio.create_task(self._stop_dispatcher(dispatcher))
+                await dispatcher.run()
                 await stopping
         finally:
-            log.info("worker stopped", extra=asdict(attempts.tally))
+            log.info("worker stopped", extra=asdict(runner.counters))
+            await close_deliverer()
             await close_ports(ports, self._settings)
 
-    async def _pass_on_stop(self, relay: Relay) -> None:
+    async def _stop_dispatcher(self, dispatcher: Dispatcher) -> None:
         await self._stopping.wait()
-        await relay.stop()
+        await dispatcher.stop()
 
     async def _stop(self) -> None:
         self._stopping.set()
-        assert self._life is not None, "what shuts down has booted"
-        life = asyncio.wrap_future(self._life)
-        _, running = await asyncio.wait([life], timeout=self._settings.worker.shutdown_timeout_seconds)
+        assert self._lifetime is not None, "a worker boots before it shuts down"
+        lifetime = asyncio.wrap_future(self._lifetime)
+        _, running = await asyncio.wait([lifetime], timeout=self._settings.worker.shutdown_timeout_seconds)
         if running:
-            log.warning("jobs are interrupted")
+            log.warning("interrupting running jobs")
 
 
 def _on_loop(work: Coroutine[Any, Any, T]) -> Future[T]:
     thread = get_event_loop_thread()
-    assert thread is not None, "a worker that has booted has a loop"
+    assert thread is not None, "the event loop starts before the worker"
     return asyncio.run_coroutine_threadsafe(work, thread.loop)

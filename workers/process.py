@@ -1,4 +1,4 @@
-"""One worker process from start to end, outside Dramatiq's own command: who stops it, and how long that may take."""
+"""One worker process from start to stop, when it is not run by Dramatiq's own command."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dramatiq import Broker, Worker
 
 from tusd_py.settings import Settings
 from workers.actor import Actor
+from workers.actors import find_actors
 from workers.broker import declare, make_broker
 from workers.lifespan import Lifespan
-from workers.registry import find_actors
 
 log = logging.getLogger(__name__)
 
-# How long an idle queue is waited at; with Redis it is how late a job may be seen.
+# How long Dramatiq waits at an empty queue; with Redis, a job may be seen this late.
 _IDLE_MILLISECONDS = 100
-# What actors that were interrupted have left to write down how far they are.
-_LAST_WORDS_SECONDS = 5.0
+# How long interrupted actors have to return their jobs.
+_INTERRUPTED_SECONDS = 5.0
 _EXIT_STOPPED, _EXIT_FAILED = 0, 1
 
 
 def set_up(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Broker:
-    """The broker with its actors, known to Dramatiq; ``fail`` is called when the worker must be started anew."""
+    """Set Dramatiq's broker and declare its actors; ``fail`` is called when the worker must be restarted."""
     lifespan = Lifespan(settings, actors, fail)
     broker = make_broker(settings, lifespan)
     dramatiq.set_broker(broker)
@@ -36,9 +36,9 @@ def set_up(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], N
 
 
 def start(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Worker:
-    """A worker in threads of this process, one of them at a time."""
+    """Start a worker in threads of this process, one at a time."""
     broker = set_up(settings, actors, fail)
-    # Only Dramatiq's own command says so; without it no time limit would ever be kept.
+    # Dramatiq's own command emits this; without it no time limit would be enforced.
     broker.emit_after("process_boot")
     worker = Worker(broker, worker_timeout=_IDLE_MILLISECONDS, worker_threads=settings.worker.threads)
     worker.start()
@@ -46,16 +46,16 @@ def start(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], No
 
 
 def stop(worker: Worker) -> None:
-    """Let jobs end for ``worker.shutdown_timeout_seconds``, interrupt and give back what is left."""
-    worker.stop(timeout=int(_LAST_WORDS_SECONDS * 1000))
+    """Wait ``worker.shutdown_timeout_seconds`` for running jobs, then interrupt and return the rest."""
+    worker.stop(timeout=int(_INTERRUPTED_SECONDS * 1000))
     worker.broker.close()
 
 
 def work(settings: Settings, parent: int | None = None) -> int:
-    """Work until a signal comes, and return the exit code.
+    """Run a worker until SIGINT or SIGTERM, and return the exit code.
 
-    With ``parent``, a descriptor whose other end the parent process holds, until that is closed: by its wish, or by
-    its death. Signals are left to the parent then: a terminal and a service manager send them to both at once.
+    With ``parent``, a descriptor whose other end the parent process holds, run until that end is closed: when the
+    parent wants it or dies. Signals are ignored then, since terminals and service managers send them to both processes.
     """
     stopping = threading.Event()
     failed = threading.Event()
@@ -64,15 +64,15 @@ def work(settings: Settings, parent: int | None = None) -> int:
         failed.set()
         stopping.set()
 
-    _listen(stopping, parent)
+    _set_on_stop(stopping, parent)
     worker = start(settings, find_actors(), fail)
     stopping.wait()
     stop(worker)
     return _EXIT_FAILED if failed.is_set() else _EXIT_STOPPED
 
 
-def _listen(stopping: threading.Event, parent: int | None) -> None:
-    """Have ``stopping`` set when the process shall end."""
+def _set_on_stop(stopping: threading.Event, parent: int | None) -> None:
+    """Set ``stopping`` when the process has to stop."""
     if parent is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())

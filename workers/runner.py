@@ -1,4 +1,4 @@
-"""One attempt at a job: the actor is let do it, and how it went is written down."""
+"""Runs one attempt of a job and records the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tusd_py.contracts.records import RecordConflict, RecordsError
 from tusd_py.model.jobs import Job
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.uploads.ports import Ports
-from workers.actor import Actor, Again, Dead, Task
+from workers.actor import Actor, GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 
@@ -26,108 +26,108 @@ _ERROR_CHARACTERS_MAX = 500
 
 
 def backoff_seconds(attempt: int, chance: Callable[[], float] = random.random) -> float:
-    """How long to wait after failure number ``attempt``: doubling from 1 s up to 4 hours, a quarter more or less."""
+    """How long to wait after failure number ``attempt``: doubling from 1 s up to 4 hours, plus or minus a quarter."""
     exact: float = min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS * 2.0 ** min(attempt - 1, _DOUBLINGS_MAX))
     return exact * (0.75 + chance() / 2)
 
 
 @dataclass(slots=True)
-class Tally:
-    """What became of attempts since the worker started."""
+class Counters:
+    """Results of attempts since the worker started."""
 
-    done: int = 0
-    again: int = 0
-    dead: int = 0
+    completed: int = 0
+    retried: int = 0
+    failed: int = 0
     lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
-    """Makes attempts at jobs whose lease this process has."""
+class JobRunner:
+    """Runs jobs whose lease this process holds."""
 
     ports: Ports
     job_queue: JobQueue
     settings: Settings
     actors: Mapping[str, Actor]
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
 
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.settings.worker.lease_seconds)
 
-    async def can_be_made(self, job: Job) -> bool:
-        """Whether to try ``job``. Where not, that is written down already."""
+    async def can_run(self, job: Job) -> bool:
+        """Whether this worker can run ``job``. If not, the job is already returned or failed."""
         if job.actor not in self.actors:
             reason = f"this worker has no actor {job.actor!r}: is it older than the server?"
-            await self.again(job, reason, _UNKNOWN_ACTOR_SECONDS)
+            await self.retry(job, reason, _UNKNOWN_ACTOR_SECONDS)
             return False
         if job.attempt > self.settings.worker.attempts_max:
-            await self._bury(job, f"given up after {job.attempt - 1} attempts: {job.error or 'its workers died'}")
+            await self._fail(job, f"gave up after {job.attempt - 1} attempts: {job.error or 'its workers died'}")
             return False
         return True
 
-    async def make(self, job: Job) -> None:
-        """Let the actor try once, and write down how it went. Raises nothing but what cancels it."""
+    async def run(self, job: Job) -> None:
+        """Run the actor of ``job`` once and record the result. Raises nothing except its own cancellation."""
         try:
-            await self.actors[job.actor](Task(job, self.ports, self.settings, lambda: self.renew(job)))
-        except Again as error:
-            await self.again(job, error.reason, error.after_seconds)
-        except Dead as error:
-            await self._bury(job, error.reason)
+            await self.actors[job.actor](JobContext(job, self.ports, self.settings))
+        except Retry as error:
+            await self.retry(job, error.reason, error.after_seconds)
+        except GiveUp as error:
+            await self._fail(job, error.reason)
         except LeaseLost:
-            self.tally.lost += 1
+            self.counters.lost += 1
         except RecordConflict as error:
-            # Somebody else changed the upload meanwhile, which is nobody's fault: it is looked at anew.
-            await self.again(job, told(error), _CONFLICT_SECONDS)
+            # Another process changed the upload meanwhile. That is no failure: run the job on the new record.
+            await self.retry(job, describe(error), _CONFLICT_SECONDS)
         except Exception as error:
-            # The outermost handler of an actor: whatever it did not expect is told, and tried again.
-            log.warning("job failed", exc_info=True, extra=facts(job))
-            await self.again(job, told(error), None)
+            # The outermost handler of an actor: errors that it did not expect are logged, and the job is retried.
+            log.warning("job failed", exc_info=True, extra=log_fields(job))
+            await self.retry(job, describe(error), None)
         else:
-            self.tally.done += 1
-            await _settled(job, self.job_queue.complete(job, self.ports.clock()))
+            self.counters.completed += 1
+            await _record(job, self.job_queue.complete(job, self.ports.clock()))
 
     async def renew(self, job: Job) -> None:
-        """Keep the lease of ``job`` for its whole length from now. Raises ``LeaseLost``."""
+        """Renew the lease of ``job`` for its whole duration. Raises ``LeaseLost``."""
         await self.job_queue.renew(job, self.ports.clock() + self.lease)
 
-    async def again(self, job: Job, reason: str, after_seconds: float | None) -> None:
-        """Give ``job`` back to be tried later, or give it up if it was tried often enough."""
+    async def retry(self, job: Job, reason: str, after_seconds: float | None) -> None:
+        """Return ``job`` to be run again later; fail it if that was its last attempt."""
         if job.attempt >= self.settings.worker.attempts_max:
-            await self._bury(job, f"given up after {job.attempt} attempts: {reason}")
+            await self._fail(job, f"gave up after {job.attempt} attempts: {reason}")
             return
         seconds = backoff_seconds(job.attempt) if after_seconds is None else max(0.0, after_seconds)
-        log.info("job is tried again", extra={**facts(job), "after_seconds": round(seconds, 3), "reason": reason})
-        self.tally.again += 1
+        log.info("job will be retried", extra={**log_fields(job), "after_seconds": round(seconds, 3), "reason": reason})
+        self.counters.retried += 1
         at = self.ports.clock() + timedelta(seconds=seconds)
-        await _settled(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX]))
+        await _record(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX]))
 
     async def give_back(self, job: Job, reason: str) -> None:
-        """Give ``job`` back to be done by another worker at once: nothing is wrong with it."""
-        await _settled(job, self.job_queue.retry(job, self.ports.clock(), reason))
+        """Return ``job``, which has not failed, for another worker to run at once."""
+        await _record(job, self.job_queue.retry(job, self.ports.clock(), reason))
 
-    async def _bury(self, job: Job, reason: str) -> None:
-        log.error("job is dead", extra={**facts(job), "reason": reason})
-        self.tally.dead += 1
-        await _settled(job, self.job_queue.fail(job, self.ports.clock(), reason[:_ERROR_CHARACTERS_MAX]))
+    async def _fail(self, job: Job, reason: str) -> None:
+        log.error("job is dead", extra={**log_fields(job), "reason": reason})
+        self.counters.failed += 1
+        await _record(job, self.job_queue.fail(job, self.ports.clock(), reason[:_ERROR_CHARACTERS_MAX]))
 
 
-async def _settled(job: Job, writing: Awaitable[None]) -> None:
-    """Write down how it went. Where that fails the lease runs out, and the job is done once more."""
+async def _record(job: Job, writing: Awaitable[None]) -> None:
+    """Record a result. If that fails, the lease expires and the job runs once more."""
     try:
         await writing
     except LeaseLost:
-        return  # it ended with its effect, or another worker has it by now
+        return  # its effect has completed the job, or another worker holds it now
     except RecordsError as error:
-        log.warning("how a job went could not be saved", extra={**facts(job), "reason": told(error)})
+        log.warning("could not record job result", extra={**log_fields(job), "reason": describe(error)})
 
 
-def facts(job: Job) -> dict[str, object]:
-    """What the log tells of a job."""
-    known: dict[str, object] = {"job": job.id, "actor": job.actor, "upload": job.upload_id, "attempt": job.attempt}
-    return {**known, "consumer": job.subscription} if job.subscription else known
+def log_fields(job: Job) -> dict[str, object]:
+    """The fields of log records about ``job``."""
+    fields: dict[str, object] = {"job": job.id, "actor": job.actor, "upload": job.upload_id, "attempt": job.attempt}
+    return {**fields, "subscription": job.subscription} if job.subscription else fields
 
 
-def told(error: Exception) -> str:
-    """What an error says, for people, without the credentials of URLs in it."""
+def describe(error: Exception) -> str:
+    """The type and message of ``error``, with the credentials of URLs removed."""
     return without_credentials(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

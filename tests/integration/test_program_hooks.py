@@ -45,7 +45,7 @@ async def test_what_a_failing_program_says_stays_in_the_log(tmp_path: Path) -> N
     try:
         answer = await request("POST", server.url, {**TUS, "Upload-Length": "1"})
         assert (answer.status, b"secret" in answer.body) == (500, False)
-        assert "exit code 1: 'secret-path" in server.log.read_text()
+        assert "exited with code 1: 'secret-path" in server.log.read_text()
     finally:
         server.kill()
 

@@ -80,7 +80,7 @@ def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
 
     async def check() -> None:
-        await eventually(lambda: "cannot work yet" in log.read_text(), "the worker says what it waits for")
+        await eventually(lambda: "could not start, retrying" in log.read_text(), "the worker says what it waits for")
         database.rmdir()
         await worked(settings)
 

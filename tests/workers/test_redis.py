@@ -11,10 +11,10 @@ from tests.support.redis import flush, redis_in
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
 from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
-from workers.actor import Task
+from workers.actor import JobContext
 
 
-async def act(task: Task) -> None:
+async def act(task: JobContext) -> None:
     return
 
 

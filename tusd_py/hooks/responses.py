@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tusd_py.contracts.hooks import HookResponse
 from tusd_py.model.hooks import Hook
-from tusd_py.model.ids import is_storage_path, is_upload_id
+from tusd_py.model.ids import is_owner, is_storage_path, is_upload_id
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import format_metadata
 
@@ -27,6 +27,8 @@ def validate_response(answer: object) -> str | None:
             f"chose the path {answer.storage_path!r}; it must be relative, without '..' and names that begin with a "
             "dot, and have a slash or a dot in it"
         )
+    if answer.owner is not None and not (isinstance(answer.owner, str) and is_owner(answer.owner)):
+        return f"chose the owner {answer.owner!r}; an owner has at most 255 characters and no control characters"
     status = answer.override.status if answer.override is not None else None
     if status is not None and not 200 <= status <= 599:
         return f"answered with the status {status!r}; a status is a number from 200 to 599"

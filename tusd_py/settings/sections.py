@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import model_validator
 
+from tusd_py.model.steps import STEPS
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
@@ -287,9 +288,12 @@ class Settings(Section):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The names of the worker's steps for complete uploads, in order."""
-        wanted = {"validation": self.validation.enabled, "publishing": bool(self.publishing.directory)}
-        return tuple(step for step, is_wanted in wanted.items() if is_wanted)
+        """The names of the enabled processing steps, in order."""
+        return tuple(step.name for step in STEPS if step.setting and self._is_on(step.setting))
+
+    def _is_on(self, name: str) -> bool:
+        section, _, key = name.partition(".")
+        return bool(getattr(getattr(self, section), key))
 
     @property
     def database_url(self) -> str:

@@ -1,1 +1,1 @@
-"""The life of an upload, one use case a file. They see the world only through the contracts."""
+"""The use cases of uploads, one verb per module. They reach the world only through the contracts."""

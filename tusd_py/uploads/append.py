@@ -1,4 +1,4 @@
-"""PATCH: bytes are added at the upload's offset."""
+"""PATCH: append bytes at the upload's offset."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from tusd_py.uploads.terminate import terminate_locked
 
 
 async def append(
-    ports: Ports, request: Append, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
+    ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None = None
 ) -> Appended:
-    """Store the body from ``request.offset`` on; what came before a cut, a takeover or a full disk is kept.
+    """Store the body from ``request.offset`` on; finish the upload if these are its last bytes.
 
-    ``listener`` is told of every save while the body runs.
-    Raises ``TusError`` (with the upload as it then stands), ``LockTimeout``, ``StoreError``, ``RecordConflict`` or
-    ``HookFailed`` (pre-finish; everything is stored, and asked again by the next request).
+    Bytes that arrive before a broken connection, a takeover or a full disk are kept. ``listener`` is notified of every
+    save while the body arrives. Raises ``TusError`` (its ``upload`` is the record as saved), ``LockTimeout``,
+    ``StoreError``, ``RecordConflict`` or ``HookFailed`` (pre-finish: every byte is stored, and the next request invokes
+    the hook again).
     """
     async with locked(ports, request.upload_id) as lock:
         upload = await load(ports, request.upload_id)
         was_complete = upload.is_complete
-        upload = await _AppendBody(ports, request, caller, source, listener).run(upload, lock)
+        upload = await _AppendBody(ports, request, caller, body, listener).run(upload, lock)
         if not upload.is_complete:
             return Appended(upload=upload)
         if not was_complete:
@@ -47,33 +48,34 @@ async def append(
 
 @dataclass(frozen=True, slots=True)
 class _AppendBody:
+    """Receives the body of one PATCH and handles what can go wrong with it."""
+
     ports: Ports
     request: Append
     caller: Caller
-    source: RequestBody
+    body: RequestBody
     listener: ProgressListener | None
 
     async def run(self, upload: Upload, lock: Lock) -> Upload:
         request = self.request
         length = upload.length if request.length is None else request.length
-        progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
-        committer = Committer(self.ports, self.caller, progress)
-        receiving = BodyReceiver(self.ports, upload, committer, request.is_last)
-        # A newcomer gets the hold as soon as what has arrived is saved.
-        lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
+        progress = ProgressReporter(self.ports, self.caller, self.body, self.listener)
+        receiver = BodyReceiver(self.ports, upload, Committer(self.ports, self.caller, progress), request.is_last)
+        # Another request for this upload gets the lock as soon as the bytes received so far are saved.
+        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
-            room = rules.append(request, upload, self.ports.policy.limits)
-            return await receiving.run(self.source, request.body, room, length)
+            remaining = rules.append(request, upload, self.ports.policy.limits)
+            return await receiver.run(self.body, request.body, remaining, length)
         except (UploadStopped, TypeNotAllowed):
-            # First, or a write that still waits for its turn would bring the bytes back.
-            await receiving.close()
-            await terminate_locked(self.ports, receiving.upload, self.caller)
+            # Close first: a write that is still queued would bring the bytes back.
+            await receiver.close()
+            await terminate_locked(self.ports, receiver.upload, self.caller)
             raise
         except TusError as refusal:
             if isinstance(refusal, LengthExceeded) and request.is_last is not None:
                 # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload
                 # resource invalid and rejecting any further interaction with it".
-                await receiving.invalidate("a body went beyond its length")
-            raise refusal.with_upload(receiving.upload) from None
+                await receiver.invalidate("a body exceeded the length of the upload")
+            raise refusal.with_upload(receiver.upload) from None
         finally:
-            await receiving.close()
+            await receiver.close()

@@ -1,4 +1,4 @@
-"""May this request be served at all? Asked before anything else is done for it, or said about an upload."""
+"""Authorise a request before a lock is requested and before a byte of its body is read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tusd_py.uploads.ports import Ports
 
 
 async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
-    """Return if nobody objects. Raises ``AccessDenied``, ``RecordsError`` or ``HookFailed``.
+    """Return if the hook ``authorize`` accepts the request.
 
-    No hold is asked for: who may not write to an upload cannot interrupt the one who does. And who is refused is told
-    the same whether the upload exists or not.
+    Raises ``AccessDenied``, ``RecordsError`` or ``HookFailed``. No lock is taken, so a client
+    without permission cannot interrupt a running upload. The refusal is the same whether the upload exists or not.
     """
     if isinstance(request, Discover) or not ports.hooks.handles(Hook.AUTHORIZE):
         return
     upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
-    answer = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
-    if answer.reject:
-        raise AccessDenied().with_response(answer.override)
+    response = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
+    if response.reject:
+        raise AccessDenied().with_response(response.override)

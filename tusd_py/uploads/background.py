@@ -1,34 +1,52 @@
-"""Work that goes on after an answer was sent: hooks that are told, uploads that are joined. Awaited at the end."""
+"""Work that continues after a response was sent, such as informing hooks or assembling final uploads."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 
+class TaskKind(StrEnum):
+    """The kinds of background work. Also names locks that are not those of an upload itself."""
+
+    HOOKS = "hooks"  # hooks that are informed, in order
+    FINISH = "finish"  # post-finish, and the upload handed to workers after it
+    ASSEMBLE = "assemble"  # concatenation of a final upload; also the lock that a process holds during it
+    WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
+    DELETE_PARTS = "delete-parts"
+    RECOVER = "recover"
+    SWEEPER = "sweeper"  # the lock of the process that runs the periodic tasks
+
+
+def task_key(kind: TaskKind, upload_id: str = "") -> str:
+    """The key of one kind of work for one upload. Upload ids contain no dot, so no key equals an id."""
+    return f"{upload_id}.{kind}"
+
+
 class Background:
-    """Runs coroutines beside the requests; those with the same key run one after the other, in the order they came."""
+    """Runs coroutines beside the requests. Those with the same key run one after the other, in order."""
 
     def __init__(self) -> None:
         self._last: dict[str, asyncio.Task[None]] = {}
-        self._queued: set[str] = set()  # keys of spawn_once whose work has not begun, while other work runs
+        self._queued: set[str] = set()  # keys of spawn_once whose work waits for other work to end
         self._running: set[asyncio.Task[None]] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._last
 
     def spawn(self, key: str, work: Coroutine[Any, Any, object]) -> None:
-        """Run ``work`` after whatever was spawned before with this key. What it raises is logged, never lost."""
+        """Run ``work`` after all work spawned before with this key. An exception that it raises is logged."""
         task = asyncio.ensure_future(self._run(key, self._last.get(key), work))
         self._last[key] = task
         self._running.add(task)
 
         def end(task: asyncio.Task[None]) -> None:
-            # Here and not in the task: one that is cancelled before its first step never gets so far.
+            # Here and not in the task: a task that is cancelled before its first step never runs its own clean-up.
             self._running.discard(task)
             work.close()
             if self._last.get(key) is task:
@@ -37,7 +55,10 @@ class Background:
         task.add_done_callback(end)
 
     def spawn_once(self, key: str, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Run what ``make`` gives: now, or once more after what runs with this key, however often this is called."""
+        """Run the coroutine that ``make`` returns now, or once more after the work that runs with this key.
+
+        Further calls while it waits have no effect.
+        """
         if key in self._queued:
             return
         if key in self._last:
@@ -49,7 +70,7 @@ class Background:
         await make()
 
     async def after(self, key: str) -> None:
-        """Return once everything spawned so far with this key has ended."""
+        """Return once all work spawned so far with this key has ended."""
         if (last := self._last.get(key)) is not None:
             await asyncio.wait([last])
 
@@ -59,14 +80,14 @@ class Background:
                 await asyncio.wait([before])
             await work
         except Exception:
-            # The outermost handler of this task: nobody awaits it, and its upload's record tells what is undone.
-            log.exception("background work for upload %s failed", key)
+            # The outermost handler of this task: nothing awaits it, and the upload's record shows what is not done.
+            log.exception("background work failed: %s", key)
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Wait for what is running, at most so long; then cancel the rest. A restart takes up what was cut."""
+        """Wait for running work, then cancel what is left. The next start recovers what was cancelled."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
-        # Work brings about more work: a part completes, its final is joined, a hook is told of that.
+        # Work spawns more work: a part completes, its final upload is assembled, a hook is informed of that.
         while self._running and (left := deadline - clock()) > 0:
             await asyncio.wait(self._running, timeout=left)
         for task in list(self._running):

@@ -1,6 +1,6 @@
-"""Saving a change of a record, and with it what follows: the events it means, and a job for everybody who wants them.
+"""Saves changes of records together with their effects: the events that a change means, and the jobs they need.
 
-Every use case saves through here, so that no event can be forgotten and none told of what was not saved.
+Every use case saves through here, so that no event is forgotten and none is emitted for a change that was not saved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tusd_py.model.caller import Caller
-from tusd_py.model.events import Event, EventType, derive_events
+from tusd_py.model.event_derivation import derive_events
+from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.ports import Ports
@@ -21,52 +22,59 @@ _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who brought a change of a record about, and which job it ends."""
+    """Why a record changes: the request or the job behind the change, and how it counts as progress."""
 
     caller: Caller | None = None
-    completed_job: Job | None = None
-    reports_progress: bool = True  # whether bytes that were saved are an event
-    owes_progress_report: bool = False  # bytes of an earlier save are one, if this save brought none
+    completed_job: Job | None = None  # the job whose effect the change is; it ends in the same transaction
+    reports_progress: bool = True  # whether bytes saved by this change emit post-receive
+    owes_progress_report: bool = False  # emit post-receive for an earlier save even if this one brings no bytes
 
 
 NO_CAUSE = Cause()
 
 
-async def insert(ports: Ports, upload: Upload, change: Cause = NO_CAUSE) -> None:
-    """Record a new upload. Raises ``RecordExists``."""
-    await ports.records.insert(upload, _effects(ports, None, upload, change))
+async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
+    """Record a new upload with its effects. Raises ``RecordExists``."""
+    await ports.records.insert(upload, _effects(ports, None, upload, cause))
 
 
-async def update(ports: Ports, before: Upload, after: Upload, change: Cause = NO_CAUSE) -> Upload:
-    """Save ``after`` over ``before`` and return it with its new token. Raises ``RecordConflict`` or ``LeaseLost``."""
-    return await ports.records.update(before, after, _effects(ports, before, after, change))
+async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
+    """Save ``after`` over ``before`` with its effects and return it with its new token.
+
+    Raises ``RecordConflict`` or ``LeaseLost``; then nothing has changed.
+    """
+    return await ports.records.update(before, after, _effects(ports, before, after, cause))
 
 
-def _effects(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Effects:
-    events = tuple(_events(ports, before, after, change)) if ports.policy.subscriptions else ()
-    jobs = [job for event in events for job in _jobs(ports, event)]
-    if after.pending_steps[:1] != (before.pending_steps[:1] if before is not None else ()) and after.pending_steps:
-        step = after.pending_steps[0]
-        jobs.append(NewJob(actor=step, key=f"{after.id} {step}", upload_id=after.id, sequence_key=f"{after.id} steps"))
-    if not events and not jobs and change.completed_job is None:
+def step_job(upload: Upload, step: str) -> NewJob:
+    """The job that runs ``step`` for ``upload``. The steps of one upload run one after the other."""
+    return NewJob(actor=step, key=f"{upload.id} {step}", upload_id=upload.id, sequence_key=f"{upload.id} steps")
+
+
+def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Effects:
+    events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
+    jobs = [job for event in events for job in _delivery_jobs(ports, event)]
+    if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
+        jobs.append(step_job(after, after.pending_steps[0]))
+    if not events and not jobs and cause.completed_job is None:
         return NO_EFFECTS
-    return Effects(events=events, jobs=tuple(jobs), completed_job=change.completed_job)
+    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job)
 
 
-def _events(ports: Ports, before: Upload | None, after: Upload, change: Cause) -> Iterable[Event]:
+def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:
     types = derive_events(before, after)
-    caller = _without_credentials(change.caller, ports.policy.forwarded_credentials)
-    if change.owes_progress_report and EventType.POST_RECEIVE not in types:
+    caller = _without_credentials(cause.caller, ports.policy.forwarded_credentials)
+    if cause.owes_progress_report and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
-        if kind is EventType.POST_RECEIVE and not change.reports_progress:
+        if kind is EventType.POST_RECEIVE and not cause.reports_progress:
             continue
         if any(kind in subscription.types for subscription in ports.policy.subscriptions):
             at = after.updated_at
             yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
-def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
+def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
     for subscription in ports.policy.subscriptions:
         if subscription.actor and event.type in subscription.types:
             yield NewJob(
@@ -80,7 +88,7 @@ def _jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
 
 
 def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset[bytes]) -> Caller | None:
-    """The caller as an event keeps it: days later, and for whoever reads the database, passwords have no business."""
+    """The caller as an event keeps it: events stay in the database for days, so passwords must not be in them."""
     if caller is None:
         return None
     kept = [
@@ -90,5 +98,5 @@ def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset
 
 
 def _event_id(at: datetime) -> str:
-    """32 hexadecimal digits: the milliseconds, so that ids sort by time, and 80 bits that nobody else draws."""
+    """32 hexadecimal digits: the milliseconds, so that ids sort by time, then 80 random bits."""
     return f"{int(at.timestamp() * 1000):012x}{secrets.token_hex(10)}"

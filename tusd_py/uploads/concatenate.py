@@ -1,4 +1,4 @@
-"""POST of a final upload: its bytes are those of partial uploads, joined now or in the background."""
+"""POST of a final upload: concatenate its partial uploads, at once or in the background."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import schedule_assembly, with_concatenated_bytes
 from tusd_py.uploads.reservation import insert_reserved, locked_for_creation, reserve_storage, rollback_on_error
 
-#: Asks pre-create: gives the upload as the hook wants it, and what it lays over the answer; or raises its refusal.
-Agree = Callable[[Upload], Awaitable[tuple[Upload, ResponseOverride | None]]]
+#: Invokes pre-create and returns the upload as the hook changed it, with its response override; or raises its refusal.
+PreCreate = Callable[[Upload], Awaitable[tuple[Upload, ResponseOverride | None]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Concatenated:
-    """A final upload that is recorded, and what pre-create wants laid over the answer."""
+    """A recorded final upload, and the response override of pre-create."""
 
     upload: Upload
     override: ResponseOverride | None
 
 
 async def concatenate(
-    ports: Ports, request: Create, final: Upload, agree: Agree, change: Cause = NO_CAUSE
+    ports: Ports, request: Create, final: Upload, pre_create: PreCreate, cause: Cause = NO_CAUSE
 ) -> Concatenated:
-    """Record ``final``, joined at once when its parts are complete and small, else to be joined in the background.
+    """Record ``final``, concatenated at once if its parts are complete and small, else in the background.
 
-    Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash a recorded final upload is taken up
-    again at the next start.
+    Raises ``TusError`` or ``StoreError`` and leaves nothing behind. After a crash the next start continues the
+    assembly of a recorded final upload.
     """
     found = await ports.records.find_all(request.parts)
-    length = rules.concatenate(request, found, final.owner, ports.clock(), ports.policy.limits)
+    length = rules.concatenate(request, found, ports.clock(), ports.policy.limits)
     parts = [part for part in found if part is not None]
-    server_chose = final.id
-    final, overlay = await agree(replace(final, length=length))
-    if final.id == server_chose and not final.storage:
-        return Concatenated(await _make(ports, final, parts, change), overlay)
-    async with locked_for_creation(ports, final, by_hook=final.id != server_chose):
-        return Concatenated(await _make(ports, final, parts, change), overlay)
+    id_of_server = final.id
+    final, override = await pre_create(replace(final, length=length))
+    # After the hook: it may choose the owner.
+    rules.ensure_same_owner(parts, final.owner)
+    if final.id == id_of_server and not final.storage:
+        return Concatenated(await _create(ports, final, parts, cause), override)
+    async with locked_for_creation(ports, final, by_hook=final.id != id_of_server):
+        return Concatenated(await _create(ports, final, parts, cause), override)
 
 
-async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Cause) -> Upload:
+async def _create(ports: Ports, final: Upload, parts: Sequence[Upload], cause: Cause) -> Upload:
     length = final.length
     final = await reserve_storage(ports, final)
     if (
@@ -57,18 +59,18 @@ async def _make(ports: Ports, final: Upload, parts: Sequence[Upload], change: Ca
     ):
         async with rollback_on_error(ports, final):
             final = with_concatenated_bytes(ports, final, length, await ports.store.concatenate(final, parts))
-            await shielded(insert(ports, final, change))
+            await shielded(insert(ports, final, cause))
         return final
     final = final.expiring(ports.policy.expiry(final, final.created_at))
-    await insert_reserved(ports, final, change)
-    await _refuse_if_parts_went(ports, final)
-    # Also when parts are missing: the last of them may have become complete since it was read.
+    await insert_reserved(ports, final, cause)
+    await _refuse_if_parts_ended(ports, final)
+    # Also if parts are incomplete: the last of them may have become complete since it was read.
     schedule_assembly(ports, final)
     return final
 
 
-async def _refuse_if_parts_went(ports: Ports, final: Upload) -> None:
-    """From now on the record keeps its parts from being removed; one may have gone just before."""
+async def _refuse_if_parts_ended(ports: Ports, final: Upload) -> None:
+    """From here on the record protects its parts from termination; a part may have ended just before."""
     parts = await ports.records.find_all(final.parts)
     if any(part is None or part.has_ended for part in parts):
         ended = final.with_status(Status.TERMINATED, ports.clock())

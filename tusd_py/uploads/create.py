@@ -1,4 +1,4 @@
-"""POST: an upload is made, perhaps with its first bytes, perhaps of partial uploads."""
+"""POST: create an upload, which may bring its first bytes or consist of partial uploads."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import Created, ResponseOverride
 from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
@@ -48,13 +49,13 @@ from tusd_py.uploads.terminate import terminate_locked
 
 
 async def create(
-    ports: Ports, request: Create, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
+    ports: Ports, request: Create, caller: Caller, body: RequestBody, listener: ProgressListener | None = None
 ) -> Created:
-    """Make an upload and store the body, if it has one.
+    """Create an upload and store the body of the request, if it has one.
 
-    A refused creation leaves nothing behind. A body that is cut leaves the upload with what came of it; and where
-    ``listener`` was told of it before, so does every failure but that of its content. Raises ``TusError``,
-    ``StoreError``, ``RecordsError`` or ``HookFailed``.
+    A refused creation leaves nothing behind. If the body is cut, the upload remains with the bytes that arrived; if
+    ``listener`` has told the client the URL, it remains after every failure except one of its content. Raises
+    ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits)
     now = ports.clock()
@@ -74,55 +75,56 @@ async def create(
         made = await concatenate(
             ports, request, upload, lambda final: _run_pre_hook(ports, final, caller), Cause(caller)
         )
-        upload, overlay = made.upload, made.override
+        upload, override = made.upload, made.override
         invoke_later(ports, Hook.POST_CREATE, upload, caller)
     else:
-        server_chose = upload.id
-        upload, overlay = await _run_pre_hook(ports, upload, caller)
+        id_of_server = upload.id
+        upload, override = await _run_pre_hook(ports, upload, caller)
         upload = upload.expiring(ports.policy.expiry(upload, now))
-        if request.body is None and upload.id == server_chose and not upload.storage:
-            upload = await _add(ports, upload, caller, request.is_last)
+        if request.body is None and upload.id == id_of_server and not upload.storage:
+            upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
         else:
-            async with locked_for_creation(ports, upload, by_hook=upload.id != server_chose) as lock:
+            async with locked_for_creation(ports, upload, by_hook=upload.id != id_of_server) as lock:
                 if request.body is None:
-                    upload = await _add(ports, upload, caller, request.is_last)
+                    upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
                 else:
-                    filling = _CreationWithUpload(ports, upload, caller, source, listener, request.is_last)
-                    upload = await filling.run(request.body, lock)
+                    creation = _CreationWithUpload(ports, upload, caller, body, listener, request.is_last)
+                    upload = await creation.run(request.body, lock)
     if upload.is_complete:
         ports.count_complete(upload)
         part_completed(ports, upload)
         finished = await finish(ports, upload, caller)
-        upload, overlay = finished.upload, finished.override or overlay
+        upload, override = finished.upload, finished.override or override
         if upload.kind is Kind.FINAL and ports.policy.delete_concatenated_parts:
-            ports.background.spawn(f"{upload.id}.parts", delete_parts(ports, upload))
-    return Created(upload=upload, took_body=request.body is not None, override=overlay)
+            ports.background.spawn(task_key(TaskKind.DELETE_PARTS, upload.id), delete_parts(ports, upload))
+    return Created(upload=upload, took_body=request.body is not None, override=override)
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, ResponseOverride | None]:
-    """The upload as pre-create wants it. Raises ``UploadRejected``."""
+    """The upload as pre-create changes it, and the hook's response override. Raises ``UploadRejected``."""
     if not ports.hooks.handles(Hook.PRE_CREATE):
         return upload, None
-    # tusd tells this hook no id: there is none yet.
-    answer = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
-    if answer.reject:
-        raise UploadRejected().with_response(answer.override)
-    assert answer.upload_id is None or is_upload_id(answer.upload_id), "the gate lets no other id through"
-    return answer.applied_to(upload), answer.override
+    # As in tusd, this hook gets no id: it may choose one.
+    response = await ports.hooks.invoke(HookEvent(Hook.PRE_CREATE, replace(upload, id=""), caller))
+    if response.reject:
+        raise UploadRejected().with_response(response.override)
+    assert response.upload_id is None or is_upload_id(response.upload_id), "hook handlers validate the id"
+    return response.applied_to(upload), response.override
 
 
-async def _add(ports: Ports, upload: Upload, caller: Caller, completes: bool | None) -> Upload:
-    """Record an upload that brings no bytes; one of length 0 is complete with that, unless the client says not yet."""
+async def _insert_without_bytes(ports: Ports, upload: Upload, caller: Caller, is_last: bool | None) -> Upload:
+    """Record an upload that brings no bytes. One of length 0 is complete, unless the client says that more follows."""
     upload = await reserve_storage(ports, upload)
-    if upload.length == 0 and completes is not False:
-        upload = await _add_empty(ports, upload, caller)
+    if upload.length == 0 and is_last is not False:
+        upload = await _insert_empty(ports, upload, caller)
     else:
         await insert_reserved(ports, upload, Cause(caller))
     invoke_later(ports, Hook.POST_CREATE, upload, caller)
     return upload
 
 
-async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
+async def _insert_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
+    """Record an upload of length 0 as complete, with its empty content in the store."""
     async with rollback_on_error(ports, upload):
         sink = ports.store.open(upload)
         try:
@@ -137,69 +139,71 @@ async def _add_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
 
 @dataclass(slots=True)
 class _CreationWithUpload:
-    """Creation With Upload. The record is made with the first save: a small upload costs one write, not two.
+    """Creation With Upload. The first save inserts the record: a small upload costs one write, not two.
 
-    Nobody knows the URL before the answer, so nobody misses the record until then; but the upload is held, for whoever
-    lists uploads finds it as soon as it is saved, and a hook may have chosen an id that the client knows. A listener is
-    told the URL before the body, so for one the record comes first.
+    The client learns the URL with the response, so it cannot miss the record before. The upload is locked all the
+    same: it is listed as soon as it is saved, and a hook may have chosen an id that the client knows. With a listener
+    the client learns the URL before the body is read, so then the record comes first.
     """
 
     ports: Ports
     upload: Upload
     caller: Caller
-    source: RequestBody
+    body: RequestBody
     listener: ProgressListener | None
-    completes: bool | None
-    is_announced: bool = False  # the client may come back for it
+    is_last: bool | None
+    is_announced: bool = False  # the client knows the URL and may resume
 
-    async def run(self, body: BodyInfo, lock: Lock) -> Upload:
+    async def run(self, info: BodyInfo, lock: Lock) -> Upload:
         self.upload = upload = await reserve_storage(self.ports, self.upload)
-        progress = ProgressReporter(self.ports, self.caller, self.source, self.listener)
+        progress = ProgressReporter(self.ports, self.caller, self.body, self.listener)
         committer = Committer(self.ports, self.caller, progress, is_recorded=False)
-        receiving = BodyReceiver(self.ports, upload, committer, self.completes)
-        # Who asks for this hold knows the URL: what came is kept for them.
-        lock.on_release_requested(lambda: self.source.stop(UploadInterrupted()))
+        receiver = BodyReceiver(self.ports, upload, committer, self.is_last)
+        # A client that requests the lock knows the URL: it resumes after the bytes received so far.
+        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
             if self.listener is not None:
                 await shielded(committer.insert(upload))
                 self.is_announced = self.listener.on_created(upload)
-            room = rules.remaining(upload, upload.length, self.ports.policy.limits)
-            upload = await receiving.run(self.source, body, room, upload.length)
-            return upload if committer.is_recorded else await _add(self.ports, upload, self.caller, self.completes)
+            remaining = rules.remaining(upload, upload.length, self.ports.policy.limits)
+            upload = await receiver.run(self.body, info, remaining, upload.length)
+            if committer.is_recorded:
+                return upload
+            return await _insert_without_bytes(self.ports, upload, self.caller, self.is_last)
         except (BodyIncomplete, UploadInterrupted) as cut:
             # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if not body.is_verified or body.keep_partial:
+            if not info.is_verified or info.keep_partial:
                 if not committer.is_recorded:
-                    await committer.insert(receiving.upload)
+                    await committer.insert(receiver.upload)
             else:
-                await self._undo(receiving, committer, cut)
-            raise cut.with_upload(receiving.upload) from None
+                await self._undo(receiver, committer, cut)
+            raise cut.with_upload(receiver.upload) from None
         except Exception as failure:
             if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
-                await self._keep(receiving, failure)
+                await self._keep(receiver, failure)
             else:
-                await self._undo(receiving, committer, failure)
+                await self._undo(receiver, committer, failure)
             raise
         except asyncio.CancelledError:
-            await receiving.close()
+            await receiver.close()
             if not committer.is_recorded:
                 await finish_despite_cancel(delete_unrecorded(self.ports, upload))
             raise
         finally:
-            await receiving.close()
+            await receiver.close()
 
-    async def _keep(self, receiving: BodyReceiver, failure: Exception) -> None:
-        """The client knows the URL and may come back for what is saved, but not to go beyond its own length."""
+    async def _keep(self, receiver: BodyReceiver, failure: Exception) -> None:
+        """Keep what is saved: the client knows the URL and may resume, unless its body exceeded its own length."""
         if isinstance(failure, LengthExceeded):
-            await receiving.invalidate("the body went beyond the length")
+            await receiver.invalidate("the body exceeded the length of the upload")
         if isinstance(failure, TusError):
-            failure.with_upload(receiving.upload)
+            failure.with_upload(receiver.upload)
 
-    async def _undo(self, receiving: BodyReceiver, committer: Committer, failure: Exception) -> None:
-        """Whoever is refused never learns the URL: what was made so far would be found by nobody."""
-        # First, or a write that still waits for its turn would bring the bytes back.
-        await receiving.close()
+    async def _undo(self, receiver: BodyReceiver, committer: Committer, failure: Exception) -> None:
+        """Remove what was stored: a refused client never learns the URL, so it could not resume or terminate."""
+        # Close first: a write that is still queued would bring the bytes back.
+        await receiver.close()
         if committer.is_recorded:
-            await terminate_locked(self.ports, receiving.upload, self.caller)
+            await terminate_locked(self.ports, receiver.upload, self.caller)
         elif not isinstance(failure, RecordExists):
-            await self.ports.store.delete(receiving.upload)
+            await self.ports.store.delete(receiver.upload)

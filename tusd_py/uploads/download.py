@@ -1,4 +1,4 @@
-"""GET: the bytes are given back. No hold is taken: a slow reader must not keep anybody from anything."""
+"""GET: return the bytes of an upload. No lock is taken: a slow reader must not delay other requests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tusd_py.uploads.ports import Ports
 
 
 async def download(ports: Ports, request: Download) -> Downloaded:
-    """The bytes asked for, to be read once; of an unfinished upload, where allowed, those saved so far.
+    """The requested bytes, to be read once; of an unfinished upload, where allowed, those saved so far.
 
-    Raises ``TusError``. Reading raises ``StoreError`` when the bytes went away meanwhile.
+    Raises ``TusError``. Reading the body raises ``StoreError`` if the bytes are deleted meanwhile.
     """
     upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
     rules.download(upload, ports.policy.limits)
-    span = downloads.select(request, upload)
+    span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
     body = ports.store.read(upload, span.start, span.stop)

@@ -1,4 +1,4 @@
-"""HEAD: how an upload stands, told so that the next PATCH at that offset is accepted."""
+"""HEAD: report the state of an upload, such that a PATCH at the reported offset is accepted."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tusd_py.uploads.processing.finish import finish
 
 
 async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
-    """The upload with its true offset. A PATCH that is running is stopped first: its bytes would make this a lie.
+    """The upload with its true offset. A running PATCH is stopped first, since its bytes would change the offset.
 
-    Where pre-finish failed before, it is asked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
+    If pre-finish failed before, it is invoked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
     ``RecordConflict`` or ``HookFailed``.
     """
     async with locked(ports, request.upload_id):
         upload = await load(ports, request.upload_id)
-        if request.length_completes and _stands_at_length(upload):
-            upload = await _end(ports, upload, caller)
+        if request.length_completes and _is_open_at_length(upload):
+            upload = await _complete(ports, upload, caller)
         if upload.is_complete:
             return Inspected(upload=(await finish(ports, upload, caller)).upload)
     if upload.kind is Kind.FINAL:
@@ -34,24 +34,24 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     return Inspected(upload=upload)
 
 
-def _stands_at_length(upload: Upload) -> bool:
+def _is_open_at_length(upload: Upload) -> bool:
     return upload.offset == upload.length and upload.kind is not Kind.FINAL and not upload.is_complete
 
 
-async def _end(ports: Ports, upload: Upload, caller: Caller) -> Upload:
-    """The upload, complete: told this offset, a client of tus 1.0 is done, and nobody would ever complete it."""
-    receiving = BodyReceiver(ports, upload, Committer(ports, caller))
+async def _complete(ports: Ports, upload: Upload, caller: Caller) -> Upload:
+    """Complete the upload: a tus 1.0 client that reads this offset has finished and would never complete it."""
+    receiver = BodyReceiver(ports, upload, Committer(ports, caller))
     try:
-        upload = await receiving.end_at_length()
+        upload = await receiver.end_at_length()
     finally:
-        await receiving.close()
+        await receiver.close()
     ports.count_complete(upload)
     part_completed(ports, upload)
     return upload
 
 
 async def _with_length(ports: Ports, upload: Upload) -> Upload:
-    """A final upload that waits for its parts, with its length as soon as all of them have one."""
+    """A final upload that waits for its parts, with its length as soon as every part has one."""
     if upload.length is not None:
         return upload
     parts = await ports.records.find_all(upload.parts)

@@ -1,4 +1,4 @@
-"""Taking the hold of an upload, and finding it as it truly is once held."""
+"""Lock an upload and load it, reconciling the record with the stored bytes."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from tusd_py.uploads.ports import Ports
 
 
 def locked(ports: Ports, upload_id: str) -> LockedUpload:
-    """Hold the upload; whoever held it has been asked to save and let go. Raises ``LockTimeout``."""
+    """Lock the upload for a block; the present holder is asked to save and release. Raises ``LockTimeout``."""
     return LockedUpload(ports, upload_id)
 
 
 class LockedUpload:
-    """The hold of one upload for a block. A generator would do the same for twice the time, in every request."""
+    """The lock of one upload for a block. A generator would take twice as long, in every request."""
 
-    __slots__ = ("_hold", "_ports", "_upload_id")
+    __slots__ = ("_lock", "_ports", "_upload_id")
 
     def __init__(self, ports: Ports, upload_id: str) -> None:
         self._ports = ports
         self._upload_id = upload_id
 
     async def __aenter__(self) -> Lock:
-        self._hold = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
-        return self._hold
+        self._lock = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
+        return self._lock
 
     async def __aexit__(self, *_: object) -> None:
-        await self._hold.release()
+        await self._lock.release()
 
 
 async def load(ports: Ports, upload_id: str) -> Upload:
-    """The upload, which the caller holds. Raises ``UploadNotFound`` or ``UploadGone``."""
+    """The upload, whose lock the caller holds. Raises ``UploadNotFound`` or ``UploadGone``."""
     return await verify_offset(ports, rules.ensure_available(await ports.records.find(upload_id), ports.clock()))
 
 
 async def verify_offset(ports: Ports, upload: Upload) -> Upload:
-    """The upload with no more bytes claimed than are stored.
+    """The upload with an offset no greater than the number of stored bytes.
 
-    A record saved by this process never claims too much. One that was saved before it started may, if the machine lost
-    its power meanwhile: its bytes are counted once, and the record put right.
+    A record that this process has saved is never ahead of the bytes. One that was saved before it started may be, if
+    the machine lost power since: the stored bytes are counted once and the record is corrected.
     """
     if upload.is_complete or not upload.offset or upload.updated_at >= ports.opened_at:
         return upload

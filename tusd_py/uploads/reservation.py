@@ -1,4 +1,4 @@
-"""An upload between its id and its record: nobody else may have the id, and a failure leaves no bytes behind."""
+"""An upload between its id and its record: reserve the id and the storage, and delete the bytes if it fails."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tusd_py.uploads.ports import Ports
 
 
 def locked_for_creation(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Lock]:
-    """Hold an upload that is about to be made. Raises ``RecordExists`` where a hook chose an id that is taken."""
-    return _claimed_by_hook(ports, upload) if by_hook else locked(ports, upload.id)
+    """Lock an upload that is about to be created. Raises ``RecordExists`` if a hook chose an id that is in use."""
+    return _locked_unused(ports, upload) if by_hook else locked(ports, upload.id)
 
 
 @asynccontextmanager
-async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Lock]:
+async def _locked_unused(ports: Ports, upload: Upload) -> AsyncIterator[Lock]:
     async with locked(ports, upload.id) as lock:
-        # Known before the store is touched: bytes of the upload that has the id would be overwritten, then erased.
+        # Checked before the store is touched: the bytes of the upload that has this id would be overwritten.
         if await ports.records.find(upload.id) is not None:
             raise RecordExists(f"upload {upload.id} is already recorded")
         yield lock
@@ -33,11 +33,11 @@ async def _claimed_by_hook(ports: Ports, upload: Upload) -> AsyncIterator[Lock]:
 
 @asynccontextmanager
 async def rollback_on_error(ports: Ports, upload: Upload) -> AsyncIterator[None]:
-    """Store bytes and record ``upload`` inside: where that fails, or is cancelled, its bytes are erased again."""
+    """Delete the stored bytes of ``upload`` if the block, which stores and records it, raises or is cancelled."""
     try:
         yield
     except RecordExists:
-        raise  # whatever bears this id is not ours to erase
+        raise  # the bytes are those of the upload that has this id
     except Exception:
         await ports.store.delete(upload)
         raise
@@ -47,9 +47,10 @@ async def rollback_on_error(ports: Ports, upload: Upload) -> AsyncIterator[None]
 
 
 async def reserve_storage(ports: Ports, upload: Upload) -> Upload:
-    """``upload`` with the place that the store keeps for it. Raises ``PathTaken`` or ``StoreError``.
+    """``upload`` with the storage that the store has reserved for it. Raises ``PathTaken`` or ``StoreError``.
 
-    A path that a hook chose may belong to a creation that a crash ended before there was a record: it is freed then.
+    A path that a hook chose may still be reserved by a creation that crashed before its record was saved; it is
+    reclaimed then.
     """
     try:
         return upload.with_storage(await ports.store.create(upload))
@@ -59,30 +60,31 @@ async def reserve_storage(ports: Ports, upload: Upload) -> Upload:
     return upload.with_storage(await ports.store.create(upload))
 
 
-async def _reclaim(ports: Ports, upload: Upload, by: str) -> bool:
-    # Uploads that have a path are held from their creation to their record: one that can be held now is not being made.
-    lock = await ports.locker.try_acquire(by)
+async def _reclaim(ports: Ports, upload: Upload, owner_id: str) -> bool:
+    """Delete the reservation of upload ``owner_id`` if it has no record and no creation of it is running."""
+    # An upload with a path is locked from its creation to its record, so a free lock means that no creation is running.
+    lock = await ports.locker.try_acquire(owner_id)
     if lock is None:
         return False
     try:
-        if await ports.records.find(by) is not None:
+        if await ports.records.find(owner_id) is not None:
             return False
-        await ports.store.delete(replace(upload, id=by))
+        await ports.store.delete(replace(upload, id=owner_id))
         return True
     finally:
         await lock.release()
 
 
-async def insert_reserved(ports: Ports, upload: Upload, change: Cause) -> None:
-    """Record an upload without bytes; where that fails, a place that the store has kept for it is free again."""
+async def insert_reserved(ports: Ports, upload: Upload, cause: Cause) -> None:
+    """Record an upload without bytes; if that fails, release what the store has reserved for it."""
     if not upload.storage:
-        await insert(ports, upload, change)
+        await insert(ports, upload, cause)
         return
     async with rollback_on_error(ports, upload):
-        await shielded(insert(ports, upload, change))
+        await shielded(insert(ports, upload, cause))
 
 
 async def delete_unrecorded(ports: Ports, upload: Upload) -> None:
-    """Erase the bytes of a creation that was cancelled, unless its record was made in the same instant."""
+    """Delete the bytes of a cancelled creation, unless its record was saved in the same moment."""
     if await ports.records.find(upload.id) is None:
         await ports.store.delete(upload)

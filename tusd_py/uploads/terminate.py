@@ -1,4 +1,4 @@
-"""DELETE: the upload and its bytes are removed, and a tombstone is kept for a while."""
+"""DELETE: end an upload and delete its bytes. A tombstone remains for a while."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from tusd_py.uploads.ports import Ports
 
 
 async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Terminated:
-    """Remove the upload; a PATCH that is running is stopped first and cannot bring it back.
+    """End the upload. A running PATCH is stopped first and cannot bring the bytes back.
 
-    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is removed).
+    Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is deleted).
     """
     async with locked(ports, request.upload_id):
         upload = await ports.records.find(request.upload_id)
         waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
         upload = rules.terminate(upload, ports.clock(), waiting)
-        overlay = await _run_pre_hook(ports, upload, caller)
-        return Terminated(upload=await terminate_locked(ports, upload, caller), override=overlay)
+        override = await _run_pre_hook(ports, upload, caller)
+        return Terminated(upload=await terminate_locked(ports, upload, caller), override=override)
 
 
 async def terminate_locked(ports: Ports, upload: Upload, caller: Caller | None) -> Upload:
-    """End an upload that the caller holds: first its record, then its bytes.
+    """End an upload whose lock the caller holds: first its record, then its bytes.
 
-    After a crash in between the upload is gone for every client, and the sweeper erases the bytes with the tombstone.
+    After a crash in between, every client finds the upload ended, and the sweeper deletes the bytes with the tombstone.
     """
     try:
         ended = await _mark_terminated(ports, upload, caller)
     except RecordConflict:
-        # What runs in the background changes records without a hold: post-finish has returned, or parts were joined.
+        # Background work changes records without the lock: post-finish has returned, or the upload was assembled.
         newest = await ports.records.find(upload.id)
         if newest is None or newest.has_ended:
             raise
@@ -55,9 +55,10 @@ async def _mark_terminated(ports: Ports, upload: Upload, caller: Caller | None) 
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> ResponseOverride | None:
+    """Invoke pre-terminate. Raises ``TerminationRejected``."""
     if not ports.hooks.handles(Hook.PRE_TERMINATE):
         return None
-    answer = await ports.hooks.invoke(HookEvent(Hook.PRE_TERMINATE, upload, caller))
-    if answer.reject:
-        raise TerminationRejected().with_response(answer.override)
-    return answer.override
+    response = await ports.hooks.invoke(HookEvent(Hook.PRE_TERMINATE, upload, caller))
+    if response.reject:
+        raise TerminationRejected().with_response(response.override)
+    return response.override

@@ -75,11 +75,11 @@ class InterimResponses:
 
     def on_created(self, upload: Upload) -> bool:
         """See ``ProgressListener.on_created``."""
-        interim = self.formatter.announce(upload, self.collection + upload.id)
+        interim = self.formatter.created_interim(upload, self.collection + upload.id)
         return interim is not None and self.send_interim(interim.status, interim.headers)
 
     def on_saved(self, upload: Upload) -> None:
         """See ``ProgressListener.on_saved``."""
-        if upload.offset > self.sent_offset and (interim := self.formatter.progress(upload.offset)) is not None:
+        if upload.offset > self.sent_offset and (interim := self.formatter.progress_interim(upload.offset)) is not None:
             self.sent_offset = upload.offset
             self.send_interim(interim.status, interim.headers)

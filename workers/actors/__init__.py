@@ -1,1 +1,11 @@
-"""The actors: one module each, with a coroutine function of the module's name."""
+"""The actors by name: one for each processing step, and one for webhooks."""
+
+from tusd_py.model.steps import STEPS
+from workers.actor import Actor
+from workers.actors.steps import step_actor
+from workers.actors.webhooks import webhooks
+
+
+def find_actors() -> dict[str, Actor]:
+    """Every actor by its name, which is the ``actor`` of its jobs."""
+    return {**{step.name: step_actor(step.name) for step in STEPS}, "webhooks": webhooks}

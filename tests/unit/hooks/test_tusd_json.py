@@ -90,7 +90,8 @@ def test_each_field_has_its_hook() -> None:
     assert not answer({"RejectTermination": True}).reject
     assert answer({"StopUpload": True}, Hook.POST_RECEIVE).stop
     assert not answer({"StopUpload": True}).stop
-    assert answer({"ChangeFileInfo": {"ID": "x"}}, Hook.PRE_FINISH) == HookResponse()
+    assert answer({"ChangeFileInfo": {"ID": "x", "Owner": "ann"}}, Hook.PRE_FINISH) == HookResponse()
+    assert answer({"ChangeFileInfo": {"Owner": "ann"}}) == HookResponse(owner="ann")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_keys_are_read_without_regard_to_case() -> None:
 
 def test_what_is_empty_is_absent_but_for_metadata() -> None:
     """0 and empty texts change nothing; empty metadata clears it, absent metadata is kept."""
-    nothing = {"HTTPResponse": {"StatusCode": 0, "Body": "", "Header": {}}, "ChangeFileInfo": {"ID": ""}}
+    nothing = {"HTTPResponse": {"StatusCode": 0, "Body": "", "Header": {}}, "ChangeFileInfo": {"ID": "", "Owner": ""}}
     assert answer(nothing) == HookResponse()
     assert answer({"ChangeFileInfo": {"MetaData": None}}).metadata is None
     assert answer({"ChangeFileInfo": {"MetaData": {}}}).metadata == {}
@@ -149,6 +150,9 @@ def test_text_that_no_header_could_carry_is_made_text() -> None:
         ({"ChangeFileInfo": "x"}, "ChangeFileInfo"),
         ({"ChangeFileInfo": {"ID": 7}}, "ID"),
         ({"ChangeFileInfo": {"ID": "../x"}}, "../x"),
+        ({"ChangeFileInfo": {"Owner": 7}}, "Owner"),
+        ({"ChangeFileInfo": {"Owner": "a" * 256}}, "at most 255 characters"),
+        ({"ChangeFileInfo": {"Owner": "a\nb"}}, "no control characters"),
         ({"ChangeFileInfo": {"MetaData": {"a": 1}}}, "MetaData['a']"),
         ({"ChangeFileInfo": {"MetaData": {"a b": ""}}}, "metadata"),
     ],

@@ -35,7 +35,7 @@ def answer(case: BadInput) -> int:
             rules.create(request, LIMITS)
             parts = [UPLOAD if part == UPLOAD.id else None for part in request.parts]
             if parts:
-                rules.concatenate(request, parts, "", NOW, LIMITS)
+                rules.concatenate(request, parts, NOW, LIMITS)
     except TusError as error:
         return error.status
     return 0

@@ -169,7 +169,7 @@ class TestAppend:
 
 class TestConcatenate:
     def concatenate(self, *parts: Upload | None, length: int | None = None, limits: Limits = ANY) -> int | None:
-        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, "", NOW, limits)
+        return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, NOW, limits)
 
     def test_the_sum(self) -> None:
         """Of the parts' lengths, a part maybe twice; unknown while that of one is."""
@@ -184,7 +184,6 @@ class TestConcatenate:
             None,
             COMPLETE,
             FINAL,
-            replace(PART, owner="somebody else"),
             replace(PART, status=Status.TERMINATED),
             replace(PART, status=Status.FAILED),
             replace(PART, status=Status.REJECTED),
@@ -195,6 +194,12 @@ class TestConcatenate:
         """One refusal for all of it."""
         with pytest.raises(InvalidParts):
             self.concatenate(PART, part)
+
+    def test_concatenate_other_owner_refused(self) -> None:
+        """Every part must have the owner of the final upload."""
+        rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="ann")], "ann")
+        with pytest.raises(InvalidParts):
+            rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="bob")], "ann")
 
     def test_a_length_that_is_sent(self) -> None:
         """Forgiven where it is the sum; refused where it is not, or nobody can say yet."""

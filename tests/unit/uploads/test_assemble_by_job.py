@@ -17,7 +17,8 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import UploadGone
-from tusd_py.uploads.processing.assemble import AlreadyJoining, assemble
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.processing.assemble import AlreadyAssembling, assemble
 
 pytestmark = pytest.mark.anyio
 
@@ -161,9 +162,9 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(harness: Uploads
 async def test_two_workers_do_not_join_the_same_upload(harness: UploadsHarness) -> None:
     """The one that comes while the other is at it looks again later."""
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
-    lock = await harness.locker.try_acquire(f"{final.id}.join")
+    lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, final.id))
     assert lock is not None
-    with pytest.raises(AlreadyJoining):
+    with pytest.raises(AlreadyAssembling):
         await joined(harness, final)
     await lock.release()
     assert Status.READY is (await joined(harness, final)).status

@@ -49,7 +49,7 @@ async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     background.spawn("u1", fail())
     await background.drain(1)
-    assert "background work for upload u1 failed" in caplog.text
+    assert "background work failed: u1" in caplog.text
     assert "as this test wants it" in caplog.text
 
 

@@ -27,6 +27,7 @@ from tusd_py.protocol.errors import (
 from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import recover
 from tusd_py.uploads.policy import UploadPolicy
 
@@ -119,7 +120,7 @@ async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> No
     asked = records.asked
     await eventually(lambda: records.asked == asked + 1)
     await harness.append(one, 2, b"c")
-    await harness.ports.background.after(f"{one}.finals")
+    await harness.ports.background.after(task_key(TaskKind.WAKE_FINALS, one))
     records.go.set()
     await harness.settle()
     assert (await found(harness, final)).is_complete
@@ -142,6 +143,24 @@ async def test_pre_create_is_asked_for_finals() -> None:
     assert lengths == [3, 6]
     assert isinstance(harness.store, MemoryStore)
     assert set(harness.store.uploads) == {one}
+
+
+@on_loop
+async def test_concatenate_owner_of_hook() -> None:
+    """The owner that pre-create chooses counts: parts of another owner are refused, and nothing is recorded."""
+    owners = ["ann", "bob", "ann", "ann"]
+
+    def pre_create(event: HookEvent) -> HookResponse:
+        return HookResponse(owner=owners.pop(0))
+
+    harness = UploadsHarness(functions={Hook.PRE_CREATE: pre_create})
+    of_ann, of_bob = await part(harness, b"abc"), await part(harness, b"def")
+    assert (await found(harness, of_ann)).owner == "ann"
+    with pytest.raises(InvalidParts):
+        await join(harness, of_ann, of_bob)
+    assert await harness.record("u3") is None
+    final = await found(harness, await join(harness, of_ann, of_ann))
+    assert (final.owner, final.is_complete) == ("ann", True)
 
 
 @on_loop
@@ -284,7 +303,7 @@ async def test_a_restart_in_the_middle_joins_again() -> None:
 async def test_one_process_joins_at_a_time() -> None:
     """Another one is busy with the same final upload: this one leaves it alone."""
     harness = UploadsHarness(policy=LATER)
-    final_hold = await harness.locker.try_acquire("u2.join")
+    final_hold = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
     assert final_hold is not None
     final = await join(harness, await part(harness, b"abc"))
     await harness.settle()

@@ -19,6 +19,7 @@ from tusd_py.protocol.errors import UploadGone, UploadNotFound
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads import expire
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import Swept, recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
 
@@ -133,7 +134,7 @@ async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     """A final upload whose bytes are not joined yet, for want of room say, is tried again when its time comes."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, concatenate_at_once_bytes_max=0))
     one = (await harness.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
-    lock = await harness.locker.try_acquire("u2.join")
+    lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
     assert lock is not None
     final = (await harness.create(None, kind=Kind.FINAL, parts=[one])).upload
     await harness.settle()

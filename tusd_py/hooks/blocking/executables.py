@@ -1,4 +1,4 @@
-"""Hooks that are programs in a directory, each named as the hook it is for, as tusd runs them."""
+"""Hooks that are programs in a directory, each named like the hook it handles, as tusd runs them."""
 
 from __future__ import annotations
 
@@ -13,94 +13,89 @@ from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import excerpt, format_request, parse_response
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
-from tusd_py.threads import DaemonThreads
 
 log = logging.getLogger(__name__)
 
-#: Programs that run at the same time; more wait, and count that wait as their own.
+#: Programs that run at the same time. Further hooks wait, and the wait counts against their time limit.
 PROGRAMS_MAX = 32
 
 
 class ExecutableHooks:
-    """Runs the program of a hook in ``hooks``; where there is none, nobody objects."""
+    """Runs the programs of ``hooks`` in ``directory``. A hook without a program is accepted."""
 
     def __init__(
         self,
         directory: Path,
         hooks: Collection[Hook],
         *,
-        where: Callable[[Upload], Mapping[str, str]],
+        location: Callable[[Upload], Mapping[str, str]],
         count: CountInvocation,
         timeout_seconds: float,
     ) -> None:
         self._directory = directory
         self._hooks = frozenset(hooks)
-        self._where = where
+        self._location = location
         self._count = count
         self._timeout_seconds = timeout_seconds
-        self._threads = DaemonThreads(PROGRAMS_MAX, "hook-program")
+        self._slots = asyncio.Semaphore(PROGRAMS_MAX)
 
     def handles(self, hook: Hook) -> bool:
-        """See ``HookHandler.wants``."""
+        """See ``HookHandler.handles``."""
         return hook in self._hooks
 
     async def invoke(self, event: HookRequest) -> HookResponse:
-        """See ``HookHandler.ask``. The program, and what it has started, is killed when it takes too long."""
+        """See ``HookHandler.invoke``. A program that takes too long is killed with every process it has started."""
         if event.hook not in self._hooks:
             return HookResponse()
-        body = format_request(event, self._where)
-        program = _program(self._directory, event.hook, body, event.upload)
+        body = format_request(event, self._location)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                said = await self._threads.run(_run, event.hook, program, self._timeout_seconds)
-            answer = parse_response(event.hook, said)
-        except (HookFailed, TimeoutError) as failure:
+            async with asyncio.timeout(self._timeout_seconds), self._slots:
+                stdout = await run_executable(
+                    self._directory, event.hook, body, event.upload, timeout_seconds=self._timeout_seconds
+                )
+            response = parse_response(event.hook, stdout)
+        except TimeoutError as failure:
             self._count(event.hook, True)
-            if isinstance(failure, TimeoutError):
-                raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
+            raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
+        except HookFailed:
+            self._count(event.hook, True)
             raise
-        finally:
-            program.kill()
         self._count(event.hook, False)
-        return answer
+        return response
 
     async def close(self) -> None:
         """See ``HookHandler.close``."""
 
 
-def run(directory: Path, hook: Hook, body: bytes, upload: Upload | None, timeout_seconds: float) -> bytes:
-    """What the program of ``hook`` said, in bounded time; nothing where there is no such program.
+async def run_executable(
+    directory: Path, hook: Hook, body: bytes, upload: Upload | None, *, timeout_seconds: float
+) -> bytes:
+    """Run the program of ``hook`` and return its standard output; empty if there is no such program.
 
-    ``body`` is what it reads (``payload.format_event``). Blocks. Raises ``HookFailed``: it could not be started, took
-    too long, said too much, or ended with another exit code than 0.
+    ``body`` is its standard input (``tusd_json.format_event``). Raises ``HookFailed`` if it could not be started, took
+    too long, wrote too much, or exited with another code than 0.
     """
-    return _run(hook, _program(directory, hook, body, upload), timeout_seconds)
-
-
-def _program(directory: Path, hook: Hook, body: bytes, upload: Upload | None) -> HookProcess:
-    facts = {
+    path = directory / hook.value
+    environment = {
         "TUS_ID": upload.id if upload else "",
         "TUS_SIZE": str((upload.length if upload else None) or 0),
         "TUS_OFFSET": str(upload.offset if upload else 0),
     }
-    return HookProcess(directory / hook.value, body, facts)
-
-
-def _run(hook: Hook, program: HookProcess, timeout_seconds: float) -> bytes:
     try:
-        if not program.path.exists():
+        # Not in a thread: looking up one local name takes less time than the switch.
+        if not path.exists():
             return b""
-        ended = program.run(timeout_seconds)
+        result = await HookProcess(path, body, environment).run(timeout_seconds)
     except (ProcessFailed, OSError) as failure:
-        raise HookFailed(f"{hook} ({program.path}) {failure}") from failure
-    if ended.errors:
-        log.info("hook %s wrote: %s", hook, excerpt(ended.errors))
-    if ended.exit_code:
-        raise HookFailed(f"{hook} ({program.path}) {_how(ended)}: {excerpt(ended.errors or ended.said)}")
-    return ended.said
+        raise HookFailed(f"{hook} ({path}) {failure}") from failure
+    if result.stderr:
+        log.info("hook %s wrote to standard error: %s", hook, excerpt(result.stderr))
+    if result.exit_code:
+        raise HookFailed(f"{hook} ({path}) {_describe_exit(result)}: {excerpt(result.stderr or result.stdout)}")
+    return result.stdout
 
 
-def _how(ended: ProcessResult) -> str:
-    if ended.exit_code < 0:
-        return f"was ended by signal {-ended.exit_code}"
-    return f"ended with exit code {ended.exit_code}"
+def _describe_exit(result: ProcessResult) -> str:
+    if result.exit_code < 0:
+        return f"was killed by signal {-result.exit_code}"
+    return f"exited with code {result.exit_code}"

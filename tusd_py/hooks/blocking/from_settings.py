@@ -22,7 +22,7 @@ def executable_hooks(
     if not directory.is_dir():
         raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
     return [
-        ExecutableHooks(directory, enabled, where=store.location, count=count, timeout_seconds=hooks.timeout_seconds)
+        ExecutableHooks(directory, enabled, location=store.location, count=count, timeout_seconds=hooks.timeout_seconds)
     ]
 
 
@@ -45,11 +45,11 @@ def http_hooks(
         HttpHooks(
             url,
             enabled,
-            where=store.location,
+            location=store.location,
             count=count,
             retry=retry,
             forward_headers=hooks.http_forward_headers,
-            answer_bytes_max=hooks.http_size_limit_bytes,
+            response_bytes_max=hooks.http_size_limit_bytes,
             verifies=not hooks.http_skip_verify,
         )
         for url in hooks.http_urls

@@ -1,18 +1,15 @@
-"""Hooks over HTTP, as tusd v2 calls them: one URL, asked by POST, with tries again where that may help."""
+"""Blocking hooks over HTTP, as tusd v2 calls them: a POST to one URL, with retries where a failure may be temporary."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
-
-import httpx2
+from urllib.parse import urlsplit
 
 from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
+from tusd_py.hooks.http_client import HttpClient, HttpResponse, RequestFailed, RequestHeaders, tls_context
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import excerpt, format_request, parse_response
 from tusd_py.model.hooks import Hook
@@ -20,170 +17,115 @@ from tusd_py.model.upload import Upload
 
 log = logging.getLogger(__name__)
 
-#: Requests to one URL at the same time; more wait, and count that wait as their own. Held here, and not by the pool:
-#: one that is cancelled while it waits there can take a place of the pool with it for ever (httpcore issue 1093).
+#: Concurrent requests to one URL. Further hooks wait, and the wait counts against their time limit.
 CONNECTIONS_MAX = 100
-
-# Below what common servers keep an idle connection for (Gunicorn 2 s, Node and uvicorn 5 s): one that the other side
-# closes while it is taken up again would cost a try.
-_KEEP_ALIVE_SECONDS = 1.5
-_IDLE_CONNECTIONS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and for how long one hook is tried: ``attempts`` in all, ``backoff_seconds`` between two of them."""
+    """How often and for how long one hook is attempted: ``attempts`` in all, ``backoff_seconds`` apart."""
 
     attempts: int
     backoff_seconds: float
     attempt_seconds: float
-    timeout_seconds: float  # all attempts and the waits between them
+    timeout_seconds: float  # for all attempts and the waits between them
 
 
-class TryAgain(Exception):
-    """An attempt that failed in a way that may pass: the network, or the receiver's 5xx."""
+class _TemporaryFailure(Exception):
+    """An attempt that failed in a way that may pass: a network failure, a timeout, or a 5xx response."""
 
 
 class HttpHooks:
-    """Asks the hooks in ``hooks`` of one URL that the operator trusts. Redirects are not followed."""
+    """Sends ``hooks`` to one URL, which the operator trusts: private addresses are allowed."""
 
     def __init__(
         self,
         url: str,
         hooks: Collection[Hook],
         *,
-        where: Callable[[Upload], Mapping[str, str]],
+        location: Callable[[Upload], Mapping[str, str]],
         count: CountInvocation,
         retry: RetryPolicy,
         forward_headers: Sequence[str] = (),
-        answer_bytes_max: int = 5120,
+        response_bytes_max: int = 5120,
         verifies: bool = True,
     ) -> None:
         self._url = url
         self._name = _without_secrets(url)
         self._hooks = frozenset(hooks)
-        self._where = where
+        self._location = location
         self._count = count
         self._retry = retry
-        self._own_headers = own_headers(url)
-        self._forwarded = {name.lower().encode(): name.encode() for name in forward_headers}
-        self._answer_bytes_max = answer_bytes_max
-        self._places = asyncio.Semaphore(CONNECTIONS_MAX)
-        # The transport and not the client above it, which would log the URL, keep cookies and read the environment.
-        self._transport = _transport(url, verifies)
+        self._headers = RequestHeaders(url, forward_headers)
+        self._response_bytes_max = response_bytes_max
+        self._client = HttpClient(tls_context(url, verifies=verifies), requests_max=CONNECTIONS_MAX)
 
     def handles(self, hook: Hook) -> bool:
-        """See ``HookHandler.wants``."""
+        """See ``HookHandler.handles``."""
         return hook in self._hooks
 
     async def invoke(self, event: HookRequest) -> HookResponse:
-        """See ``HookHandler.ask``."""
+        """See ``HookHandler.invoke``."""
         if event.hook not in self._hooks:
             return HookResponse()
         try:
-            answer = parse_response(event.hook, await self._call(event))
+            response = parse_response(event.hook, await self._call(event))
         except HookFailed as failure:
             self._count(event.hook, True)
             raise HookFailed(f"{self._name}: {failure}") from failure
         self._count(event.hook, False)
-        return answer
+        return response
 
     async def close(self) -> None:
         """See ``HookHandler.close``."""
-        await self._transport.aclose()
+        await self._client.close()
 
     async def _call(self, event: HookRequest) -> bytes:
-        """The body of the answer to the first attempt that got one."""
-        request = httpx2.Request(
-            "POST", self._url, headers=self._headers(event), content=format_request(event, self._where)
-        )
+        """The body of the first response that is not a temporary failure. Raises ``HookFailed``."""
+        headers, body = self._headers.for_caller(event.caller), format_request(event, self._location)
         retry, clock = self._retry, asyncio.get_running_loop().time
         deadline = clock() + retry.timeout_seconds
-        for left in reversed(range(retry.attempts)):
+        for attempts_left in reversed(range(retry.attempts)):
+            seconds = min(retry.attempt_seconds, deadline - clock())
             try:
-                return await self._attempt(event.hook, request, min(retry.attempt_seconds, deadline - clock()))
-            except TryAgain as failure:
-                if not left or clock() + retry.backoff_seconds >= deadline:
+                return await self._attempt(event.hook, headers, body, seconds)
+            except _TemporaryFailure as failure:
+                if not attempts_left or clock() + retry.backoff_seconds >= deadline:
                     raise HookFailed(f"{event.hook} {failure}") from failure
-                log.info("hook %s at %s %s; it is tried again", event.hook, self._name, failure)
+                log.info("hook %s at %s %s; retrying", event.hook, self._name, failure)
             await asyncio.sleep(retry.backoff_seconds)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, hook: Hook, request: httpx2.Request, seconds: float) -> bytes:
-        """One request and its answer within ``seconds``. Raises ``TryAgain`` or ``HookFailed``."""
+    async def _attempt(self, hook: Hook, headers: list[tuple[bytes, bytes]], body: bytes, seconds: float) -> bytes:
         try:
-            async with asyncio.timeout(seconds), self._places:
-                response = await self._transport.handle_async_request(request)
-                try:
-                    return await self._answered(hook, response)
-                finally:
-                    await response.aclose()
-        except TimeoutError as failure:
-            raise TryAgain(f"took more than {seconds:.3g} seconds") from failure
-        except httpx2.TransportError as failure:
-            raise TryAgain(f"could not be asked: {type(failure).__name__}: {failure}") from failure
+            response = await self._client.post(
+                self._url,
+                headers,
+                body,
+                timeout_seconds=seconds,
+                # One byte more than allowed shows that a body is too long.
+                response_bytes_max=self._response_bytes_max + 1,
+            )
+        except RequestFailed as failure:
+            raise _TemporaryFailure(str(failure)) from failure
+        return self._accepted_body(hook, response)
 
-    async def _answered(self, hook: Hook, response: httpx2.Response) -> bytes:
-        body = await self._read(response)
-        if response.status_code >= 500:
-            raise TryAgain(f"was answered {response.status_code}: {excerpt(body)}")
-        if not 200 <= response.status_code <= 299:
-            raise HookFailed(f"{hook} was answered {response.status_code}, not 2xx: {excerpt(body)}")
-        if len(body) > self._answer_bytes_max:
-            raise HookFailed(f"{hook} was answered with more than {self._answer_bytes_max} bytes: {excerpt(body)}")
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    def _accepted_body(self, hook: Hook, response: HttpResponse) -> bytes:
+        """The body of a response that can be parsed. Raises ``_TemporaryFailure`` for 5xx, else ``HookFailed``."""
+        body = response.body
+        if response.status >= 500:
+            raise _TemporaryFailure(f"answered {response.status}: {excerpt(body)}")
+        if not response.is_success:
+            raise HookFailed(f"{hook} answered {response.status}, not 2xx: {excerpt(body)}")
+        if len(body) > self._response_bytes_max:
+            raise HookFailed(f"{hook} answered with more than {self._response_bytes_max} bytes: {excerpt(body)}")
+        content_type = response.header(b"content-type").partition(";")[0].strip().lower()
         if body.strip() and content_type != "application/json":
-            raise HookFailed(f"{hook} was answered with Content-Type {content_type!r}; it must be application/json")
+            raise HookFailed(f"{hook} answered with Content-Type {content_type!r}; it must be application/json")
         return body
-
-    async def _read(self, response: httpx2.Response) -> bytes:
-        """The body as it came, up to just beyond what is allowed."""
-        body = b""
-        async with aclosing(response.aiter_raw()) as pieces:
-            async for piece in pieces:
-                body += piece[: self._answer_bytes_max + 1 - len(body)]
-                if len(body) > self._answer_bytes_max:
-                    break
-        return body
-
-    def _headers(self, event: HookRequest) -> list[tuple[bytes, bytes]]:
-        came = event.caller.headers if event.caller is not None else ()
-        forwarded = [(self._forwarded[name], value) for name, value in came if name in self._forwarded]
-        names = {name.lower() for name, _ in forwarded}
-        # As in Go: credentials of the URL are sent where the client's are not.
-        return [*(own for own in self._own_headers if own[0].lower() not in names), *forwarded]
-
-
-def own_headers(url: str) -> list[tuple[bytes, bytes]]:
-    """The headers of every request to a hook at ``url``, with the credentials that stand in it."""
-    headers = [
-        (b"Content-Type", b"application/json"),
-        (b"Accept", b"application/json"),
-        (b"Accept-Encoding", b"identity"),  # what was packed could be small on the way and large once unpacked
-        (b"User-Agent", b"tusd-py"),
-    ]
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        headers.append((b"Authorization", b"Basic " + b64encode(credentials.encode())))
-    return headers
-
-
-def _transport(url: str, verifies: bool) -> httpx2.AsyncHTTPTransport:
-    is_verified = url.lower().startswith("https:") and verifies
-    return httpx2.AsyncHTTPTransport(
-        # Reading the certificates of the system takes a tenth of a second: not where they are not needed.
-        verify=httpx2.create_ssl_context(trust_env=False) if is_verified else False,
-        trust_env=False,
-        limits=httpx2.Limits(
-            max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-            keepalive_expiry=_KEEP_ALIVE_SECONDS,
-        ),
-    )
 
 
 def _without_secrets(url: str) -> str:
-    """The URL as it may stand in a log: without password and query."""
+    """The URL for the log: without user name, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

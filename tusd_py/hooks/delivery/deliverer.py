@@ -1,4 +1,4 @@
-"""One attempt to tell a endpoint of an event, and its result. When to try again is written down elsewhere."""
+"""One attempt to deliver an event to an endpoint, and its result. The worker's queue decides when to retry."""
 
 from __future__ import annotations
 
@@ -6,174 +6,149 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-
-import httpcore2
-import httpx2
+from typing import TYPE_CHECKING
 
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.hooks.blocking.executables import run
-from tusd_py.hooks.blocking.http import own_headers
+from tusd_py.hooks.blocking.executables import run_executable
 from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
 from tusd_py.hooks.delivery.payload import request_body
 from tusd_py.hooks.delivery.signing import signature_headers
-from tusd_py.hooks.delivery.ssrf import PublicOnlyBackend
 from tusd_py.hooks.tusd_json import excerpt
 from tusd_py.model.events import Event
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.dates import parse_date
-from tusd_py.threads import DaemonThreads
 
-#: Of an answer that says no, or of one that is too large, no more is read.
-REFUSAL_BYTES_MAX = 4096
-#: Longest wait that a endpoint may ask for.
+if TYPE_CHECKING:
+    # Loading the HTTP library takes long; workers without webhooks do not need it.
+    from tusd_py.hooks.http_client import HttpClient, HttpResponse
+
+#: The longest wait that an endpoint can request with ``Retry-After``.
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 
 # The same request would be refused again.
-_NEVER = frozenset({400, 413, 415, 422})
-_KEEP_ALIVE_SECONDS = 1.5  # see hooks.http
-_IDLE_CONNECTIONS_MAX = 20
-_PROGRAMS_MAX = 32
+_PERMANENT_REFUSALS = frozenset({400, 413, 415, 422})
 
 
 class DeliveryStatus(Enum):
     DELIVERED = auto()
-    RETRY = auto()
-    GONE = auto()  # 410: the endpoint wants nothing any more
-    REJECTED = auto()
+    RETRY = auto()  # the failure may be temporary
+    GONE = auto()  # 410: the endpoint wants no more events
+    REJECTED = auto()  # the endpoint would refuse the same request again
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What became of an attempt. ``reason`` is for people; ``retry_after_seconds`` is what the endpoint asked for."""
+    """The result of one attempt.
+
+    ``reason`` says what failed and follows the name of the endpoint in a sentence. ``retry_after_seconds`` is the wait
+    that the endpoint requested, if any. ``response`` is what it answered: at most ``response_bytes_max`` of it.
+    """
 
     status: DeliveryStatus
     reason: str = ""
     retry_after_seconds: float | None = None
-    answer: bytes = b""
+    response: bytes = b""
 
 
 class Deliverer:
-    """Tells receivers, over connections that are used again. Belongs to one event loop."""
+    """Delivers events over reused connections. Belongs to one event loop; ``close`` must be called in it."""
 
-    def __init__(self, clock: Callable[[], datetime], guard: httpcore2.AsyncNetworkBackend | None = None) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._guard = guard
-        self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
-        self._places: dict[str, asyncio.Semaphore] = {}
-        self._threads = DaemonThreads(_PROGRAMS_MAX, "hook-program")
+        self._clients: dict[tuple[str, bool, bool], HttpClient] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
 
     async def deliver(
         self, endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None
     ) -> DeliveryResult:
-        """Try once. Raises nothing of the network: whatever happens there is a result."""
-        places = self._places.setdefault(endpoint.name, asyncio.Semaphore(endpoint.concurrency))
-        async with places:
-            if endpoint.directory is not None:
-                return await self._run(endpoint, event, storage)
-            return await self._post(endpoint, event, storage)
+        """Make one attempt. Failures of the network and of the endpoint are results and not exceptions.
+
+        ``storage`` says where the bytes of the upload are (``Store.location``).
+        """
+        slots = self._slots.setdefault(endpoint.name, asyncio.Semaphore(endpoint.concurrency))
+        async with slots:
+            body = request_body(endpoint, event, storage)
+            if endpoint.executables_dir is not None:
+                return await self._run(endpoint, event, body)
+            return await self._post(endpoint, event, body)
 
     async def close(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
+        """Close all connections."""
+        clients = list(self._clients.values())
+        self._clients.clear()
+        for client in clients:
+            await client.close()
 
-    async def _run(self, endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
-        assert endpoint.directory is not None
-        body = request_body(endpoint, event, storage)
+    async def _run(self, endpoint: WebhookEndpoint, event: Event, body: bytes) -> DeliveryResult:
+        assert endpoint.executables_dir is not None
+        hook = Hook(event.type.value)
         try:
-            said = await self._threads.run(
-                run, endpoint.directory, Hook(event.type.value), body, event.upload, endpoint.timeout_seconds
+            stdout = await run_executable(
+                endpoint.executables_dir, hook, body, event.upload, timeout_seconds=endpoint.timeout_seconds
             )
         except HookFailed as failure:
             return DeliveryResult(DeliveryStatus.RETRY, str(failure))
-        return DeliveryResult(DeliveryStatus.DELIVERED, answer=said)
+        return DeliveryResult(DeliveryStatus.DELIVERED, response=stdout)
 
-    async def _post(self, endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> DeliveryResult:
-        body = request_body(endpoint, event, storage)
-        headers = self._headers(endpoint, event, body)
-        pool = await self._pool(endpoint)
+    async def _post(self, endpoint: WebhookEndpoint, event: Event, body: bytes) -> DeliveryResult:
+        from tusd_py.hooks.http_client import RequestFailed, RequestHeaders
+
+        headers = RequestHeaders(endpoint.url, endpoint.forward_headers).for_caller(event.caller)
+        headers += signature_headers(endpoint.secrets, event.id, self._clock(), body)
+        client = await self._client(endpoint)
         try:
-            async with (
-                asyncio.timeout(endpoint.timeout_seconds),
-                pool.stream("POST", endpoint.url, headers=headers, content=body) as response,
-            ):
-                return await self._result(endpoint, response)
-        except TimeoutError:
-            return DeliveryResult(DeliveryStatus.RETRY, f"took more than {endpoint.timeout_seconds:g} seconds")
-        except (
-            httpcore2.NetworkError,
-            httpcore2.ProtocolError,
-            httpcore2.TimeoutException,
-            OSError,
-        ) as failure:
-            return DeliveryResult(DeliveryStatus.RETRY, f"could not be told: {type(failure).__name__}: {failure}")
-
-    async def _result(self, endpoint: WebhookEndpoint, response: httpcore2.Response) -> DeliveryResult:
-        status = response.status
-        if 200 <= status <= 299:
-            answer = await _read(response, endpoint.answer_bytes_max)
-            return DeliveryResult(DeliveryStatus.DELIVERED, answer=answer)
-        said = f"answered {status}: {excerpt(await _read(response, REFUSAL_BYTES_MAX))}"
-        if status == 410:
-            return DeliveryResult(DeliveryStatus.GONE, said)
-        if status in _NEVER:
-            return DeliveryResult(DeliveryStatus.REJECTED, said)
-        if 300 <= status <= 399:
-            return DeliveryResult(
-                DeliveryStatus.RETRY, f"answered {status}: redirects are not followed; name the URL it leads to"
+            response = await client.post(
+                endpoint.url,
+                headers,
+                body,
+                timeout_seconds=endpoint.timeout_seconds,
+                response_bytes_max=endpoint.response_bytes_max,
             )
-        return DeliveryResult(DeliveryStatus.RETRY, said, self._retry_after(response))
+        except RequestFailed as failure:
+            return DeliveryResult(DeliveryStatus.RETRY, str(failure))
+        return self._result(response)
 
-    def _retry_after(self, response: httpcore2.Response) -> float | None:
-        """``Retry-After`` in seconds, in bounds, and a little more: not everybody shall come back at once."""
-        text = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"").decode(
-            "latin-1"
-        )
+    def _result(self, response: HttpResponse) -> DeliveryResult:
+        if response.is_success:
+            return DeliveryResult(DeliveryStatus.DELIVERED, response=response.body)
+        reason = f"answered {response.status}: {excerpt(response.body)}"
+        if response.status == 410:
+            return DeliveryResult(DeliveryStatus.GONE, reason)
+        if response.status in _PERMANENT_REFUSALS:
+            return DeliveryResult(DeliveryStatus.REJECTED, reason)
+        if 300 <= response.status <= 399:
+            return DeliveryResult(
+                DeliveryStatus.RETRY,
+                f"answered {response.status}: redirects are not followed; configure the URL that it redirects to",
+            )
+        return DeliveryResult(DeliveryStatus.RETRY, reason, self._retry_after_seconds(response))
+
+    def _retry_after_seconds(self, response: HttpResponse) -> float | None:
+        """``Retry-After`` in seconds, limited, with up to a second added so that workers do not return all at once."""
+        text = response.header(b"retry-after")
         seconds: float | None = None
-        if re.fullmatch("[0-9]{1,9}", text.strip(), re.ASCII):
+        if re.fullmatch("[0-9]{1,9}", text, re.ASCII):
             seconds = float(text)
-        elif (at := parse_date(text.strip())) is not None:
+        elif (at := parse_date(text)) is not None:
             seconds = max(0.0, (at - self._clock()).total_seconds())
         if seconds is None:
             return None
         return min(seconds, RETRY_AFTER_SECONDS_MAX) + random.random() * min(1.0, seconds / 4)
 
-    def _headers(self, endpoint: WebhookEndpoint, event: Event, body: bytes) -> list[tuple[bytes, bytes]]:
-        came = event.caller.headers if event.caller is not None else ()
-        wanted = {name.lower().encode(): name.encode() for name in endpoint.forward_headers}
-        forwarded = [(wanted[name], value) for name, value in came if name in wanted]
-        names = {name.lower() for name, _ in forwarded}
-        own = [header for header in own_headers(endpoint.url) if header[0].lower() not in names]
-        return [*own, *forwarded, *signature_headers(endpoint.secrets, event.id, self._clock(), body)]
+    async def _client(self, endpoint: WebhookEndpoint) -> HttpClient:
+        from tusd_py.hooks.delivery.ssrf import PublicOnlyBackend
+        from tusd_py.hooks.http_client import HttpClient, tls_context
 
-    async def _pool(self, endpoint: WebhookEndpoint) -> httpcore2.AsyncConnectionPool:
-        key = (endpoint.allow_private, endpoint.verifies)
-        if key not in self._pools:
-            # Reading the certificates of the system takes a tenth of a second.
-            tls = await asyncio.to_thread(httpx2.create_ssl_context, verify=endpoint.verifies, trust_env=False)
-            backend = None if endpoint.allow_private else self._guard or PublicOnlyBackend()
-            self._pools.setdefault(
-                key,
-                httpcore2.AsyncConnectionPool(
-                    ssl_context=tls,
-                    max_connections=None,  # held to by each endpoint's places
-                    max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-                    keepalive_expiry=_KEEP_ALIVE_SECONDS,
-                    network_backend=backend,
-                ),
-            )
-        return self._pools[key]
-
-
-async def _read(response: httpcore2.Response, bytes_max: int) -> bytes:
-    """The beginning of the answer: one that never ends is left."""
-    body = b""
-    async with aclosing(response.aiter_stream()) as pieces:
-        async for piece in pieces:
-            body += piece[: bytes_max - len(body)]
-            if len(body) >= bytes_max:
-                break
-    return body
+        scheme = endpoint.url.partition(":")[0].lower()
+        key = (scheme, endpoint.allow_private, endpoint.verifies)
+        if key not in self._clients:
+            # Reading the certificates of the operating system takes a tenth of a second.
+            tls = await asyncio.to_thread(tls_context, endpoint.url, verifies=endpoint.verifies)
+            # Another delivery may have made the client meanwhile.
+            if key not in self._clients:
+                backend = None if endpoint.allow_private else PublicOnlyBackend()
+                self._clients[key] = HttpClient(tls, backend=backend)
+        return self._clients[key]

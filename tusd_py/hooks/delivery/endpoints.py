@@ -23,7 +23,7 @@ class WebhookEndpoint:
     name: str
     types: frozenset[EventType]
     url: str = ""
-    directory: Path | None = None
+    executables_dir: Path | None = None
     body: Literal["envelope", "tusd"] = "tusd"
     secrets: tuple[str, ...] = ()
     timeout_seconds: float = 15.0
@@ -31,7 +31,7 @@ class WebhookEndpoint:
     allow_private: bool = False
     verifies: bool = True
     forward_headers: tuple[str, ...] = ()
-    answer_bytes_max: int = 5120
+    response_bytes_max: int = 5120
     #: Named as tusd does: what it answers to post-receive counts, and it is sent what is forwarded of credentials.
     is_tusd_hook: bool = False
 
@@ -75,7 +75,7 @@ def _urls(settings: Settings) -> Iterator[WebhookEndpoint]:
             allow_private=True,  # the operator's own, as with tusd
             verifies=not hooks.http_skip_verify,
             forward_headers=hooks.http_forward_headers,
-            answer_bytes_max=hooks.http_size_limit_bytes,
+            response_bytes_max=hooks.http_size_limit_bytes,
             is_tusd_hook=True,
         )
 
@@ -85,7 +85,7 @@ def _programs(settings: Settings) -> Iterator[WebhookEndpoint]:
         yield WebhookEndpoint(
             name=_PROGRAMS,
             types=_told(settings),
-            directory=Path(settings.hooks.executables_dir).absolute(),
+            executables_dir=Path(settings.hooks.executables_dir).absolute(),
             timeout_seconds=settings.hooks.timeout_seconds,
             is_tusd_hook=True,
         )

@@ -1,7 +1,7 @@
-"""Connections of webhooks to public addresses only, so that nobody can have this server talk to its neighbours.
+"""Connections to public addresses only, so that webhooks cannot be used to reach the server's own network (SSRF).
 
-Names are resolved here and the connection made to what was looked at: a name that says something else a moment later
-gains nothing.
+Names are resolved here and the connection is made to the address that was checked: a name that resolves differently a
+moment later changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import httpcore2
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# An IPv4 address stands in their last 32 bits: a gateway would lead there.
+# The last 32 bits are an IPv4 address, to which a NAT64 gateway would connect.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -24,24 +24,24 @@ class AddressRefused(httpcore2.ConnectError):
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of ``host``, in any spelling that the system takes. Raises ``OSError``."""
+    """The addresses of ``host``, which may be a name or an address in any spelling. Raises ``OSError``."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
-    """Whether anybody on the internet could be meant by it."""
+    """Whether ``address`` is a unicast address of the internet, also where it embeds an IPv4 address."""
     parsed: IPv4Address | IPv6Address = ip_address(address)
     if isinstance(parsed, IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1]
+        embedded = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1]
         if parsed in _NAT64:
-            inner = IPv4Address(int(parsed) & 0xFFFFFFFF)
-        parsed = inner or parsed
+            embedded = IPv4Address(int(parsed) & 0xFFFFFFFF)
+        parsed = embedded or parsed
     return parsed.is_global and not parsed.is_multicast
 
 
 class PublicOnlyBackend(httpcore2.AsyncNetworkBackend):
-    """Connects like the library itself, but only where every address of the host is public."""
+    """Connects like the HTTP library itself, but only to hosts of which every address is public."""
 
     def __init__(self, resolve: Resolve = resolve) -> None:
         self._backend = httpcore2.AnyIOBackend()
@@ -55,15 +55,18 @@ class PublicOnlyBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first address of ``host`` that accepts. Raises ``AddressRefused`` before any connection."""
         try:
             addresses = await self._resolve(host, port)
         except OSError as error:
             raise httpcore2.ConnectError(f"{host} cannot be resolved: {error.strerror}") from error
+        if not addresses:
+            raise AddressRefused(f"{host} has no address")
         refused = [address for address in addresses if not is_public(address)]
-        if refused or not addresses:
+        if refused:
             raise AddressRefused(
-                f"{host} has the address {', '.join(refused) or 'of nobody'}, which is not public; "
-                "set allow_private for this endpoint if it is meant"
+                f"{host} has the address {', '.join(refused)}, which is not public; "
+                "set allow_private for this endpoint if that is intended"
             )
         for address in addresses[:-1]:
             try:

@@ -9,6 +9,7 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadStopped
+from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause
 from tusd_py.uploads.ports import Ports
 
@@ -48,7 +49,7 @@ class ProgressReporter:
         if not self._wanted:
             return
         if self._newest is None:
-            self._ports.background.spawn(upload.id, self._ask())
+            self._ports.background.spawn(task_key(TaskKind.HOOKS, upload.id), self._ask())
         self._newest = upload
 
     async def _ask(self) -> None:

@@ -1,1 +1,1 @@
-"""The steps that follow when every byte of an upload is stored."""
+"""What follows the last byte of an upload: the finish hooks, then the processing steps."""

@@ -1,42 +1,39 @@
-"""The step ``publishing``: a finished upload appears under a name for people."""
+"""The step ``publishing``: link or copy a complete upload to a readable path."""
 
 from __future__ import annotations
 
-from tusd_py.contracts.publisher import PublishFailed
+from tusd_py.contracts.publisher import Publisher, PublishFailed
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.model.jobs import Job
+from tusd_py.model.steps import PUBLISHING
 from tusd_py.model.upload import Status, Upload
 from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
-#: The name of the step (``Upload.pending_steps``).
-PUBLISHING = "publishing"
-
 
 async def publish(ports: Ports, job: Job) -> None:
-    """Publish the upload that ``job`` is about, and record its path.
+    """Publish the upload of ``job`` and record its path.
 
-    The job is ended by who gives it out: after a crash it is done once more, and finds what was done. Raises
-    ``PublishFailed``, ``StoreError`` or ``RecordsError``: then it is to be tried again.
+    The caller completes the job, so that a repetition after a crash finds the path and cleans up. Raises
+    ``PublishFailed``, ``StoreError`` or ``RecordsError``: retry the job later.
     """
     upload = await ports.records.find(job.upload_id)
     if upload is None:
         return
-    if ports.publisher is None:
-        if upload.pending_steps[:1] == (PUBLISHING,):
-            raise PublishFailed("publishing is switched off here while uploads wait for it: set publishing.directory")
-        return
-    if upload.status is Status.PROCESSING and upload.pending_steps[:1] == (PUBLISHING,):
-        upload = await _published(ports, upload, job)
-    await ports.publisher.cleanup(upload)
+    publisher = ports.publisher
+    if PUBLISHING.is_next(upload):
+        if publisher is None:
+            raise PublishFailed(PUBLISHING.disabled_reason)
+        upload = await _publish(ports, publisher, upload)
+    if publisher is not None:
+        await publisher.cleanup(upload)
 
 
-async def _published(ports: Ports, upload: Upload, job: Job) -> Upload:
-    assert ports.publisher is not None
+async def _publish(ports: Ports, publisher: Publisher, upload: Upload) -> Upload:
     try:
-        path = await ports.publisher.publish(upload, ports.store)
+        path = await publisher.publish(upload, ports.store)
     except BytesMissing:
         now = ports.clock()
-        failed = upload.fail_step(PUBLISHING, Status.FAILED, now, "the bytes of this upload are gone")
+        failed = upload.fail_step(PUBLISHING.name, Status.FAILED, now, "the bytes of this upload are gone")
         return await update(ports, upload, failed.expiring(ports.policy.expiry(failed, now)))
-    return await update(ports, upload, upload.complete_step(PUBLISHING, ports.clock(), facts={"path": path}))
+    return await update(ports, upload, upload.complete_step(PUBLISHING.name, ports.clock(), details={"path": path}))

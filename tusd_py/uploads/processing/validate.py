@@ -1,4 +1,4 @@
-"""The step ``validation``: a complete upload is examined, and goes on or is rejected."""
+"""The step ``validation``: check a complete upload against the rules, and accept or reject it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
-from tusd_py.model.events import VALIDATION
 from tusd_py.model.jobs import Job
+from tusd_py.model.steps import VALIDATION
 from tusd_py.model.upload import Status, Upload
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
@@ -15,44 +15,41 @@ from tusd_py.uploads.processing.step_progress import StepProgress
 
 
 async def validate(ports: Ports, job: Job) -> None:
-    """Examine the upload that ``job`` is about, and end the job with the verdict.
+    """Validate the upload of ``job``, and complete the job in the transaction that saves the result.
 
-    What waits for nothing any more is left as it is. Raises ``ValidatorUnavailable``, ``StoreError``,
-    ``RecordsError``: then there is no verdict, and the job is to be tried again.
+    An upload that does not wait for this step is left unchanged. Raises ``ValidatorUnavailable``, ``StoreError`` or
+    ``RecordsError``: there is no result, retry the job later.
     """
     upload = await ports.records.find(job.upload_id)
     if upload is None:
         return
     if upload.status is Status.REJECTED and ports.policy.delete_rejected:
-        await ports.store.delete(upload)  # a crash may have come between the verdict and this
+        await ports.store.delete(upload)  # a crash may have come between the result and the deletion
         return
-    if upload.status is not Status.PROCESSING or upload.pending_steps[:1] != (VALIDATION,):
+    if not VALIDATION.is_next(upload):
         return
     if ports.validator is None:
-        raise ValidatorUnavailable(
-            "validation is switched off here while uploads wait for it: set validation.enabled to true"
-        )
+        raise ValidatorUnavailable(VALIDATION.disabled_reason)
     progress = StepProgress(ports, upload, VALIDATION)
     try:
         content = ports.store.read(upload, 0, upload.offset)
-        verdict = await ports.validator.validate(upload, content, progress.tell)
+        result = await ports.validator.validate(upload, content, progress.report)
     except BytesMissing:
-        await _end(
-            ports, progress.upload, Status.FAILED, ValidationResult(("the bytes of this upload are gone",), {}), job
-        )
+        gone = ValidationResult(("the bytes of this upload are gone",), {})
+        await _fail(ports, progress.upload, Status.FAILED, gone, job)
         return
-    if verdict.is_accepted:
-        after = progress.upload.complete_step(VALIDATION, ports.clock(), facts=verdict.details)
+    if result.is_accepted:
+        after = progress.upload.complete_step(VALIDATION.name, ports.clock(), details=result.details)
         await update(ports, progress.upload, after, Cause(completed_job=job))
     else:
-        await _end(ports, progress.upload, Status.REJECTED, verdict, job)
+        await _fail(ports, progress.upload, Status.REJECTED, result, job)
 
 
-async def _end(ports: Ports, upload: Upload, status: Status, verdict: ValidationResult, job: Job) -> None:
+async def _fail(ports: Ports, upload: Upload, status: Status, result: ValidationResult, job: Job) -> None:
     now = ports.clock()
-    after = upload.fail_step(VALIDATION, status, now, "; ".join(verdict.reasons), verdict.details)
+    after = upload.fail_step(VALIDATION.name, status, now, "; ".join(result.reasons), result.details)
     if status is Status.REJECTED and ports.policy.delete_rejected:
-        # First the record, then the bytes, and only then the end of the job: after a crash in between it is run again.
+        # First the record, then the bytes, then the end of the job: after a crash in between the job runs again.
         gone_at = now + timedelta(seconds=ports.policy.tombstone_seconds)
         after = await update(ports, upload, after.expiring(gone_at))
         await ports.store.delete(after)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.harness import CALLER, EPOCH
 from tests.support.loops import on_loop
-from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
-from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookFunctions, HookResponse
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
@@ -16,7 +16,7 @@ from tusd_py.protocol.outcomes import ResponseOverride
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 
 
-def chain(*links: Functions) -> HookChain:
+def chain(*links: HookFunctions) -> HookChain:
     return HookChain([CallableHooks(functions, 5, lambda _hook, _failed: None) for functions in links])
 
 
@@ -46,7 +46,7 @@ async def test_the_first_refusal_ends_it_and_stands_for_itself() -> None:
     """Nobody is asked after it, and nothing that agreed before is laid over it."""
     agreed = HookResponse(override=ResponseOverride(status=201, headers={"A": "1"}))
     refused = HookResponse(reject=True, override=ResponseOverride(body="no"))
-    links: list[Functions] = [{Hook.PRE_CREATE: lambda _: agreed}, {Hook.PRE_CREATE: lambda _: refused}]
+    links: list[HookFunctions] = [{Hook.PRE_CREATE: lambda _: agreed}, {Hook.PRE_CREATE: lambda _: refused}]
     asked: list[HookEvent] = []
     assert await chain(*links, {Hook.PRE_CREATE: asked.append}).invoke(EVENT) == refused
     assert asked == []
@@ -56,7 +56,7 @@ async def test_the_first_refusal_ends_it_and_stands_for_itself() -> None:
 async def test_the_first_failure_ends_it() -> None:
     """What fails is not made up for by who comes later."""
     asked: list[HookEvent] = []
-    links: list[Functions] = [{Hook.PRE_CREATE: lambda _: 1 / 0}, {Hook.PRE_CREATE: asked.append}]  # type: ignore[dict-item,return-value]  # what fails has no type
+    links: list[HookFunctions] = [{Hook.PRE_CREATE: lambda _: 1 / 0}, {Hook.PRE_CREATE: asked.append}]  # type: ignore[dict-item,return-value]  # what fails has no type
     with pytest.raises(HookFailed):
         await chain(*links).invoke(EVENT)
     assert asked == []

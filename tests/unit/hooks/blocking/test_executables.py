@@ -1,24 +1,23 @@
-"""Hooks that are programs: what they are given, what they may answer, and that none outlives its time."""
+"""Hooks that are programs: what they get, what they may answer, and what counts as a failure."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.harness import CALLER, EPOCH
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
-from tusd_py.hooks.blocking.executables import ExecutableHooks, run
-from tusd_py.hooks.process import STDOUT_BYTES_MAX
+from tusd_py.hooks.blocking.executables import PROGRAMS_MAX, ExecutableHooks, run_executable
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
+
+pytestmark = pytest.mark.anyio
 
 UPLOAD = Upload(id="u1", length=10, offset=4, created_at=EPOCH, updated_at=EPOCH)
 EVENT = HookEvent(Hook.PRE_FINISH, UPLOAD, CALLER)
@@ -31,160 +30,123 @@ def program(directory: Path, text: str, hook: Hook = Hook.PRE_FINISH) -> Path:
     return path
 
 
-def gate_in(directory: Path, seconds: float = 10) -> tuple[ExecutableHooks, list[tuple[Hook, bool]]]:
+def hooks_in(directory: Path, timeout_seconds: float = 10) -> tuple[ExecutableHooks, list[tuple[Hook, bool]]]:
+    """The hooks of ``directory``, and the invocations that they count."""
     counted: list[tuple[Hook, bool]] = []
     handler = ExecutableHooks(
         directory,
         [Hook.PRE_FINISH, Hook.PRE_CREATE, Hook.AUTHORIZE],
-        where=lambda upload: {"Path": f"/d/{upload.id}"},
+        location=lambda upload: {"Path": f"/d/{upload.id}"},
         count=lambda *count: counted.append(count),
-        timeout_seconds=seconds,
+        timeout_seconds=timeout_seconds,
     )
     return handler, counted
 
 
-async def failure_in(directory: Path, seconds: float = 10) -> str:
-    handler, counted = gate_in(directory, seconds)
+async def failure_in(directory: Path, timeout_seconds: float = 10) -> str:
+    handler, counted = hooks_in(directory, timeout_seconds)
     with pytest.raises(HookFailed) as failed:
         await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_FINISH, True)]
     return str(failed.value)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-@on_loop
-async def test_it_reads_tusds_json_and_knows_the_upload(tmp_path: Path) -> None:
-    """JSON on standard input, TUS_ID, TUS_SIZE and TUS_OFFSET in the environment, its directory to work in."""
-    program(tmp_path, 'cat > read; echo "$TUS_ID $TUS_SIZE $TUS_OFFSET $PWD ${HOME:+home}" > known')
-    handler, counted = gate_in(tmp_path)
+async def test_input_and_environment(tmp_path: Path) -> None:
+    """tusd's JSON on standard input; TUS_ID, TUS_SIZE and TUS_OFFSET in the environment."""
+    program(tmp_path, 'cat > read; echo "$TUS_ID $TUS_SIZE $TUS_OFFSET" > environment')
+    handler, counted = hooks_in(tmp_path)
     assert await handler.invoke(EVENT) == HookResponse()
     read = json.loads((tmp_path / "read").read_text())
     assert (read["Type"], read["Event"]["Upload"]["Storage"]) == ("pre-finish", {"Path": "/d/u1"})
-    assert (tmp_path / "known").read_text().split() == ["u1", "10", "4", str(tmp_path), "home"]
+    assert (tmp_path / "environment").read_text() == "u1 10 4\n"
     assert counted == [(Hook.PRE_FINISH, False)]
 
 
-@on_loop
-async def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
-    """Before there is an upload its id is empty, and a length that nobody knows is 0."""
+async def test_environment_without_an_upload(tmp_path: Path) -> None:
+    """Before there is an upload its id is empty; an unknown length is 0."""
     for hook in (Hook.PRE_CREATE, Hook.AUTHORIZE):
         program(tmp_path, f'echo "[$TUS_ID] $TUS_SIZE $TUS_OFFSET" > {hook}.known', hook)
-    handler, _ = gate_in(tmp_path)
+    handler, _ = hooks_in(tmp_path)
     await handler.invoke(HookEvent(Hook.PRE_CREATE, replace(UPLOAD, id="", length=None, offset=0), CALLER))
     await handler.invoke(AuthorizeEvent(None, CALLER))
     assert (tmp_path / "pre-create.known").read_text() == "[] 0 0\n"
     assert (tmp_path / "authorize.known").read_text() == "[] 0 0\n"
 
 
-@on_loop
-async def test_its_output_is_the_answer(tmp_path: Path) -> None:
-    """JSON as over HTTP; it need not read what it is given, nor close its output before it ends."""
-    program(tmp_path, """echo '{"httpresponse":{"Header":{"X-A":"1"}}}'; exec 0<&-""")
-    handler, _ = gate_in(tmp_path)
+async def test_standard_output_is_the_response(tmp_path: Path) -> None:
+    """JSON as over HTTP."""
+    program(tmp_path, """echo '{"httpresponse":{"Header":{"X-A":"1"}}}'""")
+    handler, _ = hooks_in(tmp_path)
     assert await handler.invoke(EVENT) == HookResponse(override=ResponseOverride(headers={"X-A": "1"}))
 
 
-@on_loop
-async def test_who_is_not_there_does_not_object(tmp_path: Path) -> None:
-    """A hook without a program is answered by nobody; a hook that is not enabled runs no program."""
-    handler, counted = gate_in(tmp_path)
+async def test_a_missing_program_accepts(tmp_path: Path) -> None:
+    """A hook without a program is accepted; for a hook that is not enabled no program is run."""
+    handler, counted = hooks_in(tmp_path)
     program(tmp_path, "exit 1", Hook.PRE_TERMINATE)
-    assert (
-        await handler.invoke(EVENT) == await handler.invoke(replace(EVENT, hook=Hook.PRE_TERMINATE)) == HookResponse()
-    )
+    terminate = replace(EVENT, hook=Hook.PRE_TERMINATE)
+    assert await handler.invoke(EVENT) == await handler.invoke(terminate) == HookResponse()
     assert (handler.handles(Hook.PRE_FINISH), handler.handles(Hook.PRE_TERMINATE)) == (True, False)
     assert counted == [(Hook.PRE_FINISH, False)]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
-        ("echo oh dear >&2; exit 3", "exit code 3: 'oh dear\\n'"),
-        ("echo said; exit 1", "exit code 1: 'said\\n'"),
-        ("kill -9 $$", "signal 9"),
+        ("echo oh dear >&2; exit 3", "exited with code 3: 'oh dear\\n'"),
+        ("echo output; exit 1", "exited with code 1: 'output\\n'"),
+        ("kill -9 $$", "killed by signal 9"),
         ("echo '{'", "not JSON"),
         ("""echo '{"HTTPResponse":{"StatusCode":1}}'""", "status 1"),
         ("yes", "more than 1 MiB"),
     ],
 )
-@on_loop
-async def test_a_program_that_fails_is_a_failure_of_the_hook(tmp_path: Path, text: str, told: str) -> None:
-    """Its exit code, its last words and what is wrong with its answer are for the log."""
+async def test_a_failing_program_is_a_failed_hook(tmp_path: Path, text: str, reason: str) -> None:
+    """The log gets the exit code, standard error, and what is wrong with the response."""
     program(tmp_path, text)
-    assert told in await failure_in(tmp_path)
+    assert reason in await failure_in(tmp_path)
 
 
-@on_loop
-async def test_a_program_that_cannot_be_run_is_a_failure(tmp_path: Path) -> None:
-    """One without leave to execute, or of no kind that the system knows, is not taken for missing."""
+async def test_a_program_without_permission_is_a_failed_hook(tmp_path: Path) -> None:
+    """It is not taken for a missing one."""
     program(tmp_path, "true").chmod(0o644)
     assert "is it executable?" in await failure_in(tmp_path)
 
 
-@on_loop
-async def test_what_takes_too_long_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
-    """The time is the whole group's: a child that ignores its parent's end goes too."""
-    program(tmp_path, "echo $$ > pids; sleep 60 & echo $! >> pids; wait")
-    assert "took" in await failure_in(tmp_path, seconds=0.5)
-    parent, child = map(int, (tmp_path / "pids").read_text().split())
-    await eventually(lambda: not is_alive(parent) and not is_alive(child))
+async def test_timeout_is_a_failed_hook(tmp_path: Path) -> None:
+    """The program is killed when the time of the hook is over."""
+    program(tmp_path, "sleep 60")
+    assert "took more than 0.2 seconds" in await failure_in(tmp_path, timeout_seconds=0.2)
 
 
-@on_loop
-async def test_who_waits_no_longer_leaves_no_program(tmp_path: Path) -> None:
-    """A request that is cancelled takes its program with it."""
-    program(tmp_path, "echo $$ > pid.new; mv pid.new pid; exec sleep 60")
-    handler, _ = gate_in(tmp_path)
-    asking = asyncio.ensure_future(handler.invoke(EVENT))
-    await eventually((tmp_path / "pid").exists)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    await eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))
-
-
-@on_loop
-async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
-    """A program may start work that goes on, even if that keeps its output open."""
-    program(tmp_path, "sleep 60 & echo $! > pid; echo '{}'")
-    handler, _ = gate_in(tmp_path, seconds=30)
-    began = time.monotonic()
-    assert await handler.invoke(EVENT) == HookResponse()
-    assert time.monotonic() - began < 10
-    pid = int((tmp_path / "pid").read_text())
-    assert is_alive(pid)
-    os.kill(pid, 9)
-
-
-@on_loop
-async def test_no_output_is_too_long_for_standard_error(tmp_path: Path) -> None:
-    """It is read to its end, so that the program can go on, and the beginning of it kept."""
-    program(tmp_path, f"head -c {2 * STDOUT_BYTES_MAX} /dev/zero >&2; exit 7")
-    assert "exit code 7" in await failure_in(tmp_path)
-
-
-@on_loop
-async def test_several_run_at_once(tmp_path: Path) -> None:
-    """Each waits for all others to be there as well: one after the other, none would end."""
+async def test_programs_run_concurrently(tmp_path: Path) -> None:
+    """Each waits until all others run: one after the other, none would end."""
     program(tmp_path, "touch at.$$; while [ $(ls at.* | wc -l) -lt 8 ]; do sleep 0.01; done")
-    handler, counted = gate_in(tmp_path, seconds=30)
+    handler, counted = hooks_in(tmp_path, timeout_seconds=30)
     await asyncio.gather(*(handler.invoke(EVENT) for _ in range(8)))
     assert counted == [(Hook.PRE_FINISH, False)] * 8
     await handler.close()
 
 
-def test_a_worker_runs_them_without_a_loop(tmp_path: Path) -> None:
-    """``run`` blocks, in bounded time, and gives back what was said as it is."""
+async def test_more_programs_than_allowed_wait(tmp_path: Path) -> None:
+    """At most ``PROGRAMS_MAX`` run at a time; the wait counts against the time of the hook."""
+    program(tmp_path, "touch at.$$; while [ ! -e go ]; do sleep 0.02; done")
+    handler, counted = hooks_in(tmp_path, timeout_seconds=30)
+    hooks = [asyncio.ensure_future(handler.invoke(EVENT)) for _ in range(PROGRAMS_MAX + 2)]
+    await eventually(lambda: len(list(tmp_path.glob("at.*"))) == PROGRAMS_MAX)
+    assert len([hook for hook in hooks if hook.done()]) == 0
+    (tmp_path / "go").touch()
+    await asyncio.gather(*hooks)
+    assert len(list(tmp_path.glob("at.*"))) == PROGRAMS_MAX + 2
+    assert counted == [(Hook.PRE_FINISH, False)] * (PROGRAMS_MAX + 2)
+
+
+async def test_run_executable_returns_standard_output(tmp_path: Path) -> None:
+    """As it is; nothing without a program. Events are delivered by it."""
     program(tmp_path, "cat; echo $TUS_ID", Hook.POST_FINISH)
-    assert run(tmp_path, Hook.POST_FINISH, b"x" * 200_000, UPLOAD, 10) == b"x" * 200_000 + b"u1\n"
-    assert run(tmp_path, Hook.POST_CREATE, b"x", UPLOAD, 10) == b""
+    output = await run_executable(tmp_path, Hook.POST_FINISH, b"x" * 200_000, UPLOAD, timeout_seconds=10)
+    assert output == b"x" * 200_000 + b"u1\n"
+    assert await run_executable(tmp_path, Hook.POST_CREATE, b"x", UPLOAD, timeout_seconds=10) == b""
     program(tmp_path, "sleep 60", Hook.POST_FINISH)
-    with pytest.raises(HookFailed, match="took too long"):
-        run(tmp_path, Hook.POST_FINISH, b"", UPLOAD, 0.2)
+    with pytest.raises(HookFailed, match="took more than"):
+        await run_executable(tmp_path, Hook.POST_FINISH, b"", UPLOAD, timeout_seconds=0.2)

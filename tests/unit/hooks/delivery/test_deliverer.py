@@ -1,4 +1,4 @@
-"""One attempt at a receiver: what it answers, or does not, and what that means."""
+"""One attempt to deliver an event: which result each answer of the endpoint has."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.harness import EPOCH
-from tests.support.loops import on_loop
-from tests.support.receiver import CUT, HANG, Answer, receiving
-from tests.support.receiver import Receiver as Listening
-from tusd_py.hooks.delivery.deliverer import (
-    REFUSAL_BYTES_MAX,
-    RETRY_AFTER_SECONDS_MAX,
-    Deliverer,
-    DeliveryResult,
-    DeliveryStatus,
-)
+from tests.support.receiver import CUT, HANG, Answer, Receiver, receiving
+from tests.support.waiting import eventually
+from tusd_py.hooks.delivery.deliverer import RETRY_AFTER_SECONDS_MAX, Deliverer, DeliveryResult, DeliveryStatus
 from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.dates import format_date
+
+pytestmark = pytest.mark.anyio
 
 UPLOAD = Upload(id="u1", length=10, offset=10, created_at=EPOCH, updated_at=EPOCH)
 CALLER = Caller(
@@ -43,16 +39,20 @@ async def delivering() -> AsyncIterator[Deliverer]:
         await deliverer.close()
 
 
-async def told(listening: Listening, answer: Answer, **more: Any) -> DeliveryResult:
-    """The verdict where the receiver answers so."""
-    listening.answers["post-finish"] = answer
-    given: dict[str, Any] = {"name": "library", "types": frozenset(EventType), "allow_private": True}
+def endpoint(**more: Any) -> WebhookEndpoint:
+    settings: dict[str, Any] = {"name": "library", "types": frozenset(EventType), "allow_private": True}
+    return WebhookEndpoint(**(settings | more))
+
+
+async def deliver(receiver: Receiver, answer: Answer, **more: Any) -> DeliveryResult:
+    """The result of one attempt that ``receiver`` answers with ``answer``."""
+    receiver.answers["post-finish"] = answer
     async with delivering() as deliverer:
-        return await deliverer.deliver(WebhookEndpoint(**(given | {"url": listening.url} | more)), EVENT, None)
+        return await deliverer.deliver(endpoint(**({"url": receiver.url} | more)), EVENT, None)
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"),
+    ("status", "expected"),
     [
         (200, DeliveryStatus.DELIVERED),
         (204, DeliveryStatus.DELIVERED),
@@ -61,18 +61,19 @@ async def told(listening: Listening, answer: Answer, **more: Any) -> DeliveryRes
         (401, DeliveryStatus.RETRY),
         (404, DeliveryStatus.RETRY),
         (410, DeliveryStatus.GONE),
+        (413, DeliveryStatus.REJECTED),
+        (415, DeliveryStatus.REJECTED),
         (422, DeliveryStatus.REJECTED),
         (429, DeliveryStatus.RETRY),
         (500, DeliveryStatus.RETRY),
     ],
 )
-@on_loop
-async def test_a_status_is_a_verdict(status: int, outcome: DeliveryStatus) -> None:
-    """Refused for good is only what the same request would be refused for again."""
-    with receiving() as listening:
-        verdict = await told(listening, Answer(status=status, headers=(("Location", listening.url),)))
-        assert outcome is verdict.status
-        assert len(listening.calls) == 1, "redirects are not followed"
+async def test_result_of_each_status(status: int, expected: DeliveryStatus) -> None:
+    """Only what the endpoint would refuse again is rejected; redirects are not followed."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(status=status, headers=(("Location", receiver.url),)))
+        assert result.status is expected
+        assert len(receiver.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,67 +85,87 @@ async def test_a_status_is_a_verdict(status: int, outcome: DeliveryStatus) -> No
         ("999999999", RETRY_AFTER_SECONDS_MAX),
     ],
 )
-@on_loop
-async def test_a_receiver_may_say_when(text: str, seconds: float) -> None:
-    """``Retry-After`` in seconds or as a date, in bounds, and at most a second more."""
-    with receiving() as listening:
-        verdict = await told(listening, Answer(status=429, headers=(("Retry-After", text),)))
-    assert verdict.retry_after_seconds is not None
-    assert seconds <= verdict.retry_after_seconds <= seconds + 1
+async def test_retry_after_is_obeyed(text: str, seconds: float) -> None:
+    """In seconds or as a date, up to a maximum, with at most a second added."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(status=429, headers=(("Retry-After", text),)))
+    assert result.retry_after_seconds is not None
+    assert seconds <= result.retry_after_seconds <= seconds + 1
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "1.5", "²", ""])
-@on_loop
-async def test_what_is_no_time_is_passed_over(text: str) -> None:
-    """The usual wait is for it."""
-    with receiving() as listening:
-        verdict = await told(listening, Answer(status=503, headers=(("Retry-After", text),)))
-    assert verdict.status is DeliveryStatus.RETRY
-    assert verdict.retry_after_seconds is None
+async def test_invalid_retry_after_is_ignored(text: str) -> None:
+    """The usual wait applies."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(status=503, headers=(("Retry-After", text),)))
+    assert result.status is DeliveryStatus.RETRY
+    assert result.retry_after_seconds is None
 
 
-@on_loop
-async def test_a_receiver_that_hangs_or_cuts_its_answer_is_told_again() -> None:
-    """In bounded time."""
-    with receiving() as listening:
+async def test_no_complete_response_is_retried() -> None:
+    """An endpoint that hangs (in bounded time), cuts its response, or does not listen."""
+    with receiving() as receiver:
         began = time.monotonic()
-        verdict = await told(listening, HANG, timeout_seconds=0.2)
-        assert (verdict.status, verdict.reason) == (DeliveryStatus.RETRY, "took more than 0.2 seconds")
+        result = await deliver(receiver, HANG, timeout_seconds=0.2)
+        assert (result.status, result.reason) == (DeliveryStatus.RETRY, "took more than 0.2 seconds")
         assert time.monotonic() - began < 5
-        assert (await told(listening, CUT)).status is DeliveryStatus.RETRY
-    assert (await told(listening, Answer())).status is DeliveryStatus.RETRY, "nobody listens there any more"
+        assert (await deliver(receiver, CUT)).status is DeliveryStatus.RETRY
+    assert (await deliver(receiver, Answer())).status is DeliveryStatus.RETRY
 
 
-@on_loop
-async def test_of_a_large_answer_little_is_read() -> None:
-    """A receiver cannot fill the worker's memory, nor the log; what it has taken is taken."""
-    with receiving() as listening:
-        fine = await told(listening, Answer(raw=b"x" * 10_000_000))
-        assert (fine.status, len(fine.answer)) == (DeliveryStatus.DELIVERED, 5120)
-        refused = await told(listening, Answer(raw=b"x" * 10_000_000, status=500))
+async def test_little_is_read_of_a_large_response() -> None:
+    """An endpoint can fill neither the worker's memory nor the log; a delivered event stays delivered."""
+    with receiving() as receiver:
+        delivered = await deliver(receiver, Answer(raw=b"x" * 10_000_000))
+        assert (delivered.status, len(delivered.response)) == (DeliveryStatus.DELIVERED, 5120)
+        refused = await deliver(receiver, Answer(raw=b"x" * 10_000_000, status=500))
         assert refused.status is DeliveryStatus.RETRY
-        assert len(refused.reason) < REFUSAL_BYTES_MAX
+        assert len(refused.reason) < 4096
 
 
-@on_loop
-async def test_credentials_of_the_client_go_to_nobody_but_tusds_receivers() -> None:
-    """What is kept to be forwarded to hooks is in no webhook's body or headers."""
-    with receiving() as listening:
-        await told(listening, Answer(), body="tusd")
-        await told(listening, Answer(), body="envelope")
-        await told(listening, Answer(), body="tusd", is_tusd_hook=True, forward_headers=("Authorization",))
-        webhook, envelope, own = listening.calls
+async def test_credentials_reach_tusd_hooks_only() -> None:
+    """Headers that are kept for forwarding to hooks are in no webhook's body or headers."""
+    with receiving() as receiver:
+        await deliver(receiver, Answer(), body="tusd")
+        await deliver(receiver, Answer(), body="envelope")
+        await deliver(receiver, Answer(), body="tusd", is_tusd_hook=True, forward_headers=("Authorization",))
+        webhook, envelope, hook = receiver.calls
     assert webhook.request["Header"] == {"Y": ["2"]}
     assert "headers" not in envelope.told["request"]
     assert not webhook.header("Authorization")
-    assert own.header("Authorization") == ["x"] == own.request["Header"]["Authorization"]
+    assert hook.header("Authorization") == ["x"] == hook.request["Header"]["Authorization"]
 
 
-@on_loop
-async def test_a_private_address_is_refused_and_may_be_allowed_later() -> None:
-    """It is tried again: nothing is lost once the operator has allowed it."""
-    with receiving() as listening:
-        verdict = await told(listening, Answer(), allow_private=False)
-        assert verdict.status is DeliveryStatus.RETRY
-        assert "not public" in verdict.reason
-        assert [] == listening.calls
+async def test_private_addresses_are_refused() -> None:
+    """The attempt is repeated later: nothing is lost when the operator then allows the address."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(), allow_private=False)
+        assert result.status is DeliveryStatus.RETRY
+        assert "not public" in result.reason
+        assert receiver.calls == []
+
+
+async def test_programs_are_run(tmp_path: Path) -> None:
+    """Standard output is the response; a failure is retried; a missing program is a delivery."""
+    program = tmp_path / "post-finish"
+    hooks = endpoint(executables_dir=tmp_path, timeout_seconds=10)
+    async with delivering() as deliverer:
+        assert (await deliverer.deliver(hooks, EVENT, None)).status is DeliveryStatus.DELIVERED
+        program.write_text("#!/bin/sh\necho $TUS_ID\n")
+        program.chmod(0o755)
+        assert await deliverer.deliver(hooks, EVENT, None) == DeliveryResult(DeliveryStatus.DELIVERED, response=b"u1\n")
+        program.write_text("#!/bin/sh\nexit 3\n")
+        failed = await deliverer.deliver(hooks, EVENT, None)
+    assert (failed.status, "exited with code 3" in failed.reason) == (DeliveryStatus.RETRY, True)
+
+
+async def test_connections_are_reused_and_closed() -> None:
+    """Deliveries to one host share connections until the deliverer is closed; it can be used again afterwards."""
+    with receiving() as receiver:
+        async with delivering() as deliverer:
+            for _ in range(3):
+                await deliverer.deliver(endpoint(url=receiver.url), EVENT, None)
+            assert len(receiver.connections) == 1
+            await deliverer.close()
+            await deliverer.deliver(endpoint(url=receiver.url), EVENT, None)
+        await eventually(lambda: len(receiver.connections) == 2)

@@ -75,7 +75,7 @@ def test_tusds_urls_are_told_what_is_enabled() -> None:
         False,
         "tusd",
     )
-    assert (endpoint.timeout_seconds, endpoint.answer_bytes_max) == (4, 77)
+    assert (endpoint.timeout_seconds, endpoint.response_bytes_max) == (4, 77)
     assert [name.lower() for name in endpoint.forward_headers] == ["cookie"]
 
 
@@ -103,6 +103,6 @@ def test_programs_are_one_receiver() -> None:
     """Their directory is absolute, for the worker may run elsewhere; it is told after endpoints and URLs."""
     found = told(hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "timeout_seconds": 6}, webhooks=table())
     assert ["library", "http://h/x", "hooks.executables_dir"] == [endpoint.name for endpoint in found]
-    assert (found[2].directory, found[2].url, found[2].timeout_seconds) == (Path("d").absolute(), "", 6)
+    assert (found[2].executables_dir, found[2].url, found[2].timeout_seconds) == (Path("d").absolute(), "", 6)
     assert found[2].types == TUSDS
     assert found[2].is_tusd_hook

@@ -196,6 +196,6 @@ async def test_publishing_that_is_switched_off_keeps_who_waits_for_it(world: Wor
     """An upload that was promised to be published is not called ready without that."""
     upload = await world.sent()
     world.harness.ports = replace(world.harness.ports, publisher=None)
-    with pytest.raises(PublishFailed, match="switched off"):
+    with pytest.raises(PublishFailed, match="publishing is disabled"):
         await world.publish(upload)
     assert upload == await world.harness.record(upload.id)

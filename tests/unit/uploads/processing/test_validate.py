@@ -46,7 +46,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
-    limits = Limits(examines=True)
+    limits = Limits(requires_validation=True)
     async with a_harness(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as harness:
         yield harness
 
@@ -159,7 +159,7 @@ async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(h
     with pytest.raises(StoreUnavailable):
         await validate(harness.ports, await job(harness, upload.id, "validation"))
     harness.ports = replace(sound, validator=None)
-    with pytest.raises(ValidatorUnavailable, match="validation is switched off"):
+    with pytest.raises(ValidatorUnavailable, match="validation is disabled"):
         await validate(harness.ports, await job(harness, upload.id, "validation"))
     assert upload == await harness.record(upload.id)
     harness.ports = sound

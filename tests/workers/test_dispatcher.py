@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.wiring import utc_now
-from workers.actor import Again, Dead, Task
+from workers.actor import GiveUp, JobContext, Retry
 from workers.runner import backoff_seconds
 
 DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
@@ -21,7 +21,7 @@ def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
     """Each of 200 jobs is done by its actor, once, and is recorded as done at its first attempt."""
     seen: list[int] = []
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         seen.append(task.job.id)
 
     async def check() -> None:
@@ -40,7 +40,7 @@ def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
     """A worker that rests hears of a new job: of 20 in turn the median begins long before it would look by itself."""
     began: dict[int, float] = {}
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         began[task.job.id] = time.monotonic()
 
     async def check() -> None:
@@ -59,19 +59,19 @@ def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
 
 
 def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> None:
-    """``Again`` comes back after its seconds, ``Dead`` never; what nobody expected is tried again, its text kept."""
+    """``Retry`` comes back after its seconds, ``GiveUp`` never; what nobody expected is tried again, its text kept."""
     attempts: dict[str, int] = {"later": 0, "never": 0, "broken": 0}
 
-    async def later(task: Task) -> None:
+    async def later(task: JobContext) -> None:
         attempts["later"] += 1
         if task.job.attempt < 3:
-            raise Again("not yet", 0.05)
+            raise Retry("not yet", 0.05)
 
-    async def never(task: Task) -> None:
+    async def never(task: JobContext) -> None:
         attempts["never"] += 1
-        raise Dead("it is gone")
+        raise GiveUp("it is gone")
 
-    async def broken(task: Task) -> None:
+    async def broken(task: JobContext) -> None:
         attempts["broken"] += 1
         raise ValueError("see http://user:secret@host/path")
 
@@ -96,15 +96,15 @@ def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> 
 def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> None:
     """After ``worker.attempts_max`` attempts a job is dead, and says what the last one failed of."""
 
-    async def act(task: Task) -> None:
-        raise Again("the receiver is away", 0)
+    async def act(task: JobContext) -> None:
+        raise Retry("the receiver is away", 0)
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
             [dead] = await settled(job_queue, 1, DEAD)
             assert 3 == dead.attempt
-            assert "given up after 3 attempts: the receiver is away" == dead.error
+            assert "gave up after 3 attempts: the receiver is away" == dead.error
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     with working(settings, {"act": act}):
@@ -115,7 +115,7 @@ def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
     """An actor that takes longer than ``worker.time_limit_seconds`` is cut off, cleans up, and is tried again."""
     cut = threading.Event()
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         if task.job.attempt == 1:
             try:
                 await asyncio.Event().wait()
@@ -139,7 +139,7 @@ def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> No
     """While 50 jobs of one consumer hang, and 50 of a second, those of a third are done, all of them."""
     hanging = asyncio.Event()
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         if task.job.subscription.startswith("slow"):
             await hanging.wait()
 
@@ -161,9 +161,9 @@ def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> 
     """Of two lanes each keeps its order, though attempts fail now and then."""
     seen: list[Job] = []
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         if task.job.attempt == 1 and task.job.id % 3 == 0:
-            raise Again("once more", 0)
+            raise Retry("once more", 0)
         seen.append(task.job)
 
     async def check() -> None:
@@ -184,7 +184,7 @@ def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: 
     """A job that ends within the grace is done; one that does not is interrupted, and waits for another worker."""
     begun = threading.Barrier(3)
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         await asyncio.to_thread(begun.wait, 10)
         await asyncio.sleep(0.1 if task.job.subscription == "quick" else 60)
 
@@ -209,7 +209,7 @@ def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> No
     """A job that takes several leases is done at its first attempt, once."""
     begun: list[int] = []
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         begun.append(task.job.attempt)
         await asyncio.sleep(1.5)
 
@@ -228,7 +228,7 @@ def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> No
 def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) -> None:
     """A claim that nobody settles ends with its lease; a job whose workers died too often is given up."""
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         return
 
     async def claim() -> None:
@@ -243,7 +243,7 @@ def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) 
             [done] = await settled(job_queue, 1, DONE)
             [dead] = await settled(job_queue, 1, DEAD)
             assert 2 == done.attempt
-            assert ("unlucky", "given up after 3 attempts: its workers died") == (dead.subscription, dead.error)
+            assert ("unlucky", "gave up after 3 attempts: its workers died") == (dead.subscription, dead.error)
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     asyncio.run(claim())
@@ -255,7 +255,7 @@ def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
     """An actor whose lease ran out while it hung, and whose job another worker took, is stopped and settles nothing."""
     begun, stopped = threading.Event(), threading.Event()
 
-    async def act(task: Task) -> None:
+    async def act(task: JobContext) -> None:
         begun.set()
         try:
             await asyncio.sleep(60)

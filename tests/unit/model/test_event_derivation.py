@@ -1,4 +1,4 @@
-"""What a change of a record means."""
+"""Events derived from changes of records."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tusd_py.model.events import VALIDATION, EventType, derive_events
+from tusd_py.model.event_derivation import derive_events
+from tusd_py.model.events import EventType
 from tusd_py.model.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NEW = Upload(id="a", length=10, created_at=NOW, updated_at=NOW)
 FINAL = replace(NEW, kind=Kind.FINAL)
 COMPLETE = NEW.advance(10, NOW).complete(NOW)
-AWAITED = COMPLETE.hand_to_workers((VALIDATION, "publishing"), NOW)
-VALIDATED = AWAITED.complete_step(VALIDATION, NOW)
+HANDED_OVER = COMPLETE.hand_to_workers(("validation", "publishing"), NOW)
+VALIDATED = HANDED_OVER.complete_step("validation", NOW)
 READY = VALIDATED.complete_step("publishing", NOW)
 JOINED = FINAL.advance(10, NOW).complete(NOW)
 
@@ -32,16 +33,16 @@ JOINED = FINAL.advance(10, NOW).complete(NOW)
         (NEW.advance(4, NOW), NEW.advance(4, NOW).truncate_to(2, NOW), []),
         (NEW, COMPLETE, ["post-receive"]),
         (COMPLETE, COMPLETE.hand_to_workers((), NOW), ["post-finish", "upload.ready"]),
-        (COMPLETE, AWAITED, ["post-finish"]),
-        (NEW, AWAITED, ["post-receive", "post-finish"]),
-        (AWAITED, AWAITED.expiring(NOW), []),
-        (AWAITED, VALIDATED, ["upload.validated"]),
+        (COMPLETE, HANDED_OVER, ["post-finish"]),
+        (NEW, HANDED_OVER, ["post-receive", "post-finish"]),
+        (HANDED_OVER, HANDED_OVER.expiring(NOW), []),
+        (HANDED_OVER, VALIDATED, ["upload.validated"]),
         (VALIDATED, READY, ["upload.ready"]),
-        (COMPLETE.hand_to_workers((VALIDATION,), NOW), READY, ["upload.validated", "upload.ready"]),
-        (AWAITED, AWAITED.fail_step(VALIDATION, Status.REJECTED, NOW, "why"), ["upload.rejected"]),
-        (AWAITED, AWAITED.fail_step(VALIDATION, Status.FAILED, NOW, "why"), ["upload.failed"]),
+        (COMPLETE.hand_to_workers(("validation",), NOW), READY, ["upload.validated", "upload.ready"]),
+        (HANDED_OVER, HANDED_OVER.fail_step("validation", Status.REJECTED, NOW, "why"), ["upload.rejected"]),
+        (HANDED_OVER, HANDED_OVER.fail_step("validation", Status.FAILED, NOW, "why"), ["upload.failed"]),
         (VALIDATED, VALIDATED.fail_step("publishing", Status.FAILED, NOW, "why"), ["upload.failed"]),
-        (AWAITED, AWAITED.with_status(Status.TERMINATED, NOW), ["post-terminate"]),
+        (HANDED_OVER, HANDED_OVER.with_status(Status.TERMINATED, NOW), ["post-terminate"]),
         (NEW, NEW.with_status(Status.EXPIRED, NOW), ["upload.expired"]),
         (NEW, NEW.with_status(Status.FAILED, NOW), ["upload.failed"]),
         (None, FINAL, ["post-create"]),
@@ -56,6 +57,6 @@ JOINED = FINAL.advance(10, NOW).complete(NOW)
         (FINAL, FINAL.with_status(Status.FAILED, NOW), ["upload.failed"]),
     ],
 )
-def test_what_a_change_means(before: Upload | None, after: Upload, types: list[str]) -> None:
-    """Each change of a record is told as what it is, in the order in which it happened, and nothing else is."""
+def test_derive_events_of_change(before: Upload | None, after: Upload, types: list[str]) -> None:
+    """Each change of a record has exactly these events, in the order in which they happened."""
     assert [*derive_events(before, after)] == [EventType(name) for name in types]
