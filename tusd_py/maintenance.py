@@ -11,7 +11,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Maintenance:
     A pass runs at the start and every ``expiration.sweep_interval_seconds``.
     """
 
-    def __init__(self, ports: Ports, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, ports: Ports, settings: Settings, metrics: ServerMetrics) -> None:
         self._ports = ports
         self._settings = settings
         self._metrics = metrics

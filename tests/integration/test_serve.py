@@ -275,8 +275,8 @@ def assert_uploads_and_downloads(context: ssl.SSLContext, server: RunningServer)
     assert client.getresponse().read() == data
     client.request("GET", "/metrics")
     counts = client.getresponse().read()
-    assert b"tusd_py_bytes_poured_total 0.0" in counts
-    assert b"tusd_py_download_bytes_poured_total 0.0" in counts
+    assert b"tusd_py_zero_copy_received_bytes_total 0.0" in counts
+    assert b"tusd_py_zero_copy_sent_bytes_total 0.0" in counts
     client.close()
 
 

@@ -99,7 +99,7 @@ async def test_unusable_data_dir_423_and_503(tmp_path: Path) -> None:
 async def test_drain_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``drain()`` bodies are saved and answered 503; downloads still work."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "LINGER_SECONDS", 0.01)
     uploads = Tus(data_dir=tmp_path)
     async with uploads.lifespan():
         made = (await ask(uploads, "POST", "/", CREATE, b"ab" + b"c")).headers["location"]
