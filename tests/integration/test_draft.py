@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
-from tests.support.draft import VERSIONS, Draft, told
+from tests.support.draft import VERSIONS, Draft, receive_responses
 from tests.support.server import RunningServer, start_server
 
 pytestmark = pytest.mark.timeout(60)
@@ -180,12 +180,12 @@ async def test_tus_request_gets_no_draft_headers(server: RunningServer) -> None:
 @pytest.mark.anyio
 async def test_preflight_allows_the_draft(draft: Draft) -> None:
     """Preflights allow every method and header of the draft, and a page can read its responses and refusals."""
-    asked = "upload-draft-interop-version, upload-complete, upload-offset, upload-length, content-digest, repr-digest"
-    headers = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": asked}
+    names = "upload-draft-interop-version, upload-complete, upload-offset, upload-length, content-digest, repr-digest"
+    headers = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": names}
     preflight = await draft.ask("OPTIONS", draft.endpoint, headers)
     assert {"PUT", "PATCH"} <= set(preflight.headers["access-control-allow-methods"].split(", "))
     allowed = preflight.headers["access-control-allow-headers"].lower().split(", ")
-    assert set(asked.split(", ")) <= set(allowed)
+    assert set(names.split(", ")) <= set(allowed)
     from_page = Draft(draft.endpoint, draft.version, ORIGIN)
     url = await from_page.made(3)
     for answer in (
@@ -233,8 +233,10 @@ async def test_every_version(server: RunningServer, version: int) -> None:
     await connection.send(b"abcd")
     await connection.end(half=True)
     state = await draft.head(url)
-    told = {name: state.headers.get(name) for name in ("upload-offset", "upload-complete", "upload-incomplete")}
-    assert told == {
+    state_headers = {
+        name: state.headers.get(name) for name in ("upload-offset", "upload-complete", "upload-incomplete")
+    }
+    assert state_headers == {
         "upload-offset": "4",
         "upload-complete": None if version == 3 else "?0",
         "upload-incomplete": "?1" if version == 3 else None,
@@ -293,7 +295,7 @@ async def test_idle_body_is_kept_503(tmp_path: Path) -> None:
         draft = Draft(server.url)
         connection = await Connection.open(server.url)
         await connection.send_head("POST", server.url, draft.creation(6, completes=True, content_length="6"))
-        answer = await asyncio.wait_for(told(connection, b"abc"), 10)
+        answer = await asyncio.wait_for(receive_responses(connection, b"abc"), 10)
         connection.close()
         assert (answer.status, answer.headers["upload-offset"]) == (503, "3")
         assert answer.headers["retry-after"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.client import Connection
 from tests.support.content import MIB, content
-from tests.support.draft import PROBLEMS, VERSIONS, Draft, Told, told
+from tests.support.draft import PROBLEMS, VERSIONS, Draft, Responses, receive_responses
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
 
@@ -36,10 +36,10 @@ async def opened(method: str, url: str, headers: Mapping[str, str]) -> AsyncIter
         connection.close()
 
 
-async def chunked(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Told:
+async def chunked(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Responses:
     """Send a chunked body and return the responses."""
     async with opened(method, url, {**headers, **CHUNKED}) as connection:
-        return await told(connection, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        return await receive_responses(connection, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
 
 
 def limit(answer: Mapping[str, str]) -> dict[str, int]:
@@ -107,7 +107,7 @@ async def test_r3_first_104_has_location_before_the_body(draft: Draft) -> None:
         assert first.status == 104
         assert {"location", "upload-limit"} <= first.headers.keys()
         assert "upload-offset" not in first.headers
-        answer = await told(connection, b"abcdef")
+        answer = await receive_responses(connection, b"abcdef")
     assert answer.announced == []
     assert answer.progress == [6]
     assert answer.headers["location"] == first.headers["location"]
@@ -120,7 +120,7 @@ async def test_r3_append_sends_progress_without_location(draft: Draft) -> None:
     async with opened("PATCH", url, draft.patch(0, completes=True, content_length="6")) as connection:
         await connection.send(b"abc")
         progress = await asyncio.wait_for(connection.answer(interim=True), 10)
-        answer = await told(connection, b"def")
+        answer = await receive_responses(connection, b"def")
     assert (progress.status, progress.headers["upload-offset"]) == (104, "3")
     assert "location" not in progress.headers
     assert (answer.announced, answer.headers["upload-complete"]) == ([], "?1")
@@ -180,7 +180,7 @@ async def test_r6_length_is_set_by_the_last_body(draft: Draft) -> None:
     assert (await draft.head(url)).headers["upload-length"] == "5"
 
 
-def assert_inconsistent(answer: Told) -> None:
+def assert_inconsistent(answer: Responses) -> None:
     assert (answer.status, answer.headers["upload-complete"]) == (400, "?0"), answer
     assert answer.problem["type"] == PROBLEMS + "inconsistent-upload-length"
 
@@ -202,8 +202,8 @@ async def test_r8_head_and_get_return_the_state_204(draft: Draft) -> None:
     url = await draft.made(6, b"abc")
     for method in ("HEAD",) if draft.version < 8 else ("HEAD", "GET"):
         answer = await draft.ask(method, url)
-        told = {name: answer.headers[name] for name in ("upload-offset", "upload-complete", "upload-length")}
-        assert told == {"upload-offset": "3", "upload-complete": "?0", "upload-length": "6"}
+        state_headers = {name: answer.headers[name] for name in ("upload-offset", "upload-complete", "upload-length")}
+        assert state_headers == {"upload-offset": "3", "upload-complete": "?0", "upload-length": "6"}
         assert (answer.status, answer.headers["cache-control"], answer.final.body) == (204, "no-store", b"")
         lifetime = limit(answer.headers)["expires" if draft.version == 6 else "max-age"]
         assert 3500 < lifetime <= 3600
@@ -334,7 +334,7 @@ async def test_r15_delete_ends_a_running_append(draft: Draft) -> None:
         await connection.send(b"abc")
         await all_read(int(url.split(":")[2].split("/")[0]), connection.own_port)
         assert (await draft.ask("DELETE", url)).status == 204
-        assert (await told(connection)).status == 400
+        assert (await receive_responses(connection)).status == 400
     assert (await draft.head(url)).status == 404
     assert (await draft.ask("DELETE", url)).status == 404
 
@@ -348,7 +348,7 @@ async def test_r16_head_ends_a_running_append(draft: Draft) -> None:
         await all_read(int(url.split(":")[2].split("/")[0]), connection.own_port)
         assert await offset(draft, url) == ("3", "?0")
         assert (await draft.append(url, 3, b"defghij")).headers["upload-complete"] == "?1"
-        assert (await told(connection)).status == 400
+        assert (await receive_responses(connection)).status == 400
 
 
 @pytest.mark.anyio
@@ -366,4 +366,4 @@ async def test_r19_100_continue_follows_104(draft: Draft) -> None:
     async with opened("POST", draft.endpoint, headers) as connection:
         statuses = [(await connection.answer(interim=True)).status for _ in range(2)]
         assert statuses == [104, 100]
-        assert (await told(connection, b"abc")).status == 201
+        assert (await receive_responses(connection, b"abc")).status == 201

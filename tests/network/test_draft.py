@@ -14,11 +14,11 @@ import pytest
 
 from tests.support.client import Answer, Connection
 from tests.support.content import MIB, content
-from tests.support.draft import Draft, told
+from tests.support.draft import Draft, receive_responses
 from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_side, workers
-from tests.support.stored import assert_road, assert_stored
+from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -50,10 +50,12 @@ async def finished(draft: Draft, url: str, data: memoryview) -> int:
     return offset
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("count", [1, 2])
 @on_loop
-async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer], is_poured: bool, count: int) -> None:
+async def test_a_cut_creation_is_gone_on_with(
+    start: Callable[..., RunningServer], is_zero_copy: bool, count: int
+) -> None:
     """Every byte that was sent before the cut counts, from the first on, and the rest is all that is sent again."""
     server = start("--workers", str(count))
     draft = Draft(server.url)
@@ -67,19 +69,19 @@ async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer
         await eventually(partial(is_over, server.port, connection.own_port), "the server ends the connection")
         assert await finished(draft, url, data) == bytes_sent
         assert_stored(server, url, data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @on_loop
-async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_poured: bool) -> None:
+async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_zero_copy: bool) -> None:
     """Growing offsets while the body runs, each within what was sent; then the answer, on the same connection."""
     server = start(**OFTEN)
     draft = Draft(server.url)
     data = content(81, LENGTH)
     connection = await Connection.open(server.url)
     url = await begun(draft, connection)
-    answer = await told(connection, data)
+    answer = await receive_responses(connection, data)
     assert answer.status == 201
     assert answer.progress == sorted(set(answer.progress))
     assert len(answer.progress) >= 4
@@ -89,10 +91,10 @@ async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer
     assert (await connection.answer()).headers["upload-complete"] == "?1"
     connection.close()
     assert_stored(server, url, data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @on_loop
 async def test_another_worker_takes_over(start: Callable[..., RunningServer]) -> None:
     """R16 between processes: the offset that is told while the creation still runs elsewhere can be used at once."""
@@ -109,14 +111,14 @@ async def test_another_worker_takes_over(start: Callable[..., RunningServer]) ->
     offset = int(state.headers["upload-offset"])
     assert (state.status, state.headers["upload-complete"]) == (204, "?0")
     await second.send_head("PATCH", url, draft.patch(offset, completes=True, content_length=str(LENGTH - offset)))
-    assert (await told(second, data[offset:])).headers["upload-complete"] == "?1"
-    assert (await told(first)).status == 400
+    assert (await receive_responses(second, data[offset:])).headers["upload-complete"] == "?1"
+    assert (await receive_responses(first)).status == 400
     for connection in (first, second):
         connection.close()
     assert_stored(server, url, data)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("is_digested", [False, True])
 @on_loop
 async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer], is_digested: bool) -> None:
@@ -152,7 +154,7 @@ async def test_a_stop_keeps_what_came(start: Callable[..., RunningServer]) -> No
     url = await begun(draft, connection)
     await connection.send(data[: 2 * MIB])
     stopping = asyncio.ensure_future(asyncio.to_thread(server.stop))
-    answer = await told(connection)
+    answer = await receive_responses(connection)
     assert (answer.status, answer.problem["code"]) == (503, "ERR_SERVER_SHUTDOWN")
     assert answer.headers["upload-complete"] == "?0"
     offset = int(answer.headers["upload-offset"])

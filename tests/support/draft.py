@@ -17,7 +17,7 @@ PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 
 
 @dataclass(frozen=True)
-class Told:
+class Responses:
     """All responses to one request."""
 
     interims: list[Answer]
@@ -74,27 +74,27 @@ class Draft:
 
     async def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | memoryview | None = None
-    ) -> Told:
+    ) -> Responses:
         """Send one request on a connection of its own and return all responses."""
         connection = await Connection.open(url)
         try:
             length = {} if body is None else {"Content-Length": str(len(body))}
             await connection.send_head(method, url, {**(self.named if headers is None else headers), **length})
-            return await told(connection, body or b"")
+            return await receive_responses(connection, body or b"")
         finally:
             connection.close()
 
     async def create(
         self, body: bytes | memoryview = b"", length: int | None = None, *, completes: bool = True, **headers: str
-    ) -> Told:
+    ) -> Responses:
         return await self.ask("POST", self.endpoint, self.creation(length, completes=completes, **headers), body)
 
     async def append(
         self, url: str, offset: int, body: bytes | memoryview = b"", *, completes: bool = True, **headers: str
-    ) -> Told:
+    ) -> Responses:
         return await self.ask("PATCH", url, self.patch(offset, completes=completes, **headers), body)
 
-    async def head(self, url: str) -> Told:
+    async def head(self, url: str) -> Responses:
         return await self.ask("HEAD", url)
 
     async def made(self, length: int | None, body: bytes = b"") -> str:
@@ -103,11 +103,11 @@ class Draft:
         assert answer.status == 201, answer
         return self.url(answer)
 
-    def url(self, answer: Told) -> str:
+    def url(self, answer: Responses) -> str:
         return urljoin(self.endpoint, answer.headers["location"])
 
 
-async def told(connection: Connection, body: bytes | memoryview = b"") -> Told:
+async def receive_responses(connection: Connection, body: bytes | memoryview = b"") -> Responses:
     """Send ``body`` for a request whose head was sent, and return all responses."""
     sending = asyncio.ensure_future(connection.send(body))
     interims: list[Answer] = []
@@ -117,7 +117,7 @@ async def told(connection: Connection, body: bytes | memoryview = b"") -> Told:
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-    return Told(interims, answer)
+    return Responses(interims, answer)
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,8 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web import early_response
-from tusd_py.web.cors import Cors
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
 from tusd_py.web.request_body import AsgiBody
 from tusd_py.web.response_body import BodySender
@@ -55,7 +55,7 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float, rate_min: float
+        self, scope: Scope, receive: Receive, send: Send, metrics: ServerMetrics, idle_seconds: float, rate_min: float
     ) -> None:
         self._started = perf_counter()
         self._receive, self._send, self._metrics = receive, send, metrics
@@ -81,22 +81,22 @@ class Exchange:
         logs.request_id.set(self.request_id.decode())
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
         extension = scope.get("extensions", {}).get("tusd_py", {})
-        self.send_interim: SendInterim | None = extension.get("informational")
+        self.send_interim: SendInterim | None = extension.get("send_interim")
         self.body = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
             extension.get("trailers", tuple),
-            extension.get("lend"),
+            extension.get("acquire_socket"),
             extension.get("take_whole"),
         )
-        self._acquire_send_socket = extension.get("lend_out")
+        self._acquire_send_socket = extension.get("acquire_send_socket")
 
     @property
     def response_context(self) -> ResponseContext:
         return ResponseContext(self.method, self.real_method)
 
-    async def respond(self, response: Response, cors: Cors) -> None:
+    async def respond(self, response: Response, cors: CorsPolicy) -> None:
         """Send the response. The rest of the request's body is read within bounds, or the connection is closed."""
         is_preflight = self.has_requested_method and self.real_method == "OPTIONS"
         headers = [*response.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
@@ -128,12 +128,12 @@ class Exchange:
         seconds = perf_counter() - self._started
         if self.body.bytes_received:
             self._metrics.bytes_received.inc(self.body.bytes_received)
-        if self.body.bytes_poured:
-            self._metrics.bytes_poured.inc(self.body.bytes_poured)
+        if self.body.bytes_zero_copy:
+            self._metrics.bytes_zero_copy.inc(self.body.bytes_zero_copy)
         sender = self._sender
         if sender is not None:
             self._metrics.bytes_sent.inc(sender.bytes_sent)
-            self._metrics.bytes_sent_poured.inc(sender.poured_bytes)
+            self._metrics.bytes_sent_zero_copy.inc(sender.bytes_zero_copy)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):

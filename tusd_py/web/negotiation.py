@@ -33,7 +33,7 @@ class ResponseFormatter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class UploadProtocol:
+class NegotiatedProtocol:
     """One protocol. ``interim`` formats its interim responses; ``None`` if the protocol has none."""
 
     parser: RequestParser
@@ -55,11 +55,11 @@ class UploadProtocol:
 class Protocols:
     """All protocols of this server. ``tus`` also formats the refusal of a request whose protocol is not known yet."""
 
-    tus: UploadProtocol
-    others: Mapping[Dialect | Version, UploadProtocol]
+    tus: NegotiatedProtocol
+    others: Mapping[Dialect | Version, NegotiatedProtocol]
     versions: Mapping[int, Version]
 
-    def select(self, head: Head, method: str) -> UploadProtocol:
+    def select(self, head: Head, method: str) -> NegotiatedProtocol:
         """Return the protocol of ``head``; ``method`` is the effective one. Raises ``MalformedHeader``."""
         return self.others.get(negotiate(head, method, self.versions), self.tus)
 
