@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 _TIMEOUT_SECONDS = 2.0
 _STATUS_LINE_BYTES_MAX = 1024
@@ -18,7 +18,7 @@ class NotHealthy(Exception):
     """The server cannot be reached or does not answer with 200; the text says which, in one sentence."""
 
 
-def probe(server: Server, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
+def probe(server: ServerSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
     """Ask the listener that ``server`` configures and return the URL that answered with 200. Raises ``NotHealthy``.
 
     Name lookup, connection, TLS handshake and answer together take at most ``timeout_seconds``.
@@ -53,7 +53,7 @@ def probe(server: Server, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
     return url
 
 
-def _url(server: Server) -> str:
+def _url(server: ServerSettings) -> str:
     scheme = "https" if server.tls_certificate else "http"
     if server.unix_socket:
         return f"{scheme}://unix:{server.unix_socket}:/healthz"
@@ -61,7 +61,7 @@ def _url(server: Server) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}/healthz"
 
 
-def _host(server: Server) -> str:
+def _host(server: ServerSettings) -> str:
     """Return an address to connect to: loopback where the server listens on every address."""
     try:
         address = ipaddress.ip_address(server.host)
@@ -72,7 +72,7 @@ def _host(server: Server) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
-def _status_line(server: Server, deadline: float) -> bytes:
+def _status_line(server: ServerSettings, deadline: float) -> bytes:
     """Return the first line of the answer, empty if there is none. Raises ``OSError``, also for TLS that fails."""
     with _connected(server, deadline) as connection:
         connection.sendall(_REQUEST)
@@ -86,7 +86,7 @@ def _status_line(server: Server, deadline: float) -> bytes:
     return received.partition(b"\n")[0]
 
 
-def _connected(server: Server, deadline: float) -> socket.socket:
+def _connected(server: ServerSettings, deadline: float) -> socket.socket:
     if server.unix_socket:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_left(deadline))
