@@ -9,8 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.serve import StartupError, prepare, reason
+from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.startup import StartupError, prepare, reason
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
@@ -19,12 +19,9 @@ from tusd_py.wiring import open_endpoint_states
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="Webhook endpoints that are closed: list them, open them.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="List and open closed webhook endpoints.", no_args_is_help=True, rich_markup_mode=None)
 
 Names = Annotated[list[str], typer.Argument(help="Names of endpoints, as list shows them.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on each line, for programs.")]
 
 
 @app.command("list")
