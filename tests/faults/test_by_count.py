@@ -11,7 +11,6 @@ import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
 from tests.support.harness import Clock, FakeBody, UploadsHarness, cut
-from tests.support.loops import on_loop
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
@@ -25,6 +24,8 @@ from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Story:
         await self.check(upload_id, content)
         offset = made.upload.offset
         await self.attempt(
-            lambda: self.harness.append(upload_id, offset, source=cut(content[1000:3000], content[3000:4000]))
+            lambda: self.harness.append(upload_id, offset, body=cut(content[1000:3000], content[3000:4000]))
         )
         await self.check(upload_id, content)
         await self.attempt(lambda: self.go_on(self.harness, upload_id, content))
@@ -77,7 +78,7 @@ class Story:
         offset = (await harness.inspect(upload_id)).upload.offset
         rest = content[offset:]
         await harness.append(
-            upload_id, offset, source=FakeBody(*(rest[start : start + 3000] for start in range(0, len(rest), 3000)))
+            upload_id, offset, body=FakeBody(*(rest[start : start + 3000] for start in range(0, len(rest), 3000)))
         )
 
     async def check(self, upload_id: str, content: bytes) -> None:
@@ -155,7 +156,6 @@ async def _run(sound: UploadsHarness, faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("backends", "fault"), [("memory", "once"), ("memory", "lasting"), ("memory", "full"), ("disk", "once")]
 )
-@on_loop
 async def test_no_fault_makes_the_record_untrue(backends: str, fault: str, tmp_path: Path) -> None:
     """Whichever operation fails, and however often: no byte is claimed that is not stored, and the upload can go on."""
     world = await _world(backends, tmp_path / "world")

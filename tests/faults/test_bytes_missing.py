@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.storage.disk.store import DiskStore
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
+
 async def test_a_shortened_file_lowers_the_offset_and_the_upload_goes_on(tmp_path: Path) -> None:
     """The PATCH that finds bytes missing fails; the next HEAD tells the truth, and the rest can be sent again."""
     store = DiskStore(tmp_path / "uploads")

@@ -15,7 +15,6 @@ from tests.contracts.outbox import LATER, a_job, an_event
 from tests.contracts.records import NOW, an_upload
 from tests.faults.failing import Faults
 from tests.support.database import empty_database
-from tests.support.loops import on_loop
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Upload
@@ -25,6 +24,8 @@ from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
 from tusd_py.records.sql.transactions import RecordChange, Writer, WriteResult, following
+
+pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 
@@ -116,7 +117,6 @@ class World:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("lasting", [False, True])
-@on_loop
 async def test_a_change_is_made_whole_or_not_at_all(tmp_path: Path, lasting: bool, after: bool) -> None:
     """Whichever statement of a batch fails, each change is there with its events and jobs, or none of them is.
 
@@ -142,7 +142,6 @@ async def test_a_change_is_made_whole_or_not_at_all(tmp_path: Path, lasting: boo
     pytest.fail("no run was without a fault")
 
 
-@on_loop
 async def test_a_disk_that_fills_takes_changes_whole(tmp_path: Path) -> None:
     """With room for some pages more, and more, and more, no change is ever made without what follows from it."""
     seen = set()

@@ -235,12 +235,12 @@ async def test_r10_the_wrong_offset(draft: Draft) -> None:
     assert await offset(draft, url) == ("3", "?0")
 
 
-@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("can_announce", [True, False])
 @pytest.mark.anyio
-async def test_r11_beyond_the_length(draft: Draft, is_told: bool) -> None:
+async def test_r11_beyond_the_length(draft: Draft, can_announce: bool) -> None:
     """R11: a body that runs over the length, or says it would, ends the upload; up to version 6 only itself."""
     url = await draft.made(4, b"abc")
-    send = draft.ask if is_told else chunked
+    send = draft.ask if can_announce else chunked
     answer = await send("PATCH", url, draft.patch(3, completes=False), b"def")
     assert_inconsistent(answer)
     if draft.version < 7:

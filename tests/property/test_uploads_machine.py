@@ -128,10 +128,10 @@ class UploadsMachine(RuleBasedStateMachine):
     def create_saying(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
         """A creation that says whether it is all of the upload, its URL told before its body if the client hears."""
         first = len(content) if end == "last" else first
-        hearing = RecordingListener(is_told=is_heard)
+        hearing = RecordingListener(can_announce=is_heard)
         source = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
         length = len(content) if has_length else None
-        creating = self.harness.create(length, source=source, completes=end != "open", listener=hearing)
+        creating = self.harness.create(length, body=source, is_last=end != "open", listener=hearing)
         try:
             made = self.run(creating).upload
         except BodyIncomplete:
@@ -161,9 +161,7 @@ class UploadsMachine(RuleBasedStateMachine):
         source = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
         checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
         try:
-            answer = self.run(
-                self.harness.append(upload_id, known.acknowledged, source=source, checksum=checksum)
-            ).upload
+            answer = self.run(self.harness.append(upload_id, known.acknowledged, body=source, checksum=checksum)).upload
         except BodyIncomplete as told:
             assert end == "cut"
             assert told.upload is not None
@@ -192,7 +190,7 @@ class UploadsMachine(RuleBasedStateMachine):
         source = cut(piece) if end == "cut" else FakeBody(piece)
         was_ended, stands_at = known.ended, known.acknowledged
         try:
-            self.run(self.harness.append(upload_id, stands_at, source=source, completes=end != "open"))
+            self.run(self.harness.append(upload_id, stands_at, body=source, is_last=end != "open"))
         except BodyIncomplete:
             assert end == "cut"
         except InconsistentLength:
@@ -234,7 +232,7 @@ class UploadsMachine(RuleBasedStateMachine):
         with pytest.raises(refusal):
             self.run(self.harness.append(upload_id, offset, b"x"))
 
-    @rule(upload_id=uploads, completes=st.sampled_from([None, None, True, False]))
+    @rule(upload_id=uploads, is_last=st.sampled_from([None, None, True, False]))
     def append_too_much(self, upload_id: str, completes: bool | None) -> None:
         """A body longer than its upload never completes it and never leaves a byte beyond its end.
 
@@ -245,9 +243,7 @@ class UploadsMachine(RuleBasedStateMachine):
             return
         rest = known.content[known.acknowledged :]
         with pytest.raises(LengthExceeded):
-            self.run(
-                self.harness.append(upload_id, known.acknowledged, source=FakeBody(rest + b"x"), completes=completes)
-            )
+            self.run(self.harness.append(upload_id, known.acknowledged, body=FakeBody(rest + b"x"), is_last=completes))
         known.gone = completes is not None and not known.ended
 
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))

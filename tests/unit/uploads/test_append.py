@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness, cut
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.body import BodyTimeout
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordConflict
@@ -36,6 +36,8 @@ from tusd_py.protocol.rules import Limits
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
+
 
 async def offset_of(harness: UploadsHarness, upload_id: str) -> int:
     upload = await harness.record(upload_id)
@@ -58,37 +60,34 @@ async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
 # What is saved on the way
 
 
-@on_loop
 async def test_a_stalled_body_is_saved_at_the_interval() -> None:
     """The client sends a little and then nothing: what came is recorded though no further byte arrives."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"0123", go, b"456789")))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"0123", go, b"456789")))
     await saved(harness, upload_id, 4)
     go.set()
     assert (await appending).upload.is_complete
 
 
-@on_loop
 async def test_many_bytes_are_saved_before_the_interval() -> None:
     """A fast client is saved by the byte: a crash costs at most so many."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=3600, save_interval_bytes=4))
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"012", b"345", wait, b"6789")))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"012", b"345", wait, b"6789")))
     await saved(harness, upload_id, 6)
     wait.set()
     assert (await appending).upload.is_complete
 
 
-@on_loop
 async def test_a_running_body_is_not_complete_before_its_end() -> None:
     """All bytes are there and the body goes on: the record waits, since one more byte must be refused."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.005, save_interval_bytes=1))
     upload_id = (await harness.create(4)).upload.id
     wait = asyncio.Event()
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"01", b"23", wait, b"4")))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"01", b"23", wait, b"4")))
     await saved(harness, upload_id, 2)
     for _ in range(5):
         await asyncio.sleep(0.005)
@@ -101,7 +100,6 @@ async def test_a_running_body_is_not_complete_before_its_end() -> None:
     assert (upload.offset, upload.is_complete) == (2, False)
 
 
-@on_loop
 async def test_every_save_moves_the_expiry() -> None:
     """An upload that goes on does not expire: the sweeper's time is counted from the last saved byte."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
@@ -119,14 +117,13 @@ async def test_every_save_moves_the_expiry() -> None:
 
 
 @pytest.mark.parametrize("newcomer", ["HEAD", "PATCH", "DELETE"])
-@on_loop
 async def test_a_newcomer_takes_over(newcomer: str) -> None:
     """The holder saves what came, is refused, and nothing it still sends counts; the newcomer sees the true offset."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     late = asyncio.Event()
     body = FakeBody(b"0123", late, b"LATE")
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=body))
     await eventually(lambda: len(body._pieces) == 2)
     match newcomer:
         case "HEAD":
@@ -147,14 +144,13 @@ async def test_a_newcomer_takes_over(newcomer: str) -> None:
             await harness.inspect(upload_id)
 
 
-@on_loop
 async def test_who_was_overtaken_changes_nothing() -> None:
     """Another process changed the record beneath a request (its hold was lost): the request gives up."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
     body = FakeBody(b"0123", wait, b"456789")
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=body))
     await eventually(lambda: len(body._pieces) == 2)
     record = await harness.record(upload_id)
     assert record is not None
@@ -172,14 +168,13 @@ async def test_who_was_overtaken_changes_nothing() -> None:
     ("last", "refusal"),
     [(None, BodyIncomplete), (BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
 )
-@on_loop
 async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal: type[Exception]) -> None:
     """A cut, a client that stalls, a server that stops: the offset says what came, and the refusal tells it."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     source = cut(b"0123") if last is None else FakeBody(b"0123", last)
     with pytest.raises(refusal) as told:
-        await harness.append(upload_id, 0, source=source)
+        await harness.append(upload_id, 0, body=source)
     upload = getattr(told.value, "upload", None)
     assert isinstance(upload, Upload)
     assert upload.offset == 4 == await offset_of(harness, upload_id)
@@ -187,7 +182,6 @@ async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal:
     assert await harness.content(upload_id) == b"0123456789"
 
 
-@on_loop
 async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
     """Some servers end a cut body as if it were whole: its Content-Length tells."""
     harness = UploadsHarness()
@@ -198,16 +192,14 @@ async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
 
 
 @pytest.mark.parametrize("gone", [cut(b"01", b"23"), FakeBody(b"0123", BodyTimeout())])
-@on_loop
 async def test_gone_exactly_at_the_last_byte_is_complete(gone: FakeBody) -> None:
     """Every byte came and none beyond: the upload completes though its client never heard so."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4)).upload.id
-    assert (await harness.append(upload_id, 0, source=gone)).upload.is_complete
+    assert (await harness.append(upload_id, 0, body=gone)).upload.is_complete
     assert [upload.id for upload in harness.completed] == [upload_id]
 
 
-@on_loop
 async def test_an_overlong_body_never_completes() -> None:
     """Without Content-Length the excess shows only at the end: no byte of that body counts."""
     harness = UploadsHarness()
@@ -220,7 +212,6 @@ async def test_an_overlong_body_never_completes() -> None:
         await harness.append(upload_id, 4, b"4")
 
 
-@on_loop
 async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
     """Clients whose answer was lost do so: no second completion, no second hook."""
     told: list[str] = []
@@ -236,7 +227,6 @@ async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
 # Checksums
 
 
-@on_loop
 async def test_a_checksum_is_all_or_nothing() -> None:
     """Wrong, cut, stalled or overtaken: no byte counts, not even at a save on the way; right, all do."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1, save_interval_seconds=0.001))
@@ -249,7 +239,7 @@ async def test_a_checksum_is_all_or_nothing() -> None:
         (FakeBody(b"01234567", b"8"), LengthExceeded),
     ):
         with pytest.raises(refusal):
-            await harness.append(upload_id, 0, source=source, checksum=md5(b"0124"))
+            await harness.append(upload_id, 0, body=source, checksum=md5(b"0124"))
         assert await offset_of(harness, upload_id) == 0
     large = b"4567" * 20_000
     assert (await harness.append(upload_id, 0, b"01", b"23", checksum=md5(b"0123"))).upload.offset == 4
@@ -260,7 +250,6 @@ async def test_a_checksum_is_all_or_nothing() -> None:
 # Deferred length
 
 
-@on_loop
 async def test_a_deferred_length_is_declared_once() -> None:
     """DL2 to DL4: bytes may come before it; the same value again is no harm, another is refused."""
     harness = UploadsHarness()
@@ -283,7 +272,6 @@ async def test_a_deferred_length_is_declared_once() -> None:
         (4, None, b"4" * 17, None, MaxSizeExceeded),
     ],
 )
-@on_loop
 async def test_a_refused_request_declares_no_length(
     offset: int, length: int | None, body: bytes, content_length: int | None, refusal: type[Exception]
 ) -> None:
@@ -298,7 +286,6 @@ async def test_a_refused_request_declares_no_length(
     assert (await harness.append(upload_id, 4, b"45", length=6)).upload.is_complete
 
 
-@on_loop
 async def test_declaring_the_length_reached_completes() -> None:
     """DL6: streams end with an empty body that declares the length; told once."""
     told: list[int | None] = []
@@ -312,7 +299,6 @@ async def test_declaring_the_length_reached_completes() -> None:
 # The world fails
 
 
-@on_loop
 async def test_what_fitted_on_a_full_disk_is_kept() -> None:
     """507 later, but the offset says what is stored, and the upload goes on once there is room."""
     harness = UploadsHarness(store=MemoryStore(bytes_max=6))
@@ -323,7 +309,6 @@ async def test_what_fitted_on_a_full_disk_is_kept() -> None:
     assert await harness.content(upload_id) == b"012345"
 
 
-@on_loop
 async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
     """The flush at the end failed: told "complete", a client would never come back to make it so."""
     store = MemoryStore(bytes_max=100)
@@ -335,7 +320,6 @@ async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
     assert (await harness.append(upload_id, 3, b"3")).upload.is_complete
 
 
-@on_loop
 async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
     """The store has fewer bytes than a record from before the start: the client is told what is really there."""
     harness = UploadsHarness()
@@ -359,7 +343,6 @@ async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
 # post-receive
 
 
-@on_loop
 async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     """Told after each save; ``stop`` ends the request with the hook's words and terminates the upload."""
     seen: list[int] = []
@@ -375,7 +358,7 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     )
     upload_id = (await harness.create(100)).upload.id
     first, never = asyncio.Event(), asyncio.Event()
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=FakeBody(b"01", first, b"23", never, b"4")))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"01", first, b"23", never, b"4")))
     await eventually(lambda: seen == [2])
     first.set()
     with pytest.raises(UploadStopped) as told:
@@ -390,20 +373,18 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     assert upload_id not in harness.store.uploads
 
 
-@on_loop
 async def test_a_creation_can_be_stopped_too() -> None:
     """Its first bytes are progress as any: nothing but the tombstone is left."""
     harness = UploadsHarness(
         policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
     )
     with pytest.raises(UploadStopped):
-        await harness.create(10, source=FakeBody(b"01", asyncio.Event()))
+        await harness.create(10, body=FakeBody(b"01", asyncio.Event()))
     record = await harness.record("u1")
     assert record is not None
     assert record.status is Status.TERMINATED
 
 
-@on_loop
 async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
     """While it is busy with one step others come: it is not told of each, so no queue grows, but of the last."""
     go = asyncio.Event()
@@ -416,14 +397,13 @@ async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
     upload_id = (await harness.create(50)).upload.id
     body = FakeBody(*(b"x" for _ in range(50)))
-    await harness.append(upload_id, 0, source=body)
+    await harness.append(upload_id, 0, body=body)
     go.set()
     await harness.settle()
     assert seen[0] < 10
     assert seen[1:] == [50]
 
 
-@on_loop
 async def test_a_partial_upload_is_ready_without_hooks() -> None:
     """ "SHOULD NOT process these partial uploads until they are concatenated"."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
@@ -433,7 +413,6 @@ async def test_a_partial_upload_is_ready_without_hooks() -> None:
     assert harness.hooked == []
 
 
-@on_loop
 async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
     """The file became shorter while the server ran: the record owns up to it, and the client goes on from there."""
     harness = UploadsHarness()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 
 class LateSave(MemoryRecords):
@@ -24,7 +27,6 @@ class LateSave(MemoryRecords):
         return await super().update(before, after, effects)
 
 
-@on_loop
 async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
     """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
     harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     async with a_harness(tmp_path, assemble_in_worker=True) as harness:
         with_ports(harness, concatenate_at_once_bytes_max=3, progress_interval_seconds=0.0)

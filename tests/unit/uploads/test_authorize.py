@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, Faults
 from tests.support.harness import CALLER, UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookFailed, HookResponse
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.hooks import Hook
@@ -25,6 +24,8 @@ from tusd_py.protocol.requests import (
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.uploads.authorize import authorize
 
+pytestmark = pytest.mark.anyio
+
 
 def of(upload_id: str) -> list[Request]:
     return [
@@ -35,7 +36,6 @@ def of(upload_id: str) -> list[Request]:
     ]
 
 
-@on_loop
 async def test_it_is_told_what_is_recorded() -> None:
     """The upload as it stands for every request that names one, a removed one too; otherwise nothing."""
     told: list[AuthorizeEvent] = []
@@ -50,7 +50,6 @@ async def test_it_is_told_what_is_recorded() -> None:
     assert told[-1].upload == ended
 
 
-@on_loop
 async def test_no_lock_is_asked_for() -> None:
     """Neither granted nor refused does it come near whoever holds the upload."""
     answers = [HookResponse(), HookResponse(reject=True, override=ResponseOverride(status=401))]
@@ -65,7 +64,6 @@ async def test_no_lock_is_asked_for() -> None:
     assert faults.seen == 0
 
 
-@on_loop
 async def test_who_asks_nobody_pays_nothing() -> None:
     """Without such a hook no record is read; discovery never asks."""
     faults = Faults()
@@ -79,7 +77,6 @@ async def test_who_asks_nobody_pays_nothing() -> None:
     assert faults.seen == 0
 
 
-@on_loop
 async def test_a_hook_that_fails_grants_nothing() -> None:
     """Its failure is the request's."""
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from tests.support.loops import on_loop
 from tusd_py.uploads.background import Background
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
+
 async def test_one_key_is_one_queue() -> None:
     """Work with the same key runs in the order it came, that with another beside it; a failure stops nobody."""
     background, done = Background(), list[str]()
@@ -39,7 +39,6 @@ async def test_one_key_is_one_queue() -> None:
     await background.after("a")
 
 
-@on_loop
 async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody awaits it, and nothing is lost."""
     background = Background()
@@ -53,7 +52,6 @@ async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "as this test wants it" in caplog.text
 
 
-@on_loop
 async def test_once_more_is_enough() -> None:
     """While it runs it is asked for many times, and runs once more: after the last of those."""
     background, go, runs = Background(), asyncio.Event(), list[int]()
@@ -75,7 +73,6 @@ async def test_once_more_is_enough() -> None:
     assert runs == [0, 1, 2]
 
 
-@on_loop
 async def test_draining_waits_for_what_work_brings_about() -> None:
     """A part completes, its final is joined, a hook is told of that: all of it is awaited."""
     background, done = Background(), list[int]()
@@ -91,7 +88,6 @@ async def test_draining_waits_for_what_work_brings_about() -> None:
     assert done == [0, 1, 2, 3]
 
 
-@on_loop
 async def test_draining_is_bounded() -> None:
     """What does not end is cancelled, also what has not begun, and whatever waits behind it."""
     background = Background()

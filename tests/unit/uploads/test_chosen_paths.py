@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.records import RecordsError
@@ -18,6 +17,8 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
+
+pytestmark = pytest.mark.anyio
 
 WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
 
@@ -45,7 +46,7 @@ class Wanting:
         if way == "empty":
             return (await self.harness.create(0)).upload
         if way == "body":
-            return (await self.harness.create(3, source=FakeBody(b"0", b"1", b"2"))).upload
+            return (await self.harness.create(3, body=FakeBody(b"0", b"1", b"2"))).upload
         return (await self.harness.create(None, kind=Kind.FINAL, parts=[self.part])).upload
 
     async def prepare(self, way: str) -> None:
@@ -67,7 +68,6 @@ class Wanting:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@on_loop
 async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path: Path) -> None:
     """Whichever operation of store or records fails: where no record was made, the next creation may have the path."""
     wanting = Wanting(tmp_path / "uploads")
@@ -95,7 +95,6 @@ async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@on_loop
 async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, tmp_path: Path) -> None:
     """Nothing is left at a path without a record that knows of it."""
     wanting = Wanting(tmp_path / "uploads")
@@ -110,7 +109,6 @@ async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, 
     pytest.fail("it never passed")
 
 
-@on_loop
 async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     """A claim without a record is another creation's for the asking, unless that is still being made."""
     wanting = Wanting(tmp_path / "uploads")
@@ -131,14 +129,13 @@ async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     await wanting.harness.store.close()
 
 
-@on_loop
 async def test_a_taken_path_is_refused_before_a_byte_is_read(tmp_path: Path) -> None:
     """The upload that has it goes on."""
     wanting = Wanting(tmp_path / "uploads")
     first = await wanting.create("nothing", "p/x.pdf")
     body = FakeBody(b"evil")
     with pytest.raises(PathTaken):
-        await wanting.harness.create(4, source=body)
+        await wanting.harness.create(4, body=body)
     assert await body.read() == [b"evil"]
     assert (await wanting.harness.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
     assert (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"01"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody, UploadsHarness, cut
-from tests.support.loops import on_loop
 from tests.support.processing import with_ports
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.events import Event, EventType
@@ -21,6 +20,8 @@ from tusd_py.records.sql.records import SqlRecords
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 ALL = frozenset(EventType)
 EVERYTHING = Subscription(name="log", actor="", types=ALL)
@@ -75,7 +76,6 @@ class SlowFakeBody(FakeBody):
         return await super().read(wait_seconds)
 
 
-@on_loop
 async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
     """Created, received, finished, ready: told once each, with the caller and the upload as it was saved."""
     async with telling(tmp_path) as told:
@@ -88,7 +88,6 @@ async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
         assert len({event.id for event in events}) == 4
 
 
-@on_loop
 async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
     """One save may mean everything at once; an empty upload receives nothing."""
     async with telling(tmp_path) as told:
@@ -100,7 +99,6 @@ async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
         assert await told.types(part.upload.id) == ["post-create", "post-receive", *FINISHED]
 
 
-@on_loop
 async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
     """Where the length was deferred, its coming is told with the bytes and the end it brings, not by itself."""
     async with telling(tmp_path) as told:
@@ -113,7 +111,6 @@ async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "offsets"), [(0.0, [12]), (0.6, [4, 8, 12]), (5.0, [2, 4, 6, 8, 10, 12])])
-@on_loop
 async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
     """While a body runs, saved bytes are told of once a second at most, and the last of them always."""
     policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
@@ -121,26 +118,24 @@ async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, off
         made = await told.harness.create(100)
         pieces = [b"xx"] * 6
         source = SlowFakeBody(told.harness.clock, seconds, *pieces)
-        await told.harness.append(made.upload.id, 0, source=source)
+        await told.harness.append(made.upload.id, 0, body=source)
         received = [event for event in await told.events() if event.type is EventType.POST_RECEIVE]
         assert received[-1].upload.offset == 12
         assert [event.upload.offset for event in received] == offsets
 
 
-@on_loop
 async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> None:
     """However a body ends, the bytes that were kept have been told of."""
     policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
     async with telling(tmp_path, policy=policy) as told:
         made = await told.harness.create(100)
         with pytest.raises(BodyIncomplete):
-            await told.harness.append(made.upload.id, 0, source=cut(b"ab", b"cd", b"e"))
+            await told.harness.append(made.upload.id, 0, body=cut(b"ab", b"cd", b"e"))
         events = await told.events()
         assert events[-1].type is EventType.POST_RECEIVE
         assert events[-1].upload.offset == 5
 
 
-@on_loop
 async def test_final_uploads(tmp_path: Path) -> None:
     """Joined at once or when the last part comes, a final upload is assembled, finished and ready."""
     async with telling(tmp_path) as told:
@@ -156,7 +151,6 @@ async def test_final_uploads(tmp_path: Path) -> None:
         assert await told.types(later) == ["post-create", "upload.assembled", *FINISHED]
 
 
-@on_loop
 async def test_a_join_that_fails(tmp_path: Path) -> None:
     """A final upload that can never be joined is told as failed, once."""
     async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0)) as told:
@@ -170,7 +164,6 @@ async def test_a_join_that_fails(tmp_path: Path) -> None:
         assert await told.types(final) == ["post-create", "upload.failed"]
 
 
-@on_loop
 async def test_ends(tmp_path: Path) -> None:
     """A terminated upload is told as that with its caller, one that expires with none; forgetting it is no event."""
     async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
@@ -198,7 +191,6 @@ async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
     await update(told.harness.ports, before, after.with_token(before.token), Cause(completed_job=job))
 
 
-@on_loop
 async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
     """A complete upload is handed to the first step; each that is done makes the next one's job, and the last ready."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
@@ -215,7 +207,6 @@ async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
         assert await told.records.next_due() is None
 
 
-@on_loop
 async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
     """A step that rejects the upload tells that, and no further job is made."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
@@ -226,7 +217,6 @@ async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
         assert await told.jobs() == [("validation", "")]
 
 
-@on_loop
 async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None:
     """Who wants a type gets a job for it, in a lane of upload and consumer; what nobody wants is not even kept."""
     ends = frozenset({EventType.POST_FINISH})
@@ -249,7 +239,6 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
         assert {job.key for job in jobs} == {f"{job.event_id} {job.subscription}" for job in jobs}
 
 
-@on_loop
 async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
     """A save that was too late, and a creation that was refused, leave neither events nor jobs."""
     async with telling(tmp_path, steps=("validation",)) as told:
@@ -263,7 +252,6 @@ async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
         assert await told.jobs() == []
 
 
-@on_loop
 async def test_without_anybody_to_tell_no_row_is_written(tmp_path: Path) -> None:
     """A server that has no consumers and no steps writes neither events nor jobs."""
     async with telling(tmp_path, subscriptions=()) as told:

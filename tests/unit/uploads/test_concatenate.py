@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import UploadsHarness
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing, OnProgress
@@ -31,6 +31,8 @@ from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import recover
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
+
 LATER = UploadPolicy(concatenate_at_once_bytes_max=0)
 
 
@@ -48,7 +50,6 @@ async def found(harness: UploadsHarness, upload_id: str) -> Upload:
     return upload
 
 
-@on_loop
 async def test_small_finals_are_joined_at_once() -> None:
     """The answer to the creation is about a complete upload, the bytes in the order asked, a part asked twice too."""
     harness = UploadsHarness()
@@ -61,7 +62,6 @@ async def test_small_finals_are_joined_at_once() -> None:
         await harness.append(made.upload.id, 7, b"x")
 
 
-@on_loop
 async def test_large_finals_are_joined_in_the_background() -> None:
     """The creation is answered before; HEAD has the length but is not complete until the bytes are joined."""
     told: list[str] = []
@@ -74,7 +74,6 @@ async def test_large_finals_are_joined_in_the_background() -> None:
     assert told == [final]
 
 
-@on_loop
 async def test_a_final_waits_for_unfinished_parts() -> None:
     """Its length is known as soon as that of every part; it is joined when the last one completes, asked or not."""
     harness = UploadsHarness()
@@ -107,7 +106,6 @@ class LateRecords(FailingRecords):
         return found
 
 
-@on_loop
 async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> None:
     """The join has read "unfinished" and the part completes just then: it looks once more."""
     records = LateRecords(MemoryRecords())
@@ -126,7 +124,6 @@ async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> No
     assert (await found(harness, final)).is_complete
 
 
-@on_loop
 async def test_pre_create_is_asked_for_finals() -> None:
     """It sees the length and may refuse: nothing is joined then."""
     lengths: list[int | None] = []
@@ -145,7 +142,6 @@ async def test_pre_create_is_asked_for_finals() -> None:
     assert set(harness.store.uploads) == {one}
 
 
-@on_loop
 async def test_concatenate_owner_of_hook() -> None:
     """The owner that pre-create chooses counts: parts of another owner are refused, and nothing is recorded."""
     owners = ["ann", "bob", "ann", "ann"]
@@ -163,7 +159,6 @@ async def test_concatenate_owner_of_hook() -> None:
     assert (final.owner, final.is_complete) == ("ann", True)
 
 
-@on_loop
 async def test_the_sum_is_bounded() -> None:
     """Known at creation it is refused there; known only later, the final upload fails and is gone."""
     harness = UploadsHarness(limits=Limits(length_max=4))
@@ -181,7 +176,6 @@ async def test_the_sum_is_bounded() -> None:
         await harness.inspect(final)
 
 
-@on_loop
 async def test_a_part_that_is_needed_cannot_be_terminated() -> None:
     """Until the final upload is joined or gone; a final of it can be ended, and then the part as well."""
     harness = UploadsHarness()
@@ -207,7 +201,6 @@ class Vanishing(FailingRecords):
         await super().insert(upload, effects)
 
 
-@on_loop
 async def test_a_part_that_goes_while_the_final_is_made() -> None:
     """Between the look at the parts and the record one is terminated: the final upload is refused."""
     inner = MemoryRecords()
@@ -221,7 +214,6 @@ async def test_a_part_that_goes_while_the_final_is_made() -> None:
 
 
 @pytest.mark.parametrize("where", ["record", "bytes", "ended"])
-@on_loop
 async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
     """Somebody removed a part beneath the server: the final upload can never be, and says so."""
     harness = UploadsHarness(policy=LATER)
@@ -240,7 +232,6 @@ async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
     await harness.terminate(final)
 
 
-@on_loop
 async def test_missing_bytes_refuse_a_join_at_once() -> None:
     """Joined in the request, the client hears of it, and nothing is recorded."""
     harness = UploadsHarness()
@@ -251,7 +242,6 @@ async def test_missing_bytes_refuse_a_join_at_once() -> None:
     assert await harness.record("u2") is None
 
 
-@on_loop
 async def test_a_join_that_cannot_be_recorded_leaves_no_bytes() -> None:
     """The database fails after the bytes were joined: they are erased again."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
@@ -263,7 +253,6 @@ async def test_a_join_that_cannot_be_recorded_leaves_no_bytes() -> None:
     assert set(store.uploads) == {one}
 
 
-@on_loop
 async def test_a_full_store_is_tried_again_by_head() -> None:
     """The join found no room: the final upload waits, and the next HEAD tries again."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
@@ -281,7 +270,6 @@ async def test_a_full_store_is_tried_again_by_head() -> None:
     assert await harness.content(final) == b"abc"
 
 
-@on_loop
 async def test_a_restart_in_the_middle_joins_again() -> None:
     """What a join had written before the crash is begun anew, and every byte is right."""
     harness = UploadsHarness(policy=LATER)
@@ -299,7 +287,6 @@ async def test_a_restart_in_the_middle_joins_again() -> None:
     assert await harness.content(final) == b"abcabc"
 
 
-@on_loop
 async def test_one_process_joins_at_a_time() -> None:
     """Another one is busy with the same final upload: this one leaves it alone."""
     harness = UploadsHarness(policy=LATER)
@@ -314,7 +301,6 @@ async def test_one_process_joins_at_a_time() -> None:
     assert (await found(harness, final)).is_complete
 
 
-@on_loop
 async def test_terminated_while_it_is_joined() -> None:
     """The join finishes too late: the upload stays terminated."""
 

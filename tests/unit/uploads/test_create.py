@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.failing import FailingRecords, Faults
 from tests.support.harness import FakeBody, UploadsHarness, cut
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.body import BodyTimeout
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordExists, RecordsUnavailable
@@ -33,6 +33,8 @@ from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 
+pytestmark = pytest.mark.anyio
+
 WRONG = Checksum("md5", bytes(16))
 
 
@@ -46,7 +48,6 @@ def choosing(upload_id: str) -> UploadsHarness:
     return UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id=upload_id)})
 
 
-@on_loop
 async def test_a_creation_records_the_upload_and_stores_nothing() -> None:
     """Without bytes there is a record, unfinished, at offset 0, and it will expire."""
     harness = UploadsHarness()
@@ -57,7 +58,6 @@ async def test_a_creation_records_the_upload_and_stores_nothing() -> None:
     assert stored(harness) == {}
 
 
-@on_loop
 async def test_length_zero_is_complete_with_its_creation() -> None:
     """Nothing is missing, so it is counted, and told to post-finish, at once."""
     told: list[str] = []
@@ -68,25 +68,23 @@ async def test_length_zero_is_complete_with_its_creation() -> None:
     assert [done.id for done in harness.completed] == [upload.id] == told
 
 
-@on_loop
 async def test_creation_with_upload_takes_bytes() -> None:
     """The first bytes come with the creation; all of them complete it."""
     harness = UploadsHarness()
     part = await harness.create(10, b"01234")
     whole = await harness.create(5, b"01", b"234")
-    empty = await harness.create(5, source=FakeBody())
+    empty = await harness.create(5, body=FakeBody())
     assert part.took_body
     assert (part.upload.offset, whole.upload.is_complete, empty.upload.offset) == (5, True, 0)
     assert await harness.content(whole.upload.id) == b"01234"
 
 
-@on_loop
 async def test_a_cut_creation_keeps_what_came() -> None:
     """ "Store as much of the received data as possible": the record says how much, even if it is nothing."""
     harness = UploadsHarness()
     for body, offset in ((cut(b"0123"), 4), (cut(), 0)):
         with pytest.raises(BodyIncomplete) as told:
-            await harness.create(10, source=body)
+            await harness.create(10, body=body)
         assert told.value.upload is not None
         assert told.value.upload.offset == offset
         assert await harness.record(told.value.upload.id) == told.value.upload
@@ -103,7 +101,6 @@ async def test_a_cut_creation_keeps_what_came() -> None:
     ],
 )
 @pytest.mark.parametrize("saved_before", [False, True])
-@on_loop
 async def test_a_refused_creation_leaves_nothing(
     length: int | None, body: FakeBody, checksum: Checksum | None, refusal: type[Exception], saved_before: bool
 ) -> None:
@@ -112,14 +109,13 @@ async def test_a_refused_creation_leaves_nothing(
     if saved_before:
         harness = UploadsHarness(limits=harness.limits, policy=type(harness.policy)(save_interval_bytes=1))
     with pytest.raises(refusal):
-        await harness.create(length, source=FakeBody(*body._pieces), checksum=checksum)
+        await harness.create(length, body=FakeBody(*body._pieces), checksum=checksum)
     await harness.settle()
     assert stored(harness) == {}
     record = await harness.record("u1")
     assert record is None or record.status is Status.TERMINATED
 
 
-@on_loop
 async def test_pre_create_decides() -> None:
     """It may refuse with words of its own, or change id and metadata; the hook sees no id yet."""
     seen: list[str] = []
@@ -141,7 +137,6 @@ async def test_pre_create_decides() -> None:
 
 
 @pytest.mark.parametrize("how", ["plain", "empty", "body", "large body", "final"])
-@on_loop
 async def test_an_id_that_is_taken_is_refused_and_its_upload_untouched(how: str) -> None:
     """A hook that chooses an id twice must not cost the first upload a byte, in whatever way the second is made."""
     harness = choosing("mine")
@@ -165,12 +160,11 @@ async def test_an_id_that_is_taken_is_refused_and_its_upload_untouched(how: str)
     assert await harness.content("mine") == b"precious"
 
 
-@on_loop
 async def test_two_at_once_with_one_id_make_one_upload() -> None:
     """While the first body still comes, and no record tells of it yet, the id is taken all the same."""
     go = asyncio.Event()
     harness = choosing("mine")
-    first = asyncio.ensure_future(harness.create(6, source=FakeBody(b"abc", go, b"def")))
+    first = asyncio.ensure_future(harness.create(6, body=FakeBody(b"abc", go, b"def")))
     await eventually(lambda: bytes(stored(harness).get("mine", b"")) == b"abc")
     with pytest.raises(RecordExists):
         await harness.create(3, b"xyz")
@@ -180,11 +174,10 @@ async def test_two_at_once_with_one_id_make_one_upload() -> None:
     assert await harness.content("mine") == b"abc"
 
 
-@on_loop
 async def test_who_knows_the_id_takes_over_a_creation() -> None:
     """HEAD stops a creation whose client is gone without a word, and tells what came of it."""
     harness = choosing("mine")
-    creating = asyncio.ensure_future(harness.create(6, source=FakeBody(b"abc", asyncio.Event())))
+    creating = asyncio.ensure_future(harness.create(6, body=FakeBody(b"abc", asyncio.Event())))
     await eventually(lambda: bytes(stored(harness).get("mine", b"")) == b"abc")
     assert (await harness.inspect("mine")).upload.offset == 3
     with pytest.raises(UploadInterrupted):
@@ -193,7 +186,6 @@ async def test_who_knows_the_id_takes_over_a_creation() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-@on_loop
 async def test_bytes_that_cannot_be_recorded_are_erased(length: int) -> None:
     """The database fails after the store took the bytes: nobody would ever find them."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
@@ -203,7 +195,6 @@ async def test_bytes_that_cannot_be_recorded_are_erased(length: int) -> None:
     assert store.uploads == {}
 
 
-@on_loop
 async def test_a_full_store_leaves_nothing_of_a_creation() -> None:
     """The client gets no URL to go on with, so what fitted is given back."""
     harness = UploadsHarness(store=MemoryStore(bytes_max=4))
@@ -212,14 +203,13 @@ async def test_a_full_store_leaves_nothing_of_a_creation() -> None:
     assert stored(harness) == {}
 
 
-@on_loop
 async def test_a_write_that_waits_does_not_bring_refused_bytes_back(tmp_path: Path) -> None:
     """Refused while every thread of the disk is busy: the bytes are erased after the write, not before."""
     store = DiskStore(tmp_path / "uploads")
     harness = UploadsHarness(store=store)
     handler = threading.Event()
     busy = [store._threads.submit(handler.wait, 10) for _ in range(16)]
-    creating = asyncio.ensure_future(harness.create(200_000, source=FakeBody(bytes(150_000), bytes(150_000))))
+    creating = asyncio.ensure_future(harness.create(200_000, body=FakeBody(bytes(150_000), bytes(150_000))))
     for _ in range(50):
         await asyncio.sleep(0)
     handler.set()
@@ -231,7 +221,6 @@ async def test_a_write_that_waits_does_not_bring_refused_bytes_back(tmp_path: Pa
     await store.close()
 
 
-@on_loop
 async def test_post_create_is_told_once_and_after_the_record() -> None:
     """Whatever way an upload is made, the hook can find its record."""
     told: list[tuple[str, bool]] = []
@@ -248,7 +237,6 @@ async def test_post_create_is_told_once_and_after_the_record() -> None:
     assert sorted(told) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
 
 
-@on_loop
 async def test_an_id_chosen_for_a_final_upload() -> None:
     """A hook names final uploads too."""
     harness = choosing("mine")
@@ -259,7 +247,6 @@ async def test_an_id_chosen_for_a_final_upload() -> None:
     assert (final.id, await harness.content("mine")) == ("mine", b"abc")
 
 
-@on_loop
 async def test_an_id_that_came_up_twice_erases_nothing() -> None:
     """Ids that the server draws do not repeat; did one, the upload that bears it keeps its bytes."""
     harness = UploadsHarness()
@@ -270,7 +257,6 @@ async def test_an_id_that_came_up_twice_erases_nothing() -> None:
     assert await harness.content("u1") == b"abc"
 
 
-@on_loop
 async def test_an_empty_upload_whose_id_came_up_twice_erases_nothing() -> None:
     """The store was asked for no byte: what bears the id keeps its own."""
     harness = UploadsHarness()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
 from tusd_py.uploads.download import download
+
+pytestmark = pytest.mark.anyio
 
 
 async def read(harness: UploadsHarness, request: Download) -> bytes:
@@ -19,7 +20,6 @@ async def read(harness: UploadsHarness, request: Download) -> bytes:
     return b"".join([piece async for piece in found.body])
 
 
-@on_loop
 async def test_complete_uploads_are_given_out() -> None:
     """Whole, in part, or not at all when the client has them already."""
     harness = UploadsHarness()
@@ -32,7 +32,6 @@ async def test_complete_uploads_are_given_out() -> None:
         await download(harness.ports, Download(upload_id="unknown"))
 
 
-@on_loop
 async def test_unfinished_uploads_by_setting() -> None:
     """Refused by default; allowed, it is what has been saved; never of a final upload that is not joined."""
     harness = UploadsHarness()
@@ -48,7 +47,6 @@ async def test_unfinished_uploads_by_setting() -> None:
         await download(harness.ports, Download(upload_id=final))
 
 
-@on_loop
 async def test_a_reader_holds_nothing() -> None:
     """In the middle of a download the upload can be terminated at once."""
     harness = UploadsHarness()

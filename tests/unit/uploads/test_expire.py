@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.hooks import Hook
@@ -23,6 +23,8 @@ from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import Swept, recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
+
 PACE = UploadPolicy(unfinished_seconds=100, finished_seconds=1000, partial_seconds=300, tombstone_seconds=50)
 
 
@@ -31,7 +33,6 @@ async def status(harness: UploadsHarness, upload_id: str) -> Status | None:
     return upload.status if upload else None
 
 
-@on_loop
 async def test_expired_then_forgotten() -> None:
     """First 410 and no bytes, then, after the tombstone's time, nothing at all."""
     harness = UploadsHarness(policy=PACE)
@@ -52,7 +53,6 @@ async def test_expired_then_forgotten() -> None:
         await harness.inspect(upload_id)
 
 
-@on_loop
 async def test_finished_uploads_have_a_time_of_their_own() -> None:
     """Retention counts from completion; 0 is for ever; complete uploads are given out until the sweeper comes."""
     harness = UploadsHarness(policy=PACE)
@@ -66,14 +66,13 @@ async def test_finished_uploads_have_a_time_of_their_own() -> None:
     assert await status(harness, forever) is Status.READY
 
 
-@on_loop
 async def test_never_under_a_running_request() -> None:
     """Its time has come while its body runs: the sweeper goes by, and the next save moves the time."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
     body = FakeBody(b"0123", go, b"456789")
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=body))
     await eventually(lambda: len(body._pieces) == 2)
     harness.clock.move(101)
     assert await sweep(harness.ports) == Swept(skipped=1)
@@ -81,7 +80,6 @@ async def test_never_under_a_running_request() -> None:
     assert (await appending).upload.is_complete
 
 
-@on_loop
 async def test_parts_are_kept_for_their_final() -> None:
     """A complete part outlives its time while a final upload waits for another part; joined, it goes."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, partial_seconds=10, tombstone_seconds=50))
@@ -101,7 +99,6 @@ async def test_parts_are_kept_for_their_final() -> None:
     assert await status(harness, final) is Status.READY
 
 
-@on_loop
 async def test_a_final_whose_parts_stand_still_goes_with_them() -> None:
     """Nobody sends the missing part: nothing keeps the others for ever."""
     harness = UploadsHarness(policy=PACE)
@@ -114,7 +111,6 @@ async def test_a_final_whose_parts_stand_still_goes_with_them() -> None:
     assert [await status(harness, upload_id) for upload_id in (one, two, final)] == [None] * 3
 
 
-@on_loop
 async def test_a_part_is_looked_at_again_soon() -> None:
     """Kept for a final upload that never expires, it must go when that one is joined, not at the end of time."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=0, partial_seconds=10, tombstone_seconds=50))
@@ -129,7 +125,6 @@ async def test_a_part_is_looked_at_again_soon() -> None:
     assert await sweep(harness.ports) == Swept(expired=2)
 
 
-@on_loop
 async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     """A final upload whose bytes are not joined yet, for want of room say, is tried again when its time comes."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, concatenate_at_once_bytes_max=0))
@@ -146,7 +141,6 @@ async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     assert await harness.content(final.id) == b"abc"
 
 
-@on_loop
 async def test_a_file_that_cannot_be_removed_stops_nobody() -> None:
     """The sweeper goes on with the next, and tries that one again at the end of its tombstone's time."""
     inner = MemoryStore(bytes_max=100)
@@ -162,7 +156,6 @@ async def test_a_file_that_cannot_be_removed_stops_nobody() -> None:
     assert inner.uploads == {}
 
 
-@on_loop
 async def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are due, and though some are in use, one pass takes all others."""
     monkeypatch.setattr(expire, "_BATCH", 2)
@@ -195,7 +188,6 @@ class Moving(FailingRecords):
 
 
 @pytest.mark.parametrize(("conflict", "swept"), [(False, Swept()), (True, Swept(skipped=1))])
-@on_loop
 async def test_who_moved_on_meanwhile_is_left_alone(conflict: bool, swept: Swept) -> None:
     """Due when asked, but not any more when looked at, or changed at the last moment."""
     records = Moving(MemoryRecords(), Faults())
@@ -211,7 +203,6 @@ async def test_who_moved_on_meanwhile_is_left_alone(conflict: bool, swept: Swept
 # What a restart takes up again
 
 
-@on_loop
 async def test_a_restart_tells_what_was_not_told() -> None:
     """post-finish had not returned when the process died: it is told again, once, and the upload is ready."""
     told: list[str] = []
@@ -237,7 +228,6 @@ async def test_a_restart_tells_what_was_not_told() -> None:
     assert await recover(harness.ports) == 0
 
 
-@on_loop
 async def test_what_failed_here_is_tried_again_after_a_while() -> None:
     """Without a restart too: the receiver was away, and is told some minutes later."""
     told: list[str] = []
@@ -260,7 +250,6 @@ async def test_what_failed_here_is_tried_again_after_a_while() -> None:
     assert await status(harness, upload_id) is Status.READY
 
 
-@on_loop
 async def test_what_is_gone_meanwhile_is_not_resumed() -> None:
     """Terminated between the list and the turn: nobody is told that it finished."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})

@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
@@ -19,8 +18,9 @@ from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
+
 async def test_nothing_is_left_but_a_tombstone() -> None:
     """Finished or not, the bytes are gone, the hook is told, and every later request finds no upload."""
     told: list[Status] = []
@@ -38,7 +38,6 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
         await harness.terminate("unknown")
 
 
-@on_loop
 async def test_pre_terminate_decides() -> None:
     """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
     answers: list[HookResponse | None] = [HookResponse(reject=True, override=ResponseOverride(status=403)), None]
@@ -60,7 +59,6 @@ async def test_pre_terminate_decides() -> None:
     assert (await harness.terminate(upload_id)).override == ResponseOverride(status=202)
 
 
-@on_loop
 async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
     """The upload is gone and the hook told all the same; the sweeper erases what is left."""
     told: list[str] = []
@@ -97,7 +95,6 @@ class Conflicting(FailingRecords):
 
 
 @pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])
-@on_loop
 async def test_the_background_is_in_nobodys_way(changes: int, removes: bool) -> None:
     """post-finish returns, or a join ends, between the look and the end: it is ended all the same."""
     records = Conflicting(MemoryRecords(), Faults())

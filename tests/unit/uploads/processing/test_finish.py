@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.model.hooks import Hook
@@ -16,8 +16,9 @@ from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.expire import recover
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
+
 async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
     """One write of the record, and nothing in the background."""
     harness = UploadsHarness()
@@ -26,7 +27,6 @@ async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
     assert upload.token == 0
 
 
-@on_loop
 async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
     """Its overlay reaches the answer of the request that brought the last byte; the upload is ready then."""
     harness = UploadsHarness(
@@ -40,7 +40,6 @@ async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
 
 
 @pytest.mark.parametrize("again", ["HEAD", "PATCH", "start"])
-@on_loop
 async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
     """Bytes and completion are recorded before it: the next HEAD, PATCH or start asks again, and loses nothing."""
     answers = ["fail", "fail", "agree"]
@@ -74,7 +73,6 @@ async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
     assert (told, answers, len(harness.completed)) == ([upload_id], [], 1)
 
 
-@on_loop
 async def test_a_slow_pre_finish_holds_the_upload() -> None:
     """Meanwhile others wait, within bounds, and the hook is not asked by two at once."""
     go = asyncio.Event()
@@ -96,7 +94,6 @@ async def test_a_slow_pre_finish_holds_the_upload() -> None:
     assert asked == [upload_id]
 
 
-@on_loop
 async def test_post_finish_is_told_once_and_in_nobodys_way() -> None:
     """The client has its answer before; whoever asks meanwhile does not have it told twice."""
     go = asyncio.Event()
@@ -116,7 +113,6 @@ async def test_post_finish_is_told_once_and_in_nobodys_way() -> None:
     assert told == [upload_id]
 
 
-@on_loop
 async def test_each_upload_is_told_of_in_order() -> None:
     """However slow a hook is: creation, progress, completion and end of one upload never overtake each other."""
     told: list[tuple[str, Hook]] = []
@@ -139,7 +135,6 @@ async def test_each_upload_is_told_of_in_order() -> None:
         assert order == list(after[: 4 if upload_id == ids[0] else 3])
 
 
-@on_loop
 async def test_terminated_before_post_finish_returned() -> None:
     """The hook hears of both, and the upload does not become ready again."""
     go = asyncio.Event()
@@ -157,7 +152,6 @@ async def test_terminated_before_post_finish_returned() -> None:
     assert record.status is Status.TERMINATED
 
 
-@on_loop
 async def test_hooks_that_were_taken_away_hold_nothing_up() -> None:
     """After a restart without them, what waited for them is ready at the next look."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})
@@ -168,7 +162,6 @@ async def test_hooks_that_were_taken_away_hold_nothing_up() -> None:
     assert (await harness.inspect(upload_id)).upload.status is Status.READY
 
 
-@on_loop
 async def test_partial_uploads_are_never_finished() -> None:
     """pre-finish and post-finish hear of the final upload alone."""
     told: list[tuple[Hook, Kind]] = []

@@ -28,11 +28,6 @@ CONTENT = b"what somebody has sent" * 1000
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class World:
     """A heart that publishes, from a disk into a directory beside it."""
 

@@ -40,11 +40,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     limits = Limits(examines=True)
     async with a_harness(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as harness:
