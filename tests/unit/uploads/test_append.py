@@ -8,18 +8,18 @@ import hashlib
 import pytest
 
 from tests.faults.failing import FailingStore, Faults
-from tests.support.harness import FakeBody, UploadsHarness, cut
+from tests.support.harness import FakeBody, RecordingListener, UploadsHarness, cut
 from tests.support.waiting import eventually
 from tusd_py.contracts.body import BodyTimeout
-from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import BytesMissing, StoreFull, StoreUnavailable
 from tusd_py.model.hooks import Hook
-from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import (
     BodyIncomplete,
     ChecksumMismatch,
+    InconsistentLength,
     LengthAlreadyKnown,
     LengthExceeded,
     MaxSizeExceeded,
@@ -29,9 +29,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
     UploadInterrupted,
     UploadNotFound,
-    UploadStopped,
 )
-from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.rules import Limits
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.policy import UploadPolicy
@@ -320,97 +318,7 @@ async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
     assert (await harness.append(upload_id, 3, b"3")).upload.is_complete
 
 
-async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
-    """The store has fewer bytes than a record from before the start: the client is told what is really there."""
-    harness = UploadsHarness()
-    store = harness.store
-    assert isinstance(store, MemoryStore)
-    ids = [(await harness.create(10, b"0123")).upload.id for _ in range(3)]
-    for upload_id in ids[:2]:
-        del store.uploads[upload_id][2:]
-    harness.clock.move(1)
-    harness.restart()
-    assert (await harness.inspect(ids[0])).upload.offset == 2
-    with pytest.raises(OffsetMismatch):
-        await harness.append(ids[1], 4, b"x")
-    assert (await harness.append(ids[1], 2, b"23456789")).upload.is_complete
-    assert (await harness.inspect(ids[2])).upload.offset == 4
-    # Counted once: from now on the record is of this process, and trusted.
-    del store.uploads[ids[2]][1:]
-    assert (await harness.inspect(ids[2])).upload.offset == 4
-
-
 # post-receive
-
-
-async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
-    """Told after each save; ``stop`` ends the request with the hook's words and terminates the upload."""
-    seen: list[int] = []
-    ended: list[str] = []
-
-    def received(event: HookEvent) -> HookResponse | None:
-        seen.append(event.upload.offset)
-        return HookResponse(stop=True, override=ResponseOverride(status=402)) if event.upload.offset >= 4 else None
-
-    harness = UploadsHarness(
-        policy=UploadPolicy(save_interval_bytes=1),
-        functions={Hook.POST_RECEIVE: received, Hook.POST_TERMINATE: lambda event: ended.append(event.upload.id)},
-    )
-    upload_id = (await harness.create(100)).upload.id
-    first, never = asyncio.Event(), asyncio.Event()
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"01", first, b"23", never, b"4")))
-    await eventually(lambda: seen == [2])
-    first.set()
-    with pytest.raises(UploadStopped) as told:
-        await appending
-    await harness.settle()
-    assert told.value.override == ResponseOverride(status=402)
-    assert (seen, ended) == ([2, 4], [upload_id])
-    record = await harness.record(upload_id)
-    assert record is not None
-    assert record.status is Status.TERMINATED
-    assert isinstance(harness.store, MemoryStore)
-    assert upload_id not in harness.store.uploads
-
-
-async def test_a_creation_can_be_stopped_too() -> None:
-    """Its first bytes are progress as any: nothing but the tombstone is left."""
-    harness = UploadsHarness(
-        policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
-    )
-    with pytest.raises(UploadStopped):
-        await harness.create(10, body=FakeBody(b"01", asyncio.Event()))
-    record = await harness.record("u1")
-    assert record is not None
-    assert record.status is Status.TERMINATED
-
-
-async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
-    """While it is busy with one step others come: it is not told of each, so no queue grows, but of the last."""
-    go = asyncio.Event()
-    seen: list[int] = []
-
-    async def received(event: HookEvent) -> None:
-        seen.append(event.upload.offset)
-        await go.wait()
-
-    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: received})
-    upload_id = (await harness.create(50)).upload.id
-    body = FakeBody(*(b"x" for _ in range(50)))
-    await harness.append(upload_id, 0, body=body)
-    go.set()
-    await harness.settle()
-    assert seen[0] < 10
-    assert seen[1:] == [50]
-
-
-async def test_a_partial_upload_is_ready_without_hooks() -> None:
-    """ "SHOULD NOT process these partial uploads until they are concatenated"."""
-    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
-    part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
-    await harness.settle()
-    assert part.status is Status.READY
-    assert harness.hooked == []
 
 
 async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
@@ -424,3 +332,144 @@ async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
     assert await offset_of(harness, upload_id) == 2
     assert (await harness.append(upload_id, 2, b"234567")).upload.is_complete
     assert await harness.content(upload_id) == b"01234567"
+
+
+async def recorded(harness: UploadsHarness, upload_id: str) -> Upload:
+    upload = await harness.record(upload_id)
+    assert upload is not None
+    return upload
+
+
+async def stands(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
+    """Offset, length and completeness, as the record has them."""
+    upload = await recorded(harness, upload_id)
+    return upload.offset, upload.length, upload.is_complete
+
+
+@pytest.mark.parametrize("length", [0, 3])
+async def test_not_the_last_one(length: int) -> None:
+    """With every byte there the upload stays open, until an empty body says that this is all; counted once."""
+    harness = UploadsHarness()
+    made = await harness.create(length, b"abc"[:length], is_last=False)
+    upload_id = made.upload.id
+    assert await stands(harness, upload_id) == (length, length, False)
+    await harness.append(upload_id, length, is_last=False)
+    assert (await recorded(harness, upload_id)).status is Status.UPLOADING
+    assert harness.completed == []
+    for _ in range(2):
+        appended = await harness.append(upload_id, length, is_last=True)
+        assert appended.upload.is_complete
+    assert [upload.id for upload in harness.completed] == [upload_id]
+
+
+async def test_the_last_one_ends_too_early() -> None:
+    """Two words about the length that differ: the bytes are kept, nothing is complete, and the upload goes on."""
+    harness = UploadsHarness()
+    upload_id = (await harness.create(4)).upload.id
+    with pytest.raises(InconsistentLength) as refused:
+        await harness.append(upload_id, 0, b"abc", is_last=True)
+    assert refused.value.upload == await recorded(harness, upload_id)
+    assert await stands(harness, upload_id) == (3, 4, False)
+    assert (await harness.append(upload_id, 3, b"d", is_last=True)).upload.is_complete
+
+
+@pytest.mark.parametrize("length", [None, 3])
+async def test_a_cut_after_the_last_byte(length: int | None) -> None:
+    """Only the end of the body completes: without it more might have followed. The client comes back for that."""
+    harness = UploadsHarness()
+    upload_id = (await harness.create(length, is_last=False)).upload.id
+    with pytest.raises(BodyIncomplete):
+        await harness.append(upload_id, 0, body=cut(b"abc"), is_last=True)
+    assert await stands(harness, upload_id) == (3, length, False)
+    assert (await harness.append(upload_id, 3, is_last=True)).upload.is_complete
+
+
+async def test_progress_is_saved_up_to_the_length() -> None:
+    """Where the length alone completes nothing, the last bytes need not wait for the body's end to be saved."""
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
+    upload_id = (await harness.create(3)).upload.id
+    hearing, never = RecordingListener(), asyncio.Event()
+    appending = asyncio.ensure_future(
+        harness.append(upload_id, 0, body=FakeBody(b"ab", b"c", never), is_last=True, listener=hearing)
+    )
+    await eventually(lambda: hearing.offsets == [2, 3])
+    assert await stands(harness, upload_id) == (3, 3, False)
+    never.set()
+    assert (await appending).upload.is_complete
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_the_last_bytes_cannot_be_made_safe_for_good(full: bool) -> None:
+    """The store fails at the very end: what is safe is told, not complete, and an empty body makes up for it."""
+    faults = Faults(full=full)
+    harness = UploadsHarness()
+    upload_id = (await harness.create(3)).upload.id
+    harness.store = FailingStore(harness.store, faults)
+    harness.restart()
+    faults.nth = 2
+    with pytest.raises(StoreFull if full else StoreUnavailable):
+        await harness.append(upload_id, 0, b"abc", is_last=True)
+    assert await stands(harness, upload_id) == (3, 3, False)
+    assert (await harness.append(upload_id, 3, is_last=True)).upload.is_complete
+
+
+@pytest.mark.parametrize("content_length", [None, 3])
+async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | None) -> None:
+    """Whoever says itself where its upload ends and goes beyond that, in bytes or in words, has lost it."""
+    harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=50))
+    upload_id = (await harness.create(4, b"ab", is_last=False)).upload.id
+    with pytest.raises(LengthExceeded) as refused:
+        await harness.append(upload_id, 2, b"cde", is_last=False, content_length=content_length)
+    upload = await recorded(harness, upload_id)
+    assert refused.value.upload == upload
+    assert (upload.status, upload.offset) == (Status.FAILED, 2)
+    assert upload.history[-1].reason
+    assert upload.expires_at is not None
+    with pytest.raises(UploadGone):
+        await harness.inspect(upload_id)
+
+
+async def test_what_is_complete_stays_so() -> None:
+    """A body beyond the end of a complete upload is refused, and nothing else."""
+    harness = UploadsHarness()
+    upload_id = (await harness.create(2, b"ab", is_last=True)).upload.id
+    with pytest.raises(LengthExceeded):
+        await harness.append(upload_id, 2, b"c", is_last=True)
+    assert (await recorded(harness, upload_id)).status is Status.READY
+
+
+async def test_a_body_beyond_the_greatest_length() -> None:
+    """That is no contradiction of the client: the upload stays as it was."""
+    harness = UploadsHarness(limits=Limits(length_max=4))
+    upload_id = (await harness.create(None, b"ab", is_last=False)).upload.id
+    with pytest.raises(MaxSizeExceeded):
+        await harness.append(upload_id, 2, b"cde", is_last=False)
+    assert await stands(harness, upload_id) == (2, None, False)
+
+
+@pytest.mark.parametrize("sent", [b"", b"ab", b"abc"])
+async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
+    """Where a cut counts, what came is kept though its digest was never compared; PATCH as POST."""
+    harness = UploadsHarness()
+    made = (await harness.create(3)).upload.id
+    digest = md5(b"abc")
+    with pytest.raises(BodyIncomplete):
+        await harness.append(made, 0, body=cut(sent), is_last=True, checksum=digest, keep_partial=True)
+    with pytest.raises(BodyIncomplete):
+        await harness.create(3, body=cut(sent), is_last=True, checksum=digest, keep_partial=True)
+    for upload_id in (made, "u2"):
+        assert await stands(harness, upload_id) == (len(sent), 3, False)
+        assert await harness.content(upload_id) == sent
+
+
+async def test_a_wrong_digest() -> None:
+    """Nothing of a body is kept that came whole and is not what its digest says; the upload stays, and goes on."""
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
+    upload_id = (await harness.create(3)).upload.id
+    digest = md5(b"xyz")
+    with pytest.raises(ChecksumMismatch):
+        await harness.append(upload_id, 0, b"ab", b"c", is_last=True, checksum=digest, keep_partial=True)
+    assert await stands(harness, upload_id) == (0, 3, False)
+    assert (
+        await harness.append(upload_id, 0, b"xy", b"z", is_last=True, checksum=digest, keep_partial=True)
+    ).upload.is_complete

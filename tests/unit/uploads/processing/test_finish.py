@@ -174,3 +174,12 @@ async def test_partial_uploads_are_never_finished() -> None:
     await harness.create(None, kind=Kind.FINAL, parts=[part])
     await harness.settle()
     assert told == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]
+
+
+async def test_a_partial_upload_is_ready_without_hooks() -> None:
+    """ "SHOULD NOT process these partial uploads until they are concatenated"."""
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
+    part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
+    await harness.settle()
+    assert part.status is Status.READY
+    assert harness.hooked == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,14 +11,21 @@ import pytest
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import UploadsHarness
 from tests.support.processing import a_harness, job, states, with_ports
+from tests.support.waiting import eventually
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.contracts.store import OnProgress, StoreFull
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import JobState
+from tusd_py.model.jobs import NO_EFFECTS, Effects, JobState
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol.errors import UploadGone
+from tusd_py.protocol.errors import (
+    UploadGone,
+)
+from tusd_py.records.memory import MemoryRecords
+from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.expire import recover
+from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.processing.assemble import AlreadyAssembling, assemble
 
 pytestmark = pytest.mark.anyio
@@ -181,3 +189,169 @@ async def test_a_part_that_another_final_waits_for_is_kept(harness: UploadsHarne
     for part_id in (shared, open_part, *small):
         gone = await harness.record(part_id)
         assert gone is not None and gone.has_ended
+
+
+class LateSave(MemoryRecords):
+    """A save of an earlier try that was given up comes through just before ours: once."""
+
+    came = False
+
+    async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
+        if before.kind is Kind.FINAL and not self.came:
+            self.came = True
+            await super().update(before, after, effects)
+            raise RecordConflict
+        return await super().update(before, after, effects)
+
+
+async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
+    """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
+    harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))
+    part = (await harness.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
+    await harness.settle()  # or the part, when it is told of, would look at the final upload once more
+    final = (await harness.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
+    await harness.settle()
+    assert await harness.content(final) == b"abcdabcd"
+
+
+LATER = UploadPolicy(concatenate_at_once_bytes_max=0)
+
+
+async def part(harness: UploadsHarness, content: bytes, length: int | None = None) -> str:
+    return (await harness.create(length or len(content), content, kind=Kind.PARTIAL)).upload.id
+
+
+async def join(harness: UploadsHarness, *parts: str) -> str:
+    return (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
+
+
+async def found(harness: UploadsHarness, upload_id: str) -> Upload:
+    upload = await harness.record(upload_id)
+    assert upload is not None
+    return upload
+
+
+class LateRecords(FailingRecords):
+    """Answers ``find_all`` with what was recorded when it was asked, but only once it is let go."""
+
+    def __init__(self, inner: MemoryRecords) -> None:
+        super().__init__(inner, Faults())
+        self.go = asyncio.Event()
+        self.go.set()
+        self.asked = 0
+
+    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+        found = await super().find_all(upload_ids)
+        self.asked += 1
+        await self.go.wait()
+        return found
+
+
+async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> None:
+    """The join has read "unfinished" and the part completes just then: it looks once more."""
+    records = LateRecords(MemoryRecords())
+    harness = UploadsHarness(records=records)
+    one = await part(harness, b"ab", 3)
+    final = await join(harness, one)
+    await harness.settle()
+    records.go.clear()
+    await recover(harness.ports)
+    asked = records.asked
+    await eventually(lambda: records.asked == asked + 1)
+    await harness.append(one, 2, b"c")
+    await harness.ports.background.after(task_key(TaskKind.WAKE_FINALS, one))
+    records.go.set()
+    await harness.settle()
+    assert (await found(harness, final)).is_complete
+
+
+@pytest.mark.parametrize("where", ["record", "bytes", "ended"])
+async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
+    """Somebody removed a part beneath the server: the final upload can never be, and says so."""
+    harness = UploadsHarness(policy=LATER)
+    one = await part(harness, b"abc")
+    upload = await found(harness, one)
+    final = await join(harness, one)
+    match where:
+        case "record":
+            await harness.records.delete(upload)
+        case "ended":
+            await harness.records.update(upload, upload.with_status(Status.EXPIRED, harness.clock()))
+        case _:
+            await harness.store.delete(upload)
+    await harness.settle()
+    assert (await found(harness, final)).status is Status.FAILED
+    await harness.terminate(final)
+
+
+async def test_a_full_store_is_tried_again_by_head() -> None:
+    """The join found no room: the final upload waits, and the next HEAD tries again."""
+    records, store = MemoryRecords(), MemoryStore(bytes_max=100)
+    faults = Faults(full=True)
+    harness = UploadsHarness(records=records, store=FailingStore(store, faults), policy=LATER)
+    one = await part(harness, b"abc")
+    await harness.settle()
+    faults.nth = faults.seen + 2  # create, join
+    final = await join(harness, one)
+    await harness.settle()
+    assert faults.struck
+    assert (await found(harness, final)).status is Status.PROCESSING
+    await harness.inspect(final)
+    await harness.settle()
+    assert await harness.content(final) == b"abc"
+
+
+async def test_a_restart_in_the_middle_joins_again() -> None:
+    """What a join had written before the crash is begun anew, and every byte is right."""
+    harness = UploadsHarness(policy=LATER)
+    one = await part(harness, b"abc")
+    final = await join(harness, one, one)
+    upload = await found(harness, final)
+    await harness.ports.background.drain(0)
+    processing = upload.declare_length(6) if upload.length is None else upload
+    await harness.records.update(upload, processing.with_status(Status.PROCESSING, harness.clock()))
+    assert isinstance(harness.store, MemoryStore)
+    harness.store.uploads[final] = bytearray(b"abcX")
+    harness.restart()
+    await recover(harness.ports)
+    await harness.settle()
+    assert await harness.content(final) == b"abcabc"
+
+
+async def test_one_process_joins_at_a_time() -> None:
+    """Another one is busy with the same final upload: this one leaves it alone."""
+    harness = UploadsHarness(policy=LATER)
+    final_hold = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
+    assert final_hold is not None
+    final = await join(harness, await part(harness, b"abc"))
+    await harness.settle()
+    assert not (await found(harness, final)).is_complete
+    await final_hold.release()
+    await harness.inspect(final)
+    await harness.settle()
+    assert (await found(harness, final)).is_complete
+
+
+async def test_terminated_while_it_is_joined() -> None:
+    """The join finishes too late: the upload stays terminated."""
+
+    class Slow(FailingStore):
+        go = asyncio.Event()
+        joins = 0
+
+        async def concatenate(
+            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        ) -> dict[str, object]:
+            Slow.joins += 1
+            await self.go.wait()
+            return dict(await super().concatenate(upload, parts, tell))
+
+    harness = UploadsHarness(store=Slow(MemoryStore(bytes_max=100), Faults()), policy=LATER)
+    final = await join(harness, await part(harness, b"abc"))
+    await eventually(lambda: Slow.joins == 1)
+    # HEAD is answered meanwhile, and does not wait.
+    assert not (await harness.inspect(final)).upload.is_complete
+    await harness.terminate(final)
+    Slow.go.set()
+    await harness.settle()
+    assert (await found(harness, final)).status is Status.TERMINATED
