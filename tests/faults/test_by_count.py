@@ -1,4 +1,4 @@
-"""The first, second, third ... operation on disk, database and locks fails, until a run passes untouched."""
+"""The first, second, third ... operation on disk, database and locks fails, until a run has no fault."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _EXPECTED = (TusError, StoreError, RecordsError, LockTimeout)
 
 @dataclass
 class Story:
-    """A life with everything in it, told to a heart whose world may fail at any step, and checked after each."""
+    """A run of everything that clients do, over backends that may fail, checked after each step."""
 
     harness: UploadsHarness
     sound: UploadsHarness  # the same world without faults
@@ -50,7 +50,7 @@ class Story:
             return None
 
     async def upload(self, kind: Kind, content: bytes) -> str:
-        """Create with the first bytes, lose the connection, and go on from the offset until everything is there."""
+        """Create with the first bytes, lose the connection, and continue from the offset until every byte is stored."""
         made = None
         for _ in range(2):
             made = await self.attempt(lambda: self.harness.create(len(content), content[:1000], kind=kind))
@@ -74,7 +74,7 @@ class Story:
         return upload_id
 
     async def go_on(self, harness: UploadsHarness, upload_id: str, content: bytes) -> None:
-        """What every client does: ask how far it came, and send the rest."""
+        """As every client does: HEAD, then send the rest."""
         offset = (await harness.inspect(upload_id)).upload.offset
         rest = content[offset:]
         await harness.append(
@@ -82,7 +82,7 @@ class Story:
         )
 
     async def check(self, upload_id: str, content: bytes) -> None:
-        """The record claims no byte that is not stored, and the bytes stored are those that were sent."""
+        """No byte is recorded that is not stored, and the stored bytes are those that were sent."""
         upload = await self.sound.record(upload_id)
         if upload is None or upload.has_ended:
             return
@@ -138,7 +138,7 @@ async def _world(kind: str, folder: Path) -> UploadsHarness:
 
 
 async def _run(sound: UploadsHarness, faults: Faults) -> None:
-    """The story once, in a world that is otherwise as the runs before have left it."""
+    """One run; backends are otherwise in the state that earlier runs have left."""
     failing = UploadsHarness(
         records=FailingRecords(sound.records, faults),
         store=FailingStore(sound.store, faults),
@@ -156,8 +156,8 @@ async def _run(sound: UploadsHarness, faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("backends", "fault"), [("memory", "once"), ("memory", "lasting"), ("memory", "full"), ("disk", "once")]
 )
-async def test_no_fault_makes_the_record_untrue(backends: str, fault: str, tmp_path: Path) -> None:
-    """Whichever operation fails, and however often: no byte is claimed that is not stored, and the upload can go on."""
+async def test_record_true_after_any_fault(backends: str, fault: str, tmp_path: Path) -> None:
+    """Whichever operation fails: no byte is recorded that is not stored, and the upload can be continued."""
     world = await _world(backends, tmp_path / "world")
     try:
         for nth in range(1, _RUNS_MAX):

@@ -1,4 +1,4 @@
-"""A request may be cancelled at any await: the record stays true, what came is kept, and no file is left alone."""
+"""A request is cancelled at each of its awaits: the record stays true, bytes are kept, no file is orphaned."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Act = Callable[[UploadsHarness], Coroutine[Any, Any, object]]
 
 @asynccontextmanager
 async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
-    """A heart over real files and a real database, whose every call is a suspension."""
+    """The use cases over real files and a real database, of which every call suspends."""
     folder.mkdir(exist_ok=True)
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
@@ -55,7 +55,7 @@ async def holds_released(harness: UploadsHarness) -> None:
 
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
-    """Every file belongs to a record, and has all bytes that the record claims."""
+    """Every file belongs to a record and has all bytes up to the recorded offset."""
     await harness.settle()
     for file in (folder / "uploads").iterdir():
         upload = await harness.record(file.name)
@@ -64,8 +64,8 @@ async def check_files(harness: UploadsHarness, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """The offset says what is stored, all that was read is kept but for a checksum, and the upload goes on from it."""
+async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """All bytes read so far are kept, except with a checksum, and the upload can be continued."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(4)).upload.id
@@ -88,8 +88,8 @@ async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """Of a body that says it is the last, all that was read is kept too, digest or not, and it completes nothing."""
+async def test_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """In the draft all bytes read so far are kept, with or without a digest, and nothing is completed."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(None, is_last=False)).upload.id
@@ -137,8 +137,8 @@ async def _joined(harness: UploadsHarness) -> object:
 
 
 @pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _announced, _joined])
-async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
-    """Either there is a true record, or there is nothing: no file that nobody knows of."""
+async def test_create_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
+    """There is either a true record or nothing at all, no orphaned file."""
     async with on_disk(tmp_path) as harness:
         await harness.create(2, b"xy", kind=Kind.PARTIAL)
         for nth in range(1, 200):
@@ -154,8 +154,8 @@ async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
-    """Either the upload is as it was, or it is gone, and its bytes go with its tombstone at the latest."""
+async def test_terminate_cancelled_anywhere(tmp_path: Path) -> None:
+    """The upload is either unchanged or ended, and its bytes go with its tombstone at the latest."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 50):
             upload_id = (await harness.create(4, b"ab")).upload.id
@@ -174,8 +174,8 @@ async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> None:
-    """A final upload whose joining was cut is joined by the next start."""
+async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
+    """The next start completes an assembly that was cancelled."""
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)

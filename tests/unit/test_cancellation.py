@@ -1,4 +1,4 @@
-"""Work that is completed although its request is cancelled."""
+"""Work that completes although the task that awaits it is cancelled."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tusd_py.cancellation import finish_despite_cancel, shielded
 pytestmark = pytest.mark.anyio
 
 
-async def test_cancelling_waits_for_what_must_be_finished() -> None:
-    """Work under ``shielded`` is done when the cancellation is raised, however often it is asked for."""
+async def test_shielded_completes_before_cancellation() -> None:
+    """Work under ``shielded`` has completed when the cancellation is raised, however often it is requested."""
     go, done = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -31,8 +31,8 @@ async def test_cancelling_waits_for_what_must_be_finished() -> None:
     assert done.is_set()
 
 
-async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for it any more, so it is not raised."""
+async def test_finish_despite_cancel_logs_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the work is logged and not raised."""
 
     async def fail() -> None:
         raise RuntimeError("the disk is gone")
@@ -42,8 +42,8 @@ async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCapture
     assert "the disk is gone" in caplog.text
 
 
-async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that hangs keeps nothing from ending for ever."""
+async def test_finish_despite_cancel_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that hangs is cancelled after a timeout."""
     monkeypatch.setattr("tusd_py.cancellation._SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
     await finish_despite_cancel(never)

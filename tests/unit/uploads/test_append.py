@@ -1,4 +1,4 @@
-"""PATCH: what is saved while a body runs, who takes over from whom, and when an upload is complete."""
+"""PATCH: what is saved while a body arrives, takeovers, and when an upload is complete."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def md5(content: bytes) -> Checksum:
 
 
 async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
-    """Return once the record says ``offset``."""
+    """Return once the recorded offset is ``offset``."""
     deadline = asyncio.get_running_loop().time() + 5
     while await offset_of(harness, upload_id) != offset:
         assert asyncio.get_running_loop().time() < deadline, "it was not saved"
@@ -58,8 +58,8 @@ async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
 # What is saved on the way
 
 
-async def test_a_stalled_body_is_saved_at_the_interval() -> None:
-    """The client sends a little and then nothing: what came is recorded though no further byte arrives."""
+async def test_append_stalled_saved_at_interval() -> None:
+    """Received bytes are recorded after the save interval though no further byte arrives."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
@@ -69,8 +69,8 @@ async def test_a_stalled_body_is_saved_at_the_interval() -> None:
     assert (await appending).upload.is_complete
 
 
-async def test_many_bytes_are_saved_before_the_interval() -> None:
-    """A fast client is saved by the byte: a crash costs at most so many."""
+async def test_append_saved_by_bytes() -> None:
+    """A fast body is saved after a number of bytes, which bounds what a crash can cost."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=3600, save_interval_bytes=4))
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
@@ -80,8 +80,8 @@ async def test_many_bytes_are_saved_before_the_interval() -> None:
     assert (await appending).upload.is_complete
 
 
-async def test_a_running_body_is_not_complete_before_its_end() -> None:
-    """All bytes are there and the body goes on: the record waits, since one more byte must be refused."""
+async def test_append_not_complete_before_body_ends() -> None:
+    """With every byte received and the body still open the upload is incomplete: one more byte must be refused."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.005, save_interval_bytes=1))
     upload_id = (await harness.create(4)).upload.id
     wait = asyncio.Event()
@@ -98,8 +98,8 @@ async def test_a_running_body_is_not_complete_before_its_end() -> None:
     assert (upload.offset, upload.is_complete) == (2, False)
 
 
-async def test_every_save_moves_the_expiry() -> None:
-    """An upload that goes on does not expire: the sweeper's time is counted from the last saved byte."""
+async def test_append_moves_expiry() -> None:
+    """The expiry counts from the last save."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await harness.create(10)).upload.id
     harness.clock.move(99)
@@ -115,8 +115,8 @@ async def test_every_save_moves_the_expiry() -> None:
 
 
 @pytest.mark.parametrize("newcomer", ["HEAD", "PATCH", "DELETE"])
-async def test_a_newcomer_takes_over(newcomer: str) -> None:
-    """The holder saves what came, is refused, and nothing it still sends counts; the newcomer sees the true offset."""
+async def test_append_takeover(newcomer: str) -> None:
+    """The running PATCH saves its bytes and is refused; the other request sees the true offset."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     late = asyncio.Event()
@@ -142,8 +142,8 @@ async def test_a_newcomer_takes_over(newcomer: str) -> None:
             await harness.inspect(upload_id)
 
 
-async def test_who_was_overtaken_changes_nothing() -> None:
-    """Another process changed the record beneath a request (its hold was lost): the request gives up."""
+async def test_append_record_changed_by_other_process() -> None:
+    """A request whose lock was lost gives up when the record has changed."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
@@ -166,8 +166,8 @@ async def test_who_was_overtaken_changes_nothing() -> None:
     ("last", "refusal"),
     [(None, BodyIncomplete), (BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
 )
-async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal: type[Exception]) -> None:
-    """A cut, a client that stalls, a server that stops: the offset says what came, and the refusal tells it."""
+async def test_append_cut_keeps_bytes(last: Exception | None, refusal: type[Exception]) -> None:
+    """A cut, a stalled client or a stopping server: the bytes are kept, and the refusal has the offset."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     source = cut(b"0123") if last is None else FakeBody(b"0123", last)
@@ -180,8 +180,8 @@ async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal:
     assert await harness.content(upload_id) == b"0123456789"
 
 
-async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
-    """Some servers end a cut body as if it were whole: its Content-Length tells."""
+async def test_append_shorter_than_content_length() -> None:
+    """Some servers end a cut body as if it were whole; the Content-Length reveals it."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     with pytest.raises(BodyIncomplete):
@@ -190,16 +190,16 @@ async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
 
 
 @pytest.mark.parametrize("gone", [cut(b"01", b"23"), FakeBody(b"0123", BodyTimeout())])
-async def test_gone_exactly_at_the_last_byte_is_complete(gone: FakeBody) -> None:
-    """Every byte came and none beyond: the upload completes though its client never heard so."""
+async def test_append_cut_after_last_byte_complete(gone: FakeBody) -> None:
+    """With exactly the missing bytes the upload completes though the connection broke."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4)).upload.id
     assert (await harness.append(upload_id, 0, body=gone)).upload.is_complete
     assert [upload.id for upload in harness.completed] == [upload_id]
 
 
-async def test_an_overlong_body_never_completes() -> None:
-    """Without Content-Length the excess shows only at the end: no byte of that body counts."""
+async def test_append_overlong_body_discarded() -> None:
+    """Without Content-Length the excess shows only at the end; no byte of that body counts."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4, b"0")).upload.id
     with pytest.raises(LengthExceeded):
@@ -210,8 +210,8 @@ async def test_an_overlong_body_never_completes() -> None:
         await harness.append(upload_id, 4, b"4")
 
 
-async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
-    """Clients whose answer was lost do so: no second completion, no second hook."""
+async def test_append_empty_to_complete_upload() -> None:
+    """A client that missed the response sends an empty body: no second completion, no second hook."""
     told: list[str] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
     upload_id = (await harness.create(4, b"0123")).upload.id
@@ -225,8 +225,8 @@ async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
 # Checksums
 
 
-async def test_a_checksum_is_all_or_nothing() -> None:
-    """Wrong, cut, stalled or overtaken: no byte counts, not even at a save on the way; right, all do."""
+async def test_append_checksum_all_or_nothing() -> None:
+    """With a wrong checksum, a cut, a stall or a takeover no byte counts, not even by a save on the way."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1, save_interval_seconds=0.001))
     upload_id = (await harness.create(8)).upload.id
     for source, refusal in (
@@ -248,8 +248,8 @@ async def test_a_checksum_is_all_or_nothing() -> None:
 # Deferred length
 
 
-async def test_a_deferred_length_is_declared_once() -> None:
-    """DL2 to DL4: bytes may come before it; the same value again is no harm, another is refused."""
+async def test_append_deferred_length_declared_once() -> None:
+    """DL2 to DL4: bytes may precede it; the same value again is accepted, another is refused."""
     harness = UploadsHarness()
     upload_id = (await harness.create(None)).upload.id
     assert (await harness.append(upload_id, 0, b"0123")).upload.length is None
@@ -270,10 +270,10 @@ async def test_a_deferred_length_is_declared_once() -> None:
         (4, None, b"4" * 17, None, MaxSizeExceeded),
     ],
 )
-async def test_a_refused_request_declares_no_length(
+async def test_append_refused_declares_no_length(
     offset: int, length: int | None, body: bytes, content_length: int | None, refusal: type[Exception]
 ) -> None:
-    """DL5, DL7, DL8: too small, too large or at the wrong offset, the length stays open and the upload usable."""
+    """DL5, DL7, DL8: a refused request leaves the length open and the upload usable."""
     harness = UploadsHarness(limits=Limits(length_max=20))
     upload_id = (await harness.create(None, b"0123")).upload.id
     with pytest.raises(refusal):
@@ -284,8 +284,8 @@ async def test_a_refused_request_declares_no_length(
     assert (await harness.append(upload_id, 4, b"45", length=6)).upload.is_complete
 
 
-async def test_declaring_the_length_reached_completes() -> None:
-    """DL6: streams end with an empty body that declares the length; told once."""
+async def test_append_declare_reached_length_completes() -> None:
+    """DL6: an empty body that declares the length completes the upload; the hook runs once."""
     told: list[int | None] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.length)})
     upload_id = (await harness.create(None, b"0123")).upload.id
@@ -297,8 +297,8 @@ async def test_declaring_the_length_reached_completes() -> None:
 # The world fails
 
 
-async def test_what_fitted_on_a_full_disk_is_kept() -> None:
-    """507 later, but the offset says what is stored, and the upload goes on once there is room."""
+async def test_append_full_disk_keeps_bytes() -> None:
+    """The bytes that fitted are recorded, and the upload continues once there is space."""
     harness = UploadsHarness(store=MemoryStore(bytes_max=6))
     upload_id = (await harness.create(10)).upload.id
     with pytest.raises(StoreFull):
@@ -307,8 +307,8 @@ async def test_what_fitted_on_a_full_disk_is_kept() -> None:
     assert await harness.content(upload_id) == b"012345"
 
 
-async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
-    """The flush at the end failed: told "complete", a client would never come back to make it so."""
+async def test_append_last_flush_failed() -> None:
+    """After a failed final flush the last byte is not recorded: a client that saw "complete" would never come back."""
     store = MemoryStore(bytes_max=100)
     harness = UploadsHarness(store=FailingStore(store, Faults(nth=3)))  # create, write, flush
     upload_id = (await harness.create(4)).upload.id
@@ -321,8 +321,8 @@ async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
 # post-receive
 
 
-async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
-    """The file became shorter while the server ran: the record owns up to it, and the client goes on from there."""
+async def test_append_file_truncated_meanwhile() -> None:
+    """A file that became shorter lowers the offset, and the client continues from there."""
     harness = UploadsHarness()
     upload_id = (await harness.create(8, b"0123")).upload.id
     assert isinstance(harness.store, MemoryStore)
@@ -341,14 +341,14 @@ async def recorded(harness: UploadsHarness, upload_id: str) -> Upload:
 
 
 async def stands(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
-    """Offset, length and completeness, as the record has them."""
+    """Offset, length and completeness, as recorded."""
     upload = await recorded(harness, upload_id)
     return upload.offset, upload.length, upload.is_complete
 
 
 @pytest.mark.parametrize("length", [0, 3])
-async def test_not_the_last_one(length: int) -> None:
-    """With every byte there the upload stays open, until an empty body says that this is all; counted once."""
+async def test_append_not_last_stays_open(length: int) -> None:
+    """With every byte stored the upload stays open until a request says that it is the last; counted once."""
     harness = UploadsHarness()
     made = await harness.create(length, b"abc"[:length], is_last=False)
     upload_id = made.upload.id
@@ -362,8 +362,8 @@ async def test_not_the_last_one(length: int) -> None:
     assert [upload.id for upload in harness.completed] == [upload_id]
 
 
-async def test_the_last_one_ends_too_early() -> None:
-    """Two words about the length that differ: the bytes are kept, nothing is complete, and the upload goes on."""
+async def test_append_last_ends_before_length() -> None:
+    """The bytes are kept, the upload is incomplete, and it can be continued."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4)).upload.id
     with pytest.raises(InconsistentLength) as refused:
@@ -374,8 +374,8 @@ async def test_the_last_one_ends_too_early() -> None:
 
 
 @pytest.mark.parametrize("length", [None, 3])
-async def test_a_cut_after_the_last_byte(length: int | None) -> None:
-    """Only the end of the body completes: without it more might have followed. The client comes back for that."""
+async def test_append_last_cut_after_last_byte(length: int | None) -> None:
+    """Only the end of the body completes the upload: more bytes might have followed the cut."""
     harness = UploadsHarness()
     upload_id = (await harness.create(length, is_last=False)).upload.id
     with pytest.raises(BodyIncomplete):
@@ -384,8 +384,8 @@ async def test_a_cut_after_the_last_byte(length: int | None) -> None:
     assert (await harness.append(upload_id, 3, is_last=True)).upload.is_complete
 
 
-async def test_progress_is_saved_up_to_the_length() -> None:
-    """Where the length alone completes nothing, the last bytes need not wait for the body's end to be saved."""
+async def test_append_last_saves_up_to_length() -> None:
+    """As the length alone completes nothing, the last bytes are saved before the body ends."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
     upload_id = (await harness.create(3)).upload.id
     hearing, never = RecordingListener(), asyncio.Event()
@@ -399,8 +399,8 @@ async def test_progress_is_saved_up_to_the_length() -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_the_last_bytes_cannot_be_made_safe_for_good(full: bool) -> None:
-    """The store fails at the very end: what is safe is told, not complete, and an empty body makes up for it."""
+async def test_append_last_flush_failed_not_complete(full: bool) -> None:
+    """The safe bytes are recorded without completion, and an empty body completes the upload later."""
     faults = Faults(full=full)
     harness = UploadsHarness()
     upload_id = (await harness.create(3)).upload.id
@@ -414,8 +414,8 @@ async def test_the_last_bytes_cannot_be_made_safe_for_good(full: bool) -> None:
 
 
 @pytest.mark.parametrize("content_length", [None, 3])
-async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | None) -> None:
-    """Whoever says itself where its upload ends and goes beyond that, in bytes or in words, has lost it."""
+async def test_append_beyond_declared_length_fails_upload(content_length: int | None) -> None:
+    """The draft: a body that exceeds the length invalidates the upload."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=50))
     upload_id = (await harness.create(4, b"ab", is_last=False)).upload.id
     with pytest.raises(LengthExceeded) as refused:
@@ -429,8 +429,8 @@ async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | No
         await harness.inspect(upload_id)
 
 
-async def test_what_is_complete_stays_so() -> None:
-    """A body beyond the end of a complete upload is refused, and nothing else."""
+async def test_append_beyond_complete_upload() -> None:
+    """A body beyond the end of a complete upload is refused and changes nothing."""
     harness = UploadsHarness()
     upload_id = (await harness.create(2, b"ab", is_last=True)).upload.id
     with pytest.raises(LengthExceeded):
@@ -438,8 +438,8 @@ async def test_what_is_complete_stays_so() -> None:
     assert (await recorded(harness, upload_id)).status is Status.READY
 
 
-async def test_a_body_beyond_the_greatest_length() -> None:
-    """That is no contradiction of the client: the upload stays as it was."""
+async def test_append_beyond_length_max() -> None:
+    """Exceeding the limit of the server contradicts no length of the client: the upload stays unchanged."""
     harness = UploadsHarness(limits=Limits(length_max=4))
     upload_id = (await harness.create(None, b"ab", is_last=False)).upload.id
     with pytest.raises(MaxSizeExceeded):
@@ -448,8 +448,8 @@ async def test_a_body_beyond_the_greatest_length() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"ab", b"abc"])
-async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
-    """Where a cut counts, what came is kept though its digest was never compared; PATCH as POST."""
+async def test_append_cut_with_digest_kept(sent: bytes) -> None:
+    """In the draft a cut body is kept though its digest was never verified, by PATCH and by POST."""
     harness = UploadsHarness()
     made = (await harness.create(3)).upload.id
     digest = md5(b"abc")
@@ -462,8 +462,8 @@ async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
         assert await harness.content(upload_id) == sent
 
 
-async def test_a_wrong_digest() -> None:
-    """Nothing of a body is kept that came whole and is not what its digest says; the upload stays, and goes on."""
+async def test_append_wrong_digest_discarded() -> None:
+    """No byte of a whole body with a wrong digest is kept; the upload continues from before."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
     upload_id = (await harness.create(3)).upload.id
     digest = md5(b"xyz")

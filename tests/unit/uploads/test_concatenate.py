@@ -1,4 +1,4 @@
-"""Final uploads: joined at once, in the background, later, or never; and what becomes of their parts."""
+"""POST of a final upload: at once or in the background, and what protects its parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def part(harness: UploadsHarness, content: bytes, length: int | None = Non
     return (await harness.create(length or len(content), content, kind=Kind.PARTIAL)).upload.id
 
 
-async def join(harness: UploadsHarness, *parts: str) -> str:
+async def create_final(harness: UploadsHarness, *parts: str) -> str:
     return (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
 
 
@@ -44,8 +44,8 @@ async def found(harness: UploadsHarness, upload_id: str) -> Upload:
     return upload
 
 
-async def test_small_finals_are_joined_at_once() -> None:
-    """The answer to the creation is about a complete upload, the bytes in the order asked, a part asked twice too."""
+async def test_concatenate_small_at_once() -> None:
+    """The creation returns a complete upload with the bytes in the given order, also with a repeated part."""
     harness = UploadsHarness()
     one, two = await part(harness, b"abc"), await part(harness, b"de")
     made = await harness.create(None, kind=Kind.FINAL, parts=[two, one, two])
@@ -56,11 +56,11 @@ async def test_small_finals_are_joined_at_once() -> None:
         await harness.append(made.upload.id, 7, b"x")
 
 
-async def test_large_finals_are_joined_in_the_background() -> None:
-    """The creation is answered before; HEAD has the length but is not complete until the bytes are joined."""
+async def test_concatenate_large_in_background() -> None:
+    """The creation returns before; HEAD has the length, and the upload is complete after the assembly."""
     told: list[str] = []
     harness = UploadsHarness(policy=LATER, functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
-    final = await join(harness, await part(harness, b"abc"), await part(harness, b"de"))
+    final = await create_final(harness, await part(harness, b"abc"), await part(harness, b"de"))
     assert not (await found(harness, final)).is_complete
     await harness.settle()
     assert (await harness.inspect(final)).upload.is_complete
@@ -68,11 +68,11 @@ async def test_large_finals_are_joined_in_the_background() -> None:
     assert told == [final]
 
 
-async def test_a_final_waits_for_unfinished_parts() -> None:
-    """Its length is known as soon as that of every part; it is joined when the last one completes, asked or not."""
+async def test_concatenate_waits_for_parts() -> None:
+    """The length is known when that of every part is; the assembly follows the completion of the last part."""
     harness = UploadsHarness()
     one, two = await part(harness, b"abc"), (await harness.create(None, kind=Kind.PARTIAL)).upload.id
-    final = await join(harness, one, two)
+    final = await create_final(harness, one, two)
     await harness.settle()
     assert (await harness.inspect(final)).upload.length is None
     await harness.append(two, 0, b"d", length=2)
@@ -84,8 +84,8 @@ async def test_a_final_waits_for_unfinished_parts() -> None:
     assert await harness.content(final) == b"abcde"
 
 
-async def test_pre_create_is_asked_for_finals() -> None:
-    """It sees the length and may refuse: nothing is joined then."""
+async def test_concatenate_pre_create_sees_length() -> None:
+    """pre-create gets the length of the final upload and may refuse it; then nothing is stored."""
     lengths: list[int | None] = []
 
     def ask(event: HookEvent) -> HookResponse:
@@ -96,7 +96,7 @@ async def test_pre_create_is_asked_for_finals() -> None:
     harness = UploadsHarness(functions={Hook.PRE_CREATE: ask})
     one = await part(harness, b"abc")
     with pytest.raises(UploadRejected):
-        await join(harness, one, one)
+        await create_final(harness, one, one)
     assert lengths == [3, 6]
     assert isinstance(harness.store, MemoryStore)
     assert set(harness.store.uploads) == {one}
@@ -113,20 +113,20 @@ async def test_concatenate_owner_of_hook() -> None:
     of_ann, of_bob = await part(harness, b"abc"), await part(harness, b"def")
     assert (await found(harness, of_ann)).owner == "ann"
     with pytest.raises(InvalidParts):
-        await join(harness, of_ann, of_bob)
+        await create_final(harness, of_ann, of_bob)
     assert await harness.record("u3") is None
-    final = await found(harness, await join(harness, of_ann, of_ann))
+    final = await found(harness, await create_final(harness, of_ann, of_ann))
     assert (final.owner, final.is_complete) == ("ann", True)
 
 
-async def test_the_sum_is_bounded() -> None:
-    """Known at creation it is refused there; known only later, the final upload fails and is gone."""
+async def test_concatenate_length_max() -> None:
+    """A known sum is refused at creation; one known later fails the upload."""
     harness = UploadsHarness(limits=Limits(length_max=4))
     one = await part(harness, b"abc")
     with pytest.raises(MaxSizeExceeded):
-        await join(harness, one, one)
+        await create_final(harness, one, one)
     two = (await harness.create(None, kind=Kind.PARTIAL)).upload.id
-    final = await join(harness, one, two)
+    final = await create_final(harness, one, two)
     await harness.append(two, 0, b"de", length=2)
     await harness.settle()
     failed = await found(harness, final)
@@ -136,21 +136,21 @@ async def test_the_sum_is_bounded() -> None:
         await harness.inspect(final)
 
 
-async def test_a_part_that_is_needed_cannot_be_terminated() -> None:
-    """Until the final upload is joined or gone; a final of it can be ended, and then the part as well."""
+async def test_terminate_part_in_use_409() -> None:
+    """A part can be terminated once its final upload is assembled or ended."""
     harness = UploadsHarness()
     one = await part(harness, b"ab", 3)
-    final = await join(harness, one)
+    final = await create_final(harness, one)
     with pytest.raises(PartInUse):
         await harness.terminate(one)
     await harness.terminate(final)
     await harness.terminate(one)
     with pytest.raises(InvalidParts):
-        await join(harness, one)
+        await create_final(harness, one)
 
 
 class Vanishing(FailingRecords):
-    """Records in which a part is terminated just before a final upload is recorded."""
+    """Records on which a part is terminated just before a final upload is inserted."""
 
     harness: UploadsHarness
     part_id = ""
@@ -161,34 +161,34 @@ class Vanishing(FailingRecords):
         await super().insert(upload, effects)
 
 
-async def test_a_part_that_goes_while_the_final_is_made() -> None:
-    """Between the look at the parts and the record one is terminated: the final upload is refused."""
+async def test_concatenate_part_ends_meanwhile() -> None:
+    """A part that is terminated between the check and the record causes a refusal."""
     inner = MemoryRecords()
     records = Vanishing(inner, Faults())
     harness = UploadsHarness(records=records)
     records.harness = UploadsHarness(records=inner, store=harness.store, locker=harness.locker)
     records.part_id = await part(harness, b"ab", 3)
     with pytest.raises(InvalidParts):
-        await join(harness, records.part_id)
+        await create_final(harness, records.part_id)
     assert (await found(harness, "u2")).status is Status.TERMINATED
 
 
-async def test_missing_bytes_refuse_a_join_at_once() -> None:
-    """Joined in the request, the client hears of it, and nothing is recorded."""
+async def test_concatenate_missing_bytes_refused() -> None:
+    """If the bytes of a part are missing at once, the creation fails and nothing is recorded."""
     harness = UploadsHarness()
     one = await part(harness, b"abc")
     await harness.store.delete(await found(harness, one))
     with pytest.raises(BytesMissing):
-        await join(harness, one)
+        await create_final(harness, one)
     assert await harness.record("u2") is None
 
 
-async def test_a_join_that_cannot_be_recorded_leaves_no_bytes() -> None:
-    """The database fails after the bytes were joined: they are erased again."""
+async def test_concatenate_record_fails_deletes_bytes() -> None:
+    """If the record cannot be saved, the concatenated bytes are deleted."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
     one = await part(UploadsHarness(records=records, store=store), b"abc")
     harness = UploadsHarness(records=FailingRecords(records, Faults(nth=2)), store=store)  # find_all, add
     next(harness.ids)  # the part has it
     with pytest.raises(RecordsUnavailable):
-        await join(harness, one)
+        await create_final(harness, one)
     assert set(store.uploads) == {one}

@@ -1,4 +1,4 @@
-"""HEAD: the state of an upload, and what a HEAD completes."""
+"""HEAD: the state of an upload, and the completion of one that is open at its length."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ async def recorded(harness: UploadsHarness, upload_id: str) -> Upload:
     return upload
 
 
-async def test_who_ends_at_the_length() -> None:
-    """A client for whom the length is the end takes such an upload for done: being told so completes it, once."""
+async def test_inspect_open_at_length_completes() -> None:
+    """For a tus 1.0 client the upload is done at its length: HEAD completes it, once."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: None})
     upload_id = (await harness.create(3, b"abc", is_last=False)).upload.id
     assert not (await harness.inspect(upload_id)).upload.is_complete
@@ -33,8 +33,8 @@ async def test_who_ends_at_the_length() -> None:
     assert harness.hooked.count((Hook.POST_FINISH, False)) == 1
 
 
-async def test_who_ends_at_the_length_while_the_store_fails() -> None:
-    """Nobody is told that it is done before it is safe for good; the next look makes it so."""
+async def test_inspect_open_at_length_store_fails() -> None:
+    """If the store cannot make the bytes safe, HEAD fails and the next one completes the upload."""
     faults = Faults()
     harness = UploadsHarness()
     upload_id = (await harness.create(3, b"abc", is_last=False)).upload.id
@@ -47,8 +47,8 @@ async def test_who_ends_at_the_length_while_the_store_fails() -> None:
     assert (await harness.inspect(upload_id, length_completes=True)).upload.is_complete
 
 
-async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
-    """A final upload of no bytes stands at its length before it is joined: that is not its end."""
+async def test_inspect_empty_final_not_completed() -> None:
+    """A final upload of no bytes is at its length before its assembly; HEAD does not complete it."""
     harness = UploadsHarness(policy=UploadPolicy(concatenate_at_once_bytes_max=-1))
     part = (await harness.create(0, kind=Kind.PARTIAL)).upload.id
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part])).upload

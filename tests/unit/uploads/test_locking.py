@@ -1,4 +1,4 @@
-"""Lock and load: the offset of a record is checked against the stored bytes."""
+"""Locking and loading: the recorded offset is checked against the stored bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tusd_py.storage.memory import MemoryStore
 pytestmark = pytest.mark.anyio
 
 
-async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
-    """The store has fewer bytes than a record from before the start: the client is told what is really there."""
+async def test_load_after_power_loss_lowers_offset() -> None:
+    """If the store has fewer bytes than a record from before the start, the offset is lowered; checked once."""
     harness = UploadsHarness()
     store = harness.store
     assert isinstance(store, MemoryStore)

@@ -1,4 +1,4 @@
-"""Uploads at paths that pre-create chose: however a creation ends, a path is an upload's or free."""
+"""Uploads at paths that pre-create chose: however a creation ends, a path belongs to an upload or is free."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
 
 @dataclass
 class Wanting:
-    """A heart whose pre-create wants each upload at the next path, and what lies where."""
+    """The use cases with a pre-create hook that chooses the next path, over a disk that can fail."""
 
     folder: Path
     faults: Faults = field(default_factory=Faults)
@@ -56,7 +56,7 @@ class Wanting:
             self.part = (await self.harness.create(1, *body, kind=Kind.PARTIAL)).upload.id
 
     async def check(self) -> None:
-        """Every file and every claim has a record that says so."""
+        """Every file and every reservation has a record."""
         await self.harness.settle()
         claims = self.folder / ".claims"
         for claim in claims.iterdir() if claims.exists() else ():
@@ -68,8 +68,8 @@ class Wanting:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path: Path) -> None:
-    """Whichever operation of store or records fails: where no record was made, the next creation may have the path."""
+async def test_reservation_failed_creation_frees_path(way: str, tmp_path: Path) -> None:
+    """Whichever operation of store or records fails, a path without a record can be used by the next creation."""
     wanting = Wanting(tmp_path / "uploads")
     for nth in range(1, 100):
         await wanting.prepare(way)
@@ -95,8 +95,8 @@ async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, tmp_path: Path) -> None:
-    """Nothing is left at a path without a record that knows of it."""
+async def test_reservation_cancelled_creation_frees_path(way: str, tmp_path: Path) -> None:
+    """No file is left at a path without a record."""
     wanting = Wanting(tmp_path / "uploads")
     for nth in range(1, 100):
         await wanting.prepare(way)
@@ -109,8 +109,8 @@ async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, 
     pytest.fail("it never passed")
 
 
-async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
-    """A claim without a record is another creation's for the asking, unless that is still being made."""
+async def test_reservation_reclaimed_after_crash(tmp_path: Path) -> None:
+    """A reservation without a record is reclaimed by the next creation, unless its creation is still running."""
     wanting = Wanting(tmp_path / "uploads")
     crashed = replace(await wanting.create("nothing", None), id="crashed", storage={PATH: "p/x.pdf"})
     await wanting.store.create(crashed)
@@ -129,8 +129,8 @@ async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     await wanting.harness.store.close()
 
 
-async def test_a_taken_path_is_refused_before_a_byte_is_read(tmp_path: Path) -> None:
-    """The upload that has it goes on."""
+async def test_reservation_taken_path_refused(tmp_path: Path) -> None:
+    """The creation is refused before its body is read, and the upload at the path continues."""
     wanting = Wanting(tmp_path / "uploads")
     first = await wanting.create("nothing", "p/x.pdf")
     body = FakeBody(b"evil")

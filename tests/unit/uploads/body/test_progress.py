@@ -1,4 +1,4 @@
-"""Progress of a body: reports to post-receive, which may stop the upload."""
+"""Reports of a body's progress to post-receive, which may stop the upload."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tusd_py.uploads.policy import UploadPolicy
 pytestmark = pytest.mark.anyio
 
 
-async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
-    """Told after each save; ``stop`` ends the request with the hook's words and terminates the upload."""
+async def test_post_receive_may_stop_append() -> None:
+    """post-receive runs after each save; ``stop`` ends the request with its response and terminates the upload."""
     seen: list[int] = []
     ended: list[str] = []
 
@@ -51,8 +51,8 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     assert upload_id not in harness.store.uploads
 
 
-async def test_a_creation_can_be_stopped_too() -> None:
-    """Its first bytes are progress as any: nothing but the tombstone is left."""
+async def test_post_receive_may_stop_creation() -> None:
+    """The first bytes of a creation are reported too; after ``stop`` only the tombstone is left."""
     harness = UploadsHarness(
         policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
     )
@@ -63,8 +63,8 @@ async def test_a_creation_can_be_stopped_too() -> None:
     assert record.status is Status.TERMINATED
 
 
-async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
-    """While it is busy with one step others come: it is not told of each, so no queue grows, but of the last."""
+async def test_post_receive_slow_skips_steps() -> None:
+    """A slow hook misses the saves in between and gets the last one: no queue grows."""
     go = asyncio.Event()
     seen: list[int] = []
 

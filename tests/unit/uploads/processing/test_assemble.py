@@ -1,4 +1,4 @@
-"""Final uploads joined by a worker: the job is made in time and once, and whatever fails is done later."""
+"""The step ``assembly``: by a job of a worker or in the background of the server, and its failures."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from tusd_py.uploads.processing.assemble import AlreadyAssembling, assemble
 
 pytestmark = pytest.mark.anyio
 
+OPERATIONS_ON_RECORDS = 11
+
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
@@ -39,7 +41,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
 
 
 async def parts(harness: UploadsHarness, *contents: bytes, last: int = 0) -> list[str]:
-    """Partial uploads; the last one lacks ``last`` bytes."""
+    """Partial uploads with these contents; the last one lacks ``last`` bytes."""
     made = [(await harness.create(len(content), content, kind=Kind.PARTIAL)).upload.id for content in contents[:-1]]
     content = contents[-1]
     begun = await harness.create(len(content), content[: len(content) - last], kind=Kind.PARTIAL)
@@ -52,25 +54,25 @@ async def final_of(harness: UploadsHarness, *ids: str) -> Upload:
     return made.upload
 
 
-async def joined(harness: UploadsHarness, final: Upload) -> Upload:
+async def assembled(harness: UploadsHarness, final: Upload) -> Upload:
     await assemble(harness.ports, await job(harness, final.id, "assembly"))
     found = await harness.record(final.id)
     assert found is not None
     return found
 
 
-async def test_a_large_final_is_joined_by_a_job(harness: UploadsHarness) -> None:
-    """Not before a worker comes; then it is ready, and how far it came stands in its history."""
+async def test_assemble_job_ready(harness: UploadsHarness) -> None:
+    """A large final upload waits for a worker; then it is ready, with its progress in the history."""
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     assert {"assembly": JobState.WAITING} == await states(harness, final.id)
-    after = await joined(harness, final)
+    after = await assembled(harness, final)
     assert (Status.READY, b"one, two") == (after.status, await harness.content(final.id))
     (step,) = [step for step in after.history if step.name == "assembly"]
     assert {"done_bytes": "8", "length": "8"} == step.details
 
 
-async def test_a_final_of_unfinished_parts_has_its_job_once_they_are_complete(harness: UploadsHarness) -> None:
-    """One made earlier would be done with nothing, and never be made again."""
+async def test_assemble_job_added_with_last_part(harness: UploadsHarness) -> None:
+    """The job is added when the parts are complete: an earlier job would end without effect and never come again."""
     ids = await parts(harness, b"one, ", b"two", last=2)
     final = await final_of(harness, *ids)
     await harness.inspect(final.id)
@@ -79,54 +81,56 @@ async def test_a_final_of_unfinished_parts_has_its_job_once_they_are_complete(ha
     await harness.append(ids[1], 1, b"wo")
     await harness.settle()
     assert {"assembly": JobState.WAITING} == await states(harness, final.id)
-    assert Status.READY is (await joined(harness, final)).status
+    assert Status.READY is (await assembled(harness, final)).status
 
 
-async def test_a_full_disk_is_tried_again(harness: UploadsHarness) -> None:
-    """Nothing is kept of the try, and the parts are as they were."""
+async def test_assemble_full_disk_retried(harness: UploadsHarness) -> None:
+    """The failed attempt leaves nothing behind, and the parts are unchanged."""
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     sound = harness.ports
     with_ports(harness, store=FailingStore(harness.store, Faults(nth=1, full=True)))
     with pytest.raises(StoreFull):
-        await joined(harness, final)
+        await assembled(harness, final)
     harness.ports = sound
-    assert Status.READY is (await joined(harness, final)).status
+    assert Status.READY is (await assembled(harness, final)).status
 
 
-@pytest.mark.parametrize("nth", range(1, 12))
-async def test_a_database_that_fails_at_any_step_is_tried_again(harness: UploadsHarness, nth: int) -> None:
-    """The parts are deleted only after that, and the upload is ready once."""
+# Every operation of one assembly on records: the last case would not fail if there were fewer.
+@pytest.mark.parametrize("nth", range(1, OPERATIONS_ON_RECORDS + 1))
+async def test_assemble_records_fail_retried(harness: UploadsHarness, nth: int) -> None:
+    """Whichever operation on records fails, a repetition makes the upload ready and deletes its parts after that."""
     with_ports(harness, delete_concatenated_parts=True)
     ids = await parts(harness, b"one, ", b"two")
     final = await final_of(harness, *ids)
     sound = harness.ports
-    with_ports(harness, records=FailingRecords(harness.records, Faults(nth=nth)))
-    try:
-        await joined(harness, final)
-    except RecordsUnavailable:
-        harness.ports = sound
-        await joined(harness, final)
+    faults = Faults(nth=nth)
+    with_ports(harness, records=FailingRecords(harness.records, faults))
+    with pytest.raises(RecordsUnavailable):
+        await assembled(harness, final)
+    assert faults.struck
+    harness.ports = sound
+    await assembled(harness, final)
     assert b"one, two" == await harness.content(final.id)
     for part_id in ids:
         part = await harness.record(part_id)
         assert part is not None and part.has_ended and 0 == await harness.store.size(part)
 
 
-async def test_a_part_that_is_gone_fails_the_final(harness: UploadsHarness) -> None:
-    """Its HEAD says so, and it is not tried for ever."""
+async def test_assemble_missing_bytes_410(harness: UploadsHarness) -> None:
+    """The final upload fails, HEAD is answered 410, and the job is not retried."""
     ids = await parts(harness, b"one, ", b"two")
     final = await final_of(harness, *ids)
     part = await harness.record(ids[0])
     assert part is not None
     await harness.store.delete(part)
-    after = await joined(harness, final)
+    after = await assembled(harness, final)
     assert (Status.FAILED, "the bytes of a partial upload are gone") == (after.status, after.history[-1].reason)
     with pytest.raises(UploadGone):
         await harness.inspect(final.id)
 
 
-async def test_a_final_that_is_terminated_meanwhile_stays_so(harness: UploadsHarness) -> None:
-    """What was joined goes with it."""
+async def test_assemble_job_terminated_meanwhile(harness: UploadsHarness) -> None:
+    """The upload stays terminated, and its concatenated bytes are deleted."""
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
 
     class Terminating(FailingStore):
@@ -139,13 +143,13 @@ async def test_a_final_that_is_terminated_meanwhile_stays_so(harness: UploadsHar
     sound = harness.ports
     with_ports(harness, store=Terminating(harness.store, Faults()))
     with pytest.raises(RecordConflict):
-        await joined(harness, final)
+        await assembled(harness, final)
     harness.ports = sound
-    assert Status.TERMINATED is (await joined(harness, final)).status
+    assert Status.TERMINATED is (await assembled(harness, final)).status
 
 
-async def test_a_hook_that_fails_is_asked_again_by_the_next_try(harness: UploadsHarness) -> None:
-    """The bytes are joined once; what is left is the hook."""
+async def test_assemble_pre_finish_failed_retried(harness: UploadsHarness) -> None:
+    """The bytes are concatenated once; the repetition only invokes the hook again."""
     asked: list[int] = []
 
     def pre_finish(event: object) -> None:
@@ -157,33 +161,33 @@ async def test_a_hook_that_fails_is_asked_again_by_the_next_try(harness: Uploads
     with_ports(harness, hooks=handler)
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     with pytest.raises(Exception, match="pre-finish"):
-        await joined(harness, final)
-    assert Status.READY is (await joined(harness, final)).status
+        await assembled(harness, final)
+    assert Status.READY is (await assembled(harness, final)).status
     assert 2 == len(asked)
 
 
-async def test_two_workers_do_not_join_the_same_upload(harness: UploadsHarness) -> None:
-    """The one that comes while the other is at it looks again later."""
+async def test_assemble_locked_by_other_worker(harness: UploadsHarness) -> None:
+    """A worker that finds the assembly running raises ``AlreadyAssembling`` and retries later."""
     final = await final_of(harness, *await parts(harness, b"one, ", b"two"))
     lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, final.id))
     assert lock is not None
     with pytest.raises(AlreadyAssembling):
-        await joined(harness, final)
+        await assembled(harness, final)
     await lock.release()
-    assert Status.READY is (await joined(harness, final)).status
+    assert Status.READY is (await assembled(harness, final)).status
 
 
-async def test_a_part_that_another_final_waits_for_is_kept(harness: UploadsHarness) -> None:
-    """It goes with the last of them; small finals, joined at once, do the same."""
+async def test_delete_parts_keeps_shared_part(harness: UploadsHarness) -> None:
+    """A part is deleted with the last final upload that needs it, also if that is concatenated at once."""
     with_ports(harness, delete_concatenated_parts=True)
     shared, open_part = await parts(harness, b"one, ", b"two", last=1)
     waits = await final_of(harness, shared, open_part)
-    await joined(harness, await final_of(harness, shared))
+    await assembled(harness, await final_of(harness, shared))
     kept = await harness.record(shared)
     assert kept is not None and not kept.has_ended
     await harness.append(open_part, 2, b"o")
     await harness.settle()
-    await joined(harness, waits)
+    await assembled(harness, waits)
     small = await parts(harness, b"x")
     await final_of(harness, *small)
     for part_id in (shared, open_part, *small):
@@ -192,7 +196,7 @@ async def test_a_part_that_another_final_waits_for_is_kept(harness: UploadsHarne
 
 
 class LateSave(MemoryRecords):
-    """A save of an earlier try that was given up comes through just before ours: once."""
+    """Records on which an earlier save, given up as failed, arrives just before the next one: once."""
 
     came = False
 
@@ -204,8 +208,8 @@ class LateSave(MemoryRecords):
         return await super().update(before, after, effects)
 
 
-async def test_a_final_upload_that_changed_is_looked_at_again() -> None:
-    """The joining goes on from what the record then says, without waiting for a request or the sweeper."""
+async def test_assemble_record_changed_tried_again() -> None:
+    """The assembly continues with the new record, without waiting for a request or the sweeper."""
     harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))
     part = (await harness.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
     await harness.settle()  # or the part, when it is told of, would look at the final upload once more
@@ -221,7 +225,7 @@ async def part(harness: UploadsHarness, content: bytes, length: int | None = Non
     return (await harness.create(length or len(content), content, kind=Kind.PARTIAL)).upload.id
 
 
-async def join(harness: UploadsHarness, *parts: str) -> str:
+async def create_final(harness: UploadsHarness, *parts: str) -> str:
     return (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
 
 
@@ -232,7 +236,7 @@ async def found(harness: UploadsHarness, upload_id: str) -> Upload:
 
 
 class LateRecords(FailingRecords):
-    """Answers ``find_all`` with what was recorded when it was asked, but only once it is let go."""
+    """Answers ``find_all`` with the records at the time of the call, but only after ``go`` is set."""
 
     def __init__(self, inner: MemoryRecords) -> None:
         super().__init__(inner, Faults())
@@ -247,12 +251,12 @@ class LateRecords(FailingRecords):
         return found
 
 
-async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> None:
-    """The join has read "unfinished" and the part completes just then: it looks once more."""
+async def test_schedule_assembly_part_completes_meanwhile() -> None:
+    """A part that completes after it was read as incomplete causes one more attempt."""
     records = LateRecords(MemoryRecords())
     harness = UploadsHarness(records=records)
     one = await part(harness, b"ab", 3)
-    final = await join(harness, one)
+    final = await create_final(harness, one)
     await harness.settle()
     records.go.clear()
     await recover(harness.ports)
@@ -266,12 +270,12 @@ async def test_a_part_that_completes_while_it_is_looked_at_is_not_missed() -> No
 
 
 @pytest.mark.parametrize("where", ["record", "bytes", "ended"])
-async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
-    """Somebody removed a part beneath the server: the final upload can never be, and says so."""
+async def test_assemble_part_deleted_failed(where: str) -> None:
+    """A final upload whose part was deleted or has expired fails."""
     harness = UploadsHarness(policy=LATER)
     one = await part(harness, b"abc")
     upload = await found(harness, one)
-    final = await join(harness, one)
+    final = await create_final(harness, one)
     match where:
         case "record":
             await harness.records.delete(upload)
@@ -284,15 +288,15 @@ async def test_a_part_that_was_taken_away_fails_the_final(where: str) -> None:
     await harness.terminate(final)
 
 
-async def test_a_full_store_is_tried_again_by_head() -> None:
-    """The join found no room: the final upload waits, and the next HEAD tries again."""
+async def test_assemble_full_store_retried_by_head() -> None:
+    """The final upload stays ``processing``, and the next HEAD tries again."""
     records, store = MemoryRecords(), MemoryStore(bytes_max=100)
     faults = Faults(full=True)
     harness = UploadsHarness(records=records, store=FailingStore(store, faults), policy=LATER)
     one = await part(harness, b"abc")
     await harness.settle()
     faults.nth = faults.seen + 2  # create, join
-    final = await join(harness, one)
+    final = await create_final(harness, one)
     await harness.settle()
     assert faults.struck
     assert (await found(harness, final)).status is Status.PROCESSING
@@ -301,11 +305,11 @@ async def test_a_full_store_is_tried_again_by_head() -> None:
     assert await harness.content(final) == b"abc"
 
 
-async def test_a_restart_in_the_middle_joins_again() -> None:
-    """What a join had written before the crash is begun anew, and every byte is right."""
+async def test_recover_restarts_assembly() -> None:
+    """Bytes of an assembly that a crash interrupted are overwritten."""
     harness = UploadsHarness(policy=LATER)
     one = await part(harness, b"abc")
-    final = await join(harness, one, one)
+    final = await create_final(harness, one, one)
     upload = await found(harness, final)
     await harness.ports.background.drain(0)
     processing = upload.declare_length(6) if upload.length is None else upload
@@ -318,12 +322,12 @@ async def test_a_restart_in_the_middle_joins_again() -> None:
     assert await harness.content(final) == b"abcabc"
 
 
-async def test_one_process_joins_at_a_time() -> None:
-    """Another one is busy with the same final upload: this one leaves it alone."""
+async def test_assemble_locked_by_other_process() -> None:
+    """A process that finds the assembly running elsewhere does nothing."""
     harness = UploadsHarness(policy=LATER)
     final_hold = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
     assert final_hold is not None
-    final = await join(harness, await part(harness, b"abc"))
+    final = await create_final(harness, await part(harness, b"abc"))
     await harness.settle()
     assert not (await found(harness, final)).is_complete
     await final_hold.release()
@@ -332,8 +336,8 @@ async def test_one_process_joins_at_a_time() -> None:
     assert (await found(harness, final)).is_complete
 
 
-async def test_terminated_while_it_is_joined() -> None:
-    """The join finishes too late: the upload stays terminated."""
+async def test_assemble_terminated_meanwhile() -> None:
+    """HEAD does not wait for the assembly, and an upload terminated during it stays terminated."""
 
     class Slow(FailingStore):
         go = asyncio.Event()
@@ -347,7 +351,7 @@ async def test_terminated_while_it_is_joined() -> None:
             return dict(await super().concatenate(upload, parts, tell))
 
     harness = UploadsHarness(store=Slow(MemoryStore(bytes_max=100), Faults()), policy=LATER)
-    final = await join(harness, await part(harness, b"abc"))
+    final = await create_final(harness, await part(harness, b"abc"))
     await eventually(lambda: Slow.joins == 1)
     # HEAD is answered meanwhile, and does not wait.
     assert not (await harness.inspect(final)).upload.is_complete
