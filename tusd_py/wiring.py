@@ -236,7 +236,7 @@ def limits(settings: Settings) -> Limits:
         downloads=uploads.downloads,
         partial_downloads=uploads.partial_downloads,
         gone_status=uploads.gone_status,
-        examines=settings.validation.enabled,
+        requires_validation=settings.validation.enabled,
     )
 
 

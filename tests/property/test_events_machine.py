@@ -55,7 +55,7 @@ class EventsMachine(UploadsMachine):
 
     @invariant()
     def events_match_history(self) -> None:
-        """Each type except post-receive at most once, finished if and only if complete, kept bytes reported, a job for each."""
+        """Each type except post-receive at most once, finished if complete and only then, a job for each event."""
         for upload_id in self.known:
             told = [event for _, event in self.runner.run(self.records.list_events(upload_id=upload_id, limit=999))]
             types = [event.type for event in told]

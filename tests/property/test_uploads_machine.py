@@ -129,9 +129,9 @@ class UploadsMachine(RuleBasedStateMachine):
         """A creation of the draft that says whether it is the whole upload; its client may learn the URL early."""
         first = len(content) if end == "last" else first
         hearing = RecordingListener(can_announce=is_heard)
-        source = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
+        body = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
         length = len(content) if has_length else None
-        creating = self.harness.create(length, body=source, is_last=end != "open", listener=hearing)
+        creating = self.harness.create(length, body=body, is_last=end != "open", listener=hearing)
         try:
             made = self.run(creating).upload
         except BodyIncomplete:
@@ -158,10 +158,10 @@ class UploadsMachine(RuleBasedStateMachine):
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
         half = len(piece) // 2
-        source = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
+        body = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
         checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
         try:
-            answer = self.run(self.harness.append(upload_id, known.acknowledged, body=source, checksum=checksum)).upload
+            answer = self.run(self.harness.append(upload_id, known.acknowledged, body=body, checksum=checksum)).upload
         except BodyIncomplete as told:
             assert end == "cut"
             assert told.upload is not None
@@ -187,10 +187,10 @@ class UploadsMachine(RuleBasedStateMachine):
         """The next bytes of a draft client that says if they are the last: only a clean end of the last completes."""
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
-        source = cut(piece) if end == "cut" else FakeBody(piece)
+        body = cut(piece) if end == "cut" else FakeBody(piece)
         was_ended, stands_at = known.ended, known.acknowledged
         try:
-            self.run(self.harness.append(upload_id, stands_at, body=source, is_last=end != "open"))
+            self.run(self.harness.append(upload_id, stands_at, body=body, is_last=end != "open"))
         except BodyIncomplete:
             assert end == "cut"
         except InconsistentLength:
@@ -233,7 +233,7 @@ class UploadsMachine(RuleBasedStateMachine):
             self.run(self.harness.append(upload_id, offset, b"x"))
 
     @rule(upload_id=uploads, is_last=st.sampled_from([None, None, True, False]))
-    def append_overlong(self, upload_id: str, completes: bool | None) -> None:
+    def append_overlong(self, upload_id: str, is_last: bool | None) -> None:
         """A body longer than its upload never completes it and never leaves a byte beyond its end.
 
         In the draft it invalidates the upload.
@@ -243,8 +243,8 @@ class UploadsMachine(RuleBasedStateMachine):
             return
         rest = known.content[known.acknowledged :]
         with pytest.raises(LengthExceeded):
-            self.run(self.harness.append(upload_id, known.acknowledged, body=FakeBody(rest + b"x"), is_last=completes))
-        known.gone = completes is not None and not known.ended
+            self.run(self.harness.append(upload_id, known.acknowledged, body=FakeBody(rest + b"x"), is_last=is_last))
+        known.gone = is_last is not None and not known.ended
 
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
     def join(self, parts: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Small files of many types, each a real one of its kind."""
+"""Small valid files of many types."""
 
 from __future__ import annotations
 
