@@ -44,7 +44,7 @@ async def test_finish_despite_cancel_logs_failure(caplog: pytest.LogCaptureFixtu
 
 async def test_finish_despite_cancel_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that hangs is cancelled after a timeout."""
-    monkeypatch.setattr("tusd_py.cancellation._SECONDS", 0.01)
+    monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
     await finish_despite_cancel(never)
     await asyncio.wait([never])

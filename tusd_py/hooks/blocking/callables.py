@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from tusd_py.contracts.hooks import HookFailed, HookFunctions, HookRequest, HookResponse, HookReturn
 from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 _NOTHING = HookResponse()
 
@@ -28,7 +29,7 @@ class CallableHooks:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
-        self._threads = DaemonThreads(THREADS, "hook")
+        self._threads = ThreadPool(THREADS, "hook")
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.wants``."""
@@ -61,6 +62,6 @@ class CallableHooks:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             answer = function(event)
         else:
-            answer = await self._threads.run(function, event)
+            answer = await self._threads.submit(copy_context().run, function, event)
         # A plain function may hand back a coroutine: a lambda, a partial.
         return await answer if inspect.isawaitable(answer) else answer

@@ -18,7 +18,7 @@ from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="u1", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 ANSWER = HookResponse(upload_id="mine")
@@ -173,13 +173,13 @@ async def test_answers_that_can_be() -> None:
 async def test_threads_are_bounded_and_hold_up_nobody_else() -> None:
     """With every place taken by a hook that hangs, others wait, while the rest of the program has threads as ever."""
     end, running = threading.Event(), list[int]()
-    threads = DaemonThreads(2, "hook")
+    threads = ThreadPool(2, "hook")
 
     def hang() -> None:
         running.append(1)
         end.wait(10)
 
-    hanging = [asyncio.ensure_future(threads.run(hang)) for _ in range(3)]
+    hanging = [asyncio.ensure_future(threads.submit(hang)) for _ in range(3)]
     await eventually(lambda: len(running) == 2)
     # Cancelled, they keep their places until they truly end.
     for task in hanging[:2]:
