@@ -10,14 +10,14 @@ finished: list[str] = []
 
 
 async def only_small(event: HookEvent) -> HookResponse | None:
-    """Refuses what is too large before a byte of it was sent."""
+    """Refuses a large upload before its first byte is sent."""
     if event.upload.length is not None and event.upload.length > 1024**3:
-        return HookResponse(reject=True, overlay=ResponseOverride(status=413, body="at most 1 GiB\n"))
+        return HookResponse(reject=True, override=ResponseOverride(status=413, body="at most 1 GiB\n"))
     return None
 
 
 async def remember(event: HookEvent) -> None:
-    """Told of every finished upload, at least once: so it looks whether it knows it already."""
+    """Runs at least once for every finished upload, so it checks whether the id is already known."""
     if event.upload.id not in finished:
         finished.append(event.upload.id)
 

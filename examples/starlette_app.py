@@ -15,7 +15,7 @@ log = logging.getLogger("uvicorn.error")
 
 
 def announce(event: HookEvent) -> None:
-    """Told of every finished upload, at least once; it may block, for it runs in a thread."""
+    """Runs at least once for every finished upload. It may block: it runs in a thread."""
     log.info("finished: %s, %s bytes", event.upload.id, event.upload.length)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.contracts.hooks import AuthorizeFunction, HookFunction, HookFunctions
 from tusd_py.contracts.records import RecordsError
-from tusd_py.hooks.blocking.callables import AuthorizeFunction, Functions, HookFunction
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
 from tusd_py.settings import Settings, Storage
@@ -59,7 +59,7 @@ class Tus:
             Hook.PRE_TERMINATE: pre_terminate,
             Hook.POST_TERMINATE: post_terminate,
         }
-        given: Functions = {hook: function for hook, function in functions.items() if function}
+        given: HookFunctions = {hook: function for hook, function in functions.items() if function}
         self._service = Service(settings, given)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.contracts.locker import Lock
-from tusd_py.hooks.blocking.callables import Functions
 from tusd_py.model.jobs import JobState
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
 from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
-from tusd_py.protocol.draft.versions import NEWEST, PLAIN, VERSIONS, Dialect, Version
+from tusd_py.protocol.draft.versions import NEWEST, UNVERSIONED, VERSIONS, Dialect, Version
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
@@ -28,11 +28,11 @@ from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
-from tusd_py.web.cors import Cors
+from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
-from tusd_py.web.metrics import Metrics
-from tusd_py.web.negotiation import Protocols, UploadProtocol
+from tusd_py.web.metrics import ServerMetrics
+from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
 from tusd_py.web.page import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
@@ -51,13 +51,13 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        functions: Functions | None = None,
+        functions: HookFunctions | None = None,
         clock: Callable[[], datetime] = utc_now,
         *,
         trailers: bool = False,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self.active_bodies = ActiveBodies()
         self.limits = limits(settings)
         self._clock = clock
@@ -147,7 +147,7 @@ class Service:
         return TusEndpoint(
             open=self.ports,
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
-            cors=Cors(**settings.cors.model_dump()),
+            cors=CorsPolicy(**settings.cors.model_dump()),
             locator=Locator(
                 public_url=settings.server.public_url,
                 trusted_proxies=settings.server.trusted_proxies,
@@ -171,20 +171,20 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         inline_types=frozenset(settings.uploads.inline_types),
     )
     tus_parser = Parser(trailers=trailers, limits=limits, hosts=settings.uploads.concat_hosts, base_paths=paths)
-    tus = UploadProtocol(tus_parser, tus_formatter)
+    tus = NegotiatedProtocol(tus_parser, tus_formatter)
     if not settings.uploads.ietf_draft:
         return Protocols(tus, {}, {})
-    others: dict[Dialect | Version, UploadProtocol] = {}
-    for version in (*VERSIONS.values(), PLAIN):
+    others: dict[Dialect | Version, NegotiatedProtocol] = {}
+    for version in (*VERSIONS.values(), UNVERSIONED):
         formatter = DraftFormatter(limits=limits, version=version, clock=clock, unfinished_seconds=unfinished_seconds)
-        interim = None if version is PLAIN else formatter
-        others[version] = UploadProtocol(DraftParser(limits=limits, version=version), formatter, interim)
+        interim = None if version is UNVERSIONED else formatter
+        others[version] = NegotiatedProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.EITHER] = UploadProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
+            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
     return Protocols(tus, others, VERSIONS)
 
 
-def create_app(settings: Settings, functions: Functions | None = None, *, trailers: bool = False) -> Starlette:
+def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
 
     ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.

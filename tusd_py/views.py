@@ -1,4 +1,4 @@
-"""Uploads, events and jobs as JSON values, for people and programs: what the API, webhooks and commands show alike."""
+"""Uploads, events and jobs as JSON values, shared by the API, webhooks and commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tusd_py.protocol.metadata import parse_metadata
 
 
 def upload_view(upload: Upload) -> dict[str, object]:
-    """What may be known of an upload; how its store keeps it is nobody's business."""
+    """The public fields of an upload; the private state of the store is left out."""
     return {
         "id": upload.id,
         "kind": upload.kind.value,
@@ -26,22 +26,22 @@ def upload_view(upload: Upload) -> dict[str, object]:
         "updated_at": format_time(upload.updated_at),
         "completed_at": format_time(upload.completed_at),
         "expires_at": format_time(upload.expires_at),
-        "awaiting": list(upload.pending_steps),
+        "pending_steps": list(upload.pending_steps),
         "history": [
             {
-                "status": step.status.value,
-                "at": format_time(step.at),
-                "step": step.name,
-                "reason": step.reason,
-                "facts": dict(step.details),
+                "status": entry.status.value,
+                "at": format_time(entry.at),
+                "step": entry.name,
+                "reason": entry.reason,
+                "details": dict(entry.details),
             }
-            for step in upload.history
+            for entry in upload.history
         ],
     }
 
 
 def event_view(event: Event) -> dict[str, object]:
-    """The envelope of an event. Headers of the request stay out of it: they may hold what lets people in."""
+    """The envelope of an event. The headers of the request are left out, because they may contain credentials."""
     caller = event.caller
     request = None
     if caller is not None:
@@ -57,7 +57,7 @@ def event_view(event: Event) -> dict[str, object]:
 
 
 def metadata_view(upload: Upload) -> dict[str, str]:
-    """The metadata as text; nothing where a record of another server has what this one would have refused."""
+    """The metadata decoded as text; empty if an imported record has metadata that this server would refuse."""
     try:
         values = parse_metadata(upload.metadata_header)
     except InvalidMetadata:
@@ -66,18 +66,18 @@ def metadata_view(upload: Upload) -> dict[str, str]:
 
 
 def format_time(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond."""
+    """ISO 8601 in UTC with milliseconds; None stays None."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def job_view(job: Job) -> dict[str, object]:
-    """All that is known of a job."""
+    """The fields of a job."""
     is_waiting = job.state is JobState.WAITING
     return {
         "id": job.id,
         "state": job.state.value,
         "actor": job.actor,
-        "consumer": job.subscription,
+        "subscription": job.subscription,
         "upload_id": job.upload_id,
         "event_id": job.event_id,
         "attempt": job.attempt,

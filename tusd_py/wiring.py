@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from tusd_py.contracts.hooks import HookHandler
+from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
@@ -55,7 +55,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_hook_handler(settings: Settings, functions: Functions, store: Store, count: CountInvocation) -> HookHandler:
+def make_hook_handler(
+    settings: Settings, functions: HookFunctions, store: Store, count: CountInvocation
+) -> HookHandler:
     """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
 
     ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
@@ -112,7 +114,7 @@ def _wake_directory(settings: Settings) -> Path:
 
 async def open_ports(
     settings: Settings,
-    functions: Functions = MappingProxyType({}),
+    functions: HookFunctions = MappingProxyType({}),
     *,
     count_hook: CountInvocation = lambda _hook, _failed: None,
     clock: Callable[[], datetime] = utc_now,
@@ -234,7 +236,7 @@ def limits(settings: Settings) -> Limits:
         downloads=uploads.downloads,
         partial_downloads=uploads.partial_downloads,
         gone_status=uploads.gone_status,
-        examines=settings.validation.enabled,
+        requires_validation=settings.validation.enabled,
     )
 
 
@@ -253,7 +255,7 @@ def _examiner(settings: Settings) -> RuleValidator:
     )
 
 
-def _policy(settings: Settings, functions: Functions) -> UploadPolicy:
+def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
     uploads, expiration = settings.uploads, settings.expiration
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,

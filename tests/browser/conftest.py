@@ -1,4 +1,4 @@
-"""A real Chromium for the folder, a server for each test, and a guard over what the page asks for and complains of."""
+"""Chromium, servers, and a page whose requests and errors are checked after each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.upload_page import UploadPage, visit
 from tests.support.server import RunningServer, start_server
 
-# Without a sandbox, since it needs rights that containers lack; without the errands that Chromium runs on its own.
+# No sandbox: containers lack the rights for it. No background requests of Chromium itself.
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -24,7 +24,7 @@ _ARGUMENTS = [
 ]
 
 
-# Not for the session: Playwright keeps an event loop running in this thread, and no other test could run one.
+# Not session-scoped: Playwright keeps an event loop running in this thread, so other tests could not run theirs.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium")
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server for the whole folder: its tests make uploads of their own and do not disturb each other."""
+    """One server for all tests of this directory; each test uses uploads of its own."""
     running = start_server(tmp_path_factory.mktemp("browser") / "data")
     try:
         yield running
@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def mortal_server(tmp_path: Path) -> Iterator[RunningServer]:
-    """A server of a test's own, to be killed."""
+    """A server for one test that kills it."""
     running = start_server(tmp_path / "data")
     try:
         yield running

@@ -1,4 +1,4 @@
-"""What happens to an upload that does not run through: paused, reloaded, or cut off from its server."""
+"""Uploads that are interrupted: paused, reloaded, or cut off by a killed server."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LENGTH = 24 * MIB
 
 @pytest.fixture
 def chosen(tmp_path: Path) -> Path:
-    """A file that takes six seconds at ``RATE``: its middle is long enough to be met, never waited out."""
+    """A file that takes six seconds at ``RATE``, so that a test can interrupt its upload."""
     path = tmp_path / "film.mp4"
     path.write_bytes(content(20, LENGTH))
     return path
 
 
 def assert_resumed(page: UploadPage, server: RunningServer, chosen: Path) -> None:
-    """Hold that the whole file arrived in one upload, in pieces of which the last began in the middle."""
+    """Check that the file is complete in one upload and that the last PATCH began in its middle."""
     assert sha256(chosen.read_bytes()) == sha256(server.stored(page.link(chosen.name)))
     assert 1 == len(page.sent("POST"))
     first, *_, last = page.offsets()
     assert 0 == first < last < chosen.stat().st_size
 
 
-def test_pause_and_resume(page: UploadPage, server: RunningServer, chosen: Path) -> None:
-    """While paused nothing is sent; afterwards the upload goes on from where it stopped."""
+def test_paused_upload_resumes_at_its_offset(page: UploadPage, server: RunningServer, chosen: Path) -> None:
+    """While paused nothing is sent; afterwards the upload continues from its offset."""
     page.throttle(RATE)
     page.choose(chosen)
     page.wait_until_sent(30)
@@ -48,8 +48,8 @@ def test_pause_and_resume(page: UploadPage, server: RunningServer, chosen: Path)
     assert_resumed(page, server, chosen)
 
 
-def test_reload_in_the_middle(page: UploadPage, server: RunningServer, chosen: Path) -> None:
-    """After a reload the upload goes on by itself, from where it stopped."""
+def test_reloaded_page_resumes_by_itself(page: UploadPage, server: RunningServer, chosen: Path) -> None:
+    """After a reload the upload continues from its offset without any action."""
     page.throttle(RATE)
     page.choose(chosen)
     page.wait_until_sent(30)
@@ -60,8 +60,8 @@ def test_reload_in_the_middle(page: UploadPage, server: RunningServer, chosen: P
     assert_resumed(page, server, chosen)
 
 
-def test_reload_while_paused(page: UploadPage, server: RunningServer, chosen: Path) -> None:
-    """What was paused stays so over a reload, until the person resumes it."""
+def test_paused_upload_stays_paused_after_a_reload(page: UploadPage, server: RunningServer, chosen: Path) -> None:
+    """A paused upload is still paused after a reload, until the user resumes it."""
     page.throttle(RATE)
     page.choose(chosen)
     page.wait_until_sent(30)
@@ -77,10 +77,10 @@ def test_reload_while_paused(page: UploadPage, server: RunningServer, chosen: Pa
     assert_resumed(page, server, chosen)
 
 
-def test_a_file_too_big_for_the_browser_is_chosen_again(
+def test_large_file_must_be_chosen_again_after_a_reload(
     page: UploadPage, server: RunningServer, tmp_path: Path
 ) -> None:
-    """A file over 64 MB is not kept by the browser: after a reload the page asks for it, and sends only the rest."""
+    """The browser does not store a file over 64 MB: after a reload the page asks for it and sends only the rest."""
     chosen = tmp_path / "archive.tar"
     chosen.write_bytes(bytes(content(21, 64 * MIB)) + bytes(content(22, MIB)))
     page.throttle(16 * MIB)
@@ -88,7 +88,7 @@ def test_a_file_too_big_for_the_browser_is_chosen_again(
     page.wait_until_sent(30)
     page.wait_until_kept(with_bytes=False)
     page.tab.reload()
-    expect(page.tab.get_by_text("Choose it again, and only the rest is sent")).to_be_visible()
+    expect(page.tab.get_by_text("Choose it again to upload the rest")).to_be_visible()
     page.throttle(None)
     page.press("Choose again")
     page.choose(chosen)
@@ -96,15 +96,15 @@ def test_a_file_too_big_for_the_browser_is_chosen_again(
     assert_resumed(page, server, chosen)
 
 
-def test_a_second_tab_leaves_the_first_alone(page: UploadPage, server: RunningServer, chosen: Path) -> None:
-    """The page opened again beside a running upload neither shows it as restored nor sends its bytes."""
+def test_second_tab_does_not_restore_the_upload(page: UploadPage, server: RunningServer, chosen: Path) -> None:
+    """A second tab neither shows the running upload nor sends its bytes."""
     page.throttle(RATE)
     page.choose(chosen)
     page.wait_until_sent(10)
     second = page.context.new_page()
     second.goto(page.url)
-    # The second tab decides within a second whether to restore; the upload outlasts that.
-    expect(second.get_by_text("This page is open in another tab too")).to_be_visible()
+    # The second tab decides within a second whether to restore; the upload takes longer.
+    expect(second.get_by_text("This page is also open in another tab")).to_be_visible()
     expect(second.locator(".uppy-Dashboard-Item")).to_have_count(0)
     page.throttle(None)
     page.wait_for_uploaded(1)
@@ -112,8 +112,10 @@ def test_a_second_tab_leaves_the_first_alone(page: UploadPage, server: RunningSe
     expect(second.locator("#uploaded-list li")).to_have_count(1)
 
 
-def test_the_server_is_killed_in_the_middle(browser: Browser, mortal_server: RunningServer, chosen: Path) -> None:
-    """The page says that the server is away, and once it is back goes on without being touched."""
+def test_upload_continues_after_the_server_restarts(
+    browser: Browser, mortal_server: RunningServer, chosen: Path
+) -> None:
+    """The page reports that the server cannot be reached, and continues by itself when it is back."""
     with visit(browser, mortal_server) as page:
         page.throttle(RATE)
         page.choose(chosen)

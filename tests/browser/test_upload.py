@@ -1,4 +1,4 @@
-"""What somebody who drops files on the page gets: their bytes on the server, unchanged, and a link to them."""
+"""Uploading files with the page: stored bytes, links, metadata, the list, and the layout."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def file_at(path: Path, seed: int, length: int) -> Path:
     return path
 
 
-def test_one_file_arrives(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
-    """A chosen file is uploaded at once; what is stored has its SHA-256, and the row its name and size."""
+def test_file_is_uploaded_and_listed(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
+    """A chosen file is uploaded at once; the stored bytes are right, and the list shows its name and size."""
     chosen = file_at(tmp_path / "résumé 履歴書.bin", 1, 3 * MIB + 17)
     page.choose(chosen)
     page.wait_for_uploaded(1)
@@ -27,8 +27,8 @@ def test_one_file_arrives(page: UploadPage, server: RunningServer, tmp_path: Pat
     expect(page.uploaded).to_contain_text("3 MB")
 
 
-def test_the_link_gives_the_same_bytes(page: UploadPage, tmp_path: Path) -> None:
-    """Following the link saves a file of the same name with the same bytes."""
+def test_link_downloads_the_file(page: UploadPage, tmp_path: Path) -> None:
+    """The link downloads a file with the same name and the same bytes."""
     chosen = file_at(tmp_path / "plan (final).txt", 2, 700_001)
     page.choose(chosen)
     page.wait_for_uploaded(1)
@@ -38,8 +38,8 @@ def test_the_link_gives_the_same_bytes(page: UploadPage, tmp_path: Path) -> None
     assert sha256(chosen.read_bytes()) == sha256(Path(saving.value.path()).read_bytes())
 
 
-def test_three_files_at_once(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
-    """Files chosen together are uploaded side by side, each to an upload of its own; an empty one counts too."""
+def test_three_files_are_uploaded_in_parallel(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
+    """Files that are chosen together become three uploads; one of them is empty."""
     chosen = [file_at(tmp_path / f"{seed}.bin", seed, length) for seed, length in ((3, 0), (4, 5 * MIB), (5, 12 * MIB))]
     page.choose(*chosen)
     page.wait_for_uploaded(3)
@@ -48,18 +48,18 @@ def test_three_files_at_once(page: UploadPage, server: RunningServer, tmp_path: 
     assert 3 == len({page.link(path.name) for path in chosen})
 
 
-def test_metadata_says_what_the_file_is(page: UploadPage, tmp_path: Path) -> None:
-    """The server learns name and type, and is not told of a folder that there was not."""
+def test_metadata_has_name_and_type(page: UploadPage, tmp_path: Path) -> None:
+    """The metadata has the name and the type, and no relative path for a file without a folder."""
     page.choose(file_at(tmp_path / "note.txt", 6, 100))
     page.wait_for_uploaded(1)
     (creation,) = page.sent("POST")
     pairs = dict(pair.split(" ") for pair in creation.headers["upload-metadata"].split(","))
-    told = {name: base64.b64decode(value).decode() for name, value in pairs.items()}
-    assert {"name": "note.txt", "filename": "note.txt", "type": "text/plain", "filetype": "text/plain"} == told
+    metadata = {name: base64.b64decode(value).decode() for name, value in pairs.items()}
+    assert {"name": "note.txt", "filename": "note.txt", "type": "text/plain", "filetype": "text/plain"} == metadata
 
 
-def test_the_list_survives_a_reload_until_cleared(page: UploadPage, tmp_path: Path) -> None:
-    """What was uploaded is still listed after a reload, and no longer once the list was cleared."""
+def test_list_survives_a_reload_until_cleared(page: UploadPage, tmp_path: Path) -> None:
+    """The list is the same after a reload, and empty after it was cleared."""
     page.choose(file_at(tmp_path / "kept.bin", 7, 1000))
     page.wait_for_uploaded(1)
     page.tab.reload()
@@ -71,8 +71,8 @@ def test_the_list_survives_a_reload_until_cleared(page: UploadPage, tmp_path: Pa
     page.wait_for_uploaded(0)
 
 
-def test_what_is_gone_from_the_server_leaves_the_list(page: UploadPage, tmp_path: Path) -> None:
-    """A link that leads nowhere any more is forgotten on the next visit; the others stay."""
+def test_deleted_upload_is_removed_from_the_list(page: UploadPage, tmp_path: Path) -> None:
+    """At the next visit the list drops uploads that no longer exist and keeps the others."""
     page.choose(file_at(tmp_path / "gone.bin", 8, 1000), file_at(tmp_path / "stays.bin", 9, 1000))
     page.wait_for_uploaded(2)
     answer = page.context.request.delete(page.link("gone.bin"), headers={"Tus-Resumable": "1.0.0"})
@@ -82,8 +82,8 @@ def test_what_is_gone_from_the_server_leaves_the_list(page: UploadPage, tmp_path
     expect(page.uploaded).to_contain_text("stays.bin")
 
 
-def test_a_cancelled_upload_is_removed_from_the_server(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
-    """Cancelling sends the server a termination, so that nothing is left of the upload there."""
+def test_cancelled_upload_is_terminated_204(page: UploadPage, server: RunningServer, tmp_path: Path) -> None:
+    """Cancelling sends DELETE, and the server deletes the bytes."""
     page.throttle(2 * MIB)
     page.choose(file_at(tmp_path / "unwanted.bin", 10, 16 * MIB))
     page.wait_until_sent(20)
@@ -94,8 +94,8 @@ def test_a_cancelled_upload_is_removed_from_the_server(page: UploadPage, server:
     page.wait_for_uploaded(0)
 
 
-def test_the_page_says_where_the_endpoint_is(page: UploadPage, server: RunningServer) -> None:
-    """The one line names the endpoint in full, and its button copies it."""
+def test_page_shows_and_copies_the_endpoint(page: UploadPage, server: RunningServer) -> None:
+    """The page shows the full URL of the endpoint, and a button copies it."""
     expect(page.tab.locator("#endpoint")).to_have_text(server.url)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.press("Copy the tus endpoint")
@@ -103,8 +103,8 @@ def test_the_page_says_where_the_endpoint_is(page: UploadPage, server: RunningSe
     assert server.url == page.tab.evaluate("navigator.clipboard.readText()")
 
 
-def test_the_page_follows_the_colour_scheme(page: UploadPage) -> None:
-    """Light where light is preferred, dark where dark is, Uppy's part included."""
+def test_page_follows_the_colour_scheme(page: UploadPage) -> None:
+    """The page and Uppy's Dashboard are light or dark as the browser prefers."""
     grounds = {}
     for scheme in ("light", "dark"):
         page.tab.emulate_media(color_scheme=scheme)

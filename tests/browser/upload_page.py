@@ -1,6 +1,6 @@
-"""The upload page as a person uses it: choosing files, pressing its buttons, reading what it says.
+"""The upload page as a user operates it: choosing files, pressing buttons, reading texts.
 
-Beside that it remembers every request the page made, which is how a test tells a resumed upload from one begun anew.
+It records every request of the page, so that a test can distinguish a resumed upload from a new one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.support.server import RunningServer
 
 _WAIT_MS = 30_000
 
-# What Golden Retriever has in IndexedDB of a single upload that has begun; it writes twice a second at most.
-_KEPT = """async () => {
+# What Golden Retriever has stored in IndexedDB for a single running upload; it writes at most twice a second.
+_STORED_STATE = """async () => {
   const answer = (request) => new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error)
@@ -34,7 +34,7 @@ expect.set_options(timeout=_WAIT_MS)
 
 
 class UploadPage:
-    """One tab of the page. What it asks for and complains of is kept for all tabs of its context."""
+    """One tab of the page. The requests and errors of all tabs of its context are recorded."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url = url
@@ -43,42 +43,42 @@ class UploadPage:
         self._network = context.new_cdp_session(self.tab)
         self._network.send("Network.enable")
         self._requests: list[Request] = []
-        self._complaints: list[str] = []
+        self._errors: list[str] = []
         context.on("request", lambda request: self._requests.append(request))
         context.on("console", self._note)
-        context.on("weberror", lambda error: self._complaints.append(str(error.error)))
+        context.on("weberror", lambda error: self._errors.append(str(error.error)))
 
     def open(self) -> None:
         self.tab.goto(self.url)
         expect(self.tab.locator(".uppy-Dashboard-inner")).to_be_visible()
 
     def choose(self, *paths: Path) -> None:
-        """Give the page files of this machine, as the file dialog would."""
+        """Choose files as the file dialog does."""
         self.tab.locator("input.uppy-Dashboard-input[type=file]").first.set_input_files(list(paths))
 
     def press(self, name: str) -> None:
         self.tab.get_by_role("button", name=name, exact=True).click()
 
     def throttle(self, bytes_per_second: int | None) -> None:
-        """Bound how fast the tab may send, or lift the bound. Requests that are under way keep the bound they had."""
+        """Limit the upload rate of the tab; ``None`` removes the limit. Running requests keep their limit."""
         rate = -1 if bytes_per_second is None else bytes_per_second
         conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate}
         self._network.send("Network.emulateNetworkConditions", conditions)
 
     def wait_until_sent(self, percent: int) -> None:
-        """Return once the progress bar stands at ``percent`` or more, but below 100."""
+        """Return as soon as the progress bar shows ``percent`` or more, but less than 100."""
         above = "|".join(str(number) for number in range(percent, 100))
         expect(self.tab.get_by_role("progressbar")).to_have_attribute("aria-valuenow", re.compile(f"^({above})$"))
 
     def wait_until_kept(self, *, with_bytes: bool = True, paused: bool = False) -> None:
-        """Return once the browser has written down what a reload needs: the upload's state, and its bytes if it can."""
+        """Return as soon as the browser has stored what a reload needs: the state and, if possible, the bytes."""
         deadline = time.monotonic() + _WAIT_MS / 1000
-        while (kept := self.tab.evaluate(_KEPT)) != {"bytes": with_bytes, "paused": paused}:
-            assert time.monotonic() < deadline, f"the browser has kept {kept}"
+        while (kept := self.tab.evaluate(_STORED_STATE)) != {"bytes": with_bytes, "paused": paused}:
+            assert time.monotonic() < deadline, f"the browser has stored {kept}"
             self.tab.wait_for_timeout(50)
 
     def wait_until_ended(self, method: str) -> None:
-        """Wait until every request with this method so far was broken off: the browser tells of that a little later."""
+        """Wait until the browser reports that every request with this method was aborted."""
         while not all(request.failure for request in self.sent(method)):
             self.tab.wait_for_timeout(20)
 
@@ -91,7 +91,7 @@ class UploadPage:
         return self.tab.locator("#uploaded-list li")
 
     def link(self, name: str) -> str:
-        """Where the row of this name points."""
+        """The URL of the row with this name."""
         address = self.tab.get_by_role("link", name=name, exact=True).last.get_attribute("href")
         assert address is not None
         return address
@@ -101,23 +101,23 @@ class UploadPage:
         return [request for request in self._requests if request.method == method]
 
     def offsets(self) -> list[int]:
-        """The offsets at which the page began to send bytes."""
+        """The Upload-Offset of each PATCH."""
         return [int(request.headers["upload-offset"]) for request in self.sent("PATCH")]
 
-    def faults(self) -> list[str]:
-        """Requests beyond this machine, violations of the page's policy, and errors thrown; none is right."""
+    def violations(self) -> list[str]:
+        """Requests to other hosts, violations of the page's policy, and uncaught errors."""
         hosts = {urlsplit(request.url).hostname for request in self._requests if request.url.startswith("http")}
-        return sorted(f"asked {host}" for host in hosts if host != "127.0.0.1") + self._complaints
+        return sorted(f"request to {host}" for host in hosts if host != "127.0.0.1") + self._errors
 
     def _note(self, message: ConsoleMessage) -> None:
-        # That a request failed is the browser's remark on the network, which some tests cut on purpose.
+        # The browser reports failed requests; some tests abort requests on purpose.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            self._complaints.append(message.text)
+            self._errors.append(message.text)
 
 
 @contextmanager
 def visit(browser: Browser, server: RunningServer) -> Iterator[UploadPage]:
-    """The page of ``server``, opened. Fails whoever made it ask beyond this machine, break its own policy or throw."""
+    """Open the page of ``server``. Fails at the end if the page has ``violations``."""
     context = browser.new_context(locale="en-GB", accept_downloads=True)
     try:
         opened = UploadPage(context, server.root + "/")
@@ -125,4 +125,4 @@ def visit(browser: Browser, server: RunningServer) -> Iterator[UploadPage]:
         yield opened
     finally:
         context.close()
-    assert opened.faults() == []
+    assert opened.violations() == []

@@ -1,1 +1,1 @@
-"""Clients that people really use, against the server as a process: each test checks what is stored."""
+"""Real tus clients against a running server; each test checks what is stored."""

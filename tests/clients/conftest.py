@@ -1,4 +1,4 @@
-"""One server for the whole folder: its tests make uploads of their own and do not disturb each other."""
+"""One server for all tests of this directory; each test uses uploads of its own."""
 
 from __future__ import annotations
 

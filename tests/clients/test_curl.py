@@ -1,4 +1,4 @@
-"""curl as a client of the IETF's draft: what a person sees who tries it by hand."""
+"""curl as a client of the IETF draft, as typed by hand."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def arguments(program: str, url: str, *more: str) -> list[str]:
     return [program, "--silent", "--show-error", "--verbose", "-H", "Upload-Draft-Interop-Version: 8", *more, url]
 
 
-def heads(talk: str) -> list[dict[str, str]]:
-    """The heads of all answers that ``--verbose`` shows, each with its status under ``""``."""
+def heads(trace: str) -> list[dict[str, str]]:
+    """The heads of all responses in the output of ``--verbose``, each with its status under ``""``."""
     found: list[dict[str, str]] = []
-    for line in re.findall(r"^< (.+?)\r?$", talk, re.MULTILINE):
+    for line in re.findall(r"^< (.+?)\r?$", trace, re.MULTILINE):
         if status := re.match(r"HTTP/1\.1 (\d+)", line):
             found.append({"": status[1]})
         else:
@@ -50,8 +50,8 @@ def curl(program: str, url: str, *more: str) -> list[dict[str, str]]:
     return heads(done.stderr.decode("latin-1"))
 
 
-def test_the_interim_answers_are_visible(program: str, server: RunningServer, tmp_path: Path) -> None:
-    """A whole file in one request: 104 with the URL, 100 Continue, and 201 with the same URL."""
+def test_interim_responses_104_100_201(program: str, server: RunningServer, tmp_path: Path) -> None:
+    """A whole file in one request gets 104 with the URL, 100 Continue, and 201 with the same URL."""
     data = content(31, 3 * MIB)
     file = tmp_path / "file"
     file.write_bytes(data)
@@ -65,8 +65,8 @@ def test_the_interim_answers_are_visible(program: str, server: RunningServer, tm
     assert_stored(server, urljoin(server.url, answers[0]["location"]), data)
 
 
-def test_over_tls(program: str, tmp_path: Path) -> None:
-    """Encrypted, the same is told: the URL, the progress, the end."""
+def test_tls_104_201(program: str, tmp_path: Path) -> None:
+    """Over TLS the client gets the URL by 104 and the final 201."""
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
@@ -85,8 +85,8 @@ def test_over_tls(program: str, tmp_path: Path) -> None:
         server.kill()
 
 
-def test_the_reason_phrase_says_what_it_is(program: str, server: RunningServer) -> None:
-    """A person who reads along sees words beside the number."""
+def test_104_has_a_reason_phrase(program: str, server: RunningServer) -> None:
+    """The status line of the 104 has a reason phrase."""
     done = subprocess.run(
         arguments(program, server.url, "-H", "Upload-Complete: ?1", "-d", "x"),
         capture_output=True,
@@ -96,23 +96,23 @@ def test_the_reason_phrase_says_what_it_is(program: str, server: RunningServer) 
     assert b"< HTTP/1.1 104 Upload Resumption Supported" in done.stderr
 
 
-def test_a_killed_curl_is_gone_on_with(program: str, server: RunningServer, tmp_path: Path) -> None:
-    """curl is killed in the middle of an upload: by the URL of the 104 the rest goes up, and nothing else."""
+def test_killed_upload_is_continued(program: str, server: RunningServer, tmp_path: Path) -> None:
+    """After curl was killed, the upload continues at the URL of the 104 with the rest of the file only."""
     data = content(32, 8 * MIB)
-    file, talk = tmp_path / "file", tmp_path / "talk"
+    file, trace = tmp_path / "file", tmp_path / "trace"
     file.write_bytes(data)
     sent = ["-H", "Upload-Complete: ?1", "-H", "Upload-Length: 8388608", "--limit-rate", "2M", "-T", f"{file}"]
     slow = [*arguments(program, server.url, *sent, "-X", "POST", "--request-target", "/files/")]
-    with talk.open("wb") as out:
+    with trace.open("wb") as out:
         process = subprocess.Popen(slow, stderr=out, stdout=subprocess.DEVNULL)
         try:
-            while not (found := re.search(r"^< upload-offset: [1-9]", talk.read_text("latin-1"), re.MULTILINE)):
-                assert process.poll() is None, talk.read_text("latin-1")
+            while not (found := re.search(r"^< upload-offset: [1-9]", trace.read_text("latin-1"), re.MULTILINE)):
+                assert process.poll() is None, trace.read_text("latin-1")
         finally:
             process.kill()
             process.wait()
     assert found
-    url = urljoin(server.url, heads(talk.read_text("latin-1"))[0]["location"])
+    url = urljoin(server.url, heads(trace.read_text("latin-1"))[0]["location"])
     (state,) = curl(program, url, "--head")
     offset = int(state["upload-offset"])
     assert (state[""], state["upload-complete"]) == ("204", "?0")

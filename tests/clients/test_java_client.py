@@ -1,6 +1,6 @@
-"""The manners of tus-java-client, byte for byte: ``Expect: 100-continue``, always chunked, 10 MiB a request.
+"""The requests of tus-java-client, byte for byte: ``Expect: 100-continue``, chunked, 10 MiB per request.
 
-Java itself is not needed: what the server sees is what ``TusUploader`` and ``HttpURLConnection`` send.
+Java is not needed: the test sends what ``TusUploader`` and ``HttpURLConnection`` send.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK_BYTES = 2 * MIB
 
 
 def expecting(offset: int, method: str) -> dict[str, str]:
-    """The head of one upload request. Old Java runtimes know no PATCH and override POST."""
+    """The headers of one upload request. Old Java runtimes have no PATCH and override POST."""
     override = {"X-HTTP-Method-Override": "PATCH"} if method == "POST" else {}
     chunked = {"Expect": "100-continue", "Transfer-Encoding": "chunked"}
     return {**TUS, **BODY, **override, "Upload-Offset": str(offset), **chunked}
@@ -37,8 +37,8 @@ async def send_chunked(connection: Connection, data: memoryview) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-def test_chunked_requests_that_expect_100_continue(server: RunningServer, method: str) -> None:
-    """Each request is told to continue before its body, and answered with exactly the offset it reached."""
+def test_chunked_requests_with_expect_100_204(server: RunningServer, method: str) -> None:
+    """Each request gets 100 Continue before its body, and 204 with the offset it reached."""
     data = content(30, 2 * REQUEST_BYTES + 5 * MIB + 1)
 
     async def upload() -> tuple[str, list[Answer]]:
@@ -60,8 +60,8 @@ def test_chunked_requests_that_expect_100_continue(server: RunningServer, method
     assert_stored(server, url, data)
 
 
-def test_a_refusal_comes_instead_of_100_continue(server: RunningServer) -> None:
-    """A request at a wrong offset is refused before its body, which the client then never sends."""
+def test_wrong_offset_instead_of_100_continue_409(server: RunningServer) -> None:
+    """A request at a wrong offset is refused before its body, so the client never sends it."""
     data = content(31, 1000)
 
     async def refused() -> tuple[str, Answer]:

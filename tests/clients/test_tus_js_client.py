@@ -1,4 +1,4 @@
-"""tus-js-client under Node: every way of uploading it offers ends with the bytes that were sent."""
+"""tus-js-client in Node: every way of uploading stores the bytes that were sent."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def file_of(folder: Path, data: bytes | memoryview, name: str = "source.bin") ->
     return path
 
 
-def test_a_plain_upload_of_64_mib(server: RunningServer, tmp_path: Path) -> None:
-    """64 MiB go up in one POST and one PATCH."""
+def test_upload_of_64_mib(server: RunningServer, tmp_path: Path) -> None:
+    """64 MiB are uploaded in one POST and one PATCH."""
     data = content(1, 64 * MIB)
     outcome = node.upload(endpoint=server.url, file=str(file_of(tmp_path, data)))
     assert outcome.error is None
@@ -35,8 +35,8 @@ def test_a_plain_upload_of_64_mib(server: RunningServer, tmp_path: Path) -> None
     assert_stored(server, outcome.url, data)
 
 
-def test_a_chunked_upload(server: RunningServer, tmp_path: Path) -> None:
-    """With a chunk size, each PATCH starts where the one before ended; the last one is shorter."""
+def test_chunked_upload(server: RunningServer, tmp_path: Path) -> None:
+    """With a chunk size, each PATCH starts at the end of the previous one; the last one is shorter."""
     data = content(2, 5 * MIB + 17)
     outcome = node.upload(endpoint=server.url, file=str(file_of(tmp_path, data)), options={"chunkSize": 2 * MIB})
     assert outcome.error is None
@@ -44,8 +44,8 @@ def test_a_chunked_upload(server: RunningServer, tmp_path: Path) -> None:
     assert_stored(server, outcome.url, data)
 
 
-def test_parallel_uploads(server: RunningServer, tmp_path: Path) -> None:
-    """Four partial uploads go up at once and are joined into one final upload in the right order."""
+def test_parallel_upload(server: RunningServer, tmp_path: Path) -> None:
+    """Four partial uploads run in parallel and are concatenated in the right order."""
     data = content(3, 16 * MIB + 3)
     outcome = node.upload(
         endpoint=server.url,
@@ -75,7 +75,7 @@ def test_data_during_creation(server: RunningServer, tmp_path: Path) -> None:
 
 
 def test_data_during_creation_in_chunks(server: RunningServer, tmp_path: Path) -> None:
-    """With ``uploadDataDuringCreation`` and a chunk size, the first chunk travels in the POST, others in PATCHes."""
+    """With ``uploadDataDuringCreation`` and a chunk size, the POST has the first chunk, PATCHes the others."""
     data = content(5, 5 * MIB)
     outcome = node.upload(
         endpoint=server.url,
@@ -87,9 +87,9 @@ def test_data_during_creation_in_chunks(server: RunningServer, tmp_path: Path) -
     assert_stored(server, outcome.url, data)
 
 
-def test_a_stream_of_unknown_length(server: RunningServer, tmp_path: Path) -> None:
-    """A stream goes up with its length deferred until the last request, which declares it."""
-    # Not a multiple of the chunk size: there this client waits for ever for more of an ended stream.
+def test_stream_of_unknown_length(server: RunningServer, tmp_path: Path) -> None:
+    """The length of a stream is deferred; the last request declares it."""
+    # Not a multiple of the chunk size: the client would wait without end for more of the ended stream.
     data = content(6, 5 * MIB + 1)
     outcome = node.upload(
         endpoint=server.url,
@@ -104,8 +104,8 @@ def test_a_stream_of_unknown_length(server: RunningServer, tmp_path: Path) -> No
     assert_stored(server, outcome.url, data)
 
 
-def test_abort_and_resume_by_the_stored_url(server: RunningServer, tmp_path: Path) -> None:
-    """Aborted within a PATCH, a second process finds the URL in the storage and sends only what is missing."""
+def test_resume_by_the_stored_url(server: RunningServer, tmp_path: Path) -> None:
+    """After an abort during a PATCH, a second process finds the URL in its storage and sends only the rest."""
     data = content(7, 16 * MIB)
     arguments: dict[str, Any] = {
         "endpoint": server.url,
@@ -127,8 +127,8 @@ def test_abort_and_resume_by_the_stored_url(server: RunningServer, tmp_path: Pat
     assert_stored(server, resumed.url, data)
 
 
-def test_the_patch_method_overridden(server: RunningServer, tmp_path: Path) -> None:
-    """With ``overridePatchMethod`` every PATCH travels as a POST."""
+def test_overridden_patch_method(server: RunningServer, tmp_path: Path) -> None:
+    """With ``overridePatchMethod`` every PATCH is sent as a POST."""
     data = content(8, 3 * MIB)
     outcome = node.upload(
         endpoint=server.url,
@@ -142,8 +142,8 @@ def test_the_patch_method_overridden(server: RunningServer, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("abort_after", [None, 2 * MIB], ids=["complete", "in the middle of a PATCH"])
-def test_terminate(server: RunningServer, tmp_path: Path, abort_after: int | None) -> None:
-    """A terminated upload is gone: from the answers and from the disk."""
+def test_terminated_upload_404(server: RunningServer, tmp_path: Path, abort_after: int | None) -> None:
+    """A terminated upload is 404 and its file is deleted."""
     data = content(9, 4 * MIB)
     arguments: dict[str, Any] = {} if abort_after is None else {"abortAfter": abort_after}
     outcome = node.upload(
@@ -160,16 +160,16 @@ def test_terminate(server: RunningServer, tmp_path: Path, abort_after: int | Non
         server.stored(outcome.url)
 
 
-def test_an_empty_file(server: RunningServer, tmp_path: Path) -> None:
-    """An empty file is complete with its creation."""
+def test_empty_file(server: RunningServer, tmp_path: Path) -> None:
+    """An empty file is complete after its creation."""
     outcome = node.upload(endpoint=server.url, file=str(file_of(tmp_path, b"")))
     assert outcome.error is None
     assert outcome.methods() == ["POST"]
     assert_stored(server, outcome.url, b"")
 
 
-def test_metadata_in_every_script(server: RunningServer, tmp_path: Path) -> None:
-    """Metadata comes back as it was sent, an empty value too, and names the file of a download."""
+def test_metadata_in_any_script(server: RunningServer, tmp_path: Path) -> None:
+    """Metadata, also an empty value, is returned as it was sent, and names the file of a download."""
     data = content(10, 1000)
     outcome = node.upload(
         endpoint=server.url,

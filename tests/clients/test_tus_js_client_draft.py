@@ -1,4 +1,4 @@
-"""tus-js-client in its modes for the IETF's draft, alone and in turns with its mode for tus 1.0."""
+"""tus-js-client in its modes for the IETF draft, alone and alternating with tus 1.0."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def file_of(folder: Path, data: bytes | memoryview) -> str:
 
 
 def assert_complete(server: RunningServer, url: str, data: bytes | memoryview) -> None:
-    """Complete by the word of a later version, for which an upload may be open at its length; and stored as sent."""
+    """The upload is complete by Upload-Complete of version 8, and the stored bytes are those that were sent."""
     _, headers, _ = ask("HEAD", own_url(server, url), {"Upload-Draft-Interop-Version": "8"})
     assert headers["upload-complete"] == "?1"
     assert_stored(server, url, data)
@@ -43,10 +43,10 @@ def assert_complete(server: RunningServer, url: str, data: bytes | memoryview) -
     ],
     ids=["whole", "chunks", "with creation", "chunks with creation"],
 )
-def test_an_upload(
+def test_every_way_of_sending(
     server: RunningServer, tmp_path: Path, mode: str, options: dict[str, Any], methods: list[str]
 ) -> None:
-    """Every way of sending a file ends complete, with its bytes, and with the version that the mode names."""
+    """Every way of sending a file completes it, stores its bytes, and uses the interop version of the mode."""
     data = content(21, 5 * MIB + 17)
     outcome = node.upload(endpoint=server.url, file=file_of(tmp_path, data), options={"protocol": mode, **options})
     assert outcome.error is None
@@ -56,8 +56,8 @@ def test_an_upload(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_empty_file(server: RunningServer, tmp_path: Path, mode: str) -> None:
-    """This client never comes back for an empty file: it is complete with its creation."""
+def test_empty_file(server: RunningServer, tmp_path: Path, mode: str) -> None:
+    """The client sends no append for an empty file: it is complete after its creation."""
     outcome = node.upload(endpoint=server.url, file=file_of(tmp_path, b""), options={"protocol": mode})
     assert outcome.error is None
     assert outcome.methods() == ["POST"]
@@ -65,8 +65,8 @@ def test_an_empty_file(server: RunningServer, tmp_path: Path, mode: str) -> None
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_stream_of_unknown_length(server: RunningServer, tmp_path: Path, mode: str) -> None:
-    """The last request tells that it is the last, and with that the length."""
+def test_stream_of_unknown_length(server: RunningServer, tmp_path: Path, mode: str) -> None:
+    """The last request completes the upload, which sets its length."""
     data = content(22, 3 * MIB + 1)
     options = {"protocol": mode, "uploadLengthDeferred": True, "chunkSize": MIB}
     outcome = node.upload(endpoint=server.url, file=file_of(tmp_path, data), stream=True, options=options)
@@ -78,10 +78,8 @@ def test_a_stream_of_unknown_length(server: RunningServer, tmp_path: Path, mode:
     ("first", "second"),
     [*((mode, mode) for mode in MODES), *((mode, "tus-v1") for mode in MODES), *(("tus-v1", mode) for mode in MODES)],
 )
-def test_begun_in_one_protocol_and_finished_in_another(
-    server: RunningServer, tmp_path: Path, first: str, second: str
-) -> None:
-    """Aborted within a PATCH, another process goes on with the same upload, in whichever of the protocols."""
+def test_upload_changes_its_protocol(server: RunningServer, tmp_path: Path, first: str, second: str) -> None:
+    """After an abort during a PATCH, another process continues the upload in another protocol."""
     data = content(23, 16 * MIB)
     arguments: dict[str, Any] = {
         "endpoint": server.url,
@@ -100,8 +98,8 @@ def test_begun_in_one_protocol_and_finished_in_another(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_metadata_and_termination(server: RunningServer, tmp_path: Path, mode: str) -> None:
-    """Metadata of tus is kept in these modes too, and an upload can be ended."""
+def test_metadata_and_termination_204(server: RunningServer, tmp_path: Path, mode: str) -> None:
+    """The metadata of tus is kept in these modes too, and an upload can be terminated."""
     options = {"protocol": mode, "metadata": {"filename": "a.bin"}}
     arguments: dict[str, Any] = {"endpoint": server.url, "file": file_of(tmp_path, b"abc"), "options": options}
     kept = node.upload(**arguments)

@@ -1,6 +1,6 @@
-"""The manners of TUSKit (iOS): it ignores the status of an upload request and trusts any ``Upload-Offset`` it is given.
+"""The requests of TUSKit (iOS), which ignores the status of an upload request and trusts any ``Upload-Offset``.
 
-So every answer must either tell the true offset or none, and a client that does nothing but follow it must arrive.
+So every response must have the true offset or none, and a client that only follows offsets must complete.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tests.support.stored import assert_stored, head
 
 pytestmark = pytest.mark.timeout(60)
 
-# It spells the version header in its own way.
+# TUSKit spells the name of the version header this way.
 TUS = {"TUS-Resumable": "1.0.0"}
 CHUNK_BYTES = 500 * 1024
 
 
-def test_following_the_offset_of_any_answer(server: RunningServer) -> None:
-    """Having lost two answers, the client starts over from 0, is set right by the refusal's offset, and arrives."""
+def test_client_that_follows_every_offset_completes(server: RunningServer) -> None:
+    """After two lost responses the client starts from 0; the offset in the refusal (409) lets it complete."""
     data = content(40, 3 * MIB)
 
     async def upload() -> tuple[str, list[Answer]]:
@@ -57,8 +57,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_no_refusal_tells_an_untrue_offset(server: RunningServer, case: str) -> None:
-    """A refused request tells the true offset or none, and changes nothing."""
+def test_refusals_have_the_true_offset_or_none(server: RunningServer, case: str) -> None:
+    """A refusal has the true offset or none, and changes nothing."""
     data = content(41, 4000)
     headers, body_bytes, status = REFUSED[case]
 
@@ -73,8 +73,8 @@ def test_no_refusal_tells_an_untrue_offset(server: RunningServer, case: str) -> 
     assert head(server, url)[1]["upload-offset"] == "1000"
 
 
-def test_the_status_of_an_upload(server: RunningServer) -> None:
-    """HEAD tells length and offset as numbers; of an unknown upload it tells no offset at all."""
+def test_head_of_known_and_unknown_uploads_200_404(server: RunningServer) -> None:
+    """HEAD has the length and the offset; for an unknown upload it is 404 without an offset."""
 
     async def status() -> tuple[Answer, Answer]:
         url = await create(server.url, 1000, TUS)

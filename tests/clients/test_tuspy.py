@@ -1,4 +1,4 @@
-"""tuspy, the Python client: each of its ways ends with the bytes that were sent, however little it says."""
+"""tuspy, the Python client: every way of uploading stores the bytes that were sent."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """What the client left open is collected here, not in the middle of another test."""
+    """Collect what the client left open now, not during another test."""
     yield
     gc.collect()
 
 
 def uploader_of(server: RunningServer, source: Path, **options: Any) -> Any:
-    """The client's uploader; its own types are too few to be checked against."""
+    """The client's uploader, as ``Any``: the client has few type annotations."""
     return TusClient(server.url).uploader(str(source), **options)
 
 
@@ -50,16 +50,16 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plain_upload_without_metadata(server: RunningServer, source: Path) -> None:
-    """Without a chunk size the file is one PATCH; the empty ``Upload-Metadata`` it sends counts as none."""
+def test_upload_without_metadata(server: RunningServer, source: Path) -> None:
+    """Without a chunk size the file is one PATCH; an empty ``Upload-Metadata`` counts as none."""
     uploader = uploader_of(server, source)
     uploader.upload()
     assert_stored(server, uploader.url, source.read_bytes())
     assert "upload-metadata" not in head(server, uploader.url)[1]
 
 
-def test_a_chunked_upload_with_metadata(server: RunningServer, source: Path) -> None:
-    """With a chunk size each chunk is a PATCH, and the offset goes up chunk by chunk."""
+def test_chunked_upload_with_metadata(server: RunningServer, source: Path) -> None:
+    """With a chunk size each chunk is a PATCH that advances the offset."""
     uploader = uploader_of(server, source, chunk_size=2 * MIB, metadata={"filename": "Größe.bin", "empty": ""})
     offsets = []
     while uploader.offset < len(source.read_bytes()):
@@ -70,8 +70,8 @@ def test_a_chunked_upload_with_metadata(server: RunningServer, source: Path) -> 
     assert "R3LDtsOfZS5iaW4=" in head(server, uploader.url)[1]["upload-metadata"]
 
 
-def test_resuming_by_the_stored_url(server: RunningServer, source: Path, tmp_path: Path) -> None:
-    """A second uploader finds the URL in the storage, asks for the offset and goes on from there."""
+def test_resume_by_the_stored_url(server: RunningServer, source: Path, tmp_path: Path) -> None:
+    """A second uploader finds the URL in its storage and continues from the offset."""
     storage = urls_in(tmp_path / "urls.json")
     try:
         first = uploader_of(
@@ -86,21 +86,21 @@ def test_resuming_by_the_stored_url(server: RunningServer, source: Path, tmp_pat
     assert_stored(server, first.url, source.read_bytes())
 
 
-def test_checksums(server: RunningServer, source: Path) -> None:
-    """With ``upload_checksum`` every chunk carries its SHA-1, and the upload goes through."""
+def test_checksum_is_accepted(server: RunningServer, source: Path) -> None:
+    """With ``upload_checksum`` every chunk has its SHA-1, and the upload completes."""
     uploader = uploader_of(server, source, chunk_size=2 * MIB, upload_checksum=True)
     uploader.upload()
     assert_stored(server, uploader.url, source.read_bytes())
 
 
 class Corrupting(Uploader):
-    """Its bytes are not the ones it has the checksum of, as if they had changed on the way."""
+    """An uploader whose checksums do not match its bytes."""
 
     CHECKSUM_ALGORITHM_PAIR: Any = ("sha1", lambda chunk: hashlib.sha1(chunk + b"!"))
 
 
-def test_a_wrong_checksum(server: RunningServer, source: Path) -> None:
-    """A chunk that does not match its SHA-1 is refused with 460 and leaves nothing behind."""
+def test_wrong_checksum_460(server: RunningServer, source: Path) -> None:
+    """A chunk that does not match its SHA-1 is refused with 460 and discarded."""
     uploader: Any = Corrupting(
         file_path=str(source), client=TusClient(server.url), chunk_size=2 * MIB, upload_checksum=True
     )
@@ -110,8 +110,8 @@ def test_a_wrong_checksum(server: RunningServer, source: Path) -> None:
     assert uploader.get_offset() == 0
 
 
-def test_the_asynchronous_uploader(server: RunningServer, source: Path) -> None:
-    """The asynchronous uploader uploads three files at once."""
+def test_asynchronous_uploader(server: RunningServer, source: Path) -> None:
+    """The asynchronous uploader uploads three files concurrently."""
 
     async def all_at_once() -> list[str]:
         uploaders: list[Any] = [TusClient(server.url).async_uploader(str(source), chunk_size=2 * MIB) for _ in range(3)]

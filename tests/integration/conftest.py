@@ -1,4 +1,4 @@
-"""One server a module for tests that only need one that runs."""
+"""One running server per test module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.server import RunningServer, start_server
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with the module's ``SETTINGS``, if it has any."""
+    """A server with the ``SETTINGS`` of the module, if it has any."""
     settings = getattr(request.module, "SETTINGS", {})
     running = start_server(tmp_path_factory.mktemp("server") / "data", settings=settings)
     yield running

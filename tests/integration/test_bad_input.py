@@ -1,4 +1,4 @@
-"""The table of bad input sent to a running server: each is refused as documented, and the server goes on."""
+"""Every malformed request of the table is refused as documented by a running server, which keeps running."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def send(server: RunningServer, raw: bytes) -> Answer:
-    """The head of the answer to ``raw`` on a connection of its own."""
+    """Send ``raw`` on a connection of its own and return the head of the response."""
     received = b""
     with socket.create_connection(("127.0.0.1", server.port), _ANSWER_SECONDS) as connection:
         connection.sendall(raw)
@@ -44,14 +44,14 @@ def send(server: RunningServer, raw: bytes) -> Answer:
 
 
 def create(server: RunningServer) -> str:
-    """The id of a new upload of 10 bytes."""
+    """Create an upload of 10 bytes and return its id."""
     fields = b"Host: tus.test\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 10\r\nContent-Length: 0\r\n"
     answer = send(server, b"POST /files/ HTTP/1.1\r\n" + fields + b"\r\n")
     assert answer.status == 201
     return answer.headers["location"].rsplit("/", 1)[1]
 
 
-def standing(server: RunningServer, upload_id: str) -> tuple[int, str | None, str | None]:
+def state(server: RunningServer, upload_id: str) -> tuple[int, str | None, str | None]:
     """Status, offset and length by HEAD."""
     answer = send(
         server, f"HEAD /files/{upload_id} HTTP/1.1\r\nHost: tus.test\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
@@ -60,14 +60,14 @@ def standing(server: RunningServer, upload_id: str) -> tuple[int, str | None, st
 
 
 def stored(server: RunningServer) -> list[str]:
-    """What lies in the folder of uploads, beneath the server."""
-    folder = server.data_dir / "uploads"
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    """The names of the files in the directory of uploads."""
+    directory = server.data_dir / "uploads"
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
 
 
 @pytest.mark.parametrize("area", sorted({case.name.split(":")[0] for case in bad_inputs()}))
-def test_bad_input(server: RunningServer, area: str) -> None:
-    """A documented status, no Location, nothing stored, the upload unchanged; after every single request."""
+def test_malformed_request_is_refused(server: RunningServer, area: str) -> None:
+    """Each request gets a documented status and no Location; nothing is stored and the upload is unchanged."""
     upload_id = create(server)
     before = stored(server)
     for case in bad_inputs():
@@ -76,20 +76,20 @@ def test_bad_input(server: RunningServer, area: str) -> None:
         answer = send(server, case.raw(upload_id))
         assert answer.status in case.statuses, (case.name, answer)
         assert not {"location", "x-injected"} & set(answer.headers), (case.name, answer)
-        assert standing(server, upload_id) == (200, "0", "10"), case.name
+        assert state(server, upload_id) == (200, "0", "10"), case.name
     assert stored(server) == before
 
 
-def test_bytes_before_a_broken_frame_count(server: RunningServer) -> None:
-    """A whole chunk before one that is broken is kept like the bytes before any other cut; the client is told 400."""
+def test_bytes_before_a_malformed_chunk_are_kept_400(server: RunningServer) -> None:
+    """A complete chunk before a malformed one is kept, as before any other cut; the response is 400."""
     upload_id = create(server)
     fields = "Host: tus.test\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nTransfer-Encoding: chunked\r\n"
     head = f"PATCH /files/{upload_id} HTTP/1.1\r\n{fields}Content-Type: application/offset+octet-stream\r\n\r\n"
     assert send(server, head.encode() + b"5\r\nhelloXX0\r\n\r\n").status == 400
-    assert standing(server, upload_id) == (200, "5", "10")
+    assert state(server, upload_id) == (200, "5", "10")
 
 
 @pytest.mark.parametrize("case", good_inputs(), ids=lambda case: case.name)
-def test_without_the_fault(server: RunningServer, case: BadInput) -> None:
-    """The same requests before they were spoilt are granted, by the same server, after all that."""
+def test_corrected_request_is_accepted_2xx(server: RunningServer, case: BadInput) -> None:
+    """The same requests without their fault are accepted by the same server afterwards."""
     assert send(server, case.raw(create(server))).status in (201, 204)

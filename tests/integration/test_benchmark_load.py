@@ -1,4 +1,4 @@
-"""The load of the benchmarks against a real server: every byte that it counts has gone over the wire."""
+"""The load generator of the benchmarks against a real server: every counted byte was transferred."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH = 3 * 1024 * 1024 + 7
 
 @pytest.fixture(autouse=True)
 def cores() -> Iterator[None]:
-    """The load binds itself to a core; tests after these have all of them again."""
+    """The load generator binds itself to one core; afterwards all cores are restored."""
     before = os.sched_getaffinity(0)
     yield
     os.sched_setaffinity(0, before)
@@ -33,8 +33,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def test_bodies_go_in_and_out(server: Server) -> None:
-    """In pieces, side by side, joined and out again, the offsets and lengths are those that were sent."""
+def test_load_uploads_and_downloads_every_byte(server: Server) -> None:
+    """Appends in parts and in parallel, concatenation and download report the offsets and lengths that were sent."""
     with Client(server.url) as client:
         parts = [client.create(LENGTH, is_part=True) for _ in range(2)]
         for part in parts:
@@ -51,8 +51,8 @@ def test_bodies_go_in_and_out(server: Server) -> None:
         client.close()
 
 
-def test_a_refused_body_is_no_figure(server: Server) -> None:
-    """An answer other than what was asked for stops the round; so does a download that is refused."""
+def test_refused_request_stops_the_round(server: Server) -> None:
+    """An unexpected status of an append (409) or of a download (404) raises ``UnexpectedAnswer``."""
     with Client(server.url) as client:
         path = client.create(LENGTH)
         append(client, path, 0, 5)
@@ -62,8 +62,8 @@ def test_a_refused_body_is_no_figure(server: Server) -> None:
             pass
 
 
-def test_the_raw_limit_stores_what_it_is_sent(tmp_path: Path) -> None:
-    """The bare loop is no server, but it does the work: the file is as long as the body, and gone when deleted."""
+def test_raw_limit_stores_the_body(tmp_path: Path) -> None:
+    """The raw limit is no tus server, but it stores the whole body and deletes it."""
     with running(raw(), tmp_path / "raw", divide_cores()) as server, Client(server.url) as client:
         path = client.create(LENGTH)
         append(client, path, 0, LENGTH)
@@ -73,8 +73,8 @@ def test_the_raw_limit_stores_what_it_is_sent(tmp_path: Path) -> None:
         assert not stored.exists()
 
 
-def test_a_run_may_be_narrowed() -> None:
-    """One scenario, one server, one round: a table, and neither results nor document are touched."""
+def test_run_of_one_scenario() -> None:
+    """A run of one scenario with one server prints a table and changes neither the results nor the document."""
     root = Path(__file__).parent.parent.parent
     written = [root / "benchmarks" / "results" / "latest.json", root / "docs" / "benchmarks.md"]
     before = [path.read_bytes() for path in written]

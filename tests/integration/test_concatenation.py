@@ -1,4 +1,4 @@
-"""Parallel parts over HTTP, joined while the client waits, in the background, and after a kill."""
+"""Concatenation over HTTP: while the client waits, in the background, and after a kill."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ async def part(endpoint: str, data: bytes | memoryview) -> str:
     return url
 
 
-async def join(endpoint: str, *parts: str) -> Answer:
+async def concatenate(endpoint: str, *parts: str) -> Answer:
     return await request("POST", endpoint, {**TUS, "Upload-Concat": "final;" + " ".join(parts)}, b"")
 
 
-async def joined(url: str) -> bytes:
-    """What GET gives as soon as it gives something."""
+async def concatenated(url: str) -> bytes:
+    """The content of the final upload, as soon as GET answers 200."""
     deadline = asyncio.get_running_loop().time() + 15
     while (answer := await request("GET", url, {})).status != 200:
         assert asyncio.get_running_loop().time() < deadline, answer
@@ -35,12 +35,12 @@ async def joined(url: str) -> bytes:
 
 
 @pytest.mark.anyio
-async def test_small_parts_are_joined_while_the_client_waits(server: RunningServer) -> None:
-    """By absolute URLs and by paths; HEAD has length and offset at once."""
+async def test_small_parts_are_concatenated_at_once_201(server: RunningServer) -> None:
+    """Parts are named by absolute URLs or by paths; HEAD has the length and the offset at once."""
     one, two = await part(server.url, b"hello "), await part(server.url, b"world")
-    made = await join(server.url, one, "/files/" + two.rsplit("/", 1)[1])
-    assert made.status == 201, made
-    url = urljoin(server.url, made.headers["location"])
+    final = await concatenate(server.url, one, "/files/" + two.rsplit("/", 1)[1])
+    assert final.status == 201, final
+    url = urljoin(server.url, final.headers["location"])
     head = await request("HEAD", url)
     assert (head.headers["upload-length"], head.offset) == ("11", 11)
     assert head.headers["upload-concat"].startswith("final;")
@@ -48,28 +48,28 @@ async def test_small_parts_are_joined_while_the_client_waits(server: RunningServ
 
 
 @pytest.mark.anyio
-async def test_large_parts_are_joined_in_the_background(server: RunningServer) -> None:
-    """The creation is answered before; no offset until it is done; no byte is lost or mixed up."""
+async def test_large_parts_are_concatenated_in_the_background_201(server: RunningServer) -> None:
+    """The creation is answered first; later GET returns the bytes of all parts in their order."""
     data = [content(seed, 3 * MIB) for seed in (11, 12, 13)]
     parts = await asyncio.gather(*(part(server.url, piece) for piece in data))
-    made = await join(server.url, *parts)
-    assert made.status == 201
-    assert await joined(urljoin(server.url, made.headers["location"])) == b"".join(data)
+    final = await concatenate(server.url, *parts)
+    assert final.status == 201
+    assert await concatenated(urljoin(server.url, final.headers["location"])) == b"".join(data)
 
 
 @pytest.mark.anyio
-async def test_a_kill_in_the_middle_of_a_join(tmp_path: Path) -> None:
-    """The server dies right after the creation was answered: the next one joins, without being asked."""
+async def test_concatenation_continues_after_a_kill(tmp_path: Path) -> None:
+    """If the server is killed right after the 201, the next server concatenates the parts on its own."""
     data = [content(seed, 8 * MIB) for seed in (14, 15)]
     server = start_server(tmp_path / "data", settings=SETTINGS)
     try:
         parts = [await part(server.url, piece) for piece in data]
-        made = await join(server.url, *parts)
-        assert made.status == 201
+        final = await concatenate(server.url, *parts)
+        assert final.status == 201
     finally:
         server.kill()
     again = start_server(tmp_path / "data", settings=SETTINGS)
     try:
-        assert await joined(urljoin(again.url, made.headers["location"])) == b"".join(data)
+        assert await concatenated(urljoin(again.url, final.headers["location"])) == b"".join(data)
     finally:
         again.kill()

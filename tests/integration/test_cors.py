@@ -1,4 +1,4 @@
-"""CORS on a running server: preflights, refusals and successes, for allowed origins and for strangers."""
+"""CORS on a running server: preflights, refusals and successes, for allowed and other origins."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from tests.support.client import TUS, create, patch_headers, request
 from tests.support.server import RunningServer
 
 SETTINGS = {"CORS__ALLOW_ORIGINS": '["https://app.example"]', "CORS__ALLOW_CREDENTIALS": "true"}
-OURS, STRANGE = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
+ALLOWED, OTHER = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
 
 
 @pytest.mark.anyio
-async def test_a_preflight_needs_no_version(server: RunningServer) -> None:
-    """Browsers send no Tus-Resumable with it; every method and header of the protocol is allowed."""
-    headers = {**OURS, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "upload-offset"}
+async def test_preflight_without_tus_resumable_2xx(server: RunningServer) -> None:
+    """Browsers send no Tus-Resumable in a preflight; every method and header of the protocol is allowed."""
+    headers = {**ALLOWED, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "upload-offset"}
     answer = await request("OPTIONS", server.url, headers)
     assert answer.status in (200, 204)
-    assert answer.headers["access-control-allow-origin"] == OURS["Origin"]
+    assert answer.headers["access-control-allow-origin"] == ALLOWED["Origin"]
     assert answer.headers["access-control-allow-credentials"] == "true"
     assert "PATCH" in answer.headers["access-control-allow-methods"]
     assert "Upload-Offset" in answer.headers["access-control-allow-headers"]
 
 
 @pytest.mark.anyio
-async def test_every_answer_can_be_read(server: RunningServer) -> None:
-    """Granted or refused, early or late, known upload or not."""
+async def test_every_response_has_cors_headers(server: RunningServer) -> None:
+    """Successes and refusals, of known and unknown uploads, have the CORS headers."""
     url = await create(server.url, 4)
     for method, target, headers, body in (
         ("HEAD", url, TUS, None),
@@ -34,15 +34,15 @@ async def test_every_answer_can_be_read(server: RunningServer) -> None:
         ("HEAD", f"{server.url}unknown", TUS, None),
         ("PUT", url, TUS, None),
     ):
-        answer = await request(method, target, {**headers, **OURS}, body)
-        assert answer.headers["access-control-allow-origin"] == OURS["Origin"], answer
+        answer = await request(method, target, {**headers, **ALLOWED}, body)
+        assert answer.headers["access-control-allow-origin"] == ALLOWED["Origin"], answer
         assert "Upload-Offset" in answer.headers["access-control-expose-headers"]
         assert "Origin" in answer.headers["vary"]
 
 
 @pytest.mark.anyio
-async def test_strangers_are_told_nothing(server: RunningServer) -> None:
-    """Their browser keeps the answer from the page, and caches keep it apart."""
-    answer = await request("HEAD", await create(server.url, 4), {**TUS, **STRANGE})
+async def test_other_origin_gets_no_cors_headers(server: RunningServer) -> None:
+    """An origin that is not allowed gets no CORS headers, only Vary for caches."""
+    answer = await request("HEAD", await create(server.url, 4), {**TUS, **OTHER})
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == "Origin"

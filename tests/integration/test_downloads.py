@@ -1,4 +1,4 @@
-"""Downloads over HTTP, poured within the kernel or read: ranges, conditions, what follows, readers that go away."""
+"""Downloads with and without zero-copy: ranges, conditions, pipelined requests, slow and disconnected clients."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": 
 DATA = bytes(content(3, 300_000))
 
 
-@pytest.fixture(scope="module", params=["poured", "read"])
+@pytest.fixture(scope="module", params=["zero-copy", "read"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server that pours, as by default, and one that does not."""
+    """One server with zero-copy, which is the default, and one without."""
     read = {"SERVER__FAST_BODY": "false"} if request.param == "read" else {}
     running = start_server(tmp_path_factory.mktemp(request.param) / "data", settings=SETTINGS | read)
     yield running
@@ -31,8 +31,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def is_poured(request: pytest.FixtureRequest) -> bool:
-    return request.node.callspec.params["server"] == "poured" and sys.platform == "linux"
+def has_zero_copy(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["server"] == "zero-copy" and sys.platform == "linux"
 
 
 async def uploaded(server: RunningServer, data: bytes | memoryview, length: int | None = None) -> str:
@@ -42,7 +42,7 @@ async def uploaded(server: RunningServer, data: bytes | memoryview, length: int 
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "first", "last"),
+    ("requested", "status", "first", "last"),
     [
         ("bytes=0-0", 206, 0, 0),
         ("bytes=100-199", 206, 100, 199),
@@ -56,10 +56,10 @@ async def uploaded(server: RunningServer, data: bytes | memoryview, length: int 
     ],
 )
 @pytest.mark.anyio
-async def test_ranges(server: RunningServer, asked: str, status: int, first: int, last: int) -> None:
-    """One range is granted, one beyond the end refused with the length, anything else is the whole."""
+async def test_range_206_416_200(server: RunningServer, requested: str, status: int, first: int, last: int) -> None:
+    """One range is 206, a range beyond the end 416 with the length, anything else the whole content with 200."""
     url = await uploaded(server, DATA)
-    answer = await request("GET", url, {"Range": asked})
+    answer = await request("GET", url, {"Range": requested})
     assert answer.status == status
     if status == 416:
         assert answer.headers["content-range"] == "bytes */300000"
@@ -71,21 +71,21 @@ async def test_ranges(server: RunningServer, asked: str, status: int, first: int
 
 
 @pytest.mark.anyio
-async def test_conditions(server: RunningServer) -> None:
-    """An ETag names these bytes: a client that has them is told so, a resumed download goes on only if it holds."""
+async def test_conditional_requests_304_412(server: RunningServer) -> None:
+    """If-None-Match is 304, a failed If-Match 412; If-Range continues a download only if the ETag stalled matches."""
     url = await uploaded(server, DATA)
     etag = (await request("GET", url, {})).headers["etag"]
     assert (await request("GET", url, {"If-None-Match": etag})).status == 304
     assert (await request("GET", url, {"If-Match": '"other"'})).status == 412
-    held = await request("GET", url, {"Range": "bytes=10-19", "If-Range": etag})
-    assert (held.status, held.body) == (206, DATA[10:20])
+    resumed = await request("GET", url, {"Range": "bytes=10-19", "If-Range": etag})
+    assert (resumed.status, resumed.body) == (206, DATA[10:20])
     changed = await request("GET", url, {"Range": "bytes=10-19", "If-Range": '"other"'})
     assert (changed.status, changed.body) == (200, DATA)
 
 
 @pytest.mark.anyio
-async def test_unfinished_uploads_by_setting(server: RunningServer) -> None:
-    """What is saved so far, and no ETag may hold it for the whole."""
+async def test_unfinished_upload_with_partial_downloads_200(server: RunningServer) -> None:
+    """With ``partial_downloads`` GET returns what is saved so far; its ETag does not match the complete content."""
     url = await uploaded(server, DATA[:1000], len(DATA))
     answer = await request("GET", url, {})
     assert (answer.status, answer.body) == (200, DATA[:1000])
@@ -105,8 +105,8 @@ def readers(server: RunningServer, upload_id: str) -> int:
     return count
 
 
-async def half_read(url: str, count: int) -> Connection:
-    """A download of which ``count`` bytes have been taken, and no more is for now."""
+async def start_download(url: str, count: int) -> Connection:
+    """Start a download and read its first ``count`` bytes."""
     connection = await Connection.open(url)
     await connection.send_head("GET", url, TUS)
     await connection._reader.readuntil(b"\r\n\r\n")
@@ -115,22 +115,22 @@ async def half_read(url: str, count: int) -> Connection:
 
 
 @pytest.mark.anyio
-async def test_large_ones_take_their_road(server: RunningServer, is_poured: bool) -> None:
-    """Whole or in part, every byte is the upload's, and most of them went the way that the setting says."""
+async def test_large_download_uses_zero_copy_by_setting(server: RunningServer, has_zero_copy: bool) -> None:
+    """Whole and by range, every byte is right, and most of them used zero-copy if it is on, none if it is off."""
     data = bytes(content(6, 24 * MIB))
     url = await uploaded(server, data)
-    given, poured = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_download_bytes_poured")
+    sent, moved = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_download_bytes_poured")
     assert (await request("GET", url, {})).body == data
     part = await request("GET", url, {"Range": f"bytes={5 * MIB + 7}-{20 * MIB + 6}"})
     assert (part.status, part.body == data[5 * MIB + 7 : 20 * MIB + 7]) == (206, True)
-    await eventually(lambda: counted(server, "tusd_py_download_bytes") == given + 39 * MIB)
-    poured = counted(server, "tusd_py_download_bytes_poured") - poured
-    assert (poured > 30 * MIB) if is_poured else poured == 0
+    await eventually(lambda: counted(server, "tusd_py_download_bytes") == sent + 39 * MIB)
+    moved = counted(server, "tusd_py_download_bytes_poured") - moved
+    assert (moved > 30 * MIB) if has_zero_copy else moved == 0
 
 
 @pytest.mark.anyio
-async def test_the_next_requests_of_the_connection(server: RunningServer) -> None:
-    """Sent behind a download or right with it, they are answered in turn, each with its own bytes."""
+async def test_pipelined_requests_are_answered_in_order(server: RunningServer) -> None:
+    """Requests that are sent together with a download are answered in order, each with its own content."""
     data = bytes(content(7, 8 * MIB))
     url, small = await uploaded(server, data), await uploaded(server, DATA)
     connection = await Connection.open(url)
@@ -149,26 +149,26 @@ async def test_the_next_requests_of_the_connection(server: RunningServer) -> Non
 
 
 @pytest.mark.anyio
-async def test_many_readers_that_stand_still_cost_no_thread(server: RunningServer) -> None:
-    """More of them than the server has threads and loans: one that goes on is served meanwhile, and they in the end."""
+async def test_stalled_downloads_block_no_thread(server: RunningServer) -> None:
+    """More stalled downloads than the server has threads: other requests are served, and they continue afterwards."""
     data = bytes(content(8, 12 * MIB))
     url = await uploaded(server, data)
     async with AsyncExitStack() as stack:
-        still = [stack.enter_context(closing(await half_read(url, 1000))) for _ in range(30)]
+        stalled = [stack.enter_context(closing(await start_download(url, 1000))) for _ in range(30)]
         assert (await asyncio.wait_for(request("GET", url, {}), 10)).body == data
         again = await create(server.url, len(data))
         assert (await asyncio.wait_for(request("PATCH", again, patch_headers(0), data), 10)).status == 204
-        for connection in still:
+        for connection in stalled:
             assert await asyncio.wait_for(connection._reader.readexactly(len(data) - 1000), 10) == data[1000:]
     await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0)
 
 
 @pytest.mark.anyio
-async def test_a_terminated_upload_is_read_to_its_end(server: RunningServer) -> None:
-    """By who had begun; nobody else finds it."""
+async def test_running_download_survives_termination(server: RunningServer) -> None:
+    """A download that runs while its upload is terminated is completed; a new one is 404."""
     data = bytes(content(9, 32 * MIB))
     url = await uploaded(server, data)
-    connection = await half_read(url, 1000)
+    connection = await start_download(url, 1000)
     assert readers(server, url.rsplit("/", 1)[1]) == 1
     assert (await request("DELETE", url)).status == 204
     assert (await request("GET", url, {})).status == 404
@@ -177,11 +177,11 @@ async def test_a_terminated_upload_is_read_to_its_end(server: RunningServer) -> 
 
 
 @pytest.mark.anyio
-async def test_a_file_cut_short_beneath_the_server(server: RunningServer) -> None:
-    """The connection is broken: less than was promised never looks whole."""
+async def test_truncated_file_breaks_the_download(server: RunningServer) -> None:
+    """If the file is truncated, the connection is broken before the announced length."""
     data = bytes(content(10, 32 * MIB))
     url = await uploaded(server, data)
-    connection = await half_read(url, 1000)
+    connection = await start_download(url, 1000)
     os.truncate(server.data_dir / "uploads" / url.rsplit("/", 1)[1], 8 * MIB)
     with pytest.raises(asyncio.IncompleteReadError) as broken:
         await asyncio.wait_for(connection._reader.readexactly(len(data)), 10)
@@ -190,31 +190,31 @@ async def test_a_file_cut_short_beneath_the_server(server: RunningServer) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_reader_that_takes_nothing_is_given_up(server: RunningServer) -> None:
-    """After the idle time the connection is broken and the file let go of."""
+async def test_stalled_download_is_aborted(server: RunningServer) -> None:
+    """After the idle time the connection is broken and the file closed."""
     url = await uploaded(server, content(11, 32 * MIB))
-    connection = await half_read(url, 1000)
+    connection = await start_download(url, 1000)
     assert readers(server, url.rsplit("/", 1)[1]) == 1
     await eventually(lambda: readers(server, url.rsplit("/", 1)[1]) == 0, timeout_seconds=15)
     connection.close()
 
 
 @pytest.mark.anyio
-async def test_a_reader_that_goes_away_stops_the_reading(server: RunningServer) -> None:
-    """In the middle of a large download: the file is closed at once, not read to its end for nobody."""
+async def test_disconnect_closes_the_file(server: RunningServer) -> None:
+    """If the client disconnects during a download, the file is closed at once."""
     url = await uploaded(server, content(4, 32 * MIB))
     upload_id = url.rsplit("/", 1)[1]
-    connection = await half_read(url, 65536)
+    connection = await start_download(url, 65536)
     await eventually(lambda: readers(server, upload_id) == 1)
     connection.close()
     await eventually(lambda: readers(server, upload_id) == 0)
 
 
 @pytest.mark.anyio
-async def test_a_slow_reader_holds_nobody_up(server: RunningServer) -> None:
-    """It takes nothing for a while; meanwhile the upload can be asked for and ended."""
+async def test_stalled_download_holds_no_lock(server: RunningServer) -> None:
+    """While a download stalls, HEAD and DELETE of the upload are answered."""
     url = await uploaded(server, content(5, 32 * MIB))
-    connection = await half_read(url, 1000)
+    connection = await start_download(url, 1000)
     assert (await asyncio.wait_for(request("HEAD", url), 5)).status == 200
     assert (await asyncio.wait_for(request("DELETE", url), 5)).status == 204
     connection.close()

@@ -1,4 +1,4 @@
-"""The IETF's draft beside everything else: digests, tus 1.0 on the same uploads, browsers, hooks, and switched off."""
+"""The IETF draft with digests, with tus 1.0 on the same uploads, in browsers, in every version, and switched off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
-from tests.support.draft import VERSIONS, Draft, told
+from tests.support.draft import VERSIONS, Draft, receive_responses
 from tests.support.server import RunningServer, start_server
 
 pytestmark = pytest.mark.timeout(60)
@@ -25,7 +25,7 @@ def draft(request: pytest.FixtureRequest, server: RunningServer) -> Draft:
 
 
 def digest(data: bytes, name: str = "sha-256") -> str:
-    """``data``'s digest as RFC 9530 writes it."""
+    """The digest of ``data`` as a field value of RFC 9530."""
     return f"{name}=:{base64.b64encode(hashlib.new(name.replace('-', ''), data).digest()).decode()}:"
 
 
@@ -33,13 +33,13 @@ async def tus_head(url: str) -> Answer:
     return await request("HEAD", url, TUS)
 
 
-# What a client says its bytes are
+# Digests
 
 
 @pytest.mark.parametrize("name", ["sha-256", "sha-512"])
 @pytest.mark.anyio
-async def test_the_digest_of_a_body(draft: Draft, server: RunningServer, name: str) -> None:
-    """R17: a body is appended only if it is what its Content-Digest says; else nothing changes, and it is told."""
+async def test_wrong_content_digest_changes_nothing(draft: Draft, server: RunningServer, name: str) -> None:
+    """R17: a body that does not match its Content-Digest is refused and changes nothing."""
     url = await draft.made(6)
     wrong = await draft.append(url, 0, b"abX", completes=False, content_digest=digest(b"abc", name))
     assert (wrong.status, wrong.problem["code"]) == (400, "ERR_CHECKSUM_MISMATCH")
@@ -52,8 +52,8 @@ async def test_the_digest_of_a_body(draft: Draft, server: RunningServer, name: s
 
 @pytest.mark.parametrize("field", ["Content-Digest", "Repr-Digest"])
 @pytest.mark.anyio
-async def test_the_digest_of_a_whole_upload(draft: Draft, server: RunningServer, field: str) -> None:
-    """R17: of a creation that is all of the upload, either digest is checked; the wrong one leaves no upload."""
+async def test_wrong_digest_of_a_creation_leaves_no_upload(draft: Draft, server: RunningServer, field: str) -> None:
+    """R17: for a creation with the whole upload both digest fields are checked; a wrong one leaves no upload."""
     checked = Draft(server.url, draft.version, {field: digest(b"abc")})
     right = await checked.create(b"abc")
     assert (right.status, right.headers["upload-complete"]) == (201, "?1")
@@ -65,16 +65,16 @@ async def test_the_digest_of_a_whole_upload(draft: Draft, server: RunningServer,
 
 
 @pytest.mark.anyio
-async def test_a_digest_that_nobody_knows(draft: Draft) -> None:
-    """R17: an algorithm that is not spoken, or a field that is none, says nothing; the wrong length is refused."""
+async def test_unknown_digest_is_ignored(draft: Draft) -> None:
+    """R17: an unknown algorithm and a malformed field are ignored; a digest of the wrong length is refused."""
     for unknown in ("unixsum=:AAAA:", "sha-256", "sha-256=abc"):
         assert (await draft.create(b"abc", content_digest=unknown)).status == 201
     assert (await draft.create(b"abc", content_digest="sha-256=:AAAA:")).status == 400
 
 
 @pytest.mark.anyio
-async def test_a_cut_body_with_a_digest(draft: Draft, server: RunningServer) -> None:
-    """R12, R17: of a body that is cut nobody can say it is wrong: what came is kept, and gone on from."""
+async def test_cut_body_with_a_digest_is_kept(draft: Draft, server: RunningServer) -> None:
+    """R12, R17: the digest of a cut body cannot be checked, so the received bytes are kept."""
     connection = await Connection.open(server.url)
     headers = draft.creation(6, completes=True, content_length="6", repr_digest=digest(b"abcdef"))
     await connection.send_head("POST", server.url, headers)
@@ -87,8 +87,8 @@ async def test_a_cut_body_with_a_digest(draft: Draft, server: RunningServer) -> 
 
 
 @pytest.mark.anyio
-async def test_the_digest_of_the_whole_is_kept(draft: Draft) -> None:
-    """R17: sent in parts, the upload keeps the digest in its metadata, for whoever verifies it when it is complete."""
+async def test_digest_of_the_upload_is_stored(draft: Draft) -> None:
+    """R17: the digest of an upload in parts is stored in its metadata, to be verified when it is complete."""
     made = await draft.create(b"", 3, completes=False, repr_digest=digest(b"abc"))
     header = (await tus_head(draft.url(made))).headers["upload-metadata"]
     name, value = header.split(" ")
@@ -99,8 +99,8 @@ async def test_the_digest_of_the_whole_is_kept(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_begun_by_tus(draft: Draft, server: RunningServer) -> None:
-    """An upload of tus is gone on with, completed, and asked for, in the draft; metadata and all."""
+async def test_tus_upload_continued_by_the_draft(draft: Draft, server: RunningServer) -> None:
+    """A client of the draft can continue, complete and inspect an upload that tus 1.0 created."""
     url = await create(server.url, 9, {**TUS, "Upload-Metadata": "filename YQ=="})
     assert (await request("PATCH", url, patch_headers(0), b"abc")).offset == 3
     assert (await draft.head(url)).headers["upload-complete"] == "?0"
@@ -113,8 +113,8 @@ async def test_begun_by_tus(draft: Draft, server: RunningServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_begun_by_the_draft(draft: Draft, server: RunningServer) -> None:
-    """The other way round; what describes the content is metadata to tus, and names its download."""
+async def test_draft_upload_continued_by_tus(draft: Draft, server: RunningServer) -> None:
+    """A tus client can continue an upload of the draft; the content headers are its metadata and name its download."""
     described = {"content_type": "image/png", "content_disposition": 'inline; filename="a b.png"'}
     made = await draft.create(b"abc", 6, completes=False, **described)
     url = draft.url(made)
@@ -130,8 +130,8 @@ async def test_begun_by_the_draft(draft: Draft, server: RunningServer) -> None:
 
 @pytest.mark.parametrize("step", ["HEAD", "PATCH"])
 @pytest.mark.anyio
-async def test_left_open_at_its_length(server: RunningServer, step: str) -> None:
-    """For tus it ends there: its client, told so, never comes back; HEAD without a version changes nothing."""
+async def test_upload_open_at_its_length_is_completed_by_tus(server: RunningServer, step: str) -> None:
+    """In tus an upload ends at its length, so a tus request completes it; HEAD without a version changes nothing."""
     draft = Draft(server.url)
     url = await draft.made(3, b"abc")
     for _ in range(2):
@@ -144,8 +144,8 @@ async def test_left_open_at_its_length(server: RunningServer, step: str) -> None
 
 
 @pytest.mark.anyio
-async def test_parts_of_a_final_upload(draft: Draft, server: RunningServer) -> None:
-    """A partial upload may be filled in the draft; the final one takes no bytes in either."""
+async def test_partial_upload_filled_by_the_draft(draft: Draft, server: RunningServer) -> None:
+    """A client of the draft may append to a partial upload; a final upload accepts bytes in neither protocol."""
     parts = [await create(server.url, 3, {**TUS, "Upload-Concat": "partial"}) for _ in range(2)]
     for part in parts:
         assert (await draft.append(part, 0, b"abc")).headers["upload-complete"] == "?1"
@@ -157,16 +157,16 @@ async def test_parts_of_a_final_upload(draft: Draft, server: RunningServer) -> N
 
 
 @pytest.mark.anyio
-async def test_both_at_once(draft: Draft) -> None:
-    """A request that claims to speak both is refused, and nothing is made."""
+async def test_headers_of_both_protocols_are_refused(draft: Draft) -> None:
+    """A creation with the headers of both protocols is refused and creates nothing."""
     answer = await draft.ask("POST", draft.endpoint, {**draft.creation(3, completes=True), **TUS}, b"abc")
     assert (answer.status, answer.interims) == (400, [])
     assert answer.headers["tus-resumable"] == "1.0.0"
 
 
 @pytest.mark.anyio
-async def test_a_tus_request_gets_nothing_of_the_draft(server: RunningServer) -> None:
-    """No interim answers, and no headers of the draft, for who speaks tus 1.0."""
+async def test_tus_request_gets_no_draft_headers(server: RunningServer) -> None:
+    """A request of tus 1.0 gets no interim responses and no headers of the draft."""
     draft = Draft(server.url)
     headers = {**TUS, "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
     answer = await draft.ask("POST", server.url, headers, b"abc")
@@ -178,25 +178,29 @@ async def test_a_tus_request_gets_nothing_of_the_draft(server: RunningServer) ->
 
 
 @pytest.mark.anyio
-async def test_a_browser_may(draft: Draft) -> None:
-    """Preflights allow every method and header of the draft, and its answers, refused ones too, can be read."""
-    asked = "upload-draft-interop-version, upload-complete, upload-offset, upload-length, content-digest, repr-digest"
-    headers = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": asked}
+async def test_preflight_allows_the_draft(draft: Draft) -> None:
+    """Preflights allow every method and header of the draft, and a page can read its responses and refusals."""
+    names = "upload-draft-interop-version, upload-complete, upload-offset, upload-length, content-digest, repr-digest"
+    headers = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": names}
     preflight = await draft.ask("OPTIONS", draft.endpoint, headers)
     assert {"PUT", "PATCH"} <= set(preflight.headers["access-control-allow-methods"].split(", "))
     allowed = preflight.headers["access-control-allow-headers"].lower().split(", ")
-    assert set(asked.split(", ")) <= set(allowed)
-    spoken = Draft(draft.endpoint, draft.version, ORIGIN)
-    url = await spoken.made(3)
-    for answer in (await spoken.create(b"abc"), await spoken.head(url), await spoken.append(url, 2, b"c")):
+    assert set(names.split(", ")) <= set(allowed)
+    from_page = Draft(draft.endpoint, draft.version, ORIGIN)
+    url = await from_page.made(3)
+    for answer in (
+        await from_page.create(b"abc"),
+        await from_page.head(url),
+        await from_page.append(url, 2, b"c"),
+    ):
         assert answer.headers["access-control-allow-origin"] == "*"
         exposed = {name.lower() for name in answer.headers["access-control-expose-headers"].split(", ")}
         assert {name for name in answer.headers if name.startswith("upload-")} | {"location"} <= exposed
 
 
 @pytest.mark.anyio
-async def test_who_can_only_post(draft: Draft) -> None:
-    """X-HTTP-Method-Override is heard in this dialect too."""
+async def test_overridden_method(draft: Draft) -> None:
+    """X-HTTP-Method-Override works in the draft too."""
     url = await draft.made(3)
     overridden = {**draft.patch(0, completes=True), "X-HTTP-Method-Override": "PATCH"}
     answer = await draft.ask("POST", url, overridden, b"abc")
@@ -206,8 +210,8 @@ async def test_who_can_only_post(draft: Draft) -> None:
 # Versions
 
 
-def spoken(version: int, *, completes: bool) -> dict[str, str]:
-    """What a client of this version says of completeness: version 3 has the opposite word for it."""
+def completeness(version: int, *, completes: bool) -> dict[str, str]:
+    """The headers of a client of this version; version 3 has Upload-Incomplete instead of Upload-Complete."""
     word = ("Upload-Incomplete", not completes) if version == 3 else ("Upload-Complete", completes)
     return {"Upload-Draft-Interop-Version": str(version), word[0]: f"?{int(word[1])}"}
 
@@ -215,11 +219,13 @@ def spoken(version: int, *, completes: bool) -> dict[str, str]:
 @pytest.mark.parametrize("version", range(3, 10))
 @pytest.mark.anyio
 async def test_every_version(server: RunningServer, version: int) -> None:
-    """As URLSession does it: the whole in one request, cut; asked how far it came; and the rest, in its own words."""
+    """Like URLSession: one request with the whole body is cut, the offset is requested, the rest is appended."""
     draft = Draft(server.url, version)
     connection = await Connection.open(server.url)
     await connection.send_head(
-        "POST", server.url, {**spoken(version, completes=True), "Content-Type": "image/png", "Content-Length": "6"}
+        "POST",
+        server.url,
+        {**completeness(version, completes=True), "Content-Type": "image/png", "Content-Length": "6"},
     )
     first = await connection.answer(interim=True)
     assert (first.status, first.headers["upload-draft-interop-version"]) == (104, str(version))
@@ -227,14 +233,16 @@ async def test_every_version(server: RunningServer, version: int) -> None:
     await connection.send(b"abcd")
     await connection.end(half=True)
     state = await draft.head(url)
-    told = {name: state.headers.get(name) for name in ("upload-offset", "upload-complete", "upload-incomplete")}
-    assert told == {
+    state_headers = {
+        name: state.headers.get(name) for name in ("upload-offset", "upload-complete", "upload-incomplete")
+    }
+    assert state_headers == {
         "upload-offset": "4",
         "upload-complete": None if version == 3 else "?0",
         "upload-incomplete": "?1" if version == 3 else None,
     }
     typed = {"Content-Type": "application/partial-upload"} if version > 5 else {}
-    headers = {**spoken(version, completes=True), **typed, "Upload-Offset": "4"}
+    headers = {**completeness(version, completes=True), **typed, "Upload-Offset": "4"}
     last = await draft.ask("PATCH", url, headers, b"ef")
     assert last.status == 201
     assert last.headers["upload-incomplete" if version == 3 else "upload-complete"] == ("?0" if version == 3 else "?1")
@@ -246,8 +254,8 @@ async def test_every_version(server: RunningServer, version: int) -> None:
 
 
 @pytest.mark.anyio
-async def test_switched_off(tmp_path: Path) -> None:
-    """``uploads.ietf_draft = false``: its headers mean nothing, and no answer has any of them."""
+async def test_draft_switched_off_412(tmp_path: Path) -> None:
+    """``uploads.ietf_draft = false``: headers of the draft are ignored, and no response has any."""
     server = start_server(tmp_path / "data", settings={"UPLOADS__IETF_DRAFT": "false"})
     try:
         draft = Draft(server.url)
@@ -264,8 +272,8 @@ async def test_switched_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_without_creation_with_upload(tmp_path: Path) -> None:
-    """``uploads.creation_with_upload = false``: only careful creations are taken; without expiry there is no limit."""
+async def test_creation_with_upload_switched_off_501(tmp_path: Path) -> None:
+    """``uploads.creation_with_upload = false``: a creation must have an empty body; without expiry no limit on age."""
     settings = {"UPLOADS__CREATION_WITH_UPLOAD": "false", "EXPIRATION__UNFINISHED_SECONDS": "0"}
     server = start_server(tmp_path / "data", settings=settings)
     try:
@@ -280,14 +288,14 @@ async def test_without_creation_with_upload(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_slow_body_is_ended_and_kept(tmp_path: Path) -> None:
-    """R18: a client that sends nothing is answered 503 with the offset, and may go on."""
+async def test_idle_body_is_kept_503(tmp_path: Path) -> None:
+    """R18: a client that stops sending is answered 503 with the offset and can continue."""
     server = start_server(tmp_path / "data", settings={"UPLOADS__BODY_IDLE_SECONDS": "0.3"})
     try:
         draft = Draft(server.url)
         connection = await Connection.open(server.url)
         await connection.send_head("POST", server.url, draft.creation(6, completes=True, content_length="6"))
-        answer = await asyncio.wait_for(told(connection, b"abc"), 10)
+        answer = await asyncio.wait_for(receive_responses(connection, b"abc"), 10)
         connection.close()
         assert (answer.status, answer.headers["upload-offset"]) == (503, "3")
         assert answer.headers["retry-after"]

@@ -1,4 +1,4 @@
-"""Resumable Uploads for HTTP, rule by rule, as a client of each version that is in use meets them on the wire."""
+"""The IETF draft Resumable Uploads for HTTP, rule by rule, for each version that clients use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.client import Connection
 from tests.support.content import MIB, content
-from tests.support.draft import PROBLEMS, VERSIONS, Draft, Told, told
+from tests.support.draft import PROBLEMS, VERSIONS, Draft, Responses, receive_responses
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
 
@@ -27,7 +27,7 @@ def draft(request: pytest.FixtureRequest, server: RunningServer) -> Draft:
 
 @asynccontextmanager
 async def opened(method: str, url: str, headers: Mapping[str, str]) -> AsyncIterator[Connection]:
-    """A request whose head was sent, and whose body the test sends."""
+    """A connection on which the head of a request was sent; the test sends the body."""
     connection = await Connection.open(url)
     try:
         await connection.send_head(method, url, headers)
@@ -36,19 +36,19 @@ async def opened(method: str, url: str, headers: Mapping[str, str]) -> AsyncIter
         connection.close()
 
 
-async def chunked(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Told:
-    """The answer to a body of unknown length."""
+async def chunked(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Responses:
+    """Send a chunked body and return the responses."""
     async with opened(method, url, {**headers, **CHUNKED}) as connection:
-        return await told(connection, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        return await receive_responses(connection, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
 
 
 def limit(answer: Mapping[str, str]) -> dict[str, int]:
-    """``Upload-Limit`` as a table."""
+    """``Upload-Limit`` as a dictionary."""
     return {key: int(value) for key, _, value in (part.partition("=") for part in answer["upload-limit"].split(", "))}
 
 
 async def offset(draft: Draft, url: str) -> tuple[str, str]:
-    """Offset and completeness, as HEAD tells them."""
+    """``Upload-Offset`` and ``Upload-Complete`` by HEAD."""
     answer = await draft.head(url)
     assert answer.status == 204, answer
     return answer.headers["upload-offset"], answer.headers["upload-complete"]
@@ -56,8 +56,8 @@ async def offset(draft: Draft, url: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("named", [{}, {"Upload-Draft-Interop-Version": "2"}, {"Upload-Draft-Interop-Version": "99"}])
 @pytest.mark.anyio
-async def test_r1_no_interim_answer_to_who_names_no_version(server: RunningServer, named: dict[str, str]) -> None:
-    """R1: without a version that is spoken, a whole upload is taken in one request, and nothing is sent before 201."""
+async def test_r1_no_interim_response_without_a_version(server: RunningServer, named: dict[str, str]) -> None:
+    """R1: without a supported version, a whole upload in one request is accepted and no 104 is sent."""
     draft = Draft(server.url)
     answer = await draft.ask("POST", server.url, {**named, "Upload-Complete": "?1"}, b"whole")
     assert (answer.status, answer.interims) == (201, [])
@@ -68,8 +68,8 @@ async def test_r1_no_interim_answer_to_who_names_no_version(server: RunningServe
 
 
 @pytest.mark.anyio
-async def test_r1_every_interim_answer_bears_the_version(draft: Draft) -> None:
-    """R1: each 104 names the version that the client speaks."""
+async def test_r1_interim_responses_have_the_version_104(draft: Draft) -> None:
+    """R1: each 104 has the interop version of the client."""
     answer = await draft.create(b"some")
     assert answer.interims
     for interim in answer.interims:
@@ -78,8 +78,8 @@ async def test_r1_every_interim_answer_bears_the_version(draft: Draft) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.anyio
-async def test_r2_any_method_with_content_creates(draft: Draft, server: RunningServer, method: str) -> None:
-    """R2: ?0 is acknowledged with 201, Location and limits and stays open; ?1 is all of it."""
+async def test_r2_post_put_and_patch_create_201(draft: Draft, server: RunningServer, method: str) -> None:
+    """R2: with ?0 the creation is 201 with Location and limits and stays open; with ?1 it is complete."""
     part = await draft.ask(method, server.url, draft.creation(10, completes=False), b"first")
     assert (part.status, part.headers["upload-complete"]) == (201, "?0")
     assert limit(part.headers)["max-size"] == 8 * MIB
@@ -92,43 +92,43 @@ async def test_r2_any_method_with_content_creates(draft: Draft, server: RunningS
 
 @pytest.mark.parametrize("value", ["1", "true", "?2", "?1, ?0", ""])
 @pytest.mark.anyio
-async def test_r2_a_malformed_completeness_is_none(draft: Draft, value: str) -> None:
-    """R2: what is no Boolean is ignored as a whole, and without it nothing is created."""
+async def test_r2_malformed_upload_complete_400(draft: Draft, value: str) -> None:
+    """R2: a value that is no Boolean is ignored, and without Upload-Complete nothing is created."""
     answer = await draft.ask("POST", draft.endpoint, {**draft.named, "Upload-Complete": value}, b"x")
     assert (answer.status, answer.announced) == (400, [])
     assert "Upload-Complete" in answer.problem["detail"]
 
 
 @pytest.mark.anyio
-async def test_r3_the_url_comes_before_the_body(draft: Draft) -> None:
-    """R3: the first 104 has Location and limits while no byte of the body was sent; later ones only the offset."""
+async def test_r3_first_104_has_location_before_the_body(draft: Draft) -> None:
+    """R3: the first 104 has Location and limits before the body is sent; later ones have only the offset."""
     async with opened("POST", draft.endpoint, draft.creation(6, completes=True, content_length="6")) as connection:
         first = await connection.answer(interim=True)
         assert first.status == 104
         assert {"location", "upload-limit"} <= first.headers.keys()
         assert "upload-offset" not in first.headers
-        answer = await told(connection, b"abcdef")
+        answer = await receive_responses(connection, b"abcdef")
     assert answer.announced == []
     assert answer.progress == [6]
     assert answer.headers["location"] == first.headers["location"]
 
 
 @pytest.mark.anyio
-async def test_r3_an_append_tells_progress_and_no_url(draft: Draft) -> None:
-    """R3: 104 while an append runs has the offset that is safe, never Location."""
+async def test_r3_append_sends_progress_without_location(draft: Draft) -> None:
+    """R3: a 104 during an append has the saved offset and no Location."""
     url = await draft.made(6)
     async with opened("PATCH", url, draft.patch(0, completes=True, content_length="6")) as connection:
         await connection.send(b"abc")
         progress = await asyncio.wait_for(connection.answer(interim=True), 10)
-        answer = await told(connection, b"def")
+        answer = await receive_responses(connection, b"def")
     assert (progress.status, progress.headers["upload-offset"]) == (104, "3")
     assert "location" not in progress.headers
     assert (answer.announced, answer.headers["upload-complete"]) == ([], "?1")
 
 
 @pytest.mark.anyio
-async def test_r4_one_location_in_one_exchange(draft: Draft) -> None:
-    """R4: every Location of an exchange is the same, letter by letter; and it is where the upload is."""
+async def test_r4_location_is_the_same_in_all_responses(draft: Draft) -> None:
+    """R4: all responses to a request have the same Location, and it is the URL of the upload."""
     for completes in (False, True):
         answer = await draft.create(b"abc", completes=completes)
         assert answer.announced == [answer.headers["location"]]
@@ -136,8 +136,8 @@ async def test_r4_one_location_in_one_exchange(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r5_answers_tell_whether_they_are_of_the_upload_itself(draft: Draft) -> None:
-    """R5: Upload-Complete stands in every answer to a creation or an append, the refused ones too."""
+async def test_r5_every_response_has_upload_complete(draft: Draft) -> None:
+    """R5: every response to a creation or an append, refusals included, has Upload-Complete."""
     url = await draft.made(4)
     answers = [
         await draft.create(b"abc", completes=False),
@@ -151,8 +151,8 @@ async def test_r5_answers_tell_whether_they_are_of_the_upload_itself(draft: Draf
 
 
 @pytest.mark.anyio
-async def test_r6_every_word_of_the_length_must_agree(draft: Draft) -> None:
-    """R6: two lengths that differ are refused before anything changes, whichever two headers or requests tell them."""
+async def test_r6_inconsistent_lengths_400(draft: Draft) -> None:
+    """R6: lengths that differ, within one request or between requests, are refused and change nothing."""
     assert_inconsistent(await draft.create(b"abc", 4))
     url = await draft.made(4)
     assert_inconsistent(await draft.append(url, 0, b"abc"))
@@ -162,8 +162,8 @@ async def test_r6_every_word_of_the_length_must_agree(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r6_a_body_that_ends_before_the_length(draft: Draft) -> None:
-    """R6: a last body of unknown length that ends too early is refused; what it brought is kept, and gone on from."""
+async def test_r6_last_body_too_short_is_kept_400(draft: Draft) -> None:
+    """R6: a last chunked body that ends before the length is refused; its bytes are kept."""
     url = await draft.made(4)
     assert_inconsistent(await chunked("PATCH", url, draft.patch(0, completes=True), b"abc"))
     assert await offset(draft, url) == ("3", "?0")
@@ -171,8 +171,8 @@ async def test_r6_a_body_that_ends_before_the_length(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r6_the_length_follows_from_the_last_body(draft: Draft) -> None:
-    """R6: of an upload whose length nobody told, the end of the completing body is the length."""
+async def test_r6_length_is_set_by_the_last_body(draft: Draft) -> None:
+    """R6: if no length was sent, the end of the last body sets it."""
     url = await draft.made(None)
     assert "upload-length" not in (await draft.head(url)).headers
     assert (await draft.append(url, 0, b"abc", completes=False)).status in (201, 204)
@@ -180,15 +180,15 @@ async def test_r6_the_length_follows_from_the_last_body(draft: Draft) -> None:
     assert (await draft.head(url)).headers["upload-length"] == "5"
 
 
-def assert_inconsistent(answer: Told) -> None:
+def assert_inconsistent(answer: Responses) -> None:
     assert (answer.status, answer.headers["upload-complete"]) == (400, "?0"), answer
     assert answer.problem["type"] == PROBLEMS + "inconsistent-upload-length"
 
 
 @pytest.mark.parametrize("number", ["-1", "1000000000000000", "1.5", "+3", "1_0", "x", '"3"'])
 @pytest.mark.anyio
-async def test_r7_what_is_no_integer_is_not_there(draft: Draft, number: str) -> None:
-    """R7: a length or offset beyond 15 digits, negative or of another type is ignored as a whole."""
+async def test_r7_malformed_integer_is_ignored(draft: Draft, number: str) -> None:
+    """R7: a length or an offset that is negative, has more than 15 digits or another type is ignored."""
     made = await draft.create(b"", completes=False, upload_length=number)
     assert made.status == 201
     assert "upload-length" not in (await draft.head(draft.url(made))).headers
@@ -197,21 +197,21 @@ async def test_r7_what_is_no_integer_is_not_there(draft: Draft, number: str) -> 
 
 
 @pytest.mark.anyio
-async def test_r8_the_state_of_an_upload(draft: Draft) -> None:
-    """R8: offset, completeness, length and limits, never cached, by HEAD and, where the version has it, by GET."""
+async def test_r8_head_and_get_return_the_state_204(draft: Draft) -> None:
+    """R8: HEAD, and GET from version 8 on, return offset, completeness, length and limits, not cacheable."""
     url = await draft.made(6, b"abc")
     for method in ("HEAD",) if draft.version < 8 else ("HEAD", "GET"):
         answer = await draft.ask(method, url)
-        told = {name: answer.headers[name] for name in ("upload-offset", "upload-complete", "upload-length")}
-        assert told == {"upload-offset": "3", "upload-complete": "?0", "upload-length": "6"}
+        state_headers = {name: answer.headers[name] for name in ("upload-offset", "upload-complete", "upload-length")}
+        assert state_headers == {"upload-offset": "3", "upload-complete": "?0", "upload-length": "6"}
         assert (answer.status, answer.headers["cache-control"], answer.final.body) == (204, "no-store", b"")
         lifetime = limit(answer.headers)["expires" if draft.version == 6 else "max-age"]
         assert 3500 < lifetime <= 3600
 
 
 @pytest.mark.anyio
-async def test_r9_appending(draft: Draft, server: RunningServer) -> None:
-    """R9: parts are acknowledged with ?0, the last with ?1; another type of body is refused and names the right one."""
+async def test_r9_append_204_201_415(draft: Draft, server: RunningServer) -> None:
+    """R9: appends answer ?0, the last one ?1; another media type is refused with Accept-Patch."""
     url = await draft.made(9)
     first = await draft.append(url, 0, b"abc", completes=False)
     assert (first.status, first.headers["upload-complete"]) == (201 if draft.version == 6 else 204, "?0")
@@ -224,8 +224,8 @@ async def test_r9_appending(draft: Draft, server: RunningServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_r10_the_wrong_offset(draft: Draft) -> None:
-    """R10: 409 with the right offset in a header, both offsets in the document, and nothing changed."""
+async def test_r10_wrong_offset_409(draft: Draft) -> None:
+    """R10: 409 has the right offset in a header and both in the problem document; nothing changes."""
     url = await draft.made(9, b"abc")
     answer = await draft.append(url, 4, b"e", completes=False)
     assert (answer.status, answer.headers["upload-offset"], answer.headers["upload-complete"]) == (409, "3", "?0")
@@ -235,12 +235,12 @@ async def test_r10_the_wrong_offset(draft: Draft) -> None:
     assert await offset(draft, url) == ("3", "?0")
 
 
-@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("has_content_length", [True, False])
 @pytest.mark.anyio
-async def test_r11_beyond_the_length(draft: Draft, is_told: bool) -> None:
-    """R11: a body that runs over the length, or says it would, ends the upload; up to version 6 only itself."""
+async def test_r11_body_longer_than_the_upload_400(draft: Draft, has_content_length: bool) -> None:
+    """R11: a body longer than the rest of the upload terminates it; up to version 6 only the request fails."""
     url = await draft.made(4, b"abc")
-    send = draft.ask if is_told else chunked
+    send = draft.ask if has_content_length else chunked
     answer = await send("PATCH", url, draft.patch(3, completes=False), b"def")
     assert_inconsistent(answer)
     if draft.version < 7:
@@ -253,8 +253,8 @@ async def test_r11_beyond_the_length(draft: Draft, is_told: bool) -> None:
 
 
 @pytest.mark.anyio
-async def test_r11_beyond_the_length_of_a_creation(draft: Draft) -> None:
-    """R11: the same of a creation whose URL was told before its body."""
+async def test_r11_creation_longer_than_its_length_400(draft: Draft) -> None:
+    """R11: the same for a creation whose URL was sent in a 104."""
     answer = await chunked("POST", draft.endpoint, draft.creation(4, completes=True), b"abcdef")
     assert_inconsistent(answer)
     (announced,) = answer.announced
@@ -267,8 +267,8 @@ def server_url(draft: Draft, location: str) -> str:
 
 @pytest.mark.parametrize("sent", [1, 5000, 6000])
 @pytest.mark.anyio
-async def test_r12_what_came_before_a_cut_counts(draft: Draft, server: RunningServer, sent: int) -> None:
-    """R12: a cut body counts as far as it came; even with its last byte it completes only what ends there (R13)."""
+async def test_r12_bytes_before_a_cut_are_kept(draft: Draft, server: RunningServer, sent: int) -> None:
+    """R12: the received bytes of a cut body are kept; it does not complete the upload, except up to version 6 (R13)."""
     data = bytes(content(3, 6000))
     # Of unknown length: only the end that never came would have completed it.
     async with opened("POST", draft.endpoint, {**draft.creation(6000, completes=True), **CHUNKED}) as connection:
@@ -283,8 +283,8 @@ async def test_r12_what_came_before_a_cut_counts(draft: Draft, server: RunningSe
 
 
 @pytest.mark.anyio
-async def test_r13_an_upload_may_be_open_at_its_length(draft: Draft) -> None:
-    """R13: with ?0 the last byte completes nothing, an empty body with ?1 does; up to version 6 both do."""
+async def test_r13_upload_is_open_at_its_length_until_complete(draft: Draft) -> None:
+    """R13: with all bytes and ?0 the upload is open until an empty body with ?1; up to version 6 it is complete."""
     until = "?1" if draft.version < 7 else "?0"
     for url in (await draft.made(3, b"abc"), await draft.made(3)):
         at = int((await offset(draft, url))[0])
@@ -296,16 +296,16 @@ async def test_r13_an_upload_may_be_open_at_its_length(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r13_without_a_length_there_is_no_end_but_the_word(draft: Draft) -> None:
-    """R13: in every version an upload whose length nobody told stays open until ?1."""
+async def test_r13_upload_without_length_is_open_until_complete(draft: Draft) -> None:
+    """R13: in every version an upload without a length stays open until ?1."""
     url = await draft.made(None, b"abc")
     assert await offset(draft, url) == ("3", "?0")
     assert (await draft.append(url, 3)).headers["upload-complete"] == "?1"
 
 
 @pytest.mark.anyio
-async def test_r13_a_lost_answer_is_told_again(draft: Draft) -> None:
-    """R13: who asks once more for the completion of a complete upload gets the same answer, and changes nothing."""
+async def test_r13_repeated_completion_gets_the_same_response(draft: Draft) -> None:
+    """R13: completing a complete upload again gets the same response and changes nothing."""
     url = await draft.made(3, b"abc")
     first, again = [await draft.append(url, 3) for _ in range(2)]
     assert (first.status, again.status, again.headers["upload-complete"]) == (201, 201, "?1")
@@ -315,8 +315,8 @@ async def test_r13_a_lost_answer_is_told_again(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r14_limits(draft: Draft) -> None:
-    """R14: OPTIONS tells the limits of uploads to be; what is beyond them is 413 with the limits."""
+async def test_r14_limits_413(draft: Draft) -> None:
+    """R14: OPTIONS returns the limits; a creation above them is 413 with the limits."""
     options = await draft.ask("OPTIONS", draft.endpoint, {})
     assert limit(options.headers) == {"max-size": 8 * MIB, "max-age": 3600}
     too_long = await draft.create(b"", 8 * MIB + 1, completes=False)
@@ -327,43 +327,43 @@ async def test_r14_limits(draft: Draft) -> None:
 
 
 @pytest.mark.anyio
-async def test_r15_cancelling(draft: Draft) -> None:
-    """R15: DELETE ends the append that is under way, and the upload."""
+async def test_r15_delete_ends_a_running_append(draft: Draft) -> None:
+    """R15: DELETE ends the running append and the upload."""
     url = await draft.made(10)
     async with opened("PATCH", url, draft.patch(0, completes=True, content_length="10")) as connection:
         await connection.send(b"abc")
         await all_read(int(url.split(":")[2].split("/")[0]), connection.own_port)
         assert (await draft.ask("DELETE", url)).status == 204
-        assert (await told(connection)).status == 400
+        assert (await receive_responses(connection)).status == 400
     assert (await draft.head(url)).status == 404
     assert (await draft.ask("DELETE", url)).status == 404
 
 
 @pytest.mark.anyio
-async def test_r16_an_offset_that_was_told_can_be_used(draft: Draft) -> None:
-    """R16: asking for the offset ends the append that is under way; the next one at that offset is taken."""
+async def test_r16_head_ends_a_running_append(draft: Draft) -> None:
+    """R16: HEAD ends the running append; an append at the returned offset is accepted."""
     url = await draft.made(10)
     async with opened("PATCH", url, draft.patch(0, completes=True, content_length="10")) as connection:
         await connection.send(b"abc")
         await all_read(int(url.split(":")[2].split("/")[0]), connection.own_port)
         assert await offset(draft, url) == ("3", "?0")
         assert (await draft.append(url, 3, b"defghij")).headers["upload-complete"] == "?1"
-        assert (await told(connection)).status == 400
+        assert (await receive_responses(connection)).status == 400
 
 
 @pytest.mark.anyio
-async def test_r18_urls_cannot_be_guessed(draft: Draft) -> None:
-    """R18: 128 random bits make the difference between two uploads."""
+async def test_r18_ids_are_random(draft: Draft) -> None:
+    """R18: an id has 128 random bits."""
     ids = [(await draft.made(1)).rsplit("/", 1)[1] for _ in range(2)]
     assert [len(id_) for id_ in ids] == [32, 32]
     assert sum(one != other for one, other in zip(*ids, strict=True)) > 16
 
 
 @pytest.mark.anyio
-async def test_r19_104_does_not_replace_100(draft: Draft) -> None:
-    """R19: who expects 100 gets it, after the 104 that tells the URL."""
+async def test_r19_100_continue_follows_104(draft: Draft) -> None:
+    """R19: with Expect the client gets 100 after the 104 with the URL."""
     headers = draft.creation(3, completes=True, expect="100-continue", content_length="3")
     async with opened("POST", draft.endpoint, headers) as connection:
         statuses = [(await connection.answer(interim=True)).status for _ in range(2)]
         assert statuses == [104, 100]
-        assert (await told(connection, b"abc")).status == 201
+        assert (await receive_responses(connection, b"abc")).status == 201

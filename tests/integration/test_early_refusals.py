@@ -1,4 +1,4 @@
-"""A refusal while 30 MB are on their way reaches the client, whatever it is written in."""
+"""A client that is sending 30 MB can read a refusal: Python's http.client, curl and Node."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def small(server: RunningServer) -> str:
-    """The URL of an upload that takes ten bytes: 30 MB are 413, known from the head alone."""
+    """The URL of an upload of ten bytes: a request with 30 MB is refused with 413 by its head."""
     host = urlsplit(server.url).netloc
     connection = http.client.HTTPConnection(host, timeout=20)
     connection.request("POST", "/files/", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
@@ -73,7 +73,7 @@ def by_http_client(url: str, folder: Path) -> str:
             for _ in range(BODY_BYTES // 100_000):
                 connection.send(b"x" * 100_000)
         except ConnectionError:
-            pass  # a library that looks at the answer then, as urllib3 does, finds it
+            pass  # like urllib3, read the response after a failed send
         return str(connection.getresponse().status)
     finally:
         connection.close()
@@ -83,7 +83,7 @@ def by_curl(url: str, folder: Path) -> str:
     body = folder / "body"
     with body.open("wb") as file:
         file.truncate(BODY_BYTES)
-    # Without Expect, or curl would rightly send nothing.
+    # Without Expect: curl would wait for 100 Continue and send nothing.
     command = ["curl", "-sS", "-X", "PATCH", "-H", "Expect:", "--data-binary", f"@{body}", "-w", "%{http_code}"]
     command += [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     return subprocess.run(
@@ -97,10 +97,10 @@ def by_node(url: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("client", [by_http_client, by_curl, by_node])
-def test_a_refusal_can_be_read(small: str, tmp_path: Path, client: Callable[[str, Path], str]) -> None:
-    """413 every time, and the server goes on."""
+def test_refusal_during_a_body_is_readable_413(small: str, tmp_path: Path, client: Callable[[str, Path], str]) -> None:
+    """Each client reads 413 every time, and the server keeps running."""
     program = client.__name__.removeprefix("by_")
     if program in ("curl", "node") and shutil.which(program) is None:
         assert not os.environ.get("CI"), f"{program} is missing"
-        pytest.skip(f"{program} is not here")
+        pytest.skip(f"{program} is not installed")
     assert ["413"] * TRIES == [client(small, tmp_path) for _ in range(TRIES)]

@@ -1,4 +1,4 @@
-"""Expiration on a running server: told in the answers, kept while it is used, swept without being asked."""
+"""Expiration on a running server: Upload-Expires, activity, and the periodic sweep."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SETTINGS = {
 
 
 @pytest.mark.anyio
-async def test_unfinished_uploads_are_swept(server: RunningServer) -> None:
-    """410 when its time has come, its bytes go by themselves, and in the end nothing is known of it."""
+async def test_unfinished_upload_expires_410_then_404(server: RunningServer) -> None:
+    """After its time the file is deleted and HEAD is 410; after the tombstone's time HEAD is 404."""
     url = await create(server.url, 10)
     answer = await request("PATCH", url, patch_headers(0), b"0123")
     parsedate_to_datetime(answer.headers["upload-expires"])
@@ -35,11 +35,11 @@ async def test_unfinished_uploads_are_swept(server: RunningServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_upload_that_goes_on_is_kept(server: RunningServer) -> None:
-    """Each request with bytes moves the time: slower than its length, and complete in the end."""
+async def test_append_postpones_expiration(server: RunningServer) -> None:
+    """Each append postpones the expiration, so a slow upload completes."""
     url = await create(server.url, 6)
     for offset in range(6):
         assert (await request("PATCH", url, patch_headers(offset), b"x")).status == 204
-        await asyncio.sleep(0.4)  # longer in all than the time of an upload that stands still
+        await asyncio.sleep(0.4)  # in total longer than the time of an inactive upload
     assert (await request("HEAD", url)).offset == 6
     assert server.stored(url) == b"xxxxxx"

@@ -1,4 +1,4 @@
-"""Jobs and events as people see them: by commands, and by the API, beside a server that runs."""
+"""Jobs and events by the commands and by the JSON API of a running server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(receiver: Receiver, tmp_path: Path) -> Iterator[RunningServer]:
 
 
 def command(server: RunningServer, *words: str) -> subprocess.CompletedProcess[str]:
-    """What the program does and says."""
+    """Run a command and return its exit code and output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     return subprocess.run(
         [sys.executable, "-m", "tusd_py", *words, "--data-dir", str(server.data_dir)],
@@ -52,12 +52,12 @@ def command(server: RunningServer, *words: str) -> subprocess.CompletedProcess[s
     )
 
 
-def follow(server: RunningServer, printed: Path, said: Path) -> subprocess.Popen[bytes]:
-    """The program that looks on; what it prints and what it complains of go to these files."""
+def follow(server: RunningServer, printed: Path, errors_file: Path) -> subprocess.Popen[bytes]:
+    """Start ``events tail --follow``; its output and its errors go to these files."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     arguments = [sys.executable, "-m", "tusd_py", "events", "tail", "--follow", "--json"]
     arguments += ["--data-dir", str(server.data_dir)]
-    with printed.open("wb") as out, said.open("wb") as errors:
+    with printed.open("wb") as out, errors_file.open("wb") as errors:
         return subprocess.Popen(arguments, stdout=out, stderr=errors, env=environment)
 
 
@@ -75,19 +75,19 @@ async def upload(server: RunningServer) -> str:
 
 
 @pytest.mark.anyio
-async def test_a_dead_job_is_listed_tried_again_and_dropped(server: RunningServer, receiver: Receiver) -> None:
-    """What a receiver refuses for good is kept for a person, who may have it told once more."""
+async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, receiver: Receiver) -> None:
+    """A delivery that the receiver rejects (422) becomes a dead job, which an operator can retry and delete."""
     receiver.answers["post-finish"] = [Answer(status=422), Answer(), Answer(status=422)]
     upload_id = await upload(server)
     await eventually(lambda: "job is dead" in server.log.read_text(), "the job is dead")
     (job,) = (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]
-    assert (job["consumer"], job["attempt"]) == ("library", 1)
+    assert (job["subscription"], job["attempt"]) == ("library", 1)
     assert "library answered 422" in job["error"]
     listed = command(server, "jobs", "list", "--state", "dead")
     assert f"{job['id']:>8}  dead" in listed.stdout
     assert job == json.loads(command(server, "jobs", "show", str(job["id"])).stdout)
     assert f"job {job['id']} is tried again\n" == command(server, "jobs", "retry", str(job["id"])).stdout
-    await eventually(lambda: len(receiver.calls) >= 2, "it is told again")
+    await eventually(lambda: len(receiver.calls) >= 2, "the event is delivered again")
     again = command(server, "jobs", "retry", "999")
     assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 is not dead or waiting\n")
     assert "is dropped" in command(server, "jobs", "drop", str(job["id"])).stdout
@@ -95,25 +95,25 @@ async def test_a_dead_job_is_listed_tried_again_and_dropped(server: RunningServe
 
 
 @pytest.mark.anyio
-async def test_an_endpoint_that_is_gone_is_opened_again(server: RunningServer, receiver: Receiver) -> None:
-    """Having the job that closed it tried again has it told of what happens from then on."""
+async def test_closed_endpoint_is_reopened_by_a_retry(server: RunningServer, receiver: Receiver) -> None:
+    """A receiver that answers 410 is closed; retrying the job that closed it delivers later events again."""
     receiver.answers["post-finish"] = [Answer(status=410)]
     await upload(server)
-    await eventually(lambda: server.log.read_text().count("job is dead") >= 2, "it is closed")
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 2, "the endpoint is closed")
     (job,) = (await answer(server, "/api/jobs?upload=closed%20library"))["jobs"]
     assert job["state"] == "dead"
     await upload(server)
-    await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "it is told nothing")
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "nothing is delivered")
     assert len(receiver.calls) == 1
     await answer(server, f"/api/jobs/{job['id']}/retry", "POST")
-    await eventually(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "it is open")
+    await eventually(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "the endpoint is open")
     await upload(server)
-    await eventually(lambda: len(receiver.calls) == 2, "it is told again")
+    await eventually(lambda: len(receiver.calls) == 2, "the event is delivered again")
 
 
 @pytest.mark.anyio
-async def test_events_are_shown_in_order(server: RunningServer) -> None:
-    """The API and the command show the same ones, oldest first; ``after`` goes on from a place."""
+async def test_events_are_listed_in_order(server: RunningServer) -> None:
+    """The API and the command list the same events, oldest first; ``after`` continues from a place."""
     upload_id = await upload(server)
     events = (await answer(server, f"/api/events?upload={upload_id}"))["events"]
     types = ["post-create", "post-receive", "post-finish", "upload.ready"]
@@ -126,21 +126,21 @@ async def test_events_are_shown_in_order(server: RunningServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_events_are_followed_until_interrupted(server: RunningServer, tmp_path: Path) -> None:
-    """What happens while the command looks on is printed soon; SIGINT ends it with 0 and not a word more."""
+async def test_events_tail_follow_until_sigint(server: RunningServer, tmp_path: Path) -> None:
+    """New events are printed soon; SIGINT ends the command with exit code 0 and no further output."""
     earlier = await upload(server)
-    printed, said = tmp_path / "printed", tmp_path / "said"
-    following = follow(server, printed, said)
+    printed, errors_file = tmp_path / "printed", tmp_path / "errors_file"
+    following = follow(server, printed, errors_file)
     try:
-        await eventually(lambda: earlier in printed.read_text(), "what has happened is printed")
+        await eventually(lambda: earlier in printed.read_text(), "past events are printed")
         later = await upload(server)
-        await eventually(lambda: printed.read_text().count(f'"id": "{later}"') >= 4, "what happens is printed", 5)
+        await eventually(lambda: printed.read_text().count(f'"id": "{later}"') >= 4, "new events are printed", 5)
         following.send_signal(signal.SIGINT)
         code = await asyncio.to_thread(following.wait, 10)
     finally:
         following.kill()
         following.wait()
-    assert (code, said.read_text()) == (0, "")
+    assert (code, errors_file.read_text()) == (0, "")
     events = [json.loads(line) for line in printed.read_text().splitlines()]
     types = ["post-create", "post-receive", "post-finish", "upload.ready"]
     assert [(upload_id, kind) for upload_id in (earlier, later) for kind in types] == [
@@ -149,8 +149,8 @@ async def test_events_are_followed_until_interrupted(server: RunningServer, tmp_
 
 
 @pytest.mark.anyio
-async def test_an_upload_is_shown_with_its_steps(server: RunningServer) -> None:
-    """Status, times and metadata; nothing of how it is stored."""
+async def test_upload_view_has_its_history(server: RunningServer) -> None:
+    """The view of an upload has status, times and metadata, but nothing about its storage."""
     upload_id = await upload(server)
     shown = await answer(server, f"/api/uploads/{upload_id}")
     assert (shown["status"], shown["offset"], shown["metadata"]) == ("ready", 4, {"filename": "a.png"})
@@ -173,13 +173,13 @@ async def test_an_upload_is_shown_with_its_steps(server: RunningServer) -> None:
     ],
 )
 @pytest.mark.anyio
-async def test_questions_that_cannot_be_answered(server: RunningServer, method: str, path: str, status: int) -> None:
-    """Each gets a status and a sentence."""
+async def test_invalid_api_request_4xx(server: RunningServer, method: str, path: str, status: int) -> None:
+    """Each invalid request gets its status and a sentence."""
     assert (await answer(server, path, method, status))["error"]
 
 
 @pytest.mark.anyio
-async def test_nothing_is_shown_unless_it_is_switched_on(tmp_path: Path) -> None:
+async def test_api_is_off_by_default_404(tmp_path: Path) -> None:
     """By default there is no ``/api``."""
     server = start_server(tmp_path / "data")
     try:

@@ -1,4 +1,4 @@
-"""What the server itself does about jobs: it tells how late they are, and forgets those that are long done."""
+"""The server's maintenance of jobs: metrics of late and dead jobs, and deletion of old completed ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tusd_py.wiring import utc_now
 
 
 @pytest.mark.anyio
-async def test_late_and_dead_jobs_are_told_and_old_ones_forgotten(tmp_path: Path) -> None:
-    """A job that nobody takes makes the metric grow, one that is dead counts; of those done the old ones go."""
+async def test_late_and_dead_jobs_are_measured_and_old_ones_pruned(tmp_path: Path) -> None:
+    """A due job without a worker and a dead job appear in the metrics; old completed jobs are deleted."""
     settings = settings_of(tmp_path / "data")
     async with job_queue_of(settings) as job_queue:
         long_ago, now = utc_now() - timedelta(days=1), utc_now()
@@ -26,16 +26,16 @@ async def test_late_and_dead_jobs_are_told_and_old_ones_forgotten(tmp_path: Path
         old, new, dead, _ = await job_queue.claim(long_ago, now, 4)
         await job_queue.complete(old, long_ago)
         await job_queue.complete(new, now)
-        await job_queue.fail(dead, now, "it is of no use")
+        await job_queue.fail(dead, now, "HTTP 422")
         overrides = {"EXPIRATION__SWEEP_INTERVAL_SECONDS": "0.1", "EVENTS__KEEP_SECONDS": "3600"}
         server = await asyncio.to_thread(start_server, tmp_path / "data", settings=overrides)
         try:
             deadline = time.monotonic() + 15
-            while not (told := await samples(server)).get("tusd_py_jobs_dead"):
-                assert time.monotonic() < deadline, "nobody looks at the jobs"
+            while not (values := await samples(server)).get("tusd_py_jobs_dead"):
+                assert time.monotonic() < deadline, "the metric of dead jobs is never set"
                 await asyncio.sleep(0.05)
-            assert 1 == told["tusd_py_jobs_dead"]
-            assert 0 < told["tusd_py_jobs_late_seconds"] < 60
+            assert 1 == values["tusd_py_jobs_dead"]
+            assert 0 < values["tusd_py_jobs_late_seconds"] < 60
             assert [new.id] == [found.id for found in await jobs_in(job_queue, JobState.DONE)]
         finally:
             server.stop()

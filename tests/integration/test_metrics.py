@@ -1,4 +1,4 @@
-"""What Prometheus is told by a running server, under the names that tusd's dashboards ask for."""
+"""The metrics of a running server, with the names that tusd's dashboards use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.server import RunningServer
 
 
 async def samples(server: RunningServer) -> dict[str, float]:
-    """Each line by what stands before its value: names that only just resemble these would not be found."""
+    """Every sample by its full name with labels."""
     answer = await request("GET", f"{server.root}/metrics", {})
     assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
     lines = [line.rpartition(" ") for line in answer.body.decode().splitlines() if not line.startswith("#")]
@@ -17,8 +17,8 @@ async def samples(server: RunningServer) -> dict[str, float]:
 
 
 @pytest.mark.anyio
-async def test_names_and_counts_are_those_of_tusd(server: RunningServer) -> None:
-    """One upload, one refusal and one termination, each in its place."""
+async def test_metrics_have_the_names_of_tusd(server: RunningServer) -> None:
+    """One upload, one refusal and one termination are counted."""
     before = await samples(server)
     url = await create(server.url, 4)
     assert (await request("PATCH", url, patch_headers(9), b"x")).status == 409

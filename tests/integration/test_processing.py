@@ -1,4 +1,4 @@
-"""Validation and publishing with a real server and its worker: what clients see, and what appears where."""
+"""Validation and publishing by a running server and its worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ import pytest
 
 from tests.support import samples
 from tests.support.client import TUS, Answer, create, patch_headers, request
+from tests.support.receiver import Answer as HookAnswer
+from tests.support.receiver import receiving
 from tests.support.server import RunningServer, start_server
+from tests.support.waiting import eventually
 
 RULES = [
     {"name": "images", "types": ["image/*"], "allowed_types": ["image/png"], "type_agrees": True},
@@ -41,15 +44,15 @@ def metadata(**values: str) -> str:
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
 
 
-async def sent(server: RunningServer, content: bytes, **values: str) -> str:
-    """The URL of a complete upload."""
+async def upload(server: RunningServer, content: bytes, **values: str) -> str:
+    """Upload ``content`` and return its URL."""
     location = await create(server.url, len(content), {**TUS, "Upload-Metadata": metadata(**values)})
     assert (await request("PATCH", location, patch_headers(0), content)).status == 204
     return location
 
 
 async def answered(method: str, url: str, status: int) -> Answer:
-    """The answer with this status, once it comes: the worker needs its time."""
+    """Repeat the request until the response has this status: the worker takes some time."""
     deadline = time.monotonic() + 15
     while (answer := await request(method, url, TUS)).status != status:
         assert time.monotonic() < deadline, f"{method} {url} is answered {answer.status}, not {status}"
@@ -62,10 +65,10 @@ def published(server: RunningServer, url: str, name: str) -> Path:
 
 
 @pytest.mark.anyio
-async def test_a_good_upload_is_given_out_and_published(server: RunningServer) -> None:
-    """By the worker that the server has started for that, after it was examined."""
+async def test_valid_upload_is_published_200(server: RunningServer) -> None:
+    """The embedded worker validates it, and then publishes it."""
     digest = hashlib.sha256(samples.PNG).hexdigest()
-    url = await sent(server, samples.PNG, filename="cat.png", filetype="image/png", sha256=digest)
+    url = await upload(server, samples.PNG, filename="cat.png", filetype="image/png", sha256=digest)
     assert samples.PNG == (await answered("GET", url, 200)).body
     deadline = time.monotonic() + 15
     while not published(server, url, "cat.png").exists():
@@ -79,12 +82,10 @@ async def test_a_good_upload_is_given_out_and_published(server: RunningServer) -
     [(samples.PNG, {"sha256": "0" * 64}), (b"a,b\n1\n", {"filename": "x.csv"}), (b"", {"filename": "x.csv"})],
 )
 @pytest.mark.anyio
-async def test_a_bad_upload_is_rejected_and_never_published(
-    server: RunningServer, content: bytes, values: dict[str, str]
-) -> None:
+async def test_rejected_upload_is_not_published(server: RunningServer, content: bytes, values: dict[str, str]) -> None:
     """Its bytes stay in quarantine until it is terminated."""
     url = (
-        await sent(server, content, **values)
+        await upload(server, content, **values)
         if content
         else await create(server.url, 0, {**TUS, "Upload-Metadata": metadata(**values)})
     )
@@ -97,8 +98,8 @@ async def test_a_bad_upload_is_rejected_and_never_published(
 
 
 @pytest.mark.anyio
-async def test_a_large_final_is_joined_examined_and_published(server: RunningServer) -> None:
-    """Its parts are gone afterwards, and were never given out by themselves."""
+async def test_large_final_upload_is_concatenated_validated_and_published(server: RunningServer) -> None:
+    """Its parts cannot be downloaded, and are deleted afterwards."""
     halves = [samples.PNG[:20], samples.PNG[20:]]
     urls = []
     for half in halves:
@@ -117,8 +118,8 @@ async def test_a_large_final_is_joined_examined_and_published(server: RunningSer
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_a_forbidden_type_is_refused_before_it_is_sent(server: RunningServer, tmp_path: Path) -> None:
-    """curl is told 415 and stops; of many megabytes few have left it, and the upload is gone."""
+def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Path) -> None:
+    """curl gets 415 after a few of many megabytes, and the upload is deleted."""
     length = 200 * 1024 * 1024
     with (tmp_path / "big").open("wb") as file:
         file.write(samples.HTML)
@@ -139,3 +140,20 @@ def test_a_forbidden_type_is_refused_before_it_is_sent(server: RunningServer, tm
     assert ("415", True) == (status, int(uploaded) < length // 4), done
     assert (tmp_path / "answer").read_bytes().startswith(b"ERR_TYPE_NOT_ALLOWED: ")
     assert 404 == asyncio.run(request("HEAD", url, TUS)).status
+
+
+@pytest.mark.anyio
+async def test_owner_of_hook_in_published_path(tmp_path: Path) -> None:
+    """An HTTP hook chooses the owner at creation; the upload is published in the directory of that owner."""
+    with receiving() as receiver:
+        receiver.answers["pre-create"] = HookAnswer({"ChangeFileInfo": {"Owner": "ann@example.com"}})
+        settings = {"HOOKS__HTTP_URLS": receiver.url, "HOOKS__ENABLED_EVENTS": "pre-create"}
+        settings |= {"PUBLISHING__DIRECTORY": str(tmp_path / "out"), "PUBLISHING__PATTERN": "{owner}/{filename}"}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            await upload(server, b"of ann", filename="note.txt")
+            path = tmp_path / "out" / "ann@example.com" / "note.txt"
+            await eventually(path.exists, "the upload is published")
+            assert b"of ann" == path.read_bytes()
+        finally:
+            server.stop()

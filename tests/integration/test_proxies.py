@@ -1,4 +1,4 @@
-"""Behind proxies: the links that clients get, from proxies that are trusted and from those that are not."""
+"""Location behind proxies, trusted and untrusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def location(server: RunningServer, headers: dict[str, str]) -> str:
     answer = await request("POST", server.url, {**TUS, "Upload-Length": "1", **headers}, b"")
     assert answer.status == 201, answer
     url = answer.headers["location"].rsplit("/", 1)
-    # Whatever the client is told to be its address, the upload is found below it here.
+    # The upload is found below the path of the collection, whatever the URL in Location.
     assert (await request("HEAD", server.url + url[1])).status == 200
     return url[0] + "/"
 
@@ -32,16 +32,14 @@ async def location(server: RunningServer, headers: dict[str, str]) -> str:
     ],
 )
 @pytest.mark.anyio
-async def test_a_trusted_proxy_speaks_for_the_client(
-    server: RunningServer, headers: dict[str, str], expected: str
-) -> None:
-    """The peer is in a network that the settings name."""
+async def test_trusted_proxy_headers_are_used(server: RunningServer, headers: dict[str, str], expected: str) -> None:
+    """The forwarding headers of a peer in ``trusted_proxies`` make up the URL; malformed ones are ignored."""
     assert await location(server, headers) == expected
 
 
 @pytest.mark.anyio
-async def test_nobody_is_trusted_by_default(tmp_path: Path) -> None:
-    """Not even from this very host; and a public URL in the settings is the last word."""
+async def test_no_proxy_is_trusted_by_default(tmp_path: Path) -> None:
+    """Without ``trusted_proxies`` forwarding headers are ignored, from localhost too; a public URL always applies."""
     forged = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}
     for settings, expected in (
         ({}, "/files/"),

@@ -1,4 +1,4 @@
-"""What the papers tell people to type and to write does what they say."""
+"""The commands and examples of the documentation work."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support.server import start_server
 ROOT = Path(__file__).parents[2]
 
 
-def blocks(paper: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / paper).read_text(), re.M | re.S)
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
 
 
-def test_the_first_upload(tmp_path: Path) -> None:
-    """The README's commands create an upload, send it in two pieces and fetch it, typed as they stand."""
+def test_commands_of_the_readme(tmp_path: Path) -> None:
+    """The README's commands, run unchanged, create an upload, send it in two parts and download it."""
     server = start_server(tmp_path / "data")
     try:
         (script,) = [block for block in blocks("README.md", "sh") if "Upload-Length" in block]
@@ -32,12 +32,12 @@ def test_the_first_upload(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_the_examples_of_the_library_run(tmp_path: Path) -> None:
-    """Each Python example of the papers runs, with what the examples before it imported."""
+def test_python_examples_run(tmp_path: Path) -> None:
+    """Each Python example of README.md and docs/library.md runs."""
     imports = "from fastapi import FastAPI\nfrom tusd_py import Tus\n"
     examples = [*blocks("README.md", "python"), *blocks("docs/library.md", "python")]
     assert 7 == len(examples)
-    # What a Django project has in the place that one of them imports.
+    # One example imports this module of a Django project.
     (tmp_path / "mysite").mkdir()
     (tmp_path / "mysite" / "asgi.py").write_text("async def application(scope, receive, send): ...\n")
     for example in examples:
@@ -48,8 +48,8 @@ def test_the_examples_of_the_library_run(tmp_path: Path) -> None:
         assert 0 == process.returncode, f"{example}\n{process.stderr}"
 
 
-def test_the_page_in_the_readme_is_a_picture() -> None:
-    """The README shows a picture that is there and is no placeholder."""
+def test_picture_of_the_readme_is_a_png() -> None:
+    """The picture in the README exists and is no placeholder."""
     picture = (ROOT / "docs" / "page.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.client import Answer, Connection
 from tests.support.content import MIB, content
-from tests.support.draft import Draft, told
+from tests.support.draft import Draft, receive_responses
 from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_side, workers
@@ -79,7 +79,7 @@ async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer
     data = content(81, LENGTH)
     connection = await Connection.open(server.url)
     url = await begun(draft, connection)
-    answer = await told(connection, data)
+    answer = await receive_responses(connection, data)
     assert answer.status == 201
     assert answer.progress == sorted(set(answer.progress))
     assert len(answer.progress) >= 4
@@ -109,8 +109,8 @@ async def test_another_worker_takes_over(start: Callable[..., RunningServer]) ->
     offset = int(state.headers["upload-offset"])
     assert (state.status, state.headers["upload-complete"]) == (204, "?0")
     await second.send_head("PATCH", url, draft.patch(offset, completes=True, content_length=str(LENGTH - offset)))
-    assert (await told(second, data[offset:])).headers["upload-complete"] == "?1"
-    assert (await told(first)).status == 400
+    assert (await receive_responses(second, data[offset:])).headers["upload-complete"] == "?1"
+    assert (await receive_responses(first)).status == 400
     for connection in (first, second):
         connection.close()
     assert_stored(server, url, data)
@@ -152,7 +152,7 @@ async def test_a_stop_keeps_what_came(start: Callable[..., RunningServer]) -> No
     url = await begun(draft, connection)
     await connection.send(data[: 2 * MIB])
     stopping = asyncio.ensure_future(asyncio.to_thread(server.stop))
-    answer = await told(connection)
+    answer = await receive_responses(connection)
     assert (answer.status, answer.problem["code"]) == (503, "ERR_SERVER_SHUTDOWN")
     assert answer.headers["upload-complete"] == "?0"
     offset = int(answer.headers["upload-offset"])

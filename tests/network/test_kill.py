@@ -53,7 +53,7 @@ class Killed:
 
     def lost(self) -> int | None:
         """Bytes to send again, from what the restarted server claims; None when the upload was complete before."""
-        claim = self.upload.first_claim_after(self.moment)
+        claim = self.upload.first_reported_after(self.moment)
         if claim is None:
             return None
         assert claim.offset <= self.good, f"claimed {claim.offset}, while {self.good} good bytes were stored"

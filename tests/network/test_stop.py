@@ -83,7 +83,7 @@ def test_uploads_in_full_flow_go_on_after_a_restart(start: Start) -> None:
             assert exit_code == 0
             server = await asyncio.to_thread(start, port=server.port)
         for upload, bytes_received in zip(uploads, received, strict=True):
-            claim = upload.first_claim_after(moment)
+            claim = upload.first_reported_after(moment)
             assert claim is not None
             assert MIB < bytes_received <= claim.offset
         return server, uploads

@@ -14,7 +14,7 @@ from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
 from tusd_py.protocol.concat import CollectionUrl, format_concat, parse_concat
 from tusd_py.protocol.dates import format_date, parse_date
-from tusd_py.protocol.downloads import describe, select
+from tusd_py.protocol.downloads import content_headers, select_range
 from tusd_py.protocol.errors import (
     InvalidChecksum,
     InvalidConcat,
@@ -192,7 +192,7 @@ def test_junk_as_conditions(offset: int, is_complete: bool, sent: dict[str, str 
     completed_at = NOW if is_complete else None
     upload = Upload(id="a", length=200, offset=offset, created_at=NOW, updated_at=NOW, completed_at=completed_at)
     try:
-        span = select(Download(upload_id="a", **sent), upload)
+        span = select_range(Download(upload_id="a", **sent), upload)
     except (PreconditionFailed, RangeNotSatisfiable):
         return
     if span is not None:
@@ -211,7 +211,7 @@ def test_descriptions_are_safe(metadata: dict[str, bytes]) -> None:
     """Whatever bytes the client called its upload, no header value has any but visible ASCII and spaces."""
     header = format_metadata(metadata) or None
     upload = Upload(id="a", length=0, created_at=NOW, updated_at=NOW, metadata_header=header)
-    fields = describe(upload, frozenset({"text/plain"}))
+    fields = content_headers(upload, frozenset({"text/plain"}))
     assert all(SAFE_VALUE.fullmatch(value) for _, value in fields)
     assert dict(fields)[b"content-disposition"].startswith(b"attachment") or metadata.get("filetype")
 

@@ -24,7 +24,7 @@ from tusd_py.protocol.draft.structured_fields import (
     parse_dictionary,
     parse_integer,
 )
-from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version, negotiate
+from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version, negotiate
 from tusd_py.protocol.errors import InvalidChecksum, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.metadata import parse_metadata
@@ -41,7 +41,7 @@ KEYS = st.from_regex(r"[a-z*][a-z0-9_.*-]{0,9}", fullmatch=True)
 VALUES = st.booleans() | INTEGERS | st.binary(max_size=40)
 LATIN = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
 FIELDS = st.text('?01a;=(),:" \t@%\\-.Yc3', max_size=24)
-ASKED_FOR = st.sampled_from([*VERSIONS.values(), PLAIN])
+ASKED_FOR = st.sampled_from([*VERSIONS.values(), UNVERSIONED])
 
 #: What is right for a header, or was meant to be.
 MEANT: dict[bytes, tuple[bytes, ...]] = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.downloads import select
+from tusd_py.protocol.downloads import select_range
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import NUMBER_MAX, SINGLETONS, Headers
 from tusd_py.protocol.metadata import parse_metadata
@@ -133,7 +133,7 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
             assert (echoed or b"") == (head.headers.get_bytes(name) or b"").strip(b" \t")
     if isinstance(request, Download):
         try:
-            select(request, Upload(id="a", length=9, offset=5, created_at=NOW, updated_at=NOW))
+            select_range(request, Upload(id="a", length=9, offset=5, created_at=NOW, updated_at=NOW))
         except TusError as error:
             assert error.status in (412, 416)
 

@@ -17,7 +17,7 @@ from tusd_py.protocol.responses import Response, apply_override
 
 NAMES = [
     *("HTTPResponse", "StatusCode", "Body", "Header", "RejectUpload", "RejectTermination", "RejectRequest"),
-    *("StopUpload", "ChangeFileInfo", "ID", "MetaData", "Storage", "Path"),
+    *("StopUpload", "ChangeFileInfo", "ID", "MetaData", "Storage", "Path", "Owner"),
 ]
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-10, 700), st.integers(), st.floats(), st.text(st.characters(), max_size=8)
@@ -35,7 +35,12 @@ ANSWERS = st.fixed_dictionaries(
             {}, optional={"StatusCode": st.integers(-1, 700), "body": LEAVES, "Header": VALUES}
         ),
         "ChangeFileInfo": st.fixed_dictionaries(
-            {}, optional={"ID": st.text(max_size=5), "MetaData": st.dictionaries(KEYS, LEAVES, max_size=3)}
+            {},
+            optional={
+                "ID": st.text(max_size=5),
+                "Owner": LEAVES,
+                "MetaData": st.dictionaries(KEYS, LEAVES, max_size=3),
+            },
         ),
     },
 )
@@ -58,3 +63,4 @@ def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> Non
     assert 200 <= reply.status <= 599
     assert isinstance(reply.body, bytes)
     (upload.metadata_header or "").encode("latin-1")
+    assert upload.owner.encode().decode() == upload.owner

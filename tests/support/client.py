@@ -1,7 +1,7 @@
-"""A small tus client on raw sockets: a connection that a test can stall, cut or watch, an upload that never gives up.
+"""A small tus client on raw sockets: a connection that a test can stall or cut, and an upload that always retries.
 
-Knows nothing of the server's inside. It keeps a record of every offset the server claimed and of every byte it handed
-to the network, with the time, so that tests can hold one against the other.
+It records every offset that the server reported and every byte that it sent, with the time, so that tests can compare
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PIECE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; header names are in lower case."""
+    """A response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,7 +36,7 @@ class Answer:
 
 
 class Connection:
-    """One HTTP/1.1 connection whose request can be sent piece by piece."""
+    """One HTTP/1.1 connection on which a test sends requests piece by piece."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str) -> None:
         self._reader, self._writer, self._authority = reader, writer, authority
@@ -64,7 +64,7 @@ class Connection:
         await self._writer.drain()
 
     async def answer(self, *, interim: bool = False) -> Answer:
-        """The next response, without 1xx ones unless ``interim``. Raises ``ConnectionError`` when none comes."""
+        """Return the next response, 1xx only with ``interim``. Raises ``ConnectionError`` if the connection ends."""
         while True:
             try:
                 head = await self._reader.readuntil(b"\r\n\r\n")
@@ -103,7 +103,7 @@ class Connection:
         return await self.answer_while(self.send(body or b""))
 
     async def answer_while(self, sending: Coroutine[Any, Any, None], timeout_seconds: float = 30.0) -> Answer:
-        """The answer to a request whose body is still being sent: it may come long before the body's end."""
+        """Return the response to a request while ``sending`` sends its body; the response may come before its end."""
         tasks = asyncio.create_task(self.answer()), asyncio.create_task(sending)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -114,9 +114,9 @@ class Connection:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def end(self, *, half: bool = False, reset: bool = False) -> None:
-        """End it as a client would: all sent, then FIN; with ``half`` still listening; with ``reset`` by RST.
+        """Close the connection with FIN; with ``half`` only the sending side; with ``reset`` by RST.
 
-        Returns when the server has ended its side as well (not waited for after a reset).
+        Returns when the server has closed its side too, except after a reset.
         """
         if reset:
             own_end = self._writer.get_extra_info("socket")
@@ -129,17 +129,17 @@ class Connection:
         try:
             await self._writer.wait_closed()
         except ConnectionError:
-            pass  # ended by the server already
+            pass  # the server has closed it already
 
     def close(self) -> None:
-        """Forget the connection at once, with whatever was not sent yet."""
+        """Abort the connection; unsent bytes are discarded."""
         self._writer.transport.abort()
 
 
 async def request(
     method: str, url: str, headers: Mapping[str, str] = TUS, body: bytes | memoryview | None = None
 ) -> Answer:
-    """One request on a connection of its own, which is closed afterwards."""
+    """Send one request on a connection of its own."""
     connection = await Connection.open(url)
     try:
         return await connection.request(method, url, headers, body)
@@ -155,14 +155,14 @@ async def create(endpoint: str, length: int, headers: Mapping[str, str] = TUS) -
 
 
 def patch_headers(offset: int, length: int | None = None) -> dict[str, str]:
-    """The head of a PATCH at ``offset``, announcing a body of ``length`` bytes."""
+    """The headers of a PATCH at ``offset`` with a body of ``length`` bytes."""
     announced = {} if length is None else {"Content-Length": str(length)}
     return {**TUS, **BODY, "Upload-Offset": str(offset), **announced}
 
 
 @dataclass(frozen=True)
-class Claim:
-    """An offset the server claimed, and when the client read it."""
+class ReportedOffset:
+    """An offset that the server reported, and the time at which the client read it."""
 
     moment: float
     offset: int
@@ -170,21 +170,21 @@ class Claim:
 
 @dataclass
 class PatientUpload:
-    """Uploads ``content`` whatever happens on the way: creates, asks for the offset, sends from there, and again.
+    """Uploads ``content`` and retries after every failure: create, HEAD, then PATCH from the offset, until complete.
 
-    ``run`` raises ``AssertionError`` as soon as the server claims an offset that was never sent or goes backwards, or
-    answers with a status that a client could not recover from.
+    ``run`` raises ``AssertionError`` if the server reports an offset that was never sent or that goes backwards, or if
+    it answers with a status from which a client cannot recover.
     """
 
     endpoint: str
     content: memoryview
     rate: float = float("inf")  # bytes per second; may be changed while it runs
     answer_seconds: float = 10.0
-    headers: Mapping[str, str] = field(default_factory=dict)  # of the creation, beyond the length
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the creation, in addition to the length
     clock: Callable[[], float] = time.monotonic
     url: str | None = None
     sent: int = 0  # the highest offset ever handed to the network
-    claims: list[Claim] = field(default_factory=list)
+    reported: list[ReportedOffset] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     broken: int = 0  # requests that ended without an answer
     timed_out: int = 0
@@ -194,8 +194,8 @@ class PatientUpload:
     _sent_at: list[tuple[float, int]] = field(default_factory=list)
 
     async def run(self) -> str:
-        """Upload to the end; returns the upload's URL."""
-        while not (self.claims and self.claims[-1].offset == len(self.content)):
+        """Upload to the end and return the URL of the upload."""
+        while not (self.reported and self.reported[-1].offset == len(self.content)):
             try:
                 await asyncio.sleep(0 if await self._step() else 0.1)
             except (OSError, TimeoutError) as error:
@@ -206,7 +206,7 @@ class PatientUpload:
         return self.url
 
     async def _step(self) -> bool:
-        """One round; False when the server asked for patience."""
+        """One request cycle. Returns False if the server asked to retry later."""
         if self.url is None:
             return await self._create()
         answer = await asyncio.wait_for(request("HEAD", self.url), self.answer_seconds)
@@ -214,7 +214,7 @@ class PatientUpload:
         if answer.status in (423, 503):
             return False
         assert answer.status == 200, f"HEAD: {answer}"
-        offset = self._claim(answer)
+        offset = self._record_offset(answer)
         return offset == len(self.content) or await self._append(offset)
 
     async def _create(self) -> bool:
@@ -238,9 +238,9 @@ class PatientUpload:
             connection.close()
         self.statuses.append(answer.status)
         if answer.status == 204:
-            self._claim(answer)
+            self._record_offset(answer)
             return True
-        # 400: interrupted by another request of the same upload, an earlier connection's ghost for instance.
+        # 400: interrupted by another request for the same upload, for instance one of an earlier connection.
         assert answer.status in (400, 409, 423, 503), f"PATCH: {answer}"
         return False
 
@@ -256,26 +256,26 @@ class PatientUpload:
             await connection.send(piece)
             self._sent_at.append((self.clock(), self._position))
             due = max(due, self.clock() - 0.2) + len(piece) / self.rate
-            # Sending waits for nobody while the kernel takes it all: who watches gets a turn after every piece.
+            # Sending does not block while the kernel buffers everything: other tasks run after every piece.
             await asyncio.sleep(max(0.0, due - self.clock()))
 
-    def _claim(self, answer: Answer) -> int:
+    def _record_offset(self, answer: Answer) -> int:
         offset = answer.offset
         assert offset is not None, f"an answer without Upload-Offset: {answer}"
-        last = self.claims[-1].offset if self.claims else 0
-        assert last <= offset <= self.sent, f"claimed {offset} after {last}, while {self.sent} bytes were sent"
-        self.claims.append(Claim(self.clock(), offset))
+        last = self.reported[-1].offset if self.reported else 0
+        assert last <= offset <= self.sent, f"reported {offset} after {last}, while {self.sent} bytes were sent"
+        self.reported.append(ReportedOffset(self.clock(), offset))
         return offset
 
     @property
     def position(self) -> int:
-        """How far the running (or last) PATCH has got."""
+        """The offset that the running (or last) PATCH has reached."""
         return self._position
 
     def position_at(self, moment: float) -> int:
-        """How far the running (or last) PATCH had got at ``moment``; its start when it began later."""
+        """The offset that the running (or last) PATCH had reached at ``moment``; its start if it began later."""
         index = bisect_right(self._sent_at, moment, key=lambda entry: entry[0])
         return self._sent_at[max(0, index - 1)][1] if self._sent_at else 0
 
-    def first_claim_after(self, moment: float) -> Claim | None:
-        return next((claim for claim in self.claims if claim.moment > moment), None)
+    def first_reported_after(self, moment: float) -> ReportedOffset | None:
+        return next((report for report in self.reported if report.moment > moment), None)

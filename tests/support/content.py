@@ -1,4 +1,4 @@
-"""Bytes to upload: the same for the same seed, cheap by the hundred MiB, different at every offset of every upload."""
+"""Bytes to upload: reproducible by a seed, cheap, and different at every offset of every upload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK_BYTES = 64 * MIB
 
 @cache
 def _block() -> memoryview:
-    """One random block for all of a process: slices of it cost nothing."""
+    """One random block per process: slices of a memoryview need no copy."""
     return memoryview(random.Random(20260711).randbytes(_BLOCK_BYTES + MIB))
 
 
@@ -29,9 +29,9 @@ def sha256(data: bytes | memoryview) -> str:
 
 
 def common_prefix(left: bytes | memoryview, right: bytes | memoryview) -> int:
-    """How many bytes ``left`` and ``right`` have in common from their start."""
+    """The length of the common prefix of ``left`` and ``right``."""
     low, high = 0, min(len(left), len(right))
-    left, right = bytes(left[:high]), bytes(right[:high])  # compared by memcmp, which memoryviews are not
+    left, right = bytes(left[:high]), bytes(right[:high])  # bytes are compared by memcmp, memoryviews are not
     if left == right:
         return high
     while low < high:

@@ -1,4 +1,4 @@
-"""A client of the IETF's draft on raw sockets: it sees every interim answer, and may leave in the middle of a body."""
+"""A client of the IETF draft on raw sockets that returns every interim response."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from urllib.parse import urljoin
 
 from tests.support.client import Answer, Connection
 
-#: The versions that are asked for, with that of iOS 26 in the middle.
+#: The interop versions under test; 8 is that of iOS 26.
 VERSIONS = (6, 8, 9)
 PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 
 
 @dataclass(frozen=True)
-class Told:
-    """All that was answered to one request."""
+class Responses:
+    """All responses to one request."""
 
     interims: list[Answer]
     final: Answer
@@ -33,7 +33,7 @@ class Told:
 
     @property
     def problem(self) -> dict[str, Any]:
-        """The problem document."""
+        """The problem document of the final response."""
         assert self.headers["content-type"] == "application/problem+json", self.final
         document: dict[str, Any] = json.loads(self.final.body)
         assert document["status"] == self.status, document
@@ -41,12 +41,12 @@ class Told:
 
     @property
     def announced(self) -> list[str]:
-        """Where the interim answers say the upload is."""
+        """The Location headers of the interim responses."""
         return [interim.headers["location"] for interim in self.interims if "location" in interim.headers]
 
     @property
     def progress(self) -> list[int]:
-        """The offsets that the interim answers told."""
+        """The offsets of the interim responses."""
         return [
             int(interim.headers["upload-offset"]) for interim in self.interims if "upload-offset" in interim.headers
         ]
@@ -54,7 +54,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Draft:
-    """Speaks one version of the draft with one server."""
+    """A client of one version of the draft for one server."""
 
     endpoint: str
     version: int = 8
@@ -74,41 +74,41 @@ class Draft:
 
     async def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | memoryview | None = None
-    ) -> Told:
-        """One request on a connection of its own, with all its answers."""
+    ) -> Responses:
+        """Send one request on a connection of its own and return all responses."""
         connection = await Connection.open(url)
         try:
             length = {} if body is None else {"Content-Length": str(len(body))}
             await connection.send_head(method, url, {**(self.named if headers is None else headers), **length})
-            return await told(connection, body or b"")
+            return await receive_responses(connection, body or b"")
         finally:
             connection.close()
 
     async def create(
         self, body: bytes | memoryview = b"", length: int | None = None, *, completes: bool = True, **headers: str
-    ) -> Told:
+    ) -> Responses:
         return await self.ask("POST", self.endpoint, self.creation(length, completes=completes, **headers), body)
 
     async def append(
         self, url: str, offset: int, body: bytes | memoryview = b"", *, completes: bool = True, **headers: str
-    ) -> Told:
+    ) -> Responses:
         return await self.ask("PATCH", url, self.patch(offset, completes=completes, **headers), body)
 
-    async def head(self, url: str) -> Told:
+    async def head(self, url: str) -> Responses:
         return await self.ask("HEAD", url)
 
     async def made(self, length: int | None, body: bytes = b"") -> str:
-        """The URL of an upload that was created with care: it is open, with ``body`` in it."""
+        """Create an open upload with ``body`` in it and return its URL."""
         answer = await self.create(body, length, completes=False)
         assert answer.status == 201, answer
         return self.url(answer)
 
-    def url(self, answer: Told) -> str:
+    def url(self, answer: Responses) -> str:
         return urljoin(self.endpoint, answer.headers["location"])
 
 
-async def told(connection: Connection, body: bytes | memoryview = b"") -> Told:
-    """The answers to a request whose head was sent, while ``body`` is sent."""
+async def receive_responses(connection: Connection, body: bytes | memoryview = b"") -> Responses:
+    """Send ``body`` for a request whose head was sent, and return all responses."""
     sending = asyncio.ensure_future(connection.send(body))
     interims: list[Answer] = []
     try:
@@ -117,7 +117,7 @@ async def told(connection: Connection, body: bytes | memoryview = b"") -> Told:
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-    return Told(interims, answer)
+    return Responses(interims, answer)
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from tusd_py.contracts.body import BodyAborted
+from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
-from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
@@ -125,7 +126,7 @@ class UploadsHarness:
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     policy: UploadPolicy = field(default_factory=UploadPolicy)
-    functions: Functions = field(default_factory=dict)
+    functions: HookFunctions = field(default_factory=dict)
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
     subscriptions: tuple[Subscription, ...] = ()

@@ -1,4 +1,4 @@
-"""Small files of many types, each a real one of its kind."""
+"""Small valid files of many types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def zipped(*names: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, f"what is in {name}, some of it more than once: {name}")
+            archive.writestr(
+                zipfile.ZipInfo(name), f"what is in {name}, some of it more than once: {name}", zipfile.ZIP_DEFLATED
+            )
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Compares what was sent with what the server stored: beneath it on disk, and as it gives it back by GET."""
+"""Compares what was sent with what the server stored: the file on disk, and the content by GET."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def upload_id(upload_url: str) -> str:
 
 
 def own_url(server: RunningServer, upload_url: str) -> str:
-    """The URL of this upload at the server itself: the client may know it by a proxy's address."""
+    """The URL of this upload at the server itself; ``upload_url`` may be that of a proxy."""
     return server.url.rstrip("/") + "/" + upload_id(upload_url)
 
 
 def request(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """One plain request without a body; the answer's status, headers in lower case, and body."""
+    """Send a request without a body; return the status, the headers in lower case, and the body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
@@ -38,7 +38,7 @@ def head(server: RunningServer, upload_url: str) -> tuple[int, dict[str, str]]:
 
 
 def download_sha256(server: RunningServer, upload_url: str) -> str:
-    """The SHA-256 of what GET on the upload gives."""
+    """The SHA-256 of the content that GET returns."""
     status, _, body = request("GET", own_url(server, upload_url))
     assert status == 200, f"GET answered {status}: {body[:300]!r}"
     return hashlib.sha256(body).hexdigest()
@@ -50,7 +50,7 @@ def bytes_poured(server: RunningServer) -> int:
 
 
 def counted(server: RunningServer, name: str) -> int:
-    """A counter of this server, without its ``_total``."""
+    """The value of a counter of this server; ``name`` is without its ``_total``."""
     _, _, text = request("GET", server.root + "/metrics")
     (line,) = (line for line in text.splitlines() if line.startswith(f"{name}_total ".encode()))
     return int(float(line.split()[1]))

@@ -187,11 +187,11 @@ def test_check_looks_for_libmagic_where_a_rule_asks(monkeypatch: pytest.MonkeyPa
         return find(["none.so"])
 
     monkeypatch.setattr(libmagic, "load", find_nothing)
-    monkeypatch.setattr(libmagic, "_found", None)
+    monkeypatch.setattr(libmagic, "_loaded", None)
     monkeypatch.setattr(libmagic, "_thread_local", type(libmagic._thread_local)())
     missing = run("check", "--port", "0", **by_type)
     assert 2 == missing.exit_code
-    assert "libmagic is missing: install it" in missing.output
+    assert "libmagic is missing; install it" in missing.output
 
 
 def test_check_looks_at_where_uploads_are_published(tmp_path: Path) -> None:

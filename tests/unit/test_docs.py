@@ -15,7 +15,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import TusError
 from tusd_py.settings.loading import sections
 from tusd_py.web import errors
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.metrics import ServerMetrics
 
 ROOT = Path(__file__).parents[2]
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -63,7 +63,7 @@ def test_every_refusal_stands_in_the_docs() -> None:
 
 def test_every_metric_stands_in_the_docs() -> None:
     """``docs/operations.md`` names every metric that the server tells, and none that it does not."""
-    told = set(re.findall(r"^# TYPE (\w+)", Metrics().exposition().decode(), re.M))
+    told = set(re.findall(r"^# TYPE (\w+)", ServerMetrics().exposition().decode(), re.M))
     named = set(re.findall(r"`(tusd_[a-z_]+)(?:\{[a-z,]+\})?`", text("docs/operations.md"))) - {"tusd_py"}
     assert told == named
 

@@ -1,1 +1,1 @@
-"""What the heart needs of the world, as contracts without any body: bytes, records, locks, hooks, an incoming body."""
+"""What the use cases need of backends and servers, as typing protocols, with the exceptions that they may raise."""

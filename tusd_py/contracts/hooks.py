@@ -1,10 +1,10 @@
-"""The contract of the gate: hooks in tusd's names that may answer for a request, or are told what happened."""
+"""The contract of blocking hooks: a request waits for their response, which may refuse or change it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from tusd_py.contracts.store import PATH
 from tusd_py.model.caller import Caller
@@ -20,9 +20,9 @@ class HookFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HookEvent:
-    """What a hook is told: which hook it is, the upload as it stands, and the request that brought it about.
+    """The input of a hook: which hook it is, the current upload, and the client of the request.
 
-    ``caller`` is ``None`` when no request did (a restart, a background task).
+    ``caller`` is ``None`` if no request caused it (a restart, a background task).
     """
 
     hook: Hook
@@ -32,26 +32,27 @@ class HookEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeEvent:
-    """What ``authorize`` is told: who asks for what, and the upload as recorded; ``None`` where there is none."""
+    """The input of ``authorize``: the client of the request, and the recorded upload; ``None`` if there is none."""
 
     upload: Upload | None
     caller: Caller
     hook: Hook = field(default=Hook.AUTHORIZE, init=False)
 
 
-#: What a gate may be asked.
+#: The input of a hook handler.
 HookRequest = HookEvent | AuthorizeEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookResponse:
-    """What a hook may answer; an empty answer lets things take their course.
+    """The response of a hook; an empty one changes nothing.
 
     ``reject`` refuses a request (authorize), a creation (pre-create) or a termination (pre-terminate). ``stop``
-    (post-receive) ends the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace what
-    the server or the client chose; metadata values are text or bytes. ``storage_path`` (pre-create) is where the bytes
-    shall lie, relative to the directory of all uploads; stores other than disks pass over it. ``overlay`` is laid over
-    the response; of authorize only where it rejects.
+    (post-receive) aborts the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace
+    those of the server and the client; metadata values are text or bytes. ``storage_path`` (pre-create) is the path for
+    the bytes, relative to the directory of all uploads; only stores on disk use it. ``owner`` (pre-create) is the owner
+    of the upload, for validation rules, published names and concatenation. ``override`` changes the HTTP response; that
+    of authorize is used only with ``reject``.
     """
 
     reject: bool = False
@@ -59,10 +60,11 @@ class HookResponse:
     upload_id: str | None = None
     metadata: Mapping[str, str | bytes] | None = None
     storage_path: str | None = None
+    owner: str | None = None
     override: ResponseOverride | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
-        """``upload`` as this answer of pre-create wants it."""
+        """``upload`` with the id, metadata and path of this pre-create response."""
         if self.upload_id is not None:
             upload = replace(upload, id=self.upload_id)
         if self.metadata is not None:
@@ -70,31 +72,43 @@ class HookResponse:
             upload = replace(upload, metadata_header=format_metadata(values) or None)
         if self.storage_path is not None:
             upload = replace(upload, storage={**upload.storage, PATH: self.storage_path})
+        if self.owner is not None:
+            upload = replace(upload, owner=self.owner)
         return upload
 
     def merged_with(self, later: HookResponse) -> HookResponse:
-        """Both answers as one; where they differ ``later`` counts. A refusal stands for itself."""
+        """Both responses combined; ``later`` takes precedence. If ``later`` rejects or stops, it is returned alone."""
         if later.reject or later.stop:
             return later
         return HookResponse(
             upload_id=self.upload_id if later.upload_id is None else later.upload_id,
             metadata=self.metadata if later.metadata is None else later.metadata,
             storage_path=self.storage_path if later.storage_path is None else later.storage_path,
+            owner=self.owner if later.owner is None else later.owner,
             override=later.override if self.override is None else self.override.merged_with(later.override),
         )
 
 
+#: What a function of an application may return.
+HookReturn = HookResponse | Awaitable[HookResponse | None] | None
+#: A hook of an application that mounts the server: a function or coroutine function of the event.
+HookFunction = Callable[[HookEvent], HookReturn]
+AuthorizeFunction = Callable[[AuthorizeEvent], HookReturn]
+#: By hook; each function takes the event of that hook.
+HookFunctions = Mapping[Hook, Callable[[Any], HookReturn]]
+
+
 class HookHandler(Protocol):
-    """Carries hooks to whoever wants them. Belongs to the event loop it is first used in."""
+    """Invokes hooks. Belongs to the event loop that first uses it."""
 
     def handles(self, hook: Hook) -> bool:
-        """Whether anybody listens to ``hook``; asking nobody costs nothing."""
+        """Whether ``hook`` is configured; callers skip ``invoke`` otherwise."""
         ...
 
     async def invoke(self, event: HookRequest) -> HookResponse:
-        """Ask the hook and wait for its answer, in bounded time. Raises ``HookFailed``."""
+        """Invoke the hook and wait for its response, in bounded time. Raises ``HookFailed``."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections. Nothing is asked any more."""
+        """Close connections. ``invoke`` must not be called after this."""
         ...

@@ -1,4 +1,4 @@
-"""The contract of a listener: a client that is told how its upload goes while it still sends."""
+"""The contract of a progress listener, which reports saved bytes to a client while its body still arrives."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tusd_py.model.upload import Upload
 
 
 class ProgressListener(Protocol):
-    """Is told on the event loop, after the record says so, and never waits."""
+    """Called on the event loop after the record is saved; must not block."""
 
     def on_created(self, upload: Upload) -> bool:
-        """The upload can be found from now on. Whether the client was told its URL, so that it may come back for it."""
+        """The record of the upload has been created. Returns whether the client was sent the URL and may resume."""
         ...
 
     def on_saved(self, upload: Upload) -> None:
-        """Bytes up to the upload's offset are safe."""
+        """The bytes up to the offset of the upload have been saved."""
         ...

@@ -1,4 +1,4 @@
-"""The contract of a publisher: finished uploads appear elsewhere, under names for people."""
+"""The contract of a publisher, which makes finished uploads available under readable names."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from tusd_py.model.upload import Upload
 
 
 class PublishFailed(Exception):
-    """The place would not take the upload now: it is full, out of reach, or not fit for it. Its text is for people."""
+    """The target cannot accept the upload now: it is full, unreachable or unsuitable. The message is for operators."""
 
 
 class Publisher(Protocol):
-    """Puts uploads in place, whole or not at all, once each however often it is asked."""
+    """Publishes uploads atomically. Publishing an upload again has no further effect."""
 
     async def publish(self, upload: Upload, store: Store) -> str:
-        """Put ``upload`` in place and return its path there; the same one if it is in place already.
+        """Publish ``upload`` and return its path in the target; the same path if it is already published.
 
-        Until ``settle`` it is known which place is its own. Raises ``PublishFailed`` or ``StoreError``.
+        The publisher remembers the path until ``cleanup``, also over a crash. Raises ``PublishFailed`` or
+        ``StoreError``.
         """
         ...
 
     async def cleanup(self, upload: Upload) -> None:
-        """Forget what was kept for another try: the path is recorded, or the upload gone. Raises ``PublishFailed``."""
+        """Delete what was kept for a retry; called once the path is recorded or the upload is gone.
+
+        Raises ``PublishFailed``.
+        """
         ...

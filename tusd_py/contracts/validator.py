@@ -1,4 +1,4 @@
-"""The contract of an examiner: it looks at the bytes of an upload and says whether this server wants to have them."""
+"""The contracts of validation: a validator for complete uploads, and a type sniffer for their first bytes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Protocol
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
 
-#: Is told how many bytes were looked at so far, and may end the examination by raising.
+#: Called with the number of bytes read so far; an exception from it ends the validation.
 OnProgress = Callable[[int], Awaitable[None]]
 
 
 class ValidatorUnavailable(Exception):
-    """Nothing can be said about these bytes now: a tool is missing. Its text says what to do; never a verdict."""
+    """The bytes cannot be validated now because a tool is missing. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What came of an examination: ``reasons`` against the upload, a sentence each, and what was found out."""
+    """The result: ``reasons`` against the upload, one sentence each, and ``details`` such as its type."""
 
     reasons: tuple[str, ...]
     details: Mapping[str, str]
@@ -30,23 +30,26 @@ class ValidationResult:
 
 
 class Validator(Protocol):
-    """Judges uploads by the operator's rules. The same bytes and the same record give the same verdict."""
+    """Validates uploads by the operator's rules. The same bytes and record give the same result."""
 
-    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
-        """The verdict on the complete ``upload``, whose bytes are ``content``. Memory is bounded whatever their number.
+    async def validate(self, upload: Upload, content: Content, on_progress: OnProgress) -> ValidationResult:
+        """Validate the complete ``upload`` with the bytes ``content``. Memory use is bounded.
 
-        Raises ``ValidatorUnavailable``, what reading raises, and what ``tell`` raises.
+        Raises ``ValidatorUnavailable``, and whatever reading or ``on_progress`` raises.
         """
         ...
 
 
 class TypeSniffer(Protocol):
-    """Judges an upload by its first bytes, while the others are still on their way."""
+    """Checks the type of an upload by its first bytes while the rest still arrives."""
 
     def applies_to(self, upload: Upload) -> bool:
-        """Whether the first bytes of ``upload`` can settle anything; asking costs next to nothing."""
+        """Whether the first bytes of ``upload`` can reject it. Cheap enough to call for every upload."""
         ...
 
     async def rejection(self, upload: Upload, head: bytes) -> str:
-        """Why an upload that begins with ``head`` is not wanted, as a sentence; empty where nothing is against it."""
+        """Why an upload that starts with ``head`` is rejected, as a sentence; empty if it is not.
+
+        Raises ``ValidatorUnavailable``.
+        """
         ...

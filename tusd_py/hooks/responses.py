@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tusd_py.contracts.hooks import HookResponse
 from tusd_py.model.hooks import Hook
-from tusd_py.model.ids import is_storage_path, is_upload_id
+from tusd_py.model.ids import is_owner, is_storage_path, is_upload_id
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import format_metadata
 
@@ -27,6 +27,8 @@ def validate_response(response: object) -> str | None:
             f"chose the path {response.storage_path!r}; it must be relative, without '..' and names that begin with a "
             "dot, and have a slash or a dot in it"
         )
+    if response.owner is not None and not (isinstance(response.owner, str) and is_owner(response.owner)):
+        return f"chose the owner {response.owner!r}; an owner has at most 255 characters and no control characters"
     status = response.override.status if response.override is not None else None
     if status is not None and not 200 <= status <= 599:
         return f"answered with the status {status!r}; a status is a number from 200 to 599"

@@ -159,7 +159,14 @@ class _Reader:
         upload_id = self._text(changes.get("id"), "ChangeFileInfo.ID")
         metadata = self._texts(changes.get("metadata"), "ChangeFileInfo.MetaData")
         storage = self._texts(changes.get("storage"), "ChangeFileInfo.Storage") or {}
-        return HookResponse(upload_id=upload_id or None, metadata=metadata, storage_path=storage.get("Path") or None)
+        # Our own addition to tusd's fields.
+        owner = self._text(changes.get("owner"), "ChangeFileInfo.Owner")
+        return HookResponse(
+            upload_id=upload_id or None,
+            metadata=metadata,
+            storage_path=storage.get("Path") or None,
+            owner=owner or None,
+        )
 
     def _object(self, value: object, name: str) -> dict[str, object]:
         """The values by lower-case key; empty if ``value`` is absent."""

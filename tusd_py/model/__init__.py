@@ -1,1 +1,1 @@
-"""Pure values: uploads, events, jobs, hook names, the client behind a request. Standard library only, no I/O."""
+"""Pure values: uploads, events, jobs, names of hooks, validation rules, callers. Standard library only, no I/O."""

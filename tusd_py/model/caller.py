@@ -1,4 +1,4 @@
-"""The client behind a request, as hooks, events and logs see it."""
+"""The client that made a request, as hooks, events and logs see it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ HeaderList = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, for hooks and logs: never used to decide what the protocol allows."""
+    """The origin of a request, for hooks, events and logs. The rules of the protocol never depend on it."""
 
-    remote_address: str  # ip:port of the peer, or "" on a unix socket
+    remote_address: str  # ip:port of the peer; empty on a unix socket
     method: str  # after X-HTTP-Method-Override
     target: str  # raw request target with base path and query
     headers: HeaderList

@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Hook(StrEnum):
-    """tusd's seven hooks, and ``authorize``. It and the ``pre-`` ones are asked and may refuse; the others are told."""
+    """tusd's seven hooks, and ``authorize``.
+
+    A request waits for ``authorize`` and the ``pre-`` hooks, which may refuse it; the others are notifications.
+    """
 
     AUTHORIZE = "authorize"
     PRE_CREATE = "pre-create"
@@ -18,5 +21,5 @@ class Hook(StrEnum):
     POST_TERMINATE = "post-terminate"
 
 
-#: The hooks that somebody waits for.
+#: The hooks that a request waits for.
 BLOCKING = frozenset({Hook.AUTHORIZE, Hook.PRE_CREATE, Hook.PRE_FINISH, Hook.PRE_TERMINATE})

@@ -1,4 +1,4 @@
-"""Jobs as values: what has still to be done for an upload, and what is written together with a change of its record."""
+"""Jobs and subscriptions, and the events and jobs that are saved together with a change of a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tusd_py.model.events import Event, EventType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """Somebody who is told of events of these types, by ``actor``; with none, they are recorded for whoever looks."""
+    """Delivers events of these types through ``actor``. Without an actor the events are only recorded."""
 
     name: str
     actor: str
@@ -19,19 +19,19 @@ class Subscription:
 
 
 class JobState(StrEnum):
-    WAITING = "waiting"  # for its time, or for an earlier one
+    WAITING = "waiting"  # for ``next_attempt_at``, or for an earlier job of its sequence
     RUNNING = "running"  # a worker has its lease
     DONE = "done"
-    DEAD = "dead"  # given up; a person may have it tried again
+    DEAD = "dead"  # given up; an operator may requeue it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Work to be done by an actor. A second one with the same ``key`` is never made, whatever became of the first.
+    """Work for an actor. Only one job per ``key`` is ever created, whatever the state of the first.
 
-    Jobs with the same ``lane`` are done one after the other in the order they were made: one that is tried again later
-    holds up those behind it, and no others. ``subscription`` is whom the actor works for (the name of a webhook
-    endpoint).
+    Jobs with the same ``sequence_key`` run one after the other in the order of creation: a job that waits for its next
+    attempt delays the jobs behind it, and no others. ``subscription`` is the name of the subscription that the job
+    serves (a webhook endpoint), if any.
     """
 
     actor: str
@@ -44,10 +44,10 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as the outbox has it.
+    """A job in the job queue.
 
-    ``attempt`` counts the times it was given out, anew once it was revived. ``token`` is the fence of its lease: it
-    grows each time the job is given out and never falls, so that no worker of an earlier lease can end it.
+    ``attempt`` counts the claims since the job was created or requeued. ``token`` is the fencing token of the lease: it
+    grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
     """
 
     id: int
@@ -61,18 +61,18 @@ class Job:
     attempt: int
     token: int = 0
     created_at: datetime
-    next_attempt_at: datetime  # of a running one: when its lease runs out
+    next_attempt_at: datetime  # of a running job: the end of its lease
     ended_at: datetime | None = None
-    error: str = ""  # of the newest attempt that failed
+    error: str = ""  # of the latest failed attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What is written in the transaction of a record's change: all of it, or nothing."""
+    """What is saved in the same transaction as the change of a record."""
 
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()
-    completed_job: Job | None = None  # the job whose effect the change is
+    completed_job: Job | None = None  # the job that made the change, which is thereby done
 
 
 NO_EFFECTS = Effects()

@@ -1,1 +1,1 @@
-"""The tus protocol as values and pure functions: standard library only, no I/O, no clock, no logging."""
+"""The tus protocol and the IETF draft as values and pure functions: no I/O, no clock, no logging."""

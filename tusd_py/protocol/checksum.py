@@ -1,4 +1,4 @@
-"""The Checksum extension: its header, and digests over a body as it comes."""
+"""The Checksum extension: parsing ``Upload-Checksum`` and computing digests over a body as it arrives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tusd_py.protocol.headers import format_base64, parse_base64
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What an ``Upload-Checksum`` header says: the algorithm's name and the raw digest of the request's body."""
+    """A parsed ``Upload-Checksum`` header: the algorithm and the raw digest of the request's body."""
 
     algorithm: str
     digest: bytes
 
 
 class Digest(Protocol):
-    """A digest that grows with the bytes it is given. ``update`` of many bytes lets other threads run meanwhile."""
+    """An incremental digest. ``update`` with many bytes releases the GIL."""
 
     def update(self, data: bytes | memoryview, /) -> None: ...
 
@@ -32,7 +32,7 @@ class Digest(Protocol):
 
 
 class Crc32:
-    """CRC-32 as zlib and PNG have it; its digest is four bytes, the most significant first."""
+    """CRC-32 as in zlib and PNG; the digest is four bytes, most significant first."""
 
     __slots__ = ("_value",)
 
@@ -46,7 +46,8 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
-# sha1 and md5 find accidents on the way, not forgeries: said so that FIPS builds of OpenSSL still have them.
+# usedforsecurity=False because sha1 and md5 only detect transfer errors here; FIPS builds of OpenSSL refuse them
+# otherwise.
 _DIGESTS: Mapping[str, Callable[[], Digest]] = MappingProxyType(
     {
         "sha1": partial(hashlib.sha1, usedforsecurity=False),
@@ -67,10 +68,10 @@ _NAME = re.compile(r"[!-@\[-~]+")
 
 
 def parse_checksum(header: str, algorithms: tuple[str, ...] = ALGORITHMS) -> Checksum:
-    """What the header says. Raises ``InvalidChecksum`` or ``UnsupportedAlgorithm``."""
+    """Parse the header. Raises ``InvalidChecksum`` or ``UnsupportedAlgorithm``."""
     algorithm, space, encoded = header.partition(" ")
     if not space or _NAME.fullmatch(algorithm) is None:
-        raise InvalidChecksum("Upload-Checksum", "an algorithm in lower case, one space and its digest in base64")
+        raise InvalidChecksum("Upload-Checksum", "an algorithm in lower case, one space and the digest in base64")
     if algorithm not in algorithms:
         raise UnsupportedAlgorithm(algorithms)
     digest = parse_base64(encoded)
@@ -80,18 +81,21 @@ def parse_checksum(header: str, algorithms: tuple[str, ...] = ALGORITHMS) -> Che
 
 
 def trailing_checksum(trailers: Sequence[tuple[bytes, bytes]]) -> Checksum:
-    """What the trailer says that was announced. Raises ``InvalidChecksum`` or ``UnsupportedAlgorithm``."""
+    """Parse the trailer that ``Trailer: Upload-Checksum`` announced.
+
+    Raises ``InvalidChecksum``, also when the trailer is missing or repeated, or ``UnsupportedAlgorithm``.
+    """
     values = [value for name, value in trailers if name == b"upload-checksum"]
     if len(values) != 1:
-        raise InvalidChecksum("Upload-Checksum", "one trailer after the body, as Trailer announced")
+        raise InvalidChecksum("Upload-Checksum", "one trailer after the body, as the Trailer header announced")
     return parse_checksum(values[0].decode("latin-1").strip(" \t"))
 
 
 def format_checksum(checksum: Checksum) -> str:
-    """The header that says ``checksum``."""
+    """``checksum`` as a header value."""
     return f"{checksum.algorithm} {format_base64(checksum.digest)}"
 
 
 def new_digest(algorithm: str) -> Digest:
-    """A digest over no bytes yet; ``algorithm`` is one of ``ALGORITHMS``."""
+    """A new digest; ``algorithm`` must be one of ``ALGORITHMS``."""
     return _DIGESTS[algorithm]()

@@ -1,4 +1,7 @@
-"""The ``Upload-Concat`` header: which uploads a final upload is made of. Whether they exist is not asked here."""
+"""The ``Upload-Concat`` header: the partial uploads that a final upload consists of.
+
+Whether those uploads exist is checked elsewhere (``rules.concatenate``).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
 
-# Nothing else may stand in a URL (RFC 3986); the header is echoed as it came.
+# RFC 3986 allows only these in a URL. The header is echoed unchanged, so nothing else may be accepted.
 _VISIBLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """What an ``Upload-Concat`` header says: a partial upload, or a final one made of ``parts`` in their order."""
+    """A parsed ``Upload-Concat`` header: a partial upload, or a final upload of ``parts`` (upload ids, in order)."""
 
     kind: Kind
     parts: tuple[str, ...] = ()
@@ -25,50 +28,51 @@ class Concat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionUrl:
-    """Where this server's uploads are found: the URL path of their collection, behind a proxy maybe under two names.
+    """The URLs under which clients know this server's uploads.
 
-    ``base_paths`` end in a slash. ``hosts`` are names with or without a port, in lower case; empty allows every host.
+    ``base_paths`` are the paths of the collection, each ending in a slash; behind a proxy there may be two.
+    ``hosts`` are lower-case host names with or without a port; empty allows every host.
     """
 
     base_paths: tuple[str, ...]
     hosts: tuple[str, ...] = ()
 
 
-def parse_concat(header: str, place: CollectionUrl, parts_max: int = 1000) -> Concat:
-    """What the header says. Raises ``InvalidConcat``, ``TooManyParts``, or ``InvalidParts`` for a foreign URL."""
+def parse_concat(header: str, collection: CollectionUrl, parts_max: int = 1000) -> Concat:
+    """Parse the header. Raises ``InvalidConcat``, ``TooManyParts``, or ``InvalidParts`` for a foreign URL."""
     if header == "partial":
         return Concat(Kind.PARTIAL)
     word, semicolon, urls = header.partition(";")
     if word != "final" or not semicolon:
         raise InvalidConcat("Upload-Concat", "partial, or final; and the URLs of partial uploads")
-    # One space may follow the semicolon: tusd takes it, so clients send it.
+    # tusd accepts one space after the semicolon, so some clients send it.
     parts = urls.removeprefix(" ").split(" ")
     if len(parts) > parts_max:
         raise TooManyParts(parts_max)
-    return Concat(Kind.FINAL, tuple(_part(url, place) for url in parts))
+    return Concat(Kind.FINAL, tuple(_part(url, collection) for url in parts))
 
 
-def _part(url: str, place: CollectionUrl) -> str:
+def _part(url: str, collection: CollectionUrl) -> str:
     """The id of the upload at ``url``, which may be absolute or relative to the collection's URL."""
     if _VISIBLE.fullmatch(url) is None:
         raise InvalidConcat("Upload-Concat", "URLs separated by one space")
     try:
         split = urlsplit(url)
-        if split.scheme not in ("", "http", "https") or not _is_allowed(split.netloc, place.hosts):
+        if split.scheme not in ("", "http", "https") or not _is_allowed(split.netloc, collection.hosts):
             raise InvalidParts
-        for base_path in place.base_paths:
-            # RFC 3986, 5.2: dots are resolved before, never after, the path is decoded.
+        for base_path in collection.base_paths:
+            # RFC 3986, 5.2: dot segments are removed before the path is percent-decoded, never after.
             path = unquote(urlsplit(urljoin(base_path, url)).path)
             upload_id = path.removeprefix(base_path).removesuffix("/")
             if path.startswith(base_path) and is_upload_id(upload_id):
                 return upload_id
-    except ValueError as error:  # brackets that no address can have
+    except ValueError as error:  # malformed brackets in the host
         raise InvalidParts from error
     raise InvalidParts
 
 
 def _is_allowed(authority: str, hosts: Sequence[str]) -> bool:
-    """Whether the host of a URL, if it has any, is one of ours; a host allowed without a port is so on every port."""
+    """Whether the URL has no host, or one of ``hosts``. A host listed without a port matches every port."""
     if not authority or not hosts:
         return True
     host = authority.rpartition("@")[2].lower()
@@ -76,7 +80,7 @@ def _is_allowed(authority: str, hosts: Sequence[str]) -> bool:
 
 
 def format_concat(kind: Kind, urls: Sequence[str] = ()) -> str | None:
-    """The header that a client would send for an upload of this kind; None for a regular one."""
+    """The header a client would send for an upload of this kind; None for a regular upload."""
     if kind is Kind.FINAL:
         return f"final;{' '.join(urls)}"
     return "partial" if kind is Kind.PARTIAL else None

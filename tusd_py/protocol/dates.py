@@ -1,11 +1,11 @@
-"""Dates as HTTP writes them (RFC 9110, 5.6.7)."""
+"""HTTP dates (RFC 9110, 5.6.7)."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from email.utils import format_datetime
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 # "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats."
@@ -18,16 +18,12 @@ _FORMATS = (
 
 
 def format_date(at: datetime) -> str:
-    """``at`` as an IMF-fixdate; its fraction of a second is cut off. ``at`` is aware."""
-    at = at.astimezone(UTC)
-    return (
-        f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at.year:04d} "
-        f"{at.hour:02d}:{at.minute:02d}:{at.second:02d} GMT"
-    )
+    """The aware datetime ``at`` as an IMF-fixdate, truncated to whole seconds."""
+    return format_datetime(at.astimezone(UTC), usegmt=True)
 
 
 def parse_date(text: str | None) -> datetime | None:
-    """The date that ``text`` writes in one of the three forms; None where there is none: a recipient ignores it."""
+    """Parse ``text`` in any of the three formats; None if it is none of them: recipients ignore invalid dates."""
     for form in _FORMATS:
         match = form.fullmatch(text or "")
         if match is not None and match["month"] in _MONTHS:
@@ -38,7 +34,8 @@ def parse_date(text: str | None) -> datetime | None:
 def _date(match: re.Match[str]) -> datetime | None:
     year = int(match["year"])
     if len(match["year"]) == 2:
-        # RFC 9110 asks for the past century where the year seems 50 years ahead; without a clock, as email does.
+        # RFC 9110: a two-digit year that appears more than 50 years in the future is in the past. There is no clock
+        # here, so this uses the fixed limit of the email package.
         year += 2000 if year < 69 else 1900
     try:
         return datetime(

@@ -1,6 +1,6 @@
-"""GET: which bytes of an upload are given, under which headers (RFC 9110, sections 8, 13 and 14; RFC 6266).
+"""GET: which bytes of an upload to send, with which headers (RFC 9110, sections 8, 13 and 14; RFC 6266).
 
-What the client once said about its upload is hostile here: no decoded value reaches a header as it is.
+The metadata of an upload is untrusted input: no decoded value reaches a header unescaped.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ _TAG = re.compile(r'(W/)?("[!#-~\x80-\xff]*")')
 _RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,30})-([0-9]{0,30})|-([0-9]{1,30}))[ \t]*", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 _NAME_CHARACTERS_MAX = 255
-# Kept as they are in a quoted string by every browser; a percent sign some of them would decode.
-_ODD = re.compile(r"[^ !#$&-\[\]-~]")
+# Characters other than those every browser keeps in a quoted string. Some browsers would decode a percent sign.
+_UNSAFE = re.compile(r"[^ !#$&-\[\]-~]")
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes ``start`` to ``stop`` (excluded); ``partial`` when that is the range that was asked for."""
+class ByteRange:
+    """Bytes ``start`` up to, not including, ``stop``; ``partial`` when they answer a Range header (206)."""
 
     start: int
     stop: int
     partial: bool
 
 
-def select(request: Download, upload: Upload) -> Span | None:
-    """Which bytes of those stored to give; None when the client has them already (304).
+def select_range(request: Download, upload: Upload) -> ByteRange | None:
+    """The stored bytes to send; None if the client already has them (304).
 
-    The order is that of RFC 9110, 13.2.2. Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``.
+    Preconditions are evaluated in the order of RFC 9110, 13.2.2. Raises ``PreconditionFailed`` or
+    ``RangeNotSatisfiable``.
     """
     tag, changed_at = format_etag(upload), _changed_at(upload)
     if request.if_match is not None:
@@ -51,36 +52,36 @@ def select(request: Download, upload: Upload) -> Span | None:
             return None
     elif (date := parse_date(request.if_modified_since)) is not None and changed_at <= date:
         return None
-    whole = Span(0, upload.offset, partial=False)
+    everything = ByteRange(0, upload.offset, partial=False)
     if request.range is None or not _may_be_partial(request.if_range, tag, upload):
-        return whole
-    return _span(request.range, upload.offset) or whole
+        return everything
+    return _parse_range(request.range, upload.offset) or everything
 
 
 def _matches(header: str, tag: str, *, weakly: bool) -> bool:
-    """RFC 9110, 8.8.3.2: two tags match weakly whatever their prefix, strongly only where neither is weak."""
+    """RFC 9110, 8.8.3.2: weak comparison ignores the W/ prefix; strong comparison requires both tags to be strong."""
     if header == "*":
         return True
     return any(opaque == tag and (weakly or not weak) for weak, opaque in _TAG.findall(header))
 
 
 def _may_be_partial(if_range: str | None, tag: str, upload: Upload) -> bool:
-    """RFC 9110, 13.1.5: with If-Range, a part is given only if the whole is still the one that it was taken from."""
+    """RFC 9110, 13.1.5: with If-Range, a range is sent only if the representation has not changed."""
     if if_range is None or if_range == tag:
         return True
-    # A date tells apart only what changed in different seconds, so it is good only once nothing changes any more.
+    # A date does not distinguish two changes within one second, so it counts only once the upload is complete.
     return upload.is_complete and parse_date(if_range) == _changed_at(upload)
 
 
-def _span(header: str, length: int) -> Span | None:
-    """The one range asked for; None where there are several or the header is none that we know: then all is given."""
+def _parse_range(header: str, length: int) -> ByteRange | None:
+    """The single range in the header; None for several ranges or an unknown unit: then everything is sent."""
     match = _RANGE.fullmatch(header)
     if match is None:
         return None
     first, last, suffix = match.groups()
     if suffix is not None:
         # 14.1.2: "If the selected representation is shorter than the specified suffix-length, the entire
-        # representation is used"; nothing of nothing cannot be written as a Content-Range.
+        # representation is used"; but an empty representation has no valid Content-Range.
         if int(suffix) and length == 0:
             return None
         start, stop = max(0, length - int(suffix)), length
@@ -90,32 +91,32 @@ def _span(header: str, length: int) -> Span | None:
             return None
     if start >= length:
         raise RangeNotSatisfiable(length)
-    return Span(start, stop, partial=True)
+    return ByteRange(start, stop, partial=True)
 
 
 def format_etag(upload: Upload) -> str:
-    """A strong tag: an id may be used again once an upload is gone, and an unfinished one grows."""
-    made = (upload.created_at - _EPOCH) // timedelta(microseconds=1)
-    return f'"{upload.id}-{made:x}"' if upload.is_complete else f'"{upload.id}-{made:x}-{upload.offset}"'
+    """A strong entity tag, with the creation time because a hook may reuse an id, and the offset until completion."""
+    created = (upload.created_at - _EPOCH) // timedelta(microseconds=1)
+    return f'"{upload.id}-{created:x}"' if upload.is_complete else f'"{upload.id}-{created:x}-{upload.offset}"'
 
 
 def _changed_at(upload: Upload) -> datetime:
-    """When the bytes last changed, in whole seconds as HTTP has them."""
+    """When the bytes last changed, truncated to the whole seconds of HTTP dates."""
     return (upload.completed_at or upload.updated_at).replace(microsecond=0)
 
 
-def validators(upload: Upload) -> list[tuple[bytes, bytes]]:
-    """The headers by which a client recognises what it has; 304 carries these alone."""
+def validator_headers(upload: Upload) -> list[tuple[bytes, bytes]]:
+    """The validator fields (RFC 9110, 8.8) and Cache-Control; a 304 has only these."""
     return [
         (b"etag", format_etag(upload).encode("ascii")),
         (b"last-modified", format_date(_changed_at(upload)).encode("ascii")),
-        # An upload may be terminated at any time, and belongs to whoever may read it.
+        # An upload may be terminated at any time, and shared caches do not know who may read it.
         (b"cache-control", b"private, no-cache"),
     ]
 
 
-def describe(upload: Upload, inline_types: Set[str]) -> list[tuple[bytes, bytes]]:
-    """The headers that say what the bytes are. Only ``inline_types`` are shown in the browser, and those sandboxed."""
+def content_headers(upload: Upload, inline_types: Set[str]) -> list[tuple[bytes, bytes]]:
+    """The headers that describe the bytes. Only ``inline_types`` are displayed by browsers, in a sandbox."""
     metadata = parse_metadata(upload.metadata_header)
     media_type = _media_type(metadata.get("filetype", b""))
     name = _file_name(metadata.get("filename") or metadata.get("name") or b"")
@@ -132,15 +133,15 @@ def describe(upload: Upload, inline_types: Set[str]) -> list[tuple[bytes, bytes]
 
 
 def _media_type(value: bytes) -> str:
-    """The type without parameters in lower case; empty where it is none."""
+    """The media type in lower case without parameters; empty if the value is none."""
     media_type = value.decode("latin-1").partition(";")[0].strip().lower()
     return media_type if _MEDIA_TYPE.fullmatch(media_type) else ""
 
 
 def _file_name(value: bytes) -> str:
-    """The last segment of the name, of visible characters only; empty where nothing is left.
+    """The last path segment of the name, without unprintable characters; possibly empty.
 
-    Invisible ones go as well because some turn the reading direction round: gpj.exe would be read exe.jpg.
+    Some unprintable characters reverse the reading direction, so that ``gpj.exe`` is displayed as ``exe.jpg``.
     """
     last = re.split(r"[/\\]", value.decode("utf-8", "replace"))[-1]
     name = "".join(character for character in last if character.isprintable()).strip(" .")
@@ -148,9 +149,9 @@ def _file_name(value: bytes) -> str:
 
 
 def format_disposition(disposition: str, name: str) -> str:
-    """RFC 6266: the name in ASCII for old readers and, where that loses anything, in UTF-8 for all others."""
+    """RFC 6266: ``filename`` in ASCII and, if that loses characters, also ``filename*`` in UTF-8."""
     if not name:
         return disposition
-    plain = _ODD.sub("_", name)
+    plain = _UNSAFE.sub("_", name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'{disposition}; filename="{plain}"{extended}'

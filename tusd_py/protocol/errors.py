@@ -1,7 +1,7 @@
-"""Every refusal the protocol knows: a class each, with its status, tusd's code for it, and the facts as fields.
+"""The errors of the protocol: one class each, with status, code (tusd's where tusd has one) and details as fields.
 
-The sentence a person reads is made from the facts, and says what to do. What the world around the protocol does
-wrong (disk, database, locks, hooks) is not here but beside its contract.
+The message is built from the fields and says what to do. Errors of the disk, the database, locks and hooks are defined
+beside their contracts; ``tusd_py.web.errors`` maps them to responses.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from tusd_py.protocol.outcomes import ResponseOverride
 
 
 class TusError(Exception):
-    """A request that is refused. ``upload`` is set where the answer shall tell how the upload stands.
+    """A request that the server refuses.
 
-    ``overlay`` is what a hook that refused wants the client to be told instead.
+    ``upload`` is the upload whose offset the response must include, if any. ``override`` is the response that a hook
+    wants instead.
     """
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "ERR_BAD_REQUEST"
-    sentence: ClassVar[str] = "this request cannot be served"  # with the facts by name, in braces
-    retry_after_seconds: ClassVar[int | None] = None  # Retry-After, where trying again soon helps
+    sentence: ClassVar[str] = "this request cannot be served"  # a format string over the fields
+    retry_after_seconds: ClassVar[int | None] = None  # Retry-After, if retrying soon helps
     upload: Upload | None = None
     override: ResponseOverride | None = None
 
     def with_upload(self, upload: Upload) -> Self:
-        """This refusal, telling how ``upload`` stands."""
+        """This error with ``upload`` set; returns itself, so that it can be raised directly."""
         self.upload = upload
         return self
 
@@ -53,7 +54,7 @@ class UnsupportedVersion(TusError):
     def __str__(self) -> str:
         if self.received is None:
             return "the Tus-Resumable header is missing; send Tus-Resumable: 1.0.0"
-        return "this version of the protocol is not spoken here; send Tus-Resumable: 1.0.0"
+        return "this protocol version is not supported; send Tus-Resumable: 1.0.0"
 
 
 @dataclass(eq=False)
@@ -64,12 +65,12 @@ class MethodNotAllowed(TusError):
     allowed: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"this URL takes {', '.join(self.allowed)}"
+        return f"this URL accepts {', '.join(self.allowed)}"
 
 
 @dataclass(eq=False)
 class MalformedHeader(TusError):
-    """A header whose value is not what its grammar allows, or which came twice."""
+    """A header whose value does not match its grammar, or that came more than once."""
 
     code = "ERR_INVALID_HEADER"
     sentence = "{header}: expected {expected}"
@@ -114,7 +115,7 @@ class UnsupportedAlgorithm(TusError):
     supported: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"this checksum algorithm is not known here; use one of {', '.join(self.supported)}"
+        return f"this checksum algorithm is not supported; use one of {', '.join(self.supported)}"
 
 
 @dataclass(eq=False)
@@ -136,27 +137,27 @@ class UnsupportedContentType(TusError):
 class UnsupportedContentEncoding(TusError):
     status = 415
     code = "ERR_INVALID_CONTENT_ENCODING"
-    sentence = "bodies are stored as they come; send them without Content-Encoding"
+    sentence = "bodies are stored unchanged; send them without Content-Encoding"
 
 
 class UnsupportedTransferEncoding(TusError):
     status = 501
     code = "ERR_UNSUPPORTED_TRANSFER_ENCODING"
-    sentence = "only Transfer-Encoding: chunked is understood"
+    sentence = "only Transfer-Encoding: chunked is supported"
 
 
 @dataclass(eq=False)
 class ExtensionDisabled(TusError):
-    """A request that needs an extension which this server has switched off."""
+    """A request that needs an extension that is disabled on this server."""
 
     status = 501
     code = "ERR_NOT_IMPLEMENTED"
-    sentence = "the extension {extension} is switched off on this server"
+    sentence = "the extension {extension} is disabled on this server"
 
     extension: str
 
 
-# The upload it is about
+# The upload
 
 
 class UploadNotFound(TusError):
@@ -175,7 +176,7 @@ class UploadGone(TusError):
 class OffsetMismatch(TusError):
     status = 409
     code = "ERR_MISMATCHED_OFFSET"
-    sentence = "the upload stands at offset {expected}, not {received}; go on from there"
+    sentence = "the offset of the upload is {expected}, not {received}; continue from there"
 
     expected: int
     received: int
@@ -183,11 +184,11 @@ class OffsetMismatch(TusError):
 
 @dataclass(eq=False)
 class LengthExceeded(TusError):
-    """More bytes than the upload has room for."""
+    """More bytes than the length of the upload."""
 
     status = 413
     code = "ERR_UPLOAD_SIZE_EXCEEDED"
-    sentence = "the upload ends at {length} bytes; the body goes beyond it"
+    sentence = "the length of the upload is {length} bytes; the body exceeds it"
 
     length: int
 
@@ -196,14 +197,14 @@ class LengthExceeded(TusError):
 class MaxSizeExceeded(TusError):
     status = 413
     code = "ERR_MAX_SIZE_EXCEEDED"
-    sentence = "an upload may have at most {length_max} bytes here"
+    sentence = "uploads on this server are limited to {length_max} bytes"
 
     length_max: int
 
 
 @dataclass(eq=False)
 class LengthAlreadyKnown(TusError):
-    """A PATCH that declares another length than the upload already has, or one that its bytes already exceed."""
+    """A PATCH that declares a length other than the known one, or one below the bytes already stored."""
 
     code = "ERR_INVALID_UPLOAD_LENGTH"
 
@@ -212,37 +213,37 @@ class LengthAlreadyKnown(TusError):
 
     def __str__(self) -> str:
         if self.length is not None:
-            return f"the length of this upload is {self.length} bytes and never changes"
+            return f"the length of this upload is {self.length} bytes and cannot change"
         return f"the upload already has {self.offset} bytes; its length cannot be less"
 
 
 class InconsistentLength(TusError):
-    """Two statements of one upload's length that differ: headers, or a header and where the last body ends."""
+    """Two different lengths of one upload: in two headers, or in a header and by the end of the last body."""
 
     code = "ERR_INVALID_UPLOAD_LENGTH"
-    sentence = "this request tells two lengths of the upload that differ"
+    sentence = "this request declares two different lengths of the upload"
 
 
 class FinalUploadModified(TusError):
     status = 403
     code = "ERR_MODIFY_FINAL"
-    sentence = "a final upload is made of its partial uploads and takes no bytes of its own"
+    sentence = "a final upload consists of its partial uploads and accepts no bytes of its own"
 
 
 class InvalidParts(TusError):
-    """One message whatever is wrong with a part: an answer must not tell which uploads exist."""
+    """The same message for every fault of a part, because the response must not reveal which uploads exist."""
 
     code = "ERR_INVALID_CONCAT"
-    sentence = "Upload-Concat: every URL must be that of a partial upload on this server"
+    sentence = "Upload-Concat: every URL must be the URL of a partial upload on this server"
 
 
 @dataclass(eq=False)
 class TooManyParts(TusError):
-    """More partial uploads in one final upload than the operator allows."""
+    """More partial uploads in one final upload than the server allows."""
 
     status = 413
     code = "ERR_TOO_MANY_PARTS"
-    sentence = "a final upload may be made of at most {parts_max} partial uploads here"
+    sentence = "a final upload may consist of at most {parts_max} partial uploads on this server"
 
     parts_max: int
 
@@ -250,7 +251,7 @@ class TooManyParts(TusError):
 class PartInUse(TusError):
     status = 409
     code = "ERR_PARTIAL_UPLOAD_IN_USE"
-    sentence = "a final upload that is not finished needs this partial upload; terminate the final upload first"
+    sentence = "an unfinished final upload needs this partial upload; terminate the final upload first"
 
 
 class UploadUnfinished(TusError):
@@ -260,27 +261,29 @@ class UploadUnfinished(TusError):
 
 
 class UploadNotValidated(TusError):
-    # 409, which clients try again.
+    # 409 because clients retry it.
     status = 409
     code = "ERR_UPLOAD_UNEXAMINED"
     retry_after_seconds = 5
-    sentence = "this upload has not been examined yet; try again shortly"
+    sentence = "this upload has not been validated yet; try again shortly"
 
 
 class RejectedByRules(TusError):
-    """A complete upload that was examined. Why it was rejected is told to its owner by status and events, not here:
-    whoever has the URL may ask."""
+    """A complete upload that validation rejected.
+
+    The reasons are in the upload's history and events, not here: anyone who knows the URL can read this message.
+    """
 
     status = 403
     code = "ERR_UPLOAD_NOT_ALLOWED"
-    sentence = "this upload was examined and rejected; it can be terminated, and nothing else"
+    sentence = "validation rejected this upload; it can only be terminated"
 
 
 @dataclass(eq=False)
 class RangeNotSatisfiable(TusError):
     status = 416
     code = "ERR_RANGE_NOT_SATISFIABLE"
-    sentence = "ask for a range within {length} bytes"
+    sentence = "request a range within {length} bytes"
 
     length: int
 
@@ -288,59 +291,62 @@ class RangeNotSatisfiable(TusError):
 class PreconditionFailed(TusError):
     status = 412
     code = "ERR_PRECONDITION_FAILED"
-    sentence = "the upload is not the one that If-Match or If-Unmodified-Since names"
+    sentence = "the upload does not meet the condition of If-Match or If-Unmodified-Since"
 
 
-# What happened to its body
+# The body
 
 
 class ChecksumMismatch(TusError):
     status = 460
     code = "ERR_CHECKSUM_MISMATCH"
-    sentence = "the bytes received do not have this checksum; none of them was kept, send them again"
+    sentence = "the received bytes do not match the checksum and were discarded; send them again"
 
 
 class BodyIncomplete(TusError):
-    """The body ended, or the connection broke, before the Content-Length: seldom read by anybody."""
+    """The body ended, or the connection broke, before the Content-Length; few clients can still read this."""
 
     code = "ERR_UNEXPECTED_EOF"
-    sentence = "the body ended early; what came was kept, go on from Upload-Offset"
+    sentence = "the body ended early; the received bytes were kept, continue from Upload-Offset"
 
 
 class ReadTimeout(TusError):
-    # 503, not 408: clients try again after a 5xx and give up after most 4xx.
+    # 503, not 408: clients retry after a 5xx and give up after most 4xx.
     status = 503
     code = "ERR_READ_TIMEOUT"
-    sentence = "nothing came for too long; what came was kept, go on from the upload's offset"
+    sentence = "the body stalled; the received bytes were kept, continue from the upload's offset"
     retry_after_seconds = 1
 
 
 class UploadInterrupted(TusError):
-    """Another request for the same upload took over. A 4xx that clients do not try again: two would fight for ever."""
+    """Another request for the same upload took over.
+
+    A 4xx that clients do not retry: two clients that retried would interrupt each other endlessly.
+    """
 
     code = "ERR_UPLOAD_INTERRUPTED"
-    sentence = "another request for this upload took over; what came before was kept"
+    sentence = "another request for this upload took over; the bytes received before were kept"
 
 
 class ServerShutdown(TusError):
     status = 503
     code = "ERR_SERVER_SHUTDOWN"
-    sentence = "the server is shutting down; what came was kept, try again shortly"
+    sentence = "the server is shutting down; the received bytes were kept, try again shortly"
     retry_after_seconds = 1
 
 
 @dataclass(eq=False)
 class TypeNotAllowed(TusError):
-    """The first bytes of the upload tell that it is of a type which is not wanted: the upload has been ended."""
+    """The first bytes of the upload have a type that the rules do not allow; the upload has been terminated."""
 
     status = 415
     code = "ERR_TYPE_NOT_ALLOWED"
-    sentence = "this upload is not accepted, and has been ended: {reason}"
+    sentence = "this upload is not accepted and has been terminated: {reason}"
 
     reason: str
 
 
-# What a hook decided
+# Decisions of hooks
 
 
 class AccessDenied(TusError):

@@ -1,6 +1,6 @@
-"""How header values are written on the wire: once or in a list, numbers, base64, media types, body framing.
+"""The headers of a request, and the syntax that several headers share: numbers, base64, media types, body length.
 
-What a single header of the protocol means is not here: each has its own codec or its place in the parser.
+Headers with a syntax of their own have their own modules (``checksum``, ``concat``, ``metadata``).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tusd_py.protocol.errors import (
     UnsupportedTransferEncoding,
 )
 
-#: The greatest number of bytes that fits what databases and file systems count with.
+#: The largest number of bytes that databases and file systems can store.
 NUMBER_MAX = 2**63 - 1
-#: What a refusal says was expected of a number.
+#: The expectation that error messages state for a number.
 A_NUMBER = f"a whole number from 0 to {NUMBER_MAX} in decimal digits"
 
-# int() also takes "+5", "1_000", " 5" and digits of other scripts; a digit count keeps it from endless work.
+# int() also accepts "+5", "1_000", " 5" and digits of other scripts. The limit on digits bounds its cost.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _OWS = " \t"  # RFC 9110, 5.6.3: optional whitespace
 
-#: Headers that mean something only once, by the name people write. Of two values, two parsers on the way might
-#: obey different ones.
+#: Headers that may come only once, with their usual spelling and the error for a repetition. Given two values, a proxy
+#: and this server might obey different ones.
 SINGLETONS: Mapping[bytes, tuple[str, type[MalformedHeader]]] = MappingProxyType(
     {
         b"host": ("Host", MalformedHeader),
@@ -71,7 +71,7 @@ class Headers:
             self._combine(raw)
 
     def _combine(self, raw: HeaderList) -> None:
-        """RFC 9110, 5.2: values of the same name are one list, "in order, separated by commas"."""
+        """RFC 9110, 5.2: values of the same name are combined "in order, separated by a comma"."""
         by_name: dict[bytes, list[bytes]] = {}
         for name, value in raw:
             by_name.setdefault(name, []).append(value)
@@ -91,26 +91,26 @@ class Headers:
         return None if value is None else value.decode("latin-1").strip(_OWS)
 
     def one(self, name: bytes) -> str | None:
-        """The value of a header that may come only once. Raises ``MalformedHeader``."""
+        """As ``get``, for a header in ``SINGLETONS``. Raises ``MalformedHeader`` if it came more than once."""
         if name in self._repeated:
             raise repeated(name)
         return self.get(name)
 
     def refuse_repeats(self) -> None:
-        """Raise ``MalformedHeader`` if a header that may come only once came twice."""
+        """Raise ``MalformedHeader`` if a header in ``SINGLETONS`` came more than once."""
         for name in self._repeated:
             if name in SINGLETONS:
                 raise repeated(name)
 
 
 def repeated(name: bytes) -> MalformedHeader:
-    """The refusal of a header that came more than once."""
-    header, refusal = SINGLETONS[name]
-    return refusal(header, "one value; it came more than once")
+    """The error for a header in ``SINGLETONS`` that came more than once."""
+    header, error = SINGLETONS[name]
+    return error(header, "one value; it came more than once")
 
 
 def parse_number(text: str) -> int | None:
-    """The number that ``text`` writes, or None where it is not ``0`` or digits without a leading zero, in 63 bits."""
+    """Parse decimal digits without sign, spaces or leading zeros; None if invalid or above ``NUMBER_MAX``."""
     if _NUMBER.fullmatch(text) is None:
         return None
     number = int(text)
@@ -119,33 +119,33 @@ def parse_number(text: str) -> int | None:
 
 def format_number(number: int) -> str:
     """``number`` as a header value."""
-    assert 0 <= number <= NUMBER_MAX, "a number that no header can carry"
+    assert 0 <= number <= NUMBER_MAX, "out of range for a header"
     return str(number)
 
 
 def parse_base64(text: str) -> bytes | None:
-    """The bytes that ``text`` writes in the standard alphabet with padding (RFC 4648, 4), or None."""
+    """Decode base64 with the standard alphabet and padding (RFC 4648, section 4); None if invalid."""
     try:
-        # Strict: the default silently skips whatever is not of the alphabet.
+        # By default, characters outside the alphabet are silently skipped.
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
 
 
 def format_base64(value: bytes) -> str:
-    """``value`` in the standard alphabet with padding."""
+    """``value`` in base64 with the standard alphabet and padding."""
     return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
 def parse_media_type(text: str) -> str:
-    """The media type in lower case without its parameters: RFC 9110, 8.3.1: "case-insensitive"."""
+    """The media type without parameters, in lower case (RFC 9110, 8.3.1: "case-insensitive")."""
     return text.partition(";")[0].rstrip(_OWS).lower()
 
 
 def parse_body_length(headers: Headers) -> int | None:
-    """How many bytes the body has by its ``Content-Length``; None where only its end will tell.
+    """The ``Content-Length`` of the body in bytes; None if the body is chunked or there is none.
 
-    Raises ``MalformedHeader``, and ``UnsupportedTransferEncoding`` for codings that some servers leave undecoded.
+    Raises ``MalformedHeader``, or ``UnsupportedTransferEncoding`` for codings that some HTTP servers leave undecoded.
     """
     text = headers.one(b"content-length")
     coding = headers.get(b"transfer-encoding")
@@ -153,7 +153,7 @@ def parse_body_length(headers: Headers) -> int | None:
         if coding.lower() != "chunked":
             raise UnsupportedTransferEncoding
         if text is not None:
-            # RFC 9112, 6.1: both "might indicate an attempt to perform request smuggling".
+            # RFC 9112, 6.1: both together "might indicate an attempt to perform request smuggling".
             raise MalformedHeader("Content-Length", "no value beside Transfer-Encoding")
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The ``Upload-Metadata`` header: keys with base64 values. What is stored and echoed is the header as it came."""
+"""The ``Upload-Metadata`` header: keys with base64 values. The server stores and echoes the header as received."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.headers import format_base64, parse_base64
 
 # Creation: "The key MUST NOT contain spaces and commas and MUST NOT be empty. The key SHOULD be ASCII encoded".
-# Control characters are left out as well: the header is echoed as it came.
+# Control characters are excluded as well, because the header is echoed as received.
 _KEY = re.compile(r"[!-+\--~]+")
 
 
 def parse_metadata(header: str | None) -> dict[str, bytes]:
-    """The values by key, in the order they came. Raises ``InvalidMetadata``.
+    """The decoded values by key, in order. Raises ``InvalidMetadata``.
 
-    An absent header and an empty one say the same: a client in wide use sends it empty when it has nothing to say.
+    An empty header counts as absent: a widely used client sends it empty when there is no metadata.
     """
     if not header:
         return {}
@@ -36,7 +36,7 @@ def parse_metadata(header: str | None) -> dict[str, bytes]:
 
 
 def format_metadata(metadata: Mapping[str, bytes]) -> str:
-    """The header that says ``metadata``. Raises ``InvalidMetadata`` for a key that no header can carry."""
+    """``metadata`` as a header value. Raises ``InvalidMetadata`` for a key that the grammar does not allow."""
     pairs = []
     for key, value in metadata.items():
         if _KEY.fullmatch(key) is None:

@@ -1,4 +1,4 @@
-"""What came of a request that was granted, as frozen values. Every dialect's formatter reads these."""
+"""The results of successful requests as frozen values. The formatters of tus 1.0 and the draft both read these."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tusd_py.model.upload import Upload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseOverride:
-    """What a hook wants changed in the answer: laid over whatever the protocol would say."""
+    """The parts of a response that a hook replaces; ``None`` keeps the protocol's own."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
 
     def merged_with(self, later: ResponseOverride | None) -> ResponseOverride:
-        """Both as one: where they say the same thing, ``later`` counts."""
+        """Both combined; ``later`` takes precedence."""
         if later is None:
             return self
         return ResponseOverride(
@@ -30,12 +30,12 @@ class ResponseOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
-    """What the server can do is in the formatter's own settings."""
+    """OPTIONS: the formatter knows the capabilities of the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """An upload was made; ``took_body`` tells whether the request's bytes were meant to be stored."""
+    """An upload was created; ``took_body`` says whether the request had bytes to store."""
 
     upload: Upload
     took_body: bool
@@ -44,7 +44,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """How an upload stands; its ``length`` is also that of a final upload whose parts all have one by now."""
+    """The state of an upload. The ``length`` of a final upload is known once all its parts have one."""
 
     upload: Upload
 
@@ -62,7 +62,7 @@ class Terminated:
 
 
 class Content(Protocol):
-    """The bytes of a download, given out once, piece by piece. Who does not read it to its end closes it."""
+    """The bytes of a download, in pieces, readable once. A caller that stops reading early must call ``aclose``."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -73,9 +73,9 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """Bytes ``start`` to ``stop`` (excluded) of ``upload``; ``partial`` when a range was asked for and granted.
+    """Bytes ``start`` up to, not including, ``stop`` of ``upload``; ``partial`` when they answer a Range header (206).
 
-    ``body`` is None when the client has it already (304).
+    ``body`` is None if the client already has the bytes (304).
     """
 
     upload: Upload

@@ -1,6 +1,6 @@
-"""From the head of a request in tus 1.0 to what is asked. Order of checks: version, route, then the headers' grammar.
+"""Parse the head of a tus 1.0 request. Checks come in this order: version, route, grammar of the headers.
 
-Whether the upload exists and may be touched is not asked here, so a refusal from here tells nothing about uploads.
+Nothing here knows which uploads exist, so these errors reveal nothing about uploads.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tusd_py.protocol.requests import (
 )
 from tusd_py.protocol.rules import Limits
 
-#: The one version that is spoken.
+#: The only supported version.
 VERSION = "1.0.0"
 #: Core: "All PATCH requests MUST use Content-Type: application/offset+octet-stream".
 MEDIA_TYPE = "application/offset+octet-stream"
@@ -55,9 +55,9 @@ _COLLECTION_METHODS = ("POST", "OPTIONS")
 
 
 def effective_method(head: Head) -> str:
-    """The method to go by. Core, X-HTTP-Method-Override: "The actual method of the request MUST be ignored".
+    """The method to obey. Core, X-HTTP-Method-Override: "The actual method of the request MUST be ignored".
 
-    Ask this before anything else looks at the method. Raises ``MalformedHeader`` or ``MethodNotAllowed``.
+    Raises ``MalformedHeader`` or ``MethodNotAllowed``.
     """
     override = head.headers.one(b"x-http-method-override")
     if override is None:
@@ -70,22 +70,22 @@ def effective_method(head: Head) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parser:
-    """Reads tus 1.0 as this server speaks it.
+    """Parses tus 1.0 requests.
 
-    ``base_paths`` are the paths of the collection as clients may know it (in Upload-Concat), each ending in a slash.
-    ``trailers`` tells whether the HTTP server hands trailers over.
+    ``base_paths`` are the paths of the collection that URLs in Upload-Concat may use, each ending in a slash.
+    ``trailers`` says whether the HTTP server passes trailers on.
     """
 
     limits: Limits
     base_paths: tuple[str, ...] = ("/files/",)
-    hosts: tuple[str, ...] = ()  # hosts that Upload-Concat may name; empty allows every one
+    hosts: tuple[str, ...] = ()  # hosts that URLs in Upload-Concat may have; empty allows every host
     algorithms: tuple[str, ...] = ALGORITHMS
     trailers: bool = False
 
     def parse(self, head: Head, base_path: str | None = None) -> Request:
-        """What ``head`` asks for; ``base_path`` is where this request found the collection, if that varies.
+        """The request that ``head`` makes; ``base_path`` is the collection's path as this client sees it, if it varies.
 
-        Raises ``TusError`` and nothing else, whatever the head holds.
+        Raises ``TusError`` and nothing else, whatever ``head`` contains.
         """
         method = effective_method(head)
         if method == "OPTIONS":
@@ -138,7 +138,7 @@ class Parser:
         return parse_concat(header, CollectionUrl(base_paths=base_paths, hosts=self.hosts), self.limits.parts_max)
 
     def _metadata_header(self, headers: Headers) -> str | None:
-        """The header as received, once it is known to be good: what is stored is what is echoed."""
+        """The header as received, after validation: what is stored is later echoed."""
         header = headers.get(b"upload-metadata")
         if header is not None and len(header) > self.limits.metadata_bytes_max:
             raise HeaderTooLarge("Upload-Metadata", self.limits.metadata_bytes_max)
@@ -146,11 +146,11 @@ class Parser:
         return header or None
 
     def _creation_body(self, headers: Headers, kind: Kind) -> BodyInfo | None:
-        """The body to store; None without the type that says so: some HTTP stacks put a default type on every POST."""
+        """The body to store; None unless its type says so: some HTTP stacks set a default type on every POST."""
         length = parse_body_length(headers)
         refuse_content_range(headers)
         if kind is Kind.FINAL:
-            # As tusd: a final upload has no bytes of its own; whoever sends some means something else.
+            # As in tusd: a final upload has no bytes of its own, so a body is a mistake of the client.
             if length or b"transfer-encoding" in headers:
                 raise FinalUploadModified
             return None
@@ -168,7 +168,7 @@ class Parser:
         header = headers.get(b"upload-checksum")
         in_trailer = _names_checksum(headers.get(b"trailer"))
         if in_trailer and not self.trailers:
-            # The client wants its bytes verified; to store them unverified would be worse than to refuse them.
+            # The client wants its bytes verified; refusing them is better than storing them unverified.
             raise ExtensionDisabled("checksum-trailer")
         if header is None:
             return None, in_trailer
@@ -177,7 +177,7 @@ class Parser:
         return parse_checksum(header, self.algorithms), False
 
     def _inspect(self, headers: Headers, upload_id: str) -> Request:
-        # Who names no version may be a client of the coming standard, for whom an upload may be open at its length.
+        # Without a version this may be a client of the draft, in which an upload can be unfinished at its length.
         return Inspect(upload_id=upload_id, length_completes=b"tus-resumable" in headers)
 
     def _terminate(self, headers: Headers, upload_id: str) -> Request:
@@ -210,7 +210,10 @@ _PARSERS: Mapping[str, Callable[[Parser, Headers, str], Request]] = MappingProxy
 
 
 def upload_id_in(path: str) -> str | None:
-    """The id in ``path``; empty for the collection, None where nothing can be. A slash at the end changes nothing."""
+    """The upload id in ``path``: empty for the collection, None if no upload can have this path.
+
+    A trailing slash is ignored.
+    """
     if path in ("", "/"):
         return ""
     upload_id = path.removeprefix("/").removesuffix("/")
@@ -220,7 +223,7 @@ def upload_id_in(path: str) -> str | None:
 def _check_version(method: str, headers: Headers) -> None:
     """Core, Tus-Resumable: "MUST be included in every request and response except for OPTIONS requests".
 
-    Whoever only reads may leave it out: a browser that downloads does, and clients of the coming standard will.
+    Requests that only read may omit it: downloads by browsers do, and so do clients of the draft.
     """
     version = headers.one(b"tus-resumable")
     if version is None:
@@ -231,7 +234,7 @@ def _check_version(method: str, headers: Headers) -> None:
 
 
 def _creation_length(headers: Headers, *, is_final: bool) -> int | None:
-    """The length of an upload to be made, None where it is deferred or follows from the parts."""
+    """The length of the new upload; None if it is deferred or follows from the parts."""
     length = _length(headers)
     deferred = headers.get(b"upload-defer-length")
     # Creation, Upload-Defer-Length: "Its value MUST be `1`."
@@ -240,7 +243,7 @@ def _creation_length(headers: Headers, *, is_final: bool) -> int | None:
     if deferred is not None and length is not None:
         raise AmbiguousLength
     if deferred is None and length is None and not is_final:
-        raise InvalidLength("Upload-Length", f"{A_NUMBER}, or else Upload-Defer-Length: 1")
+        raise InvalidLength("Upload-Length", f"{A_NUMBER}, or Upload-Defer-Length: 1 instead")
     return length
 
 
@@ -266,14 +269,18 @@ def _is_offset_stream(headers: Headers) -> bool:
 
 
 def is_encoded(headers: Headers) -> bool:
+    """Whether the body has a Content-Encoding other than ``identity``."""
     encoding = headers.get(b"content-encoding")
     return encoding is not None and encoding.lower() not in ("", "identity")
 
 
 def refuse_content_range(headers: Headers) -> None:
-    # RFC 9110, 14.5: a server that does not know Content-Range in a request must not take the part for the whole.
+    """Raise ``MalformedHeader`` if there is a Content-Range header.
+
+    RFC 9110, 14.5: a server that does not support Content-Range must not store the part as if it were the whole.
+    """
     if b"content-range" in headers:
-        raise MalformedHeader("Content-Range", "no such header; say with Upload-Offset where the bytes belong")
+        raise MalformedHeader("Content-Range", "no such header; give the position of the bytes in Upload-Offset")
 
 
 def _names_checksum(trailer: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What a client can ask, as frozen values. Every dialect's parser makes these; the use cases read nothing else."""
+"""Requests as frozen values. The parsers of tus 1.0 and the draft both produce these; use cases read nothing else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tusd_py.protocol.headers import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The head of an HTTP request as an ASGI server hands it over.
+    """The head of an HTTP request as an ASGI server passes it.
 
     ``path`` is what follows the base path, percent-decoded, without query: ``""`` or ``"/"`` is the collection.
-    ``method`` is the real one; header names are lower-case bytes, values as received, duplicates kept.
+    ``method`` is the one on the request line, before X-HTTP-Method-Override.
     """
 
     method: str
@@ -25,52 +25,54 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyInfo:
-    """What the head says of a body whose bytes shall be stored."""
+    """What the head says about a body whose bytes are to be stored."""
 
     length: int | None  # Content-Length in bytes; None when chunked
-    checksum: Checksum | None = None  # Upload-Checksum: the body counts only if its digest is this
-    checksum_in_trailer: bool = False  # it will come in a declared trailer
-    keep_partial: bool = False  # what came of a body with a checksum is kept if it is cut: nobody can say it is wrong
-    discard_on_mismatch: bool = (
-        False  # wrong bytes leave no upload: these may be recorded before they are known to be right
-    )
+    checksum: Checksum | None = None  # the body counts only if it has this digest
+    checksum_in_trailer: bool = False  # the checksum follows in a declared trailer
+    #: If a body with a checksum is aborted, keep the bytes received: they cannot be verified, but are not known wrong.
+    keep_partial: bool = False
+    #: On a checksum mismatch, discard the upload. Its bytes may then be recorded before they are verified.
+    discard_on_mismatch: bool = False
 
     @property
     def is_verified(self) -> bool:
-        """Whether the bytes count only once their checksum is known to be right."""
+        """Whether the bytes count only after their checksum has been verified."""
         return self.checksum is not None or self.checksum_in_trailer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discover:
-    """OPTIONS: what can this server do? ``upload_id`` is None on the collection."""
+    """OPTIONS: the capabilities of the server. ``upload_id`` is None on the collection."""
 
     upload_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
-    """POST on the collection: make an upload, perhaps with its first bytes.
+    """POST on the collection: create an upload, perhaps with its first bytes.
 
-    ``length`` is None when deferred, or for a final upload (whose ``parts`` are given instead).
-    ``body`` is None where no bytes shall be stored, whatever the request carries. With ``completes`` the length alone
-    decides nothing: True and the body ends elsewhere is refused, False and the upload stays open at its length.
+    ``length`` is None when deferred, and for a final upload (which has ``parts`` instead).
+    ``body`` is None if no bytes are to be stored, whatever the request has.
+    ``is_last`` is the draft's Upload-Complete. True: the upload ends where this body ends; a different length is an
+    error. False: the upload stays unfinished even at its length. None: reaching the length completes the upload.
     """
 
     length: int | None
     kind: Kind = Kind.REGULAR
     metadata_header: str | None = None  # as received; None when absent or empty
     concat_header: str | None = None  # as received
-    parts: tuple[str, ...] = ()  # upload ids, in order, maybe repeated
+    parts: tuple[str, ...] = ()  # upload ids, in order; repetitions are allowed
     body: BodyInfo | None = None
-    is_last: bool | None = None  # the body's end is the upload's end; None: where the length says so
+    is_last: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect:
-    """HEAD: how far has it come?
+    """HEAD: the offset of the upload.
 
-    With ``length_completes`` who asks takes an upload that stands at its length for complete, and will not come back.
+    With ``length_completes`` the client considers an upload complete that has reached its length, and sends no further
+    request; so the server completes it now.
     """
 
     upload_id: str
@@ -79,10 +81,10 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """PATCH: store these bytes from ``offset`` on; ``length`` declares a deferred length.
+    """PATCH: store the body at ``offset``; ``length`` declares a deferred length.
 
-    ``unsupported`` refuses the body for its type or encoding, but only where nothing about the upload comes before it:
-    a final upload is 403 whatever is sent, an unknown one 404. ``completes`` is as in ``Create``.
+    ``unsupported`` is the error for the type or encoding of the body. It is raised only after the checks of the upload:
+    a final upload is 403 and an unknown one 404, whatever the body. ``is_last`` is as in ``Create``.
     """
 
     upload_id: str
@@ -95,14 +97,14 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminate:
-    """DELETE: remove it and what it holds."""
+    """DELETE: terminate the upload and delete its bytes."""
 
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """GET: give the bytes back. Header values are as received, None when absent."""
+    """GET: send the bytes. Header values are as received, None when absent."""
 
     upload_id: str
     range: str | None = None

@@ -1,4 +1,4 @@
-"""From what came of a request to status, headers and body in tus 1.0. Nothing is decided here."""
+"""Format the outcome of a request as a tus 1.0 response: status, headers, body. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
-from tusd_py.protocol.downloads import describe, validators
+from tusd_py.protocol.downloads import content_headers, validator_headers
 from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     MethodNotAllowed,
@@ -39,7 +39,7 @@ _NO_BODY = (b"content-length", b"0")
 _NO_STORE = (b"cache-control", b"no-store")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
-# RFC 9110, 5.6.2 and 5.5: what a hook may write into an answer. What frames the answer is not a hook's to say.
+# RFC 9110, 5.6.2 and 5.5: names and values of headers that a hook may set. Framing headers are never overridden.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"trailer"})
@@ -47,7 +47,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"
 
 @dataclass(slots=True)
 class Response:
-    """A whole answer, ready for an ASGI server: header names in lower case, framing included."""
+    """A complete response for an ASGI server: header names in lower case, framing headers included."""
 
     status: int
     headers: HeaderList
@@ -56,7 +56,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """How the answer will be read: ``method`` is the one obeyed, ``real_method`` the one on the request line."""
+    """How the client will read the response: ``method`` after the override, ``real_method`` on the request line."""
 
     method: str
     real_method: str
@@ -67,12 +67,12 @@ class ResponseContext:
 
     @property
     def wants_no_body(self) -> bool:
-        """RFC 9110, 9.3.2: no body answers a HEAD; nor one that was meant."""
+        """RFC 9110, 9.3.2: a response to HEAD has no body; this includes HEAD by override."""
         return self.method == "HEAD" or self.real_method == "HEAD"
 
 
 def extensions(limits: Limits, *, expiration: bool = True, trailers: bool = False) -> tuple[str, ...]:
-    """What ``Tus-Extension`` shall list: nothing that is switched off or that the server below cannot do."""
+    """The value of ``Tus-Extension``: the extensions that are enabled and that the HTTP server supports."""
     named = {
         "creation": True,
         "creation-with-upload": limits.creation_with_upload,
@@ -89,57 +89,57 @@ def extensions(limits: Limits, *, expiration: bool = True, trailers: bool = Fals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatter:
-    """Writes tus 1.0 as this server speaks it."""
+    """Formats tus 1.0 responses."""
 
     limits: Limits
     extensions: tuple[str, ...]
     algorithms: tuple[str, ...] = ALGORITHMS
     inline_types: frozenset[str] = frozenset()
 
-    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response:
-        """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
+    def format_outcome(self, outcome: Outcome, context: ResponseContext, location: str = "") -> Response:
+        """The response to a successful request; ``location`` is the URL of the new upload after a creation."""
         match outcome:
             case Created():
-                reply = apply_override(self._created(outcome, location), outcome.override)
+                response = apply_override(self._created(outcome, location), outcome.override)
             case Appended():
-                reply = apply_override(self._appended(outcome.upload), outcome.override)
+                response = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
-                reply = self._inspected(outcome.upload, asked)
+                response = self._inspected(outcome.upload, context)
             case Downloaded():
-                reply = self._downloaded(outcome)
+                response = self._downloaded(outcome)
             case Terminated():
-                reply = apply_override(Response(204, [_RESUMABLE]), outcome.override)
+                response = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other
-                reply = self._discovered()
-        return readable(reply, asked)
+                response = self._discovered()
+        return adapt_to_method(response, context)
 
-    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response:
+    def format_refusal(self, error: TusError, context: ResponseContext) -> Response:
         """The answer to a request that the protocol refuses."""
         status = self.limits.gone_status if isinstance(error, UploadGone) else error.status
-        headers = self._facts(error)
-        if error.upload is not None and asked.method != "HEAD":
+        headers = self._error_headers(error)
+        if error.upload is not None and context.method != "HEAD":
             # Never on HEAD: tus-py-client takes any status that has an offset for success.
             headers += _offset(error.upload)
             headers += _expires(error.upload)
-        return self.format_error(status, error.code, str(error), asked, headers, error.override)
+        return self.format_error(status, error.code, str(error), context, headers, error.override)
 
     def format_error(
         self,
         status: int,
         code: str,
         sentence: str,
-        asked: ResponseContext,
+        context: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        overlay: ResponseOverride | None = None,
+        override: ResponseOverride | None = None,
     ) -> Response:
-        """The answer to anything that went wrong. Several of these statuses would be cached without ``no-store``."""
+        """An error response. Without ``no-store`` several of these statuses could be cached."""
         body = f"{code}: {sentence}\n".encode()
         framing = [_TEXT, (b"content-length", b"%d" % len(body))]
-        reply = Response(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
-        return readable(apply_override(reply, overlay), asked)
+        response = Response(status, [_RESUMABLE, _NO_STORE, *headers, *framing], body)
+        return adapt_to_method(apply_override(response, override), context)
 
-    def _facts(self, error: TusError) -> HeaderList:
-        """The headers that are part of a refusal."""
+    def _error_headers(self, error: TusError) -> HeaderList:
+        """The headers that belong to the error."""
         match error:
             case UnsupportedVersion():
                 # Core, Tus-Resumable: the Server "MUST respond with the 412 Precondition Failed status and MUST
@@ -166,7 +166,7 @@ class Formatter:
         # RFC 9110, 8.6: no Content-Length in a 204.
         return Response(204, [_RESUMABLE, *_offset(upload), *_expires(upload)])
 
-    def _inspected(self, upload: Upload, asked: ResponseContext) -> Response:
+    def _inspected(self, upload: Upload, context: ResponseContext) -> Response:
         # Core, HEAD: "The Server MUST prevent the client and/or proxies from caching the response".
         headers = [_RESUMABLE, _NO_STORE, *_offset(upload)]
         if upload.length is None:
@@ -179,20 +179,20 @@ class Formatter:
             headers.append((b"upload-concat", upload.concat_header.encode("latin-1")))
         if upload.is_complete and self.limits.downloads:
             # RFC 9110, 9.3.2: "the same header fields in response to a HEAD request as ... for a GET"; but tus has
-            # its own Cache-Control, and no length here, for none means that of the body.
-            headers += [field for field in validators(upload) if field[0] != b"cache-control"]
-            headers += describe(upload, self.inline_types)
+            # its own Cache-Control, and Content-Length is left out because it would describe the body of a GET.
+            headers += [field for field in validator_headers(upload) if field[0] != b"cache-control"]
+            headers += content_headers(upload, self.inline_types)
         headers += _expires(upload)
-        if asked.is_overridden:
+        if context.is_overridden:
             headers.append(_NO_BODY)
         return Response(200, headers)
 
     def _downloaded(self, downloaded: Downloaded) -> Response:
         upload = downloaded.upload
-        headers = [_RESUMABLE, *validators(upload)]
+        headers = [_RESUMABLE, *validator_headers(upload)]
         if downloaded.body is None:
             return Response(304, headers)
-        headers += describe(upload, self.inline_types)
+        headers += content_headers(upload, self.inline_types)
         headers.append((b"content-length", b"%d" % (downloaded.stop - downloaded.start)))
         if not downloaded.partial:
             return Response(200, headers, downloaded.body)
@@ -219,48 +219,51 @@ def _offset(upload: Upload) -> HeaderList:
 
 
 def _expires(upload: Upload) -> HeaderList:
-    """Expiration: "MUST be included in every PATCH response if the upload is going to expire"; complete, it is not."""
+    """Expiration: "MUST be included in every PATCH response if the upload is going to expire"."""
     if upload.expires_at is None or upload.is_complete or upload.has_ended:
         return []
     return [(b"upload-expires", format_date(upload.expires_at).encode("ascii"))]
 
 
-def apply_override(reply: Response, overlay: ResponseOverride | None) -> Response:
-    """The answer with what a hook wants changed, but for what would break the answer's framing."""
-    if overlay is None:
-        return reply
-    if overlay.status is not None:
-        reply.status = overlay.status
-    if overlay.body is not None and not _is_bodiless(reply.status):
-        # tusd's hooks write plain text unless they say otherwise; a problem document it no longer is.
-        reply.headers = [*(kept for kept in reply.headers if kept[0] != _TEXT[0]), _TEXT]
-        reply.body = overlay.body.encode()
-    for name, value in overlay.headers.items():
+def apply_override(response: Response, override: ResponseOverride | None) -> Response:
+    """Apply the changes of a hook to ``response`` and return it. Framing headers and invalid headers are ignored."""
+    if override is None:
+        return response
+    if override.status is not None:
+        response.status = override.status
+    if override.body is not None and not _is_bodiless(response.status):
+        # As in tusd, the body of a hook is plain text unless the hook sets a type.
+        response.headers = [*(header for header in response.headers if header[0] != _TEXT[0]), _TEXT]
+        response.body = override.body.encode()
+    for name, value in override.headers.items():
         field = name.lower().encode("latin-1", "replace")
         if _TOKEN.fullmatch(name) and _VALUE.fullmatch(value) and field not in _FRAMING:
-            reply.headers = [*(kept for kept in reply.headers if kept[0] != field), (field, value.encode("latin-1"))]
-    if overlay.body is not None or overlay.status is not None:
-        assert isinstance(reply.body, bytes), "no hook answers for a download"
-        reply.headers = [field for field in reply.headers if field[0] != b"content-length"]
-        if not _is_bodiless(reply.status):
-            reply.headers.append((b"content-length", b"%d" % len(reply.body)))
-    return reply
+            response.headers = [
+                *(header for header in response.headers if header[0] != field),
+                (field, value.encode("latin-1")),
+            ]
+    if override.body is not None or override.status is not None:
+        assert isinstance(response.body, bytes), "no hook overrides a download"
+        response.headers = [field for field in response.headers if field[0] != b"content-length"]
+        if not _is_bodiless(response.status):
+            response.headers.append((b"content-length", b"%d" % len(response.body)))
+    return response
 
 
 def _is_bodiless(status: int) -> bool:
     return status in (204, 304)
 
 
-def readable(reply: Response, asked: ResponseContext) -> Response:
-    """The answer as the client's HTTP stack will understand it, which knows only the real method."""
-    if asked.is_overridden and _NO_STORE not in reply.headers:
-        reply.headers.append(_NO_STORE)
-    if _is_bodiless(reply.status):
-        reply.body = b""
-    elif asked.wants_no_body and reply.body:
-        reply.body = b""
+def adapt_to_method(response: Response, context: ResponseContext) -> Response:
+    """Adapt ``response`` to the real method, the only one the client's HTTP stack knows, and return it."""
+    if context.is_overridden and _NO_STORE not in response.headers:
+        response.headers.append(_NO_STORE)
+    if _is_bodiless(response.status):
+        response.body = b""
+    elif context.wants_no_body and response.body:
+        response.body = b""
         framing = (b"content-length", b"content-type")
-        reply.headers = [field for field in reply.headers if field[0] not in framing]
-        if asked.real_method != "HEAD":
-            reply.headers.append(_NO_BODY)
-    return reply
+        response.headers = [field for field in response.headers if field[0] not in framing]
+        if context.real_method != "HEAD":
+            response.headers.append(_NO_BODY)
+    return response

@@ -1,6 +1,6 @@
-"""May this request touch this upload now? Pure decisions, named after the request's verb; each returns or raises.
+"""Whether a request may act on an upload now: one pure function per method, which returns or raises ``TusError``.
 
-The order of checks within a rule is part of the protocol: where the specification fixes it, it is quoted.
+The order of the checks is part of the protocol; where the specification fixes it, it is quoted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOCKING_STEPS = frozenset(step.name for step in STEPS if step.blocks_downloads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the operator allows. 0 means without limit where a maximum is given."""
+    """Limits and features that the operator sets. A maximum of 0 means no limit."""
 
     length_max: int = 0  # bytes of one upload (Tus-Max-Size)
     metadata_bytes_max: int = 8192  # the Upload-Metadata header
@@ -44,21 +44,21 @@ class Limits:
     termination: bool = True
     concatenation: bool = True
     downloads: bool = True
-    partial_downloads: bool = False  # GET of what is there of an unfinished upload
-    examines: bool = False  # uploads are given out only once they were examined
-    gone_status: int = 410  # or 404, for clients that start anew only on that
+    partial_downloads: bool = False  # GET of the stored bytes of an unfinished upload
+    requires_validation: bool = False  # uploads can be downloaded only after validation accepted them
+    gone_status: int = 410  # or 404, for clients that start over only after 404
 
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """How many more bytes an upload takes, and the refusal for whoever sends more. ``bytes`` is None without bound."""
+    """How many more bytes an upload accepts (``None``: no limit), and the error for a body that has more."""
 
     bytes: int | None
     refusal: TusError
 
 
 def remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
-    """What ``upload`` still takes when its length is ``length``; a deferred length is bounded by the maximum."""
+    """The bytes that ``upload`` still accepts given ``length``; while it is deferred, the maximum size is the limit."""
     if length is not None:
         return Remaining(length - upload.offset, LengthExceeded(length))
     if limits.length_max:
@@ -67,34 +67,39 @@ def remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
 
 
 def ensure_available(upload: Upload | None, now: datetime) -> Upload:
-    """The upload if there is one to be worked with at ``now``.
+    """Return ``upload`` if a request may use it at ``now``.
 
-    Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting. An upload whose
-    time has come is gone even before the sweeper has taken it away.
+    Raises ``UploadNotFound`` for None and a terminated upload, ``UploadGone`` for one that expired or failed, and
+    ``RejectedByRules`` for one that validation rejected. A regular unfinished upload is gone from ``expires_at`` on,
+    even before the sweeper deletes it.
+    Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting.
     """
     if upload is None or upload.status is Status.TERMINATED:
         raise UploadNotFound
     if upload.status in (Status.EXPIRED, Status.FAILED):
         raise UploadGone
-    if upload.expires_at is not None and upload.expires_at <= now and not _is_kept(upload):
+    if upload.expires_at is not None and upload.expires_at <= now and not _expires_by_sweep_only(upload):
         raise UploadGone
     if upload.status is Status.REJECTED:
         raise RejectedByRules
     return upload
 
 
-def _is_kept(upload: Upload) -> bool:
-    """Past its time, but only the sweeper may say so: it looks first whether other uploads still need it."""
+def _expires_by_sweep_only(upload: Upload) -> bool:
+    """Whether only the sweeper may expire the upload, because it checks first whether other uploads still need it."""
     return upload.kind is not Kind.REGULAR or upload.is_complete
 
 
 def create(request: Create, limits: Limits) -> None:
-    """Creation: "If the length of the upload exceeds the maximum, the Server MUST respond with 413"."""
+    """Check a creation. Raises ``MaxSizeExceeded`` or ``LengthExceeded``.
+
+    Creation: "If the length of the upload exceeds the maximum, the Server MUST respond with 413".
+    """
     if limits.length_max and request.length is not None and request.length > limits.length_max:
         raise MaxSizeExceeded(limits.length_max)
     if request.body is None or request.body.length is None:
         return
-    # Refused before anything is made: the other servers leave an upload behind that nobody knows the URL of.
+    # Refused before anything is created: other servers leave behind an upload whose URL the client never learns.
     if request.length is not None and request.body.length > request.length:
         raise LengthExceeded(request.length)
     if request.length is None and limits.length_max and request.body.length > limits.length_max:
@@ -102,14 +107,14 @@ def create(request: Create, limits: Limits) -> None:
 
 
 def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
-    """Whether these bytes may follow, and how many; the upload is unchanged by any refusal."""
+    """The bytes that the upload still accepts, if this body may be appended; raises ``TusError`` otherwise."""
     # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
     if upload.kind is Kind.FINAL:
         raise FinalUploadModified
     if request.unsupported is not None:
         raise request.unsupported
     # Core, PATCH: "If the offsets do not match, the Server MUST respond with 409 Conflict without modifying
-    # the upload resource": so this stands above everything that looks at the length.
+    # the upload resource": so this check comes before all checks of the length.
     if request.offset != upload.offset:
         raise OffsetMismatch(upload.offset, request.offset)
     length = _length(request, upload, limits)
@@ -120,7 +125,7 @@ def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
 
 
 def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
-    """The length after this request. Saying the known one again is allowed: a client whose answer was lost does."""
+    """The length after this request. Repeating the known length is allowed: clients do so after a lost response."""
     if request.length is None:
         return upload.length
     if upload.length is not None:
@@ -135,9 +140,10 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
 
 
 def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, limits: Limits) -> int | None:
-    """The length of the final upload made of ``parts``; None while that of a part is unknown.
+    """The length of the final upload that consists of ``parts``; None while the length of a part is unknown.
 
-    One refusal whatever is wrong with a part, so that an answer does not tell which uploads exist.
+    Raises ``InvalidParts`` for every fault of a part, so that the response does not reveal which uploads exist;
+    ``InvalidLength`` or ``MaxSizeExceeded``.
     """
     total: int | None = 0
     for part in parts:
@@ -148,7 +154,7 @@ def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, 
         if part.expires_at is not None and part.expires_at <= now and not part.is_complete:
             raise InvalidParts
         total = None if total is None or part.length is None else total + part.length
-    # "The Client MUST NOT include the Upload-Length header in the final upload creation": forgiven where it is true.
+    # "The Client MUST NOT include the Upload-Length header in the final upload creation": tolerated if it is correct.
     if request.length is not None and request.length != total:
         raise InvalidLength("Upload-Length", "no such header for a final upload, or the sum of its parts")
     if limits.length_max and total is not None and total > limits.length_max:
@@ -163,7 +169,10 @@ def ensure_same_owner(parts: Sequence[Upload], owner: str) -> None:
 
 
 def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:
-    """The upload, if it may be ended: also one that failed or was rejected, but no part that a final upload needs."""
+    """Return the upload if it may be terminated; failed and rejected uploads may be.
+
+    Raises what ``ensure_available`` raises, and ``PartInUse`` while one of the unfinished ``finals`` needs it.
+    """
     if upload is not None and upload.status in (Status.FAILED, Status.REJECTED):
         return upload
     upload = ensure_available(upload, now)
@@ -173,12 +182,15 @@ def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) ->
 
 
 def download(upload: Upload, limits: Limits) -> None:
-    """Whether the bytes may be given out: those of a complete upload, by setting also what is there of another."""
+    """Check a download: only complete uploads, unless ``partial_downloads`` is set.
+
+    Raises ``UploadUnfinished`` or ``UploadNotValidated``.
+    """
     if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
         raise UploadUnfinished
-    if limits.examines:
+    if limits.requires_validation:
         if upload.kind is Kind.PARTIAL or not upload.is_complete:
-            # Nobody examines a part by itself: given out, it would be a way around the rules.
+            # Parts are not validated by themselves; a download of one would circumvent the rules.
             raise UploadUnfinished
         if upload.status is not Status.READY and (
             not upload.pending_steps or not _BLOCKING_STEPS.isdisjoint(upload.pending_steps)

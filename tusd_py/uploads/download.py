@@ -15,7 +15,7 @@ async def download(ports: Ports, request: Download) -> Downloaded:
     """
     upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
     rules.download(upload, ports.policy.limits)
-    span = downloads.select(request, upload)
+    span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
     body = ports.store.read(upload, span.start, span.stop)

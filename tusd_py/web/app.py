@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.metrics import ServerMetrics
 
 
 class PrefixRoute(BaseRoute):
@@ -44,7 +44,7 @@ class PrefixRoute(BaseRoute):
         await self._app(scope, receive, send)
 
 
-def metrics_route(metrics: Metrics, path: str) -> Route:
+def metrics_route(metrics: ServerMetrics, path: str) -> Route:
     """The metrics for Prometheus. Several server processes share them in files, so a thread reads them."""
 
     async def serve(_: Request) -> Response:

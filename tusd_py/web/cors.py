@@ -26,7 +26,7 @@ EXPOSE_HEADERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cors:
+class CorsPolicy:
     """Which origins may use this server from a browser. Origins must match exactly; there are no patterns."""
 
     enabled: bool = True

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
 from tusd_py.contracts.store import BytesMissing, PathTaken, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.protocol.errors import TusError
 
 
@@ -99,6 +101,8 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         BytesMissing: BytesGone,
         StoreError: Unavailable,
         HookFailed: HookUnavailable,
+        PublishFailed: Unavailable,
+        ValidatorUnavailable: Unavailable,
         BodyError: Unavailable,
         OSError: Unavailable,  # opening the ports failed
     }

@@ -17,8 +17,8 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web import early_response
-from tusd_py.web.cors import Cors
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
 from tusd_py.web.request_body import AsgiBody
 from tusd_py.web.response_body import BodySender
@@ -55,7 +55,7 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, idle_seconds: float, rate_min: float
+        self, scope: Scope, receive: Receive, send: Send, metrics: ServerMetrics, idle_seconds: float, rate_min: float
     ) -> None:
         self._started = perf_counter()
         self._receive, self._send, self._metrics = receive, send, metrics
@@ -96,7 +96,7 @@ class Exchange:
     def response_context(self) -> ResponseContext:
         return ResponseContext(self.method, self.real_method)
 
-    async def respond(self, response: Response, cors: Cors) -> None:
+    async def respond(self, response: Response, cors: CorsPolicy) -> None:
         """Send the response. The rest of the request's body is read within bounds, or the connection is closed."""
         is_preflight = self.has_requested_method and self.real_method == "OPTIONS"
         headers = [*response.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]

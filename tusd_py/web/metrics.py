@@ -25,7 +25,7 @@ _BYTES = tuple(4**power for power in range(5, 21))
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types only what it collects
 
 
-class Metrics:
+class ServerMetrics:
     """The metrics of one application. Each server process counts for itself; every process can expose the sum."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class ResponseFormatter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class UploadProtocol:
+class NegotiatedProtocol:
     """One protocol. ``interim`` formats its interim responses; ``None`` if the protocol has none."""
 
     parser: RequestParser
@@ -55,11 +55,11 @@ class UploadProtocol:
 class Protocols:
     """All protocols of this server. ``tus`` also formats the refusal of a request whose protocol is not known yet."""
 
-    tus: UploadProtocol
-    others: Mapping[Dialect | Version, UploadProtocol]
+    tus: NegotiatedProtocol
+    others: Mapping[Dialect | Version, NegotiatedProtocol]
     versions: Mapping[int, Version]
 
-    def select(self, head: Head, method: str) -> UploadProtocol:
+    def select(self, head: Head, method: str) -> NegotiatedProtocol:
         """Return the protocol of ``head``; ``method`` is the effective one. Raises ``MalformedHeader``."""
         return self.others.get(negotiate(head, method, self.versions), self.tus)
 
@@ -75,11 +75,11 @@ class InterimResponses:
 
     def on_created(self, upload: Upload) -> bool:
         """See ``ProgressListener.on_created``."""
-        interim = self.formatter.announce(upload, self.collection + upload.id)
+        interim = self.formatter.created_interim(upload, self.collection + upload.id)
         return interim is not None and self.send_interim(interim.status, interim.headers)
 
     def on_saved(self, upload: Upload) -> None:
         """See ``ProgressListener.on_saved``."""
-        if upload.offset > self.sent_offset and (interim := self.formatter.progress(upload.offset)) is not None:
+        if upload.offset > self.sent_offset and (interim := self.formatter.progress_interim(upload.offset)) is not None:
             self.sent_offset = upload.offset
             self.send_interim(interim.status, interim.headers)

@@ -24,11 +24,11 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
-from tusd_py.web.cors import Cors
+from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.location import Locator
-from tusd_py.web.metrics import Metrics
+from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
 from tusd_py.web.request_body import ActiveBodies
 
@@ -44,9 +44,9 @@ class TusEndpoint:
 
     open: Callable[[], Awaitable[Ports]]
     protocols: Protocols
-    cors: Cors
+    cors: CorsPolicy
     locator: Locator
-    metrics: Metrics
+    metrics: ServerMetrics
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
@@ -75,24 +75,24 @@ class TusEndpoint:
         collection = scope.get("root_path", "").rstrip("/") + "/"
         path = scope["path"].removeprefix(collection[:-1])
         head = Head(method=exchange.real_method, path=path, headers=exchange.headers)
-        upload_protocol = self.protocols.tus
+        protocol = self.protocols.tus
         try:
             exchange.method = effective_method(head)
-            upload_protocol = self.protocols.select(head, exchange.method)
+            protocol = self.protocols.select(head, exchange.method)
             collection_url = self.locator.collection(scope, collection, exchange.headers)
-            request = upload_protocol.parser.parse(
+            request = protocol.parser.parse(
                 head, collection if collection_url == collection else urlsplit(collection_url).path
             )
-            listener = upload_protocol.progress_listener(exchange.send_interim, collection_url)
+            listener = protocol.progress_listener(exchange.send_interim, collection_url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
             location = collection_url + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
-            return upload_protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
+            return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
-            return upload_protocol.formatter.format_refusal(error, exchange.response_context), error
+            return protocol.formatter.format_refusal(error, exchange.response_context), error
 
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None

@@ -1,11 +1,11 @@
-// Uploads one file with tus-js-client and prints what happened as one line of JSON. Takes one argument, JSON with:
+// Uploads one file with tus-js-client and prints the outcome as one line of JSON. Takes one argument, JSON with:
 //   endpoint    where to create the upload
-//   file        path of what to upload
+//   file        path of the file to upload
 //   stream      true: give the client a stream without a known length instead of the file
-//   options     options of tus-js-client, as they are (chunkSize, metadata, parallelUploads ...)
-//   storage     path of a FileUrlStorage, to resume from and to remember in
-//   abortAfter  abort as soon as more than this many bytes are on their way: in the middle of a PATCH
-//   terminate   true: with abortAfter terminate the aborted upload, else the complete one
+//   options     options of tus-js-client, unchanged (chunkSize, metadata, parallelUploads ...)
+//   storage     path of a FileUrlStorage, to store the URL in and to resume from
+//   abortAfter  abort as soon as more than this many bytes were sent, during a PATCH
+//   terminate   true: terminate the upload, with abortAfter after the abort, else after its completion
 import { createReadStream, existsSync, writeFileSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import tus from 'tus-js-client'
@@ -25,7 +25,7 @@ const observers = {
   },
 }
 
-function remembering() {
+function storageOptions() {
   if (!storage) return {}
   if (!existsSync(storage)) writeFileSync(storage, '{}')
   return { urlStorage: new tus.FileUrlStorage(storage) }
@@ -33,7 +33,7 @@ function remembering() {
 
 async function run() {
   const source = stream ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
-  const all = { endpoint, retryDelays: null, ...options, ...remembering(), ...observers }
+  const all = { endpoint, retryDelays: null, ...options, ...storageOptions(), ...observers }
   let aborting = false
   const upload = await new Promise((resolve, reject) => {
     const upload = new tus.Upload(source, {

@@ -90,7 +90,8 @@ def test_fields_of_other_hooks_are_ignored() -> None:
     assert not parsed({"RejectTermination": True}).reject
     assert parsed({"StopUpload": True}, Hook.POST_RECEIVE).stop
     assert not parsed({"StopUpload": True}).stop
-    assert parsed({"ChangeFileInfo": {"ID": "x"}}, Hook.PRE_FINISH) == HookResponse()
+    assert parsed({"ChangeFileInfo": {"ID": "x", "Owner": "ann"}}, Hook.PRE_FINISH) == HookResponse()
+    assert parsed({"ChangeFileInfo": {"Owner": "ann"}}) == HookResponse(owner="ann")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_keys_are_case_insensitive() -> None:
 
 def test_empty_values_are_absent_except_metadata() -> None:
     """0 and empty strings change nothing; empty metadata clears it, absent metadata keeps it."""
-    nothing = {"HTTPResponse": {"StatusCode": 0, "Body": "", "Header": {}}, "ChangeFileInfo": {"ID": ""}}
+    nothing = {"HTTPResponse": {"StatusCode": 0, "Body": "", "Header": {}}, "ChangeFileInfo": {"ID": "", "Owner": ""}}
     assert parsed(nothing) == HookResponse()
     assert parsed({"ChangeFileInfo": {"MetaData": None}}).metadata is None
     assert parsed({"ChangeFileInfo": {"MetaData": {}}}).metadata == {}
@@ -149,6 +150,9 @@ def test_invalid_unicode_is_replaced() -> None:
         ({"ChangeFileInfo": "x"}, "ChangeFileInfo"),
         ({"ChangeFileInfo": {"ID": 7}}, "ID"),
         ({"ChangeFileInfo": {"ID": "../x"}}, "../x"),
+        ({"ChangeFileInfo": {"Owner": 7}}, "Owner"),
+        ({"ChangeFileInfo": {"Owner": "a" * 256}}, "at most 255 characters"),
+        ({"ChangeFileInfo": {"Owner": "a\nb"}}, "no control characters"),
         ({"ChangeFileInfo": {"MetaData": {"a": 1}}}, "MetaData['a']"),
         ({"ChangeFileInfo": {"MetaData": {"a b": ""}}}, "metadata"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import is_owner, is_upload_id
 
 
 @pytest.mark.parametrize("text", ["a", "0", "A-b_c", "0123456789abcdef0123456789abcdef", "a" * 128, "0~!$'()*+,=@_-"])
@@ -21,3 +21,15 @@ WRONG += ["~a", "@", "a%41", "a&b", "a#b", "a?b", "a\\b", 'a"b', "a<b", "a;b", "
 def test_what_is_no_id(text: str) -> None:
     """Nothing that a path, a file name or a header would read otherwise."""
     assert not is_upload_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "ann", "ann@example.com", "Zoë Müller", "a" * 255, "團隊/42"])
+def test_is_owner_accepts(text: str) -> None:
+    """An owner is any text of at most 255 characters; the empty text means no owner."""
+    assert is_owner(text)
+
+
+@pytest.mark.parametrize("text", ["a" * 256, "a\n", "a\x00", "\x7f", "a\x85b", "a\u2028b", "\ud800"])
+def test_is_owner_rejects(text: str) -> None:
+    """Control characters, line ends and half surrogate pairs could not be logged or stored."""
+    assert not is_owner(text)

@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tusd_py.model.upload import Status, Upload
-from tusd_py.protocol.downloads import Span, describe, format_disposition, format_etag, select, validators
+from tusd_py.protocol.downloads import (
+    ByteRange,
+    content_headers,
+    format_disposition,
+    format_etag,
+    select_range,
+    validator_headers,
+)
 from tusd_py.protocol.errors import PreconditionFailed, RangeNotSatisfiable
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.protocol.requests import Download
@@ -27,27 +34,27 @@ COMPLETE = Upload(
 UNFINISHED = Upload(id="a1", length=10, offset=4, created_at=MADE, updated_at=DONE)
 EMPTY = replace(COMPLETE, length=0, offset=0)
 TAG = format_etag(COMPLETE)
-WHOLE = Span(0, 10, partial=False)
+WHOLE = ByteRange(0, 10, partial=False)
 AT, BEFORE, AFTER = (f"Thu, 01 Jan 2026 12:00:{second} GMT" for second in (30, 29, 31))
 SAFE = frozenset({"image/png", "text/plain"})
 
 
-def get(upload: Upload = COMPLETE, **headers: str) -> Span | None:
-    return select(replace(Download(upload_id=upload.id), **headers), upload)
+def get(upload: Upload = COMPLETE, **headers: str) -> ByteRange | None:
+    return select_range(replace(Download(upload_id=upload.id), **headers), upload)
 
 
 def described(**metadata: str | bytes) -> dict[str, str]:
     """The headers for an upload with this metadata."""
     values = {key: value.encode() if isinstance(value, str) else value for key, value in metadata.items()}
     upload = replace(COMPLETE, metadata_header=format_metadata(values) or None)
-    return {name.decode(): value.decode() for name, value in describe(upload, SAFE)}
+    return {name.decode(): value.decode() for name, value in content_headers(upload, SAFE)}
 
 
 class TestRange:
     def test_without_one(self) -> None:
         """All that is stored is given."""
         assert get() == WHOLE
-        assert get(UNFINISHED) == Span(0, 4, partial=False)
+        assert get(UNFINISHED) == ByteRange(0, 4, partial=False)
 
     @pytest.mark.parametrize(
         ("header", "start", "stop"),
@@ -65,7 +72,7 @@ class TestRange:
     )
     def test_one_range(self, header: str, start: int, stop: int) -> None:
         """The bytes named, both ends included on the wire; the last so many; or those from one on."""
-        assert get(range=header) == Span(start, stop, partial=True)
+        assert get(range=header) == ByteRange(start, stop, partial=True)
 
     @pytest.mark.parametrize(
         "header",
@@ -97,14 +104,14 @@ class TestRange:
 
     def test_of_nothing(self) -> None:
         """An empty upload has no first byte, and its last bytes are all of it."""
-        assert get(EMPTY, range="bytes=-5") == Span(0, 0, partial=False)
+        assert get(EMPTY, range="bytes=-5") == ByteRange(0, 0, partial=False)
         for header in ("bytes=0-", "bytes=-0"):
             with pytest.raises(RangeNotSatisfiable):
                 get(EMPTY, range=header)
 
     def test_of_an_unfinished_upload(self) -> None:
         """Only what is stored can be had."""
-        assert get(UNFINISHED, range="bytes=2-9") == Span(2, 4, partial=True)
+        assert get(UNFINISHED, range="bytes=2-9") == ByteRange(2, 4, partial=True)
         with pytest.raises(RangeNotSatisfiable, match="within 4 bytes"):
             get(UNFINISHED, range="bytes=4-")
 
@@ -113,7 +120,7 @@ class TestIfRange:
     @pytest.mark.parametrize("header", [TAG, AT])
     def test_still_the_same(self, header: str) -> None:
         """The part is given where the tag, or the very date, is still that of the upload."""
-        assert get(range="bytes=3-", if_range=header) == Span(3, 10, partial=True)
+        assert get(range="bytes=3-", if_range=header) == ByteRange(3, 10, partial=True)
 
     @pytest.mark.parametrize("header", ['"other"', f"W/{TAG}", BEFORE, AFTER, "junk", "", f"{TAG}, {TAG}"])
     def test_no_longer(self, header: str) -> None:
@@ -123,8 +130,8 @@ class TestIfRange:
 
     def test_a_date_while_it_grows(self) -> None:
         """Two states within a second have the same date, so it proves nothing until the end."""
-        assert get(UNFINISHED, range="bytes=3-", if_range=AT) == Span(0, 4, partial=False)
-        assert get(UNFINISHED, range="bytes=3-", if_range=format_etag(UNFINISHED)) == Span(3, 4, partial=True)
+        assert get(UNFINISHED, range="bytes=3-", if_range=AT) == ByteRange(0, 4, partial=False)
+        assert get(UNFINISHED, range="bytes=3-", if_range=format_etag(UNFINISHED)) == ByteRange(3, 4, partial=True)
 
     def test_alone(self) -> None:
         """Without a range it says nothing."""
@@ -193,9 +200,9 @@ class TestValidators:
 
     def test_the_date_is_that_of_the_bytes(self) -> None:
         """What happened to a complete upload later does not change its bytes."""
-        assert dict(validators(COMPLETE))[b"last-modified"] == AT.encode()
-        assert dict(validators(COMPLETE))[b"etag"] == TAG.encode()
-        assert dict(validators(COMPLETE))[b"cache-control"] == b"private, no-cache"
+        assert dict(validator_headers(COMPLETE))[b"last-modified"] == AT.encode()
+        assert dict(validator_headers(COMPLETE))[b"etag"] == TAG.encode()
+        assert dict(validator_headers(COMPLETE))[b"cache-control"] == b"private, no-cache"
 
 
 class TestDescription:

@@ -140,7 +140,7 @@ class TestVersion:
     @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "HEAD", "GET", "BREW"])
     def test_another_one_is_refused_first(self, method: str, version: str) -> None:
         """Whatever else is wrong: "the Server MUST NOT process the request"."""
-        with pytest.raises(UnsupportedVersion, match="not spoken"):
+        with pytest.raises(UnsupportedVersion, match="not supported"):
             parse(method, "no/id", tus_resumable=version)
 
     def test_two_versions(self) -> None:

@@ -146,6 +146,24 @@ async def test_pre_create_is_asked_for_finals() -> None:
 
 
 @on_loop
+async def test_concatenate_owner_of_hook() -> None:
+    """The owner that pre-create chooses counts: parts of another owner are refused, and nothing is recorded."""
+    owners = ["ann", "bob", "ann", "ann"]
+
+    def pre_create(event: HookEvent) -> HookResponse:
+        return HookResponse(owner=owners.pop(0))
+
+    harness = UploadsHarness(functions={Hook.PRE_CREATE: pre_create})
+    of_ann, of_bob = await part(harness, b"abc"), await part(harness, b"def")
+    assert (await found(harness, of_ann)).owner == "ann"
+    with pytest.raises(InvalidParts):
+        await join(harness, of_ann, of_bob)
+    assert await harness.record("u3") is None
+    final = await found(harness, await join(harness, of_ann, of_ann))
+    assert (final.owner, final.is_complete) == ("ann", True)
+
+
+@on_loop
 async def test_the_sum_is_bounded() -> None:
     """Known at creation it is refused there; known only later, the final upload fails and is gone."""
     harness = UploadsHarness(limits=Limits(length_max=4))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.unit.web.asgi import Outgoing, ask
-from tusd_py.hooks.blocking.callables import HookFunction
+from tusd_py.contracts.hooks import HookFunction
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
 from tusd_py.settings import Settings

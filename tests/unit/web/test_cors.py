@@ -1,28 +1,28 @@
-"""``Cors.headers``: the headers for each origin, for requests and preflights."""
+"""``CorsPolicy.headers``: the headers for each origin, for requests and preflights."""
 
 from __future__ import annotations
 
 import pytest
 
-from tusd_py.web.cors import ALLOW_HEADERS, ALLOW_METHODS, EXPOSE_HEADERS, Cors
+from tusd_py.web.cors import ALLOW_HEADERS, ALLOW_METHODS, EXPOSE_HEADERS, CorsPolicy
 
 ORIGIN = b"https://app.example"
 
 
-def cors_headers(cors: Cors, origin: bytes | None = ORIGIN, preflight: bool = False) -> dict[str, str]:
+def cors_headers(cors: CorsPolicy, origin: bytes | None = ORIGIN, preflight: bool = False) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in cors.headers(origin, preflight)}
 
 
 def test_default_allows_every_origin() -> None:
     """By default any origin may read every header of the protocol; a request without Origin gets no CORS headers."""
-    cors = Cors()
+    cors = CorsPolicy()
     assert cors_headers(cors) == {"access-control-allow-origin": "*", "access-control-expose-headers": EXPOSE_HEADERS}
     assert cors_headers(cors, None) == {}
 
 
 def test_preflight_lists_methods_and_headers() -> None:
     """A preflight lists the methods, the headers including configured ones, and the maximum age."""
-    cors = Cors(allow_headers=["X-Own"], expose_headers=["X-Seen"], max_age_seconds=60)
+    cors = CorsPolicy(allow_headers=["X-Own"], expose_headers=["X-Seen"], max_age_seconds=60)
     headers = cors_headers(cors, preflight=True)
     assert headers["access-control-allow-methods"] == ALLOW_METHODS
     assert headers["access-control-allow-headers"] == f"{ALLOW_HEADERS}, X-Own"
@@ -35,7 +35,7 @@ def test_preflight_lists_methods_and_headers() -> None:
 )
 def test_origin_must_match_exactly(origin: bytes) -> None:
     """An origin that is not allowed gets Vary only, which keeps caches from mixing up responses."""
-    cors = Cors(allow_origins=["https://app.example"])
+    cors = CorsPolicy(allow_origins=["https://app.example"])
     assert cors_headers(cors, origin) == {"vary": "Origin"}
     assert cors_headers(cors, None) == {"vary": "Origin"}
     assert cors_headers(cors)["access-control-allow-origin"] == "https://app.example"
@@ -43,7 +43,7 @@ def test_origin_must_match_exactly(origin: bytes) -> None:
 
 def test_credentials_need_the_origin() -> None:
     """With credentials the origin itself is named: browsers refuse "*" then."""
-    headers = cors_headers(Cors(allow_origins=["*"], allow_credentials=True))
+    headers = cors_headers(CorsPolicy(allow_origins=["*"], allow_credentials=True))
     assert headers["access-control-allow-origin"] == ORIGIN.decode()
     assert headers["access-control-allow-credentials"] == "true"
     assert headers["vary"] == "Origin"
@@ -51,4 +51,4 @@ def test_credentials_need_the_origin() -> None:
 
 def test_disabled_sends_no_headers() -> None:
     """With ``enabled = false`` a proxy in front sends the headers."""
-    assert cors_headers(Cors(enabled=False)) == cors_headers(Cors(enabled=False), preflight=True) == {}
+    assert cors_headers(CorsPolicy(enabled=False)) == cors_headers(CorsPolicy(enabled=False), preflight=True) == {}

@@ -1,4 +1,4 @@
-"""``Metrics``: names, one set per application, and sums over processes by files."""
+"""``ServerMetrics``: names, one set per application, and sums over processes by files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.harness import EPOCH
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadNotFound
-from tusd_py.web.metrics import SHARED_DIRECTORY, Metrics
+from tusd_py.web.metrics import SHARED_DIRECTORY, ServerMetrics
 
 
 def test_exposition_has_tusd_names() -> None:
     """Counters have the names of tusd, with and without ``_total``; another application has metrics of its own."""
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.request("PATCH", 0.2, UploadNotFound())
     metrics.request("BREW", 0.2, None)
     metrics.complete(Upload(id="u1", length=9, offset=9, created_at=EPOCH, updated_at=EPOCH))
@@ -35,13 +35,13 @@ def test_exposition_has_tusd_names() -> None:
         'tusd_py_request_duration_seconds_count{method="PATCH"} 1.0',
     ):
         assert line in lines, line
-    assert "tusd_uploads_finished 0.0" in Metrics().exposition().decode()
+    assert "tusd_uploads_finished 0.0" in ServerMetrics().exposition().decode()
     metrics.close()
 
 
 COUNT = """
-from tusd_py.web.metrics import Metrics
-metrics = Metrics()
+from tusd_py.web.metrics import ServerMetrics
+metrics = ServerMetrics()
 metrics.created.inc()
 metrics.open.inc()
 text = metrics.exposition().decode()

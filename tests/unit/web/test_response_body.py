@@ -1,4 +1,4 @@
-"""A download on its way out: poured where both sides can, else in pieces, and nothing left open whatever ends it."""
+"""``BodySender``: zero-copy where store and server support it, else pieces; nothing stays open however it ends."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from starlette.types import Message, Send
 
+from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, Outgoing
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.zero_copy import SocketWriter
 from tusd_py.web.response_body import SEND_BYTES, BodySender
 
-FOR_EVER = 60.0
+pytestmark = pytest.mark.anyio
+
+IDLE_SECONDS = 60.0
 
 
-class Stock:
-    """Content that can be poured: one number after another, read or poured in steps of its own."""
+@pytest.fixture
+def anyio_backend() -> object:
+    return VIRTUAL_TIME
+
+
+class FakeContent:
+    """Content with zero-copy: a list of pieces that are read or moved to the socket."""
 
     def __init__(self, *steps: bytes, failure: Exception | None = None) -> None:
         self.steps = list(steps)
@@ -42,8 +50,8 @@ class Stock:
         self.steps.clear()
 
 
-class Lent:
-    """A spout that takes so many steps of content."""
+class FakeWriter:
+    """A socket writer that takes this many pieces of content."""
 
     def __init__(self, takes: int) -> None:
         self.given_bytes = 0
@@ -61,66 +69,62 @@ class Lent:
         self.closed += 1
 
 
-class Lender:
-    """A server that lends these spouts, one after another; then none."""
+class FakeServer:
+    """A server that grants these socket writers, one after another; then none."""
 
-    def __init__(self, *spouts: Lent | None) -> None:
-        self.spouts = list(spouts)
-        self.asked_by: list[Send] = []
+    def __init__(self, *writers: FakeWriter | None) -> None:
+        self.writers = list(writers)
+        self.senders: list[Send] = []
 
-    async def __call__(self, send: Send) -> Lent | None:
-        self.asked_by.append(send)
-        return self.spouts.pop(0) if self.spouts else None
+    async def __call__(self, send: Send) -> FakeWriter | None:
+        self.senders.append(send)
+        return self.writers.pop(0) if self.writers else None
 
 
-@pytest.mark.anyio
-async def test_what_can_be_poured_is() -> None:
-    """Behind the first piece; when a moment brings nothing, the next piece is sent, and then it is tried again."""
-    stock = Stock(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
-    lender = Lender(Lent(1), Lent(1), Lent(0), Lent(5))
+async def test_zero_copy_is_used_after_the_first_piece() -> None:
+    """If the socket takes nothing, one piece is sent and zero-copy is tried again."""
+    file_content = FakeContent(b"a", b"bb", b"ccc", b"dddd", b"eeeee")
+    server = FakeServer(FakeWriter(1), FakeWriter(1), FakeWriter(0), FakeWriter(5))
     out = Outgoing()
-    sender = BodySender(Incoming(), out, FOR_EVER, lender)
-    spouts = list(lender.spouts)
-    await sender.run(stock)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, server)
+    writers = list(server.writers)
+    await sender.run(file_content)
     bodies = [message["body"] for message in out.messages]
-    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, stock.poured)
+    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, file_content.poured)
     assert (15, 10) == (sender.bytes_sent, sender.poured_bytes)
-    assert [1, 1, 1, 1] == [spout.closed for spout in spouts if spout is not None]
-    assert all(send is out for send in lender.asked_by)
+    assert [1, 1, 1, 1] == [writer.closed for writer in writers if writer is not None]
+    assert all(send is out for send in server.senders)
     assert out.messages[-1].get("more_body", False) is False
 
 
-@pytest.mark.anyio
-async def test_content_that_cannot_be_poured() -> None:
-    """Pieces, whatever the server offers: it is not even asked."""
+async def test_content_without_zero_copy() -> None:
+    """Content without zero-copy is sent in pieces, and the server is not asked for its socket."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"x" * (SEND_BYTES + 1)
 
-    lender = Lender(Lent(9))
+    server = FakeServer(FakeWriter(9))
     out = Outgoing()
-    sender = BodySender(Incoming(), out, FOR_EVER, lender)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, server)
     await sender.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (lender.asked_by, sender.bytes_sent, sender.poured_bytes) == ([], SEND_BYTES + 1, 0)
+    assert (server.senders, sender.bytes_sent, sender.poured_bytes) == ([], SEND_BYTES + 1, 0)
 
 
-@pytest.mark.parametrize("lends", [False, True])
-@pytest.mark.anyio
-async def test_a_server_that_lends_nothing(lends: bool) -> None:
-    """It never does, or not now: all goes in pieces."""
+@pytest.mark.parametrize("has_zero_copy", [False, True])
+async def test_server_without_zero_copy(has_zero_copy: bool) -> None:
+    """If the server has no zero-copy, or not now, everything is sent in pieces."""
     out = Outgoing()
-    sender = BodySender(Incoming(), out, FOR_EVER, Lender() if lends else None)
-    await sender.run(Stock(b"a", b"b"))
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, FakeServer() if has_zero_copy else None)
+    await sender.run(FakeContent(b"a", b"b"))
     assert (b"ab", sender.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
 
 
-@pytest.mark.anyio
-async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
-    """No more is given, and no end is claimed."""
+async def test_disconnect_during_zero_copy() -> None:
+    """Nothing more is sent, and the end of the body is not sent either."""
     left = asyncio.Event()
 
-    class Leaving(Lent):
+    class Leaving(FakeWriter):
         def move(self, descriptor: int, offset: int, count: int) -> int:
             left.set()
             return super().move(descriptor, offset, count)
@@ -129,43 +133,41 @@ async def test_a_client_that_goes_away_while_it_is_poured_to() -> None:
             super().close()
             asyncio.get_running_loop().call_soon(left.set)
 
-    async def lend(_: Send) -> Lent:
+    async def acquire(_: Send) -> FakeWriter:
         await asyncio.sleep(0)
         return Leaving(1)
 
     out = Outgoing()
-    stock = Stock(*[b"x"] * 1000)
-    await BodySender(Incoming(left, GONE), out, FOR_EVER, lend).run(stock)
-    assert len(stock.steps) > 900
+    file_content = FakeContent(*[b"x"] * 1000)
+    await BodySender(Incoming(left, GONE), out, IDLE_SECONDS, acquire).run(file_content)
+    assert len(file_content.steps) > 900
     assert all(message["more_body"] for message in out.messages)
 
 
-@pytest.mark.anyio
-async def test_a_client_that_takes_nothing_is_given_up() -> None:
-    """The way to it is not free within the idle time."""
+async def test_stalled_client_is_a_timeout() -> None:
+    """If the socket is not drained within the idle time, ``run`` raises ``TimeoutError``."""
 
-    async def lend(_: Send) -> None:
+    async def acquire(_: Send) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(BodySender(Incoming(), Outgoing(), 0.01, lend).run(Stock(b"a", b"b")), 5)
+        await BodySender(Incoming(), Outgoing(), IDLE_SECONDS, acquire).run(FakeContent(b"a", b"b"))
+    assert asyncio.get_running_loop().time() == pytest.approx(IDLE_SECONDS)
 
 
-@pytest.mark.anyio
-async def test_a_file_that_fails_while_it_is_poured() -> None:
-    """The way is given back, and the failure is told to whoever breaks the connection."""
-    spout = Lent(1)
+async def test_failing_file_releases_the_socket() -> None:
+    """If the file fails, the socket is released and the exception is raised."""
+    writer = FakeWriter(1)
     out = Outgoing()
     with pytest.raises(StoreUnavailable):
-        failing = Stock(b"a", b"b", failure=StoreUnavailable("it broke"))
-        await BodySender(Incoming(), out, FOR_EVER, Lender(spout)).run(failing)
-    assert spout.closed == 1
+        failing = FakeContent(b"a", b"b", failure=StoreUnavailable("it broke"))
+        await BodySender(Incoming(), out, IDLE_SECONDS, FakeServer(writer)).run(failing)
+    assert writer.closed == 1
     assert all(message["more_body"] for message in out.messages)
 
 
-@pytest.mark.anyio
-async def test_nobody_listens_for_the_client_any_more() -> None:
-    """Whatever ends it, ``receive`` is left to whoever comes next."""
+async def test_receive_is_free_afterwards() -> None:
+    """At the end no task waits in ``receive`` any more."""
     listening = 0
 
     async def receive() -> Message:
@@ -177,7 +179,7 @@ async def test_nobody_listens_for_the_client_any_more() -> None:
             listening -= 1
         return GONE
 
-    await BodySender(receive, Outgoing(), FOR_EVER, None).run(Stock(b"a"))
+    await BodySender(receive, Outgoing(), IDLE_SECONDS, None).run(FakeContent(b"a"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert listening == 0

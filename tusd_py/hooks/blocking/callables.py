@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookRequest, HookResponse
+from tusd_py.contracts.hooks import HookFailed, HookFunctions, HookRequest, HookResponse, HookReturn
 from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
 from tusd_py.threads import DaemonThreads
-
-_Returned = HookResponse | Awaitable[HookResponse | None] | None
-HookFunction = Callable[[HookEvent], _Returned]
-AuthorizeFunction = Callable[[AuthorizeEvent], _Returned]
-#: The function for each hook; it takes the event of that hook.
-Functions = Mapping[Hook, Callable[[Any], _Returned]]
 
 _NO_CHANGE = HookResponse()
 
@@ -31,7 +25,7 @@ class CallableHooks:
     it returns is ignored.
     """
 
-    def __init__(self, functions: Functions, timeout_seconds: float, count: CountInvocation) -> None:
+    def __init__(self, functions: HookFunctions, timeout_seconds: float, count: CountInvocation) -> None:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
@@ -64,7 +58,7 @@ class CallableHooks:
     async def close(self) -> None:
         """See ``HookHandler.close``."""
 
-    async def _call(self, function: Callable[[Any], _Returned], event: HookRequest) -> HookResponse | None:
+    async def _call(self, function: Callable[[Any], HookReturn], event: HookRequest) -> HookResponse | None:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             result = function(event)
         else:

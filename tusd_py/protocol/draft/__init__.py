@@ -1,1 +1,1 @@
-"""Resumable Uploads for HTTP, the IETF's draft: other parsers and formatters for the same requests and outcomes."""
+"""The IETF draft "Resumable Uploads for HTTP": its own parser and formatter for the requests and outcomes of tus."""

@@ -1,4 +1,4 @@
-"""Answers to questions that name no dialect: what tus 1.0 tells, and beside it what the draft would."""
+"""Responses to OPTIONS and HEAD without a protocol version: tus 1.0 headers together with the draft's."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from tusd_py.protocol.responses import Response, ResponseContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatter:
-    """Writes both: for OPTIONS, and for a HEAD without a version, as clients of the coming standard send."""
+    """Formats responses for both protocols, as clients of the draft may send HEAD without a version."""
 
     tus: TusFormatter
     draft: DraftFormatter
 
-    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response:
-        """The answer of tus 1.0 with the headers that only the draft has."""
-        reply = self.tus.format_outcome(outcome, asked, location)
+    def format_outcome(self, outcome: Outcome, context: ResponseContext, location: str = "") -> Response:
+        """The tus 1.0 response with the headers of the draft added."""
+        response = self.tus.format_outcome(outcome, context, location)
         if isinstance(outcome, Discovered):
-            reply.headers += self.draft.offer()
+            response.headers += self.draft.discovery_headers()
         elif isinstance(outcome, Inspected):
             upload = outcome.upload
-            reply.headers += [self.draft.completeness(is_complete=upload.is_complete), *self.draft.limit(upload)]
-        return reply
+            response.headers += [
+                self.draft.completeness_header(is_complete=upload.is_complete),
+                *self.draft.limit_headers(upload),
+            ]
+        return response
 
-    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response:
-        """A refusal is told as tus 1.0 tells it."""
-        return self.tus.format_refusal(error, asked)
+    def format_refusal(self, error: TusError, context: ResponseContext) -> Response:
+        """The tus 1.0 error response."""
+        return self.tus.format_refusal(error, context)

@@ -9,17 +9,17 @@ from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.draft.structured_fields import format_dictionary, parse_dictionary
 from tusd_py.protocol.errors import InvalidChecksum
 
-#: RFC 9530, 7.2: the registered names, the strongest first, and what this server calls the same.
+#: RFC 9530, 7.2: the registered names, strongest first, with this server's names for the same algorithms.
 ALGORITHMS: Mapping[str, str] = MappingProxyType(
     {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
 )
 
 
 def parse_digest(name: str, header: str | None) -> Checksum | None:
-    """The strongest digest in the field ``name`` that can be checked; None where there is none.
+    """The strongest supported digest in the field ``name``; None if there is none.
 
-    RFC 9530, 2: "A recipient MAY ignore any or all digests." A field that does not follow its grammar says nothing.
-    Raises ``InvalidChecksum`` for a digest of the wrong length, which no bytes have.
+    RFC 9530, 2: "A recipient MAY ignore any or all digests." A field with invalid syntax is ignored.
+    Raises ``InvalidChecksum`` for a digest of the wrong length.
     """
     members = parse_dictionary(header) if header is not None else None
     for key, algorithm in ALGORITHMS.items():
@@ -33,6 +33,6 @@ def parse_digest(name: str, header: str | None) -> Checksum | None:
 
 
 def format_digest(checksum: Checksum) -> str:
-    """The field that says ``checksum``, whose algorithm is one that RFC 9530 has a name for."""
+    """``checksum`` as a digest field; its algorithm must be one that RFC 9530 registers."""
     (key,) = (key for key, algorithm in ALGORITHMS.items() if algorithm == checksum.algorithm)
     return format_dictionary({key: checksum.digest})

@@ -1,4 +1,4 @@
-"""The ``Upload-Limit`` field: what the operator allows and how long an upload will live, as a Dictionary."""
+"""The ``Upload-Limit`` field: a Dictionary of the maximum size and the remaining lifetime of an upload."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from tusd_py.protocol.rules import Limits
 
 
 def format_limits(version: Version, limits: Limits, lifetime_seconds: int | None) -> str | None:
-    """The field for an upload that has so long to live, None being for ever; None before the draft had this field."""
+    """The field value for an upload with this lifetime (None: it does not expire).
+
+    Returns None for versions of the draft without this field.
+    """
     if version.lifetime_key is None:
         return None
     members: dict[str, bool | int | bytes] = {}
@@ -24,7 +27,7 @@ def format_limits(version: Version, limits: Limits, lifetime_seconds: int | None
 
 
 def lifetime_seconds(upload: Upload, now: datetime) -> int | None:
-    """How long ``upload`` may still be gone on with; None where nothing ends it."""
+    """The seconds until ``upload`` expires; None if it does not expire."""
     if upload.expires_at is None or upload.is_complete or upload.has_ended:
         return None
     return max(0, int((upload.expires_at - now).total_seconds()))

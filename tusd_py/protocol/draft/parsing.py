@@ -1,6 +1,6 @@
-"""From the head of a request in the draft to what is asked: the same requests as tus 1.0 makes.
+"""Parse the head of a request of the draft into the same request values as tus 1.0.
 
-Whether the upload exists and may be touched is not asked here, so a refusal from here tells nothing about uploads.
+Nothing here knows which uploads exist, so these errors reveal nothing about uploads.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class UnsupportedPatch(UnsupportedContentType):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parser:
-    """Reads one version of the draft as this server speaks it."""
+    """Parses requests of one version of the draft."""
 
     limits: Limits
     version: Version
 
     def parse(self, head: Head, base_path: str | None = None) -> Request:
-        """What ``head`` asks for. Raises ``TusError`` and nothing else, whatever the head holds."""
+        """The request that ``head`` makes. Raises ``TusError`` and nothing else, whatever ``head`` contains."""
         method = effective_method(head)
         upload_id = upload_id_in(head.path)
         if method == "OPTIONS":
@@ -69,28 +69,28 @@ class Parser:
         return Inspect(upload_id=upload_id, length_completes=self.version.length_completes)
 
     def _upload_methods(self) -> tuple[str, ...]:
-        get = ("GET",) if self.version.retrieves_by_get else ()
+        get = ("GET",) if self.version.get_returns_offset else ()
         delete = ("DELETE",) if self.limits.termination else ()
         return ("HEAD", *get, "PATCH", *delete)
 
     def _create(self, headers: Headers) -> Create:
-        completes = self._completes(headers)
-        if completes is None:
-            raise self._without_completeness()
+        is_last = self._is_last(headers)
+        if is_last is None:
+            raise self._missing_completeness()
         refuse_content_range(headers)
         if is_encoded(headers):
             raise UnsupportedContentEncoding
         body_length = parse_body_length(headers)
-        length = _length(headers, body_length if completes else None)
+        length = _length(headers, body_length if is_last else None)
         if length is not None and body_length is not None and body_length > length:
-            # Before anything is made that its own length forbids to be finished.
+            # Before an upload is created that could never be finished.
             raise InconsistentLength
         metadata_header = parse_description(headers, self.limits.metadata_bytes_max)
-        body = self._creation_body(headers, body_length, completes=completes)
-        return Create(length=length, metadata_header=metadata_header, body=body, is_last=self._meant(completes))
+        body = self._creation_body(headers, body_length, is_last=is_last)
+        return Create(length=length, metadata_header=metadata_header, body=body, is_last=self._effective(is_last))
 
-    def _creation_body(self, headers: Headers, length: int | None, *, completes: bool) -> BodyInfo | None:
-        body = _body(headers, length, is_whole=completes, creates=True)
+    def _creation_body(self, headers: Headers, length: int | None, *, is_last: bool) -> BodyInfo | None:
+        body = _body(headers, length, is_whole=is_last, creates=True)
         if length == 0 and body.checksum is None:
             return None
         if not self.limits.creation_with_upload:
@@ -101,37 +101,38 @@ class Parser:
         offset = _integer(headers, b"upload-offset")
         if offset is None:
             raise InvalidOffset("Upload-Offset", _AN_INTEGER)
-        completes = self._completes(headers)
-        if completes is None and self.version.needs_completeness:
-            raise self._without_completeness()
-        if completes is None and self.version.says_incomplete:
+        is_last = self._is_last(headers)
+        if is_last is None and self.version.requires_completeness:
+            raise self._missing_completeness()
+        if is_last is None and self.version.inverts_completeness:
             # -01: an upload is complete with a request whose "Upload-Incomplete header being omitted or set to false".
-            completes = True
+            is_last = True
         refuse_content_range(headers)
         body_length = parse_body_length(headers)
-        end = offset + body_length if completes and body_length is not None else None
+        end = offset + body_length if is_last and body_length is not None else None
         return Append(
             upload_id=upload_id,
             offset=offset,
             length=_length(headers, end),
             body=_body(headers, body_length),
             unsupported=self._unsupported(headers),
-            is_last=self._meant(completes),
+            is_last=self._effective(is_last),
         )
 
-    def _meant(self, completes: bool | None) -> bool | None:
-        """What the request's word on completeness comes to."""
-        return None if completes is False and self.version.length_completes else completes
+    def _effective(self, is_last: bool | None) -> bool | None:
+        """The flag to obey: in versions where the length completes an upload, ``False`` has no effect."""
+        return None if is_last is False and self.version.length_completes else is_last
 
-    def _completes(self, headers: Headers) -> bool | None:
+    def _is_last(self, headers: Headers) -> bool | None:
         """Completeness: "Its value is a Boolean ... Other values MUST cause the entire header field to be ignored"."""
-        if self.version.says_incomplete:
+        if self.version.inverts_completeness:
             incomplete = parse_boolean(headers.get(b"upload-incomplete") or "")
             return None if incomplete is None else not incomplete
         return parse_boolean(headers.get(b"upload-complete") or "")
 
-    def _without_completeness(self) -> TusError:
-        return MalformedHeader("Upload-Incomplete" if self.version.says_incomplete else "Upload-Complete", "?0 or ?1")
+    def _missing_completeness(self) -> TusError:
+        name = "Upload-Incomplete" if self.version.inverts_completeness else "Upload-Complete"
+        return MalformedHeader(name, "?0 or ?1")
 
     def _unsupported(self, headers: Headers) -> TusError | None:
         if self.version.has_media_type and parse_media_type(headers.one(b"content-type") or "") != MEDIA_TYPE:
@@ -139,7 +140,7 @@ class Parser:
         return UnsupportedContentEncoding() if is_encoded(headers) else None
 
     def _refuse_state(self, headers: Headers) -> None:
-        """-05, Offset Retrieval: "The server MUST reject requests with either of these fields"; the same of DELETE."""
+        """-05, Offset Retrieval: "The server MUST reject requests with either of these fields"; likewise for DELETE."""
         for name in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
             if name.lower().encode("ascii") in headers:
                 raise MalformedHeader(name, "no such header in this request")
@@ -152,22 +153,26 @@ def _integer(headers: Headers, name: bytes) -> int | None:
 
 
 def _length(headers: Headers, end: int | None) -> int | None:
-    """The upload's length, if the request says it: "their indicated lengths MUST match"."""
+    """The length of the upload, by Upload-Length or by the end of the last body.
+
+    Upload Length: "their indicated lengths MUST match".
+    """
     length = _integer(headers, b"upload-length")
     if end is not None and end > INTEGER_MAX:
-        raise InvalidLength("Content-Length", "an end of the upload that the protocol can tell")
+        raise InvalidLength("Content-Length", f"an end of the upload of at most {INTEGER_MAX} bytes")
     if length is not None and end is not None and length != end:
         raise InconsistentLength
     return end if length is None else length
 
 
 def _body(headers: Headers, length: int | None, *, is_whole: bool = False, creates: bool = False) -> BodyInfo:
-    """The body with what it may be checked by: its own digest, or that of the upload where it is all of it."""
+    """The body with its digest: its own, or that of the whole upload if the body is the whole upload."""
     checksum = parse_digest("Content-Digest", headers.get(b"content-digest"))
     if checksum is None and is_whole:
         checksum = parse_digest("Repr-Digest", headers.get(b"repr-digest"))
     if checksum is None:
         return BodyInfo(length=length)
-    # Upload Creation: "the server SHOULD append as much of the request content as possible"; that its digest was never
-    # compared is no reason against: "Once the request is complete, the server can compute the integrity digest".
+    # Upload Creation: "the server SHOULD append as much of the request content as possible". This holds for an aborted
+    # body too, whose digest cannot be compared: "Once the request is complete, the server can compute the integrity
+    # digest".
     return BodyInfo(length=length, checksum=checksum, keep_partial=True, discard_on_mismatch=creates)

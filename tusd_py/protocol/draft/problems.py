@@ -1,4 +1,4 @@
-"""Refusals as problem documents (RFC 9457): the draft's own types, and ``about:blank`` for every other."""
+"""Errors as problem documents (RFC 9457): the draft's own problem types, ``about:blank`` for all others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPSta
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a refusal is called in the draft, where that differs from tus 1.0."""
+    """The status and problem type of an error in the draft."""
 
     status: int
     type: str = "about:blank"
@@ -31,24 +31,26 @@ class Problem:
     members: Mapping[str, int] = field(default_factory=dict)
 
 
-def problem(error: TusError, version: Version) -> Problem:
-    """How ``error`` is told."""
+def problem_for(error: TusError, version: Version) -> Problem:
+    """The problem that reports ``error`` in this version of the draft."""
     match error:
         case OffsetMismatch():
             members = {"expected-offset": error.expected, "provided-offset": error.received}
             return Problem(409, f"{_TYPES}mismatching-upload-offset", "Mismatching Upload Offset", members)
-        case LengthExceeded() if version.names_completed and error.upload is not None and error.upload.is_complete:
+        case LengthExceeded() if (
+            version.has_completed_problem and error.upload is not None and error.upload.is_complete
+        ):
             return Problem(400, f"{_TYPES}completed-upload", "Upload Is Completed")
         case LengthExceeded() | LengthAlreadyKnown() | InconsistentLength():
-            # Not 413: after that a client tries again with less, which this does not cure.
+            # Not 413: after a 413 clients retry with fewer bytes, which would not help.
             return Problem(400, f"{_TYPES}inconsistent-upload-length", "Inconsistent Upload Length Values")
         case ChecksumMismatch():
-            return Problem(400)  # 460 is tus's own
+            return Problem(400)  # 460 exists only in tus
     return Problem(error.status)
 
 
-def format_problem(told: Problem, code: str, sentence: str) -> bytes:
-    """The document: ``code`` and ``sentence`` are those of any dialect."""
-    title = told.title or _PHRASES.get(told.status, "")
-    document = {"type": told.type, "title": title, "status": told.status, "detail": sentence, "code": code}
-    return json.dumps({**document, **told.members}).encode("ascii")
+def format_problem(problem: Problem, code: str, sentence: str) -> bytes:
+    """The problem document as JSON; ``code`` and ``sentence`` are the same as in tus 1.0."""
+    title = problem.title or _PHRASES.get(problem.status, "")
+    document = {"type": problem.type, "title": title, "status": problem.status, "detail": sentence, "code": code}
+    return json.dumps({**document, **problem.members}).encode("ascii")

@@ -1,6 +1,6 @@
-"""What a draft client says of its upload, in headers that describe any content, as this server's metadata.
+"""Derive upload metadata from the representation headers of a draft request (Content-Type, Content-Disposition).
 
-The draft has no metadata of its own: "Representation metadata included in the initial request ... can affect how
+The draft has no metadata header of its own: "Representation metadata included in the initial request ... can affect how
 servers act on the uploaded representation data."
 """
 
@@ -14,43 +14,43 @@ from tusd_py.protocol.errors import HeaderTooLarge
 from tusd_py.protocol.headers import Headers, parse_media_type
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
 
-#: What a client that knows the whole upload's digest has said, byte for byte, for whoever verifies it when complete.
+#: The metadata key that keeps the Repr-Digest header as received, so that validation can verify the complete upload.
 REPR_DIGEST = "repr-digest"
-#: Appends are of this type, and tus-js-client gives it to creations with content as well: it describes no content.
+#: The type of appends. tus-js-client also sends it with creations; it says nothing about the content of the upload.
 MEDIA_TYPE = "application/partial-upload"
 
-# RFC 6266, 4.1, and RFC 8187, 3.2: parameters; a regular one may be a token or a quoted string.
+# RFC 6266, 4.1, and RFC 8187, 3.2: parameters, whose value is a token or a quoted string.
 _PARAMETER = re.compile(r';[ \t]*(filename\*?)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^\s;"]+)', re.IGNORECASE)
 _EXTENDED = re.compile(r"(utf-8|iso-8859-1)'[^']*'([!#$&+.^_`|~0-9A-Za-z%-]*)", re.IGNORECASE)
 
 
 def parse_description(headers: Headers, bytes_max: int) -> str | None:
-    """The metadata header of an upload that is described by ``headers``; None where nothing is said.
+    """The Upload-Metadata value that describes the upload; None if ``headers`` describe nothing.
 
-    ``Upload-Metadata`` is not the draft's, but clients of both protocols send it: then it is kept as it came. Raises
-    ``InvalidMetadata``, ``InvalidChecksum``, or ``HeaderTooLarge`` where it would take more than ``bytes_max``.
+    ``Upload-Metadata`` itself is not part of the draft, but clients of both protocols send it; it is kept as received.
+    Raises ``InvalidMetadata``, ``InvalidChecksum``, or ``HeaderTooLarge`` if the value exceeds ``bytes_max``.
     """
     header = headers.get(b"upload-metadata") or ""
-    told = parse_metadata(header)
-    found: dict[str, bytes] = {}
+    declared = parse_metadata(header)
+    derived: dict[str, bytes] = {}
     if not header:
         filename = parse_filename(headers.get(b"content-disposition") or "")
         if filename:
-            found["filename"] = filename.encode()
+            derived["filename"] = filename.encode()
         media_type = headers.get(b"content-type") or ""
         if media_type and parse_media_type(media_type) != MEDIA_TYPE:
-            found["filetype"] = media_type.encode("latin-1")
+            derived["filetype"] = media_type.encode("latin-1")
     digest = headers.get(b"repr-digest")
-    if digest is not None and parse_digest("Repr-Digest", digest) is not None and REPR_DIGEST not in told:
-        found[REPR_DIGEST] = digest.encode("latin-1")
-    whole = ",".join(filter(None, (header, format_metadata(found))))
-    if len(whole) > bytes_max:
-        raise HeaderTooLarge("Upload-Metadata, or what is told in its place,", bytes_max)
-    return whole or None
+    if digest is not None and parse_digest("Repr-Digest", digest) is not None and REPR_DIGEST not in declared:
+        derived[REPR_DIGEST] = digest.encode("latin-1")
+    combined = ",".join(filter(None, (header, format_metadata(derived))))
+    if len(combined) > bytes_max:
+        raise HeaderTooLarge("Upload-Metadata, or the headers used in its place,", bytes_max)
+    return combined or None
 
 
 def parse_filename(header: str) -> str | None:
-    """The last segment of the name that a ``Content-Disposition`` header gives, or None.
+    """The last path segment of the name in a ``Content-Disposition`` header, or None.
 
     RFC 6266, 4.3: "recipients SHOULD pick "filename*" and ignore "filename"", and "recipients SHOULD strip" folders.
     """
@@ -75,7 +75,7 @@ def _plain(text: str) -> str:
     if text.startswith('"'):
         text = re.sub(r"\\(.)", r"\1", text[1:-1])
     try:
-        # Browsers write UTF-8 here, whatever the standard says.
+        # Browsers send UTF-8 here, against the standard.
         return text.encode("latin-1").decode()
     except UnicodeDecodeError:
         return text

@@ -1,4 +1,4 @@
-"""From what came of a request to status, headers and body in the draft. Nothing is decided here."""
+"""Format the outcome of a request as a response of the draft: status, headers, body. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
-from tusd_py.protocol.draft.problems import Problem, format_problem, problem
+from tusd_py.protocol.draft.problems import Problem, format_problem, problem_for
 from tusd_py.protocol.draft.representation import MEDIA_TYPE
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, format_boolean
 from tusd_py.protocol.draft.versions import Version
@@ -21,7 +21,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
 )
 from tusd_py.protocol.outcomes import Appended, Created, Discovered, Inspected, Outcome, ResponseOverride, Terminated
-from tusd_py.protocol.responses import Response, ResponseContext, apply_override, readable
+from tusd_py.protocol.responses import Response, ResponseContext, adapt_to_method, apply_override
 from tusd_py.protocol.rules import Limits
 
 _NO_BODY = (b"content-length", b"0")
@@ -31,7 +31,7 @@ _ACCEPT_PATCH = (b"accept-patch", MEDIA_TYPE.encode("ascii"))
 
 @dataclass(frozen=True, slots=True)
 class Interim:
-    """An answer before the answer: 104 (Upload Resumption Supported). It never replaces a 100 (Continue)."""
+    """An interim response: 104 (Upload Resumption Supported). It never replaces a 100 (Continue)."""
 
     headers: HeaderList
     status: int = 104
@@ -39,9 +39,9 @@ class Interim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formatter:
-    """Writes one version of the draft as this server speaks it.
+    """Formats responses of one version of the draft.
 
-    ``unfinished_seconds`` is how long a new upload lives, 0 for ever.
+    ``unfinished_seconds`` is the lifetime of a new upload; 0 means that it does not expire.
     """
 
     limits: Limits
@@ -49,98 +49,101 @@ class Formatter:
     clock: Callable[[], datetime]  # aware, UTC
     unfinished_seconds: float = 0
 
-    def announce(self, upload: Upload, location: str) -> Interim | None:
-        """The first interim answer to a creation; None for whoever must not be sent one."""
+    def created_interim(self, upload: Upload, location: str) -> Interim | None:
+        """The interim response with the URL of a new upload; None for clients that named no version."""
         if self.version.number is None:
             return None
-        return Interim([*self._named(), (b"location", location.encode("ascii")), *self.limit(upload)])
+        return Interim([*self._version_headers(), (b"location", location.encode("ascii")), *self.limit_headers(upload)])
 
-    def progress(self, offset: int) -> Interim | None:
-        """The interim answer that so much is safe: "These interim responses MUST NOT include the Location"."""
-        if not self.version.tells_progress or offset > INTEGER_MAX:
+    def progress_interim(self, offset: int) -> Interim | None:
+        """The interim response with the offset saved so far; None for versions without it.
+
+        "These interim responses MUST NOT include the Location".
+        """
+        if not self.version.sends_progress or offset > INTEGER_MAX:
             return None
-        return Interim([*self._named(), (b"upload-offset", b"%d" % offset)])
+        return Interim([*self._version_headers(), (b"upload-offset", b"%d" % offset)])
 
-    def format_outcome(self, outcome: Outcome, asked: ResponseContext, location: str = "") -> Response:
-        """The answer to a request that was granted; ``location`` is the new upload's URL after a creation."""
+    def format_outcome(self, outcome: Outcome, context: ResponseContext, location: str = "") -> Response:
+        """The response to a successful request; ``location`` is the URL of the new upload after a creation."""
         match outcome:
             case Created():
-                reply = self._created(outcome, location)
+                response = self._created(outcome, location)
             case Appended():
-                reply = apply_override(self._appended(outcome.upload), outcome.override)
+                response = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
-                reply = Response(204, [*self._named(), _NO_STORE, *self._state(outcome.upload)])
+                response = Response(204, [*self._version_headers(), _NO_STORE, *self._state(outcome.upload)])
             case Terminated():
-                reply = apply_override(Response(204, self._named()), outcome.override)
+                response = apply_override(Response(204, self._version_headers()), outcome.override)
             case Discovered():
-                reply = Response(204, [*self._named(), *self.offer()])
+                response = Response(204, [*self._version_headers(), *self.discovery_headers()])
             case _:
-                raise AssertionError("no parser of the draft asks for a download")
-        return readable(reply, asked)
+                raise AssertionError("the draft has no downloads")
+        return adapt_to_method(response, context)
 
-    def format_refusal(self, error: TusError, asked: ResponseContext) -> Response:
-        """The answer to a request that the protocol refuses."""
-        told = problem(error, self.version)
+    def format_refusal(self, error: TusError, context: ResponseContext) -> Response:
+        """The response to a request that was refused."""
+        problem = problem_for(error, self.version)
         if isinstance(error, UploadGone):
-            # Up to -05: not active is "404 (Not Found)".
-            told = Problem(404 if self.version.is_strict else self.limits.gone_status)
-        headers = self._facts(error)
-        if asked.method not in ("HEAD", "GET", "DELETE"):
-            headers.append(self.completeness(is_complete=False))
+            # Up to -05: an inactive upload is "404 (Not Found)".
+            problem = Problem(404 if self.version.is_strict else self.limits.gone_status)
+        headers = self._error_headers(error)
+        if context.method not in ("HEAD", "GET", "DELETE"):
+            headers.append(self.completeness_header(is_complete=False))
             if error.upload is not None and error.upload.status is not Status.FAILED:
                 # Append: "The response MUST include the correct offset".
                 headers += self._offset(error.upload)
-        return self._problem(told, error.code, str(error), asked, headers, error.override)
+        return self._problem(problem, error.code, str(error), context, headers, error.override)
 
     def format_error(
         self,
         status: int,
         code: str,
         sentence: str,
-        asked: ResponseContext,
+        context: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        overlay: ResponseOverride | None = None,
+        override: ResponseOverride | None = None,
     ) -> Response:
-        """The answer to anything that went wrong."""
-        return self._problem(Problem(status), code, sentence, asked, headers, overlay)
+        """An error response."""
+        return self._problem(Problem(status), code, sentence, context, headers, override)
 
-    def completeness(self, *, is_complete: bool) -> tuple[bytes, bytes]:
-        """The header that tells whether an upload is complete."""
-        if self.version.says_incomplete:
+    def completeness_header(self, *, is_complete: bool) -> tuple[bytes, bytes]:
+        """Upload-Complete, or Upload-Incomplete in the version that has it."""
+        if self.version.inverts_completeness:
             return b"upload-incomplete", format_boolean(not is_complete).encode("ascii")
         return b"upload-complete", format_boolean(is_complete).encode("ascii")
 
-    def limit(self, upload: Upload) -> HeaderList:
-        """``Upload-Limit`` for an upload that exists."""
+    def limit_headers(self, upload: Upload) -> HeaderList:
+        """``Upload-Limit`` for an existing upload."""
         return self._limit(lifetime_seconds(upload, self.clock()))
 
-    def offer(self) -> HeaderList:
-        """What OPTIONS tells: the limits of an upload that is yet to be made."""
+    def discovery_headers(self) -> HeaderList:
+        """The headers for OPTIONS: the limits of a new upload, and Accept-Patch."""
         return [*self._limit(int(self.unfinished_seconds) or None), _ACCEPT_PATCH]
 
     def _created(self, created: Created, location: str) -> Response:
-        where = (b"location", location.encode("ascii"))
-        headers = [*self._named(), where, *self._state(created.upload), _NO_BODY]
-        reply = apply_override(Response(201, headers), created.override)
+        location_header = (b"location", location.encode("ascii"))
+        headers = [*self._version_headers(), location_header, *self._state(created.upload), _NO_BODY]
+        response = apply_override(Response(201, headers), created.override)
         if not created.upload.is_complete:
             # "all interim and final response messages for the same request MUST contain an identical Location value";
-            # only the answer to the whole upload may name another place, if a hook says so.
-            reply.headers = [*(kept for kept in reply.headers if kept[0] != b"location"), where]
-        return reply
+            # so a hook may change the location only in the response to a complete upload.
+            response.headers = [*(header for header in response.headers if header[0] != b"location"), location_header]
+        return response
 
     def _appended(self, upload: Upload) -> Response:
-        headers = [*self._named(), *self._state(upload)]
-        # The last append is answered as a creation would have been. Up to -05 every append is answered 201; since then
-        # "a `2xx (Successful)` response".
+        headers = [*self._version_headers(), *self._state(upload)]
+        # The last append gets the same status as a creation. Up to -05 every append is answered 201; later versions ask
+        # for "a `2xx (Successful)` response".
         if upload.is_complete or self.version.is_strict:
             return Response(201, [*headers, _NO_BODY])
         return Response(204, headers)
 
     def _state(self, upload: Upload) -> HeaderList:
-        fields = [self.completeness(is_complete=upload.is_complete), *self._offset(upload)]
+        fields = [self.completeness_header(is_complete=upload.is_complete), *self._offset(upload)]
         if upload.length is not None and upload.length <= INTEGER_MAX:
             fields.append((b"upload-length", b"%d" % upload.length))
-        return fields + self.limit(upload)
+        return fields + self.limit_headers(upload)
 
     def _offset(self, upload: Upload) -> HeaderList:
         return [(b"upload-offset", b"%d" % upload.offset)] if upload.offset <= INTEGER_MAX else []
@@ -149,11 +152,11 @@ class Formatter:
         field = format_limits(self.version, self.limits, seconds)
         return [] if field is None else [(b"upload-limit", field.encode("ascii"))]
 
-    def _named(self) -> HeaderList:
+    def _version_headers(self) -> HeaderList:
         number = self.version.number
         return [] if number is None else [(b"upload-draft-interop-version", b"%d" % number)]
 
-    def _facts(self, error: TusError) -> HeaderList:
+    def _error_headers(self, error: TusError) -> HeaderList:
         match error:
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
@@ -166,14 +169,14 @@ class Formatter:
 
     def _problem(
         self,
-        told: Problem,
+        problem: Problem,
         code: str,
         sentence: str,
-        asked: ResponseContext,
+        context: ResponseContext,
         headers: Sequence[tuple[bytes, bytes]],
-        overlay: ResponseOverride | None,
+        override: ResponseOverride | None,
     ) -> Response:
-        body = format_problem(told, code, sentence)
+        body = format_problem(problem, code, sentence)
         framing = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-        reply = Response(told.status, [*self._named(), _NO_STORE, *headers, *framing], body)
-        return readable(apply_override(reply, overlay), asked)
+        response = Response(problem.status, [*self._version_headers(), _NO_STORE, *headers, *framing], body)
+        return adapt_to_method(apply_override(response, override), context)

@@ -1,7 +1,6 @@
-"""Structured fields (RFC 9651): what a header says as a value, and a value as a header.
+"""Structured fields (RFC 9651): parsing and formatting of Items and Dictionaries.
 
-A field that does not follow its grammar is no field at all: "fail parsing" means ignoring it as a whole, so parsers
-here return None instead of refusing. Which field holds which type is not here.
+A field with invalid syntax is ignored as a whole ("fail parsing"), so the parsers return None instead of raising.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ INTEGER_MAX = 10**15 - 1
 
 
 class Other(Enum):
-    """What stands for a value of a type that no field of this protocol has."""
+    """Stands for a value of any type that no field of the draft uses."""
 
     VALUE = "value"
 
 
 Bare = bool | int | bytes | Other
 
-# Of a number that is too long, what is left over is no valid continuation: the whole field fails.
+# If a number is too long, its remaining digits match nothing, and the whole field fails to parse.
 _BARE = re.compile(
     r"""
       (?P<boolean>\?[01])
@@ -45,23 +44,23 @@ _OWS = re.compile(r"[ \t]*")
 
 
 class _Malformed(ValueError):
-    """The text does not follow the grammar."""
+    """The text does not match the grammar."""
 
 
 def parse_boolean(text: str) -> bool | None:
-    """The Boolean that the Item ``text`` writes; its parameters mean nothing here."""
+    """Parse an Item that is a Boolean; None otherwise. Parameters are ignored."""
     value = _item(text)
     return value if isinstance(value, bool) else None
 
 
 def parse_integer(text: str) -> int | None:
-    """The Integer that the Item ``text`` writes."""
+    """Parse an Item that is an Integer; None otherwise. Parameters are ignored."""
     value = _item(text)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def parse_dictionary(text: str) -> dict[str, Bare] | None:
-    """The members of the Dictionary ``text`` without their parameters; a list within it is ``Other``."""
+    """Parse a Dictionary into its members without parameters; None if invalid. An Inner List becomes ``Other``."""
     reader = _Reader(text.strip(" "))
     try:
         return reader.dictionary()
@@ -76,17 +75,17 @@ def format_boolean(value: bool) -> str:
 
 def format_integer(value: int) -> str:
     """``value`` as an Item."""
-    assert -INTEGER_MAX <= value <= INTEGER_MAX, "no Integer can be this great"
+    assert -INTEGER_MAX <= value <= INTEGER_MAX, "out of range for an Integer"
     return str(value)
 
 
 def format_dictionary(members: Mapping[str, bool | int | bytes]) -> str:
-    """``members`` as a Dictionary, in their order."""
+    """``members`` as a Dictionary, in order."""
     return ", ".join(_member(key, value) for key, value in members.items())
 
 
 def _member(key: str, value: bool | int | bytes) -> str:
-    assert _KEY.fullmatch(key), "no key"
+    assert _KEY.fullmatch(key), "not a valid key"
     if value is True:
         return key  # RFC 9651, 3.2: "Members whose value is Boolean (see Section 3.3.6) true MUST omit that value".
     if isinstance(value, bytes):

@@ -1,6 +1,6 @@
-"""The draft's interop versions, and which of them, or which other dialect, a request speaks.
+"""The interop versions of the draft, and the choice of the protocol version for a request.
 
-"The interop version is bumped for breaking changes": what each change was stands here, as one field of ``Version``.
+"The interop version is bumped for breaking changes": each breaking change is a field of ``Version``.
 """
 
 from __future__ import annotations
@@ -22,82 +22,82 @@ CREATING_METHODS = ("POST", "PUT", "PATCH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One iteration of the draft. Defaults are those of the newest."""
+    """One interop version of the draft. The defaults are those of the newest version."""
 
-    number: int | None  # Upload-Draft-Interop-Version; None for a client that names none we know
-    says_incomplete: bool = False  # Upload-Incomplete, whose value is the opposite of Upload-Complete's
-    tells_progress: bool = True  # 104 may tell an offset
-    has_media_type: bool = True  # an append is application/partial-upload
-    lifetime_key: str | None = "max-age"  # of Upload-Limit; None before there was this field
-    names_completed: bool = False  # there is a problem type for changing what is complete
-    is_strict: bool = False  # procedures with a status each, and nothing about the upload's state in HEAD and DELETE
-    needs_completeness: bool = True  # an append that does not tell whether it is the last is refused
-    retrieves_by_get: bool = True  # GET tells the offset as HEAD does
-    #: The length alone completes an upload as well: so does tusd, and tus-js-client, which speaks no later version,
-    #: says of an empty file and of the last of several chunks (4.3.1, under Node) that more will come.
+    number: int | None  # Upload-Draft-Interop-Version; None for a client that names no known version
+    inverts_completeness: bool = False  # has Upload-Incomplete, the negation of Upload-Complete
+    sends_progress: bool = True  # 104 may include an offset
+    has_media_type: bool = True  # an append has the type application/partial-upload
+    lifetime_key: str | None = "max-age"  # in Upload-Limit; None before this field existed
+    has_completed_problem: bool = False  # has the problem type completed-upload
+    is_strict: bool = False  # fixed statuses, and no state headers in HEAD and DELETE requests
+    requires_completeness: bool = True  # an append must have Upload-Complete
+    get_returns_offset: bool = True  # GET returns the offset like HEAD
+    #: Reaching the length completes an upload even without Upload-Complete: ?1. tusd does so, and tus-js-client 4.3.1,
+    #: which supports no later version, sends ?0 for an empty file and, under Node, for the last of several chunks.
     length_completes: bool = False
 
 
 _V6 = Version(
     number=6,
     lifetime_key="expires",
-    names_completed=True,
+    has_completed_problem=True,
     is_strict=True,
-    needs_completeness=False,
-    retrieves_by_get=False,
+    requires_completeness=False,
+    get_returns_offset=False,
     length_completes=True,
 )
-_V5 = replace(_V6, number=5, has_media_type=False, lifetime_key=None, names_completed=False)
-_V4 = replace(_V5, number=4, tells_progress=False)
+_V5 = replace(_V6, number=5, has_media_type=False, lifetime_key=None, has_completed_problem=False)
+_V4 = replace(_V5, number=4, sends_progress=False)
 
-#: By their number. Drafts: 3 is -01, 4 is -02, 5 is -03, 6 is -04 and -05, 7 is -06 to -08, 8 is -09 to -11, 9 is -12.
+#: By number. Drafts: 3 is -01, 4 is -02, 5 is -03, 6 is -04 and -05, 7 is -06 to -08, 8 is -09 to -11, 9 is -12.
 VERSIONS: Mapping[int, Version] = MappingProxyType(
     {
-        3: replace(_V4, number=3, says_incomplete=True),
+        3: replace(_V4, number=3, inverts_completeness=True),
         4: _V4,
         5: _V5,
         6: _V6,
-        7: Version(number=7, names_completed=True, retrieves_by_get=False),
-        8: Version(number=8, names_completed=True),
+        7: Version(number=7, has_completed_problem=True, get_returns_offset=False),
+        8: Version(number=8, has_completed_problem=True),
         9: Version(number=9),
     }
 )
-#: The newest, for answers to who names none.
+#: The newest version, used when a client names none.
 NEWEST = VERSIONS[max(VERSIONS)]
-#: What is spoken with a client whose version we do not know: an upload in one request, and nothing to resume.
-PLAIN = Version(number=None, tells_progress=False)
+#: For a client that names no known version: a whole upload in one request, without resumption.
+UNVERSIONED = Version(number=None, sends_progress=False)
 
 
 class Dialect(Enum):
-    """What else a request may speak."""
+    """The protocols of a request besides a version of the draft."""
 
     TUS = "tus"  # tus 1.0
-    EITHER = "either"  # a question that names neither: the answer suits both
+    BOTH = "either"  # the request names no version; the response has the headers of both protocols
 
 
 def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSIONS) -> Dialect | Version:
-    """What ``head`` speaks, ``method`` being the effective one: tus 1.0 where no version of the draft is spoken.
+    """The protocol of a request; ``method`` is the effective one. The default is tus 1.0.
 
-    Raises ``MalformedHeader`` where it claims to speak both.
+    Raises ``MalformedHeader`` if the request names versions of both protocols.
     """
     if not versions:
         return Dialect.TUS
     if method == "OPTIONS":
-        return Dialect.EITHER
+        return Dialect.BOTH
     headers = head.headers
-    speaks_tus = b"tus-resumable" in headers
+    names_tus = b"tus-resumable" in headers
     named = headers.get(_INTEROP_VERSION)
     if named is not None:
-        if speaks_tus:
+        if names_tus:
             raise MalformedHeader("Upload-Draft-Interop-Version", "no such header beside Tus-Resumable")
         version = versions.get(parse_integer(named) or 0)
         if version is not None:
-            # Before GET had a meaning in the draft, it was a download like any other.
-            return Dialect.TUS if method == "GET" and not version.retrieves_by_get else version
-    if speaks_tus:
+            # In versions where GET has no meaning, it is a download.
+            return Dialect.TUS if method == "GET" and not version.get_returns_offset else version
+    if names_tus:
         return Dialect.TUS
     if method == "HEAD":
-        return Dialect.EITHER
-    # A part of an upload that nobody can go on with is not taken; the whole of one is, as any server would.
+        return Dialect.BOTH
+    # Without a version the upload cannot be resumed, so only a whole upload is accepted, as by any HTTP server.
     is_whole = parse_boolean(headers.get(_COMPLETE) or "") is True
-    return PLAIN if is_whole and method in CREATING_METHODS and head.path in ("", "/") else Dialect.TUS
+    return UNVERSIONED if is_whole and method in CREATING_METHODS and head.path in ("", "/") else Dialect.TUS

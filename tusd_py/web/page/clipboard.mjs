@@ -1,4 +1,4 @@
-// Copies text to the clipboard and says so on the button that asked.
+// Copies text to the clipboard and shows the result on the button.
 
 const SHOWN_MS = 1600
 
@@ -9,7 +9,7 @@ export async function copy(text, button) {
   setTimeout(() => (button.textContent = button.dataset.label), SHOWN_MS)
 }
 
-// The clipboard API is there in secure contexts only; over plain HTTP the old command still works.
+// The clipboard API exists in secure contexts only; over plain HTTP the old command still works.
 async function write(text) {
   try {
     await navigator.clipboard.writeText(text)

@@ -1,5 +1,5 @@
-// Sets up Uppy against this server's tus endpoint and ties it to the rest of the page.
-// The list of finished uploads is uploaded.mjs; only one tab restoring at a time is tab.mjs.
+// Sets up Uppy with the tus endpoint of this server and connects it to the rest of the page.
+// uploaded.mjs has the list of finished uploads; tab.mjs makes sure that only one tab restores uploads.
 import { Dashboard, GoldenRetriever, Tus, Uppy } from './vendor/uppy.min.mjs'
 import { copy } from './clipboard.mjs'
 import { onlyTab } from './tab.mjs'
@@ -8,19 +8,19 @@ import { UploadedList } from './uploaded.mjs'
 const MiB = 2 ** 20
 const DAY = 24 * 60 * 60 * 1000
 
-// A server that is restarted, moved or unplugged should cost patience, not the upload: quick at
-// first, then every five seconds for an hour. The count starts anew whenever bytes get through.
+// An upload should survive a restart or an outage of the server: retry quickly at first, then every five
+// seconds for an hour. The count restarts whenever bytes were transferred.
 const RETRY_DELAYS = [0, 500, 1000, 2000, 3000, ...Array(720).fill(5000)]
 
-// As files are sent the moment they are chosen, Uppy asks to "upload" only what a reload has interrupted.
+// Files are uploaded as soon as they are chosen, so Uppy's "upload" button only resumes what a reload interrupted.
 const SENTENCES = {
   dashboardTitle: 'Files to upload',
   uploadXFiles: { 0: 'Resume %{smart_count} upload', 1: 'Resume %{smart_count} uploads' },
   recoveredXFiles: {
-    0: 'One file is too big for the browser to keep. Choose it again, and only the rest is sent.',
-    1: '%{smart_count} files are too big for the browser to keep. Choose them again, and only the rest is sent.',
+    0: 'One file is too big for the browser to store. Choose it again to upload the rest.',
+    1: '%{smart_count} files are too big for the browser to store. Choose them again to upload the rest.',
   },
-  recoveredAllFiles: 'Everything is still here. Resume when you like.',
+  recoveredAllFiles: 'All files are available. You can resume the upload.',
   reSelect: 'Choose again',
 }
 
@@ -50,7 +50,7 @@ const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath }
     onShouldRetry,
   })
 
-// Uppy tells a server "relativePath: null" in so many letters for each file that came from no folder.
+// For a file that was not chosen with a folder, Uppy would send the text "null" as its relativePath.
 function withoutEmptyPath(file) {
   const { relativePath, ...meta } = file.meta
   return relativePath ? true : { ...file, meta }
@@ -59,18 +59,18 @@ function withoutEmptyPath(file) {
 function onShouldRetry(error, attempt, options, usual) {
   const again = usual(error)
   if (again && !error.originalResponse) {
-    say('The server cannot be reached. Trying again; nothing that has arrived is lost.')
+    showStatus('The server cannot be reached. Retrying; the uploaded part is kept.')
   }
   return again
 }
 
-function say(sentence) {
+function showStatus(sentence) {
   const status = byId('connection')
   if (status.textContent !== sentence) status.textContent = sentence
 }
 
-// After a reload the rest is sent without asking, once every file is there again and unless one was paused.
-function resumeWhenWhole() {
+// After a reload the upload resumes by itself when every file is available again and none was paused.
+function resumeWhenComplete() {
   const { recoveredState } = uppy.getState()
   const waiting = uppy.getFiles().filter((file) => !file.progress.uploadComplete)
   if (recoveredState && waiting.length > 0 && !waiting.some((file) => file.isGhost || file.isPaused || file.error)) {
@@ -78,14 +78,14 @@ function resumeWhenWhole() {
   }
 }
 
-uppy.on('restored', resumeWhenWhole)
-uppy.on('files-added', resumeWhenWhole)
-uppy.on('file-removed', resumeWhenWhole)
+uppy.on('restored', resumeWhenComplete)
+uppy.on('files-added', resumeWhenComplete)
+uppy.on('file-removed', resumeWhenComplete)
 uppy.on('upload-success', (file, response) => {
   uploaded.add({ name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
 })
-for (const news of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
-  uppy.on(news, () => say(''))
+for (const event of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
+  uppy.on(event, () => showStatus(''))
 }
 const title = document.title
 uppy.on('progress', (percent) => {
@@ -99,5 +99,5 @@ byId('uploaded-clear').addEventListener('click', () => uploaded.clear())
 if (await onlyTab('tusd-py restores uploads')) {
   uppy.use(GoldenRetriever, { expires: 7 * DAY, indexedDB: { maxFileSize: 64 * MiB, maxTotalSize: 512 * MiB } })
 } else {
-  byId('hint').textContent = 'This page is open in another tab too. After a reload of this one, choose the same file again, and only the rest is sent.'
+  byId('hint').textContent = 'This page is also open in another tab. After a reload of this tab, choose the same file again to upload the rest.'
 }

@@ -1,11 +1,11 @@
-// Answers one question: is this the only open tab of the page?
-// Two tabs that both restore the same upload would take it from each other for ever.
+// Finds out whether this is the only open tab of the page.
+// Two tabs that restore the same upload would interrupt each other again and again.
 
-const PATIENCE_MS = 1000
+const TIMEOUT_MS = 1000
 
-// Resolves to false when another tab holds the lock for as long as a page being replaced by its own
-// reload may need to let go. Without Web Locks (plain HTTP beyond this machine) the answer is true:
-// restoring matters to everyone, a second tab to few.
+// Resolves to false if another tab still holds the lock after TIMEOUT_MS; a reloaded page needs less to
+// release it. Without Web Locks (plain HTTP on other hosts than localhost) it resolves to true: restoring
+// uploads is more important than the rare case of a second tab.
 export function onlyTab(name) {
   if (!navigator.locks) return Promise.resolve(true)
   return new Promise((resolve) => {
@@ -13,6 +13,6 @@ export function onlyTab(name) {
       resolve(true)
       return new Promise(() => {}) // Until the tab closes.
     }
-    navigator.locks.request(name, { signal: AbortSignal.timeout(PATIENCE_MS) }, held).catch(() => resolve(false))
+    navigator.locks.request(name, { signal: AbortSignal.timeout(TIMEOUT_MS) }, held).catch(() => resolve(false))
   })
 }

@@ -1,8 +1,8 @@
-// The list of what this browser has uploaded: name, size and link, kept in localStorage so that it survives a reload.
-// It shows; it never changes anything on the server.
+// The list of files that this browser has uploaded: name, size and link, stored in localStorage across reloads.
+// It changes nothing on the server.
 import { copy } from './clipboard.mjs'
 
-const REMEMBERED_MAX = 100
+const ENTRIES_MAX = 100
 const GONE = [404, 410]
 
 export class UploadedList {
@@ -13,8 +13,8 @@ export class UploadedList {
     this.#key = `tusd-py uploaded ${endpoint}`
     this.#load()
     this.#render()
-    this.#forgetGone()
-    // Another tab of this page has finished an upload or cleared the list.
+    this.#removeGone()
+    // Another tab of this page has added an entry or cleared the list.
     window.addEventListener('storage', (event) => {
       if (event.key === this.#key || event.key === null) {
         this.#load()
@@ -25,19 +25,19 @@ export class UploadedList {
 
   add(entry) {
     this.#load()
-    this.#keep([entry, ...this.#entries.filter((other) => other.url !== entry.url)])
+    this.#store([entry, ...this.#entries.filter((other) => other.url !== entry.url)])
   }
 
   clear() {
-    this.#keep([])
+    this.#store([])
   }
 
-  #keep(entries) {
-    this.#entries = entries.slice(0, REMEMBERED_MAX)
+  #store(entries) {
+    this.#entries = entries.slice(0, ENTRIES_MAX)
     try {
       localStorage.setItem(this.#key, JSON.stringify(this.#entries))
     } catch {
-      // Storage is full or forbidden: the list lasts as long as the page.
+      // Storage is full or forbidden: the list exists until the page is closed.
     }
     this.#render()
   }
@@ -46,20 +46,20 @@ export class UploadedList {
     try {
       this.#entries = JSON.parse(localStorage.getItem(this.#key)) ?? []
     } catch {
-      // Storage is forbidden, or holds what this page did not write: keep what is shown.
+      // Storage is forbidden, or was not written by this page: keep the current entries.
     }
   }
 
-  // A link to an upload that has expired or was removed helps nobody. An unreachable server proves nothing.
-  async #forgetGone() {
-    const asked = this.#entries.map(async ({ url }) => {
+  // Removes uploads that have expired or were deleted. Entries stay if the server cannot be reached.
+  async #removeGone() {
+    const checks = this.#entries.map(async ({ url }) => {
       const answer = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' } }).catch(() => null)
       return GONE.includes(answer?.status) ? url : null
     })
-    const gone = new Set((await Promise.all(asked)).filter(Boolean))
+    const gone = new Set((await Promise.all(checks)).filter(Boolean))
     if (gone.size === 0) return
     this.#load()
-    this.#keep(this.#entries.filter(({ url }) => !gone.has(url)))
+    this.#store(this.#entries.filter(({ url }) => !gone.has(url)))
   }
 
   #render() {
@@ -83,7 +83,7 @@ function element(tag, properties = {}) {
   return Object.assign(document.createElement(tag), properties)
 }
 
-// Powers of 1024 under their short names, as Uppy shows them above the list.
+// Powers of 1024 with short unit names, like Uppy's own.
 function bytes(count) {
   const units = ['B', 'KB', 'MB', 'GB', 'TB']
   const power = Math.min(units.length - 1, count > 0 ? Math.floor(Math.log2(count) / 10) : 0)

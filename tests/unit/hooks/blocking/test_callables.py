@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.harness import EPOCH
 from tests.support.waiting import eventually
-from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
-from tusd_py.hooks.blocking.callables import CallableHooks, HookFunction
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookFunction, HookResponse
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.harness import CALLER, EPOCH
-from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookResponse
-from tusd_py.hooks.blocking.callables import CallableHooks, Functions
+from tusd_py.contracts.hooks import AuthorizeEvent, HookEvent, HookFailed, HookFunctions, HookResponse
+from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 
 
-def chain(*links: Functions) -> HookChain:
+def chain(*links: HookFunctions) -> HookChain:
     return HookChain([CallableHooks(functions, 5, lambda _hook, _failed: None) for functions in links])
 
 
@@ -45,7 +45,7 @@ async def test_the_first_rejection_ends_the_chain() -> None:
     """No handler after it is invoked, and earlier overrides do not apply to it."""
     agreed = HookResponse(override=ResponseOverride(status=201, headers={"A": "1"}))
     refused = HookResponse(reject=True, override=ResponseOverride(body="no"))
-    links: list[Functions] = [{Hook.PRE_CREATE: lambda _: agreed}, {Hook.PRE_CREATE: lambda _: refused}]
+    links: list[HookFunctions] = [{Hook.PRE_CREATE: lambda _: agreed}, {Hook.PRE_CREATE: lambda _: refused}]
     invoked: list[HookEvent] = []
     assert await chain(*links, {Hook.PRE_CREATE: invoked.append}).invoke(EVENT) == refused
     assert invoked == []
@@ -54,7 +54,7 @@ async def test_the_first_rejection_ends_the_chain() -> None:
 async def test_the_first_failure_ends_the_chain() -> None:
     """No handler after it is invoked."""
     invoked: list[HookEvent] = []
-    links: list[Functions] = [{Hook.PRE_CREATE: lambda _: 1 / 0}, {Hook.PRE_CREATE: invoked.append}]  # type: ignore[dict-item,return-value]  # what fails has no type
+    links: list[HookFunctions] = [{Hook.PRE_CREATE: lambda _: 1 / 0}, {Hook.PRE_CREATE: invoked.append}]  # type: ignore[dict-item,return-value]  # what fails has no type
     with pytest.raises(HookFailed):
         await chain(*links).invoke(EVENT)
     assert invoked == []

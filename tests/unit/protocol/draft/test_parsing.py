@@ -10,7 +10,7 @@ from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.draft.digests import format_digest
 from tusd_py.protocol.draft.parsing import Parser, UnsupportedPatch
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
-from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
+from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
 from tusd_py.protocol.errors import (
     ExtensionDisabled,
     InconsistentLength,
@@ -158,7 +158,7 @@ class TestCreate:
     def test_plain(self) -> None:
         """R1: an unknown version's whole upload is read as the newest version's."""
         assert Create(length=5, body=BodyInfo(length=5), is_last=True) == create(
-            PLAIN, upload_complete="?1", content_length="5"
+            UNVERSIONED, upload_complete="?1", content_length="5"
         )
 
 

@@ -15,7 +15,7 @@ from tusd_py.protocol import errors
 from tusd_py.protocol.draft.parsing import UnsupportedPatch
 from tusd_py.protocol.draft.responses import Formatter
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
-from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Version
+from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import (
     Appended,
@@ -73,7 +73,7 @@ class TestInterim:
     @pytest.mark.parametrize("number", [8, 9])
     def test_announcement(self, number: int) -> None:
         """R1, R3: a creation is told early where the upload is, its limits, and the version on each 104."""
-        interim = formatter(number).announce(UPLOAD, "/files/a1")
+        interim = formatter(number).created_interim(UPLOAD, "/files/a1")
         assert interim is not None
         assert 104 == interim.status
         assert [
@@ -84,21 +84,21 @@ class TestInterim:
 
     def test_progress(self) -> None:
         """R3: how much is safe, and no Location."""
-        interim = formatter(8).progress(7)
+        interim = formatter(8).progress_interim(7)
         assert interim is not None
         assert [(b"upload-draft-interop-version", b"8"), (b"upload-offset", b"7")] == interim.headers
-        assert formatter(5).progress(7) is not None
+        assert formatter(5).progress_interim(7) is not None
 
     def test_not_for_everybody(self) -> None:
         """R1: nobody who named no known version is sent a 104; R3: progress is none of the oldest versions'."""
-        assert formatter(PLAIN).announce(UPLOAD, "/files/a1") is None
-        assert formatter(PLAIN).progress(7) is None
-        assert formatter(4).progress(7) is None
-        assert formatter(4).announce(UPLOAD, "/files/a1") is not None
+        assert formatter(UNVERSIONED).created_interim(UPLOAD, "/files/a1") is None
+        assert formatter(UNVERSIONED).progress_interim(7) is None
+        assert formatter(4).progress_interim(7) is None
+        assert formatter(4).created_interim(UPLOAD, "/files/a1") is not None
 
     def test_progress_that_cannot_be_told(self) -> None:
         """R7: an offset that is no Integer is not told."""
-        assert formatter(8).progress(INTEGER_MAX + 1) is None
+        assert formatter(8).progress_interim(INTEGER_MAX + 1) is None
 
 
 class TestCreated:
@@ -125,7 +125,7 @@ class TestCreated:
 
     def test_plain(self) -> None:
         """A client of no known version learns that its whole upload was taken, and no version."""
-        assert "?1" == answer(Created(upload=COMPLETE, took_body=True), PLAIN)[1]["upload-complete"]
+        assert "?1" == answer(Created(upload=COMPLETE, took_body=True), UNVERSIONED)[1]["upload-complete"]
 
     def test_a_hook_leaves_the_location(self) -> None:
         """R4: every Location of one exchange is the same, but for that of the whole upload's answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tusd_py.protocol.draft.versions import PLAIN, VERSIONS, Dialect, Version, negotiate
+from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Dialect, Version, negotiate
 from tusd_py.protocol.errors import MalformedHeader
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.requests import Head
@@ -53,19 +53,19 @@ def test_tus(method: str) -> None:
 def test_no_version_that_is_known(headers: list[tuple[bytes, bytes]]) -> None:
     """R1: without a version that is spoken here, a whole upload is taken as one; tus refuses a part."""
     for method in ("POST", "PUT", "PATCH"):
-        assert spoken(method, "/", *headers, (b"upload-complete", b"?1")) is PLAIN
+        assert spoken(method, "/", *headers, (b"upload-complete", b"?1")) is UNVERSIONED
         assert spoken(method, "/", *headers, (b"upload-complete", b"?0")) is Dialect.TUS
         assert spoken(method, "/", *headers, (b"upload-complete", b"yes")) is Dialect.TUS
         assert spoken(method, "/", *headers) is Dialect.TUS
     for method in ("PATCH", "DELETE", "GET"):
         assert spoken(method, "a", *headers, (b"upload-complete", b"?1")) is Dialect.TUS
-    assert spoken("HEAD", "a", *headers) is Dialect.EITHER
+    assert spoken("HEAD", "a", *headers) is Dialect.BOTH
 
 
 def test_options_suits_both() -> None:
     """R14: a preflight cannot name a dialect; what else is sent with OPTIONS is ignored."""
-    assert spoken("OPTIONS", "") is Dialect.EITHER
-    assert spoken("OPTIONS", "a", TUS, draft(b"6")) is Dialect.EITHER
+    assert spoken("OPTIONS", "") is Dialect.BOTH
+    assert spoken("OPTIONS", "a", TUS, draft(b"6")) is Dialect.BOTH
 
 
 def test_switched_off() -> None:

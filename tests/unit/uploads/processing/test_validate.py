@@ -46,7 +46,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
-    limits = Limits(examines=True)
+    limits = Limits(requires_validation=True)
     async with a_harness(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as harness:
         yield harness
 
