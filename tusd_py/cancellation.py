@@ -1,19 +1,27 @@
-"""What must be finished though the request it belongs to is being cancelled: bytes that came, files half made."""
+"""Work that must be finished although the task that waits for it is cancelled.
+
+A cancelled request leaves bytes to record and files half made. ``shielded`` and ``finish_despite_cancel`` finish such
+coroutines in bounded time. ``uninterrupted`` and ``wait_until_done`` are for threads, which cannot be stopped: they
+wait as long as it takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# A forced end waits so long.
-_SECONDS = 10.0
+#: As long as a forced shutdown waits.
+_TIMEOUT_SECONDS = 10.0
 
 
 async def shielded(work: Awaitable[object]) -> None:
-    """Await ``work``; cancelled meanwhile, finish it before the cancellation is raised: then it is known to be done."""
+    """Await ``work``. If this task is cancelled meanwhile, finish it before the cancellation is raised."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -26,7 +34,7 @@ async def finish_despite_cancel(work: Awaitable[object]) -> None:
     """Finish ``work`` however often this task is cancelled meanwhile, in bounded time. Its failure is logged."""
     task = asyncio.ensure_future(work)
     clock = asyncio.get_running_loop().time
-    deadline = clock() + _SECONDS
+    deadline = clock() + _TIMEOUT_SECONDS
     while not task.done() and (left := deadline - clock()) > 0:
         try:
             await asyncio.wait([task], timeout=left)
@@ -36,3 +44,24 @@ async def finish_despite_cancel(work: Awaitable[object]) -> None:
         task.cancel()
     elif not task.cancelled() and (failure := task.exception()) is not None:
         log.info("cleaning up after a cancelled request: %s: %s", type(failure).__name__, failure)
+
+
+async def uninterrupted(future: asyncio.Future[T]) -> T:
+    """Return the result of ``future``. If this task is cancelled, raise that only once ``future`` is done."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await wait_until_done(future)
+        raise
+
+
+async def wait_until_done(future: asyncio.Future[Any]) -> None:
+    """Wait until ``future`` is done, however often this task is cancelled; raise that cancellation afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -1,23 +1,35 @@
-"""A bounded pool of threads for calls that block on the disk. What those calls do stands elsewhere."""
+"""Threads for calls that would block the event loop.
+
+``ThreadPool`` serves what blocks: files, and hooks that are plain functions. ``cpu_threads`` serves what computes.
+``asyncio.to_thread`` is for single calls outside of requests, at the start and in workers.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
+
+from tusd_py.cancellation import uninterrupted, wait_until_done
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: For computations that release the interpreter's lock, such as digests of large pieces: one thread per processor,
+#: since more would only share them. An executor of the standard library, because threads submit to it too.
+cpu_threads = ThreadPoolExecutor(os.cpu_count() or 1, "cpu")
+
 
 class ThreadPool:
-    """At most ``count`` threads, started as they are needed, for the coroutines of one event loop.
+    """At most ``count`` threads, started on demand, for the coroutines of one event loop.
 
-    An executor of the standard library does the same; this one makes one future a call instead of two, without locks
-    or callbacks between them, which halves the cost of a hop, and a small upload is one hop.
+    It differs from an executor of the standard library in two ways. It makes one future for each call instead of two,
+    without locks or callbacks between them, which halves the cost of a hop to a thread; a small upload is one such hop.
+    And its threads are daemons: a program ends without ``close`` even if a call never returns.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -28,31 +40,29 @@ class ThreadPool:
         self._unfinished = 0
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Start ``work`` in a thread. Cancelling the future does not stop it."""
+        """Call ``work`` with positional arguments in a thread.
+
+        Cancelling the future prevents the call if it has not begun. If it has, the call continues, occupies its thread
+        until it ends, and its result is dropped.
+        """
         assert not kwargs, "positional arguments only"
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._put(future, work, args)
         if self._unfinished > len(self._threads) < self._count:
-            # Daemons: a program that ends without close() is not held up by idle threads.
             thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         return future
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do ``work`` in a thread and return its result. Cancelled, it still waits until the thread is done with it.
+        """Call ``work`` in a thread and return its result. If cancelled, wait until the call has ended.
 
-        So whoever comes next never finds an earlier call still busy with the same file.
+        So the next task never finds an earlier call still using the same file.
         """
-        future = self.submit(work, *args, **kwargs)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await wait_until_done(future)
-            raise
+        return await uninterrupted(self.submit(work, *args, **kwargs))
 
     async def close(self) -> None:
-        """Finish what was submitted and end the threads."""
+        """Finish the submitted calls and end the threads."""
         loop = asyncio.get_running_loop()
         ends = [loop.create_future() for _ in self._threads]
         for end in ends:
@@ -70,18 +80,19 @@ class ThreadPool:
             future, work, args = self._jobs.get()
             result, error = None, None
             try:
-                result = None if work is None else work(*args)
-            except BaseException as caught:  # noqa: BLE001 - the outermost handler of a thread: told to who awaits it
-                error = caught
+                result = None if work is None or future.cancelled() else work(*args)
+            except BaseException as caught:  # noqa: BLE001 - the outermost handler of a thread: passed to the caller
+                # A future accepts no StopIteration.
+                error = RuntimeError("raised StopIteration") if isinstance(caught, StopIteration) else caught
             try:
-                future.get_loop().call_soon_threadsafe(self._settle, future, result, error)
+                future.get_loop().call_soon_threadsafe(self._finish, future, result, error)
             except RuntimeError:
-                pass  # the event loop is closed: nobody waits any more
+                pass  # the event loop is closed: the caller is gone
             if work is None:
                 return
             del future, work, args, result, error  # an idle thread keeps no body in memory
 
-    def _settle(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    def _finish(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
         self._unfinished -= 1
         if future.cancelled():
             return
@@ -89,58 +100,3 @@ class ThreadPool:
             future.set_result(result)
         else:
             future.set_exception(error)
-
-
-async def wait_until_done(future: asyncio.Future[Any]) -> None:
-    """Wait until ``future`` is done, however often the waiting task is cancelled; raises that cancellation after."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as caught:
-            cancelled = caught
-    if cancelled is not None:
-        raise cancelled
-
-
-class DaemonThreads:
-    """At most ``count`` calls at once, each in a thread of its own.
-
-    The threads of the standard library's executors are waited for when the program ends: a hook that hangs would keep
-    it from ending at all. These are daemons.
-    """
-
-    def __init__(self, count: int, name: str) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._name = name
-
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``function`` returns, or raises. Cancelled, it runs on unheard, and keeps its place until it ends."""
-        await self._free.acquire()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        context = copy_context()
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            self._free.release()
-            if future.cancelled():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]  # without an error it is a T
-
-        def work() -> None:
-            result, error = None, None
-            try:
-                result = context.run(function, *args, **kwargs)
-            except BaseException as caught:  # noqa: BLE001 - the outermost handler of a thread: told to who awaits it
-                # A future takes no StopIteration.
-                error = RuntimeError("raised StopIteration") if isinstance(caught, StopIteration) else caught
-            try:
-                loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                pass  # the event loop is closed: nobody waits any more
-
-        threading.Thread(target=work, name=self._name, daemon=True).start()
-        return await future

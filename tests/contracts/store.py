@@ -37,8 +37,10 @@ async def append(store: Store, upload: Upload, pieces: Sequence[bytes], *, durab
         await sink.write([piece])
     offset = await sink.flush(durable=durable)
     assert offset == sink.persisted_offset
+    state = sink.state
+    await sink.committed()
     await sink.close()
-    return replace(upload, offset=offset, storage=sink.state)
+    return replace(upload, offset=offset, storage=state)
 
 
 async def read(store: Store, upload: Upload, start: int = 0, stop: int | None = None) -> bytes:
@@ -159,6 +161,38 @@ class StoreContract(ABC):
         with pytest.raises(BytesMissing):
             await append(store, an_upload("gone", offset=1), [b"more"])
         assert not self.beneath(store, "gone")
+        await store.close()
+
+    @on_loop
+    async def test_committed_keeps_recorded_bytes(self, tmp_path: Path) -> None:
+        """``committed`` after a save, even twice or without new bytes, loses nothing of what the record names."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(13, 300_000))
+        upload = await append(store, an_upload(), [b"earlier "], durable=False)
+        sink = store.open(upload)
+        await sink.committed()
+        for start in range(0, len(body), 100_000):
+            await sink.write([body[start : start + 100_000]])
+            offset = await sink.flush()
+            upload = replace(upload, offset=offset, storage=sink.state)
+            await sink.committed()
+            await sink.committed()
+            assert (await store.size(upload), await read(store, upload)) == (offset, b"earlier " + body[: offset - 8])
+        await sink.close()
+        reopened = self.reopen(store, tmp_path / "bytes")
+        assert await read(reopened, upload) == b"earlier " + body
+        await reopened.close()
+
+    @on_loop
+    async def test_committed_after_a_failure_raises_nothing(self, tmp_path: Path) -> None:
+        """A sink that has failed accepts ``committed``: the record was saved with what is stored."""
+        store = self.open(tmp_path / "bytes")
+        self.put_beneath(store, "short", b"only these")
+        sink = store.open(an_upload("short", offset=100))
+        with pytest.raises(BytesMissing):
+            await sink.flush(durable=True)
+        await sink.committed()
+        await sink.close()
+        assert self.beneath(store, "short") == b"only these"
         await store.close()
 
     @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (17, 18), (0, 2 * MIB), (300_000, MIB + 1), (5, 5)])

@@ -17,8 +17,8 @@ from tests.contracts.store_machine import check_machine
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import PATH, Store
 from tusd_py.model.upload import Upload
-from tusd_py.storage.disk.custom_path import ChosenPath
-from tusd_py.storage.disk.directory import Folder
+from tusd_py.storage.disk.custom_path import CustomPath
+from tusd_py.storage.disk.directory import UploadDirectory
 from tusd_py.storage.disk.store import DiskStore
 
 
@@ -77,29 +77,29 @@ class TestDiskStoreUnderUvloop(TestDiskStore):
     loop_factory = staticmethod(uvloop.new_event_loop)
 
 
-class StoreOfChosenPaths(DiskStore):
+class StoreOfCustomPaths(DiskStore):
     """As if a hook had chosen a path for every upload."""
 
-    def _folder_of(self, upload: Upload) -> ChosenPath:
-        return ChosenPath(self._folder, path_of(upload.id))
+    def _location_of(self, upload: Upload) -> CustomPath:
+        return CustomPath(self._directory, path_of(upload.id))
 
 
 def path_of(upload_id: str) -> str:
     return f"by hand/{upload_id}/ä.bin"
 
 
-class TestDiskStoreAtChosenPaths(TestDiskStore):
+class TestDiskStoreAtCustomPaths(TestDiskStore):
     def open(self, directory: Path) -> DiskStore:
         self.directory = directory
-        return StoreOfChosenPaths(directory)
+        return StoreOfCustomPaths(directory)
 
     def beneath(self, store: Store, upload_id: str) -> bytes | None:
         return super().beneath(store, path_of(upload_id))
 
     def put_beneath(self, store: Store, upload_id: str, stored: bytes) -> None:
-        folder = Folder(self.directory, 0o640)
-        os.close(ChosenPath(folder, path_of(upload_id)).open_for_writing(upload_id, 0)[0])
-        folder.close()
+        directory = UploadDirectory(self.directory, 0o640)
+        os.close(CustomPath(directory, path_of(upload_id)).open_for_writing(upload_id, 0)[0])
+        directory.close()
         super().put_beneath(store, path_of(upload_id), stored)
 
     @on_loop

@@ -106,6 +106,10 @@ class FailingSink:
         self._faults.store()
         return await self._inner.flush(durable=durable)
 
+    async def committed(self) -> None:
+        # Never raises, and so is no operation that can fail.
+        await self._inner.committed()
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -119,12 +119,12 @@ async def test_large_download_uses_zero_copy_by_setting(server: RunningServer, h
     """Whole and by range, every byte is right, and most of them used zero-copy if it is on, none if it is off."""
     data = bytes(content(6, 24 * MIB))
     url = await uploaded(server, data)
-    sent, moved = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_download_bytes_poured")
+    sent, moved = counted(server, "tusd_py_download_bytes"), counted(server, "tusd_py_zero_copy_sent_bytes")
     assert (await request("GET", url, {})).body == data
     part = await request("GET", url, {"Range": f"bytes={5 * MIB + 7}-{20 * MIB + 6}"})
     assert (part.status, part.body == data[5 * MIB + 7 : 20 * MIB + 7]) == (206, True)
     await eventually(lambda: counted(server, "tusd_py_download_bytes") == sent + 39 * MIB)
-    moved = counted(server, "tusd_py_download_bytes_poured") - moved
+    moved = counted(server, "tusd_py_zero_copy_sent_bytes") - moved
     assert (moved > 30 * MIB) if has_zero_copy else moved == 0
 
 

@@ -84,23 +84,23 @@ def test_what_came_before_the_end_is_given_to_the_application(start: Start, rese
     asked = head("POST", "/echo", "Content-Length: 1000000")
     for sent in (1, 300, 200_000):
         seen = seen_after_the_end(start(), asked + b"x" * sent, reset=reset)
-        assert ("cut", sent) == (seen.ended, len(seen.body))
+        assert ("aborted", sent) == (seen.ended, len(seen.body))
     seen = seen_after_the_end(start(stock=True), asked + b"x" * 300, reset=reset)
-    assert ("cut", 0) == (seen.ended, len(seen.body))
+    assert ("aborted", 0) == (seen.ended, len(seen.body))
 
 
 def test_more_than_is_buffered_comes_before_the_end(start: Start) -> None:
     """Megabytes that wait in the kernel when the client closes are all given out."""
     asked = head("POST", "/echo", "Content-Length: 100000000")
     seen = seen_after_the_end(start(), asked, b"x" * 2_000_000, awaits_loss=False)
-    assert ("cut", 2_000_000) == (seen.ended, len(seen.body))
+    assert ("aborted", 2_000_000) == (seen.ended, len(seen.body))
 
 
 def test_a_whole_body_is_whole_though_the_client_is_gone(start: Start) -> None:
     """A client that sends all and leaves: the application reads a body that ended, not one that was cut."""
     for stock in (False, True):
         seen = seen_after_the_end(start(stock=stock), head("POST", "/echo", "Content-Length: 5") + b"hello")
-        assert (("cut", b"") if stock else ("whole", b"hello")) == (seen.ended, seen.body)
+        assert (("aborted", b"") if stock else ("complete", b"hello")) == (seen.ended, seen.body)
 
 
 BODIES = {
@@ -127,7 +127,9 @@ def test_an_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: boo
             assert b"/echo" in answer(connection)
         assert b"/next" in answer(connection)
     assert [b"hello", b""] == [seen.body for seen in server.application.seen]
-    assert [("whole", "/echo"), ("whole", "/next")] == [(seen.ended, seen.path) for seen in server.application.seen]
+    assert [("complete", "/echo"), ("complete", "/next")] == [
+        (seen.ended, seen.path) for seen in server.application.seen
+    ]
     stock = start(stock=True)
     with stock.connect() as connection:
         connection.sendall(asked + body)
@@ -167,7 +169,7 @@ LET_THROUGH = {"no host", "two hosts", "host with a path", "host with userinfo",
 def test_a_head_in_doubt_is_refused(start: Start, what: str) -> None:
     """400 and the connection is closed; the application never hears of it."""
     server = start()
-    got = server.ask(REFUSED[what])
+    got = server.exchange(REFUSED[what])
     assert (b"HTTP/1.1 400 ", True) == (got[:13], b"connection: close\r\n" in got)
     assert [] == server.application.seen
     if what in LET_THROUGH:
@@ -181,8 +183,8 @@ def test_a_head_in_doubt_is_refused(start: Start, what: str) -> None:
 def test_a_host_is_as_the_grammar_has_it(start: Start, host: str) -> None:
     """Odd but right hosts are served, and HTTP/1.0 needs none."""
     server = start()
-    assert b"200 OK" in server.ask(head("GET", "/echo", "Connection: close", host=host))
-    assert b"200 OK" in server.ask(b"GET /echo HTTP/1.0\r\n\r\n")
+    assert b"200 OK" in server.exchange(head("GET", "/echo", "Connection: close", host=host))
+    assert b"200 OK" in server.exchange(b"GET /echo HTTP/1.0\r\n\r\n")
 
 
 LARGE = {
@@ -198,13 +200,13 @@ LARGE = {
 def test_a_large_head_is_refused(start: Start, what: str) -> None:
     """431 and the connection is closed, also for a header that never ends."""
     server = start()
-    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in server.ask(*LARGE[what])
+    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in server.exchange(*LARGE[what])
     assert [] == server.application.seen
     # A head within the bounds is served, after a body of any size in the same breath too.
     small = head("GET", "/echo", "Connection: close", *["A: " + "a" * 500] * 100)
-    assert b"200 OK" in server.ask(small)
+    assert b"200 OK" in server.exchange(small)
     big = head("POST", "/echo", "Content-Length: 200000") + b"x" * 200_000
-    assert 2 == server.ask(big + small[:20_000], small[20_000:]).count(b"200 OK")
+    assert 2 == server.exchange(big + small[:20_000], small[20_000:]).count(b"200 OK")
 
 
 def test_a_slow_head_is_ended(start: Start) -> None:
@@ -268,9 +270,9 @@ def test_trailers_stay_apart(start: Start) -> None:
     body = b"5\r\nhello\r\n0\r\nChecksum: a\r\nHost: evil\r\nTus-Resumable: 2\r\nChecksum:  b\r\n\r\n"
     for stock in (False, True):
         server = start(stock=stock)
-        assert b"200 OK" in server.ask(asked, body)
+        assert b"200 OK" in server.exchange(asked, body)
         (seen,) = server.application.seen
-        assert (b"hello", "whole") == (seen.body, seen.ended)
+        assert (b"hello", "complete") == (seen.body, seen.ended)
         assert ([] if stock else [(b"checksum", b"a"), (b"checksum", b"b")]) == seen.trailers
         assert (1 + stock) == [name for name, _ in seen.headers].count(b"host")
 
@@ -279,17 +281,17 @@ def test_trailers_are_bounded(start: Start) -> None:
     """A flood of trailers ends the request: the body is kept and counts as cut."""
     server = start()
     asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: A") + b"5\r\nhello\r\n0\r\n"
-    assert b" 431 " in server.ask(asked, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
+    assert b" 431 " in server.exchange(asked, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
     until(lambda: bool(server.application.seen and server.application.seen[0].ended))
     (seen,) = server.application.seen
-    assert (b"hello", "cut") == (seen.body, seen.ended)
+    assert (b"hello", "aborted") == (seen.body, seen.ended)
 
 
 def test_interim_responses(start: Start) -> None:
     """They come before the answer, beside 100 Continue; after it has begun, and to HTTP/1.0, none is sent."""
     server = start()
     with server.connect() as connection:
-        connection.sendall(head("POST", "/informed", "Content-Length: 5", "Expect: 100-continue"))
+        connection.sendall(head("POST", "/interim", "Content-Length: 5", "Expect: 100-continue"))
         for offset in (b"0", b"5"):
             assert b"HTTP/1.1 104 Upload Resumption Supported\r\nupload-offset: %s\r\n\r\n" % offset == answer(
                 connection
@@ -297,9 +299,9 @@ def test_interim_responses(start: Start) -> None:
         assert b"HTTP/1.1 100 Continue\r\n\r\n" == answer(connection)
         connection.sendall(b"hello")
         assert b"HTTP/1.1 200 OK" in answer(connection)
-    assert [True, True, False] == server.application.sent_informational
-    assert server.ask(b"GET /informed HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
-    assert [False, False, False] == server.application.sent_informational[3:]
+    assert [True, True, False] == server.application.sent_interim
+    assert server.exchange(b"GET /interim HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
+    assert [False, False, False] == server.application.sent_interim[3:]
 
 
 def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
@@ -317,17 +319,17 @@ def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
             assert got.endswith(b"/%d" % turn)
         assert rest(connection).startswith(b"HTTP/1.1 400 ")
     assert [f"/{turn}" for turn in range(10)] == [seen.path for seen in server.application.seen]
-    assert {(b"x", "whole")} == {(seen.body, seen.ended) for seen in server.application.seen}
+    assert {(b"x", "complete")} == {(seen.body, seen.ended) for seen in server.application.seen}
 
 
 def test_a_body_that_breaks_its_framing_is_cut(start: Start) -> None:
     """The bytes before a bad chunk are the application's, and the client is told 400."""
     server = start()
-    got = server.ask(head("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n", b"nonsense\r\n")
+    got = server.exchange(head("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n", b"nonsense\r\n")
     assert got.startswith(b"HTTP/1.1 400 ")
     until(lambda: bool(server.application.seen and server.application.seen[0].ended))
     (seen,) = server.application.seen
-    assert (b"hello", "cut") == (seen.body, seen.ended)
+    assert (b"hello", "aborted") == (seen.body, seen.ended)
 
 
 def test_an_unwanted_body_is_bounded(start: Start) -> None:

@@ -271,8 +271,8 @@ def assert_there_and_back(context: ssl.SSLContext, server: RunningServer) -> Non
     assert client.getresponse().read() == data
     client.request("GET", "/metrics")
     counts = client.getresponse().read()
-    assert b"tusd_py_bytes_poured_total 0.0" in counts
-    assert b"tusd_py_download_bytes_poured_total 0.0" in counts
+    assert b"tusd_py_zero_copy_received_bytes_total 0.0" in counts
+    assert b"tusd_py_zero_copy_sent_bytes_total 0.0" in counts
     client.close()
 
 

@@ -15,7 +15,7 @@ from tests.support.server import RunningServer, start_server
 def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningServer]]:
     """Start a server over this test's data directory; what still runs at its end is killed.
 
-    By parameter, large bodies are ``"poured"`` (as they are by default) or ``"read"``.
+    By parameter, large bodies are ``"zero-copy"`` (as they are by default) or ``"read"``.
     """
     started: list[RunningServer] = []
     read = {"SERVER__FAST_BODY": "false"} if getattr(request, "param", "") == "read" else {}
@@ -31,6 +31,6 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
 
 @pytest.fixture
-def is_poured(request: pytest.FixtureRequest) -> bool:
+def is_zero_copy(request: pytest.FixtureRequest) -> bool:
     """Whether the server of this test is expected to pour."""
     return request.node.callspec.params.get("start") != "read" and sys.platform == "linux"

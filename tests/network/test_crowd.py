@@ -19,7 +19,7 @@ IDLE, SLOW = 500, 300
 THREADS_MAX = 40
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 def test_a_crowd(start: Callable[..., RunningServer]) -> None:
     """None is dropped, a slow upload takes less than 40 KiB, an idle connection less than half of it, and no thread."""
     server = start()

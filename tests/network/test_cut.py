@@ -11,7 +11,7 @@ from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read, server_side
-from tests.support.stored import assert_road, assert_stored
+from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.timeout(60)
 LENGTH = 24 * MIB
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("end", ["close", "half-close", "reset"])
-def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], is_poured: bool, end: str) -> None:
+def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], is_zero_copy: bool, end: str) -> None:
     """The next HEAD tells exactly what was sent before the end, from one byte to many MiB sent in one go."""
     server = start()
     data = content(60, LENGTH)
@@ -52,4 +52,4 @@ def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], is_po
 
     for url in asyncio.run(run()):
         assert_stored(server, url, data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)

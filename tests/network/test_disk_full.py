@@ -14,7 +14,7 @@ import pytest
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
-from tests.support.stored import assert_road, assert_stored, upload_id
+from tests.support.stored import assert_stored, assert_zero_copy, upload_id
 from tests.support.stored import request as plain
 
 pytestmark = pytest.mark.timeout(60)
@@ -51,8 +51,8 @@ def fill(disk: Path, leave_bytes: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
-def test_a_full_disk(start: Callable[..., RunningServer], is_poured: bool, small_disk: Path) -> None:
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
+def test_a_full_disk(start: Callable[..., RunningServer], is_zero_copy: bool, small_disk: Path) -> None:
     """507; the stored prefix stays, the offset is true, and after room is made the same upload ends right."""
     server = start(data_dir=small_disk / "data")
     data = content(50, 12 * MIB)
@@ -84,7 +84,7 @@ def test_a_full_disk(start: Callable[..., RunningServer], is_poured: bool, small
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
     assert plain("GET", server.root + "/healthz")[0] == 200
     assert server.stop() == 0
 

@@ -18,7 +18,7 @@ from tests.support.draft import Draft, receive_responses
 from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_side, workers
-from tests.support.stored import assert_road, assert_stored
+from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -50,10 +50,12 @@ async def finished(draft: Draft, url: str, data: memoryview) -> int:
     return offset
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("count", [1, 2])
 @on_loop
-async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer], is_poured: bool, count: int) -> None:
+async def test_a_cut_creation_is_gone_on_with(
+    start: Callable[..., RunningServer], is_zero_copy: bool, count: int
+) -> None:
     """Every byte that was sent before the cut counts, from the first on, and the rest is all that is sent again."""
     server = start("--workers", str(count))
     draft = Draft(server.url)
@@ -67,12 +69,12 @@ async def test_a_cut_creation_is_gone_on_with(start: Callable[..., RunningServer
         await eventually(partial(is_over, server.port, connection.own_port), "the server ends the connection")
         assert await finished(draft, url, data) == bytes_sent
         assert_stored(server, url, data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @on_loop
-async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_poured: bool) -> None:
+async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_zero_copy: bool) -> None:
     """Growing offsets while the body runs, each within what was sent; then the answer, on the same connection."""
     server = start(**OFTEN)
     draft = Draft(server.url)
@@ -89,10 +91,10 @@ async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer
     assert (await connection.answer()).headers["upload-complete"] == "?1"
     connection.close()
     assert_stored(server, url, data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @on_loop
 async def test_another_worker_takes_over(start: Callable[..., RunningServer]) -> None:
     """R16 between processes: the offset that is told while the creation still runs elsewhere can be used at once."""
@@ -116,7 +118,7 @@ async def test_another_worker_takes_over(start: Callable[..., RunningServer]) ->
     assert_stored(server, url, data)
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("is_digested", [False, True])
 @on_loop
 async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer], is_digested: bool) -> None:

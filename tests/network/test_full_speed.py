@@ -14,11 +14,11 @@ from tests.support.client import TUS, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
-from tests.support.stored import assert_road, assert_stored, upload_id
+from tests.support.stored import assert_stored, assert_zero_copy, upload_id
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.parametrize("start", ["poured", "read"], indirect=True),
+    pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True),
 ]
 
 Start = Callable[..., RunningServer]
@@ -36,7 +36,7 @@ async def stalled(server: RunningServer, data: bytes) -> tuple[str, Connection]:
     return url, connection
 
 
-def test_the_next_requests_of_the_connection(start: Start, is_poured: bool) -> None:
+def test_the_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -> None:
     """What follows a body, sent right behind it or later, is a request of its own, and none of its bytes is stored."""
     server = start()
     data = bytes(content(70, LENGTH))
@@ -58,10 +58,10 @@ def test_the_next_requests_of_the_connection(start: Start, is_poured: bool) -> N
         return url
 
     assert_stored(server, asyncio.run(run()), data + data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_takeover_of_a_silent_client(start: Start, is_poured: bool) -> None:
+def test_a_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None:
     """Whoever comes next is told at once of every byte that was sent; the late ones are not stored."""
     server = start()
     data = bytes(content(71, LENGTH))
@@ -79,10 +79,10 @@ def test_a_takeover_of_a_silent_client(start: Start, is_poured: bool) -> None:
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_takeover_in_full_flow(start: Start, is_poured: bool) -> None:
+def test_a_takeover_in_full_flow(start: Start, is_zero_copy: bool) -> None:
     """A client that never stops sending gives way as soon as one that is silent, and the offset told is true."""
     server = start()
     data = bytes(content(72, 64 * MIB))
@@ -119,10 +119,10 @@ def test_a_takeover_in_full_flow(start: Start, is_poured: bool) -> None:
         return url
 
     asyncio.run(run())
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_silent_client_is_timed_out(start: Start, is_poured: bool) -> None:
+def test_a_silent_client_is_timed_out(start: Start, is_zero_copy: bool) -> None:
     """After the idle time the request ends, with every byte kept."""
     server = start(UPLOADS__BODY_IDLE_SECONDS="1")
     data = bytes(content(73, LENGTH))
@@ -136,7 +136,7 @@ def test_a_silent_client_is_timed_out(start: Start, is_poured: bool) -> None:
         assert (answer.status, answer.offset) == (200, STALLED_AT)
 
     asyncio.run(run())
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
 def test_a_stop_in_full_flow(start: Start) -> None:
@@ -175,7 +175,7 @@ def test_a_stop_in_full_flow(start: Start) -> None:
     assert locked_for_creation == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
 
 
-def test_many_at_once(start: Start, is_poured: bool) -> None:
+def test_many_at_once(start: Start, is_zero_copy: bool) -> None:
     """More large bodies than there are pipes and threads all arrive whole."""
     server = start()
     data = [bytes(content(number, 8 * MIB + number)) for number in range(24)]
@@ -191,10 +191,10 @@ def test_many_at_once(start: Start, is_poured: bool) -> None:
 
     for url, piece in zip(asyncio.run(run()), data, strict=True):
         assert_stored(server, url, piece)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
-def test_creation_with_upload(start: Start, is_poured: bool) -> None:
+def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
     """A large body that comes with its creation takes the same road."""
     server = start()
     data = bytes(content(75, LENGTH))
@@ -206,7 +206,7 @@ def test_creation_with_upload(start: Start, is_poured: bool) -> None:
         return server.root + answer.headers["location"]
 
     assert_stored(server, asyncio.run(run()), data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
 def test_bytes_that_are_needed_are_read(start: Start) -> None:
@@ -226,10 +226,10 @@ def test_bytes_that_are_needed_are_read(start: Start) -> None:
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert_road(server, False)
+    assert_zero_copy(server, False)
 
 
-def test_a_checksum_at_full_speed(start: Start, is_poured: bool) -> None:
+def test_a_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
     """Of a body that is not what it was to be nothing is kept; sent again as it was meant, it is whole."""
     server = start()
     data = bytes(content(78, LENGTH))
@@ -245,7 +245,7 @@ def test_a_checksum_at_full_speed(start: Start, is_poured: bool) -> None:
         return url
 
     assert_stored(server, asyncio.run(run()), data)
-    assert_road(server, is_poured)
+    assert_zero_copy(server, is_zero_copy)
 
 
 @pytest.mark.parametrize("patience_seconds", [20, 1], ids=["in time", "too late"])

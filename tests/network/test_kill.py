@@ -126,7 +126,7 @@ def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> 
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("start", ["poured", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 def test_killed_at_full_speed(start: Start) -> None:
     """Of an upload that runs as fast as it can, a kill costs at most 64 MiB, what one moment brings, and what had not
     come to the file: every byte is accounted for."""

@@ -1,4 +1,4 @@
-"""A small application under uvicorn in a thread, to hold what its protocol class does against raw sockets."""
+"""A small application under uvicorn in a thread, to test its protocol class with raw sockets."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Seen:
     path: str
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
-    ended: str = ""  # "whole" or "cut"; "taken" where it was whole before anybody received of it
+    ended: str = ""  # "complete" or "aborted"; "taken" if it was complete before anything of it was received
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    poured_bytes: int = 0
+    bytes_zero_copy: int = 0
 
 
 @dataclass
 class Application:
-    """Reads each body to its end once ``may_read`` is set, then answers 200 with its path. ``/unread`` reads nothing.
+    """Reads each body to its end once ``may_read`` is set, then responds 200 with its path. ``/unread`` reads nothing.
 
-    ``/informed`` sends interim responses before and after the answer begins. ``/poured`` borrows
-    the connection to move its body through a file, ``/wrapped`` does so with a ``receive`` that is not the server's.
-    ``/given`` answers with a body of so many bytes as its query says, sent from a file as far as the connection is lent
-    for it; ``/given-wrapped`` asks for that with a ``send`` that is not the server's. ``/taken`` takes a body that is
-    whole already, ``/taken-wrapped`` asks for it with a ``receive`` that is not the server's.
+    ``/interim`` sends interim responses before and after the response begins. ``/transferred`` acquires the socket to
+    move its body through a file, ``/wrapped`` tries so with a ``receive`` that is not the server's. ``/sent`` responds
+    with as many bytes as its query says, from a file whenever it can acquire the socket; ``/sent-wrapped`` tries so
+    with a ``send`` that is not the server's. ``/taken`` takes a body that has arrived completely, ``/taken-wrapped``
+    tries so with a ``receive`` that is not the server's.
     """
 
     seen: list[Seen] = field(default_factory=list)
-    sent_informational: list[bool] = field(default_factory=list)
+    sent_interim: list[bool] = field(default_factory=list)
     may_read: threading.Event = field(default_factory=threading.Event)
 
     async def __call__(
@@ -54,30 +54,29 @@ class Application:
         seen = Seen(scope["path"], scope["headers"])
         self.seen.append(seen)
         extension = scope.get("extensions", {}).get("tusd_py", {})
-        informational = extension.get("informational", lambda *_: False)
-        if scope["path"] == "/informed":
+        send_interim = extension.get("send_interim", lambda *_: False)
+        if scope["path"] == "/interim":
             for offset in (b"0", b"5"):
-                self.sent_informational.append(informational(104, [(b"upload-offset", offset)]))
-        if scope["path"].startswith("/given"):
-            lend_out = extension["lend_out"]
-            way = send if scope["path"] == "/given" else (lambda message: send(message))
-            await _give(seen, int(scope["query_string"]), send, lambda: lend_out(way))
+                self.sent_interim.append(send_interim(104, [(b"upload-offset", offset)]))
+        if scope["path"].startswith("/sent"):
+            used = send if scope["path"] == "/sent" else (lambda message: send(message))
+            await _send_file(seen, int(scope["query_string"]), send, lambda: extension["acquire_send_socket"](used))
             return
         if scope["path"] != "/unread":
             while not self.may_read.is_set():  # noqa: ASYNC110 - another thread sets it
                 await asyncio.sleep(0.002)
-            if scope["path"] in ("/poured", "/wrapped"):
-                own = receive if scope["path"] == "/poured" else (lambda: receive())
-                await _pour(seen, receive, lambda: extension["lend"](own))
+            if scope["path"] in ("/transferred", "/wrapped"):
+                own = receive if scope["path"] == "/transferred" else (lambda: receive())
+                await _transfer(seen, receive, lambda: extension["acquire_socket"](own, lambda: None))
             if scope["path"].startswith("/taken"):
                 own = receive if scope["path"] == "/taken" else (lambda: receive())
-                if (pieces := extension["take_whole"](own)) is not None:
+                if (pieces := extension["take_buffered_body"](own)) is not None:
                     seen.body, seen.ended = b"".join(pieces), "taken"
             await self._read(seen, receive)
         seen.trailers = list(extension["trailers"]()) if "trailers" in extension else []
         text = scope["path"].encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
-        self.sent_informational.append(informational(104))
+        self.sent_interim.append(send_interim(104))
         await send({"type": "http.response.body", "body": text})
 
     async def _read(self, seen: Seen, receive: Callable[[], Awaitable[Message]]) -> None:
@@ -85,31 +84,33 @@ class Application:
             message = await receive()
             seen.body += message.get("body", b"")
             if message["type"] == "http.disconnect":
-                seen.ended = "cut"
+                seen.ended = "aborted"
             elif not message["more_body"]:
-                seen.ended = "whole"
+                seen.ended = "complete"
 
 
-async def _pour(seen: Seen, receive: Callable[[], Awaitable[Message]], lend: Callable[[], Any]) -> None:
-    """Borrow the connection until there is nothing more to be had of the body that way."""
+async def _transfer(seen: Seen, receive: Callable[[], Awaitable[Message]], acquire: Callable[[], Any]) -> None:
+    """Move the body through a file until a burst brings nothing."""
     message = await receive()
     seen.body += message["body"]
     with tempfile.TemporaryFile() as file:
-        while loan := lend():
-            seen.body += b"".join(loan.pieces)
+        while reader := acquire():
+            seen.body += b"".join(reader.pieces)
             start = os.fstat(file.fileno()).st_size
             at = start
-            while moved := await asyncio.to_thread(loan.move, file.fileno(), at):
+            while moved := await asyncio.to_thread(reader.splice, file.fileno(), at):
                 at += moved
-            loan.close()
+            reader.close()
             seen.body += os.pread(file.fileno(), at - start, start)
-            seen.poured_bytes += loan.taken_bytes
-            if not loan.taken_bytes:
+            seen.bytes_zero_copy += reader.bytes_read
+            if not reader.bytes_read:
                 break
 
 
-async def _give(seen: Seen, count: int, send: Callable[[Message], Awaitable[None]], lend: Callable[[], Any]) -> None:
-    """Answer with that many bytes of ``content(count)``: a piece, then what can be given from a file, and so on."""
+async def _send_file(
+    seen: Seen, count: int, send: Callable[[Message], Awaitable[None]], acquire: Callable[[], Any]
+) -> None:
+    """Respond with that many bytes of ``content(count)``: a piece, then a burst from a file, and so on."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]})
     at = 0
     with tempfile.TemporaryFile() as file:
@@ -119,13 +120,13 @@ async def _give(seen: Seen, count: int, send: Callable[[Message], Awaitable[None
             piece = os.pread(file.fileno(), min(10_000, count - at), at)
             at += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            if loan := await lend():
-                while at < count and (moved := await asyncio.to_thread(loan.move, file.fileno(), at, count - at)):
+            if writer := await acquire():
+                while at < count and (moved := await asyncio.to_thread(writer.sendfile, file.fileno(), at, count - at)):
                     at += moved
-                seen.poured_bytes += loan.given_bytes
-                loan.close()
+                seen.bytes_zero_copy += writer.bytes_sent
+                writer.close()
     await send({"type": "http.response.body", "body": b""})
-    seen.ended = "whole"
+    seen.ended = "complete"
 
 
 @dataclass
@@ -139,8 +140,8 @@ class Served:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE_SECONDS)
 
-    def ask(self, *pieces: bytes) -> bytes:
-        """Send ``pieces`` and return all that comes until the server closes, or until nothing comes for a while."""
+    def exchange(self, *pieces: bytes) -> bytes:
+        """Send ``pieces`` and return everything that arrives until the server closes the connection."""
         with self.connect() as connection:
             for piece in pieces:
                 connection.sendall(piece)
@@ -190,7 +191,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def rest(connection: socket.socket, quiet_seconds: float = _DEADLINE_SECONDS) -> bytes:
-    """What still comes until the server closes the connection. Raises ``TimeoutError`` where it stays open."""
+    """Return what arrives until the server closes the connection. Raises ``TimeoutError`` if it stays open."""
     connection.settimeout(quiet_seconds)
     got = b""
     while piece := connection.recv(65536):

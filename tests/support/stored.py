@@ -44,9 +44,9 @@ def download_sha256(server: RunningServer, upload_url: str) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def bytes_poured(server: RunningServer) -> int:
-    """How many bytes of bodies this server has moved from socket to file within the kernel."""
-    return counted(server, "tusd_py_bytes_poured")
+def bytes_zero_copy(server: RunningServer) -> int:
+    """How many bytes of bodies this server has moved from socket to file by zero-copy transfers."""
+    return counted(server, "tusd_py_zero_copy_received_bytes")
 
 
 def counted(server: RunningServer, name: str) -> int:
@@ -56,13 +56,13 @@ def counted(server: RunningServer, name: str) -> int:
     return int(float(line.split()[1]))
 
 
-def assert_road(server: RunningServer, is_poured: bool) -> None:
-    """Bodies of more than a mebibyte were poured, or none was. Bodies are counted when their requests end."""
+def assert_zero_copy(server: RunningServer, is_zero_copy: bool) -> None:
+    """More than a mebibyte was moved by zero-copy transfers, or nothing. Bodies are counted when their requests end."""
     deadline = time.monotonic() + 10
-    while is_poured and bytes_poured(server) <= 1024 * 1024:
-        assert time.monotonic() < deadline, "the bytes were not poured"
+    while is_zero_copy and bytes_zero_copy(server) <= 1024 * 1024:
+        assert time.monotonic() < deadline, "no zero-copy transfers"
         time.sleep(0.01)
-    assert is_poured or bytes_poured(server) == 0
+    assert is_zero_copy or bytes_zero_copy(server) == 0
 
 
 def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:

@@ -100,7 +100,7 @@ async def test_a_folder_that_cannot_be_opened_is_no_reason_to_forget(tmp_path: P
 async def test_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies are answered 503 as soon as the application says that the end is near."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
-    monkeypatch.setattr(early_response, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(early_response, "LINGER_SECONDS", 0.01)
     uploads = Tus(data_dir=tmp_path)
     async with uploads.lifespan():
         made = (await ask(uploads, "POST", "/", CREATE, b"ab" + b"c")).headers["location"]

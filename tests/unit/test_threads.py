@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from tests.support.loops import eventually, on_loop
-from tusd_py.threads import ThreadPool, wait_until_done
+from tusd_py.cancellation import wait_until_done
+from tusd_py.threads import ThreadPool
 
 
 @on_loop

@@ -1,4 +1,4 @@
-"""The contract of a source: the body of one request as it arrives, whatever server carries it."""
+"""The contract of a request body: it yields the bytes of one request as they arrive, whatever server carries it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Protocol
 
 
 class BodyError(Exception):
-    """The body did not reach its end. Every byte received before was given out first."""
+    """The body did not reach its end. ``read`` raises this only after it has returned every byte that arrived."""
 
 
 class BodyAborted(BodyError):
-    """The client went away, or its connection broke."""
+    """The client closed the connection, or the connection broke."""
 
 
 class BodyTimeout(BodyError):
-    """The client sent nothing for too long."""
+    """The client sent nothing, or too little, for too long."""
 
 
 class RequestBody(Protocol):
-    """Gives out a body in pieces, with read-ahead of bounded size, so that nothing received is lost in a cut."""
+    """One request's body, read in pieces. It reads ahead by a bounded amount, so that a cut loses no received byte."""
 
     async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
-        """The pieces that have arrived, at least one byte; empty at the clean end of the body, again and again.
+        """Return the pieces that have arrived, at least one byte; an empty sequence at the clean end, repeatedly.
 
-        ``None`` when nothing has come within ``wait_seconds``; ask again then. Raises ``BodyAborted``,
-        ``BodyTimeout`` or the reason given to ``stop``, each only after the last piece.
-        The first call tells the client to go ahead (``100 Continue``): call it after every check.
+        Returns ``None`` when nothing arrives within ``wait_seconds``; call it again then. Raises ``BodyAborted``,
+        ``BodyTimeout`` or the reason given to ``stop``, each only after the last piece was returned. The first call
+        sends ``100 Continue`` to a client that waits for it, so call it after every check of the request.
         """
         ...
 
     def trailers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The trailers that the head declared, names in lower case; all of them once ``read`` gave the clean end."""
+        """Return the declared trailers, names in lower case. They are complete once ``read`` returned the clean end."""
         ...
 
     def stop(self, reason: Exception) -> None:
-        """Take in no more bytes: ``read`` gives out what has arrived, then raises ``reason``. The first reason stays.
+        """Accept no more bytes: ``read`` returns what has arrived and then raises ``reason``.
 
-        A body that has already ended cleanly is not disturbed.
+        Only the first reason counts. A body that has already ended cleanly is unaffected.
         """
         ...

@@ -8,42 +8,42 @@ from typing import Protocol
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
 
-#: In ``Upload.storage``: where a hook wants the bytes, relative to where the store keeps them. Disks obey it.
+#: Key in ``Upload.storage``: where a hook wants the bytes, relative to the store's own location. Disk stores obey it.
 PATH = "path"
 
-#: Is told how many bytes are done.
+#: Called with the number of bytes that are done.
 OnProgress = Callable[[int], Awaitable[None]]
 
 
 class StoreError(Exception):
-    """The medium would not do what was asked; nothing that was safe before is lost."""
+    """The medium did not do what was asked. Bytes that were persisted before are not lost."""
 
 
 class StoreFull(StoreError):
-    """The medium has no room left. What the sink calls safe stays; the upload can go on once there is room."""
+    """The medium has no space left. Bytes up to the sink's ``persisted_offset`` stay; resume once there is space."""
 
 
 class StoreUnavailable(StoreError):
-    """The medium failed or cannot be reached; trying again later may help."""
+    """The medium failed or cannot be reached. Trying again later may help."""
 
 
 class BytesMissing(StoreError):
-    """The medium holds fewer bytes than the record says: somebody took them away beneath the server."""
+    """The medium holds fewer bytes than the record says: something other than this server removed them."""
 
 
 class PathTaken(StoreError):
-    """Something else lies where a hook wants the bytes of a new upload; it was not touched.
+    """Something else is at the path that a hook chose for a new upload. It was not touched.
 
-    ``by`` is the id of the upload that has the path; None where what lies there is no upload's.
+    ``owner_id`` is the id of the upload that has the path; None if what is there belongs to no upload.
     """
 
-    def __init__(self, message: str, by: str | None = None) -> None:
+    def __init__(self, message: str, owner_id: str | None = None) -> None:
         super().__init__(message)
-        self.owner_id = by
+        self.owner_id = owner_id
 
 
 class Sink(Protocol):
-    """Takes the bytes of one request, in order, starting at the upload's offset. Used by one task at a time."""
+    """Takes the bytes of one request, in order, starting at the upload's offset. One task at a time uses it."""
 
     @property
     def persisted_offset(self) -> int:
@@ -56,84 +56,90 @@ class Sink(Protocol):
         ...
 
     async def write(self, pieces: Sequence[bytes]) -> None:
-        """Take ``pieces``; they may be kept in (bounded) memory until ``flush``, and written while more arrive.
+        """Take ``pieces``. They may stay in (bounded) memory until ``flush``, and be written while more arrive.
 
-        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces; ``persisted_offset`` stays true.
-        Raises
-        ``BytesMissing`` where the medium has fewer bytes than the upload's offset; ``persisted_offset`` then tells how
-        many.
+        Raises ``StoreFull`` or ``StoreUnavailable``, possibly about earlier pieces, or ``BytesMissing`` if the medium
+        has fewer bytes than the upload's offset. ``persisted_offset`` is correct after each of them.
         """
         ...
 
     async def flush(self, *, durable: bool = False) -> int:
-        """Make every piece taken so far safe and return the new ``persisted_offset``.
+        """Persist every piece taken so far and return the new ``persisted_offset``.
 
-        With ``durable`` the bytes, and the name they are found by, also survive the loss of power; an upload of no
-        bytes then exists on the medium too. Raises like ``write``; ``persisted_offset`` then covers the prefix stored.
+        With ``durable`` the bytes, and the name they are found by, also survive a loss of power; an upload of no bytes
+        then exists on the medium too. Raises like ``write``; ``persisted_offset`` then covers the stored prefix.
+        """
+        ...
+
+    async def committed(self) -> None:
+        """Note that the record now names the current ``state``: what only earlier states need may be deleted.
+
+        Call it after each save of the record, before more is written. Never raises: what cannot be deleted now is left
+        on the medium, where no record names it.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of what was held for writing. Never raises for bytes; what was not flushed may be gone.
+        """Release what is used for writing. Never raises for bytes; bytes that were not flushed may be lost.
 
-        Returns only once nothing of this sink can be written any more, even if cancelled: another may write now.
+        Returns only when nothing of this sink can be written any more, even if cancelled: the next sink may write then.
         """
         ...
 
 
 class Store(Protocol):
-    """Keeps bytes. Every write is at an explicit offset: bytes an earlier crash left beyond it are overwritten."""
+    """Keeps bytes. Every write is at an explicit offset: bytes an earlier crash left after it are overwritten."""
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
-        """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes come.
+        """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes arrive.
 
-        Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing is left of ``upload`` then. Asked again for
-        the same upload, after a crash, it is no error.
+        Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing of ``upload`` is left then. Repeating the
+        call for the same upload, after a crash, is no error.
         """
         ...
 
     def open(self, upload: Upload) -> Sink:
-        """A sink at ``upload.offset``. Does no I/O before the first write or flush."""
+        """Return a sink at ``upload.offset``. Does no I/O before the first write or flush."""
         ...
 
     def read(self, upload: Upload, start: int, stop: int) -> Content:
-        """The bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
+        """Return the bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
 
-        Raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. Who does not read it
-        to its end closes it (``aclosing``).
+        Iterating raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. A caller
+        that does not read it to its end must close it (``aclosing``).
         """
         ...
 
     async def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
-        ``tell`` is told now and then how many bytes are joined; what it raises ends the joining like an error.
-        Starts over whatever an earlier try left. The parts are unchanged. Raises ``StoreFull``, ``StoreUnavailable``
-        or ``BytesMissing``; ``upload`` then has no bytes.
+        ``on_progress`` is called now and then with the number of bytes done; an exception it raises ends the work like
+        an error. Replaces whatever an earlier attempt left. The parts are unchanged. Raises ``StoreFull``,
+        ``StoreUnavailable`` or ``BytesMissing``; ``upload`` then has no bytes.
         """
         ...
 
     async def delete(self, upload: Upload) -> None:
-        """Remove the bytes of ``upload`` for good. Asking again, or for one that has none, is no error."""
+        """Remove the bytes of ``upload``. It is no error if there are none."""
         ...
 
     async def size(self, upload: Upload) -> int:
-        """How many bytes the medium holds for ``upload``, from its start on; 0 where it knows nothing of it."""
+        """Return how many bytes the medium holds for ``upload``, counted from its start; 0 if it has none."""
         ...
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        """Where the bytes of ``upload`` lie, in tusd's names (``Storage`` in its hooks), for whoever works with them.
+        """Return where the bytes of ``upload`` are, in tusd's names (``Storage`` in its hooks), for other programs.
 
-        Does no I/O: whether they are there is another question.
+        Does no I/O: the bytes may be missing there.
         """
         ...
 
     async def probe(self) -> None:
-        """Return if the store could take bytes now; raises ``StoreError`` with a sentence otherwise."""
+        """Return if the store can take bytes now. Raises ``StoreError`` with the reason otherwise."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything held. The bytes stay."""
+        """Release all resources. The bytes stay."""
         ...

@@ -1,76 +1,69 @@
-"""The contract of pouring: large bodies go straight into a file, and from there to who downloads.
+"""The contract of zero-copy transfers: large bodies move between socket and file without becoming Python objects.
 
-Sources and sinks, stores and servers may offer it.
-
-Reading and writing pieces works always; this is how the same bytes move without becoming objects in between.
+Request bodies, sinks, contents and servers may offer it; reading and writing pieces always works as well. Bytes move in
+bursts: a socket is acquired, a thread transfers for a few milliseconds, and the socket is given back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.store import Sink
 from tusd_py.protocol.outcomes import Content
 
+#: Starts to process bytes and returns a future; the memory may be used again once that future is done. Called in a
+#: thread, in the order of the bytes, and only after the future of the call before is done.
+ByteObserver = Callable[[memoryview], Future[None]]
+
 
 class SocketReader(Protocol):
-    """A body on loan for a moment. Nobody else takes of it until ``close``."""
+    """Exclusive, time-boxed access to the socket behind a request body. Until ``close`` the body is not read."""
+
+    #: Bytes of the body that were received before the socket was acquired. They precede everything read from it.
+    pieces: Sequence[bytes]
 
     @property
-    def pieces(self) -> Sequence[bytes]:
-        """What had arrived before: it comes first."""
+    def bytes_read(self) -> int:
+        """How many bytes were taken from the socket, ``pieces`` excluded. A failing file may have lost some of them."""
         ...
 
     @property
-    def taken_bytes(self) -> int:
-        """How many bytes of the body were taken beyond ``pieces``: moved, or lost with a file that failed."""
+    def can_splice(self) -> bool:
+        """Whether ``splice`` works here; otherwise use ``read_into``."""
         ...
 
-    @property
-    def moves(self) -> bool:
-        """Whether ``move`` is to be had here; where not, ``take`` is."""
-        ...
+    def splice(self, descriptor: int, offset: int) -> int:
+        """Write the next bytes to the file at ``offset`` and return their number, or 0 when the burst is over.
 
-    def move(self, descriptor: int, offset: int) -> int:
-        """Write what comes next to the file at ``offset``; how many bytes, at least one, or 0 when the moment is over.
-
-        For a thread: it blocks on the file, and on the client no longer than milliseconds. A moment is over soon,
-        however fast the client is, and at once when it is slow. Raises ``OSError`` for what the file does.
+        Call it in a thread: it blocks on the file, and on the client for milliseconds at most. A burst ends soon with a
+        fast client and at once with a slow one. Raises ``OSError`` if the file fails.
         """
         ...
 
-    def take(self, buffer: memoryview) -> int:
-        """Fill ``buffer``, from its start, with what comes next: how many bytes, or 0 when the moment is over.
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill ``buffer`` from its start with the next bytes and return their number, or 0 when the burst is over.
 
-        For a thread, like ``move``, and for bytes that somebody wants to see, or that cannot be moved unseen.
+        Call it in a thread. It serves bytes that must be seen, and files and sockets that cannot be spliced.
         """
         ...
 
     def close(self) -> None:
-        """Give the body back. No ``move`` or ``take`` may be under way."""
-        ...
-
-
-class Watcher(Protocol):
-    """Sees bytes pass by, in threads, while they are written and more come."""
-
-    def see(self, piece: memoryview) -> None:
-        """These come next. May return before it is done with them, but not before it is with those of the last call."""
-        ...
-
-    def done(self) -> None:
-        """Return once nothing that was seen is needed any more."""
+        """Give the socket back. Neither ``splice`` nor ``read_into`` may be running."""
         ...
 
 
 @runtime_checkable
 class ZeroCopyBody(RequestBody, Protocol):
-    """A source whose body can be lent."""
+    """A request body whose socket can be acquired."""
 
-    def tap(self) -> SocketReader | None:
-        """The body, where that is worth it now; ``None`` where it is better read. For the task that reads."""
+    def acquire_socket(self) -> SocketReader | None:
+        """Return the socket for one burst, or ``None`` when the next bytes are better read.
+
+        Call it from the task that calls ``read``.
+        """
         ...
 
 
@@ -78,33 +71,34 @@ class ZeroCopyBody(RequestBody, Protocol):
 class ZeroCopySink(Sink, Protocol):
     """A sink over a file."""
 
-    async def pour(self, tap: SocketReader, watcher: Watcher | None = None) -> None:
-        """Take what ``tap`` has, behind all that was written before; its pieces are to be written first.
+    async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
+        """Write what ``reader`` yields behind everything written before. Write ``reader.pieces`` first.
 
-        What passes is shown to ``watcher``, which is done with it when this returns. Raises like ``write``. ``tap`` is
-        not touched any more once this returns, even if cancelled.
+        ``observer`` sees every byte. It is done with them, and ``reader`` is no longer used, when this returns, even if
+        cancelled. Raises like ``write``.
         """
         ...
 
 
 class SocketWriter(Protocol):
-    """The way to a client, on loan for a moment. Nobody else sends anything until ``close``."""
+    """Exclusive, time-boxed access to the socket behind a response. Until ``close`` nothing else is sent."""
 
     @property
-    def given_bytes(self) -> int:
-        """How many bytes of files the client was given."""
+    def bytes_sent(self) -> int:
+        """How many bytes of files were sent."""
         ...
 
-    def move(self, descriptor: int, offset: int, count: int) -> int:
-        """Give the client up to ``count`` bytes of the file from ``offset`` on; how many, or 0 when the moment is over.
+    def sendfile(self, descriptor: int, offset: int, count: int) -> int:
+        """Send up to ``count`` bytes of the file from ``offset`` and return their number, or 0 when the burst is over.
 
-        For a thread: it blocks on the file, and on the client no longer than milliseconds. A moment is over soon,
-        however fast the client is, and at once when it is slow or gone, or the file gives nothing: reading tells why.
+        Call it in a thread: it blocks on the file, and on the client for milliseconds at most. A burst ends soon with a
+        fast client, and at once when the client is slow or gone or the file yields nothing: reading the file then says
+        why.
         """
         ...
 
     def close(self) -> None:
-        """Give the way back. No ``move`` may be under way."""
+        """Give the socket back. ``sendfile`` may not be running."""
         ...
 
 
@@ -112,9 +106,9 @@ class SocketWriter(Protocol):
 class ZeroCopyContent(Content, Protocol):
     """The content of a file."""
 
-    async def pour(self, spout: SocketWriter) -> None:
-        """Give what comes next through ``spout``, for as long as it takes any; what is read after comes behind it.
+    async def transfer(self, writer: SocketWriter) -> None:
+        """Send the next bytes through ``writer`` until its burst is over; reading continues behind them.
 
-        Raises like reading. ``spout`` is not touched any more once this returns, even if cancelled.
+        ``writer`` is no longer used when this returns, even if cancelled. Raises like reading.
         """
         ...

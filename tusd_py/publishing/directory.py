@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
+from tusd_py.cancellation import uninterrupted
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
@@ -69,12 +70,7 @@ class DirectoryPublisher:
 
 async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     """Run ``work`` in a thread to its end, also when cancelled: the descriptor must not be closed beneath it."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    await uninterrupted(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
 
 
 def _publish_failed(directory: Path, error: OSError) -> PublishFailed:

@@ -1,1 +1,1 @@
-"""Stores: where the bytes of uploads lie. Nothing here knows of requests, records or locks."""
+"""Stores: where the bytes of uploads are kept. Nothing here knows of requests, records or locks."""

@@ -1,4 +1,4 @@
-"""The store in memory: for tests, demonstrations and uploads that nobody keeps. It ends with its process."""
+"""The store in memory, for tests and demonstrations: its bytes end with the process."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _READ_BYTES = 256 * 1024
 
 
 class MemorySink:
-    """One request's bytes on their way into a ``bytearray``: each is in its place when ``write`` returns."""
+    """Writes one request's bytes into a ``bytearray``. Each byte is stored when ``write`` returns."""
 
     def __init__(self, store: MemoryStore, upload: Upload) -> None:
         self._store = store
         self._upload_id = upload.id
-        self._safe = upload.offset
+        self._offset = upload.offset
         self._failure: StoreError | None = None
 
     @property
     def persisted_offset(self) -> int:
-        return self._safe
+        return self._offset
 
     @property
     def state(self) -> Mapping[str, object]:
@@ -38,9 +38,12 @@ class MemorySink:
     async def flush(self, *, durable: bool = False) -> int:
         self._check()
         if durable:
-            # As on disk: what an earlier crash left beyond the offset must not trail a complete upload.
-            del self._store.stored(self._upload_id, at_least=self._safe)[self._safe :]
-        return self._safe
+            # As on disk: bytes that an earlier crash left after the offset must not trail a complete upload.
+            del self._store.stored(self._upload_id, at_least=self._offset)[self._offset :]
+        return self._offset
+
+    async def committed(self) -> None:
+        """Does nothing: later bytes are added to earlier ones, and no state becomes obsolete."""
 
     async def close(self) -> None:
         pass
@@ -54,14 +57,14 @@ class MemorySink:
         if not piece:
             return
         try:
-            stored = self._store.stored(self._upload_id, at_least=self._safe)
+            stored = self._store.stored(self._upload_id, at_least=self._offset)
         except BytesMissing:
-            self._safe = len(self._store.uploads.get(self._upload_id, b""))
+            self._offset = len(self._store.uploads.get(self._upload_id, b""))
             raise
-        room = self._store.room() + len(stored) - self._safe
-        taken = piece[:room] if len(piece) > room else piece
-        stored[self._safe : self._safe + len(taken)] = taken
-        self._safe += len(taken)
+        available = self._store.bytes_available() + len(stored) - self._offset
+        taken = piece[:available] if len(piece) > available else piece
+        stored[self._offset : self._offset + len(taken)] = taken
+        self._offset += len(taken)
         if len(taken) < len(piece):
             raise StoreFull("the memory for uploads is used up")
 
@@ -87,17 +90,17 @@ class MemoryStore:
             start += len(piece)
 
     async def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         self.uploads.pop(upload.id, None)
-        if sum(part.offset for part in parts) > self.room():
+        if sum(part.offset for part in parts) > self.bytes_available():
             raise StoreFull("the memory for uploads is used up")
-        joined = bytearray()
+        concatenated = bytearray()
         for part in parts:
-            joined += self.stored(part.id, at_least=part.offset)[: part.offset]
-        if tell is not None:
-            await tell(len(joined))
-        self.uploads[upload.id] = joined
+            concatenated += self.stored(part.id, at_least=part.offset)[: part.offset]
+        if on_progress is not None:
+            await on_progress(len(concatenated))
+        self.uploads[upload.id] = concatenated
         return NO_STATE
 
     async def delete(self, upload: Upload) -> None:
@@ -110,14 +113,14 @@ class MemoryStore:
         return {"Type": "memorystore", "Key": upload.id}
 
     async def probe(self) -> None:
-        if self.room() <= 0:
+        if self.bytes_available() <= 0:
             raise StoreFull("the memory for uploads is used up")
 
     async def close(self) -> None:
         pass
 
     def stored(self, upload_id: str, *, at_least: int) -> bytearray:
-        """The bytes of this upload as they lie here. Raises ``BytesMissing`` where they are fewer than that."""
+        """Return the stored bytes themselves, not a copy. Raises ``BytesMissing`` if there are fewer than asked."""
         stored = self.uploads.get(upload_id)
         if stored is None and at_least == 0:
             stored = self.uploads[upload_id] = bytearray()
@@ -125,6 +128,6 @@ class MemoryStore:
             raise BytesMissing("the memory holds fewer bytes of this upload than were stored")
         return stored
 
-    def room(self) -> int:
-        """How many more bytes may be kept."""
+    def bytes_available(self) -> int:
+        """How many more bytes can be kept."""
         return self._bytes_max - sum(map(len, self.uploads.values()))

@@ -15,10 +15,11 @@ from tusd_py.model.caller import HeaderList
 
 #: If at most this much of the body is left, it is read before the response, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
-_LINGER_BYTES_MAX = 1024 * 1024
 _KEEP_SECONDS = 1.0
-_LINGER_SECONDS = 2.0
-#: Beyond ``_LINGER_BYTES_MAX`` the server waits this long between pieces. A client that reads only when it cannot write
+#: The bounds of a lingering close, here and in ``serving.http.closing``, which closes connections below ASGI.
+LINGER_BYTES_MAX = 1024 * 1024
+LINGER_SECONDS = 2.0
+#: Beyond ``LINGER_BYTES_MAX`` the server waits this long between pieces. A client that reads only when it cannot write
 #: (Node) then finds the response; if the connection were closed instead, it would only see an error.
 _PIECE_SECONDS = 0.1
 
@@ -57,10 +58,10 @@ async def _send(send: Send, status: int, headers: HeaderList, body: bytes, more:
 
 
 async def _linger(receive: Receive) -> None:
-    """Read and discard until the client disconnects, the body ends or ``_LINGER_SECONDS`` have passed."""
-    left = _LINGER_BYTES_MAX
+    """Read and discard until the client disconnects, the body ends or ``LINGER_SECONDS`` have passed."""
+    left = LINGER_BYTES_MAX
     try:
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(LINGER_SECONDS):
             while (message := await receive())["type"] != "http.disconnect" and message.get("more_body", False):
                 left -= len(message.get("body", b""))
                 if left <= 0:

@@ -81,16 +81,16 @@ class Exchange:
         logs.request_id.set(self.request_id.decode())
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
         extension = scope.get("extensions", {}).get("tusd_py", {})
-        self.send_interim: SendInterim | None = extension.get("informational")
+        self.send_interim: SendInterim | None = extension.get("send_interim")
         self.body = AsgiBody(
             receive,
             idle_seconds,
             rate_min,
             extension.get("trailers", tuple),
-            extension.get("lend"),
+            extension.get("acquire_socket"),
             extension.get("take_whole"),
         )
-        self._acquire_send_socket = extension.get("lend_out")
+        self._acquire_send_socket = extension.get("acquire_send_socket")
 
     @property
     def response_context(self) -> ResponseContext:
@@ -128,12 +128,12 @@ class Exchange:
         seconds = perf_counter() - self._started
         if self.body.bytes_received:
             self._metrics.bytes_received.inc(self.body.bytes_received)
-        if self.body.bytes_poured:
-            self._metrics.bytes_poured.inc(self.body.bytes_poured)
+        if self.body.bytes_zero_copy:
+            self._metrics.bytes_zero_copy.inc(self.body.bytes_zero_copy)
         sender = self._sender
         if sender is not None:
             self._metrics.bytes_sent.inc(sender.bytes_sent)
-            self._metrics.bytes_sent_poured.inc(sender.poured_bytes)
+            self._metrics.bytes_sent_zero_copy.inc(sender.bytes_zero_copy)
         self._metrics.request(self.method, seconds, error)
         level = _level(error)
         if log.isEnabledFor(level):

@@ -38,14 +38,14 @@ class ServerMetrics:
             "tusd_errors", "Requests refused, by status and error code.", ["status", "code"], registry=registry
         )
         self.bytes_received = Counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
-        self.bytes_poured = Counter(
-            "tusd_py_bytes_poured",
+        self.bytes_zero_copy = Counter(
+            "tusd_py_zero_copy_received_bytes",
             "Bytes of upload bodies that went from socket to file without passing the event loop.",
             registry=registry,
         )
         self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads sent to clients.", registry=registry)
-        self.bytes_sent_poured = Counter(
-            "tusd_py_download_bytes_poured",
+        self.bytes_sent_zero_copy = Counter(
+            "tusd_py_zero_copy_sent_bytes",
             "Bytes of uploads that were sent from file to socket within the kernel.",
             registry=registry,
         )

@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 #: Bytes buffered for one request before the server stops receiving.
 READ_AHEAD_BYTES = 1024 * 1024
-#: A body is lent when its client is quick: so much was read at once,
+#: A client is fast, and its socket worth acquiring, if one read returned this much,
 _FAST_READ_BYTES = 64 * 1024
-#: or taken the last time.
-_FAST_TAKEN_BYTES = 256 * 1024
+#: or the last burst did.
+_FAST_BURST_BYTES = 256 * 1024
 #: The rate of a body is averaged over this time: mobile connections pause for seconds and then catch up.
 RATE_WINDOW_SECONDS = 20.0
 #: A stopped body is read until nothing has arrived for this long: the HTTP server or the kernel may still buffer bytes
@@ -47,18 +47,18 @@ class AsgiBody:
         idle_seconds: float,
         rate_min: float = 0,
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
-        lend: Callable[[Receive], SocketReader | None] | None = None,
+        acquire_socket: Callable[[Receive, Callable[[], None]], SocketReader | None] | None = None,
         take_buffered_body: Callable[[Receive], list[bytes] | None] | None = None,
     ) -> None:
-        #: Of these, ``bytes_poured`` went past this object.
-        self.bytes_poured = 0
+        #: How many of ``bytes_received`` were read by a ``SocketReader``.
+        self.bytes_zero_copy = 0
         self.was_read = False
         self._receive = receive
-        self._lend = lend
+        self._acquire_socket = acquire_socket
         self._take_buffered_body = take_buffered_body
-        self._loan: SocketReader | None = None
+        self._socket_reader: SocketReader | None = None
         self._is_fast = False
-        self._bytes_counted = 0  # without those of the loan
+        self._bytes_counted = 0  # without those of the socket reader
         self._idle_seconds = idle_seconds
         self._rate_min = rate_min
         self._was_full = False
@@ -79,7 +79,7 @@ class AsgiBody:
     @property
     def bytes_received(self) -> int:
         """Bytes of the body received so far."""
-        return self._bytes_counted + (0 if self._loan is None else self._loan.taken_bytes)
+        return self._bytes_counted + (0 if self._socket_reader is None else self._socket_reader.bytes_read)
 
     @property
     def is_ended(self) -> bool:
@@ -105,29 +105,29 @@ class AsgiBody:
         assert self._error is not None
         raise self._error
 
-    def tap(self) -> SocketReader | None:
-        """See ``ZeroCopyBody.tap``."""
+    def acquire_socket(self) -> SocketReader | None:
+        """See ``ZeroCopyBody.acquire_socket``."""
         if not self._is_fast or self._is_ended or self._error is not None or self._stop_reason is not None:
             return None
-        loan = None if self._lend is None else self._lend(self._receive)
-        if loan is None:
+        reader = None if self._acquire_socket is None else self._acquire_socket(self._receive, self._on_reader_closed)
+        if reader is None:
             self._is_fast = False
             return None
-        self._loan = loan
-        # While it is lent, the client waits for the file; and whoever is lent one is not slow.
+        self._socket_reader = reader
+        # During the burst the client waits for the file; and a client whose socket is acquired is not slow.
         self._was_full = True
-        self._bytes_counted += sum(map(len, loan.pieces))
-        return _Tap(loan, [*self._take_pieces(), *loan.pieces], self._end_loan)
+        self._bytes_counted += sum(map(len, reader.pieces))
+        reader.pieces = [*self._take_pieces(), *reader.pieces]
+        return reader
 
-    def _end_loan(self) -> None:
-        loan, self._loan = self._loan, None
-        assert loan is not None
-        if loan.taken_bytes:
+    def _on_reader_closed(self) -> None:
+        reader, self._socket_reader = self._socket_reader, None
+        assert reader is not None
+        if reader.bytes_read:
             self._received_at = asyncio.get_running_loop().time()
-        self._bytes_counted += loan.taken_bytes
-        self.bytes_poured += loan.taken_bytes
-        self._is_fast = loan.taken_bytes >= _FAST_TAKEN_BYTES
-        loan.close()
+        self._bytes_counted += reader.bytes_read
+        self.bytes_zero_copy += reader.bytes_read
+        self._is_fast = reader.bytes_read >= _FAST_BURST_BYTES
 
     def _take_pieces(self) -> list[bytes]:
         pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
@@ -252,28 +252,12 @@ class AsgiBody:
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        is_paused = self._buffered_bytes >= READ_AHEAD_BYTES or self._loan is not None
+        is_paused = self._buffered_bytes >= READ_AHEAD_BYTES or self._socket_reader is not None
         quiet = 0.0 if is_paused else loop.time() - self._received_at
         if quiet >= self._idle_seconds:
             self._abort(BodyTimeout())
         else:
             self._idle_timer = loop.call_later(self._idle_seconds - quiet, self._check_idle)
-
-
-class _Tap:
-    """What the server lends, behind what was read ahead."""
-
-    def __init__(self, loan: SocketReader, pieces: Sequence[bytes], on_close: Callable[[], None]) -> None:
-        self.pieces = pieces
-        self.move = loan.move
-        self.take = loan.take
-        self.moves = loan.moves
-        self.close = on_close
-        self._loan = loan
-
-    @property
-    def taken_bytes(self) -> int:
-        return self._loan.taken_bytes
 
 
 class ActiveBodies:

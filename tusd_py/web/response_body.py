@@ -25,7 +25,7 @@ class BodySender:
     ) -> None:
         self.bytes_sent = 0
         #: Of these, moved from a file within the kernel.
-        self.poured_bytes = 0
+        self.bytes_zero_copy = 0
         self._receive, self._send = receive, send
         self._idle_seconds = idle_seconds
         self._acquire_send_socket = acquire_send_socket
@@ -38,14 +38,14 @@ class BodySender:
         """
         disconnected = asyncio.ensure_future(self._wait_for_disconnect())
         # Checked once: isinstance against a runtime-checkable protocol is slow.
-        poured = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
+        zero_copy = content if self._acquire_send_socket is not None and isinstance(content, ZeroCopyContent) else None
         try:
             async for piece in content:
                 for start in range(0, len(piece), SEND_BYTES):
                     if disconnected.done():
                         return
                     await self._send_piece(piece[start : start + SEND_BYTES])
-                while poured is not None and not disconnected.done() and await self._pour(poured):
+                while zero_copy is not None and not disconnected.done() and await self._transfer(zero_copy):
                     pass
             await self._send({"type": "http.response.body", "body": b""})
         finally:
@@ -56,23 +56,23 @@ class BodySender:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         self.bytes_sent += len(piece)
 
-    async def _pour(self, content: ZeroCopyContent) -> bool:
-        """Give what comes next straight from the file, for a moment; False where the client took nothing of it.
+    async def _transfer(self, content: ZeroCopyContent) -> bool:
+        """Send one burst straight from the file. Return whether the client took any of it.
 
-        It waits for the client behind the next piece, then, and not here: no thread waits for it.
+        If not, the next piece is sent, and the event loop waits for the client instead of a thread.
         """
         assert self._acquire_send_socket is not None
         async with asyncio.timeout(self._idle_seconds):
-            spout = await self._acquire_send_socket(self._send)
-        if spout is None:
+            writer = await self._acquire_send_socket(self._send)
+        if writer is None:
             return False
         try:
-            await content.pour(spout)
+            await content.transfer(writer)
         finally:
-            self.bytes_sent += spout.given_bytes
-            self.poured_bytes += spout.given_bytes
-            spout.close()
-        return spout.given_bytes > 0
+            self.bytes_sent += writer.bytes_sent
+            self.bytes_zero_copy += writer.bytes_sent
+            writer.close()
+        return writer.bytes_sent > 0
 
     async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -236,7 +236,7 @@ async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCapture
 @on_loop
 async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs keeps nothing from ending for ever."""
-    monkeypatch.setattr("tusd_py.cancellation._SECONDS", 0.01)
+    monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
     await finish_despite_cancel(never)
     await asyncio.wait([never])

@@ -33,7 +33,7 @@ async def request(
         interims.append((status, {name.decode(): value.decode() for name, value in fields}))
         return True
 
-    extensions = {} if interims is None else {"tusd_py": {"informational": send_interim}}
+    extensions = {} if interims is None else {"tusd_py": {"send_interim": send_interim}}
     return await ask(
         service.endpoint, method, MOUNTED + path, {**VERSION, **headers}, data, root_path=MOUNTED, extensions=extensions
     )

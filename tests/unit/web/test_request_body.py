@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, body
@@ -324,109 +325,127 @@ async def test_active_bodies_stop_at_shutdown() -> None:
 # Zero-copy
 
 
-class Lender:
-    """Lends a body once: ``pieces`` had come before, ``taken_bytes`` are taken until it is closed."""
+class FakeReader:
+    """Lends a body once: ``pieces`` had come before, ``bytes_read`` are taken until it is closed."""
 
-    def __init__(self, *pieces: bytes, taken_bytes: int) -> None:
-        self.pieces = pieces
-        self.taken_bytes = 0
+    def __init__(self, *pieces: bytes, bytes_read: int) -> None:
+        self.pieces: Sequence[bytes] = pieces
+        self.bytes_read = 0
         self.is_open = False
-        self._will_take = taken_bytes
+        self._will_take = bytes_read
 
-    def lend(self, receive: object) -> Lender:
+    def acquire_socket(self, receive: object, on_close: Callable[[], None]) -> FakeReader:
         self.is_open = True
+        self._on_close = on_close
         return self
 
-    def move(self, descriptor: int, offset: int) -> int:
+    def splice(self, descriptor: int, offset: int) -> int:
         moved, self._will_take = self._will_take, 0
-        self.taken_bytes += moved
+        self.bytes_read += moved
         return moved
 
-    moves = True
+    can_splice = True
 
-    def take(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         taken = min(len(buffer), self._will_take)
         self._will_take -= taken
-        self.taken_bytes += taken
+        self.bytes_read += taken
         return taken
 
     def close(self) -> None:
         self.is_open = False
+        self._on_close()
 
 
 LARGE = bytes(64 * 1024)
 
 
-async def test_fast_body_lends_its_socket() -> None:
+def zero_copy_body(
+    incoming: Incoming, acquire_socket: Callable[[Receive, Callable[[], None]], FakeReader | None]
+) -> AsgiBody:
+    return AsgiBody(incoming, IDLE_SECONDS, acquire_socket=acquire_socket)
+
+
+async def test_fast_body_acquires_the_socket() -> None:
     """After a large read: first the pieces read ahead, then those of the server, then the bytes of the socket."""
     go = asyncio.Event()
     incoming = Incoming(body(LARGE), go, body(b"ahead"), asyncio.Event())
-    lender = Lender(b"server", taken_bytes=300_000)
-    request_body = AsgiBody(incoming, IDLE_SECONDS, lend=lender.lend)
-    assert request_body.tap() is None, "nothing was read yet, so no 100 Continue was sent"
+    fake_reader = FakeReader(b"server", bytes_read=300_000)
+    request_body = zero_copy_body(incoming, fake_reader.acquire_socket)
+    assert request_body.acquire_socket() is None, "nothing was read yet, so no 100 Continue was sent"
     assert await request_body.read() == [LARGE]
     go.set()
     await run_tasks()
-    tap = request_body.tap()
-    assert tap is not None
-    assert list(tap.pieces) == [b"ahead", b"server"]
-    assert tap.move(-1, 0) == 300_000 == tap.taken_bytes
+    reader = request_body.acquire_socket()
+    assert reader is not None
+    assert list(reader.pieces) == [b"ahead", b"server"]
+    assert reader.splice(-1, 0) == 300_000 == reader.bytes_read
     # Counted before it is closed: code that stops the body checks whether bytes still arrive.
     assert request_body.bytes_received == len(LARGE) + 11 + 300_000
-    tap.close()
-    assert not lender.is_open
-    assert (request_body.bytes_received, request_body.bytes_poured) == (len(LARGE) + 11 + 300_000, 300_000)
-    assert request_body.tap() is not None, "after so many bytes, more are likely"
+    reader.close()
+    assert not fake_reader.is_open
+    assert (request_body.bytes_received, request_body.bytes_zero_copy) == (len(LARGE) + 11 + 300_000, 300_000)
+    assert request_body.acquire_socket() is not None, "after so many bytes, more are likely"
 
 
 async def test_slow_body_is_read_in_pieces() -> None:
     """After a small read, or once few bytes came from the socket, the socket is not used until a large read."""
-    lender = Lender(taken_bytes=1000)
-    request_body = AsgiBody(Incoming(body(b"little"), body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    fake_reader = FakeReader(bytes_read=1000)
+    request_body = AsgiBody(
+        Incoming(body(b"little"), body(LARGE), asyncio.Event()), IDLE_SECONDS, acquire_socket=fake_reader.acquire_socket
+    )
     assert await request_body.read() == [b"little", LARGE]
-    tap = request_body.tap()
-    assert tap is not None
-    tap.move(-1, 0)
-    tap.close()
-    assert request_body.tap() is None
+    reader = request_body.acquire_socket()
+    assert reader is not None
+    reader.splice(-1, 0)
+    reader.close()
+    assert request_body.acquire_socket() is None
     request_body.close()
-    request_body = AsgiBody(Incoming(body(b"little"), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    request_body = AsgiBody(
+        Incoming(body(b"little"), asyncio.Event()), IDLE_SECONDS, acquire_socket=fake_reader.acquire_socket
+    )
     assert await request_body.read() == [b"little"]
-    assert request_body.tap() is None
+    assert request_body.acquire_socket() is None
     request_body.close()
 
 
 async def test_server_without_zero_copy() -> None:
     """If the server refuses or does not offer the socket, the body is read in pieces."""
-    request_body = AsgiBody(Incoming(body(LARGE), body(LARGE, more=False)), IDLE_SECONDS, lend=lambda receive: None)
+    request_body = AsgiBody(
+        Incoming(body(LARGE), body(LARGE, more=False)), IDLE_SECONDS, acquire_socket=lambda receive, on_close: None
+    )
     assert await request_body.read()
-    assert request_body.tap() is None
+    assert request_body.acquire_socket() is None
     request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS)
     assert await request_body.read()
-    assert request_body.tap() is None
+    assert request_body.acquire_socket() is None
     request_body.close()
 
 
-async def test_stopped_body_does_not_lend_its_socket() -> None:
+async def test_stopped_body_does_not_acquire_the_socket() -> None:
     """What still arrives after a stop is read in pieces."""
-    lender = Lender(taken_bytes=300_000)
-    request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    fake_reader = FakeReader(bytes_read=300_000)
+    request_body = AsgiBody(
+        Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, acquire_socket=fake_reader.acquire_socket
+    )
     assert await request_body.read()
     request_body.stop(BodyAborted())
-    assert request_body.tap() is None
+    assert request_body.acquire_socket() is None
     with pytest.raises(BodyAborted):
         await request_body.read()
 
 
 async def test_slow_file_is_not_idle() -> None:
     """While the socket is in use the client waits for the file, so the idle time does not run."""
-    lender = Lender(taken_bytes=300_000)
-    request_body = AsgiBody(Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, lend=lender.lend)
+    fake_reader = FakeReader(bytes_read=300_000)
+    request_body = AsgiBody(
+        Incoming(body(LARGE), asyncio.Event()), IDLE_SECONDS, acquire_socket=fake_reader.acquire_socket
+    )
     assert await request_body.read()
-    tap = request_body.tap()
-    assert tap is not None
+    reader = request_body.acquire_socket()
+    assert reader is not None
     await asyncio.sleep(3.5 * IDLE_SECONDS)
-    assert tap.move(-1, 0)
-    tap.close()
+    assert reader.splice(-1, 0)
+    reader.close()
     assert await request_body.read(IDLE_SECONDS - 1) is None
     request_body.close()

@@ -29,7 +29,7 @@ class FakeContent:
 
     def __init__(self, *steps: bytes, failure: Exception | None = None) -> None:
         self.steps = list(steps)
-        self.poured: list[bytes] = []
+        self.transferred: list[bytes] = []
         self._failure = failure
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -40,11 +40,11 @@ class FakeContent:
             raise StopAsyncIteration
         return self.steps.pop(0)
 
-    async def pour(self, spout: SocketWriter) -> None:
+    async def transfer(self, writer: SocketWriter) -> None:
         if self._failure is not None:
             raise self._failure
-        while self.steps and spout.move(0, 0, len(self.steps[0])):
-            self.poured.append(self.steps.pop(0))
+        while self.steps and writer.sendfile(0, 0, len(self.steps[0])):
+            self.transferred.append(self.steps.pop(0))
 
     async def aclose(self) -> None:
         self.steps.clear()
@@ -54,15 +54,15 @@ class FakeWriter:
     """A socket writer that takes this many pieces of content."""
 
     def __init__(self, takes: int) -> None:
-        self.given_bytes = 0
+        self.bytes_sent = 0
         self.closed = 0
         self._takes = takes
 
-    def move(self, descriptor: int, offset: int, count: int) -> int:
+    def sendfile(self, descriptor: int, offset: int, count: int) -> int:
         self._takes -= 1
         if self._takes < 0:
             return 0
-        self.given_bytes += count
+        self.bytes_sent += count
         return count
 
     def close(self) -> None:
@@ -90,8 +90,8 @@ async def test_zero_copy_is_used_after_the_first_piece() -> None:
     writers = list(server.writers)
     await sender.run(file_content)
     bodies = [message["body"] for message in out.messages]
-    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, file_content.poured)
-    assert (15, 10) == (sender.bytes_sent, sender.poured_bytes)
+    assert ([b"a", b"dddd", b""], [b"bb", b"ccc", b"eeeee"]) == (bodies, file_content.transferred)
+    assert (15, 10) == (sender.bytes_sent, sender.bytes_zero_copy)
     assert [1, 1, 1, 1] == [writer.closed for writer in writers if writer is not None]
     assert all(send is out for send in server.senders)
     assert out.messages[-1].get("more_body", False) is False
@@ -108,7 +108,7 @@ async def test_content_without_zero_copy() -> None:
     sender = BodySender(Incoming(), out, IDLE_SECONDS, server)
     await sender.run(pieces())
     assert [SEND_BYTES, 1, 0] == [len(message["body"]) for message in out.messages]
-    assert (server.senders, sender.bytes_sent, sender.poured_bytes) == ([], SEND_BYTES + 1, 0)
+    assert (server.senders, sender.bytes_sent, sender.bytes_zero_copy) == ([], SEND_BYTES + 1, 0)
 
 
 @pytest.mark.parametrize("has_zero_copy", [False, True])
@@ -117,7 +117,7 @@ async def test_server_without_zero_copy(has_zero_copy: bool) -> None:
     out = Outgoing()
     sender = BodySender(Incoming(), out, IDLE_SECONDS, FakeServer() if has_zero_copy else None)
     await sender.run(FakeContent(b"a", b"b"))
-    assert (b"ab", sender.poured_bytes) == (b"".join(message["body"] for message in out.messages), 0)
+    assert (b"ab", sender.bytes_zero_copy) == (b"".join(message["body"] for message in out.messages), 0)
 
 
 async def test_disconnect_during_zero_copy() -> None:
@@ -125,9 +125,9 @@ async def test_disconnect_during_zero_copy() -> None:
     left = asyncio.Event()
 
     class Leaving(FakeWriter):
-        def move(self, descriptor: int, offset: int, count: int) -> int:
+        def sendfile(self, descriptor: int, offset: int, count: int) -> int:
             left.set()
-            return super().move(descriptor, offset, count)
+            return super().sendfile(descriptor, offset, count)
 
         def close(self) -> None:
             super().close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from tusd_py.contracts.hooks import HookFailed, HookFunctions, HookRequest, HookResponse, HookReturn
 from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 _NO_CHANGE = HookResponse()
 
@@ -29,7 +30,7 @@ class CallableHooks:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
-        self._threads = DaemonThreads(THREADS, "hook")
+        self._threads = ThreadPool(THREADS, "hook")
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.handles``."""
@@ -62,6 +63,6 @@ class CallableHooks:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             result = function(event)
         else:
-            result = await self._threads.run(function, event)
+            result = await self._threads.submit(copy_context().run, function, event)
         # A plain function, such as a lambda or partial, may return a coroutine.
         return await result if inspect.isawaitable(result) else result

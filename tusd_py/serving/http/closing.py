@@ -1,7 +1,8 @@
-"""How a connection ends so that the client can read the last answer: said, then read a little longer, then closed.
+"""Lingering close: a connection is closed a while after its final response, so that the client can read it.
 
-Closed with bytes unread, a connection is reset, and the reset can overtake the answer on its way to the client; read
-without bounds, it is a client's to keep.
+RFC 9112, section 9.6: "If a server performs an immediate close of a TCP connection, there is a significant risk that
+the client will not be able to read the last HTTP response." Unread bytes cause a reset, which can overtake the
+response. But the bytes must not be read without a limit either, or one client could keep the connection.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from tusd_py.serving.http.request_head import Refused
-
-_BYTES_MAX = 1024 * 1024
-_SECONDS = 2.0
+from tusd_py.serving.http.request_head import BadRequest
+from tusd_py.web.early_response import LINGER_BYTES_MAX, LINGER_SECONDS
 
 
-class Parting:
-    """The end of one connection, or of a body that its application did not want."""
+class LingeringClose:
+    """Closes one connection after its final response, or after the rest of a body that its application did not read."""
 
     __slots__ = ("_bytes_left", "_loop", "_timer", "_transport")
 
@@ -29,11 +28,11 @@ class Parting:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def is_near(self) -> bool:
+    def is_pending(self) -> bool:
         return self._timer is not None
 
-    def say(self, refusal: Refused, default_headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send ``refusal`` as the last answer."""
+    def send(self, refusal: BadRequest, default_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send ``refusal`` as the final response, and begin."""
         text = refusal.sentence.encode("ascii") + b"\n"
         lines = [STATUS_LINE[refusal.status]]
         for name, value in default_headers:
@@ -45,23 +44,23 @@ class Parting:
         self.begin()
 
     def begin(self) -> None:
-        """Close in a while."""
-        self.put_off()
-        self._bytes_left = _BYTES_MAX
-        self._timer = self._loop.call_later(_SECONDS, self._transport.close)
+        """Close the connection after a while."""
+        self.cancel()
+        self._bytes_left = LINGER_BYTES_MAX
+        self._timer = self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
-    def drop(self, count: int) -> None:
-        """So many bytes came that nobody wants.
+    def discard(self, count: int) -> None:
+        """Count bytes that arrived and are dropped. After too many, reading pauses.
 
-        After too many, no more are read: a client that looks up only when it cannot write finds the answer then, where
-        a connection closed under its hands would be an error without one.
+        A client that looks for the response only when it cannot write finds it then; if the connection were closed
+        while it writes, it would see an error and no response.
         """
         self._bytes_left -= count
         if self._bytes_left < 0:
             self._transport.pause_reading()
 
-    def put_off(self) -> None:
-        """The connection goes on, or has ended by itself."""
+    def cancel(self) -> None:
+        """Keep the connection open. Does nothing if no close is pending."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

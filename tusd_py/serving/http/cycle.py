@@ -1,4 +1,4 @@
-"""One request and its response on a connection, as the application sees them. What comes in is for ``protocol``."""
+"""One request and its response on a connection, as the application sees them. ``protocol`` feeds it."""
 
 from __future__ import annotations
 
@@ -11,67 +11,69 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent
 
-#: Bytes that wait for the application before reading pauses: a little more than one read of the event loop brings, so
-#: that it does not stop and go between every two.
+#: Reading pauses when more than this waits for the application. It is a little more than one read of the event loop, so
+#: that reading does not pause and resume after every one.
 BUFFERED_BYTES_MAX = 256 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-#: Registered, but younger than the standard library's list.
-_YOUNG_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
+#: Registered, but newer than the standard library's list.
+_NEW_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
 
 
 class Cycle(RequestResponseCycle):
-    """Gives out every byte that was received before it tells of a disconnect, each as it came, without a copy."""
+    """Passes every received byte to the application, without a copy, before it reports a disconnect.
 
-    def __init__(self, pipeline: deque[Any], declared: frozenset[bytes], **facts: Any) -> None:
-        super().__init__(**facts)
+    ``pipeline`` holds the requests that the client sent ahead; ``declared`` are the names of trailers that may come.
+    """
+
+    def __init__(self, pipeline: deque[Any], declared: frozenset[bytes], **arguments: Any) -> None:
+        super().__init__(**arguments)
         self.pieces: deque[bytes] = deque()
         self.buffered_bytes = 0
         self.received_bytes = 0
-        #: The socket is somebody else's for a moment, who takes of the body: it is not read.
-        self.is_lent = False
-        #: Somebody has sent of the answer's body past this object, and asked for a transport that buffers nothing.
+        #: A ``SpliceReader`` reads the body from the socket; the connection does not.
+        self.socket_borrowed = False
+        #: The transport buffers nothing, because a ``SendfileWriter`` sends past it.
         self.is_unbuffered = False
-        #: The whole body has come. ``more_body`` is what the application was told.
-        self.is_whole = False
-        #: The names of trailers that may come, and those that did.
+        #: The whole body has arrived. ``more_body`` is what the application knows.
+        self.is_complete = False
         self.declared = declared
         self.trailers: list[tuple[bytes, bytes]] = []
         self._pipeline = pipeline
 
-    def take(self, piece: bytes) -> None:
-        """Some of the body has come."""
+    def feed(self, piece: bytes) -> None:
+        """Add a piece of the body."""
         self.pieces.append(piece)
         self.buffered_bytes += len(piece)
         self.received_bytes += len(piece)
         self.message_event.set()
 
     def end(self) -> None:
-        """The body has come to its end."""
-        self.is_whole = True
+        """Mark the end of the body."""
+        self.is_complete = True
         self.message_event.set()
 
-    def bytes_to_come(self) -> int:
-        """How much of the body is still to come from the client; 0 where that is not known, or nothing will."""
-        if self.is_whole or self.disconnected or self.response_started or self.waiting_for_100_continue:
+    def body_bytes_left(self) -> int:
+        """How many bytes of the body are still to come from the client; 0 if that is unknown, or none will be read."""
+        if self.is_complete or self.disconnected or self.response_started or self.waiting_for_100_continue:
             return 0
         length = next((int(value) for name, value in self.scope["headers"] if name == b"content-length"), 0)
         return max(0, length - self.received_bytes)
 
-    def bytes_to_give(self) -> int:
-        """How much of the answer's body is still to be sent; 0 where that is not known, or nobody takes it."""
+    def response_bytes_left(self) -> int:
+        """How many bytes of the response's body are still to be sent; 0 if that is unknown, or none can be sent."""
         if not self.response_started or self.response_complete or self.disconnected or self.chunked_encoding:
             return 0
         return 0 if self.scope["method"] == "HEAD" else self.expected_content_length
 
-    def take_out(self) -> list[bytes]:
-        """What waits for ``receive``, which will not give it out."""
+    def take_pieces(self) -> list[bytes]:
+        """Return the pieces that wait for ``receive``, and remove them."""
         pieces = list(self.pieces)
         self.pieces.clear()
         self.buffered_bytes = 0
         return pieces
 
-    def cut(self) -> None:
-        """No more will come, and nobody reads what is sent."""
+    def abort(self) -> None:
+        """End the exchange: no more bytes arrive, and the client does not read the response."""
         if not self.response_complete:
             self.disconnected = True
         self.message_event.set()
@@ -80,38 +82,39 @@ class Cycle(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.waiting_for_100_continue = False
             self.transport.write(_CONTINUE)
-        while not (self._has_news() or self.disconnected or self.response_complete):
-            # Requests that were sent ahead wait in the kernel, not here.
-            if not (self._pipeline or self.is_lent):
+        while not (self._has_message() or self.disconnected or self.response_complete):
+            # Requests that the client sent ahead wait in the kernel, not here.
+            if not (self._pipeline or self.socket_borrowed):
                 self.flow.resume_reading()
             self.message_event.clear()
             await self.message_event.wait()
-        if self.response_complete or not self._has_news():
+        if self.response_complete or not self._has_message():
             return {"type": "http.disconnect"}
         piece = self.pieces.popleft() if self.pieces else b""
         self.buffered_bytes -= len(piece)
-        self.more_body = not self.is_whole or bool(self.pieces)
+        self.more_body = not self.is_complete or bool(self.pieces)
         if self.buffered_bytes <= BUFFERED_BYTES_MAX and not (self._pipeline or self.disconnected):
             self.flow.resume_reading()
         return {"type": "http.request", "body": piece, "more_body": self.more_body}
 
-    def _has_news(self) -> bool:
-        return bool(self.pieces) or (self.is_whole and self.more_body)
+    def _has_message(self) -> bool:
+        return bool(self.pieces) or (self.is_complete and self.more_body)
 
-    def inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
-        """Send an interim response, with a status from 102 to 199, and tell whether it was sent.
+    def send_interim(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+        """Send an interim response with a status from 102 to 199. Return whether it was sent.
 
-        They are advice: to a client too old or too slow for them, or after the answer has begun, none is sent.
+        Interim responses are optional: none is sent to a client that is too old or too slow for them, or after the
+        final response has begun.
         """
         assert 102 <= status <= 199, "101 changes the protocol, 100 is sent by receive()"
-        lines = [_YOUNG_STATUS_LINES.get(status) or STATUS_LINE[status]]
+        lines = [_NEW_STATUS_LINES.get(status) or STATUS_LINE[status]]
         for name, value in headers:
             assert b"\n" not in name + value and b"\r" not in name + value, "a header is one line"
             lines += [name, b": ", value, b"\r\n"]
         transport = self.transport
         if self.response_started or self.disconnected or self.scope["http_version"] != "1.1":
             return False
-        # A client that reads nothing must not fill the memory with them.
+        # A client that reads nothing must not make them pile up in memory.
         if transport.is_closing() or transport.get_write_buffer_size():
             return False
         transport.write(b"".join([*lines, b"\r\n"]))

@@ -1,131 +1,147 @@
-"""What this server can do for an application beyond ASGI, under one name in ``scope["extensions"]``."""
+"""Our ASGI extension (``scope["extensions"]["tusd_py"]``): what this server offers an application besides ASGI."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, TypedDict
 
 from tusd_py.serving.http.cycle import Cycle
-from tusd_py.serving.http.sendfile import Outlet, Outlets
-from tusd_py.serving.http.splice import Loan, Pipes
+from tusd_py.serving.http.sendfile import SendfileWriter, SendSlots
+from tusd_py.serving.http.splice import PipePool, SpliceReader
 
-#: ``"trailers"``, a callable that gives the declared trailers once the body has ended; ``"informational"``, which is
-#: ``Cycle.inform``; ``"lend"``, ``"take_whole"`` and ``"lend_out"``, which are methods of ``Beyond``.
+#: Our key in ``scope["extensions"]``.
 EXTENSION = "tusd_py"
 
-
-class Connection(Protocol):
-    """What is asked of a connection."""
-
-    answering: Cycle | None
-    transport: asyncio.Transport
-
-    @property
-    def pipes(self) -> Pipes | None: ...
-
-    @property
-    def outlets(self) -> Outlets | None: ...
-
-    def go_on_behind(self, rest: int) -> None: ...
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
-class Beyond:
-    """Made once for a connection: it speaks of whichever request is being answered."""
+class ExtensionMethods(TypedDict, total=False):
+    """The value in the scope: methods for the request that is being answered."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.extensions = {
-            EXTENSION: {
-                "trailers": self._trailers,
-                "informational": self._inform,
-                "lend": self.lend,
-                "take_whole": self.take_whole,
-                "lend_out": self.lend_out,
-            },
+    #: Returns the declared trailers; they are complete once the body has ended.
+    trailers: Callable[[], list[tuple[bytes, bytes]]]
+    #: See ``Cycle.send_interim``.
+    send_interim: Callable[[int, Iterable[tuple[bytes, bytes]]], bool]
+    #: See the methods of ``AsgiExtension``.
+    take_buffered_body: Callable[[Receive], list[bytes] | None]
+    acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
+    acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
+
+
+class AsgiExtension:
+    """The extension of one connection. It is made once and always serves the request that is being answered.
+
+    ``resume_after`` is called with how many bytes of a body are left when its socket is given back.
+    """
+
+    def __init__(
+        self, pipes: PipePool | None, send_slots: SendSlots | None, resume_after: Callable[[int], None]
+    ) -> None:
+        #: The request that is being answered.
+        self.cycle: Cycle | None = None
+        self._pipes = pipes
+        self._send_slots = send_slots
+        self._resume_after = resume_after
+        methods: ExtensionMethods = {
+            "trailers": self._trailers,
+            "send_interim": self._send_interim,
+            "take_buffered_body": self.take_buffered_body,
+            "acquire_socket": self.acquire_socket,
+            "acquire_send_socket": self.acquire_send_socket,
         }
+        #: The value of ``scope["extensions"]``.
+        self.extensions = {EXTENSION: methods}
 
     def close(self) -> None:
-        """The connection is over. These hold it, and it holds them: it need not wait for the collector."""
-        self.extensions[EXTENSION].clear()
+        """Break the reference cycle with the connection, which then need not wait for the garbage collector."""
+        self.extensions.clear()
 
     def _trailers(self) -> list[tuple[bytes, bytes]]:
-        cycle = self._connection.answering
+        cycle = self.cycle
         return [] if cycle is None else cycle.trailers.copy()
 
-    def _inform(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
-        cycle = self._connection.answering
-        return cycle is not None and cycle.inform(status, headers)
+    def _send_interim(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+        cycle = self.cycle
+        return cycle is not None and cycle.send_interim(status, headers)
 
-    def take_whole(self, receive: Callable[[], Awaitable[Any]]) -> list[bytes] | None:
-        """The body, if it has come to its end and nobody has received of it: to who holds our own ``receive``.
+    def take_buffered_body(self, receive: Receive) -> list[bytes] | None:
+        """Return the whole body if it has arrived and nothing of it was received yet; ``None`` takes nothing.
 
-        A small body comes with its head, and whoever takes it so need not wait. ``None`` takes nothing.
+        A small body arrives with its head: taken this way, it needs no waiting. ``receive`` must be the server's own:
+        a middleware that wraps it wants to see the bytes.
         """
-        cycle = self._connection.answering
-        if cycle is None or receive != cycle.receive or not cycle.is_whole or cycle.waiting_for_100_continue:
+        cycle = self.cycle
+        if cycle is None or receive != cycle.receive or not cycle.is_complete or cycle.waiting_for_100_continue:
             return None
         if cycle.buffered_bytes != cycle.received_bytes:
             return None
         cycle.more_body = False
-        return cycle.take_out()
+        return cycle.take_pieces()
 
-    def lend(self, receive: Callable[[], Awaitable[Any]]) -> Loan | None:
-        """The socket, to move the body by (see ``Loan``), to who holds our own ``receive``; ``None`` where it is not
-        to be had. Until it is closed, nothing of the body is received.
+    def acquire_socket(self, receive: Receive, on_close: Callable[[], None]) -> SpliceReader | None:
+        """Return exclusive access to the socket, to move the body; ``None`` if that is not possible now.
 
-        Whoever wraps ``receive`` wants to see the bytes.
+        Until the reader is closed nothing of the body is received. ``on_close`` is called when it is, before anything
+        more is received. ``receive`` must be the server's own: a middleware that wraps it wants to see the bytes.
         """
-        connection = self._connection
-        cycle, pipes, transport = connection.answering, connection.pipes, connection.transport
-        if cycle is None or pipes is None or receive != cycle.receive or transport.is_closing():
+        cycle, pipes = self.cycle, self._pipes
+        if cycle is None or pipes is None or receive != cycle.receive or cycle.transport.is_closing():
             return None
-        rest = cycle.bytes_to_come()
-        if not rest or transport.get_extra_info("sslcontext") is not None or (ends := pipes.lend()) is None:
+        transport = cycle.transport
+        bytes_left = cycle.body_bytes_left()
+        if not bytes_left or transport.get_extra_info("sslcontext") is not None or (ends := pipes.acquire()) is None:
             return None
-        try:
-            descriptor = os.dup(transport.get_extra_info("socket").fileno())
-        except OSError:
-            pipes.give_back(ends, True)
+        descriptor = _duplicate_socket(transport)
+        if descriptor is None:
+            pipes.release(ends, is_empty=True)
             return None
 
-        def closed(rest: int) -> None:
-            cycle.is_lent = False
-            cycle.received_bytes += loan.taken_bytes
-            connection.go_on_behind(rest)
+        def on_closed(bytes_left: int) -> None:
+            on_close()
+            cycle.socket_borrowed = False
+            cycle.received_bytes += reader.bytes_read
+            self._resume_after(bytes_left)
 
-        loan = Loan(pipes, ends, descriptor, rest, closed)
-        cycle.is_lent = True
+        reader = SpliceReader(pipes, ends, descriptor, bytes_left, on_closed)
+        cycle.socket_borrowed = True
         cycle.flow.pause_reading()
-        loan.pieces = cycle.take_out()
-        return loan
+        reader.pieces = cycle.take_pieces()
+        return reader
 
-    async def lend_out(self, send: Callable[[Any], Awaitable[None]]) -> Outlet | None:
-        """The socket, to send more of the answer's body by (see ``Outlet``), to who holds our own ``send``.
+    async def acquire_send_socket(self, send: Send) -> SendfileWriter | None:
+        """Return exclusive access to the socket, to send more of the response's body; ``None`` if not possible now.
 
-        Waits until the client has taken what was sent before. ``None`` where it is not to be had, or not now.
+        Waits until the client has taken what was sent before. ``send`` must be the server's own.
         """
-        connection = self._connection
-        cycle, outlets, transport = connection.answering, connection.outlets, connection.transport
-        if cycle is None or outlets is None or send != cycle.send or transport.is_closing():
+        cycle, slots = self.cycle, self._send_slots
+        if cycle is None or slots is None or send != cycle.send or cycle.transport.is_closing():
             return None
-        if not cycle.bytes_to_give() or transport.get_extra_info("sslcontext") is not None:
+        transport = cycle.transport
+        if not cycle.response_bytes_left() or transport.get_extra_info("sslcontext") is not None:
             return None
         if not cycle.is_unbuffered:
-            # "Drained" means empty from here on: nothing may be sent around what is still to be sent.
+            # From here on "drained" must mean empty: nothing may be sent past bytes that are still buffered.
             cycle.is_unbuffered = True
             transport.set_write_buffer_limits(0, 0)
         await cycle.flow.drain()
-        if transport.is_closing() or transport.get_write_buffer_size() or not outlets.lend():
+        if transport.is_closing() or transport.get_write_buffer_size() or not slots.acquire():
             return None
-        try:
-            descriptor = os.dup(transport.get_extra_info("socket").fileno())
-        except OSError:
-            outlets.give_back()
+        descriptor = _duplicate_socket(transport)
+        if descriptor is None:
+            slots.release()
             return None
 
-        def closed(given_bytes: int) -> None:
-            cycle.expected_content_length -= given_bytes
+        def on_closed(bytes_sent: int) -> None:
+            cycle.expected_content_length -= bytes_sent
 
-        return Outlet(outlets, descriptor, closed)
+        return SendfileWriter(slots, descriptor, on_closed)
+
+
+def _duplicate_socket(transport: asyncio.Transport) -> int | None:
+    try:
+        return os.dup(transport.get_extra_info("socket").fileno())
+    except OSError:
+        return None

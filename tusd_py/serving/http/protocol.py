@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 connection, made fit to face clients: bounded in time and size, strict, and losing no byte.
+"""Our HTTP/1.1 connection on top of uvicorn's: bounded in time and size, strict, and losing no received byte.
 
-What becomes of the bytes is for ``cycle``, what a head may say for ``heads``. Internals of uvicorn are relied on;
-``choosing`` knows which, and does without this class where they are not as expected.
+``cycle`` passes the bytes to the application, ``request_head`` checks heads. The class relies on internals of uvicorn;
+``uvicorn_compat`` lists them, and uvicorn's own class is used where they differ.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_py.serving.http import request_head
-from tusd_py.serving.http.closing import Parting
+from tusd_py.serving.http.closing import LingeringClose
 from tusd_py.serving.http.cycle import BUFFERED_BYTES_MAX, Cycle
-from tusd_py.serving.http.extension import Beyond
-from tusd_py.serving.http.scope import scope_of
-from tusd_py.serving.http.sendfile import Outlets
-from tusd_py.serving.http.splice import Pipes
+from tusd_py.serving.http.extension import AsgiExtension
+from tusd_py.serving.http.scope import build_scope
+from tusd_py.serving.http.sendfile import SendSlots
+from tusd_py.serving.http.splice import PipePool
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class UploadProtocol(HttpToolsProtocol):
     """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
 
-    bounds: ClassVar[request_head.Bounds] = request_head.Bounds()
-    #: Through which bodies that are lent flow; ``None`` lends none.
-    pipes: ClassVar[Pipes | None] = None
-    #: How many may be sending files at once; ``None`` is none.
-    outlets: ClassVar[Outlets | None] = None
+    limits: ClassVar[request_head.HeadLimits] = request_head.HeadLimits()
+    #: The pipes for zero-copy request bodies; ``None`` turns them off.
+    pipes: ClassVar[PipePool | None] = None
+    #: The slots for zero-copy responses; ``None`` turns them off.
+    send_slots: ClassVar[SendSlots | None] = None
     cycle: Cycle
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,66 +40,66 @@ class UploadProtocol(HttpToolsProtocol):
         self.url = b""
         self.answering: Cycle | None = None
         self._is_in_head = False
-        self._head_bytes = 0  # that came before what is being parsed
+        self._head_bytes = 0  # that arrived before the data being parsed
         self._is_large = False
         self._trailer_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        # An upgrade that is not made: see _go_on_without_upgrade.
+        # See _continue_without_upgrade.
         self._is_ignoring_upgrade = self._is_replaying = False
-        self._refusal: request_head.Refused | None = None
-        self._parting: Parting
-        self._beyond = Beyond(self)
+        self._refusal: request_head.BadRequest | None = None
+        self._closing: LingeringClose
+        self._extension = AsgiExtension(self.pipes, self.send_slots, self.resume_after)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self._parting = Parting(transport, self.loop)
+        self._closing = LingeringClose(transport, self.loop)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()
         for cycle in (self.answering, *(queued for queued, _ in self.pipeline)):
             if isinstance(cycle, Cycle):
-                cycle.cut()
+                cycle.abort()
         super().connection_lost(exc)
-        self._beyond.close()
+        self._extension.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
-            self._parting.drop(len(data))
+            self._closing.discard(len(data))
             return
         began_before = self._is_in_head or self.cycle is None
-        self._is_large = began_before or len(data) > self.bounds.header_bytes_max
+        self._is_large = began_before or len(data) > self.limits.header_bytes_max
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self._is_ignoring_upgrade:
-                self._go_on_without_upgrade(data[upgrade.args[0] :])
+                self._continue_without_upgrade(data[upgrade.args[0] :])
             else:
                 self._stop_timers()
                 self.handle_websocket_upgrade()
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, request_head.Refused) else request_head.MALFORMED)
+            self._refuse(cause if isinstance(cause, request_head.BadRequest) else request_head.MALFORMED)
             return
         if self._is_in_head:
-            self._head_goes_on(len(data) if began_before else 0)
+            self._continue_head(len(data) if began_before else 0)
 
-    def _head_goes_on(self, count: int) -> None:
-        """A head has begun and not ended. Of a field without an end the parser tells nothing, so bytes are counted."""
+    def _continue_head(self, count: int) -> None:
+        """Count the bytes of an unfinished head: of a field that never ends the parser reports nothing."""
         self._head_bytes += count
-        if self._head_bytes > self.bounds.header_bytes_max:
+        if self._head_bytes > self.limits.header_bytes_max:
             self._refuse(request_head.TOO_LARGE)
         elif self._head_timer is None:
             self._await_head()
 
-    # The parser calls these.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         if self._is_replaying:
             return
         if self.timeout_keep_alive_task is not None:
-            # Not before: an empty line is no request, and gains an idle connection no time.
+            # Not earlier: an empty line is no request, and must not prolong an idle connection.
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         self.url = b""
@@ -122,9 +122,9 @@ class UploadProtocol(HttpToolsProtocol):
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         if self._is_replaying:
             return
-        # Trailers are not headers: what was decided before the body is not to be changed behind it.
+        # Trailers are not headers: they must not change what was decided before the body.
         self._trailer_bytes += len(name) + len(value) + request_head.FIELD_BYTES
-        if self._trailer_bytes > self.bounds.header_bytes_max:
+        if self._trailer_bytes > self.limits.header_bytes_max:
             raise request_head.TOO_LARGE
         if name in self.cycle.declared:
             self.cycle.trailers.append((name, value))
@@ -138,12 +138,12 @@ class UploadProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        if self._is_large and request_head.size_of_head(self.url, self.headers) > self.bounds.header_bytes_max:
+        if self._is_large and request_head.size_of_head(self.url, self.headers) > self.limits.header_bytes_max:
             raise request_head.TOO_LARGE
         parser = self.parser
         http_version = parser.get_http_version()
-        framing = request_head.examine(self.headers, http_version)
-        self.scope = scope_of(self, http_version, self._beyond.extensions)
+        framing = request_head.check(self.headers, http_version)
+        self.scope = build_scope(self, http_version, self._extension.extensions)
         if parser.should_upgrade():
             if self._should_upgrade():
                 return
@@ -165,7 +165,7 @@ class UploadProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if earlier is None or earlier.response_complete:
-            self.answering = cycle
+            self.answering = self._extension.cycle = cycle
             self._start_asgi_task(cycle, self._application())
         else:
             self.flow.pause_reading()
@@ -182,47 +182,47 @@ class UploadProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.response_complete:
-            self._parting.drop(len(body))
+            self._closing.discard(len(body))
             return
-        cycle.take(body)
+        cycle.feed(body)
         if cycle.buffered_bytes > BUFFERED_BYTES_MAX:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        # Of an upgrade that is ignored, only the head has come.
+        # With an upgrade that is ignored, only the head has arrived.
         if self._is_ignoring_upgrade or (self.parser.should_upgrade() and self._should_upgrade()):
             return
         cycle = self.cycle
         cycle.end()
-        if cycle.response_complete and self._parting.is_near:
-            # The unwanted rest is over: the connection is as good as any other.
-            self._parting.put_off()
+        if cycle.response_complete and self._closing.is_pending:
+            # The rest of the body was read: the connection stays usable.
+            self._closing.cancel()
             self._keep_alive()
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Read on as if no upgrade had been asked for (RFC 9110, 7.8: "A server MAY ignore a received Upgrade").
+    def _continue_without_upgrade(self, rest: bytes) -> None:
+        """Read on without the requested upgrade (RFC 9110, 7.8: "A server MAY ignore a received Upgrade").
 
-        The parser takes what follows the head for another protocol, so that a new one is told how the body is framed.
+        The parser takes what follows the head for another protocol. A new parser is given the framing of the body.
         """
         framing = (b"content-length", b"transfer-encoding")
         lines = [name + b": " + value + b"\r\n" for name, value in self.headers if name in framing]
         self._is_ignoring_upgrade = False
-        self._parse_anew(b"".join(lines), rest)
+        self._restart_parser(b"".join(lines), rest)
 
-    def go_on_behind(self, rest: int) -> None:
-        """The body was taken from the socket but for ``rest`` bytes, of which the parser knows nothing."""
+    def resume_after(self, bytes_left: int) -> None:
+        """Read the last ``bytes_left`` bytes of a body: a ``SpliceReader`` took those before, past the parser."""
         if self.parser is not None and not self.transport.is_closing():
-            self._parse_anew(b"content-length: %d\r\n" % rest)
+            self._restart_parser(b"content-length: %d\r\n" % bytes_left)
             self.flow.resume_reading()
 
-    def _parse_anew(self, framing: bytes, rest: bytes = b"") -> None:
-        """With a parser that expects a body of this framing, the one that is coming."""
+    def _restart_parser(self, framing: bytes, rest: bytes = b"") -> None:
+        """Parse on with a new parser, in the middle of a request whose body has this framing."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._is_replaying = True
         self.data_received(b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest)
 
-    # Answers.
+    # Responses.
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -233,56 +233,56 @@ class UploadProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             queued, application = self.pipeline.pop()
-            assert isinstance(queued, Cycle), "it was made here"
-            self.answering = queued
+            assert isinstance(queued, Cycle), "only on_headers_complete queues"
+            self.answering = self._extension.cycle = queued
             self._start_asgi_task(queued, application)
         elif self._refusal is not None:
-            self._part(self._refusal)
-        elif not self.cycle.is_whole:
-            # The application did not want the rest; a little of it is read, so that the connection stays usable.
-            self._parting.begin()
+            self._send_refusal(self._refusal)
+        elif not self.cycle.is_complete:
+            # The application did not read the rest. If the rest is small, reading it keeps the connection usable.
+            self._closing.begin()
         else:
             self._keep_alive()
 
-    def _refuse(self, refusal: request_head.Refused) -> None:
-        """Read no further, and say why when it is this request's turn."""
+    def _refuse(self, refusal: request_head.BadRequest) -> None:
+        """Accept nothing more, and send ``refusal`` when the responses before it are sent."""
         self.logger.debug("Request refused: %d %s", refusal.status, refusal.sentence)
         self._refusal = refusal
         self._stop_timers()
         cycle = self.cycle
-        if not self._is_in_head and cycle is not None and not cycle.is_whole and not cycle.response_complete:
-            # It broke off in its body: what came before is the application's, the answer is not.
+        if not self._is_in_head and cycle is not None and not cycle.is_complete and not cycle.response_complete:
+            # Refused in its body: the application gets what arrived before, but does not respond.
             if self.pipeline and self.pipeline[0][0] is cycle:
                 self.pipeline.popleft()
             elif cycle.response_started:
                 self.transport.close()
                 return
-            cycle.cut()
+            cycle.abort()
         if self.answering is None or self.answering.response_complete or self.answering.disconnected:
-            self._part(refusal)
+            self._send_refusal(refusal)
 
-    def _part(self, refusal: request_head.Refused) -> None:
-        self._parting.say(refusal, self.server_state.default_headers)
+    def _send_refusal(self, refusal: request_head.BadRequest) -> None:
+        self._closing.send(refusal, self.server_state.default_headers)
         self.flow.resume_reading()
 
     def _keep_alive(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
-    # Time.
+    # Timers.
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.bounds.header_timeout_seconds, self._head_is_late)
+        self._head_timer = self.loop.call_later(self.limits.header_timeout_seconds, self._on_head_timeout)
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._head_timer = None
         if self._is_in_head:
             self._refuse(request_head.TOO_SLOW)
         else:
-            # Not a byte has come: nobody waits for an answer.
+            # No byte has arrived: the client expects no response.
             self.transport.close()
 
     def _stop_timers(self) -> None:
-        self._parting.put_off()
+        self._closing.cancel()
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

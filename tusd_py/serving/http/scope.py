@@ -1,4 +1,4 @@
-"""The head of a request as ASGI describes it to an application. What a head may be is for ``heads``."""
+"""Builds the ASGI scope of a request from its head."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-def scope_of(connection: HttpToolsProtocol, http_version: str, extensions: Mapping[str, object]) -> Any:
-    """The scope of the request whose head ``connection`` has just read."""
+def build_scope(connection: HttpToolsProtocol, http_version: str, extensions: Mapping[str, object]) -> Any:
+    """Return the scope of the request whose head ``connection`` has just read."""
     target = httptools.parse_url(connection.url)
     raw_path = target.path or b"/"
     path = raw_path.decode("ascii")

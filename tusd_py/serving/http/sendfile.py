@@ -1,4 +1,4 @@
-"""Bytes from a file to a socket within the kernel: sendfile(2). Nothing here knows HTTP or event loops."""
+"""Moves bytes from a file to a socket inside the kernel: sendfile(2). Knows no HTTP and no event loop."""
 
 from __future__ import annotations
 
@@ -8,77 +8,81 @@ import select
 import time
 from collections.abc import Callable
 
-#: A client that takes nothing for so long waits for the event loop, where waiting costs no thread.
+#: A client that takes nothing for this long is left to the event loop, where waiting costs no thread.
 _WAIT_MILLISECONDS = 1
-#: Others want the thread.
-_MOMENT_SECONDS = 0.02
-#: One call reads the file for as long as the client keeps up: on a slow disk, so much is a moment.
+#: A burst ends after this time: others need the thread.
+_BURST_SECONDS = 0.02
+#: One call reads the file for as long as the client keeps up: on a slow disk this much takes a burst.
 _CALL_BYTES = 1024 * 1024
-#: More at once would only wait for each other; who gets none is sent pieces.
-OUTLETS_MAX = 8
-_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+#: More bursts at once would only wait for each other; further contents are sent in pieces.
+WRITERS_MAX = 8
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
-class Outlets:
-    """How many of one process's connections are lent, each to one file at a time."""
+class SendSlots:
+    """Counts the connections of one process that send from a file at once."""
 
     def __init__(self) -> None:
-        self._lent = 0
-        #: Set for good by the first file or socket that sendfile(2) does not take.
-        self.is_refused = False
+        self._in_use = 0
+        #: Whether sendfile(2) works. Turned off by the first file or socket that it does not accept; not tried again.
+        self.can_send = True
 
-    def lend(self) -> bool:
-        """Whether one more may be lent; then it is."""
-        if self.is_refused or self._lent >= OUTLETS_MAX:
+    def acquire(self) -> bool:
+        """Take a slot. False if there is none."""
+        if not self.can_send or self._in_use >= WRITERS_MAX:
             return False
-        self._lent += 1
+        self._in_use += 1
         return True
 
-    def give_back(self) -> None:
-        self._lent -= 1
+    def release(self) -> None:
+        self._in_use -= 1
 
 
-class Outlet:
-    """A socket, for a moment, to give away bytes of files by. ``move`` is called in a thread, all else around it."""
+class SendfileWriter:
+    """The ``SocketWriter`` of one burst. Calls ``on_closed`` with how many bytes were sent.
 
-    def __init__(self, outlets: Outlets, descriptor: int, on_closed: Callable[[int], None]) -> None:
-        self._outlets = outlets
-        # One of its own: the number of the connection's is another's as soon as the connection is closed.
+    ``sendfile`` is called in a thread, everything else on the event loop before and after.
+    """
+
+    def __init__(self, slots: SendSlots, descriptor: int, on_closed: Callable[[int], None]) -> None:
+        self._slots = slots
+        # A duplicate of its own: the connection's number may be reused as soon as the connection is closed.
         self._socket = descriptor
         self._on_closed = on_closed
         self._deadline = 0.0
         self._is_over = False
-        #: Handed to the socket so far.
-        self.given_bytes = 0
+        #: See ``SocketWriter``.
+        self.bytes_sent = 0
 
-    def move(self, descriptor: int, offset: int, count: int) -> int:
-        """Send some bytes of the file from ``offset`` on; how many, or 0 when the moment is over, whatever ended it."""
+    def sendfile(self, descriptor: int, offset: int, count: int) -> int:
+        """See ``SocketWriter.sendfile``."""
         now = time.monotonic()
-        self._deadline = self._deadline or now + _MOMENT_SECONDS
+        self._deadline = self._deadline or now + _BURST_SECONDS
         while now < self._deadline and not self._is_over:
             try:
-                moved = os.sendfile(self._socket, descriptor, offset, min(count, _CALL_BYTES))
+                sent = os.sendfile(self._socket, descriptor, offset, min(count, _CALL_BYTES))
             except BlockingIOError:
-                if not self._waited():
+                if not self._wait_writable():
                     break
                 now = time.monotonic()
                 continue
             except OSError as error:
-                # A broken connection shows itself again to the event loop, and a broken file to whoever reads it.
-                self._outlets.is_refused |= error.errno in _CANNOT
+                # A broken connection fails again on the event loop, and a broken file when it is read.
+                if error.errno in _UNSUPPORTED:
+                    self._slots.can_send = False
                 break
-            self.given_bytes += moved
-            return moved
+            self.bytes_sent += sent
+            return sent
         self._is_over = True
         return 0
 
     def close(self) -> None:
-        """Give the socket back and say how much it was given."""
+        """Give the socket back."""
         os.close(self._socket)
-        self._outlets.give_back()
-        self._on_closed(self.given_bytes)
+        self._slots.release()
+        self._on_closed(self.bytes_sent)
 
-    def _waited(self) -> bool:
+    def _wait_writable(self) -> bool:
         poll = select.poll()
         poll.register(self._socket, select.POLLOUT)
         return bool(poll.poll(_WAIT_MILLISECONDS))

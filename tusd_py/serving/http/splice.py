@@ -1,6 +1,6 @@
-"""Bytes from a socket to a file through a pipe, within the kernel: splice(2). Nothing here knows HTTP or event loops.
+"""Moves bytes from a socket to a file through a pipe, inside the kernel: splice(2). Knows no HTTP and no event loop.
 
-Measured: a loop of these calls moves 1.2 to 2.3 GB/s on a core that reads and writes 1.0.
+Measured: a loop of these calls moves 1.2 to 2.3 GB/s on a core on which reading and writing moves 1.0.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-#: What one pipe holds, as far as the system lets it (``/proc/sys/fs/pipe-max-size``).
+#: The capacity of a pipe, as far as the system allows it (``/proc/sys/fs/pipe-max-size``).
 PIPE_BYTES = 1024 * 1024
-#: A client that sends nothing for so long waits for the event loop, where waiting costs no thread.
+#: A client that sends nothing for this long is left to the event loop, where waiting costs no thread.
 _WAIT_MILLISECONDS = 1
-#: Others want the thread, and whoever wants the upload wants to know how far it came.
-_MOMENT_SECONDS = 0.02
-#: Between moments the record is saved: what a moment may bring is what it may be late by.
-_MOMENT_BYTES = 4 * 1024 * 1024
-#: More at once would only wait for each other; who gets none is read as usual.
-LOANS_MAX = 8
-#: The ends of a pipe that is not needed.
+#: A burst ends after this time: others need the thread, and a second request must learn soon how far this one came.
+_BURST_SECONDS = 0.02
+#: The record is saved between bursts: it can be late by what one burst brings.
+_BURST_BYTES = 4 * 1024 * 1024
+#: More bursts at once would only wait for each other; further bodies are read in pieces.
+READERS_MAX = 8
+#: Stands for the ends of a pipe where none is needed.
 NO_PIPE = (-1, -1)
 
 
-class Pipes:
-    """The pipes of one process, each lent to one body at a time."""
+class PipePool:
+    """The pipes of one process. Each is used by one burst at a time."""
 
     def __init__(self) -> None:
         self._idle: list[tuple[int, int]] = []
-        self._lent = 0
-        #: There is no splice(2), or a file or socket came that cannot be spliced: it is not tried again.
-        self.is_refused = not hasattr(os, "splice")
+        self._in_use = 0
+        #: Whether splice(2) works. Turned off by the first file or socket that cannot be spliced; not tried again.
+        self.can_splice = hasattr(os, "splice")
 
-    def lend(self) -> tuple[int, int] | None:
-        """The ends of an empty pipe for reading and writing; ``None`` where enough are lent, or no more to be had."""
-        if self._lent >= LOANS_MAX:
+    def acquire(self) -> tuple[int, int] | None:
+        """Return the read and write end of an empty pipe, or ``None`` if all are in use or none can be made."""
+        if self._in_use >= READERS_MAX:
             return None
-        if self.is_refused:
-            self._lent += 1
+        if not self.can_splice:
+            self._in_use += 1
             return NO_PIPE
         if not self._idle:
             try:
                 ends = os.pipe()
             except OSError:
                 return None
-            # Above the share of this user, a pipe stays small, and works.
+            # Above this user's quota for pipes a pipe stays small, and works.
             with suppress(OSError):
                 fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             self._idle.append(ends)
-        self._lent += 1
+        self._in_use += 1
         return self._idle.pop()
 
-    def give_back(self, ends: tuple[int, int], is_empty: bool) -> None:
-        """The pipe is not used any more. What is left in it is for nobody."""
-        self._lent -= 1
+    def release(self, ends: tuple[int, int], *, is_empty: bool) -> None:
+        """Take a pipe back. One that is not empty is closed, and the bytes in it are dropped."""
+        self._in_use -= 1
         if ends == NO_PIPE:
             return
         if is_empty:
@@ -66,36 +66,43 @@ class Pipes:
             _close(*ends)
 
     def close(self) -> None:
-        """Close those that are not lent."""
+        """Close the pipes that are not in use."""
         while self._idle:
             _close(*self._idle.pop())
 
 
-class Loan:
-    """The next ``rest`` bytes of a socket, for a moment. ``move`` is called in a thread, all else around it."""
+class SpliceReader:
+    """The ``SocketReader`` for the next ``bytes_left`` bytes of a socket. Calls ``on_closed`` with how many are left.
+
+    ``splice`` and ``read_into`` are called in a thread, everything else on the event loop before and after.
+    """
 
     def __init__(
-        self, pipes: Pipes, ends: tuple[int, int], descriptor: int, rest: int, on_closed: Callable[[int], None]
+        self,
+        pipes: PipePool,
+        ends: tuple[int, int],
+        descriptor: int,
+        bytes_left: int,
+        on_closed: Callable[[int], None],
     ) -> None:
         self._pipes = pipes
         self._ends = ends
-        # One of its own: the number of the connection's is another's as soon as the connection is closed.
+        # A duplicate of its own: the connection's number may be reused as soon as the connection is closed.
         self._socket = descriptor
-        self._rest = rest
+        self._bytes_left = bytes_left
         self._on_closed = on_closed
         self._piped = 0
         self._deadline = 0.0
-        #: What came before and waited in memory.
+        #: See ``SocketReader``.
         self.pieces: Sequence[bytes] = ()
-        #: Taken out of the socket so far.
-        self.taken_bytes = 0
+        self.bytes_read = 0
 
     @property
-    def moves(self) -> bool:
-        return not self._pipes.is_refused
+    def can_splice(self) -> bool:
+        return self._pipes.can_splice
 
-    def move(self, descriptor: int, offset: int) -> int:
-        """Write some bytes to the file at ``offset``; 0 when the moment is over. Raises what the file raises."""
+    def splice(self, descriptor: int, offset: int) -> int:
+        """See ``SocketReader.splice``."""
         if not self._piped and not self._fill():
             return 0
         try:
@@ -103,61 +110,63 @@ class Loan:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            return self._spill(descriptor, offset)
+            return self._write_piped(descriptor, offset)
         if moved == 0:
             raise OSError(errno.EIO, "the file took no bytes")
         self._piped -= moved
         return moved
 
-    def take(self, buffer: memoryview) -> int:
-        """Fill ``buffer`` from its start with what the socket has; 0 when the moment is over."""
-        return self._receive(lambda most: os.readv(self._socket, [buffer[:most]]))
+    def read_into(self, buffer: memoryview) -> int:
+        """See ``SocketReader.read_into``."""
+        return self._receive(lambda bytes_max: os.readv(self._socket, [buffer[:bytes_max]]))
 
     def close(self) -> None:
-        """Give the socket back and say how much of it is still to come."""
-        # The connection and its loans know each other, so this object waits for the collector: not so its bytes.
+        """Give the socket back."""
+        # The connection and its readers refer to each other, so this object lives until the collector runs. Its bytes
+        # must not.
         self.pieces = ()
         os.close(self._socket)
-        self._pipes.give_back(self._ends, self._piped == 0)
-        self._on_closed(self._rest)
+        self._pipes.release(self._ends, is_empty=self._piped == 0)
+        self._on_closed(self._bytes_left)
 
     def _fill(self) -> bool:
-        """Take into the pipe what the socket has; False when the moment is over."""
-        self._piped = self._receive(lambda most: os.splice(self._socket, self._ends[1], min(most, PIPE_BYTES)))
+        """Move what the socket has into the pipe. False when the burst is over."""
+        self._piped = self._receive(
+            lambda bytes_max: os.splice(self._socket, self._ends[1], min(bytes_max, PIPE_BYTES))
+        )
         return self._piped > 0
 
     def _receive(self, transfer: Callable[[int], int]) -> int:
-        """How many bytes ``transfer`` took of the socket, told how many it may; 0 when the moment is over, whatever
-        ended it.
-        """
+        """Call ``transfer`` with how many bytes it may take; return how many it took, 0 when the burst is over."""
         now = time.monotonic()
-        self._deadline = self._deadline or now + _MOMENT_SECONDS
-        while self._rest and now < self._deadline and self.taken_bytes < _MOMENT_BYTES:
+        self._deadline = self._deadline or now + _BURST_SECONDS
+        while self._bytes_left and now < self._deadline and self.bytes_read < _BURST_BYTES:
             try:
                 # Never a byte more: behind the body comes the next request.
-                count = transfer(self._rest)
+                count = transfer(self._bytes_left)
             except BlockingIOError:
-                if not self._waited():
+                if not self._wait_readable():
                     return 0
                 now = time.monotonic()
                 continue
             except OSError as error:
-                # A broken connection shows itself again to the event loop.
-                self._pipes.is_refused |= error.errno == errno.EINVAL
+                # A broken connection fails again on the event loop, which handles it.
+                if error.errno == errno.EINVAL:
+                    self._pipes.can_splice = False
                 return 0
-            self._rest -= count
-            self.taken_bytes += count
+            self._bytes_left -= count
+            self.bytes_read += count
             return count
         return 0
 
-    def _waited(self) -> bool:
+    def _wait_readable(self) -> bool:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(_WAIT_MILLISECONDS))
 
-    def _spill(self, descriptor: int, offset: int) -> int:
-        """Write what is in the pipe the usual way: this file cannot be spliced to, and the next need not be tried."""
-        self._pipes.is_refused = True
+    def _write_piped(self, descriptor: int, offset: int) -> int:
+        """Write the bytes in the pipe with ``pwrite``: this file cannot be spliced to, and others are not tried."""
+        self._pipes.can_splice = False
         piece = memoryview(os.read(self._ends[0], self._piped))
         self._piped -= len(piece)
         written = 0

@@ -1,4 +1,4 @@
-"""Which class serves connections: ours where uvicorn is as it expects, else the one that uvicorn brings.
+"""Chooses the protocol class: ours if the installed uvicorn has the internals that it uses, otherwise uvicorn's own.
 
 The application works with either; with uvicorn's own it lacks what ``protocol`` adds.
 """
@@ -14,31 +14,31 @@ import sys
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
-from tusd_py.serving.http.request_head import Bounds
+from tusd_py.serving.http.request_head import HeadLimits
 from tusd_py.settings import Server
 
 _log = logging.getLogger("tusd_py.serving")
-#: The minor version whose internals were read.
+#: The minor version whose internals are known.
 VERSION = "0.54"
-#: The internals of that version that are relied on: names in modules, and what is called or set.
+#: Names in its modules that are used.
 NAMES = {
     flow_control: ("FlowControl", "service_unavailable"),
     httptools_impl: ("HttpToolsProtocol", "RequestResponseCycle", "STATUS_LINE"),
 }
-#: What ``UploadProtocol`` calls or overrides.
+#: Methods that ``UploadProtocol`` calls or overrides.
 CONNECTION_METHODS = (
     "connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "on_body", "on_header",
     "on_headers_complete", "on_message_begin", "on_message_complete", "on_response_complete", "on_url", "shutdown",
     "timeout_keep_alive_handler", "_should_upgrade", "_start_asgi_task",
 )  # fmt: skip
-#: What it reads or sets.
+#: Attributes that it reads or sets.
 CONNECTION_FIELDS = (
     "access_log", "access_logger", "app", "app_state", "asgi_version", "client", "connections", "cycle", "flow",
     "headers", "limit_concurrency", "logger", "loop", "parser", "pipeline", "root_path", "scheme", "scope", "server",
     "server_state", "tasks",
     "timeout_keep_alive", "timeout_keep_alive_task", "transport",
 )  # fmt: skip
-#: What ``Cycle`` is made of.
+#: Arguments that ``Cycle`` passes.
 CYCLE_ARGUMENTS = (
     "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event",
     "expect_100_continue", "keep_alive", "on_response",
@@ -51,51 +51,53 @@ FLOW_METHODS = ("drain", "pause_reading", "resume_reading")
 
 
 def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
-    """The class to serve with, bound to these settings; ``None``, with a warning in the log, where uvicorn differs."""
+    """Return our protocol class, bound to these settings; ``None``, with a warning in the log, if uvicorn differs."""
     if missing := differences(uvicorn.__version__):
         _log.warning(
-            "this version of uvicorn is served with as it is: without header timeouts, limits and trailers",
+            "unknown version of uvicorn: serving without header limits, header timeouts, trailers and zero copy",
             extra={"uvicorn": uvicorn.__version__, "expected": VERSION, "missing": missing},
         )
         return None
-    # Not before it is known that what it stands on is there.
+    # Imported only now, when its base classes are known to be there.
     from tusd_py.serving.http.protocol import UploadProtocol
-    from tusd_py.serving.http.sendfile import Outlets
-    from tusd_py.serving.http.splice import Pipes
+    from tusd_py.serving.http.sendfile import SendSlots
+    from tusd_py.serving.http.splice import PipePool
 
-    takes = server.fast_body and os.name == "posix"
-    # Elsewhere sendfile(2) tells otherwise how far it came.
-    gives = server.fast_body and sys.platform == "linux"
+    receives = server.fast_body and os.name == "posix"
+    # Other systems report the progress of sendfile(2) differently.
+    sends = server.fast_body and sys.platform == "linux"
 
     class BoundedProtocol(UploadProtocol):
-        bounds = Bounds(header_timeout_seconds=server.header_timeout_seconds, header_bytes_max=server.header_bytes_max)
-        pipes = Pipes() if takes else None
-        outlets = Outlets() if gives else None
+        limits = HeadLimits(server.header_timeout_seconds, server.header_bytes_max)
+        pipes = PipePool() if receives else None
+        send_slots = SendSlots() if sends else None
 
     return BoundedProtocol
 
 
 def differences(version: str) -> list[str]:
-    """What of uvicorn is not as expected, in words."""
+    """Return the names of uvicorn that are missing in this version."""
     if not version.startswith(f"{VERSION}."):
         return [f"version {VERSION}"]
-    wanted = [(module, name) for module, names in NAMES.items() for name in names]
-    missing = [f"{module.__name__}.{name}" for module, name in wanted if not hasattr(module, name)]
+    used = [(module, name) for module, names in NAMES.items() for name in names]
+    missing = [f"{module.__name__}.{name}" for module, name in used if not hasattr(module, name)]
     if missing:
         return missing
     connection, cycle = httptools_impl.HttpToolsProtocol, httptools_impl.RequestResponseCycle
-    missing += _without(connection, CONNECTION_METHODS) + _without(flow_control.FlowControl, FLOW_METHODS)
-    missing += _without(cycle, ("receive", "send", "run_asgi"))
-    missing += _unset(connection, CONNECTION_FIELDS) + _unset(cycle, CYCLE_FIELDS)
+    missing += _missing_methods(connection, CONNECTION_METHODS) + _missing_methods(
+        flow_control.FlowControl, FLOW_METHODS
+    )
+    missing += _missing_methods(cycle, ("receive", "send", "run_asgi"))
+    missing += _missing_fields(connection, CONNECTION_FIELDS) + _missing_fields(cycle, CYCLE_FIELDS)
     arguments = inspect.signature(cycle).parameters
     return missing + [f"RequestResponseCycle({name}=)" for name in CYCLE_ARGUMENTS if name not in arguments]
 
 
-def _without(kind: type, names: tuple[str, ...]) -> list[str]:
+def _missing_methods(kind: type, names: tuple[str, ...]) -> list[str]:
     return [f"{kind.__name__}.{name}" for name in names if not callable(getattr(kind, name, None))]
 
 
-def _unset(kind: type, names: tuple[str, ...]) -> list[str]:
-    """The fields that a new object of this kind would not have: none of its code sets them."""
+def _missing_fields(kind: type, names: tuple[str, ...]) -> list[str]:
+    """Return the attributes that ``__init__`` of this class does not set."""
     assigned = set(kind.__init__.__code__.co_names)  # type: ignore[misc]  # read from the class, on purpose
     return [f"{kind.__name__}.{name}" for name in names if name not in assigned]

@@ -1,1 +1,1 @@
-"""Bytes on a local disk: one file for each upload."""
+"""The store on a local disk: one file for each upload."""

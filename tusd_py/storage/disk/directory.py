@@ -1,4 +1,4 @@
-"""What the disk store does to one directory, in plain calls that block. Nothing here awaits; it is run in threads."""
+"""The disk store's directory and its files, which are named by upload ids. All calls block; run them in threads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Protocol
 
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.ids import is_upload_id
 
-#: Only the server, and the group an administrator gives it, may look in.
+#: Only the server, and the group an administrator gives the directory, may look into it.
 DIRECTORY_MODE = 0o750
 
-#: Where less is free, the next batch of some upload is about to fail.
-ROOM_BYTES_MIN = 4 * 1024 * 1024
+#: With less free space the next batch of some upload is likely to fail.
+AVAILABLE_BYTES_MIN = 4 * 1024 * 1024
 
 # O_NOFOLLOW and O_NONBLOCK: a symbolic link or a pipe planted under an id is refused, never followed or waited on.
 SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -22,14 +23,53 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def store_error(error: OSError) -> StoreError:
-    """What an error of the file system means to the contract."""
+    """Return what an error of the file system is in terms of the contract."""
     if error.errno in _FULL:
-        return StoreFull("the disk has no room left")
+        return StoreFull("the disk has no space left")
     return StoreUnavailable(f"the disk failed: {error.strerror or error}")
 
 
-class Folder:
-    """One directory whose files bear the ids of uploads, held open. Raises ``OSError`` where nothing else is said."""
+class FileLocation(Protocol):
+    """Where the file of one upload is kept, and how it gets there. Methods raise ``OSError`` unless they say more."""
+
+    def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
+        """Return a descriptor of the upload's file and its length in bytes.
+
+        At offset 0 a missing file is created; further on it must exist, since a hole would read as zeros.
+        """
+        ...
+
+    def open_for_reading(self, upload_id: str) -> tuple[int, int]:
+        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMissing`` if it is gone."""
+        ...
+
+    def open_concatenation(self, upload_id: str) -> int:
+        """Return a descriptor of an empty temporary file, which becomes the upload's by ``commit_concatenation``."""
+        ...
+
+    def commit_concatenation(self, upload_id: str) -> None:
+        """Put the temporary file in the place of the upload's file; a loss of power does not undo it."""
+        ...
+
+    def discard_concatenation(self, upload_id: str) -> None:
+        """Leave no bytes of an upload that could not be concatenated; it may be tried again."""
+        ...
+
+    def delete(self, upload_id: str) -> None:
+        """Remove the upload's file and temporary file, if any; a loss of power does not bring them back."""
+        ...
+
+    def size(self, upload_id: str) -> int:
+        """Return the length of the upload's file in bytes; 0 if there is none."""
+        ...
+
+    def sync(self) -> None:
+        """Make the name of the upload's file survive a loss of power."""
+        ...
+
+
+class UploadDirectory:
+    """One directory, held open, as the ``FileLocation`` of every upload: the file's name is the upload's id."""
 
     def __init__(self, path: Path, file_mode: int) -> None:
         self.path = path
@@ -38,74 +78,63 @@ class Folder:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
-        """A descriptor of the upload's file, and how many bytes it holds.
-
-        At offset 0 the file is made if there is none; further on it must exist: a hole would read as zeros.
-        """
         name = _checked(upload_id)
         if offset == 0:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
                 return os.open(name, flags, self.file_mode, dir_fd=self.descriptor), 0
             except FileExistsError:
-                pass  # what an earlier request, or a crash, left of it
+                pass  # left by an earlier request, or a crash
         return open_regular(name, os.O_WRONLY, self.descriptor)
 
     def open_for_reading(self, upload_id: str) -> tuple[int, int]:
-        """A descriptor of the upload's file, and how many bytes it holds. Raises ``BytesMissing`` if it is gone."""
         try:
             return open_regular(_checked(upload_id), os.O_RDONLY, self.descriptor)
         except FileNotFoundError as error:
             raise BytesMissing("the file of this upload is gone") from error
 
-    def open_for_joining(self, upload_id: str) -> int:
-        """A descriptor of an empty file that bears no id until ``adopt`` gives it this one."""
+    def open_concatenation(self, upload_id: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY
-        return os.open(_joining(upload_id), flags, self.file_mode, dir_fd=self.descriptor)
+        return os.open(_temporary(upload_id), flags, self.file_mode, dir_fd=self.descriptor)
 
-    def adopt(self, upload_id: str) -> None:
-        """Give the joined file its id, in place of whatever bore it, so that a loss of power leaves the name."""
-        self.move_joined(upload_id, _checked(upload_id), self.descriptor)
+    def commit_concatenation(self, upload_id: str) -> None:
+        self.rename_concatenation(upload_id, _checked(upload_id), self.descriptor)
         self.sync()
 
-    def move_joined(self, upload_id: str, name: str, parent: int) -> None:
-        """Give the joined file this name in the directory ``parent``, in place of whatever bore it."""
-        os.rename(_joining(upload_id), name, src_dir_fd=self.descriptor, dst_dir_fd=parent)
+    def rename_concatenation(self, upload_id: str, name: str, parent: int) -> None:
+        """Rename the temporary file to ``name`` in the directory ``parent``, replacing what has that name."""
+        os.rename(_temporary(upload_id), name, src_dir_fd=self.descriptor, dst_dir_fd=parent)
 
-    def erase(self, upload_id: str) -> None:
-        """Remove the upload's file and what a join left of it, so that a loss of power does not bring them back."""
-        erased = [unlinked(name, self.descriptor) for name in (_checked(upload_id), _joining(upload_id))]
-        if any(erased):
+    def discard_concatenation(self, upload_id: str) -> None:
+        self.delete(upload_id)
+
+    def remove_temporary(self, upload_id: str) -> None:
+        """Remove the temporary file of a concatenation that never finished, if there is one."""
+        unlinked(_temporary(upload_id), self.descriptor)
+
+    def delete(self, upload_id: str) -> None:
+        removed = [unlinked(name, self.descriptor) for name in (_checked(upload_id), _temporary(upload_id))]
+        if any(removed):
             self.sync()
 
-    def clear(self, upload_id: str) -> None:
-        """Leave no bytes of an upload that could not be joined; it may be tried again."""
-        self.erase(upload_id)
-
-    def drop_joining(self, upload_id: str) -> None:
-        """Remove what a join left that never came to its end."""
-        unlinked(_joining(upload_id), self.descriptor)
-
-    def stored_size(self, upload_id: str) -> int:
-        """How long the upload's file is; 0 if there is none."""
+    def size(self, upload_id: str) -> int:
         try:
-            found = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
+            status = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return 0
-        return regular_bytes(found)
+        return regular_bytes(status)
 
     def sync(self) -> None:
-        """Make the names in the directory survive the loss of power."""
         os.fsync(self.descriptor)
 
     def probe(self) -> None:
-        """Return if a file can be made and written here now. Raises ``StoreError`` with a sentence otherwise."""
-        opened, there = os.fstat(self.descriptor), self.path.stat()
-        if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino):
+        """Return if a file can be created and written here now. Raises ``StoreError`` with the reason otherwise."""
+        opened, present = os.fstat(self.descriptor), self.path.stat()
+        if (opened.st_dev, opened.st_ino) != (present.st_dev, present.st_ino):
             raise StoreUnavailable(f"{self.path} is no longer the directory this server opened; restart it")
-        room = os.statvfs(self.descriptor)
-        if room.f_bavail * room.f_frsize < ROOM_BYTES_MIN:
-            raise StoreFull(f"less than {ROOM_BYTES_MIN >> 20} MiB is free in {self.path}")
+        space = os.statvfs(self.descriptor)
+        if space.f_bavail * space.f_frsize < AVAILABLE_BYTES_MIN:
+            raise StoreFull(f"less than {AVAILABLE_BYTES_MIN >> 20} MiB is free in {self.path}")
         name = f".probe-{os.getpid()}"
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | SAFELY, 0o600, dir_fd=self.descriptor)
         try:
@@ -119,7 +148,7 @@ class Folder:
 
 
 def open_regular(name: str, access: int, parent: int) -> tuple[int, int]:
-    """A descriptor of the plain file ``name`` in the directory ``parent``, and how many bytes it holds."""
+    """Return a descriptor of the regular file ``name`` in the directory ``parent`` and its length in bytes."""
     descriptor = os.open(name, access | SAFELY, dir_fd=parent)
     try:
         return descriptor, regular_bytes(os.fstat(descriptor))
@@ -128,8 +157,15 @@ def open_regular(name: str, access: int, parent: int) -> tuple[int, int]:
         raise
 
 
+def regular_bytes(status: os.stat_result) -> int:
+    """Return the length of a regular file. Raises ``OSError`` for anything else."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "the upload's name belongs to something that is no regular file")
+    return status.st_size
+
+
 def unlinked(name: str, parent: int) -> bool:
-    """Remove ``name`` from the directory ``parent``; whether it was there."""
+    """Remove ``name`` from the directory ``parent``. Return whether it existed."""
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
@@ -138,18 +174,12 @@ def unlinked(name: str, parent: int) -> bool:
 
 
 def _checked(upload_id: str) -> str:
-    """The id itself: checked once more here, since it becomes a file name."""
+    """Return the id itself, checked once more because it becomes a file name."""
     if not is_upload_id(upload_id):
         raise ValueError("not the id of an upload")
     return upload_id
 
 
-def _joining(upload_id: str) -> str:
-    """A name that no id can be: ids have no dot."""
+def _temporary(upload_id: str) -> str:
+    """The name of an unfinished concatenation. No id can equal it: ids have no dot."""
     return f".{_checked(upload_id)}.joining"
-
-
-def regular_bytes(found: os.stat_result) -> int:
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "what bears the id of this upload is no regular file")
-    return found.st_size

@@ -1,4 +1,4 @@
-"""The store on a local disk: one file an upload, named by its id. ThreadPool do all that blocks."""
+"""The store on a local disk: one file per upload, named by its id or at a path that a hook chose."""
 
 from __future__ import annotations
 
@@ -9,107 +9,109 @@ from typing import ParamSpec, TypeVar
 
 from tusd_py.contracts.store import PATH, OnProgress
 from tusd_py.model.upload import NO_STATE, Upload
-from tusd_py.storage.disk.concatenation import Joining
-from tusd_py.storage.disk.custom_path import ChosenPath
-from tusd_py.storage.disk.directory import Folder, store_error
-from tusd_py.storage.disk.reader import Reading
+from tusd_py.storage.disk.concatenation import Concatenation
+from tusd_py.storage.disk.custom_path import CustomPath
+from tusd_py.storage.disk.directory import FileLocation, UploadDirectory, store_error
+from tusd_py.storage.disk.reader import DiskContent
 from tusd_py.storage.disk.writer import DiskSink
 from tusd_py.threads import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: A join looks up this often, so that it can be cancelled.
-JOIN_BYTES = 64 * 1024 * 1024
+#: A concatenation copies this much at a time, and can be cancelled in between.
+CONCATENATION_BYTES = 64 * 1024 * 1024
 
-#: Enough for a disk to have several things to order; synced writes wait, they do not compute.
+#: Enough for a disk to have several requests to order; writes that sync wait, they do not compute.
 THREADS = 16
 
-#: What is poured takes its turn here: however many large bodies come, small ones find a thread at once.
-POURING_THREADS = 4
+#: Zero-copy transfers have threads of their own: however many large bodies arrive, small ones find a thread at once.
+ZERO_COPY_THREADS = 4
 
-#: Joins and removals of large files take seconds: they wait for each other, and for nobody else.
+#: Concatenating and deleting large files takes seconds: only each other must wait for that.
 SLOW_THREADS = 2
 
 
 class DiskStore:
     """Keeps the bytes of an upload in ``<directory>/<id>``, or where a hook wants them below ``<directory>``.
 
-    Makes the directory if it is missing (mode 0750) and raises ``OSError`` if it cannot. New files get ``file_mode``,
-    both less what the umask takes. Belongs to the event loop it is first used in.
+    Creates the directory if it is missing (mode 0750) and raises ``OSError`` if it cannot. New files get ``file_mode``;
+    the umask applies to both. Belongs to the event loop it is first used in.
     """
 
     def __init__(self, directory: Path, *, file_mode: int = 0o640) -> None:
-        self._directory = directory.absolute()
-        self._folder = Folder(directory, file_mode)
+        self._path = directory.absolute()
+        self._directory = UploadDirectory(directory, file_mode)
         self._threads = ThreadPool(THREADS, "disk")
-        self._pouring_threads = ThreadPool(POURING_THREADS, "disk-pour")
+        self._zero_copy_threads = ThreadPool(ZERO_COPY_THREADS, "disk-zero-copy")
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
-        folder = self._folder_of(upload)
-        if isinstance(folder, Folder):
+        location = self._location_of(upload)
+        if not isinstance(location, CustomPath):
             return NO_STATE
         try:
-            await self._try(self._threads, folder.reserve, upload.id)
+            await self._run(self._threads, location.reserve, upload.id)
         except asyncio.CancelledError:
-            await self._try(self._slow_threads, folder.erase, upload.id)
+            await self._run(self._slow_threads, location.delete, upload.id)
             raise
         return upload.storage
 
     def open(self, upload: Upload) -> DiskSink:
-        return DiskSink(self._folder_of(upload), self._threads, upload, self._pouring_threads)
+        return DiskSink(self._location_of(upload), self._threads, upload, self._zero_copy_threads)
 
-    def read(self, upload: Upload, start: int, stop: int) -> Reading:
-        return Reading(self._folder_of(upload), upload.id, start, stop, self._threads, self._pouring_threads)
+    def read(self, upload: Upload, start: int, stop: int) -> DiskContent:
+        location = self._location_of(upload)
+        return DiskContent(location, upload.id, start, stop, self._threads, self._zero_copy_threads)
 
     async def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
-        joining = Joining(self._folder_of(upload), upload.id)
-        finished = False
+        concatenation = Concatenation(self._location_of(upload), upload.id)
+        is_committed = False
         done = 0
         try:
-            await self._try(self._slow_threads, joining.begin)
+            await self._run(self._slow_threads, concatenation.begin)
             for part in parts:
-                for start in range(0, part.offset, JOIN_BYTES):
-                    count = min(JOIN_BYTES, part.offset - start)
-                    await self._try(self._slow_threads, joining.append, self._folder_of(part), part.id, start, count)
+                location = self._location_of(part)
+                for start in range(0, part.offset, CONCATENATION_BYTES):
+                    count = min(CONCATENATION_BYTES, part.offset - start)
+                    await self._run(self._slow_threads, concatenation.append, location, part.id, start, count)
                     done += count
-                    if tell is not None:
-                        await tell(done)
-            await self._try(self._slow_threads, joining.finish)
-            finished = True
+                    if on_progress is not None:
+                        await on_progress(done)
+            await self._run(self._slow_threads, concatenation.commit)
+            is_committed = True
         finally:
-            if not finished:
-                await self._try(self._slow_threads, joining.abandon)
+            if not is_committed:
+                await self._run(self._slow_threads, concatenation.discard)
         return upload.storage
 
     async def delete(self, upload: Upload) -> None:
-        await self._try(self._slow_threads, self._folder_of(upload).erase, upload.id)
+        await self._run(self._slow_threads, self._location_of(upload).delete, upload.id)
 
     async def size(self, upload: Upload) -> int:
-        return await self._try(self._threads, self._folder_of(upload).stored_size, upload.id)
+        return await self._run(self._threads, self._location_of(upload).size, upload.id)
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        path = str(self._directory / str(upload.storage.get(PATH, upload.id)))
-        # tusd writes what it knows of an upload into a file there; here that is in the records, and no such file.
+        path = str(self._path / str(upload.storage.get(PATH, upload.id)))
+        # tusd keeps its information about an upload in a file there. Here the records have it, and no such file exists.
         return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}
 
     async def probe(self) -> None:
-        await self._try(self._threads, self._folder.probe)
+        await self._run(self._threads, self._directory.probe)
 
     async def close(self) -> None:
         await self._threads.close()
-        await self._pouring_threads.close()
+        await self._zero_copy_threads.close()
         await self._slow_threads.close()
-        self._folder.close()
+        self._directory.close()
 
-    def _folder_of(self, upload: Upload) -> Folder | ChosenPath:
+    def _location_of(self, upload: Upload) -> FileLocation:
         path = upload.storage.get(PATH)
-        return self._folder if path is None else ChosenPath(self._folder, str(path))
+        return self._directory if path is None else CustomPath(self._directory, str(path))
 
-    async def _try(self, threads: ThreadPool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(self, threads: ThreadPool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await threads.run(work, *args, **kwargs)
         except OSError as error:

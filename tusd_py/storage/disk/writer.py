@@ -1,4 +1,4 @@
-"""Takes the bytes of one request to a file: gathered in batches, written at explicit offsets by a thread."""
+"""Writes the bytes of one request to the upload's file: gathered in batches, written at explicit offsets in threads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from tusd_py.cancellation import uninterrupted, wait_until_done
 from tusd_py.contracts.store import BytesMissing, StoreError
-from tusd_py.contracts.zero_copy import SocketReader, Watcher
+from tusd_py.contracts.zero_copy import ByteObserver, SocketReader
 from tusd_py.model.upload import Upload
-from tusd_py.storage.disk.custom_path import ChosenPath
-from tusd_py.storage.disk.directory import Folder, store_error
-from tusd_py.threads import ThreadPool, wait_until_done
+from tusd_py.storage.disk.directory import FileLocation, store_error
+from tusd_py.threads import ThreadPool
 
 #: A hop to a thread costs about as much as writing 100 KiB: at 1 MiB it no longer counts.
 BATCH_BYTES_MAX = 1024 * 1024
@@ -21,48 +21,47 @@ BATCH_BYTES_MAX = 1024 * 1024
 #: What a slow upload may keep in memory; a thousand of them together stay below 64 MiB.
 BATCH_BYTES_MIN = 64 * 1024
 
-#: Given back when the disk is full: what the record, which may lie on the same disk, needs to say how far this came.
-ROOM_BYTES = 64 * 1024
+#: Given back when the disk is full: the record, perhaps on the same disk, needs it to save how far the upload came.
+RESERVE_BYTES = 64 * 1024
 
-#: As many pieces as one call of the kernel takes (``IOV_MAX``); it also bounds what tiny pieces cost in memory.
+#: As many pieces as one system call takes (``IOV_MAX``); it also bounds what tiny pieces cost in memory.
 PIECES_MAX = 1024
 
-#: Of bytes that somebody watches on their way: so much is seen while the next so much is taken and written.
-WATCHED_BYTES = 512 * 1024
+#: While the observer looks at this much, the next as much is read and written.
+OBSERVED_BYTES = 512 * 1024
 
 
 class _Buffers(threading.local):
-    """Two buffers for each thread that pours: kept, since memory that is new costs more than what it is filled with."""
+    """Two buffers for each thread that transfers: kept, since new memory costs more than filling it."""
 
     def __init__(self) -> None:
-        self.pair = memoryview(bytearray(WATCHED_BYTES)), memoryview(bytearray(WATCHED_BYTES))
+        self.pair = memoryview(bytearray(OBSERVED_BYTES)), memoryview(bytearray(OBSERVED_BYTES))
 
 
 _buffers = _Buffers()
 
 
 class DiskSink:
-    """One request's bytes on their way to the upload's file. Two batches at most: one is written, one is gathered.
+    """Writes one request's bytes to the upload's file. At most two batches are kept: one being written, one gathered.
 
-    The thread alone touches the file and says how far it came, so ``persisted_offset`` is true at every moment,
-    whatever
-    became of the task that waited. Bytes in the page cache survive ``kill -9``: written is safe. Every flush closes
-    the file: a thousand idle uploads hold no descriptors, and a small body is one hop in all.
+    Only the thread touches the file and counts what it wrote, so ``persisted_offset`` is correct at every moment,
+    whatever became of the task that waited. Bytes in the page cache survive ``kill -9``: written is persisted. Every
+    flush closes the file: a thousand idle uploads have no descriptors open, and a small body is one hop in all.
     """
 
     def __init__(
         self,
-        folder: Folder | ChosenPath,
+        location: FileLocation,
         threads: ThreadPool,
         upload: Upload,
-        pouring_threads: ThreadPool | None = None,
+        zero_copy_threads: ThreadPool | None = None,
     ) -> None:
-        self._folder = folder
+        self._location = location
         self._threads = threads
-        self._pouring_threads = pouring_threads or threads
+        self._zero_copy_threads = zero_copy_threads or threads
         self._upload_id = upload.id
         self._state = upload.storage
-        self._safe = upload.offset  # written by the thread while a job runs
+        self._offset = upload.offset  # set by the thread while a job runs
         self._promised = upload.offset  # what the last flush returned
         self._pieces: list[bytes] = []
         self._gathered = 0  # bytes in _pieces
@@ -71,11 +70,11 @@ class DiskSink:
         self._failure: StoreError | None = None
         self._descriptor = -1
         self._file_bytes = 0  # length of the file while it is open
-        self._durable = -1  # the offset up to which bytes and name survive the loss of power, where that is known
+        self._durable = -1  # the offset up to which bytes and name survive a loss of power, once known
 
     @property
     def persisted_offset(self) -> int:
-        return self._safe
+        return self._offset
 
     @property
     def state(self) -> Mapping[str, object]:
@@ -98,133 +97,143 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
-    async def pour(self, tap: SocketReader, watcher: Watcher | None = None) -> None:
+    async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)
         self._check()
-        job = self._start(False, False, tap, watcher)
-        await wait_until_done(job)
-        job.result()
+        await uninterrupted(self._start(False, False, reader, observer))
         self._check()
 
     async def flush(self, *, durable: bool = False) -> int:
         if self._job is not None:
             await asyncio.shield(self._job)
         self._check()
-        if self._pieces or self._descriptor >= 0 or (durable and self._durable != self._safe):
+        if self._pieces or self._descriptor >= 0 or (durable and self._durable != self._offset):
             await asyncio.shield(self._start(True, durable))
             self._check()
             self._since_flush = 0
-        self._promised = self._safe
-        return self._safe
+        self._promised = self._offset
+        return self._offset
+
+    async def committed(self) -> None:
+        """Does nothing: later bytes are added to the same file, and no state becomes obsolete."""
 
     async def close(self) -> None:
-        # Who takes over writes at the same offsets: the thread must have ended before anybody else begins.
+        # The next request writes at the same offsets: the thread must have ended before it begins.
         if self._job is not None:
             await wait_until_done(self._job)
         self._pieces.clear()
         if self._descriptor >= 0:
-            await self._threads.run(self._let_go)
+            await self._threads.run(self._close)
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _start(
-        self, last: bool, durable: bool, tap: SocketReader | None = None, watcher: Watcher | None = None
+        self, last: bool, durable: bool, reader: SocketReader | None = None, observer: ByteObserver | None = None
     ) -> asyncio.Future[None]:
         pieces, self._pieces = self._pieces, []
         self._since_flush += self._gathered
         self._gathered = 0
-        threads = self._threads if tap is None else self._pouring_threads
-        self._job = threads.submit(self._work, pieces, last, durable, tap, watcher)
+        threads = self._threads if reader is None else self._zero_copy_threads
+        self._job = threads.submit(self._work, pieces, last, durable, reader, observer)
         return self._job
 
-    # What follows runs in a thread, one job at a time.
+    # The methods below run in a thread, one job at a time.
 
     def _work(
-        self, pieces: list[bytes], last: bool, durable: bool, tap: SocketReader | None, watcher: Watcher | None
+        self,
+        pieces: list[bytes],
+        last: bool,
+        durable: bool,
+        reader: SocketReader | None,
+        observer: ByteObserver | None,
     ) -> None:
         try:
             if self._descriptor < 0:
                 self._open()
             for start in range(0, len(pieces), PIECES_MAX):
                 self._write_out(pieces[start : start + PIECES_MAX])
-            if tap is not None and tap.moves and watcher is None:
-                self._drain(tap)
-            elif tap is not None:
-                self._drain_seen(tap, watcher)
+            if reader is not None and reader.can_splice and observer is None:
+                self._splice(reader)
+            elif reader is not None:
+                self._read_and_write(reader, observer)
         except OSError as error:
             self._failure = store_error(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._descriptor >= 0:
-                self._settle(self._make_room)
+                self._or_revert(self._give_back_space)
         except StoreError as error:
             self._failure = error
         if durable and self._failure is None:
-            self._settle(self._sync)
+            self._or_revert(self._sync)
         if last or self._failure is not None:
-            self._settle(self._let_go)
+            self._or_revert(self._close)
 
     def _open(self) -> None:
         try:
-            self._descriptor, self._file_bytes = self._folder.open_for_writing(self._upload_id, self._safe)
+            self._descriptor, self._file_bytes = self._location.open_for_writing(self._upload_id, self._offset)
         except FileNotFoundError:
             self._file_bytes = 0
-        if self._file_bytes < self._safe:
-            missing = self._safe - self._file_bytes
-            self._safe = self._file_bytes
+        if self._file_bytes < self._offset:
+            missing = self._offset - self._file_bytes
+            self._offset = self._file_bytes
             raise BytesMissing(f"the file of this upload lacks {missing} bytes that were stored before")
 
     def _write_out(self, pieces: Sequence[bytes | memoryview]) -> None:
         while pieces:
-            written = os.pwritev(self._descriptor, pieces, self._safe)
+            written = os.pwritev(self._descriptor, pieces, self._offset)
             if written == 0:
                 raise OSError(errno.EIO, "the file took no bytes")
-            self._safe += written
+            self._offset += written
             pieces = _rest(pieces, written)
-        self._file_bytes = max(self._file_bytes, self._safe)
+        self._file_bytes = max(self._file_bytes, self._offset)
 
-    def _drain(self, tap: SocketReader) -> None:
-        while moved := tap.move(self._descriptor, self._safe):
-            self._safe += moved
+    def _splice(self, reader: SocketReader) -> None:
+        while moved := reader.splice(self._descriptor, self._offset):
+            self._offset += moved
             self._since_flush += moved
-            self._file_bytes = max(self._file_bytes, self._safe)
+            self._file_bytes = max(self._file_bytes, self._offset)
 
-    def _drain_seen(self, tap: SocketReader, watcher: Watcher | None) -> None:
+    def _read_and_write(self, reader: SocketReader, observer: ByteObserver | None) -> None:
+        """Pass the bytes through two buffers: one is observed while the other is filled and written."""
         buffer, other = _buffers.pair
+        observed = None
         try:
-            while count := tap.take(buffer):
-                if watcher is not None:
-                    watcher.see(buffer[:count])
+            while count := reader.read_into(buffer):
+                if observer is not None:
+                    if observed is not None:
+                        observed.result()
+                    observed = observer(buffer[:count])
                 self._write_out([buffer[:count]])
                 self._since_flush += count
                 buffer, other = other, buffer
         finally:
-            if watcher is not None:
-                watcher.done()
+            if observed is not None:
+                observed.result()
 
-    def _make_room(self) -> None:
+    def _give_back_space(self) -> None:
         """Shorten the file, but not by what a flush has promised."""
-        kept = max(self._promised, self._safe - ROOM_BYTES)
+        kept = max(self._promised, self._offset - RESERVE_BYTES)
         os.ftruncate(self._descriptor, kept)
-        self._safe = self._file_bytes = kept
+        self._offset = self._file_bytes = kept
 
     def _sync(self) -> None:
-        if self._file_bytes > self._safe:
-            # An earlier crash left bytes beyond the offset; a complete upload must end where it ends.
-            os.ftruncate(self._descriptor, self._safe)
+        if self._file_bytes > self._offset:
+            # An earlier crash left bytes after the offset. A complete upload must not have them.
+            os.ftruncate(self._descriptor, self._offset)
         os.fsync(self._descriptor)
         if self._durable < 0:
-            self._folder.sync()
-        self._durable = self._safe
+            self._location.sync()
+        self._durable = self._offset
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _settle(self, step: Callable[[], None]) -> None:
-        """Do a step whose failure puts all since the last flush in doubt.
+    def _or_revert(self, step: Callable[[], None]) -> None:
+        """Do a step whose failure puts everything since the last flush in doubt.
 
         The kernel reports a failed write-back once and then forgets which pages it lost: only what an earlier flush
         has promised still counts.
@@ -233,11 +242,11 @@ class DiskSink:
             step()
         except OSError as error:
             self._failure = self._failure or store_error(error)
-            self._safe = min(self._safe, self._promised)
+            self._offset = min(self._offset, self._promised)
 
 
 def _rest(pieces: Sequence[bytes | memoryview], written: int) -> Sequence[bytes | memoryview]:
-    """What remains of ``pieces`` after their first ``written`` bytes."""
+    """Return ``pieces`` without their first ``written`` bytes."""
     for index, piece in enumerate(pieces):
         if written < len(piece):
             return [memoryview(piece)[written:], *pieces[index + 1 :]]

@@ -34,14 +34,14 @@ class Committer:
         ``RecordExists``.
         """
         progress = self._progress
-        cause = Cause(self._caller) if progress is None else progress.change(before, after, is_last)
+        cause = Cause(self._caller) if progress is None else progress.cause(before, after, is_last=is_last)
         if self.is_recorded:
             saved = await update(self._ports, before, after, cause)
         else:
             await self._insert(after, cause)
             saved = after
         if progress is not None:
-            progress.saved(saved)
+            progress.on_saved(saved)
         return saved
 
     async def insert(self, upload: Upload) -> None:

@@ -1,4 +1,4 @@
-"""Telling hooks and the client what has happened, after it is recorded, and never in an answer's way."""
+"""Reports the progress of one body to the post-receive hook and to the client, after each save of the record."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from tusd_py.uploads.ports import Ports
 
 
 class ProgressReporter:
-    """Tells post-receive, and the client that listens, how far one body is saved; the hook may stop the upload.
+    """Decides which saves of one body emit post-receive, and reports each save. The hook may stop the upload.
 
-    A hook that is slower than the upload is told the newest step when it is free again, not every one it missed.
+    A hook that is slower than the upload is invoked with the newest state when it is free again; states in between are
+    skipped.
     """
 
     def __init__(
-        self, ports: Ports, caller: Caller, source: RequestBody, listener: ProgressListener | None = None
+        self, ports: Ports, caller: Caller, body: RequestBody, listener: ProgressListener | None = None
     ) -> None:
         self._ports = ports
         self._listener = listener
         self._caller = caller
-        self._source = source
-        self._wanted = ports.hooks.handles(Hook.POST_RECEIVE)
-        self._newest: Upload | None = None  # what the hook will be told next
-        self._told_at = ports.clock()  # when bytes were last an event
-        self._owes = False  # bytes were saved that no event has told of
+        self._body = body
+        self._has_hook = ports.hooks.handles(Hook.POST_RECEIVE)
+        self._pending: Upload | None = None  # the state of the next invocation
+        self._reported_at = ports.clock()  # the last save that emitted an event
+        self._is_behind = False  # bytes were saved that no event has reported
 
-    def change(self, before: Upload, after: Upload, is_last: bool) -> Cause:
-        """With which events ``after`` is saved: bytes are told of once a while, and at the end of the body always."""
-        came = after.offset > before.offset or self._owes
-        since_seconds = (after.updated_at - self._told_at).total_seconds()
-        told = came and (is_last or since_seconds >= self._ports.policy.progress_interval_seconds)
-        if told:
-            self._told_at = after.updated_at
-        owed, self._owes = self._owes and told, came and not told
-        return Cause(self._caller, reports_progress=told, owes_progress_report=owed)
+    def cause(self, before: Upload, after: Upload, *, is_last: bool) -> Cause:
+        """The cause to save ``after`` with: bytes are an event once per interval, and always at the end of the body."""
+        has_news = after.offset > before.offset or self._is_behind
+        since_seconds = (after.updated_at - self._reported_at).total_seconds()
+        reports = has_news and (is_last or since_seconds >= self._ports.policy.progress_interval_seconds)
+        if reports:
+            self._reported_at = after.updated_at
+        owed, self._is_behind = self._is_behind and reports, has_news and not reports
+        return Cause(self._caller, reports_progress=reports, owes_progress_report=owed)
 
-    def saved(self, upload: Upload) -> None:
-        """The record now says this much; never waits for the hook."""
+    def on_saved(self, upload: Upload) -> None:
+        """Report that ``upload`` was saved. Never waits for the hook."""
         if self._listener is not None:
             self._listener.on_saved(upload)
-        if not self._wanted:
+        if not self._has_hook:
             return
-        if self._newest is None:
-            self._ports.background.spawn(task_key(TaskKind.HOOKS, upload.id), self._ask())
-        self._newest = upload
+        if self._pending is None:
+            self._ports.background.spawn(task_key(TaskKind.HOOKS, upload.id), self._invoke())
+        self._pending = upload
 
-    async def _ask(self) -> None:
-        upload, self._newest = self._newest, None
-        assert upload is not None, "spawned only with a step to tell"
-        answer = await self._ports.hooks.invoke(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
-        if answer.stop:
-            self._source.stop(UploadStopped().with_response(answer.override))
+    async def _invoke(self) -> None:
+        upload, self._pending = self._pending, None
+        assert upload is not None, "spawned only when a state is pending"
+        response = await self._ports.hooks.invoke(HookEvent(Hook.POST_RECEIVE, upload, self._caller))
+        if response.stop:
+            self._body.stop(UploadStopped().with_response(response.override))

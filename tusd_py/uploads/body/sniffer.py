@@ -1,4 +1,4 @@
-"""The first bytes of an upload, gathered on their way in and judged before the rest is taken."""
+"""Checks the type of an upload by its first bytes, before the rest is received."""
 
 from __future__ import annotations
 
@@ -13,54 +13,58 @@ from tusd_py.uploads.ports import Ports
 
 log = logging.getLogger(__name__)
 
-#: So many bytes tell the type of nearly everything.
+#: This many bytes identify nearly every type.
 HEAD_BYTES = 4096
 
 
 def sniffer_for(ports: Ports, upload: Upload) -> Sniffer | None:
-    """Who looks at the next bytes of ``upload``; None where nobody has to."""
+    """Return a sniffer for the next bytes of ``upload``, or None if they need no check."""
     if ports.sniffer is None or upload.offset >= HEAD_BYTES or upload.kind is not Kind.REGULAR:
         return None
     return Sniffer(ports, ports.sniffer, upload) if ports.sniffer.applies_to(upload) else None
 
 
 class Sniffer:
-    """Sees the pieces of one body in order. While ``is_open`` it has not seen enough."""
+    """Collects the first bytes of an upload from the pieces of one body, and has their type checked."""
 
-    def __init__(self, ports: Ports, glance: TypeSniffer, upload: Upload) -> None:
-        self.is_open = True
+    def __init__(self, ports: Ports, type_sniffer: TypeSniffer, upload: Upload) -> None:
+        #: Whether the check is still to be made.
+        self.needs_more = True
         self._ports = ports
-        self._glance = glance
+        self._type_sniffer = type_sniffer
         self._upload = upload
-        self._head = bytearray()
+        self._head = bytearray()  # what this body adds to the upload's first bytes
         self._seen = upload.offset
 
-    async def see(self, pieces: Sequence[bytes]) -> None:
-        """The next pieces. Raises ``TypeNotAllowed`` as soon as they tell that."""
-        if not self.is_open:
+    async def feed(self, pieces: Sequence[bytes]) -> None:
+        """Take the next pieces; check the type as soon as there are enough. Raises like ``check``."""
+        if not self.needs_more:
             return
         for piece in pieces:
             self._head += piece[: HEAD_BYTES - self._seen]
             self._seen = min(HEAD_BYTES, self._seen + len(piece))
         if self._seen == HEAD_BYTES:
-            await self.judge()
+            await self.check()
 
-    async def judge(self) -> None:
-        """No more is needed, or none will come. Raises ``TypeNotAllowed`` or ``StoreError``."""
-        if not self.is_open:
+    async def check(self) -> None:
+        """Check the type by the bytes there are. Does nothing the second time.
+
+        Raises ``TypeNotAllowed``, or ``StoreError`` if bytes of earlier requests cannot be read.
+        """
+        if not self.needs_more:
             return
-        self.is_open = False
+        self.needs_more = False
         reason = ""
         try:
-            reason = await self._glance.rejection(self._upload, await self._earlier() + bytes(self._head))
-        except ValidatorUnavailable as trouble:
-            # Not the client's fault, and not the last word either: whoever examines the whole will see.
-            log.warning("the first bytes of upload %s could not be judged: %s", self._upload.id, trouble)
+            reason = await self._type_sniffer.rejection(self._upload, await self._stored_head() + bytes(self._head))
+        except ValidatorUnavailable as error:
+            # No fault of the client, and not the final check: validation sees the complete upload later.
+            log.warning("cannot check the type of upload %s by its first bytes: %s", self._upload.id, error)
         if reason:
             raise TypeNotAllowed(reason)
 
-    async def _earlier(self) -> bytes:
-        """The bytes that came with earlier requests."""
+    async def _stored_head(self) -> bytes:
+        """The bytes that earlier requests stored."""
         if not self._upload.offset:
             return b""
         async with aclosing(self._ports.store.read(self._upload, 0, self._upload.offset)) as content:

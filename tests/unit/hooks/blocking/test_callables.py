@@ -18,7 +18,7 @@ from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
-from tusd_py.threads import DaemonThreads
+from tusd_py.threads import ThreadPool
 
 pytestmark = pytest.mark.anyio
 
@@ -166,13 +166,13 @@ async def test_valid_responses_are_returned() -> None:
 async def test_threads_are_limited() -> None:
     """While functions that hang occupy all threads, further hooks wait; other threads of the process are unaffected."""
     end, running = threading.Event(), list[int]()
-    threads = DaemonThreads(2, "hook")
+    threads = ThreadPool(2, "hook")
 
     def hang() -> None:
         running.append(1)
         end.wait(10)
 
-    hanging = [asyncio.ensure_future(threads.run(hang)) for _ in range(3)]
+    hanging = [asyncio.ensure_future(threads.submit(hang)) for _ in range(3)]
     await eventually(lambda: len(running) == 2)
     # Cancelled calls occupy their threads until they end.
     for task in hanging[:2]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tusd_py.serving.http.request_head import Framing, Refused, examine
+from tusd_py.serving.http.request_head import BadRequest, Framing, check
 
 HOST = (b"host", b"x")
 CHUNKED = (b"transfer-encoding", b"chunked")
@@ -17,7 +17,7 @@ CHUNKED = (b"transfer-encoding", b"chunked")
 )
 def test_hosts(value: bytes) -> None:
     """RFC 3986: a name, an address or a literal, with or without a port."""
-    assert Framing() == examine([(b"host", value)], "1.1")
+    assert Framing() == check([(b"host", value)], "1.1")
 
 
 @pytest.mark.parametrize(
@@ -25,44 +25,44 @@ def test_hosts(value: bytes) -> None:
 )
 def test_no_hosts(value: bytes) -> None:
     """What could be read in two ways, or names a path or a user, is refused."""
-    with pytest.raises(Refused) as refused:
-        examine([(b"host", value)], "1.1")
+    with pytest.raises(BadRequest) as refused:
+        check([(b"host", value)], "1.1")
     assert 400 == refused.value.status
 
 
 def test_how_many_hosts() -> None:
     """RFC 9112, 3.2: one; only HTTP/1.0 may have none."""
-    assert Framing() == examine([], "1.0")
-    assert Framing() == examine([HOST], "1.0")
+    assert Framing() == check([], "1.0")
+    assert Framing() == check([HOST], "1.0")
     for headers, version in (([], "1.1"), ([HOST, HOST], "1.1"), ([HOST, HOST], "1.0")):
-        with pytest.raises(Refused):
-            examine(headers, version)
+        with pytest.raises(BadRequest):
+            check(headers, version)
 
 
 @pytest.mark.parametrize("value", [b"gzip, chunked", b"gzip", b"identity", b"chunked, chunked", b"", b"xchunked"])
 def test_other_encodings(value: bytes) -> None:
     """A body that is coded would be stored as it came over the wire."""
-    with pytest.raises(Refused):
-        examine([HOST, (b"transfer-encoding", value)], "1.1")
+    with pytest.raises(BadRequest):
+        check([HOST, (b"transfer-encoding", value)], "1.1")
 
 
 def test_two_lengths() -> None:
     """RFC 9112, 6.3: a message of two lengths is not believed either."""
     for headers in ([CHUNKED, CHUNKED], [CHUNKED, (b"content-length", b"5")], [(b"content-length", b"5"), CHUNKED]):
-        with pytest.raises(Refused):
-            examine([HOST, *headers], "1.1")
-    with pytest.raises(Refused):
-        examine([HOST, CHUNKED], "1.0")
-    assert Framing() == examine([HOST, (b"transfer-encoding", b" Chunked ")], "1.1")
+        with pytest.raises(BadRequest):
+            check([HOST, *headers], "1.1")
+    with pytest.raises(BadRequest):
+        check([HOST, CHUNKED], "1.0")
+    assert Framing() == check([HOST, (b"transfer-encoding", b" Chunked ")], "1.1")
 
 
 def test_what_it_tells() -> None:
     """Whether the client waits for 100, and which trailers it declared, for a chunked body only."""
-    assert Framing(expects_continue=True) == examine([HOST, (b"expect", b"100-Continue")], "1.1")
-    assert Framing() == examine([HOST, (b"expect", b"200-ok")], "1.1")
+    assert Framing(expects_continue=True) == check([HOST, (b"expect", b"100-Continue")], "1.1")
+    assert Framing() == check([HOST, (b"expect", b"200-ok")], "1.1")
     trailer = (b"trailer", b"A, b ,\tUpload-Checksum")
-    assert frozenset({b"a", b"b", b"upload-checksum"}) == examine([HOST, CHUNKED, trailer], "1.1").trailers
-    assert frozenset() == examine([HOST, trailer, (b"content-length", b"5")], "1.1").trailers
+    assert frozenset({b"a", b"b", b"upload-checksum"}) == check([HOST, CHUNKED, trailer], "1.1").trailers
+    assert frozenset() == check([HOST, trailer, (b"content-length", b"5")], "1.1").trailers
 
 
 NAMES = st.sampled_from([b"host", b"transfer-encoding", b"content-length", b"trailer", b"expect", b"other"])
@@ -70,9 +70,9 @@ NAMES = st.sampled_from([b"host", b"transfer-encoding", b"content-length", b"tra
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=12))), st.sampled_from(["1.0", "1.1"]))
 def test_junk_is_refused_or_understood(headers: list[tuple[bytes, bytes]], version: str) -> None:
-    """Nothing but ``Refused`` is ever raised."""
+    """Nothing but ``BadRequest`` is ever raised."""
     try:
-        examine(headers, version)
-    except Refused as refused:
+        check(headers, version)
+    except BadRequest as refused:
         assert 400 == refused.status
         assert str(refused).isascii()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import MIB, content
-from tusd_py.serving.http.sendfile import OUTLETS_MAX, Outlet, Outlets
+from tusd_py.serving.http.sendfile import WRITERS_MAX, SendfileWriter, SendSlots
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to do this")
 DATA = bytes(content(2, 300_000))
@@ -22,17 +22,17 @@ DATA = bytes(content(2, 300_000))
 
 @dataclass
 class Setting:
-    """A connection, a file to send, and what outlets told when they were closed."""
+    """A connection, a file to send, and what slots reported when they were closed."""
 
     client: socket.socket
     server: socket.socket
     file: int
-    outlets: Outlets = field(default_factory=Outlets)
-    told: list[int] = field(default_factory=list)
+    slots: SendSlots = field(default_factory=SendSlots)
+    reported: list[int] = field(default_factory=list)
 
-    def outlet(self) -> Outlet:
-        assert self.outlets.lend()
-        return Outlet(self.outlets, os.dup(self.server.fileno()), self.told.append)
+    def writer(self) -> SendfileWriter:
+        assert self.slots.acquire()
+        return SendfileWriter(self.slots, os.dup(self.server.fileno()), self.reported.append)
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def received(client: socket.socket, count: int) -> bytes:
     return got
 
 
-def drain(outlet: Outlet, file: int, offset: int, count: int) -> int:
+def drain(writer: SendfileWriter, file: int, offset: int, count: int) -> int:
     """Give until the moment is over; how many bytes went."""
     given = 0
-    while moved := outlet.move(file, offset + given, count - given):
+    while moved := writer.sendfile(file, offset + given, count - given):
         given += moved
         if given == count:
             break
@@ -72,12 +72,12 @@ def drain(outlet: Outlet, file: int, offset: int, count: int) -> int:
 def test_what_is_asked_for_is_sent(setting: Setting) -> None:
     """A span of the file, behind what was sent before and before what is sent after."""
     setting.server.send(b"head")
-    outlet = setting.outlet()
-    assert drain(outlet, setting.file, 6, len(DATA)) == len(DATA) == outlet.given_bytes
-    outlet.close()
+    writer = setting.writer()
+    assert drain(writer, setting.file, 6, len(DATA)) == len(DATA) == writer.bytes_sent
+    writer.close()
     setting.server.send(b"tail")
     assert received(setting.client, len(DATA) + 8) == b"head" + DATA + b"tail"
-    assert [len(DATA)] == setting.told
+    assert [len(DATA)] == setting.reported
 
 
 def test_a_slow_client_ends_the_moment_at_once(setting: Setting, tmp_path: Path) -> None:
@@ -85,14 +85,14 @@ def test_a_slow_client_ends_the_moment_at_once(setting: Setting, tmp_path: Path)
     path = tmp_path / "large"
     path.write_bytes(bytes(64 * MIB))
     with path.open("rb") as large:
-        outlet = setting.outlet()
-        given = drain(outlet, large.fileno(), 0, 64 * MIB)
+        writer = setting.writer()
+        given = drain(writer, large.fileno(), 0, 64 * MIB)
         assert 0 < given < 64 * MIB
         started = time.perf_counter()
-        assert outlet.move(large.fileno(), given, 1) == 0
+        assert writer.sendfile(large.fileno(), given, 1) == 0
         assert time.perf_counter() - started < 0.5
-        outlet.close()
-    assert [given] == setting.told
+        writer.close()
+    assert [given] == setting.reported
     setting.server.shutdown(socket.SHUT_WR)
     assert len(received(setting.client, given)) == given
     assert setting.client.recv(1) == b""
@@ -100,56 +100,56 @@ def test_a_slow_client_ends_the_moment_at_once(setting: Setting, tmp_path: Path)
 
 def test_a_fast_client_does_not_keep_the_thread(setting: Setting, tmp_path: Path) -> None:
     """However much there is, a moment ends: others want the thread."""
-    outlet = setting.outlet()
+    writer = setting.writer()
     started = time.perf_counter()
-    while outlet.move(setting.file, 0, 1000):
+    while writer.sendfile(setting.file, 0, 1000):
         setting.client.recv(65536)
         assert time.perf_counter() - started < 5
-    outlet.close()
-    assert setting.told[0] > 0
+    writer.close()
+    assert setting.reported[0] > 0
 
 
 def test_a_client_that_is_gone(setting: Setting) -> None:
-    """The moment is over, without an error: the event loop is told of the end by the connection itself."""
+    """The moment is over, without an error: the event loop is reported of the end by the connection itself."""
     setting.client.close()
     with suppress(OSError):
         setting.server.send(b"x")
-    outlet = setting.outlet()
+    writer = setting.writer()
     deadline = time.monotonic() + 5
-    while outlet.move(setting.file, 0, 1):
+    while writer.sendfile(setting.file, 0, 1):
         assert time.monotonic() < deadline
-        outlet.close()
-        outlet = setting.outlet()
-    outlet.close()
-    assert not setting.outlets.is_refused
+        writer.close()
+        writer = setting.writer()
+    writer.close()
+    assert setting.slots.can_send
 
 
 def test_a_file_that_has_been_cut_short(setting: Setting) -> None:
     """Nothing is given of what is not there, and that ends the moment."""
-    outlet = setting.outlet()
-    assert outlet.move(setting.file, 6 + len(DATA), 10) == 0
-    outlet.close()
-    assert [0] == setting.told
+    writer = setting.writer()
+    assert writer.sendfile(setting.file, 6 + len(DATA), 10) == 0
+    writer.close()
+    assert [0] == setting.reported
 
 
 def test_what_cannot_be_sent_this_way_is_not_tried_again(setting: Setting, tmp_path: Path) -> None:
-    """What sendfile(2) does not take, such as a file that is appended to: from then on nobody is lent anything."""
-    assert setting.outlets.lend()
+    """What sendfile(2) does not take, such as a file that is appended to: from then on nobody is writers anything."""
+    assert setting.slots.acquire()
     appended = os.open(tmp_path / "file", os.O_WRONLY | os.O_APPEND)
-    outlet = Outlet(setting.outlets, appended, setting.told.append)
-    assert outlet.move(setting.file, 0, 1) == 0
-    outlet.close()
-    assert setting.outlets.is_refused
-    assert not setting.outlets.lend()
+    writer = SendfileWriter(setting.slots, appended, setting.reported.append)
+    assert writer.sendfile(setting.file, 0, 1) == 0
+    writer.close()
+    assert not setting.slots.can_send
+    assert not setting.slots.acquire()
 
 
 def test_so_many_at_once(setting: Setting) -> None:
-    """Beyond that nobody is lent one until one is given back; none stays open."""
+    """Beyond that nobody is writers one until one is given back; none stays open."""
     before = len(os.listdir("/proc/self/fd"))
-    lent = [setting.outlet() for _ in range(OUTLETS_MAX)]
-    assert not setting.outlets.lend()
-    lent.pop().close()
-    lent.append(setting.outlet())
-    for outlet in lent:
-        outlet.close()
+    writers = [setting.writer() for _ in range(WRITERS_MAX)]
+    assert not setting.slots.acquire()
+    writers.pop().close()
+    writers.append(setting.writer())
+    for writer in writers:
+        writer.close()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
-from tusd_py.serving.http.splice import LOANS_MAX, PIPE_BYTES, Loan, Pipes
+from tusd_py.serving.http.splice import PIPE_BYTES, READERS_MAX, PipePool, SpliceReader
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Linux's")
 
@@ -28,13 +28,13 @@ class Setting:
     client: socket.socket
     server: socket.socket
     path: Path
-    pipes: Pipes = field(default_factory=Pipes)
+    pipes: PipePool = field(default_factory=PipePool)
     rests: list[int] = field(default_factory=list)
 
-    def loan(self, rest: int) -> Loan:
-        ends = self.pipes.lend()
+    def reader(self, rest: int) -> SpliceReader:
+        ends = self.pipes.acquire()
         assert ends is not None
-        return Loan(self.pipes, ends, os.dup(self.server.fileno()), rest, self.rests.append)
+        return SpliceReader(self.pipes, ends, os.dup(self.server.fileno()), rest, self.rests.append)
 
 
 @pytest.fixture
@@ -51,12 +51,12 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
         end.close()
 
 
-def drain(loan: Loan, path: Path, offset: int = 0, flags: int = 0) -> int:
+def drain(reader: SpliceReader, path: Path, offset: int = 0, flags: int = 0) -> int:
     """Move until the moment is over; how many bytes went to the file."""
     descriptor = os.open(path, os.O_WRONLY | flags)
     moved_in_all = 0
     try:
-        while moved := loan.move(descriptor, offset + moved_in_all):
+        while moved := reader.splice(descriptor, offset + moved_in_all):
             moved_in_all += moved
     finally:
         os.close(descriptor)
@@ -68,9 +68,9 @@ def test_exactly_the_rest_is_taken(setting: Setting) -> None:
     data = bytes(content(1, 200_000))
     setting.path.write_bytes(b"before")
     setting.client.sendall(data + b"next")
-    loan = setting.loan(len(data))
-    assert drain(loan, setting.path, 6) == len(data) == loan.taken_bytes
-    loan.close()
+    reader = setting.reader(len(data))
+    assert drain(reader, setting.path, 6) == len(data) == reader.bytes_read
+    reader.close()
     assert setting.rests == [0]
     assert setting.path.read_bytes() == b"before" + data
     assert setting.server.recv(100) == b"next"
@@ -79,11 +79,11 @@ def test_exactly_the_rest_is_taken(setting: Setting) -> None:
 def test_a_slow_client_ends_the_moment_at_once(setting: Setting) -> None:
     """Nothing more within a millisecond: the thread is free, and the rest is told."""
     setting.client.sendall(b"some")
-    loan = setting.loan(1000)
+    reader = setting.reader(1000)
     started = time.monotonic()
-    assert drain(loan, setting.path) == 4
+    assert drain(reader, setting.path) == 4
     assert time.monotonic() - started < 0.5
-    loan.close()
+    reader.close()
     assert setting.rests == [996]
 
 
@@ -91,50 +91,50 @@ def test_a_slow_client_ends_the_moment_at_once(setting: Setting) -> None:
 def test_a_client_that_leaves_ends_the_moment(setting: Setting, reset: bool) -> None:
     """The end of the connection is no error here; what came before it is in the file."""
     setting.client.sendall(b"some")
-    loan = setting.loan(1000)
-    assert drain(loan, setting.path) == 4
+    reader = setting.reader(1000)
+    assert drain(reader, setting.path) == 4
     if reset:
         setting.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     setting.client.close()
-    assert drain(loan, setting.path, 4) == 0
-    loan.close()
-    assert (loan.taken_bytes, setting.rests) == (4, [996])
+    assert drain(reader, setting.path, 4) == 0
+    reader.close()
+    assert (reader.bytes_read, setting.rests) == (4, [996])
 
 
 def test_a_fast_client_does_not_keep_the_thread(setting: Setting) -> None:
     """Though there is always more to move, the moment passes."""
-    loan = setting.loan(2**40)
+    reader = setting.reader(2**40)
     block = bytes(64 * 1024)
     descriptor = os.open(setting.path, os.O_WRONLY)
     started = time.monotonic()
     setting.client.setblocking(False)
     setting.client.send(block)
-    while loan.move(descriptor, 0):
+    while reader.splice(descriptor, 0):
         try:
             setting.client.send(block)
         except BlockingIOError:
             pass
         assert time.monotonic() - started < 10
     os.close(descriptor)
-    loan.close()
-    assert setting.rests == [2**40 - loan.taken_bytes]
+    reader.close()
+    assert setting.rests == [2**40 - reader.bytes_read]
 
 
 def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
     """The bytes in the pipe are written all the same; whoever borrows next takes the rest into a buffer."""
     data = bytes(content(2, 100_000))
     setting.client.sendall(data)
-    loan = setting.loan(len(data) + 10)
+    reader = setting.reader(len(data) + 10)
     # The kernel refuses to splice to a file that is open for appending.
-    moved = drain(loan, setting.path, 0, os.O_APPEND)
-    assert moved == loan.taken_bytes > 0
-    loan.close()
+    moved = drain(reader, setting.path, 0, os.O_APPEND)
+    assert moved == reader.bytes_read > 0
+    reader.close()
     assert setting.path.read_bytes() == data[:moved]
     setting.client.sendall(b"more")
-    again = setting.loan(setting.rests.pop())
-    assert (loan.moves, again.moves) == (False, False)
+    again = setting.reader(setting.rests.pop())
+    assert (reader.can_splice, again.can_splice) == (False, False)
     buffer, taken = memoryview(bytearray(200_000)), b""
-    while count := again.take(buffer):
+    while count := again.read_into(buffer):
         taken += buffer[:count]
     again.close()
     assert taken == data[moved:] + b"more"
@@ -143,65 +143,65 @@ def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
 @pytest.mark.parametrize("refused", [False, True], ids=["with a pipe", "without"])
 def test_what_is_taken_into_buffers(setting: Setting, refused: bool) -> None:
     """In order and never beyond the rest, with splice(2) or without; the loans are as many, and all end."""
-    setting.pipes.is_refused = refused
+    setting.pipes.can_splice = not refused
     data = bytes(content(3, 50_000))
     setting.client.sendall(data + b"next")
-    loan = setting.loan(len(data))
-    assert loan.moves is not refused
+    reader = setting.reader(len(data))
+    assert reader.can_splice is not refused
     buffer = memoryview(bytearray(7_000))
     taken = b""
-    while count := loan.take(buffer):
+    while count := reader.read_into(buffer):
         taken += buffer[:count]
-    assert (taken, loan.taken_bytes) == (data, len(data))
-    loan.close()
+    assert (taken, reader.bytes_read) == (data, len(data))
+    reader.close()
     assert setting.rests == [0]
     assert setting.server.recv(100) == b"next"
-    lent = [setting.pipes.lend() for _ in range(LOANS_MAX + 1)]
-    assert lent[-1] is None
-    assert None not in lent[:-1]
-    for ends in lent[:-1]:
+    acquired = [setting.pipes.acquire() for _ in range(READERS_MAX + 1)]
+    assert acquired[-1] is None
+    assert None not in acquired[:-1]
+    for ends in acquired[:-1]:
         assert ends is not None
-        setting.pipes.give_back(ends, True)
+        setting.pipes.release(ends, is_empty=True)
 
 
 def test_a_file_that_takes_nothing(setting: Setting) -> None:
     """The error of the file is raised; what was in the pipe counts as taken, and never reaches another file."""
     setting.client.sendall(b"lost")
-    loan = setting.loan(1000)
+    reader = setting.reader(1000)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        drain(loan, Path("/dev/full"))
-    loan.close()
-    assert loan.taken_bytes == 4
+        drain(reader, Path("/dev/full"))
+    reader.close()
+    assert reader.bytes_read == 4
     assert setting.rests == [996]
 
 
 def test_what_is_left_in_a_pipe_is_for_nobody(setting: Setting) -> None:
-    """A pipe that was given back with bytes in it is not lent again."""
+    """A pipe that was given back with bytes in it is not acquired again."""
     setting.client.sendall(b"lost")
-    loan = setting.loan(1000)
+    reader = setting.reader(1000)
     read_only = os.open(setting.path, os.O_RDONLY)
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
-        loan.move(read_only, 0)
+        reader.splice(read_only, 0)
     os.close(read_only)
-    loan.close()
+    reader.close()
     setting.client.sendall(b"good")
-    second = setting.loan(4)
+    second = setting.reader(4)
     assert drain(second, setting.path) == 4
     second.close()
     assert setting.path.read_bytes() == b"good"
 
 
 def test_pipes_are_few_and_used_again(setting: Setting) -> None:
-    """So many at once and no more; given back, the same ones are lent anew, and large."""
-    lent = [ends for _ in range(LOANS_MAX) if (ends := setting.pipes.lend())]
-    assert len(lent) == LOANS_MAX
-    assert setting.pipes.lend() is None
-    for ends in lent:
-        setting.pipes.give_back(ends, True)
-    again = setting.pipes.lend()
-    assert again in lent
+    """So many at once and no more; given back, the same ones are acquired anew, and large."""
+    acquired = [ends for _ in range(READERS_MAX) if (ends := setting.pipes.acquire())]
+    assert len(acquired) == READERS_MAX
+    assert setting.pipes.acquire() is None
+    for ends in acquired:
+        setting.pipes.release(ends, is_empty=True)
+    again = setting.pipes.acquire()
+    assert again in acquired
     assert again is not None
-    setting.pipes.give_back(again, True)
+    setting.pipes.release(again, is_empty=True)
     limit = int(Path("/proc/sys/fs/pipe-max-size").read_text())
     if limit >= PIPE_BYTES:
         assert fcntl.fcntl(again[0], fcntl.F_GETPIPE_SZ) == PIPE_BYTES
@@ -209,7 +209,7 @@ def test_pipes_are_few_and_used_again(setting: Setting) -> None:
 
 def test_a_loan_that_ended_keeps_no_bytes(setting: Setting) -> None:
     """It is part of a circle and stays until the collector comes: with its bytes, 3 MiB an upload stayed too."""
-    loan = setting.loan(0)
-    loan.pieces = [b"x" * 1000]
-    loan.close()
-    assert not loan.pieces
+    reader = setting.reader(0)
+    reader.pieces = [b"x" * 1000]
+    reader.close()
+    assert not reader.pieces

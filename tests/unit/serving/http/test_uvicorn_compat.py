@@ -76,7 +76,7 @@ def test_the_class_is_bound_to_the_settings() -> None:
         kind = protocol_class(Server(header_timeout_seconds=seconds, header_bytes_max=count))
         assert kind is not None
         assert issubclass(kind, protocol.UploadProtocol)
-        assert (seconds, count) == (kind.bounds.header_timeout_seconds, kind.bounds.header_bytes_max)
+        assert (seconds, count) == (kind.limits.header_timeout_seconds, kind.limits.header_bytes_max)
 
 
 def asked_of(module: ModuleType, kind: str) -> set[str]:
@@ -104,7 +104,7 @@ def asked_of(module: ModuleType, kind: str) -> set[str]:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
-    return (used - own - made | overridden) - {"bounds", "__init__"}
+    return (used - own - made | overridden) - {"limits", "pipes", "send_slots", "__init__"}
 
 
 def test_the_list_is_complete() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.content import content
 from tusd_py.contracts.store import BytesMissing
-from tusd_py.storage.disk.concatenation import Joining, copy_range
-from tusd_py.storage.disk.directory import Folder
+from tusd_py.storage.disk.concatenation import Concatenation, copy_range
+from tusd_py.storage.disk.directory import UploadDirectory
 
 LENGTH = 2 * 1024 * 1024 + 77
 
@@ -67,7 +67,7 @@ def test_copies_where_the_kernel_will_not(tmp_path: Path, stack: ExitStack) -> N
 
 def test_copies_between_file_systems(tmp_path: Path, stack: ExitStack) -> None:
     """Between devices the bytes arrive as well, by whichever way this kernel has."""
-    target = other_file_system(tmp_path) / f"joining-{os.getpid()}"
+    target = other_file_system(tmp_path) / f"concatenation-{os.getpid()}"
     stack.callback(target.unlink)
     files = Files(stack, source_of(tmp_path), target)
     copy_range(files.source, 0, files.target, 0, LENGTH)
@@ -83,19 +83,19 @@ def test_source_that_ends_early(tmp_path: Path, stack: ExitStack) -> None:
 
 def test_upload_bears_its_id_only_when_whole(tmp_path: Path) -> None:
     """Until a join is finished nothing bears the id; abandoned, nothing is left."""
-    folder = Folder(tmp_path, 0o640)
+    directory = UploadDirectory(tmp_path, 0o640)
     (tmp_path / "part").write_bytes(b"part")
-    joining = Joining(folder, "final")
-    joining.begin()
-    joining.append(folder, "part", 0, 4)
-    joining.append(folder, "part", 2, 2)
+    concatenation = Concatenation(directory, "final")
+    concatenation.begin()
+    concatenation.append(directory, "part", 0, 4)
+    concatenation.append(directory, "part", 2, 2)
     assert not (tmp_path / "final").exists()
-    joining.finish()
+    concatenation.commit()
     assert (tmp_path / "final").read_bytes() == b"partrt"
     assert stat.S_IMODE((tmp_path / "final").stat().st_mode) & 0o007 == 0
-    again = Joining(folder, "final")
+    again = Concatenation(directory, "final")
     again.begin()
-    again.append(folder, "part", 0, 1)
-    again.abandon()
+    again.append(directory, "part", 0, 1)
+    again.discard()
     assert [path.name for path in tmp_path.iterdir()] == ["part"]
-    folder.close()
+    directory.close()

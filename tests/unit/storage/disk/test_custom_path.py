@@ -9,17 +9,17 @@ import pytest
 
 from tusd_py.contracts.store import BytesMissing, PathTaken
 from tusd_py.model.ids import is_storage_path
-from tusd_py.storage.disk.custom_path import ChosenPath
-from tusd_py.storage.disk.directory import Folder
+from tusd_py.storage.disk.custom_path import CustomPath
+from tusd_py.storage.disk.directory import UploadDirectory
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "uploads", 0o640)
+def directory(tmp_path: Path) -> UploadDirectory:
+    return UploadDirectory(tmp_path / "uploads", 0o640)
 
 
-def write(place: ChosenPath, upload_id: str, stored: bytes, offset: int = 0) -> None:
-    descriptor, _ = place.open_for_writing(upload_id, offset)
+def write(location: CustomPath, upload_id: str, stored: bytes, offset: int = 0) -> None:
+    descriptor, _ = location.open_for_writing(upload_id, offset)
     os.pwrite(descriptor, stored, offset)
     os.close(descriptor)
 
@@ -37,81 +37,81 @@ def test_what_is_a_path(path: str) -> None:
         *("abc", "a" * 32, "a/" + "b" * 256, "ä/" + "ä" * 128, "/".join(["a" * 100] * 11)),
     ],
 )
-def test_what_is_no_path(folder: Folder, path: str) -> None:
+def test_what_is_no_path(directory: UploadDirectory, path: str) -> None:
     """Nothing that leads out, hides, looks like another upload's id or surprises a file system."""
     assert not is_storage_path(path)
     with pytest.raises(ValueError, match="path"):
-        ChosenPath(folder, path)
+        CustomPath(directory, path)
 
 
-def test_a_path_belongs_to_one_upload(folder: Folder) -> None:
+def test_a_path_belongs_to_one_upload(directory: UploadDirectory) -> None:
     """Who comes second is refused, and the bytes of the first are as they were; asking again is no error."""
-    first = ChosenPath(folder, "p/x.pdf")
+    first = CustomPath(directory, "p/x.pdf")
     first.reserve("one")
     write(first, "one", b"one's")
     with pytest.raises(PathTaken):
-        ChosenPath(folder, "p/x.pdf").reserve("two")
-    ChosenPath(folder, "p/x.pdf").erase("two")
-    assert (folder.path / "p" / "x.pdf").read_bytes() == b"one's"
-    assert (first.stored_size("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
+        CustomPath(directory, "p/x.pdf").reserve("two")
+    CustomPath(directory, "p/x.pdf").delete("two")
+    assert (directory.path / "p" / "x.pdf").read_bytes() == b"one's"
+    assert (first.size("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
 
 
-def test_what_an_earlier_try_left_is_taken_up(folder: Folder) -> None:
+def test_what_an_earlier_try_left_is_taken_up(directory: UploadDirectory) -> None:
     """The same upload may have its path once more, with or without its file; what else lies there is not its own."""
-    place = ChosenPath(folder, "p/x.pdf")
-    place.reserve("one")
-    place.reserve("one")
-    (folder.path / "p" / "x.pdf").unlink()
-    place.reserve("one")
-    (folder.path / "p" / "x.pdf").unlink()
-    (folder.path / "p" / "x.pdf").symlink_to("/nowhere")
-    (folder.path / "q").mkdir()
-    (folder.path / "q" / "x.pdf").write_bytes(b"theirs")
+    location = CustomPath(directory, "p/x.pdf")
+    location.reserve("one")
+    location.reserve("one")
+    (directory.path / "p" / "x.pdf").unlink()
+    location.reserve("one")
+    (directory.path / "p" / "x.pdf").unlink()
+    (directory.path / "p" / "x.pdf").symlink_to("/nowhere")
+    (directory.path / "q").mkdir()
+    (directory.path / "q" / "x.pdf").write_bytes(b"theirs")
     with pytest.raises(PathTaken) as taken:
-        ChosenPath(folder, "q/x.pdf").reserve("one")
+        CustomPath(directory, "q/x.pdf").reserve("one")
     assert taken.value.owner_id is None
     with pytest.raises(PathTaken) as taken:
-        place.reserve("two")
+        location.reserve("two")
     assert taken.value.owner_id == "one"
 
 
-def test_a_path_that_was_erased_is_free(folder: Folder) -> None:
+def test_a_path_that_was_erased_is_free(directory: UploadDirectory) -> None:
     """And erasing the first upload once more, after a crash, does nothing to the second one's bytes."""
-    place = ChosenPath(folder, "p/x.pdf")
-    place.reserve("one")
-    place.erase("one")
-    assert not (folder.path / "p" / "x.pdf").exists()
-    place.reserve("two")
-    write(place, "two", b"two's")
-    place.erase("one")
-    assert (folder.path / "p" / "x.pdf").read_bytes() == b"two's"
+    location = CustomPath(directory, "p/x.pdf")
+    location.reserve("one")
+    location.delete("one")
+    assert not (directory.path / "p" / "x.pdf").exists()
+    location.reserve("two")
+    write(location, "two", b"two's")
+    location.delete("one")
+    assert (directory.path / "p" / "x.pdf").read_bytes() == b"two's"
 
 
-def test_a_path_whose_file_was_moved_away_stays_claimed(folder: Folder) -> None:
+def test_a_path_whose_file_was_moved_away_stays_claimed(directory: UploadDirectory) -> None:
     """Until its upload is erased: its erasing must not find another upload's bytes there."""
-    place = ChosenPath(folder, "p/x.pdf")
-    place.reserve("one")
-    (folder.path / "p" / "x.pdf").unlink()
+    location = CustomPath(directory, "p/x.pdf")
+    location.reserve("one")
+    (directory.path / "p" / "x.pdf").unlink()
     with pytest.raises(PathTaken):
-        place.reserve("two")
+        location.reserve("two")
     with pytest.raises(BytesMissing):
-        place.open_for_reading("one")
-    (folder.path / "p").rmdir()
-    assert place.stored_size("one") == 0
-    place.erase("one")
-    place.reserve("two")
+        location.open_for_reading("one")
+    (directory.path / "p").rmdir()
+    assert location.size("one") == 0
+    location.delete("one")
+    location.reserve("two")
 
 
 @pytest.mark.parametrize("planted", ["file", "directory", "link", "dangling"])
 @pytest.mark.parametrize("where", ["p/x.pdf", "p"])
-def test_what_is_in_the_way_is_left_alone(folder: Folder, tmp_path: Path, planted: str, where: str) -> None:
+def test_what_is_in_the_way_is_left_alone(directory: UploadDirectory, tmp_path: Path, planted: str, where: str) -> None:
     """A file of somebody else, or a link on the way, is neither written to nor followed; the path is not claimed."""
     outside = tmp_path / "outside"
     outside.mkdir()
     if where == "p" and planted == "directory":
-        (folder.path / "p" / "x.pdf").mkdir(parents=True)
+        (directory.path / "p" / "x.pdf").mkdir(parents=True)
     else:
-        target = folder.path / where
+        target = directory.path / where
         target.parent.mkdir(exist_ok=True)
         if planted == "file":
             target.write_bytes(b"theirs")
@@ -119,33 +119,38 @@ def test_what_is_in_the_way_is_left_alone(folder: Folder, tmp_path: Path, plante
             target.mkdir()
         else:
             target.symlink_to(outside if planted == "link" else tmp_path / "nowhere")
-    place = ChosenPath(folder, "p/x.pdf")
+    location = CustomPath(directory, "p/x.pdf")
     with pytest.raises(PathTaken):
-        place.reserve("one")
-    place.erase("one")
+        location.reserve("one")
+    location.delete("one")
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "nowhere").exists()
-    assert list((folder.path / ".claims").iterdir()) == []
+    assert list((directory.path / ".claims").iterdir()) == []
     if planted == "file":
-        assert (folder.path / where).read_bytes() == b"theirs"
+        assert (directory.path / where).read_bytes() == b"theirs"
 
 
-def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(folder: Folder) -> None:
+def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(directory: UploadDirectory) -> None:
     """It will be tried again, and nobody shall have taken its path by then."""
-    place = ChosenPath(folder, "p/x.pdf")
-    place.reserve("final")
-    os.close(place.open_for_joining("final"))
-    place.adopt("final")
-    write(place, "final", b"half")
-    os.close(place.open_for_joining("final"))
-    place.clear("final")
-    assert (place.stored_size("final"), sorted(os.listdir(folder.path))) == (0, [".claims", "p"])
+    location = CustomPath(directory, "p/x.pdf")
+    location.reserve("final")
+    os.close(location.open_concatenation("final"))
+    location.commit_concatenation("final")
+    write(location, "final", b"half")
+    os.close(location.open_concatenation("final"))
+    location.discard_concatenation("final")
+    assert (location.size("final"), sorted(os.listdir(directory.path))) == (0, [".claims", "p"])
     with pytest.raises(PathTaken):
-        place.reserve("two")
+        location.reserve("two")
 
 
-def test_modes(folder: Folder) -> None:
+def test_modes(directory: UploadDirectory) -> None:
     """Others can look neither into the directories nor into the file."""
-    ChosenPath(folder, "p/q/x.pdf").reserve("one")
-    for path in (folder.path / "p", folder.path / "p" / "q", folder.path / ".claims", folder.path / "p/q/x.pdf"):
+    CustomPath(directory, "p/q/x.pdf").reserve("one")
+    for path in (
+        directory.path / "p",
+        directory.path / "p" / "q",
+        directory.path / ".claims",
+        directory.path / "p/q/x.pdf",
+    ):
         assert path.stat().st_mode & 0o007 == 0

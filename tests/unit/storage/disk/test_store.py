@@ -15,7 +15,7 @@ from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.disk.reader import READ_BYTES
-from tusd_py.storage.disk.store import JOIN_BYTES, SLOW_THREADS, DiskStore
+from tusd_py.storage.disk.store import CONCATENATION_BYTES, SLOW_THREADS, DiskStore
 
 
 def open_files(directory: Path) -> list[str]:
@@ -53,15 +53,15 @@ async def test_join_can_be_cancelled(tmp_path: Path) -> None:
     """A join is cut between its steps; nothing of the final upload is left, nor any open file."""
     store = DiskStore(tmp_path)
     (tmp_path / "part").touch()
-    os.truncate(tmp_path / "part", 3 * JOIN_BYTES)  # a hole: it costs no room
-    part = an_upload("part", offset=3 * JOIN_BYTES)
+    os.truncate(tmp_path / "part", 3 * CONCATENATION_BYTES)  # a hole: it costs no room
+    part = an_upload("part", offset=3 * CONCATENATION_BYTES)
     for turns in (0, 1, 2, 3, 5, 8):
-        joining = asyncio.create_task(store.concatenate(an_upload("final"), [part]))
+        concatenating = asyncio.create_task(store.concatenate(an_upload("final"), [part]))
         for _ in range(turns):
             await asyncio.sleep(0)
-        joining.cancel()
+        concatenating.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await joining
+            await concatenating
         assert [path.name for path in tmp_path.iterdir()] == ["part"]
         assert open_files(tmp_path) == []
     await store.close()
@@ -89,14 +89,14 @@ async def test_refuses_what_was_planted(tmp_path: Path) -> None:
 @on_loop
 async def test_nobody_waits_for_joins(tmp_path: Path) -> None:
     """However many joins and removals are under way, an upload's bytes find a thread."""
-    store, handler = DiskStore(tmp_path), threading.Event()
+    store, gate = DiskStore(tmp_path), threading.Event()
     for _ in range(SLOW_THREADS):
-        store._slow_threads.submit(handler.wait, 20)
-    joining = asyncio.create_task(store.concatenate(an_upload("final"), []))
+        store._slow_threads.submit(gate.wait, 20)
+    concatenating = asyncio.create_task(store.concatenate(an_upload("final"), []))
     await append(store, an_upload(), [b"quick"])
-    assert not joining.done()
-    handler.set()
-    await joining
+    assert not concatenating.done()
+    gate.set()
+    await concatenating
     assert sorted(path.name for path in tmp_path.iterdir()) == ["an-upload", "final"]
     await store.close()
 

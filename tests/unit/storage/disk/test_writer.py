@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from tests.contracts.store import KIB, MIB, an_upload, cut
 from tests.support.content import content
 from tests.support.loops import on_loop
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
-from tusd_py.storage.disk.directory import Folder
-from tusd_py.storage.disk.writer import BATCH_BYTES_MAX, WATCHED_BYTES, DiskSink
+from tusd_py.storage.disk.directory import UploadDirectory
+from tusd_py.storage.disk.writer import BATCH_BYTES_MAX, OBSERVED_BYTES, DiskSink
 from tusd_py.threads import ThreadPool
 
 
@@ -42,7 +43,7 @@ class CountedThreads(ThreadPool):
         return super().submit(gated)
 
 
-class FailingFolder(Folder):
+class FailingDirectory(UploadDirectory):
     """A directory whose syncing fails while ``broken`` is set: a disk that loses its cable."""
 
     broken = False
@@ -54,36 +55,36 @@ class FailingFolder(Folder):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[FailingFolder]:
-    folder = FailingFolder(tmp_path / "uploads", 0o640)
-    yield folder
-    folder.close()
+def directory(tmp_path: Path) -> Iterator[FailingDirectory]:
+    directory = FailingDirectory(tmp_path / "uploads", 0o640)
+    yield directory
+    directory.close()
 
 
-def open_descriptors(folder: Folder) -> int:
-    """How many files of the folder this process has open."""
+def open_descriptors(directory: UploadDirectory) -> int:
+    """How many files of the directory this process has open."""
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    return sum(str(folder.path) + "/" in os.readlink(link) for link in links if os.path.lexists(link))
+    return sum(str(directory.path) + "/" in os.readlink(link) for link in links if os.path.lexists(link))
 
 
 @on_loop
-async def test_small_body_is_one_hop(folder: FailingFolder) -> None:
+async def test_small_body_is_one_hop(directory: FailingDirectory) -> None:
     """A small body, written, made durable and closed, costs one hop to a thread and leaves no open file."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     await sink.write([b"small", b" body"])
     assert await sink.flush(durable=True) == 10
     await sink.close()
     assert threads.hops == 1
-    assert open_descriptors(folder) == 0
+    assert open_descriptors(directory) == 0
     await threads.close()
 
 
 @on_loop
-async def test_large_body_is_a_hop_a_mebibyte(folder: FailingFolder) -> None:
+async def test_large_body_is_a_hop_a_mebibyte(directory: FailingDirectory) -> None:
     """Batches grow to 1 MiB: a large body in small pieces costs little more than a hop for each."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     for piece in cut(bytes(32 * MIB), 64 * KIB):
         await sink.write([piece])
     await sink.flush()
@@ -93,11 +94,11 @@ async def test_large_body_is_a_hop_a_mebibyte(folder: FailingFolder) -> None:
 
 
 @on_loop
-async def test_waits_only_when_two_batches_are_full(folder: FailingFolder) -> None:
+async def test_waits_only_when_two_batches_are_full(directory: FailingDirectory) -> None:
     """While a batch is being written another is gathered; only when that is full too does a write wait."""
     threads = CountedThreads()
     threads.gate.clear()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     body = bytes(content(31, 2 * MIB))
     await asyncio.wait_for(sink.write([body[:MIB]]), 5)
     pieces = cut(body[MIB:], 64 * KIB)
@@ -111,40 +112,40 @@ async def test_waits_only_when_two_batches_are_full(folder: FailingFolder) -> No
     await last
     assert await sink.flush() == len(body)
     await sink.close()
-    assert (folder.path / "an-upload").read_bytes() == body
+    assert (directory.path / "an-upload").read_bytes() == body
     await threads.close()
 
 
 @on_loop
-async def test_slow_upload_holds_little_and_no_descriptor(folder: FailingFolder) -> None:
+async def test_slow_upload_holds_little_and_no_descriptor(directory: FailingDirectory) -> None:
     """An upload that trickles hands on what it has at 64 KiB, and between flushes it has no file open."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     for number in range(1, 4):
         await sink.write([bytes(40 * KIB)])
         await sink.write([bytes(40 * KIB)])
         assert threads.hops == 2 * number - 1
         assert await sink.flush() == number * 80 * KIB
-        assert open_descriptors(folder) == 0
+        assert open_descriptors(directory) == 0
     await sink.close()
     assert threads.hops <= 6
     await threads.close()
 
 
-class PieceTap:
+class PiecesReader:
     """Moves ``pieces``, each with one call, and then raises ``failure`` or is over. Waits for ``handler`` first."""
 
-    pieces = ()
-    taken_bytes = 0
+    pieces: Sequence[bytes] = ()
+    bytes_read = 0
 
-    def __init__(self, *pieces: bytes, failure: OSError | None = None, moves: bool = True) -> None:
+    def __init__(self, *pieces: bytes, failure: OSError | None = None, can_splice: bool = True) -> None:
         self._left = list(pieces)
         self._failure = failure
-        self.moves = moves
+        self.can_splice = can_splice
         self.gate = threading.Event()
         self.gate.set()
 
-    def move(self, descriptor: int, offset: int) -> int:
+    def splice(self, descriptor: int, offset: int) -> int:
         self.gate.wait(20)
         if self._left:
             return os.pwrite(descriptor, self._left.pop(0), offset)
@@ -152,7 +153,7 @@ class PieceTap:
             raise self._failure
         return 0
 
-    def take(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         self.gate.wait(20)
         if not self._left:
             return 0
@@ -164,124 +165,131 @@ class PieceTap:
         assert not self._left
 
 
-class Eyes:
-    """Sees what passes only when it is asked to be done with it, as late as it may."""
+class LateObserver:
+    """Looks at the bytes only when its future is waited for, as late as the contract allows."""
 
     def __init__(self) -> None:
         self.seen = b""
-        self._piece = memoryview(b"")
+        self.is_waiting = False
 
-    def see(self, piece: memoryview) -> None:
-        self.done()
-        self._piece = piece
-
-    def done(self) -> None:
-        self.seen += self._piece
-        self._piece = memoryview(b"")
+    def __call__(self, piece: memoryview) -> Future[None]:
+        assert not self.is_waiting, "the future of the call before was not waited for"
+        self.is_waiting = True
+        return _LateFuture(self, piece)
 
 
-@pytest.mark.parametrize("is_watched", [False, True])
+class _LateFuture(Future[None]):
+    def __init__(self, observer: LateObserver, piece: memoryview) -> None:
+        super().__init__()
+        self._observer, self._piece = observer, piece
+
+    def result(self, timeout: float | None = None) -> None:
+        self._observer.seen += self._piece
+        self._observer.is_waiting = False
+
+
+@pytest.mark.parametrize("is_observed", [False, True])
 @on_loop
-async def test_what_is_poured_through_buffers(folder: FailingFolder, is_watched: bool) -> None:
+async def test_what_is_poured_through_buffers(directory: FailingDirectory, is_observed: bool) -> None:
     """Where bytes cannot be moved unseen, or are watched: file and watcher get every one, in order."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
-    pieces = [bytes(content(number, WATCHED_BYTES - number)) for number in range(7)]
-    eyes = Eyes()
+    sink = DiskSink(directory, threads, an_upload())
+    pieces = [bytes(content(number, OBSERVED_BYTES - number)) for number in range(7)]
+    observer = LateObserver()
     await sink.write([b"before"])
-    await sink.pour(PieceTap(*pieces, moves=is_watched), eyes if is_watched else None)
+    await sink.transfer(PiecesReader(*pieces, can_splice=is_observed), observer if is_observed else None)
     expected = b"before" + b"".join(pieces)
     assert await sink.flush() == len(expected)
-    assert (folder.path / "an-upload").read_bytes() == expected
-    assert eyes.seen == (b"".join(pieces) if is_watched else b"")
+    assert (directory.path / "an-upload").read_bytes() == expected
+    assert observer.seen == (b"".join(pieces) if is_observed else b"")
     await sink.close()
     await threads.close()
 
 
 @on_loop
-async def test_a_watcher_is_done_when_the_file_fails(folder: FailingFolder) -> None:
+async def test_a_watcher_is_done_when_the_file_fails(directory: FailingDirectory) -> None:
     """The buffers are somebody else's next: nobody may look at them any more."""
 
-    class ReadOnly(FailingFolder):
+    class ReadOnly(FailingDirectory):
         def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
             (self.path / upload_id).touch()
             return os.open(self.path / upload_id, os.O_RDONLY), 0
 
     threads = CountedThreads()
-    read_only = ReadOnly(folder.path, 0o640)
+    read_only = ReadOnly(directory.path, 0o640)
     sink = DiskSink(read_only, threads, an_upload())
-    eyes = Eyes()
+    observer = LateObserver()
     with pytest.raises(StoreUnavailable):
-        await sink.pour(PieceTap(b"seen"), eyes)
-    assert (eyes.seen, len(eyes._piece), sink.persisted_offset) == (b"seen", 0, 0)
+        await sink.transfer(PiecesReader(b"seen"), observer)
+    assert (observer.seen, observer.is_waiting, sink.persisted_offset) == (b"seen", False, 0)
     await sink.close()
     read_only.close()
     await threads.close()
 
 
 @on_loop
-async def test_what_is_poured_comes_behind_what_was_written(folder: FailingFolder) -> None:
+async def test_what_is_poured_comes_behind_what_was_written(directory: FailingDirectory) -> None:
     """Written, poured and written again, the bytes stand in that order, and the offset tells them all."""
     threads, pouring = CountedThreads(), CountedThreads()
-    sink = DiskSink(folder, threads, an_upload(), pouring)
+    sink = DiskSink(directory, threads, an_upload(), pouring)
     await sink.write([b"one "])
-    await sink.pour(PieceTap(b"two ", b"three "))
+    await sink.transfer(PiecesReader(b"two ", b"three "))
     assert sink.persisted_offset == 14
-    await sink.pour(PieceTap())
+    await sink.transfer(PiecesReader())
     await sink.write([b"four"])
     assert await sink.flush(durable=True) == 18
-    assert (folder.path / "an-upload").read_bytes() == b"one two three four"
+    assert (directory.path / "an-upload").read_bytes() == b"one two three four"
     # Large bodies wait for each other, and for nobody else.
     assert (pouring.hops, threads.hops) == (2, 1)
-    assert open_descriptors(folder) == 0
+    assert open_descriptors(directory) == 0
     await sink.close()
     await threads.close()
     await pouring.close()
 
 
 @on_loop
-async def test_a_disk_that_fills_while_pouring(folder: FailingFolder) -> None:
+async def test_a_disk_that_fills_while_pouring(directory: FailingDirectory) -> None:
     """``StoreFull``, from then on; a little of what was moved is given back, and the offset stays true."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StoreFull):
-        await sink.pour(PieceTap(bytes(MIB), b"x", failure=full))
+        await sink.transfer(PiecesReader(bytes(MIB), b"x", failure=full))
     with pytest.raises(StoreFull):
-        await sink.pour(PieceTap())
+        await sink.transfer(PiecesReader())
     assert MIB - 64 * KIB <= sink.persisted_offset < MIB
     await sink.close()
-    assert (folder.path / "an-upload").stat().st_size == sink.persisted_offset
+    assert (directory.path / "an-upload").stat().st_size == sink.persisted_offset
     await threads.close()
 
 
 @on_loop
-async def test_a_cancelled_pour_ends_first(folder: FailingFolder) -> None:
-    """Cancelled, it waits until the thread is done with the tap: somebody else may read the connection then."""
+async def test_a_cancelled_pour_ends_first(directory: FailingDirectory) -> None:
+    """Cancelled, it waits until the thread is done with the reader: somebody else may read the connection then."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
-    tap = PieceTap(b"body")
-    tap.gate.clear()
-    pouring = asyncio.create_task(sink.pour(tap))
+    sink = DiskSink(directory, threads, an_upload())
+    reader = PiecesReader(b"body")
+    reader.gate.clear()
+    pouring = asyncio.create_task(sink.transfer(reader))
     await asyncio.wait([pouring], timeout=0.02)
     pouring.cancel()
     await asyncio.wait([pouring], timeout=0.05)
     assert not pouring.done()
-    tap.gate.set()
+    reader.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await pouring
-    tap.close()
+    reader.close()
     assert sink.persisted_offset == 4
     await sink.close()
     await threads.close()
 
 
 @on_loop
-async def test_close_waits_for_the_thread(folder: FailingFolder) -> None:
+async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
     """A sink whose request was cancelled writes nothing after its close has returned, though that is cancelled too."""
     threads = CountedThreads()
     threads.gate.clear()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     await sink.write([bytes(BATCH_BYTES_MAX)])
     closing = asyncio.create_task(sink.close())
     await asyncio.sleep(0)
@@ -292,18 +300,18 @@ async def test_close_waits_for_the_thread(folder: FailingFolder) -> None:
     await asyncio.gather(closing, return_exceptions=True)
     assert sink.persisted_offset == BATCH_BYTES_MAX
     await sink.close()
-    assert open_descriptors(folder) == 0
+    assert open_descriptors(directory) == 0
     await threads.close()
 
 
 @on_loop
-async def test_failed_sync_takes_back_what_was_not_promised(folder: FailingFolder) -> None:
+async def test_failed_sync_takes_back_what_was_not_promised(directory: FailingDirectory) -> None:
     """When syncing fails nobody knows which pages were lost: only what an earlier flush returned stays safe."""
     threads = CountedThreads()
-    sink = DiskSink(folder, threads, an_upload())
+    sink = DiskSink(directory, threads, an_upload())
     await sink.write([b"promised"])
     assert await sink.flush() == 8
-    folder.broken = True
+    directory.broken = True
     await sink.write([b" and in doubt"])
     with pytest.raises(StoreUnavailable, match="Input/output"):
         await sink.flush(durable=True)
@@ -311,13 +319,13 @@ async def test_failed_sync_takes_back_what_was_not_promised(folder: FailingFolde
     with pytest.raises(StoreUnavailable):
         await sink.write([b"more"])
     await sink.close()
-    folder.broken = False
-    again = DiskSink(folder, threads, an_upload(offset=8))
+    directory.broken = False
+    again = DiskSink(directory, threads, an_upload(offset=8))
     await again.write([b" anew"])
     assert await again.flush(durable=True) == 13
     await again.close()
-    assert (folder.path / "an-upload").read_bytes() == b"promised anew"
-    assert open_descriptors(folder) == 0
+    assert (directory.path / "an-upload").read_bytes() == b"promised anew"
+    assert open_descriptors(directory) == 0
     await threads.close()
 
 

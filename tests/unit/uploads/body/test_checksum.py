@@ -17,7 +17,7 @@ from tests.support.loops import on_loop
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
 from tusd_py.protocol.requests import BodyInfo
-from tusd_py.uploads.body import checksum as digesting_module
+from tusd_py.threads import cpu_threads
 from tusd_py.uploads.body.checksum import BATCH_BYTES_MAX, ChecksumVerifier
 
 SMALL, LARGE = (b"he", b"llo"), (b"x" * 300_000, b"y")
@@ -86,7 +86,7 @@ def threads_held_up() -> Iterator[None]:
     """No thread that hashes gets to its next batch meanwhile."""
     go_on = threading.Event()
     for _ in range(os.cpu_count() or 1):
-        digesting_module._threads.submit(go_on.wait)
+        cpu_threads.submit(go_on.wait)
     try:
         yield
     finally:

@@ -30,15 +30,15 @@ PIECE = ZERO_COPY_BYTES_MIN // 4
 BODY = bytes(content(90, 4 * PIECE))
 
 
-class LentFakeBody(FakeBody):
+class ZeroCopyFakeBody(FakeBody):
     """Gives the first piece of a body by reading, and the rest on loan: one piece waits, the others are moved."""
 
     def __init__(self, body: bytes, *, ends_early: bool = False, failure: OSError | None = None) -> None:
         pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
         super().__init__(*pieces)
-        self.loans = 0
+        self.bursts = 0
         self.pieces: Sequence[bytes] = ()
-        self.taken_bytes = 0
+        self.bytes_read = 0
         self._moving: list[bytes] = []
         self._left = len(pieces) - ends_early
         self._failure = failure
@@ -52,34 +52,34 @@ class LentFakeBody(FakeBody):
             return ()
         return await super().read(wait_seconds)
 
-    def tap(self) -> LentFakeBody | None:
+    def acquire_socket(self) -> ZeroCopyFakeBody | None:
         if not self._was_read or self._left < 2:
             return None
-        self.loans += 1
+        self.bursts += 1
         waiting, moving = self._pieces[:2]
         assert isinstance(waiting, bytes)
         assert isinstance(moving, bytes)
         self._pieces = self._pieces[2:]
         self._left -= 2
-        self.pieces, self.taken_bytes, self._moving = (waiting,), 0, [moving]
+        self.pieces, self.bytes_read, self._moving = (waiting,), 0, [moving]
         return self
 
-    def move(self, descriptor: int, offset: int) -> int:
+    def splice(self, descriptor: int, offset: int) -> int:
         if not self._moving:
             return 0
         moving = self._moving.pop()
-        self.taken_bytes += len(moving)
+        self.bytes_read += len(moving)
         if self._failure is not None:
             raise self._failure
         return os.pwrite(descriptor, moving, offset)
 
-    moves = True
+    can_splice = True
 
-    def take(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         if not self._moving:
             return 0
         moving = self._moving.pop()
-        self.taken_bytes += len(moving)
+        self.bytes_read += len(moving)
         buffer[: len(moving)] = moving
         return len(moving)
 
@@ -118,10 +118,10 @@ async def test_a_large_body_is_poured(tmp_path: Path) -> None:
     """Read, waiting and moved bytes stand in the file in their order, and the upload is complete once."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
-        source = LentFakeBody(BODY)
+        source = ZeroCopyFakeBody(BODY)
         appended = await harness.append(upload_id, 0, source=source, content_length=len(BODY))
         assert appended.upload.is_complete
-        assert source.loans == 1
+        assert source.bursts == 1
         assert await harness.content(upload_id) == BODY
         assert len(harness.completed) == 1
 
@@ -132,9 +132,9 @@ async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
     async with on_disk(tmp_path, save_interval_bytes=2 * PIECE) as harness:
         upload_id = (await harness.create(8 * PIECE)).upload.id
         body = bytes(content(91, 5 * PIECE))
-        source = LentFakeBody(body)
+        source = ZeroCopyFakeBody(body)
         await harness.append(upload_id, 0, source=source, content_length=len(body))
-        assert source.loans == 2
+        assert source.bursts == 2
         assert isinstance(harness.records, WatchedRecords)
         assert harness.records.offsets == [3 * PIECE, 5 * PIECE]
         assert await harness.content(upload_id) == body
@@ -148,11 +148,11 @@ async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
         harness = UploadsHarness() if reason == "memory" else disk
         body = BODY[: 3 * PIECE] if reason == "small" else BODY
         upload_id = (await harness.create(len(body))).upload.id
-        source = LentFakeBody(body)
+        source = ZeroCopyFakeBody(body)
         length = None if reason == "length unknown" else len(body)
         append = harness.append(upload_id, 0, source=source, content_length=length)
         assert (await append).upload.is_complete
-        assert source.loans == 0
+        assert source.bursts == 0
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "crc32"])
@@ -165,15 +165,15 @@ async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) ->
         digest.update(body)
         checksum = Checksum(algorithm, digest.digest())
         upload_id = (await harness.create(len(body))).upload.id
-        wrong = LentFakeBody(body[:-1] + b"!")
+        wrong = ZeroCopyFakeBody(body[:-1] + b"!")
         with pytest.raises(ChecksumMismatch):
             await harness.append(upload_id, 0, source=wrong, content_length=len(body), checksum=checksum)
         assert (await harness.inspect(upload_id)).upload.offset == 0
-        right = LentFakeBody(body)
+        right = ZeroCopyFakeBody(body)
         appended = await harness.append(upload_id, 0, source=right, content_length=len(body), checksum=checksum)
         assert appended.upload.is_complete
         assert await harness.content(upload_id) == body
-        assert wrong.loans == right.loans == 4
+        assert wrong.bursts == right.bursts == 4
         assert isinstance(harness.records, WatchedRecords)
         assert harness.records.offsets == [len(body)]
 
@@ -185,7 +185,7 @@ async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 100):
             upload_id = (await harness.create(len(BODY))).upload.id
-            source = LentFakeBody(BODY)
+            source = ZeroCopyFakeBody(BODY)
             append = harness.append(upload_id, 0, source=source, content_length=len(BODY), checksum=checksum)
             cancelled = await cancel_at(append, nth)
             record = await harness.record(upload_id)
@@ -205,10 +205,10 @@ async def test_a_body_that_ends_early(tmp_path: Path) -> None:
     """What came is kept, and the client told to go on from there."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
-        source = LentFakeBody(BODY, ends_early=True)
+        source = ZeroCopyFakeBody(BODY, ends_early=True)
         with pytest.raises(BodyIncomplete):
             await harness.append(upload_id, 0, source=source, content_length=len(BODY))
-        assert source.loans == 1
+        assert source.bursts == 1
         assert (await harness.inspect(upload_id)).upload.offset == 3 * PIECE
         assert await harness.content(upload_id) == BODY[: 3 * PIECE]
 
@@ -218,7 +218,7 @@ async def test_a_file_that_fails(tmp_path: Path) -> None:
     """A full disk is told; what stands in the file but for a little is claimed, and what was lost is not."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
-        source = LentFakeBody(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
+        source = ZeroCopyFakeBody(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(StoreFull):
             await harness.append(upload_id, 0, source=source, content_length=len(BODY))
         offset = (await harness.inspect(upload_id)).upload.offset
@@ -232,7 +232,7 @@ async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
     async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         for nth in range(1, 100):
             upload_id = (await harness.create(len(BODY))).upload.id
-            append = harness.append(upload_id, 0, source=LentFakeBody(BODY), content_length=len(BODY))
+            append = harness.append(upload_id, 0, source=ZeroCopyFakeBody(BODY), content_length=len(BODY))
             cancelled = await cancel_at(append, nth)
             record = await harness.record(upload_id)
             assert record is not None
@@ -241,7 +241,7 @@ async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
             rest = BODY[record.offset :]
             if rest:
                 again = await harness.append(
-                    upload_id, record.offset, source=LentFakeBody(rest), content_length=len(rest)
+                    upload_id, record.offset, source=ZeroCopyFakeBody(rest), content_length=len(rest)
                 )
                 assert again.upload.is_complete
             assert await harness.content(upload_id) == BODY

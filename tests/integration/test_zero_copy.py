@@ -1,4 +1,4 @@
-"""The connection that is lent while a body runs, in or out, on both event loops: who gets it, and what follows it."""
+"""Zero-copy transfers on a connection, both directions, both event loops: when they happen, and what follows them."""
 
 from __future__ import annotations
 
@@ -36,69 +36,69 @@ def head(path: str, *lines: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
 
 
-def test_a_body_and_what_follows_it(start: Start) -> None:
-    """Most of the body is moved, every byte once and in order; requests sent right behind it are answered in turn."""
+def test_request_body_and_following_requests(start: Start) -> None:
+    """The body is transferred, every byte once and in order; requests sent right behind it are answered in turn."""
     server = start()
     data = bytes(content(80, LENGTH))
-    asked = head("/poured", f"Content-Length: {LENGTH}") + data
+    request = head("/transferred", f"Content-Length: {LENGTH}") + data
     with server.connect() as connection:
         for _ in range(2):
-            connection.sendall(asked + head("/next", "Content-Length: 2") + b"ab")
-            assert b"/poured" in answer(connection)
+            connection.sendall(request + head("/next", "Content-Length: 2") + b"ab")
+            assert b"/transferred" in answer(connection)
             assert b"/next" in answer(connection)
         connection.sendall(head("/last"))
         assert b"/last" in answer(connection)
     seen = server.application.seen
     assert [data, b"ab", data, b"ab", b""] == [one.body for one in seen]
-    assert ["whole"] * 5 == [one.ended for one in seen]
-    assert seen[0].poured_bytes > 0
+    assert ["complete"] * 5 == [one.ended for one in seen]
+    assert seen[0].bytes_zero_copy > 0
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["FIN", "half-close"])
-def test_a_client_that_leaves(start: Start, half: bool) -> None:
-    """What was sent before comes whole, then the cut."""
+def test_request_body_aborted_by_client(start: Start, half: bool) -> None:
+    """The application gets every byte that was sent, then the disconnect."""
     server = start()
     data = bytes(content(81, LENGTH))
     with server.connect() as connection:
-        connection.sendall(head("/poured", f"Content-Length: {2 * LENGTH}") + data)
+        connection.sendall(head("/transferred", f"Content-Length: {2 * LENGTH}") + data)
         if half:
             connection.shutdown(1)
             until(lambda: bool(server.application.seen and server.application.seen[0].ended))
     until(lambda: bool(server.application.seen and server.application.seen[0].ended))
     (seen,) = server.application.seen
-    assert (seen.ended, seen.body == data) == ("cut", True)
+    assert (seen.ended, seen.body == data) == ("aborted", True)
     until(lambda: server.connections == 0)
 
 
-def test_who_wraps_receive_sees_the_bytes(start: Start) -> None:
-    """A middleware may change or count what passes through it: the body is not lent past it."""
+def test_wrapped_receive_is_not_bypassed(start: Start) -> None:
+    """A middleware that wraps ``receive`` may change or count the bytes: the socket is not acquired past it."""
     server = start()
     with server.connect() as connection:
         connection.sendall(head("/wrapped", f"Content-Length: {LENGTH}") + bytes(LENGTH))
         assert b"/wrapped" in answer(connection)
     (seen,) = server.application.seen
-    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+    assert (seen.bytes_zero_copy, len(seen.body)) == (0, LENGTH)
 
 
-def test_a_body_of_unknown_length(start: Start) -> None:
-    """Chunks have lines between them: only the parser can tell what is body."""
+def test_chunked_body_is_not_transferred(start: Start) -> None:
+    """Chunks have lines between them: only the parser can tell which bytes are the body."""
     server = start()
     with server.connect() as connection:
-        connection.sendall(head("/poured", "Transfer-Encoding: chunked"))
+        connection.sendall(head("/transferred", "Transfer-Encoding: chunked"))
         connection.sendall(b"%x\r\n" % LENGTH + bytes(LENGTH) + b"\r\n0\r\n\r\n")
-        assert b"/poured" in answer(connection)
+        assert b"/transferred" in answer(connection)
     (seen,) = server.application.seen
-    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+    assert (seen.bytes_zero_copy, len(seen.body)) == (0, LENGTH)
 
 
-def test_the_setting(start: Start) -> None:
-    """Turned off, nothing is lent."""
+def test_request_body_with_fast_body_off(start: Start) -> None:
+    """With ``server.fast_body`` off the socket is not acquired."""
     server = start(fast_body=False)
     with server.connect() as connection:
-        connection.sendall(head("/poured", f"Content-Length: {LENGTH}") + bytes(LENGTH))
-        assert b"/poured" in answer(connection)
+        connection.sendall(head("/transferred", f"Content-Length: {LENGTH}") + bytes(LENGTH))
+        assert b"/transferred" in answer(connection)
     (seen,) = server.application.seen
-    assert (seen.poured_bytes, len(seen.body)) == (0, LENGTH)
+    assert (seen.bytes_zero_copy, len(seen.body)) == (0, LENGTH)
 
 
 def get(path: str) -> bytes:
@@ -106,51 +106,51 @@ def get(path: str) -> bytes:
 
 
 @pytest.mark.parametrize("length", [0, 1, 10_000, 10_001, LENGTH])
-def test_an_answer_and_what_follows_it(start: Start, length: int) -> None:
-    """Every byte comes once and in order, for several requests sent at once, and the connection goes on."""
+def test_response_body_and_following_requests(start: Start, length: int) -> None:
+    """Every byte arrives once and in order, for several requests sent at once, and the connection stays usable."""
     server = start()
     data = bytes(content(length, length))
     with server.connect() as connection:
         for _ in range(2):
-            connection.sendall(get(f"/given?{length}") * 2 + head("/next", "Content-Length: 2") + b"ab")
+            connection.sendall(get(f"/sent?{length}") * 2 + head("/next", "Content-Length: 2") + b"ab")
             assert answer(connection).partition(b"\r\n\r\n")[2] == data
             assert answer(connection).partition(b"\r\n\r\n")[2] == data
             assert answer(connection).endswith(b"/next")
-    poured = [one.poured_bytes for one in server.application.seen if one.path == "/given"]
-    # All that the first piece has left.
-    assert [length > 10_000] * 4 == [count > 0 for count in poured]
+    transferred = [one.bytes_zero_copy for one in server.application.seen if one.path == "/sent"]
+    # Everything behind the first piece.
+    assert [length > 10_000] * 4 == [count > 0 for count in transferred]
 
 
-def test_a_client_that_leaves_the_answer(start: Start) -> None:
-    """The connection ends, whatever was lent of it."""
+def test_response_body_aborted_by_client(start: Start) -> None:
+    """The connection ends although its socket was acquired."""
     server = start()
     with server.connect() as connection:
-        connection.sendall(get(f"/given?{10 * LENGTH}"))
+        connection.sendall(get(f"/sent?{10 * LENGTH}"))
         assert len(connection.recv(100_000)) > 0
     until(lambda: server.connections == 0)
-    until(lambda: server.application.seen[0].ended == "whole")
+    until(lambda: server.application.seen[0].ended == "complete")
 
 
-def test_who_wraps_send_sees_the_answer(start: Start) -> None:
-    """A middleware may change or count what passes through it: nothing is sent past it."""
+def test_wrapped_send_is_not_bypassed(start: Start) -> None:
+    """A middleware that wraps ``send`` may change or count the bytes: nothing is sent past it."""
     server = start()
     with server.connect() as connection:
-        connection.sendall(get(f"/given-wrapped?{LENGTH}"))
+        connection.sendall(get(f"/sent-wrapped?{LENGTH}"))
         assert answer(connection).partition(b"\r\n\r\n")[2] == content(LENGTH, LENGTH)
-    assert [0] == [one.poured_bytes for one in server.application.seen]
+    assert [0] == [one.bytes_zero_copy for one in server.application.seen]
 
 
-def test_the_setting_for_answers(start: Start) -> None:
-    """Turned off, nothing is lent for them either."""
+def test_response_body_with_fast_body_off(start: Start) -> None:
+    """With ``server.fast_body`` off the socket is not acquired."""
     server = start(fast_body=False)
     with server.connect() as connection:
-        connection.sendall(get(f"/given?{LENGTH}"))
+        connection.sendall(get(f"/sent?{LENGTH}"))
         assert answer(connection).partition(b"\r\n\r\n")[2] == content(LENGTH, LENGTH)
-    assert [0] == [one.poured_bytes for one in server.application.seen]
+    assert [0] == [one.bytes_zero_copy for one in server.application.seen]
 
 
-def test_a_body_that_came_with_its_head(start: Start) -> None:
-    """It is had at once and whole, and the connection goes on; one that is still coming, or wrapped, is received."""
+def test_buffered_body_is_taken_at_once(start: Start) -> None:
+    """A body that arrived with its head is taken at once; one that is still arriving, or wrapped, is received."""
     server = start()
     with server.connect() as connection:
         connection.sendall(head("/taken", "Content-Length: 3") + b"abc")
@@ -166,14 +166,16 @@ def test_a_body_that_came_with_its_head(start: Start) -> None:
         assert b"/taken-wrapped" in answer(connection)
     assert [(one.body, one.ended) for one in server.application.seen] == [
         (b"abc", "taken"),
-        (b"def", "whole"),
-        (b"ghi", "whole"),
+        (b"def", "complete"),
+        (b"ghi", "complete"),
     ]
 
 
-def test_a_body_whose_client_waits_for_word_is_received(start: Start) -> None:
-    """Who expects 100 Continue is told so, even if the body came along: a client may count on the line."""
+def test_buffered_body_with_expect_continue_is_received(start: Start) -> None:
+    """A client that expects 100 Continue gets it even if the body arrived with the head: it may count on it."""
     server = start()
-    said = server.ask(head("/taken", "Content-Length: 3", "Expect: 100-continue", "Connection: close") + b"abc")
-    assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
-    assert [(b"abc", "whole")] == [(one.body, one.ended) for one in server.application.seen]
+    response = server.exchange(
+        head("/taken", "Content-Length: 3", "Expect: 100-continue", "Connection: close") + b"abc"
+    )
+    assert response.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+    assert [(b"abc", "complete")] == [(one.body, one.ended) for one in server.application.seen]
