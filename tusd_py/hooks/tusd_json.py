@@ -94,7 +94,7 @@ def parse_response(hook: Hook, body: bytes) -> HookResponse:
     """
     if not body.strip():
         return HookResponse()
-    answer = _Reader(hook, _json(hook, body)).answer()
+    answer = _ResponseReader(hook, _json(hook, body)).answer()
     problem = validate_response(answer)
     if problem is not None:
         raise HookFailed(f"{hook} {problem}")
@@ -119,7 +119,7 @@ def excerpt(said: bytes) -> str:
     return repr(text[:QUOTED_CHARACTERS]) + (" ..." if len(text) > QUOTED_CHARACTERS else "")
 
 
-class _Reader:
+class _ResponseReader:
     """Reads one answer; every value that has another type than tusd's raises ``HookFailed`` with its name."""
 
     def __init__(self, hook: Hook, value: object) -> None:
