@@ -18,6 +18,7 @@ from tusd_py.web import errors
 from tusd_py.web.metrics import ServerMetrics
 
 ROOT = Path(__file__).parents[2]
+REPOSITORY = "https://github.com/tusd-py/tusd-py"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -88,14 +89,25 @@ def test_documented_make_targets_exist() -> None:
         assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= known, document.name
 
 
+def links(document: Path) -> list[str]:
+    return re.findall(r"\]\(([^)#]+)", document.read_text())
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_name_existing_files(document: Path) -> None:
-    """The target of a relative link exists."""
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
-        if not target.startswith("http"):
+    """The target of a relative link, and of a link to a file of the repository, exists."""
+    for target in links(document):
+        if own := re.match(rf"{REPOSITORY}/(?:blob|tree|raw)/main/(.*)", target):
+            assert (ROOT / own[1]).exists(), target
+        elif not target.startswith("http"):
             assert (document.parent / target).exists(), target
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_has_absolute_links() -> None:
+    """A package index shows ``README.md`` without the repository, so its links are absolute."""
+    assert [] == [target for target in links(ROOT / "README.md") if not target.startswith("https://")]
+
+
+def test_readme_length() -> None:
     """``README.md`` has 100 to 150 lines."""
     assert 100 <= len(text("README.md").splitlines()) <= 150
