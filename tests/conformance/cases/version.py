@@ -44,7 +44,7 @@ def another_version_on_delete(tus: Tus) -> None:
 
 @case("C1e", POLICY, "core", "Nothing of a request that is not processed should cross the network.")
 def another_version_before_the_body(tus: Tus) -> None:
-    """A PATCH with an unsupported version that expects `100 Continue` is refused without asking for its body."""
+    """A PATCH with an unsupported version that expects `100 Continue` is refused without requesting its body."""
     upload = tus.create(10)
     stream = tus.connect().begin(
         "PATCH",
@@ -89,7 +89,7 @@ def delete_without_a_version(tus: Tus) -> None:
 
 @case("C3", POLICY, "core", "It harms nobody, and a browser's address bar or a monitor can ask.")
 def head_without_a_version(tus: Tus) -> None:
-    """HEAD without `Tus-Resumable` is served."""
+    """HEAD without `Tus-Resumable` is answered normally."""
     tus.head(tus.create(10), tus_resumable=None).expect(FOUND, upload_offset=0)
 
 
@@ -99,8 +99,8 @@ def head_without_a_version(tus: Tus) -> None:
     "core",
     "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
 )
-def successes_tell_the_version(tus: Tus) -> None:
-    """201, 200 and 204 carry `Tus-Resumable: 1.0.0`."""
+def successes_have_the_version(tus: Tus) -> None:
+    """201, 200 and 204 have `Tus-Resumable: 1.0.0`."""
     tus.post(upload_length=5).expect(201, tus_resumable="1.0.0")
     upload = tus.create(5)
     tus.head(upload).expect(FOUND, tus_resumable="1.0.0")
@@ -113,8 +113,8 @@ def successes_tell_the_version(tus: Tus) -> None:
     "core",
     "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
 )
-def refusals_tell_the_version(tus: Tus) -> None:
-    """Refusals of every kind carry `Tus-Resumable: 1.0.0` too."""
+def refusals_have_the_version(tus: Tus) -> None:
+    """Error responses of every kind have `Tus-Resumable: 1.0.0` too."""
     upload, any_refusal = tus.create(5), range(400, 500)
     tus.head(tus.unknown()).expect(any_refusal, tus_resumable="1.0.0")
     tus.post().expect(any_refusal, tus_resumable="1.0.0")
