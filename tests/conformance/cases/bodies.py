@@ -41,9 +41,9 @@ def kept_when_chunks_are_cut(tus: Tus) -> None:
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0)
     stream.chunk(b"x" * 300).send(b"64\r\n" + b"x" * 20).cut()
-    told = tus.eventually(lambda: tus.head(upload), lambda got: got.number("Upload-Offset") >= 300, 5)
-    offset = told.expect(FOUND, upload_offset=at_most(320)).number("Upload-Offset")
-    told.check("at least the 300 bytes of whole chunks", offset, offset >= 300)
+    observed = tus.eventually(lambda: tus.head(upload), lambda got: got.number("Upload-Offset") >= 300, 5)
+    offset = observed.expect(FOUND, upload_offset=at_most(320)).number("Upload-Offset")
+    observed.check("at least the 300 bytes of whole chunks", offset, offset >= 300)
     tus.patch(upload, b"y" * (1000 - offset), upload_offset=offset).expect(204, upload_offset=1000)
 
 
@@ -60,12 +60,12 @@ def usable_after_a_reset(tus: Tus) -> None:
     """After a reset (RST) of a PATCH the upload continues from the offset that HEAD returns."""
     upload = tus.create(1000)
     tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300).reset()
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(300)).number("Upload-Offset")
-    tus.patch(upload, b"x" * (1000 - told), upload_offset=told).expect(204, upload_offset=1000)
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(300)).number("Upload-Offset")
+    tus.patch(upload, b"x" * (1000 - observed), upload_offset=observed).expect(204, upload_offset=1000)
     tus.holds(upload, b"x" * 1000)
 
 
-@case("P8", POLICY, "core", "It cannot end well: better said before the bytes are sent.")
+@case("P8", POLICY, "core", "The request cannot succeed, so it is refused before the bytes are sent.")
 def a_declared_length_beyond_the_end(tus: Tus) -> None:
     """A PATCH whose `Content-Length` exceeds the remaining length is answered 413 without reading the body, and nothing
     changes."""
@@ -80,16 +80,16 @@ def a_declared_length_beyond_the_end(tus: Tus) -> None:
     tus.patch(upload, b"world", upload_offset=5).expect(204, upload_offset=10)
 
 
-@case("P9", POLICY, "core", "Bytes that were not asked for must not pass for a finished upload.")
+@case("P9", POLICY, "core", "Bytes beyond the length must not count as a finished upload.")
 def chunks_beyond_the_end(tus: Tus) -> None:
     """A chunked PATCH that exceeds the length is answered 413 and does not complete the upload."""
     upload = tus.create(10)
     tus.patch(upload, chunked(b"hello", b" world and more"), upload_offset=0).expect(413)
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(9), upload_length=10).number("Upload-Offset")
-    tus.patch(upload, b"0123456789"[told:], upload_offset=told).expect(204, upload_offset=10)
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(9), upload_length=10).number("Upload-Offset")
+    tus.patch(upload, b"0123456789"[observed:], upload_offset=observed).expect(204, upload_offset=10)
 
 
-@case("D3", POLICY, "core", "The last acknowledgement is what gets lost most often; the bytes are all there.")
+@case("D3", POLICY, "core", "The last acknowledgement is lost most often, and all bytes are stored.")
 def all_bytes_and_then_a_cut(tus: Tus) -> None:
     """A chunked PATCH with exactly the remaining bytes that is cut before its end completes the upload."""
     upload = tus.create(10)
@@ -172,13 +172,15 @@ def broken_chunks(tus: Tus) -> None:
     """An invalid chunk size is answered 400 or by closing; only bytes before it may be kept."""
     upload = tus.create(100)
     for size in (b"xyz", b"-5", b"0x5", b"5 5"):
-        told = tus.head(upload).number("Upload-Offset")
-        stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=told)
+        observed = tus.head(upload).number("Upload-Offset")
+        stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=observed)
         answer = stream.chunk(b"abc").send(size + b"\r\nhello\r\n0\r\n\r\n").answer()
         refused = answer.status in REFUSED or answer.status == 0
         answer.check("4xx, or closed without an answer", answer.status or answer.answer, refused)
-        after = tus.head(upload).expect(FOUND, upload_offset=at_most(told + 3))
-        after.check(f"{told} or {told + 3}", after.number("Upload-Offset"), after.number("Upload-Offset") >= told)
+        after = tus.head(upload).expect(FOUND, upload_offset=at_most(observed + 3))
+        after.check(
+            f"{observed} or {observed + 3}", after.number("Upload-Offset"), after.number("Upload-Offset") >= observed
+        )
 
 
 @case("D5d", POLICY, "core", "tus-java-client and curl wait for it before they send.")

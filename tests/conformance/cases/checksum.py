@@ -155,7 +155,10 @@ def refused_before_the_body(tus: Tus) -> None:
 
 
 @case(
-    "CK4", POLICY, _AREA, "Bytes whose checksum can no longer be told must not count as verified: this goes before P7."
+    "CK4",
+    POLICY,
+    _AREA,
+    "Bytes whose checksum can no longer be computed must not count as verified: this overrides P7.",
 )
 def a_cut_body_with_a_checksum(tus: Tus) -> None:
     """The received bytes of a cut PATCH with a checksum are discarded."""
@@ -166,7 +169,7 @@ def a_cut_body_with_a_checksum(tus: Tus) -> None:
     tus.patch(upload, b"x" * 500, upload_offset=5, upload_checksum=checksum(b"x" * 500)).expect(204, upload_offset=505)
 
 
-@case("CK5", POLICY, _AREA, "A mismatch can only be told of a body that was meant to be stored.")
+@case("CK5", POLICY, _AREA, "A mismatch is meaningful only for a body that would be stored.")
 def other_errors_go_first(tus: Tus) -> None:
     """With a wrong checksum, a wrong offset is still 409, a wrong type 415 and a body that is too long 413."""
     upload = tus.create(10, b"hello")

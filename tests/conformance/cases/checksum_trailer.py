@@ -30,7 +30,7 @@ def a_wrong_trailer(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("CK6c", POLICY, _AREA, "Announced and not given: nothing can be verified.", also=("checksum",))
+@case("CK6c", POLICY, _AREA, "Without the announced trailer nothing can be verified.", also=("checksum",))
 def a_missing_trailer(tus: Tus) -> None:
     """A trailer that was declared and is missing or malformed is answered 400, and nothing is appended."""
     upload = tus.create(10)

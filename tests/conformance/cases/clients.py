@@ -11,7 +11,7 @@ _AREA = "clients"
 _NAMES = "RFC 9110: field names are case-insensitive."
 
 
-@case("JS1", POLICY, _AREA, "tus-js-client: an offset that does not advance makes it loop for ever.")
+@case("JS1", POLICY, _AREA, "tus-js-client: an offset that does not advance makes it loop endlessly.")
 def a_2xx_has_advanced(tus: Tus) -> None:
     """A PATCH with bytes that is answered 2xx returns an offset beyond its own."""
     upload = tus.create(20)
@@ -24,7 +24,7 @@ def a_2xx_has_advanced(tus: Tus) -> None:
     "JS2",
     POLICY,
     _AREA,
-    "tus-js-client: HEAD without either is an error, and the upload begins anew.",
+    "tus-js-client: HEAD without either is an error, and the upload restarts.",
     also=("creation-defer-length",),
 )
 def head_has_a_length_or_its_deferral(tus: Tus) -> None:
@@ -93,8 +93,8 @@ def offsets_on_refusals_are_current(tus: Tus) -> None:
         tus.patch(upload, b"x", upload_offset=5, content_type="text/plain"),
         tus.patch(upload, b"x", upload_offset="x"),
     ):
-        told = answer.expect(REFUSED).header("Upload-Offset")
-        answer.check("Upload-Offset: 5 or absent", told, told in (None, "5"))
+        observed = answer.expect(REFUSED).header("Upload-Offset")
+        answer.check("Upload-Offset: 5 or absent", observed, observed in (None, "5"))
 
 
 @case(

@@ -164,7 +164,7 @@ def a_space_after_the_semicolon(tus: Tus) -> None:
         tus.post(upload_concat=given).expect(400, location=None)
 
 
-@case("CO8a", POLICY, _AREA, "An answer that tells one from the other tells a stranger which uploads exist.")
+@case("CO8a", POLICY, _AREA, "A distinct response would reveal to strangers which uploads exist.")
 def invalid_parts(tus: Tus) -> None:
     """Unknown, regular and final uploads in the list are answered 400, all with the same response."""
     one = part(tus, b"hello")

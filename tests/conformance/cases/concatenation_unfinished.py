@@ -152,7 +152,7 @@ def needed_parts_do_not_expire(tus: Tus) -> None:
     "CO14b",
     POLICY,
     _AREA,
-    "Who polls the final upload must learn that it will never be done.",
+    "A client that polls the final upload must learn that it will never be finished.",
     also=(*_ALSO, "expiration"),
     needs=Limit.EXPIRY,
 )

@@ -12,7 +12,7 @@ from tests.conformance.expectations import FOUND, GONE, at_most
 _AREA = "concurrency"
 _TAKEOVER = "A client whose connection died comes back while the server still waits on the old one."
 _SOON_SECONDS = 1.0
-#: Not 2xx, for it was cut short; not 409, 423 or 429, or two clients would push each other out for ever.
+#: Not 2xx, for it was cut short; not 409, 423 or 429, or two clients would push each other out endlessly.
 _FINAL = tuple(status for status in range(400, 500) if status not in (409, 423, 429))
 
 
@@ -20,16 +20,16 @@ _FINAL = tuple(status for status in range(400, 500) if status not in (409, 423, 
     "D1",
     POLICY,
     _AREA,
-    "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and begins anew on 5xx.",
+    "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and restarts on 5xx.",
 )
 def head_beside_a_patch(tus: Tus) -> None:
     """HEAD during a stalled PATCH is answered with the offset, or 423 with `Retry-After`, and nothing else."""
     upload, stream = _hanging(tus)
-    asked = tus.head(upload)
-    if asked.status == 423:
-        asked.expect(423, retry_after=..., upload_offset=None)
+    observed = tus.head(upload)
+    if observed.status == 423:
+        observed.expect(423, retry_after=..., upload_offset=None)
     else:
-        asked.expect(FOUND, upload_offset=at_most(300))
+        observed.expect(FOUND, upload_offset=at_most(300))
     stream.wire.close()
 
 
@@ -51,23 +51,23 @@ def two_patches_at_one_offset(tus: Tus) -> None:
         answer.expect((204, *range(400, 500)))
     succeeded = [answer for answer in answers if answer.status == 204]
     answers[0].check("at most one 204", [answer.status for answer in answers], len(succeeded) <= 1)
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(10000)).number("Upload-Offset")
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(10000)).number("Upload-Offset")
     for answer in succeeded:
-        answer.expect(204, upload_offset=told)
-    tus.patch(upload, b"c" * (20000 - told), upload_offset=told).expect(204, upload_offset=20000)
+        answer.expect(204, upload_offset=observed)
+    tus.patch(upload, b"c" * (20000 - observed), upload_offset=observed).expect(204, upload_offset=20000)
     got = tus.get(upload)
     if got.status == 200:
-        whole = re.fullmatch(rb"(a{%d}|b{%d})c*" % (told, told), got.body) is not None
-        got.check(f"{told} bytes of one PATCH alone, then the rest", repr(got.body[:20]), whole)
+        whole = re.fullmatch(rb"(a{%d}|b{%d})c*" % (observed, observed), got.body) is not None
+        got.check(f"{observed} bytes of one PATCH alone, then the rest", repr(got.body[:20]), whole)
 
 
 @case("L2a", POLICY, _AREA, _TAKEOVER)
 def head_takes_over(tus: Tus) -> None:
     """HEAD during a stalled PATCH is answered within a second, with an offset that the next PATCH can use."""
     upload, stream = _hanging(tus)
-    asked = tus.head(upload).expect(FOUND, upload_offset=at_most(300))
-    _soon(asked)
-    offset = asked.number("Upload-Offset")
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(300))
+    _soon(observed)
+    offset = observed.number("Upload-Offset")
     tus.patch(upload, b"y" * (1000 - offset), upload_offset=offset).expect(204, upload_offset=1000)
     stream.send(b"x" * 700)
     tus.head(upload).expect(FOUND, upload_offset=1000)
@@ -120,7 +120,7 @@ def no_return_after_deletion(tus: Tus) -> None:
     tus.head(upload).expect(GONE, upload_offset=None)
 
 
-@case("L7", POLICY, _AREA, "Readers only look.")
+@case("L7", POLICY, _AREA, "Reading does not change the upload.")
 def concurrent_heads(tus: Tus) -> None:
     """Ten concurrent HEADs on one upload are all answered, with the same offset."""
     upload = tus.create(10, b"hello")
@@ -131,7 +131,7 @@ def concurrent_heads(tus: Tus) -> None:
         line.answer().expect(FOUND, upload_offset=5)
 
 
-@case("L8", POLICY, _AREA, "Uploads have nothing to do with each other.")
+@case("L8", POLICY, _AREA, "Uploads are independent of each other.")
 def another_upload_meanwhile(tus: Tus) -> None:
     """A stalled PATCH does not affect the creation of other uploads and PATCHes on them."""
     _, stream = _hanging(tus)
@@ -143,7 +143,7 @@ def another_upload_meanwhile(tus: Tus) -> None:
 
 
 def _hanging(tus: Tus) -> tuple[str, Stream]:
-    """An upload with a PATCH under way that has sent 300 of its 1000 bytes."""
+    """An upload with an active PATCH that has sent 300 of its 1000 bytes."""
     upload = tus.create(1000)
     return upload, tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
 

@@ -1,4 +1,4 @@
-"""What a connection must bear before tus begins: heads in doubt, too large or never ending, upgrades, hasty ends (rows
+"""Connections before tus: ambiguous, large or incomplete heads, upgrades, and early closing (rows
 U3 to U5 and U8)."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def half_a_head(tus: Tus) -> None:
         ended.check("then closed", "still open", stream.wire.is_closed_within(tus.subject.patience_seconds))
 
 
-@case("U5", POLICY, "core", "Header fields of any size are memory for anyone who asks.")
+@case("U5", POLICY, "core", "Without a limit on headers a client could exhaust the memory of the server.")
 def large_heads(tus: Tus) -> None:
     """A header of 70 KB, and two thousand small headers, are refused with 431 or 400, and the connection is closed."""
     for extra in ([("X-Large", "a" * 70_000)], [(f"X-{number}", "a") for number in range(2000)]):

@@ -78,7 +78,7 @@ def longer_than_the_limit(tus: Tus) -> None:
     tus.post(upload_length=min(limit, (1 << 63) - 1)).expect(201, location=...)
 
 
-@case("CR4b", POLICY, "creation", "The user wants to know how much too long it was.", needs=Limit.ANY_LENGTH)
+@case("CR4b", POLICY, "creation", "The user needs to know the limit.", needs=Limit.ANY_LENGTH)
 def the_limit_is_returned(tus: Tus) -> None:
     """That 413 has `Tus-Max-Size`."""
     limit = tus.subject.length_max or 0
@@ -146,8 +146,8 @@ def the_location_leads_to_the_upload(tus: Tus) -> None:
     """`Location`, resolved against the request's URL, is on the requested server and identifies the upload."""
     created = tus.post(upload_length=10).expect(201, location=...)
     location = created.header("Location") or ""
-    got, asked = urlsplit(urljoin(tus.subject.url, location)), urlsplit(tus.subject.url)
-    created.check(f"at {asked.netloc}", location, (got.scheme, got.netloc) == (asked.scheme, asked.netloc))
+    got, requested = urlsplit(urljoin(tus.subject.url, location)), urlsplit(tus.subject.url)
+    created.check(f"at {requested.netloc}", location, (got.scheme, got.netloc) == (requested.scheme, requested.netloc))
     tus.head(tus.resolve(location)).expect(FOUND, upload_offset=0)
 
 
@@ -155,7 +155,7 @@ def the_location_leads_to_the_upload(tus: Tus) -> None:
     "CR13b",
     POLICY,
     "creation",
-    "Anybody can write these headers: a Location from them sends the upload's bytes to whoever they name.",
+    "Any client can write these headers: a Location from them sends the bytes to the host they name.",
 )
 def forwarded_headers_are_not_trusted(tus: Tus) -> None:
     """`Forwarded` and `X-Forwarded-*` from a client that is not a trusted proxy do not appear in `Location`."""

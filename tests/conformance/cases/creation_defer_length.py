@@ -82,7 +82,7 @@ def the_length_does_not_change(tus: Tus) -> None:
 
 @case("DL4b", POLICY, _AREA, "tus-py-client repeats the length when it retries; refused, its upload would be stuck.")
 def the_same_length_again(tus: Tus) -> None:
-    """PATCH that repeats the declared length is accepted; another is 400; likewise for a length declared at creation."""
+    """PATCH that repeats the declared length is accepted, another is 400; likewise for a length set at creation."""
     deferred = tus.create(upload_defer_length=1)
     tus.patch(deferred, b"hello", upload_offset=0, upload_length=10).expect(204)
     tus.patch(deferred, b"x", upload_offset=5, upload_length=11).expect(400)
@@ -138,7 +138,7 @@ def a_length_at_the_end(tus: Tus) -> None:
     tus.holds(upload, b"hello")
 
 
-@case("DL7", POLICY, _AREA, "Otherwise deferral is the way round every limit.", needs=Limit.LENGTH)
+@case("DL7", POLICY, _AREA, "Otherwise deferral would circumvent every limit.", needs=Limit.LENGTH)
 def deferred_bytes_beyond_the_limit(tus: Tus) -> None:
     """Bytes beyond `Tus-Max-Size` on a deferred upload are answered 413, with or without `Content-Length`."""
     limit = tus.subject.length_max or 0
@@ -164,7 +164,7 @@ def a_length_with_a_wrong_offset(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
 
 
-@case("DL9", POLICY, _AREA, "A 415 must leave no trace either.")
+@case("DL9", POLICY, _AREA, "A 415 must not change anything either.")
 def a_length_with_a_wrong_type(tus: Tus) -> None:
     """A PATCH with a wrong Content-Type declares no length."""
     upload = tus.create(upload_defer_length=1)

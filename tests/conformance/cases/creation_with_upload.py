@@ -57,13 +57,13 @@ def another_type_with_a_body(tus: Tus) -> None:
         tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_offset=0)
 
 
-@case("CU3a", POLICY, _AREA, "It cannot end well: better said before anything is created.")
+@case("CU3a", POLICY, _AREA, "The request cannot succeed, so it is refused before anything is created.")
 def a_declared_body_beyond_the_length(tus: Tus) -> None:
     """POST whose `Content-Length` exceeds `Upload-Length` is answered 413 without a `Location`."""
     tus.post(b"hello world", upload_length=5, content_type=TUS_TYPE).expect(413, location=None)
 
 
-@case("CU3b", POLICY, _AREA, "Bytes that were not asked for must not pass for a finished upload.")
+@case("CU3b", POLICY, _AREA, "Bytes beyond the length must not count as a finished upload.")
 def chunks_beyond_the_length(tus: Tus) -> None:
     """POST with chunks that exceed `Upload-Length` is answered 413."""
     tus.post(chunked(b"hello", b" world"), upload_length=5, content_type=TUS_TYPE).expect(413)

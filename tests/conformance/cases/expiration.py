@@ -59,7 +59,7 @@ def expiry_on_refusals(tus: Tus) -> None:
     tus.patch(upload, b"x", upload_offset=5, content_type="text/plain").expect(range(400, 500), upload_expires=...)
 
 
-@case("EX2a", POLICY, _AREA, "The header tells until when an *unfinished* upload lives.")
+@case("EX2a", POLICY, _AREA, "The header is the expiry of an *unfinished* upload.")
 def no_expiry_when_complete(tus: Tus) -> None:
     """A complete upload has no `Upload-Expires`: on the last 204, on HEAD, on an empty PATCH, on an empty upload's
     201."""
@@ -90,8 +90,8 @@ def no_expiry_under_a_running_patch(tus: Tus) -> None:
     while time.monotonic() - started < lives + 1.5:
         stream.wire.send(b"1\r\nx\r\n")
         time.sleep(0.1)  # a slow client is what this is about
-    told = stream.end().answer().expect(204).number("Upload-Offset")
-    tus.head(upload).expect(FOUND, upload_offset=told)
+    observed = stream.end().answer().expect(204).number("Upload-Offset")
+    tus.head(upload).expect(FOUND, upload_offset=observed)
 
 
 @case("EX4a", SHOULD, _AREA, _GONE, needs=Limit.EXPIRY)
@@ -118,7 +118,13 @@ def expired_or_unknown(tus: Tus) -> None:
     gone.check("410 (404 if not tracked)", gone.status, gone.status == 410 or gone.status == unknown.status)
 
 
-@case("EX4c", POLICY, _AREA, "An upload cannot come back once a client was told that it is gone.", needs=Limit.EXPIRY)
+@case(
+    "EX4c",
+    POLICY,
+    _AREA,
+    "An upload must not return after a client received the response that it is gone.",
+    needs=Limit.EXPIRY,
+)
 def no_patch_after_expiry(tus: Tus) -> None:
     """A PATCH after expiry does not restore the upload."""
     upload = tus.create(5)

@@ -15,15 +15,15 @@ _OFFSET = (
 @case("H1a", MUST, "core", _OFFSET)
 def head_at_zero(tus: Tus) -> None:
     """HEAD on a new upload returns the offset 0."""
-    asked = tus.head(tus.create(10))
-    asked.expect(asked.status, upload_offset=0)
+    observed = tus.head(tus.create(10))
+    observed.expect(observed.status, upload_offset=0)
 
 
 @case("H1b", MUST, "core", _OFFSET)
 def head_when_complete(tus: Tus) -> None:
     """HEAD on a complete upload returns the offset, equal to the length."""
-    asked = tus.head(tus.create(5, b"hello"))
-    asked.expect(asked.status, upload_offset=5, upload_length=5)
+    observed = tus.head(tus.create(5, b"hello"))
+    observed.expect(observed.status, upload_offset=5, upload_length=5)
 
 
 @case(
@@ -34,8 +34,8 @@ def head_when_complete(tus: Tus) -> None:
 )
 def head_returns_the_length(tus: Tus) -> None:
     """HEAD returns the length of an unfinished upload."""
-    asked = tus.head(tus.create(10, b"hello"))
-    asked.expect(asked.status, upload_offset=5, upload_length=10, upload_defer_length=None)
+    observed = tus.head(tus.create(10, b"hello"))
+    observed.expect(observed.status, upload_offset=5, upload_length=10, upload_defer_length=None)
 
 
 @case(
@@ -59,8 +59,8 @@ def head_succeeds(tus: Tus) -> None:
 def head_is_not_cached(tus: Tus) -> None:
     """HEAD has `Cache-Control: no-store`, also for complete uploads."""
     for upload in (tus.create(10), tus.create(5, b"hello")):
-        asked = tus.head(upload)
-        asked.expect(asked.status, cache_control=listing("no-store"))
+        observed = tus.head(upload)
+        observed.expect(observed.status, cache_control=listing("no-store"))
 
 
 @case(
@@ -103,8 +103,8 @@ def the_returned_offset_is_accepted(tus: Tus) -> None:
 def head_has_no_length_of_its_own(tus: Tus) -> None:
     """`Content-Length` on HEAD is absent, or that of GET; so never the length of an unfinished upload."""
     upload = tus.create(10, b"hello")
-    told = tus.head(upload).expect(FOUND)
-    length = told.header("Content-Length")
+    observed = tus.head(upload).expect(FOUND)
+    length = observed.header("Content-Length")
     if length is not None:
         would = tus.get(upload).header("Content-Length")
-        told.check(f"Content-Length: absent or {would}", length, length == would)
+        observed.check(f"Content-Length: absent or {would}", length, length == would)

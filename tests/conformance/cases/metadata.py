@@ -40,7 +40,10 @@ def no_metadata_header_without_metadata(tus: Tus) -> None:
 
 
 @case(
-    "D7", POLICY, "creation", "What is parsed and written anew is no longer what the client signed, hashed or compared."
+    "D7",
+    POLICY,
+    "creation",
+    "Metadata that is parsed and formatted again differs from what the client signed, hashed or compared.",
 )
 def metadata_keeps_its_spelling(tus: Tus) -> None:
     """Spaces after commas and after keys without a value are returned too."""
@@ -112,7 +115,12 @@ def hostile_metadata(tus: Tus) -> None:
         got.expect(got.status, x_injected=None)
 
 
-@case("CR11a", POLICY, "creation", "It is stored, told on every HEAD and passes proxies: nginx ends a line at 8 KiB.")
+@case(
+    "CR11a",
+    POLICY,
+    "creation",
+    "It is stored, returned on every HEAD and passes proxies: nginx limits a line to 8 KiB.",
+)
 def oversized_metadata(tus: Tus) -> None:
     """Metadata of 64 KiB is answered 431 (or 400, 413), not by a 5xx or a cut connection."""
     tus.post(upload_length=10, upload_metadata="a " + "YWFh" * 16384).expect((431, 400, 413), location=None)

@@ -84,9 +84,11 @@ def an_overridden_head_has_a_length(tus: Tus) -> None:
     """The override HEAD on a real GET or POST is answered with a `Content-Length` of 0, or 204."""
     upload = tus.create(10)
     for method in ("GET", "POST"):
-        asked = tus.request(method, upload, content_length=0, x_http_method_override="HEAD").expect(FOUND)
-        length = asked.header("Content-Length")
-        asked.check("204, or Content-Length: 0", f"{asked.status}, {length}", asked.status == 204 or length == "0")
+        observed = tus.request(method, upload, content_length=0, x_http_method_override="HEAD").expect(FOUND)
+        length = observed.header("Content-Length")
+        observed.check(
+            "204, or Content-Length: 0", f"{observed.status}, {length}", observed.status == 204 or length == "0"
+        )
 
 
 @case(

@@ -38,7 +38,7 @@ def patch_appends(tus: Tus) -> None:
 
 @case("P1b", POLICY, "core", "RFC 9110: a server MUST NOT send `Content-Length` in a 204.")
 def patch_responds_without_a_body(tus: Tus) -> None:
-    """The 204 has no `Content-Length`, no `Transfer-Encoding` and no body: the next response follows on the connection."""
+    """The 204 has no `Content-Length`, no `Transfer-Encoding` and no body, and the connection stays usable."""
     upload = tus.create(10)
     line = tus.connect()
     body = fields(content_type="application/offset+octet-stream", content_length=5)

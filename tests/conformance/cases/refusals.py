@@ -29,7 +29,7 @@ def refused_before_the_body(tus: Tus) -> None:
     refused.expect_no_continue()
 
 
-@case("D5b", POLICY, "core", "A connection reset destroys the answer, and the client retries for ever.")
+@case("D5b", POLICY, "core", "A connection reset destroys the answer, and the client retries endlessly.")
 def a_refusal_is_readable_after_the_body(tus: Tus) -> None:
     """A client that writes 200 KiB before it reads still receives the 409: the connection is not reset before."""
     upload = tus.create(10 * _MIB)
@@ -54,7 +54,7 @@ def a_refusal_is_readable_while_sending(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("D5g", POLICY, "core", "Whoever is refused could otherwise fill the line for ever.")
+@case("D5g", POLICY, "core", "A refused client could otherwise use the bandwidth without limit.")
 def a_refused_body_is_not_read_to_its_end(tus: Tus) -> None:
     """Of a refused body of 64 MiB that the client keeps sending, the server reads at most 16 MiB, and closes."""
     upload = tus.create(10)
@@ -64,5 +64,5 @@ def a_refused_body_is_not_read_to_its_end(tus: Tus) -> None:
     for _ in range(64):
         line.wire.send(b"x" * _MIB)
     taken = (line.wire.sent_bytes - before) / _MIB
-    told = tus.head(upload).expect(FOUND, upload_offset=0)
-    told.check("at most 16 MiB taken", f"{taken:.1f} MiB taken, then: {line.wire.broken or 'nothing'}", taken <= 16)
+    observed = tus.head(upload).expect(FOUND, upload_offset=0)
+    observed.check("at most 16 MiB taken", f"{taken:.1f} MiB taken, then: {line.wire.broken or 'nothing'}", taken <= 16)
