@@ -58,8 +58,8 @@ def _run(folder: Path) -> tuple[Results, list[str]]:
     if crashes:
         notes.append(
             f"\nDuring the run the process of {_PEER} had {crashes} uncaught exceptions (`ReadableStream is already "
-            "closed`, after refused bodies). Each ends Node by default; the runner keeps it alive, so that the "
-            "comparison goes on."
+            "closed`, after refused bodies). Each would terminate Node by default; the runner keeps it "
+            "alive, so that the comparison can continue."
         )
     return {_OURS: verdicts, _PEER: others}, notes
 
