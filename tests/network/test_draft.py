@@ -17,7 +17,7 @@ from tests.support.content import MIB, content
 from tests.support.draft import Draft, receive_responses
 from tests.support.loops import on_loop
 from tests.support.server import RunningServer
-from tests.support.sockets import accepted_by, server_side, workers
+from tests.support.sockets import accepted_by, server_processes, server_side
 from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
@@ -57,7 +57,7 @@ async def test_a_cut_creation_is_gone_on_with(
     start: Callable[..., RunningServer], is_zero_copy: bool, count: int
 ) -> None:
     """Every byte that was sent before the cut counts, from the first on, and the rest is all that is sent again."""
-    server = start("--workers", str(count))
+    server = start("--processes", str(count))
     draft = Draft(server.url)
     data = content(80, LENGTH)
     for bytes_sent in (1, 300_000, 20 * MIB + 7):
@@ -98,10 +98,10 @@ async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer
 @on_loop
 async def test_another_worker_takes_over(start: Callable[..., RunningServer]) -> None:
     """R16 between processes: the offset that is told while the creation still runs elsewhere can be used at once."""
-    server = start("--workers", "2")
+    server = start("--processes", "2")
     draft = Draft(server.url)
     data = content(82, LENGTH)
-    one, other = workers(server)
+    one, other = server_processes(server)
     first = await accepted_by(one, server)
     url = await begun(draft, first)
     await first.send(data[: 3 * MIB])
