@@ -15,7 +15,6 @@ from tests.contracts.outbox import LATER, a_job, an_event
 from tests.contracts.records import NOW, an_upload
 from tests.faults.failing import Faults
 from tests.support.database import empty_database
-from tests.support.loops import on_loop
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Upload
@@ -26,13 +25,15 @@ from tusd_py.records.sql.sqlite import DatabaseConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
 from tusd_py.records.sql.transactions import RecordChange, Writer, WriteResult, following
 
+pytestmark = pytest.mark.anyio
+
 T = TypeVar("T")
 
 _STATEMENTS_MAX = 60
 
 
 class FailingConnection(DatabaseConnection):
-    """The shipped connection, on which statements fail by count before they run; or after, as a kill would have it."""
+    """The shipped connection, with statements that fail by count before they run, or after, as with a kill."""
 
     faults = Faults()
     after = False
@@ -51,7 +52,7 @@ class FailingConnection(DatabaseConnection):
 
 
 class World:
-    """A database in which one upload has a job that runs, and three more changes to be made together."""
+    """A database with a running job of one upload, and three more changes to be made together."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "records.sqlite3"
@@ -89,7 +90,7 @@ class World:
         )
 
     def made(self) -> dict[str, bool]:
-        """Which of the changes are made, each found to be there with everything that follows, or with nothing."""
+        """The changes that are saved, each checked to have all of its effects or none."""
         with closing(sqlite3.connect(self.path)) as beneath:
 
             def count(question: str, *facts: str) -> int:
@@ -116,11 +117,10 @@ class World:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("lasting", [False, True])
-@on_loop
-async def test_a_change_is_made_whole_or_not_at_all(tmp_path: Path, lasting: bool, after: bool) -> None:
-    """Whichever statement of a batch fails, each change is there with its events and jobs, or none of them is.
+async def test_change_atomic_after_any_fault(tmp_path: Path, lasting: bool, after: bool) -> None:
+    """Whichever statement of a batch fails, each change is saved with its events and jobs or not at all.
 
-    What the writer says is what is there; a fault that passes costs nobody a change.
+    The reported result is what is saved, and a temporary fault costs no change.
     """
     for nth in range(1, _STATEMENTS_MAX):
         (directory := tmp_path / f"{nth}").mkdir()
@@ -142,9 +142,8 @@ async def test_a_change_is_made_whole_or_not_at_all(tmp_path: Path, lasting: boo
     pytest.fail("no run was without a fault")
 
 
-@on_loop
-async def test_a_disk_that_fills_takes_changes_whole(tmp_path: Path) -> None:
-    """With room for some pages more, and more, and more, no change is ever made without what follows from it."""
+async def test_change_atomic_on_full_disk(tmp_path: Path) -> None:
+    """However little space is left, no change is saved without its effects."""
     seen = set()
     for pages in range(_STATEMENTS_MAX):
         (directory := tmp_path / f"{pages}").mkdir()

@@ -1,4 +1,4 @@
-"""Random histories over the whole heart with everybody told of everything: what is told is what has happened."""
+"""Random histories with a subscription to everything: the recorded events are what has happened."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class EventsMachine(UploadsMachine):
         super().teardown()
 
     @invariant()
-    def what_is_told_has_happened(self) -> None:
-        """Each type but post-receive at most once, finished exactly if it was; every kept byte told; a job for each."""
+    def events_match_history(self) -> None:
+        """Each type except post-receive at most once, finished if complete and only then, a job for each event."""
         for upload_id in self.known:
             told = [event for _, event in self.runner.run(self.records.list_events(upload_id=upload_id, limit=999))]
             types = [event.type for event in told]
