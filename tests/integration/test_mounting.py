@@ -85,7 +85,7 @@ async def test_the_draft_without_interim_answers(example: MountedServer) -> None
 
 
 @on_loop
-async def test_a_newcomer_takes_over(example: MountedServer) -> None:
+async def test_takeover_keeps_received_bytes(example: MountedServer) -> None:
     """HEAD stops a PATCH that has gone quiet, at once, and tells the true offset; the old one is told so."""
     data = content(2, 400 * KIB)
     url = await create(f"{example.root}/files/", len(data))

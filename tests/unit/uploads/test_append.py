@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness, cut
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.body import BodyTimeout
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.contracts.records import RecordConflict
@@ -58,9 +58,9 @@ async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
 # What is saved on the way
 
 
-@on_loop
-async def test_a_stalled_body_is_saved_at_the_interval() -> None:
-    """The client sends a little and then nothing: what came is recorded though no further byte arrives."""
+@pytest.mark.anyio
+async def test_stalled_body_is_saved_at_the_interval() -> None:
+    """After a few bytes and then silence, the received bytes are recorded although no further byte arrives."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
@@ -70,9 +70,9 @@ async def test_a_stalled_body_is_saved_at_the_interval() -> None:
     assert (await appending).upload.is_complete
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_many_bytes_are_saved_before_the_interval() -> None:
-    """A fast client is saved by the byte: a crash costs at most so many."""
+    """With a fast client a save follows a number of bytes, which bounds what a crash costs."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=3600, save_interval_bytes=4))
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
@@ -82,9 +82,9 @@ async def test_many_bytes_are_saved_before_the_interval() -> None:
     assert (await appending).upload.is_complete
 
 
-@on_loop
-async def test_a_running_body_is_not_complete_before_its_end() -> None:
-    """All bytes are there and the body goes on: the record waits, since one more byte must be refused."""
+@pytest.mark.anyio
+async def test_all_bytes_without_the_end_are_not_complete() -> None:
+    """While the body goes on the record waits, since one more byte must be refused."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.005, save_interval_bytes=1))
     upload_id = (await harness.create(4)).upload.id
     wait = asyncio.Event()
@@ -101,9 +101,9 @@ async def test_a_running_body_is_not_complete_before_its_end() -> None:
     assert (upload.offset, upload.is_complete) == (2, False)
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_every_save_moves_the_expiry() -> None:
-    """An upload that goes on does not expire: the sweeper's time is counted from the last saved byte."""
+    """The time of expiry counts from the last saved byte."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await harness.create(10)).upload.id
     harness.clock.move(99)
@@ -119,9 +119,9 @@ async def test_every_save_moves_the_expiry() -> None:
 
 
 @pytest.mark.parametrize("newcomer", ["HEAD", "PATCH", "DELETE"])
-@on_loop
-async def test_a_newcomer_takes_over(newcomer: str) -> None:
-    """The holder saves what came, is refused, and nothing it still sends counts; the newcomer sees the true offset."""
+@pytest.mark.anyio
+async def test_takeover_keeps_received_bytes(newcomer: str) -> None:
+    """The holder saves what arrived and is refused; later bytes do not count. The new request gets the true offset."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     late = asyncio.Event()
@@ -147,9 +147,9 @@ async def test_a_newcomer_takes_over(newcomer: str) -> None:
             await harness.inspect(upload_id)
 
 
-@on_loop
-async def test_who_was_overtaken_changes_nothing() -> None:
-    """Another process changed the record beneath a request (its hold was lost): the request gives up."""
+@pytest.mark.anyio
+async def test_record_conflict_changes_nothing() -> None:
+    """When another process changed the record (the lock was lost), the request gives up."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     wait = asyncio.Event()
@@ -172,9 +172,9 @@ async def test_who_was_overtaken_changes_nothing() -> None:
     ("last", "refusal"),
     [(None, BodyIncomplete), (BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown)],
 )
-@on_loop
-async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal: type[Exception]) -> None:
-    """A cut, a client that stalls, a server that stops: the offset says what came, and the refusal tells it."""
+@pytest.mark.anyio
+async def test_received_bytes_are_kept(last: Exception | None, refusal: type[Exception]) -> None:
+    """After a cut, a stall or a shutdown the offset counts what arrived, and the refusal reports it."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     source = cut(b"0123") if last is None else FakeBody(b"0123", last)
@@ -187,9 +187,9 @@ async def test_what_came_before_the_end_is_kept(last: Exception | None, refusal:
     assert await harness.content(upload_id) == b"0123456789"
 
 
-@on_loop
-async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
-    """Some servers end a cut body as if it were whole: its Content-Length tells."""
+@pytest.mark.anyio
+async def test_body_shorter_than_content_length_is_incomplete() -> None:
+    """Some servers end a cut body like a complete one: its Content-Length reveals it."""
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     with pytest.raises(BodyIncomplete):
@@ -198,17 +198,17 @@ async def test_a_body_shorter_than_announced_is_kept_and_refused() -> None:
 
 
 @pytest.mark.parametrize("gone", [cut(b"01", b"23"), FakeBody(b"0123", BodyTimeout())])
-@on_loop
-async def test_gone_exactly_at_the_last_byte_is_complete(gone: FakeBody) -> None:
-    """Every byte came and none beyond: the upload completes though its client never heard so."""
+@pytest.mark.anyio
+async def test_cut_after_the_last_byte_is_complete(gone: FakeBody) -> None:
+    """Every byte arrived and none after it: the upload completes although its client never learns it."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4)).upload.id
     assert (await harness.append(upload_id, 0, source=gone)).upload.is_complete
     assert [upload.id for upload in harness.completed] == [upload_id]
 
 
-@on_loop
-async def test_an_overlong_body_never_completes() -> None:
+@pytest.mark.anyio
+async def test_overlong_body_never_completes() -> None:
     """Without Content-Length the excess shows only at the end: no byte of that body counts."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4, b"0")).upload.id
@@ -220,9 +220,9 @@ async def test_an_overlong_body_never_completes() -> None:
         await harness.append(upload_id, 4, b"4")
 
 
-@on_loop
-async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
-    """Clients whose answer was lost do so: no second completion, no second hook."""
+@pytest.mark.anyio
+async def test_empty_append_to_a_complete_upload_changes_nothing() -> None:
+    """Clients that lost the response do this: no second completion, no second hook."""
     told: list[str] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
     upload_id = (await harness.create(4, b"0123")).upload.id
@@ -236,9 +236,9 @@ async def test_nothing_sent_to_a_complete_upload_changes_nothing() -> None:
 # Checksums
 
 
-@on_loop
-async def test_a_checksum_is_all_or_nothing() -> None:
-    """Wrong, cut, stalled or overtaken: no byte counts, not even at a save on the way; right, all do."""
+@pytest.mark.anyio
+async def test_checksum_is_all_or_nothing() -> None:
+    """After a mismatch, a cut, a stall or a takeover no byte counts, not even at a save; otherwise all do."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1, save_interval_seconds=0.001))
     upload_id = (await harness.create(8)).upload.id
     for source, refusal in (
@@ -260,9 +260,9 @@ async def test_a_checksum_is_all_or_nothing() -> None:
 # Deferred length
 
 
-@on_loop
-async def test_a_deferred_length_is_declared_once() -> None:
-    """DL2 to DL4: bytes may come before it; the same value again is no harm, another is refused."""
+@pytest.mark.anyio
+async def test_deferred_length_is_declared_once() -> None:
+    """DL2 to DL4: bytes may precede it; repeating the same length is accepted, another one is refused."""
     harness = UploadsHarness()
     upload_id = (await harness.create(None)).upload.id
     assert (await harness.append(upload_id, 0, b"0123")).upload.length is None
@@ -283,8 +283,8 @@ async def test_a_deferred_length_is_declared_once() -> None:
         (4, None, b"4" * 17, None, MaxSizeExceeded),
     ],
 )
-@on_loop
-async def test_a_refused_request_declares_no_length(
+@pytest.mark.anyio
+async def test_refused_request_declares_no_length(
     offset: int, length: int | None, body: bytes, content_length: int | None, refusal: type[Exception]
 ) -> None:
     """DL5, DL7, DL8: too small, too large or at the wrong offset, the length stays open and the upload usable."""
@@ -298,9 +298,9 @@ async def test_a_refused_request_declares_no_length(
     assert (await harness.append(upload_id, 4, b"45", length=6)).upload.is_complete
 
 
-@on_loop
-async def test_declaring_the_length_reached_completes() -> None:
-    """DL6: streams end with an empty body that declares the length; told once."""
+@pytest.mark.anyio
+async def test_declaring_the_reached_length_completes() -> None:
+    """DL6: streams end with an empty body that declares the length. It completes once."""
     told: list[int | None] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.length)})
     upload_id = (await harness.create(None, b"0123")).upload.id
@@ -312,9 +312,9 @@ async def test_declaring_the_length_reached_completes() -> None:
 # The world fails
 
 
-@on_loop
-async def test_what_fitted_on_a_full_disk_is_kept() -> None:
-    """507 later, but the offset says what is stored, and the upload goes on once there is room."""
+@pytest.mark.anyio
+async def test_bytes_that_fitted_on_a_full_disk_are_kept() -> None:
+    """The offset counts what is stored, and the upload continues once there is space."""
     harness = UploadsHarness(store=MemoryStore(bytes_max=6))
     upload_id = (await harness.create(10)).upload.id
     with pytest.raises(StoreFull):
@@ -323,9 +323,9 @@ async def test_what_fitted_on_a_full_disk_is_kept() -> None:
     assert await harness.content(upload_id) == b"012345"
 
 
-@on_loop
-async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
-    """The flush at the end failed: told "complete", a client would never come back to make it so."""
+@pytest.mark.anyio
+async def test_failed_flush_at_the_end_asks_for_the_last_byte() -> None:
+    """A client that is told the full offset would never return to make the bytes durable."""
     store = MemoryStore(bytes_max=100)
     harness = UploadsHarness(store=FailingStore(store, Faults(nth=3)))  # create, write, flush
     upload_id = (await harness.create(4)).upload.id
@@ -335,9 +335,9 @@ async def test_the_last_byte_is_asked_again_if_it_may_be_lost() -> None:
     assert (await harness.append(upload_id, 3, b"3")).upload.is_complete
 
 
-@on_loop
-async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
-    """The store has fewer bytes than a record from before the start: the client is told what is really there."""
+@pytest.mark.anyio
+async def test_offset_follows_the_store_after_a_power_loss() -> None:
+    """If the store has fewer bytes than a record from before the start, the client learns the true offset."""
     harness = UploadsHarness()
     store = harness.store
     assert isinstance(store, MemoryStore)
@@ -359,9 +359,9 @@ async def test_power_loss_lowers_the_offset_on_the_next_touch() -> None:
 # post-receive
 
 
-@on_loop
-async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
-    """Told after each save; ``stop`` ends the request with the hook's words and terminates the upload."""
+@pytest.mark.anyio
+async def test_post_receive_may_stop_the_upload() -> None:
+    """The hook is invoked after each save; ``stop`` ends request and upload with the response of the hook."""
     seen: list[int] = []
     ended: list[str] = []
 
@@ -390,9 +390,9 @@ async def test_post_receive_is_told_of_progress_and_may_stop() -> None:
     assert upload_id not in harness.store.uploads
 
 
-@on_loop
-async def test_a_creation_can_be_stopped_too() -> None:
-    """Its first bytes are progress as any: nothing but the tombstone is left."""
+@pytest.mark.anyio
+async def test_post_receive_may_stop_a_creation() -> None:
+    """Bytes of a creation are progress like any others: only the tombstone is left."""
     harness = UploadsHarness(
         policy=UploadPolicy(save_interval_bytes=1), functions={Hook.POST_RECEIVE: lambda _: HookResponse(stop=True)}
     )
@@ -403,9 +403,9 @@ async def test_a_creation_can_be_stopped_too() -> None:
     assert record.status is Status.TERMINATED
 
 
-@on_loop
-async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
-    """While it is busy with one step others come: it is not told of each, so no queue grows, but of the last."""
+@pytest.mark.anyio
+async def test_slow_post_receive_gets_the_newest_state() -> None:
+    """States saved while the hook is busy are skipped except the last, so no queue grows."""
     go = asyncio.Event()
     seen: list[int] = []
 
@@ -423,8 +423,8 @@ async def test_a_slow_post_receive_is_told_the_newest_step() -> None:
     assert seen[1:] == [50]
 
 
-@on_loop
-async def test_a_partial_upload_is_ready_without_hooks() -> None:
+@pytest.mark.anyio
+async def test_partial_upload_completes_without_hooks() -> None:
     """ "SHOULD NOT process these partial uploads until they are concatenated"."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
     part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
@@ -433,9 +433,9 @@ async def test_a_partial_upload_is_ready_without_hooks() -> None:
     assert harness.hooked == []
 
 
-@on_loop
-async def test_bytes_taken_away_beneath_us_are_sent_again() -> None:
-    """The file became shorter while the server ran: the record owns up to it, and the client goes on from there."""
+@pytest.mark.anyio
+async def test_missing_bytes_lower_the_offset() -> None:
+    """If the file became shorter while the server ran, the record is corrected and the client continues from there."""
     harness = UploadsHarness()
     upload_id = (await harness.create(8, b"0123")).upload.id
     assert isinstance(harness.store, MemoryStore)

@@ -1,4 +1,4 @@
-"""A request may be cancelled at any await: the record stays true, what came is kept, and no file is left alone."""
+"""A request may be cancelled at any await: the record stays correct, received bytes are kept, no file is orphaned."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.harness import FakeBody, RecordingListener, UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
@@ -32,7 +30,7 @@ Act = Callable[[UploadsHarness], Coroutine[Any, Any, object]]
 
 @asynccontextmanager
 async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
-    """A heart over real files and a real database, whose every call is a suspension."""
+    """A harness over real files and a real database, each call of which suspends the task."""
     folder.mkdir(exist_ok=True)
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
@@ -49,9 +47,9 @@ async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
         await harness.store.close()
 
 
-async def holds_released(harness: UploadsHarness) -> None:
+async def locks_released(harness: UploadsHarness) -> None:
     assert isinstance(harness.locker, MemoryLocker)
-    assert len(harness.locker) == 0, "a hold was not released"
+    assert len(harness.locker) == 0, "a lock was not released"
 
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
@@ -64,14 +62,14 @@ async def check_files(harness: UploadsHarness, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@on_loop
-async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """The offset says what is stored, all that was read is kept but for a checksum, and the upload goes on from it."""
+@pytest.mark.anyio
+async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """The offset says what is stored, every read byte is kept (none with a checksum), and the upload continues."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(4)).upload.id
             cancelled = await cancel_at(harness.append(upload_id, 0, source=FakeBody(*PIECES), checksum=checksum), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
@@ -89,9 +87,9 @@ async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@on_loop
-async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """Of a body that says it is the last, all that was read is kept too, digest or not, and it completes nothing."""
+@pytest.mark.anyio
+async def test_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """In the draft every read byte of a last body is kept, with or without digest, and nothing completes."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(None, completes=False)).upload.id
@@ -99,7 +97,7 @@ async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_p
             cancelled = await cancel_at(
                 harness.append(upload_id, 0, source=body, checksum=checksum, keep_partial=True, completes=True), nth
             )
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
@@ -139,14 +137,14 @@ async def _joined(harness: UploadsHarness) -> object:
 
 
 @pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _announced, _joined])
-@on_loop
-async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
-    """Either there is a true record, or there is nothing: no file that nobody knows of."""
+@pytest.mark.anyio
+async def test_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
+    """There is either a correct record or nothing: no file without a record."""
     async with on_disk(tmp_path) as harness:
         await harness.create(2, b"xy", kind=Kind.PARTIAL)
         for nth in range(1, 200):
             cancelled = await cancel_at(act(harness), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             await check_files(harness, tmp_path)
             record = await harness.record(f"u{nth + 1}")
             if record is not None:
@@ -157,14 +155,14 @@ async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@on_loop
-async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
-    """Either the upload is as it was, or it is gone, and its bytes go with its tombstone at the latest."""
+@pytest.mark.anyio
+async def test_termination_cancelled_anywhere(tmp_path: Path) -> None:
+    """The upload is either unchanged or gone, and its bytes are removed with its tombstone at the latest."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 50):
             upload_id = (await harness.create(4, b"ab")).upload.id
             cancelled = await cancel_at(harness.terminate(upload_id), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert record.has_ended or await harness.content(upload_id) == b"ab"
@@ -178,9 +176,9 @@ async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@on_loop
-async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> None:
-    """A final upload whose joining was cut is joined by the next start."""
+@pytest.mark.anyio
+async def test_concatenation_cancelled_anywhere_is_resumed(tmp_path: Path) -> None:
+    """A final upload whose concatenation was cancelled is concatenated by the next start."""
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)
@@ -198,46 +196,3 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
             assert await harness.content(final.id) == CONTENT * 2
             if nth > 10:
                 return
-
-
-@on_loop
-async def test_cancelling_waits_for_what_must_be_finished() -> None:
-    """Work under ``shielded`` is done when the cancellation is raised, however often it is asked for."""
-    go, done = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        await go.wait()
-        done.set()
-
-    task = asyncio.ensure_future(shielded(work()))
-    for _ in range(3):
-        await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done.is_set()
-
-
-@on_loop
-async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for it any more, so it is not raised."""
-
-    async def fail() -> None:
-        raise RuntimeError("the disk is gone")
-
-    with caplog.at_level("INFO"):
-        await finish_despite_cancel(fail())
-    assert "the disk is gone" in caplog.text
-
-
-@on_loop
-async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that hangs keeps nothing from ending for ever."""
-    monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
-    never = asyncio.ensure_future(asyncio.Event().wait())
-    await finish_despite_cancel(never)
-    await asyncio.wait([never])
-    assert never.cancelled()

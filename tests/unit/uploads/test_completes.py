@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingStore, Faults
 from tests.support.harness import FakeBody, RecordingListener, UploadsHarness, cut
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status, Upload
@@ -43,9 +43,9 @@ def md5(content: bytes) -> Checksum:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-@on_loop
-async def test_not_the_last_one(length: int) -> None:
-    """With every byte there the upload stays open, until an empty body says that this is all; counted once."""
+@pytest.mark.anyio
+async def test_more_to_follow_is_never_complete(length: int) -> None:
+    """With every byte stored the upload stays open until an empty body ends it. It is counted once."""
     harness = UploadsHarness()
     made = await harness.create(length, b"abc"[:length], completes=False)
     upload_id = made.upload.id
@@ -59,18 +59,18 @@ async def test_not_the_last_one(length: int) -> None:
     assert [upload.id for upload in harness.completed] == [upload_id]
 
 
-@on_loop
-async def test_an_empty_upload_that_is_not_the_last_one() -> None:
-    """Length 0 and no body at all: open as well."""
+@pytest.mark.anyio
+async def test_empty_upload_with_more_to_follow_stays_open() -> None:
+    """Length 0 and no body: not complete either."""
     harness = UploadsHarness()
     upload_id = (await harness.create(0, completes=False)).upload.id
     assert await stands(harness, upload_id) == (0, 0, False)
     assert (await harness.create(0, completes=True)).upload.is_complete
 
 
-@on_loop
-async def test_the_last_one_tells_the_length() -> None:
-    """Of an upload without a length the end of the last body is the length, by POST and by PATCH."""
+@pytest.mark.anyio
+async def test_last_body_declares_the_length() -> None:
+    """The end of the last body is the length, by POST and by PATCH."""
     harness = UploadsHarness()
     assert (await harness.create(None, b"ab", b"c", completes=True)).upload.length == 3
     assert (await harness.create(None, source=FakeBody(), completes=True)).upload.is_complete
@@ -80,9 +80,9 @@ async def test_the_last_one_tells_the_length() -> None:
     assert await stands(harness, upload_id) == (5, 5, True)
 
 
-@on_loop
-async def test_the_last_one_ends_too_early() -> None:
-    """Two words about the length that differ: the bytes are kept, nothing is complete, and the upload goes on."""
+@pytest.mark.anyio
+async def test_last_body_shorter_than_the_length() -> None:
+    """The two lengths differ: the bytes are kept, nothing completes, and the upload continues."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4)).upload.id
     with pytest.raises(InconsistentLength) as refused:
@@ -93,9 +93,9 @@ async def test_the_last_one_ends_too_early() -> None:
 
 
 @pytest.mark.parametrize("length", [None, 3])
-@on_loop
-async def test_a_cut_after_the_last_byte(length: int | None) -> None:
-    """Only the end of the body completes: without it more might have followed. The client comes back for that."""
+@pytest.mark.anyio
+async def test_cut_after_the_last_byte_is_not_complete(length: int | None) -> None:
+    """Only the end of the body completes, since more bytes might have followed. The client returns for that."""
     harness = UploadsHarness()
     upload_id = (await harness.create(length, completes=False)).upload.id
     with pytest.raises(BodyIncomplete):
@@ -104,9 +104,9 @@ async def test_a_cut_after_the_last_byte(length: int | None) -> None:
     assert (await harness.append(upload_id, 3, completes=True)).upload.is_complete
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_progress_is_saved_up_to_the_length() -> None:
-    """Where the length alone completes nothing, the last bytes need not wait for the body's end to be saved."""
+    """If the length does not complete the upload, its last bytes are saved before the body's end."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
     upload_id = (await harness.create(3)).upload.id
     hearing, never = RecordingListener(), asyncio.Event()
@@ -120,9 +120,9 @@ async def test_progress_is_saved_up_to_the_length() -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-@on_loop
-async def test_the_last_bytes_cannot_be_made_safe_for_good(full: bool) -> None:
-    """The store fails at the very end: what is safe is told, not complete, and an empty body makes up for it."""
+@pytest.mark.anyio
+async def test_failed_flush_at_the_end_is_not_complete(full: bool) -> None:
+    """The store fails at the end: the persisted offset is reported, and an empty body completes the upload later."""
     faults = Faults(full=full)
     harness = UploadsHarness()
     upload_id = (await harness.create(3)).upload.id
@@ -135,9 +135,9 @@ async def test_the_last_bytes_cannot_be_made_safe_for_good(full: bool) -> None:
     assert (await harness.append(upload_id, 3, completes=True)).upload.is_complete
 
 
-@on_loop
-async def test_who_ends_at_the_length() -> None:
-    """A client for whom the length is the end takes such an upload for done: being told so completes it, once."""
+@pytest.mark.anyio
+async def test_head_by_a_tus_client_completes_at_the_length() -> None:
+    """A tus 1.0 client takes an upload at its length for complete: HEAD completes it, once."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: None})
     upload_id = (await harness.create(3, b"abc", completes=False)).upload.id
     assert not (await harness.inspect(upload_id)).upload.is_complete
@@ -149,9 +149,9 @@ async def test_who_ends_at_the_length() -> None:
     assert harness.hooked.count((Hook.POST_FINISH, False)) == 1
 
 
-@on_loop
-async def test_who_ends_at_the_length_while_the_store_fails() -> None:
-    """Nobody is told that it is done before it is safe for good; the next look makes it so."""
+@pytest.mark.anyio
+async def test_failing_store_does_not_complete_at_the_length() -> None:
+    """The upload is complete only when its bytes are durable; the next HEAD completes it."""
     faults = Faults()
     harness = UploadsHarness()
     upload_id = (await harness.create(3, b"abc", completes=False)).upload.id
@@ -164,9 +164,9 @@ async def test_who_ends_at_the_length_while_the_store_fails() -> None:
     assert (await harness.inspect(upload_id, length_completes=True)).upload.is_complete
 
 
-@on_loop
-async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
-    """A final upload of no bytes stands at its length before it is joined: that is not its end."""
+@pytest.mark.anyio
+async def test_empty_final_upload_is_not_completed_by_head() -> None:
+    """A final upload of no bytes is at its length before it is concatenated."""
     harness = UploadsHarness(policy=UploadPolicy(concatenate_at_once_bytes_max=-1))
     part = (await harness.create(0, kind=Kind.PARTIAL)).upload.id
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part])).upload
@@ -181,9 +181,9 @@ async def test_who_ends_at_the_length_does_not_end_what_is_joined() -> None:
 
 
 @pytest.mark.parametrize("content_length", [None, 3])
-@on_loop
-async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | None) -> None:
-    """Whoever says itself where its upload ends and goes beyond that, in bytes or in words, has lost it."""
+@pytest.mark.anyio
+async def test_body_beyond_the_length_invalidates_the_upload(content_length: int | None) -> None:
+    """A client of the draft that exceeds its own length, by bytes or by a header, loses the upload."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=50))
     upload_id = (await harness.create(4, b"ab", completes=False)).upload.id
     with pytest.raises(LengthExceeded) as refused:
@@ -197,9 +197,9 @@ async def test_a_body_beyond_the_length_ends_the_upload(content_length: int | No
         await harness.inspect(upload_id)
 
 
-@on_loop
-async def test_what_is_complete_stays_so() -> None:
-    """A body beyond the end of a complete upload is refused, and nothing else."""
+@pytest.mark.anyio
+async def test_complete_upload_is_not_invalidated() -> None:
+    """A body beyond the end of a complete upload is refused, and nothing else changes."""
     harness = UploadsHarness()
     upload_id = (await harness.create(2, b"ab", completes=True)).upload.id
     with pytest.raises(LengthExceeded):
@@ -207,9 +207,9 @@ async def test_what_is_complete_stays_so() -> None:
     assert (await recorded(harness, upload_id)).status is Status.READY
 
 
-@on_loop
-async def test_a_body_beyond_the_greatest_length() -> None:
-    """That is no contradiction of the client: the upload stays as it was."""
+@pytest.mark.anyio
+async def test_body_beyond_the_size_limit() -> None:
+    """The client does not contradict itself: the upload stays as it was."""
     harness = UploadsHarness(limits=Limits(length_max=4))
     upload_id = (await harness.create(None, b"ab", completes=False)).upload.id
     with pytest.raises(MaxSizeExceeded):
@@ -221,9 +221,9 @@ async def test_a_body_beyond_the_greatest_length() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"ab", b"abc"])
-@on_loop
-async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
-    """Where a cut counts, what came is kept though its digest was never compared; PATCH as POST."""
+@pytest.mark.anyio
+async def test_cut_body_with_a_digest_is_kept(sent: bytes) -> None:
+    """If a cut keeps its bytes, they are kept although the digest was not compared; PATCH like POST."""
     harness = UploadsHarness()
     made = (await harness.create(3)).upload.id
     digest = md5(b"abc")
@@ -236,9 +236,9 @@ async def test_a_cut_body_with_a_digest(sent: bytes) -> None:
         assert await harness.content(upload_id) == sent
 
 
-@on_loop
-async def test_a_wrong_digest() -> None:
-    """Nothing of a body is kept that came whole and is not what its digest says; the upload stays, and goes on."""
+@pytest.mark.anyio
+async def test_wrong_digest_keeps_nothing() -> None:
+    """Nothing of a complete body with another digest is kept; the upload stays and continues."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
     upload_id = (await harness.create(3)).upload.id
     digest = md5(b"xyz")
