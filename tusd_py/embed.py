@@ -1,4 +1,4 @@
-"""The server as a part of somebody else's application: mount it, and give it Python callables as hooks."""
+"""``Tus``: the server as an ASGI application to mount into another one, with hooks as Python callables."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from tusd_py.contracts.hooks import AuthorizeFunction, HookFunction, HookFunctio
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
-from tusd_py.settings import Settings, Storage
+from tusd_py.settings import Settings, StorageSettings
 
 
 class Tus:
-    """An ASGI application that takes uploads below wherever it is mounted.
+    """An ASGI application that serves tus wherever it is mounted.
 
-    ``app.mount("/files", Tus(data_dir="./data", post_finish=publish))`` is all it needs: what it stores with is opened
-    by the first request. An application that has a lifespan of its own should enter ``lifespan`` there, so that running
-    uploads are saved, and hooks awaited, when it shuts down.
+    ``app.mount("/files", Tus(data_dir="./data", post_finish=publish))`` is enough: the first request opens the
+    backends. An application with a lifespan should enter ``lifespan`` in it, so that a shutdown saves running uploads
+    and waits for running hooks.
 
-    ``settings`` are the server's, without those about listening; ``data_dir`` overrides the one in them.
-    A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``. It may be ``async``; one that is not runs
-    in
-    a thread. ``pre_create``, ``pre_finish`` and ``pre_terminate`` are waited for; the others are told in order for each
-    upload, and post-finish again after a crash, until it has returned. ``authorize`` takes an ``AuthorizeEvent`` and is
-    asked first, for every request but OPTIONS.
+    ``settings`` are those of the server; the ones about listening have no effect. ``data_dir`` overrides
+    ``settings.storage.data_dir``. A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``; it may be
+    ``async``, otherwise it runs in a thread. The client waits for ``pre_create``, ``pre_finish`` and ``pre_terminate``.
+    The other hooks run in the background, in order for each upload; post-finish is repeated after a crash until it has
+    returned. ``authorize`` takes an ``AuthorizeEvent`` and runs before every request but OPTIONS.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Tus:
         settings = settings or Settings()
         if data_dir is not None:
             storage = {**settings.storage.model_dump(), "data_dir": os.fspath(data_dir)}
-            settings = settings.model_copy(update={"storage": Storage(**storage)})
+            settings = settings.model_copy(update={"storage": StorageSettings(**storage)})
         functions: dict[Hook, Any] = {
             Hook.AUTHORIZE: authorize,
             Hook.PRE_CREATE: pre_create,
@@ -59,19 +58,19 @@ class Tus:
             Hook.PRE_TERMINATE: pre_terminate,
             Hook.POST_TERMINATE: post_terminate,
         }
-        given: HookFunctions = {hook: function for hook, function in functions.items() if function}
-        self._service = Service(settings, given)
+        provided: HookFunctions = {hook: function for hook, function in functions.items() if function}
+        self._service = Service(settings, provided)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or, where this is the whole application, follow the server's lifespan."""
+        """Answer one request, or handle the lifespan if this is the whole application."""
         if scope["type"] == "lifespan":
-            await self._follow(receive, send)
+            await self._handle_lifespan(receive, send)
         else:
             await self._service.endpoint(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
-        """Open at the start and close at the end: ``Starlette(lifespan=uploads.lifespan)``."""
+        """A lifespan that opens and closes the backends: ``Starlette(lifespan=uploads.lifespan)``."""
         await self._service.open()
         try:
             yield
@@ -79,15 +78,15 @@ class Tus:
             await self._service.close()
 
     def drain(self) -> None:
-        """Begin a graceful end: running bodies are saved and answered 503. Call it on the event loop."""
+        """Begin a graceful shutdown: running uploads are saved and answered 503. Call it on the event loop."""
         self._service.active_bodies.drain()
 
-    async def _follow(self, receive: Receive, send: Send) -> None:
+    async def _handle_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self._service.open()
         except (OSError, RecordsError) as failure:
-            # Said, not raised: servers take an exception here for "knows no lifespan" and start all the same.
+            # Sent, not raised: ASGI servers take an exception here as "lifespan not supported" and start anyway.
             await send({"type": "lifespan.startup.failed", "message": str(failure)})
             return
         await send({"type": "lifespan.startup.complete"})

@@ -1,7 +1,7 @@
-"""How the log looks: one line an event on standard error, as text or JSON, other libraries' lines among our own.
+"""The format of the log: one line per record, as text or JSON, including the records of libraries.
 
-No credentials: values under their names are dropped, query strings cut off. What is told is the callers' business: a
-short message, and its facts in ``extra``.
+Callers log a short constant message and put values into ``extra``. Values whose names suggest credentials are dropped,
+and query strings are cut off.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-#: The id of the request that is being answered; every line that is logged meanwhile bears it.
+#: The id of the request that is being answered; it is added to every line that is logged meanwhile.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-#: What never reaches the log, whatever the name is called around it.
+#: A value is dropped if its name contains one of these.
 _SECRET = ("authorization", "cookie", "password", "secret", "token", "query")
-#: Where a query string may hide; tickets and signatures travel in it.
+#: Names of values whose query string is cut off: it can contain tickets and signatures.
 _ADDRESSES = ("uri", "url", "path", "target", "location")
-#: What every record has; everything else in it came as ``extra``. uvicorn adds a message in colours.
+#: The attributes of every record; all others came in ``extra``. uvicorn adds a coloured copy of the message.
 _ORDINARY = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
@@ -32,13 +32,13 @@ def configure(format: Literal["auto", "text", "json"], level: str, stream: TextI
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # What they tell of starting, stopping and migrating, our own lines tell; what goes wrong in them is still told.
-    for chatty in ("uvicorn", "alembic", "dramatiq"):
-        logging.getLogger(chatty).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    # Our own lines report starting, stopping and migrations; of these libraries only warnings and errors are of use.
+    for library in ("uvicorn", "alembic", "dramatiq"):
+        logging.getLogger(library).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line."""
+    """Formats a record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -46,7 +46,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
-            **facts(record),
+            **fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -54,25 +54,25 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """A line for people: when, how bad, what, and its facts; a traceback follows on lines of its own."""
+    """Formats a record as time, level, message and ``name=value`` pairs, followed by the lines of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = [_timestamp(record), f"{record.levelname.lower():<8}", printable(record.getMessage())]
-        said += [f"{key}={printable(str(value))}" for key, value in facts(record).items()]
-        line = " ".join(said)
+        parts = [_timestamp(record), f"{record.levelname.lower():<8}", printable(record.getMessage())]
+        parts += [f"{key}={printable(str(value))}" for key, value in fields(record).items()]
+        line = " ".join(parts)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def facts(record: logging.LogRecord) -> dict[str, object]:
-    """What the record tells beside its message, without what is secret."""
-    told = {key: value for key, value in vars(record).items() if key not in _ORDINARY}
+def fields(record: logging.LogRecord) -> dict[str, object]:
+    """The values in ``extra`` and the request id, without credentials."""
+    values = {key: value for key, value in vars(record).items() if key not in _ORDINARY}
     if request_id.get():
-        told.setdefault("request_id", request_id.get())
-    return without_credentials(told)
+        values.setdefault("request_id", request_id.get())
+    return without_credentials(values)
 
 
 def without_credentials(values: Mapping[str, object]) -> dict[str, object]:
-    """The values without those that are secret by their name, and addresses without their query."""
+    """The values without those whose names suggest credentials, and addresses without their query."""
     kept: dict[str, object] = {}
     for key, value in values.items():
         lowered = key.lower()
@@ -88,7 +88,7 @@ def without_credentials(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def printable(text: str) -> str:
-    """The text with control characters spelled out: a client must not write to the operator's terminal."""
+    """The text with control characters escaped: a client must not be able to control the operator's terminal."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,9 +1,8 @@
-"""The server as an application: the web rooms around the ports, opened at the start or with the first request."""
+"""Builds the Starlette application and opens and closes the backends behind it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,8 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from tusd_py.contracts.hooks import HookFunctions
-from tusd_py.contracts.locker import Lock
-from tusd_py.model.jobs import JobState
+from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
 from tusd_py.protocol.draft.parsing import Parser as DraftParser
 from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
@@ -23,8 +21,6 @@ from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
-from tusd_py.uploads.background import TaskKind, task_key
-from tusd_py.uploads.expire import prune, recover, sweep
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
@@ -38,15 +34,12 @@ from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
 
-log = logging.getLogger(__name__)
-
-# Whoever holds it sweeps for all processes; no upload has such an id.
-_SWEEPER = task_key(TaskKind.SWEEPER)
-_DEAD_COUNTED_MAX = 1000
-
 
 class Service:
-    """One server's parts. ``endpoint`` may be called at once: what it needs is opened with the first request."""
+    """The parts of one server. ``endpoint`` can be called at once: the first request opens the backends.
+
+    ``functions`` are hooks as Python callables; ``trailers`` says whether the HTTP server passes trailers on.
+    """
 
     def __init__(
         self,
@@ -64,45 +57,41 @@ class Service:
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
         self._ports: Ports | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # in which they were opened
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the ports were opened
         self._opening = asyncio.Lock()
-        self._sweeper: asyncio.Task[None] | None = None
-        self._leading: Lock | None = None
+        self.maintenance: Maintenance | None = None
 
     async def ports(self) -> Ports:
-        """What the use cases are given; opened now if it is not yet."""
+        """The ports for the use cases; opens them if they are not open in this event loop."""
         if self._ports is None or self._loop is not asyncio.get_running_loop():
             await self.open()
             assert self._ports is not None
         return self._ports
 
     async def open(self) -> None:
-        """Open records, store and locker, bring the schema up to date, and start to sweep.
+        """Open records, store and locker, apply pending migrations, and start the periodic tasks.
 
-        Raises ``OSError`` or ``RecordsError`` with a sentence for the operator.
+        Does nothing if they are open. Raises ``OSError`` or ``RecordsError`` with a sentence for the operator.
         """
         async with self._opening:
             if self._ports is not None and self._loop is not None and self._loop.is_closed():
                 abandoned, self._ports = self._ports, None
-                self._sweeper = self._leading = None
+                self.maintenance = None
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
                 self._loop = asyncio.get_running_loop()
-                self._sweeper = asyncio.create_task(self._keep_sweeping(self._ports))
+                self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
 
     async def close(self) -> None:
-        """Stop what runs, save what came, and let go of everything. The service can be opened again."""
+        """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
         if self._ports is None:
             return
         ports, self._ports = self._ports, None
         self.active_bodies.drain()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
-        if self._leading is not None:
-            await self._leading.release()
-            self._leading = None
+        if self.maintenance is not None:
+            await self.maintenance.stop()
+            self.maintenance = None
         await close_ports(ports, self.settings)
         self.metrics.close()
         self.active_bodies.reopen()
@@ -115,32 +104,6 @@ class Service:
             clock=self._clock,
             count_complete=self.metrics.complete,
         )
-
-    async def _keep_sweeping(self, ports: Ports) -> None:
-        """Sweep as long as the service is open; among several processes one does it, and another when that one dies."""
-        while True:
-            try:
-                if self._leading is None:
-                    self._leading = await ports.locker.try_acquire(_SWEEPER)
-                if self._leading is not None:
-                    await recover(ports)
-                    swept = await sweep(ports)
-                    self.metrics.expired.inc(swept.expired)
-                    await prune(ports, self.settings.events.keep_seconds)
-                    await self._look_at_jobs(ports)
-            except Exception:
-                # The outermost handler of this task: a database that is away for a minute must not end the sweeping.
-                log.exception("sweeping failed; it is tried again")
-            await asyncio.sleep(self.settings.expiration.sweep_interval_seconds)
-
-    async def _look_at_jobs(self, ports: Ports) -> None:
-        if ports.job_queue is None:
-            return
-        due = await ports.job_queue.next_due()
-        late_seconds = 0.0 if due is None else max(0.0, (ports.clock() - due).total_seconds())
-        self.metrics.jobs_late_seconds.set(late_seconds)
-        dead = await ports.job_queue.list_jobs(states=(JobState.DEAD,), limit=_DEAD_COUNTED_MAX)
-        self.metrics.jobs_dead.set(len(dead))
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings
@@ -160,7 +123,7 @@ class Service:
 
 
 def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime], *, trailers: bool) -> Protocols:
-    """All that is spoken: tus 1.0, and unless it is switched off every version of the IETF's draft."""
+    """The protocols of the endpoint: tus 1.0 and, unless it is switched off, every version of the IETF draft."""
     paths: tuple[str, ...] = (settings.server.base_path,)
     if settings.server.public_url:
         paths += (urlsplit(settings.server.public_url).path.rstrip("/") + "/",)
@@ -185,9 +148,10 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
 
 
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
-    """The whole server as a Starlette application; ``app.state.drain()`` begins its graceful end on the event loop.
+    """Build the whole server as a Starlette application.
 
-    ``trailers`` tells whether the HTTP server hands trailers over, as ``serving`` does.
+    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
+    server passes trailers on, as ``serving`` does.
     """
     service = Service(settings, functions, trailers=trailers)
 

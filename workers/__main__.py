@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from tusd_py import logs
-from tusd_py.settings import Settings, SettingsError, find_config, load
+from tusd_py.settings import Settings, load_or_exit
 from workers.process import work
 
 _SETTINGS_BYTES_MAX = 1024 * 1024
@@ -17,7 +16,7 @@ _SETTINGS_BYTES_MAX = 1024 * 1024
 def main() -> int:
     """The entry point of the process; returns its exit code."""
     arguments = _arguments()
-    settings = _read(arguments.settings) if arguments.settings is not None else _load()
+    settings = load_or_exit(os.environ) if arguments.settings is None else _read_settings(arguments.settings)
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
     return work(settings, arguments.settings if arguments.child else None)
 
@@ -31,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _read(descriptor: int) -> Settings:
+def _read_settings(descriptor: int) -> Settings:
     """The settings of the parent process, which has already merged flags, environment and file."""
     line = b""
     while not line.endswith(b"\n"):
@@ -40,13 +39,6 @@ def _read(descriptor: int) -> Settings:
             sys.exit("tusd-py: no settings arrived on the descriptor of --settings")
         line += piece
     return Settings.model_validate_json(line)
-
-
-def _load() -> Settings:
-    try:
-        return load(find_config(None, os.environ, Path()), os.environ)
-    except SettingsError as error:
-        sys.exit("\n".join(f"tusd-py: {problem}" for problem in error.problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The worker that ``tusd-py serve`` starts: when, how many, and how it ends."""
+"""The worker that ``tusd-py serve`` starts as a child process: when, how many, and when it stops."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import RunningServer, start_server
 from tests.support.waiting import eventually
 
 
 def worker_processes(server: RunningServer) -> list[int]:
-    """The children of the server that are workers."""
+    """The ids of the server's children that are workers."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -36,7 +35,7 @@ def worker_processes(server: RunningServer) -> list[int]:
 
 @contextmanager
 def separate_worker(data_dir: Path, settings: dict[str, str]) -> Iterator[None]:
-    """``tusd-py worker`` as long as the block runs; then SIGTERM ends it with 0."""
+    """Run ``tusd-py worker`` during the block; then SIGTERM stops it with exit code 0."""
     environment = {**os.environ, **{f"TUSD_PY_{name}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "tusd_py", "worker", "--data-dir", str(data_dir)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as worker:
@@ -48,7 +47,7 @@ def separate_worker(data_dir: Path, settings: dict[str, str]) -> Iterator[None]:
     assert 0 == code
 
 
-def told_of(receiver: Receiver) -> dict[str, str]:
+def webhook_to(receiver: Receiver) -> dict[str, str]:
     return {"WEBHOOKS__ENDPOINTS": json.dumps([{"name": "all", "url": receiver.url, "allow_private": True}])}
 
 
@@ -57,9 +56,9 @@ async def upload(server: RunningServer) -> None:
     assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
 
 
-@on_loop
-async def test_a_server_that_needs_no_worker_starts_none(tmp_path: Path) -> None:
-    """With default settings there is one process, and an upload makes no row beside its record."""
+@pytest.mark.anyio
+async def test_no_worker_without_need(tmp_path: Path) -> None:
+    """With default settings the server starts no worker."""
     server = await asyncio.to_thread(start_server, tmp_path / "data")
     try:
         await upload(server)
@@ -68,16 +67,16 @@ async def test_a_server_that_needs_no_worker_starts_none(tmp_path: Path) -> None
         assert 0 == server.stop()
 
 
-@pytest.mark.parametrize("flags", [[], ["--workers", "2"]], ids=["alone", "two processes"])
-@on_loop
-async def test_one_worker_for_all_processes_ends_last(tmp_path: Path, flags: list[str]) -> None:
-    """It is a child of the first process, tells of uploads, and has ended when the server has."""
+@pytest.mark.parametrize("flags", [[], ["--processes", "2"]], ids=["one process", "two processes"])
+@pytest.mark.anyio
+async def test_one_worker_for_all_processes_stops_last(tmp_path: Path, flags: list[str]) -> None:
+    """The worker is a child of the first process, delivers events, and has exited when the server has."""
     with receiving() as receiver:
-        server = await asyncio.to_thread(start_server, tmp_path / "data", *flags, settings=told_of(receiver))
+        server = await asyncio.to_thread(start_server, tmp_path / "data", *flags, settings=webhook_to(receiver))
         try:
             for _ in range(3):
                 await upload(server)
-            await eventually(lambda: len(receiver.calls) >= 9, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 9, "all events are delivered")
             (worker,) = worker_processes(server)
         finally:
             assert 0 == await asyncio.to_thread(server.stop)
@@ -88,24 +87,24 @@ async def test_one_worker_for_all_processes_ends_last(tmp_path: Path, flags: lis
         assert "worker stopped" in log
 
 
-@on_loop
-async def test_without_a_worker_what_is_to_be_done_waits_for_one(tmp_path: Path) -> None:
-    """With ``--no-worker`` nothing is told, until ``tusd-py worker`` runs."""
+@pytest.mark.anyio
+async def test_jobs_wait_for_a_worker(tmp_path: Path) -> None:
+    """With ``--no-worker`` no event is delivered until ``tusd-py worker`` runs."""
     with receiving() as receiver:
-        settings = told_of(receiver)
+        settings = webhook_to(receiver)
         server = await asyncio.to_thread(start_server, tmp_path / "data", "--no-worker", settings=settings)
         try:
             await upload(server)
             assert [] == worker_processes(server)
             assert [] == receiver.calls
             with separate_worker(tmp_path / "data", settings):
-                await eventually(lambda: len(receiver.calls) >= 3, "everything is told")
+                await eventually(lambda: len(receiver.calls) >= 3, "all events are delivered")
         finally:
             assert 0 == server.stop()
 
 
-def test_a_worker_without_a_database_is_refused(tmp_path: Path) -> None:
-    """With records in memory there is nothing to share: a sentence, and exit code 2."""
+def test_worker_without_a_database_exits_with_2(tmp_path: Path) -> None:
+    """With records in memory a worker shares nothing with the server: one sentence, and exit code 2."""
     environment = {**os.environ, "TUSD_PY_RECORDS__URL": "memory"}
     command = [sys.executable, "-m", "tusd_py", "worker", "--data-dir", str(tmp_path / "data")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)

@@ -86,11 +86,11 @@ async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, rec
     listed = command(server, "jobs", "list", "--state", "dead")
     assert f"{job['id']:>8}  dead" in listed.stdout
     assert job == json.loads(command(server, "jobs", "show", str(job["id"])).stdout)
-    assert f"job {job['id']} is tried again\n" == command(server, "jobs", "retry", str(job["id"])).stdout
+    assert f"job {job['id']} will be retried\n" == command(server, "jobs", "retry", str(job["id"])).stdout
     await eventually(lambda: len(receiver.calls) >= 2, "the event is delivered again")
     again = command(server, "jobs", "retry", "999")
-    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 is not dead or waiting\n")
-    assert "is dropped" in command(server, "jobs", "drop", str(job["id"])).stdout
+    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 does not exist, or is neither dead nor waiting\n")
+    assert " dropped\n" in command(server, "jobs", "drop", str(job["id"])).stdout
     assert command(server, "jobs", "show", str(job["id"])).returncode == 2
 
 

@@ -1,4 +1,4 @@
-"""``Tus`` inside other applications, under stock ASGI servers: the same promises without our protocol class."""
+"""``Tus`` mounted into other applications, under stock ASGI servers, without our protocol class."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from tests.support.client import BODY, TUS, Connection, create, patch_headers, request
 from tests.support.content import content
 from tests.support.draft import Draft
-from tests.support.loops import eventually, on_loop
 from tests.support.mounted import SERVERS, MountedServer, mounted
 from tests.support.server import start_server
 from tests.support.sockets import all_read
+from tests.support.waiting import eventually
 
 KIB = 1024
 
@@ -31,7 +31,7 @@ KIB = 1024
     ids=list(SERVERS),
 )
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedServer]:
-    """An example of this repository, under each server."""
+    """An example application of this repository, under each server."""
     server, app = request.param
     with mounted(server, app, tmp_path_factory.mktemp(server)) as running:
         yield running
@@ -43,9 +43,9 @@ async def offset_of(url: str) -> int | None:
     return answer.offset
 
 
-@on_loop
-async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
-    """The connection breaks in the middle: every byte that was sent is kept, and the rest completes the upload."""
+@pytest.mark.anyio
+async def test_interrupted_upload_is_resumed_and_downloaded(example: MountedServer) -> None:
+    """After the connection breaks, every sent byte is kept, and the rest completes the upload."""
     data = content(1, 700 * KIB)
     url = await create(f"{example.root}/files/", len(data))
     assert url.startswith(f"{example.root}/files/")
@@ -66,9 +66,9 @@ async def test_cut_resumed_and_downloaded(example: MountedServer) -> None:
     assert (await request("HEAD", url)).status in (404, 410)
 
 
-@on_loop
-async def test_the_draft_without_interim_answers(example: MountedServer) -> None:
-    """These servers can send none: the final answer has the URL, and what is created with care is gone on with."""
+@pytest.mark.anyio
+async def test_draft_without_interim_responses(example: MountedServer) -> None:
+    """These servers cannot send 104 responses: the final response has the URL, and an upload can be resumed."""
     draft = Draft(f"{example.root}/files/")
     whole = await draft.create(b"abc")
     assert (whole.status, whole.interims, whole.headers["upload-complete"]) == (201, [], "?1")
@@ -84,44 +84,44 @@ async def test_the_draft_without_interim_answers(example: MountedServer) -> None
     assert (await request("GET", url, {})).body == b"abcdef"
 
 
-@on_loop
-async def test_takeover_keeps_received_bytes(example: MountedServer) -> None:
-    """HEAD stops a PATCH that has gone quiet, at once, and tells the true offset; the old one is told so."""
+@pytest.mark.anyio
+async def test_takeover_400(example: MountedServer) -> None:
+    """HEAD stops a stalled PATCH at once and returns the offset; the PATCH is answered 400."""
     data = content(2, 400 * KIB)
     url = await create(f"{example.root}/files/", len(data))
-    quiet = await Connection.open(url)
-    await quiet.send_head("PATCH", url, patch_headers(0, len(data)))
-    await quiet.send(data[: 100 * KIB])
-    await all_read(example.port, quiet.own_port)
+    stalled = await Connection.open(url)
+    await stalled.send_head("PATCH", url, patch_headers(0, len(data)))
+    await stalled.send(data[: 100 * KIB])
+    await all_read(example.port, stalled.own_port)
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    started_at = loop.time()
     offset = await offset_of(url)
-    assert loop.time() - began < 2
+    assert loop.time() - started_at < 2
     assert offset == 100 * KIB
     answer = await request("PATCH", url, patch_headers(offset), data[offset:])
     assert (answer.status, answer.offset) == (204, len(data))
-    told = await asyncio.wait_for(quiet.answer(), 10)
-    assert (told.status, b"ERR_UPLOAD_INTERRUPTED" in told.body) == (400, True)
-    quiet.close()
+    stopped = await asyncio.wait_for(stalled.answer(), 10)
+    assert (stopped.status, b"ERR_UPLOAD_INTERRUPTED" in stopped.body) == (400, True)
+    stalled.close()
     assert (await request("GET", url, {})).body == bytes(data)
 
 
-@on_loop
-async def test_refused_while_it_sends(example: MountedServer) -> None:
-    """The wrong offset, and a body that is still on its way: the client can read why."""
+@pytest.mark.anyio
+async def test_wrong_offset_409_during_the_body(example: MountedServer) -> None:
+    """A client that is still sending its body can read the refusal."""
     url = await create(f"{example.root}/files/", 10_000_000)
     answer = await request("PATCH", url, patch_headers(7), bytes(5_000_000))
     assert answer.status == 409
     assert await offset_of(url) == 0
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
-    """Without Content-Length too; and the first bytes with the creation."""
+    """A chunked PATCH, and the first bytes in the request that creates the upload."""
     headers = {**TUS, **BODY, "Upload-Length": "11"}
-    made = await request("POST", f"{example.root}/files/", headers, b"hello")
-    assert (made.status, made.offset) == (201, 5)
-    url = urljoin(f"{example.root}/files/", made.headers["location"])
+    created = await request("POST", f"{example.root}/files/", headers, b"hello")
+    assert (created.status, created.offset) == (201, 5)
+    url = urljoin(f"{example.root}/files/", created.headers["location"])
     connection = await Connection.open(url)
     await connection.send_head("PATCH", url, {**patch_headers(5), "Transfer-Encoding": "chunked"})
     await connection.send(b"6\r\n world\r\n0\r\n\r\n")
@@ -134,13 +134,13 @@ async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
 HOOKS = """
 import asyncio, json, threading
 from {framework} import {Framework}
-from tusd_py import Hook, HookAnswer, Settings, Tus
+from tusd_py import Hook, HookResponse, Settings, Tus
 
 def note(event):
-    with open("told.jsonl", "a") as told:
+    with open("calls.jsonl", "a") as calls:
         is_main = threading.current_thread() is threading.main_thread()
-        print(json.dumps([event.hook, event.upload and event.upload.offset, is_main]), file=told)
-    return HookAnswer()
+        print(json.dumps([event.hook, event.upload and event.upload.offset, is_main]), file=calls)
+    return HookResponse()
 
 async def note_async(event):
     await asyncio.sleep(0)
@@ -162,19 +162,19 @@ app.mount("/up", uploads)
         ("fastapi.FastAPI", "note_async", "uvicorn-httptools"),
     ],
 )
-@on_loop
+@pytest.mark.anyio
 async def test_every_hook_sync_and_async(framework: str, function: str, server: str, tmp_path: Path) -> None:
-    """Three lines mount it; each hook is called, in order, sync ones in threads of their own."""
+    """Each hook is called, in order; a hook that is not ``async`` runs in a thread."""
     module, _, name = framework.rpartition(".")
     (tmp_path / "hooked.py").write_text(HOOKS.format(framework=module, Framework=name, function=function))
     with mounted(server, "hooked:app", tmp_path, tmp_path) as running:
         url = await create(f"{running.root}/up/", 3)
         assert (await request("PATCH", url, patch_headers(0), b"abc")).status == 204
-        told = tmp_path / "told.jsonl"
-        await eventually(lambda: told.read_text().count("\n") == 7)
+        log = tmp_path / "calls.jsonl"
+        await eventually(lambda: log.read_text().count("\n") == 7)
         assert (await request("DELETE", url)).status == 204
-        await eventually(lambda: told.read_text().count("\n") == 10)
-    calls = [json.loads(line) for line in told.read_text().splitlines()]
+        await eventually(lambda: log.read_text().count("\n") == 10)
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
     order = [hook for hook, _, _ in calls]
     assert [hook for hook in order if hook.startswith("pre-")] == ["pre-create", "pre-finish", "pre-terminate"]
     after = ["post-create", "post-receive", "post-finish", "post-terminate"]
@@ -183,9 +183,9 @@ async def test_every_hook_sync_and_async(framework: str, function: str, server: 
     assert {is_main for _, _, is_main in calls} == {function == "note_async"}
 
 
-@on_loop
-async def test_stopping_the_application_keeps_what_came(tmp_path: Path) -> None:
-    """SIGTERM to a stock server with an upload running: the next start goes on from what had come."""
+@pytest.mark.anyio
+async def test_sigterm_keeps_received_bytes(tmp_path: Path) -> None:
+    """After SIGTERM during an upload the next server reports every received byte."""
     with mounted("uvicorn-httptools", "starlette_app:app", tmp_path) as running:
         url = await create(f"{running.root}/files/", 1000)
         connection = await Connection.open(url)
@@ -194,7 +194,7 @@ async def test_stopping_the_application_keeps_what_came(tmp_path: Path) -> None:
         await all_read(running.port, connection.own_port)
         running.process.terminate()
         await eventually(lambda: "Shutting down" in running.log)
-        # This server waits for open connections before it ends the lifespan: the client goes.
+        # uvicorn waits for open connections before it ends the lifespan, so the client closes its connection.
         connection.close()
         await asyncio.to_thread(running.process.wait, 20)
         assert "Traceback" not in running.log

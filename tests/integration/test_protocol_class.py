@@ -15,7 +15,7 @@ import pytest
 from tests.support.connections import Seen, Served, answer, rest, served, until
 from tests.support.sockets import server_side
 from tusd_py.serving.http.uvicorn_compat import protocol_class
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 HEADER_TIMEOUT_SECONDS = 0.4
 Start = Callable[..., Served]
@@ -33,7 +33,7 @@ def start(loop: Literal["asyncio", "uvloop"]) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def run(*, stock: bool = False, header_timeout_seconds: float = 30, keep_alive_seconds: int = 30) -> Served:
-            ours = protocol_class(Server(header_timeout_seconds=header_timeout_seconds))
+            ours = protocol_class(ServerSettings(header_timeout_seconds=header_timeout_seconds))
             assert ours is not None
             http: type[asyncio.Protocol] | str = "httptools" if stock else ours
             return stack.enter_context(served(http, loop, keep_alive_seconds))

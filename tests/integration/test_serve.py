@@ -1,10 +1,11 @@
-"""``tusd-py serve`` as a process: where it listens, how it ends, and what it says when it cannot serve."""
+"""``tusd-py serve`` as a process: where it listens, how it stops, and its sentences when it cannot start."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -25,10 +26,10 @@ DEADLINE_SECONDS = 20.0
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what must become true."""
+    """Wait until ``condition()`` holds."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "it did not become true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)
 
 
@@ -42,17 +43,17 @@ def status(port: int, path: str = "/healthz") -> int:
 
 
 def refused(*arguments: str, cwd: Path, **environ: str) -> str:
-    """What ``serve`` says when it cannot; the exit code is 2 and there is no traceback."""
-    given = os.environ | {f"TUSD_PY_{name}": value for name, value in environ.items()}
-    process = subprocess.run([*SERVE, *arguments], cwd=cwd, env=given, capture_output=True, text=True, timeout=30)
+    """Run ``serve``, which must exit with 2 and without a traceback; return its standard error."""
+    environment = os.environ | {f"TUSD_PY_{name}": value for name, value in environ.items()}
+    process = subprocess.run([*SERVE, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=30)
     assert 2 == process.returncode, process.stderr
     assert "" == process.stdout
     assert "Traceback" not in process.stderr
     return process.stderr
 
 
-def workers_of(server: RunningServer) -> set[int]:
-    """The processes that serve for ``server``: its children but the one that only keeps count of resources."""
+def children_of(server: RunningServer) -> set[int]:
+    """The ids of the server processes: the children of ``server`` without multiprocessing's resource tracker."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -67,7 +68,7 @@ def workers_of(server: RunningServer) -> set[int]:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers over ``tmp_path`` and sees that none is left."""
+    """Starts servers with their data in ``tmp_path`` and kills them after the test."""
     servers: list[RunningServer] = []
 
     def start(*flags: str, **settings: str) -> RunningServer:
@@ -80,11 +81,13 @@ def started(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_signal_ends_it_well(started: Callable[..., RunningServer], number: signal.Signals, workers: str) -> None:
-    """SIGTERM and SIGINT end the server with exit code 0, leaving no process behind."""
-    server = started("--workers", workers)
-    children = workers_of(server)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_signal_stops_with_exit_code_0(
+    started: Callable[..., RunningServer], number: signal.Signals, processes: str
+) -> None:
+    """SIGTERM and SIGINT stop the server and all its processes with exit code 0."""
+    server = started("--processes", processes)
+    children = children_of(server)
     assert 200 == status(server.port)
     server.process.send_signal(number)
     assert 0 == server.process.wait(DEADLINE_SECONDS)
@@ -92,20 +95,20 @@ def test_a_signal_ends_it_well(started: Callable[..., RunningServer], number: si
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_signal_to_the_whole_group_is_one_signal(started: Callable[..., RunningServer], workers: str) -> None:
-    """A terminal signals parent and workers alike; that is still one request to end, and the exit code 0."""
-    server = started("--workers", workers)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_signal_to_the_process_group_counts_once(started: Callable[..., RunningServer], processes: str) -> None:
+    """A terminal signals the parent and its processes; the server still stops gracefully, with exit code 0."""
+    server = started("--processes", processes)
     os.killpg(server.process.pid, signal.SIGINT)
     assert 0 == server.process.wait(DEADLINE_SECONDS)
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_second_signal_ends_it_at_once(started: Callable[..., RunningServer], workers: str) -> None:
-    """While a download that nobody reads holds up the end, a second signal ends the server with exit code 1."""
-    server = started("--workers", workers, SERVER__SHUTDOWN_TIMEOUT_SECONDS="60")
-    with held_download(server):
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_second_signal_stops_at_once_with_exit_code_1(started: Callable[..., RunningServer], processes: str) -> None:
+    """While a download that the client does not read delays the shutdown, a second signal stops the server."""
+    server = started("--processes", processes, SERVER__SHUTDOWN_TIMEOUT_SECONDS="60")
+    with stalled_download(server):
         server.process.send_signal(signal.SIGTERM)
         until(lambda: "stopping" in server.log.read_text())
         time.sleep(0.3)  # not for luck: nothing may happen in this time
@@ -114,8 +117,8 @@ def test_a_second_signal_ends_it_at_once(started: Callable[..., RunningServer], 
         assert 1 == server.process.wait(DEADLINE_SECONDS)
 
 
-def held_download(server: RunningServer) -> socket.socket:
-    """A connection on which a large download has begun that nobody reads."""
+def stalled_download(server: RunningServer) -> socket.socket:
+    """A connection with a large download that the client does not read."""
     size = 64 * 1024 * 1024
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     headers = {
@@ -133,32 +136,33 @@ def held_download(server: RunningServer) -> socket.socket:
     return reader
 
 
-def test_a_request_that_will_not_end_is_cut(started: Callable[..., RunningServer]) -> None:
-    """After the time for shutting down what still runs is ended, and the server with it, with exit code 0."""
+def test_stalled_request_is_cancelled_at_shutdown(started: Callable[..., RunningServer]) -> None:
+    """After ``server.shutdown_timeout_seconds`` requests are cancelled, and the server exits with 0."""
     server = started(SERVER__SHUTDOWN_TIMEOUT_SECONDS="0.5")
-    with held_download(server):
-        began = time.monotonic()
+    with stalled_download(server):
+        started_at = time.monotonic()
         assert 0 == server.stop()
-        assert 0.5 <= time.monotonic() - began < 10
+        assert 0.5 <= time.monotonic() - started_at < 10
     assert "requests cancelled" in server.log.read_text()
 
 
-def test_a_dead_worker_is_replaced(started: Callable[..., RunningServer]) -> None:
-    """A worker that is killed is replaced, and the server answers all the while."""
-    server = started("--workers", "2")
-    until(lambda: len(workers_of(server)) == 2)
-    victim = min(workers_of(server))
+def test_killed_server_process_is_replaced(started: Callable[..., RunningServer]) -> None:
+    """A killed server process is replaced, and the server keeps answering."""
+    server = started("--processes", "2")
+    until(lambda: len(children_of(server)) == 2)
+    victim = min(children_of(server))
     os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in workers_of(server) and len(workers_of(server)) == 2)
+    until(lambda: victim not in children_of(server) and len(children_of(server)) == 2)
+    assert re.search("server process [01] exited", server.log.read_text())
     assert 200 == status(server.port)
     assert 0 == server.stop()
 
 
-def test_workers_end_with_their_parent(started: Callable[..., RunningServer]) -> None:
-    """When the parent is killed its workers stop by themselves and free the port."""
-    server = started("--workers", "2")
-    until(lambda: len(workers_of(server)) == 2)
-    children = workers_of(server)
+def test_server_processes_stop_with_their_parent(started: Callable[..., RunningServer]) -> None:
+    """When the parent is killed, its processes stop and close the port."""
+    server = started("--processes", "2")
+    until(lambda: len(children_of(server)) == 2)
+    children = children_of(server)
     server.process.kill()
     server.process.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
@@ -166,9 +170,9 @@ def test_workers_end_with_their_parent(started: Callable[..., RunningServer]) ->
         socket.create_connection(("127.0.0.1", server.port))
 
 
-def test_counts_of_all_workers_are_added_up(started: Callable[..., RunningServer]) -> None:
-    """Whichever worker is asked for metrics tells those of all."""
-    server = started("--workers", "2")
+def test_metrics_are_summed_over_processes(started: Callable[..., RunningServer]) -> None:
+    """Every server process reports the metrics of all."""
+    server = started("--processes", "2")
     for _ in range(20):
         status(server.port, "/files/none")
     counted = set()
@@ -181,39 +185,39 @@ def test_counts_of_all_workers_are_added_up(started: Callable[..., RunningServer
     assert {'tusd_requests_total{method="GET"} 20.0'} == counted
 
 
-def test_a_busy_port_is_a_sentence(tmp_path: Path) -> None:
-    """A port that another program has is told in one sentence."""
+def test_port_in_use(tmp_path: Path) -> None:
+    """A port that another process listens on is reported in one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused("--port", str(port), "--data-dir", "d", cwd=tmp_path)
-    assert f"tusd-py: cannot listen on 127.0.0.1 port {port}: address already in use" == said.splitlines()[-1]
+        error = refused("--port", str(port), "--data-dir", "d", cwd=tmp_path)
+    assert f"tusd-py: cannot listen on 127.0.0.1 port {port}: address already in use" == error.splitlines()[-1]
 
 
-def test_an_unwritable_directory_is_a_sentence(tmp_path: Path) -> None:
-    """A data directory that cannot be made is told in one sentence."""
+def test_unwritable_data_dir(tmp_path: Path) -> None:
+    """A data directory that cannot be created is reported in one sentence."""
     (tmp_path / "file").write_text("")
-    said = refused("--port", "0", "--data-dir", "file/d", cwd=tmp_path)
-    assert "tusd-py: storage.data_dir file/d cannot be written to: Not a directory\n" == said
+    error = refused("--port", "0", "--data-dir", "file/d", cwd=tmp_path)
+    assert "tusd-py: storage.data_dir file/d cannot be written to: Not a directory\n" == error
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_file_in_the_place_of_a_directory_is_a_sentence(tmp_path: Path, workers: str) -> None:
-    """What goes wrong within the data directory is told in one sentence too, also by a worker process."""
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_file_in_place_of_a_directory(tmp_path: Path, processes: str) -> None:
+    """A problem within the data directory is reported in one sentence, also by one of several server processes."""
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "uploads").write_text("")
-    said = refused("--port", "0", "--data-dir", "d", "--workers", workers, cwd=tmp_path)
-    assert said.splitlines()[-1].startswith("tusd-py: ")
-    assert "uploads" in said.splitlines()[-1]
+    error = refused("--port", "0", "--data-dir", "d", "--processes", processes, cwd=tmp_path)
+    assert error.splitlines()[-1].startswith("tusd-py: ")
+    assert "uploads" in error.splitlines()[-1]
 
 
-def test_a_missing_certificate_is_a_sentence(tmp_path: Path) -> None:
-    """A certificate that is not there is told in one sentence."""
-    said = refused("--port", "0", "--tls-certificate", "c.pem", "--tls-key", "k.pem", cwd=tmp_path)
-    assert "tusd-py: server.tls_certificate c.pem cannot be read: No such file or directory" == said.splitlines()[-1]
+def test_missing_certificate(tmp_path: Path) -> None:
+    """A certificate file that does not exist is reported in one sentence."""
+    error = refused("--port", "0", "--tls-certificate", "c.pem", "--tls-key", "k.pem", cwd=tmp_path)
+    assert "tusd-py: server.tls_certificate c.pem cannot be read: No such file or directory" == error.splitlines()[-1]
 
 
-def test_a_unix_socket(tmp_path: Path, started: Callable[..., RunningServer]) -> None:
-    """The server listens on a unix socket for owner and group only, replaces a stale one and removes its own."""
+def test_unix_socket(tmp_path: Path, started: Callable[..., RunningServer]) -> None:
+    """A unix socket is accessible to owner and group only; a stale one is replaced, and removed at exit."""
     path = tmp_path / "s"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
@@ -221,33 +225,33 @@ def test_a_unix_socket(tmp_path: Path, started: Callable[..., RunningServer]) ->
     server = started("--unix-socket", str(path))
     assert f"http://unix:{path}:/files/" == server.url
     assert 0o660 == stat.S_IMODE(path.stat().st_mode)
-    assert b"200 OK" in asked(path)
-    said = refused("--unix-socket", str(path), "--data-dir", "other", cwd=tmp_path)
-    assert f"tusd-py: cannot listen on the unix socket {path}: Address already in use" == said.splitlines()[-1]
+    assert b"200 OK" in request_over(path)
+    error = refused("--unix-socket", str(path), "--data-dir", "other", cwd=tmp_path)
+    assert f"tusd-py: cannot listen on the unix socket {path}: Address already in use" == error.splitlines()[-1]
     assert 0 == server.stop()
     assert not path.exists()
 
 
-def asked(path: Path) -> bytes:
+def request_over(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return client.makefile("rb").read()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_https(tmp_path: Path, started: Callable[..., RunningServer], workers: str) -> None:
-    """With a certificate the server speaks TLS 1.2 or newer, and says so in its address."""
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_https(tmp_path: Path, started: Callable[..., RunningServer], processes: str) -> None:
+    """With a certificate the server speaks TLS 1.2 or newer, and its printed URL is https."""
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
     subprocess.run([*make, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    server = started("--tls-certificate", str(certificate), "--tls-key", str(key), "--workers", workers)
+    server = started("--tls-certificate", str(certificate), "--tls-key", str(key), "--processes", processes)
     assert server.url.startswith("https://127.0.0.1:")
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", server.port)) as confused:
-            confused.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"HTTP/1.1 200" not in confused.recv(100)
+        with socket.create_connection(("127.0.0.1", server.port)) as plain_http:
+            plain_http.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"HTTP/1.1 200" not in plain_http.recv(100)
     context = ssl.create_default_context(cafile=str(certificate))
     with (
         socket.create_connection(("127.0.0.1", server.port)) as plain,
@@ -256,11 +260,11 @@ def test_https(tmp_path: Path, started: Callable[..., RunningServer], workers: s
         assert client.version() in ("TLSv1.2", "TLSv1.3")
         client.sendall(b"OPTIONS /files/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 204")
-    assert_there_and_back(context, server)
+    assert_uploads_and_downloads(context, server)
 
 
-def assert_there_and_back(context: ssl.SSLContext, server: RunningServer) -> None:
-    """Bytes that are encrypted cannot go past the server, and come whole all the same."""
+def assert_uploads_and_downloads(context: ssl.SSLContext, server: RunningServer) -> None:
+    """Encrypted bodies are not transferred by zero-copy, and are complete in both directions."""
     data = bytes(content(21, 5 * MIB))
     client = http.client.HTTPSConnection("127.0.0.1", server.port, context=context)
     tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
@@ -276,13 +280,13 @@ def assert_there_and_back(context: ssl.SSLContext, server: RunningServer) -> Non
     client.close()
 
 
-def test_the_socket_that_systemd_hands_over(tmp_path: Path) -> None:
-    """With LISTEN_FDS the server serves on descriptor 3, and tells the service manager when it is ready."""
+def test_systemd_socket_activation(tmp_path: Path) -> None:
+    """With LISTEN_FDS the server listens on descriptor 3 and notifies the service manager when it is ready."""
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(tmp_path / "notify"))
     notify.settimeout(DEADLINE_SECONDS)
     with notify, socket.create_server(("127.0.0.1", 0)) as listener:
-        # What systemd does: the socket becomes descriptor 3, and LISTEN_PID is the process that gets it.
+        # As systemd does it: the socket is descriptor 3, and LISTEN_PID is the process that gets it.
         given = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
         script = f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({given}))"
         environ = os.environ | {
@@ -306,15 +310,15 @@ def test_the_socket_that_systemd_hands_over(tmp_path: Path) -> None:
     assert 0 == process.returncode
 
 
-def test_without_a_socket_from_systemd_it_does_not_serve(tmp_path: Path) -> None:
-    """Asked to take systemd's socket, the server takes no other."""
-    said = refused("--data-dir", "d", cwd=tmp_path, SERVER__SYSTEMD_SOCKET="true")
-    expected = "tusd-py: server.systemd_socket is true, but systemd handed over no socket"
-    assert said.splitlines()[-1].startswith(expected)
+def test_missing_systemd_socket(tmp_path: Path) -> None:
+    """With ``server.systemd_socket`` the server opens no other socket."""
+    error = refused("--data-dir", "d", cwd=tmp_path, SERVER__SYSTEMD_SOCKET="true")
+    expected = "tusd-py: server.systemd_socket is true, but systemd passed no socket"
+    assert error.splitlines()[-1].startswith(expected)
 
 
-def test_every_line_about_a_request_bears_its_id(started: Callable[..., RunningServer]) -> None:
-    """The id a client gives comes back in the answer and stands in the log, the query does not."""
+def test_request_id_is_in_response_and_log(started: Callable[..., RunningServer]) -> None:
+    """The client's request id is in the response and in the log; the query string is not in the log."""
     server = started("--log-format", "json")
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request(

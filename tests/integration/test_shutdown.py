@@ -1,4 +1,4 @@
-"""SIGTERM with uploads running: each is told 503 and when to come back, and every byte that came is there after."""
+"""SIGTERM during uploads: each is answered 503 with Retry-After, and every received byte is kept."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import pytest
 from tests.support.client import Connection as ClientConnection
 from tests.support.client import create, patch_headers, request
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tests.support.server import start_server
 from tests.support.sockets import all_read
 
 
-@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one", "two"])
-@on_loop
-async def test_running_uploads_are_saved(flags: tuple[str, ...], tmp_path: Path) -> None:
-    """Several at once; the process ends in time and well; the next one goes on from the last byte."""
+@pytest.mark.parametrize("flags", [(), ("--processes", "2")], ids=["one", "two"])
+@pytest.mark.anyio
+async def test_running_uploads_are_saved_503(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Several uploads are saved at once, the exit code is 0, and the next server continues from the last byte."""
     data = content(7, 500_000)
     server = start_server(tmp_path / "data", *flags)
     try:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.connections import Served, answer, served, until
 from tests.support.content import MIB, content
 from tusd_py.serving.http.uvicorn_compat import protocol_class
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Linux's")
 Start = Callable[..., Served]
@@ -25,7 +25,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def run(**settings: bool) -> Served:
-            http = protocol_class(Server.model_validate(settings))
+            http = protocol_class(ServerSettings.model_validate(settings))
             assert http is not None
             return stack.enter_context(served(http, loop, 30))
 

@@ -16,7 +16,7 @@ from tests.support.client import Answer, Connection
 from tests.support.content import MIB, content
 from tests.support.draft import Draft, receive_responses
 from tests.support.server import RunningServer
-from tests.support.sockets import accepted_by, server_side, workers
+from tests.support.sockets import accepted_by, server_processes, server_side
 from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
@@ -54,7 +54,7 @@ async def finished(draft: Draft, url: str, data: memoryview) -> int:
 @pytest.mark.anyio
 async def test_aborted_creation_is_resumed(start: Callable[..., RunningServer], is_zero_copy: bool, count: int) -> None:
     """Every byte that was sent before the abort counts, and only the rest is sent again."""
-    server = start("--workers", str(count))
+    server = start("--processes", str(count))
     draft = Draft(server.url)
     data = content(80, LENGTH)
     for bytes_sent in (1, 300_000, 20 * MIB + 7):
@@ -95,10 +95,10 @@ async def test_interim_responses_report_progress(start: Callable[..., RunningSer
 @pytest.mark.anyio
 async def test_takeover_by_another_process(start: Callable[..., RunningServer]) -> None:
     """R16: the offset that is reported while the creation still runs in another process can be used at once."""
-    server = start("--workers", "2")
+    server = start("--processes", "2")
     draft = Draft(server.url)
     data = content(82, LENGTH)
-    one, other = workers(server)
+    one, other = server_processes(server)
     first = await accepted_by(one, server)
     url = await begun(draft, first)
     await first.send(data[: 3 * MIB])

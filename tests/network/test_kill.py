@@ -16,7 +16,7 @@ import pytest
 from tests.support.client import PatientUpload
 from tests.support.content import MIB, common_prefix, content
 from tests.support.server import RunningServer
-from tests.support.sockets import alone, bytes_in_the_kernel, owner, processes, server_side, workers
+from tests.support.sockets import alone, bytes_in_the_kernel, owner, processes, server_processes, server_side
 from tests.support.stored import assert_stored, upload_id
 from tests.support.waiting import eventually
 
@@ -94,7 +94,7 @@ def standing(server: RunningServer, uploads: list[PatientUpload]) -> list[Killed
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> None:
     """All 20 complete; after no kill was more claimed than stored, nor more lost than the last second brought."""
-    flags = [] if workers == 1 else ["--workers", str(workers)]
+    flags = [] if workers == 1 else ["--processes", str(workers)]
     dice = random.Random(workers)
     data = [content(number, 16 * MIB + number * 99_991) for number in range(20)]
 
@@ -176,9 +176,9 @@ def test_one_process_killed(start: Start) -> None:
     data = [content(number, 6 * MIB + number * 99_991) for number in range(20)]
 
     async def run() -> tuple[RunningServer, list[PatientUpload], list[Killed]]:
-        server = start("--workers", "2")
+        server = start("--processes", "2")
         uploads = [PatientUpload(server.url, piece, rate=RATE) for piece in data]
-        victim, survivor = workers(server)
+        victim, survivor = server_processes(server)
         async with asyncio.TaskGroup() as group:
             for worker, its_uploads in ((victim, uploads[:10]), (survivor, uploads[10:])):
                 with alone(worker, server):
@@ -191,7 +191,7 @@ def test_one_process_killed(start: Start) -> None:
             os.kill(victim, signal.SIGKILL)
             killed = standing(server, uploads[:10])
             await eventually(
-                lambda: len(set(workers(server)) - {victim}) == 2, "a new worker takes the killed one's place"
+                lambda: len(set(server_processes(server)) - {victim}) == 2, "a new worker takes the killed one's place"
             )
             for upload in uploads:
                 upload.rate = float("inf")

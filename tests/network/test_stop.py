@@ -23,7 +23,7 @@ Start = Callable[..., RunningServer]
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shutdown_with_stalled_requests_503(start: Start, workers: int) -> None:
     """Each running PATCH gets Retry-After; every byte it brought is kept, and no other is claimed."""
-    flags = [] if workers == 1 else ["--workers", str(workers)]
+    flags = [] if workers == 1 else ["--processes", str(workers)]
     data = [content(number, 2 * MIB) for number in range(6)]
     sent = [number * 123_457 + 1 for number in range(6)]
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
 from tests.support.content import content
 from tests.support.server import RunningServer
-from tests.support.sockets import accepted_by, all_read, workers
+from tests.support.sockets import accepted_by, all_read, server_processes
 from tests.support.stored import assert_stored, head, upload_id
 
 pytestmark = pytest.mark.timeout(60)
@@ -110,10 +110,10 @@ def test_takeover_within_one_process(start: Start, method: str) -> None:
 @pytest.mark.parametrize("method", EXPECTED)
 def test_takeover_between_two_processes(start: Start, method: str) -> None:
     """The same when another process has the lock, whichever of the two it is."""
-    server = start("--workers", "2")
+    server = start("--processes", "2")
 
     async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:
-        one, other = workers(server)
+        one, other = server_processes(server)
         for holding, coming in itertools.islice(itertools.cycle([(one, other), (other, one)]), TRIES):
             yield await accepted_by(holding, server), await accepted_by(coming, server)
 

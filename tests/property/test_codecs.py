@@ -1,4 +1,4 @@
-"""Every codec: what is formatted is parsed to the same; junk is refused as documented and in no other way."""
+"""Every codec: formatting and parsing gives the same value; junk raises a documented error and nothing else."""
 
 from __future__ import annotations
 
@@ -59,46 +59,46 @@ def almost(alphabet: str) -> st.SearchStrategy[str]:
 
 @codec
 @given(st.integers(0, NUMBER_MAX))
-def test_numbers(number: int) -> None:
-    """Every number there is."""
+def test_number_round_trip(number: int) -> None:
+    """Every number in range."""
     assert parse_number(format_number(number)) == number
 
 
 @codec
 @given(st.one_of(junk, st.text(string.digits + "+-_ ٣²", max_size=25)))
 @example("9223372036854775808")
-def test_what_reads_as_a_number(text: str) -> None:
-    """Either it is the one way to write that number, or it is none."""
+def test_junk_as_number(text: str) -> None:
+    """A parsed text is the canonical form of its number."""
     number = parse_number(text)
     assert number is None or format_number(number) == text
 
 
 @codec
 @given(st.binary())
-def test_base64(value: bytes) -> None:
-    """All bytes."""
+def test_base64_round_trip(value: bytes) -> None:
+    """Arbitrary bytes."""
     assert parse_base64(format_base64(value)) == value
 
 
 @codec
 @given(almost(string.ascii_letters + string.digits + "+/="))
-def test_what_reads_as_base64(text: str) -> None:
-    """Has the length and the alphabet of it."""
+def test_junk_as_base64(text: str) -> None:
+    """A parsed text has the length and alphabet of base64."""
     value = parse_base64(text)
     assert value is None or len(format_base64(value)) == len(text)
 
 
 @codec
 @given(metadata_values)
-def test_metadata(metadata: dict[str, bytes]) -> None:
-    """Any keys that may be, any bytes; in their order."""
+def test_metadata_round_trip(metadata: dict[str, bytes]) -> None:
+    """Valid keys with arbitrary bytes, in order."""
     assert list(parse_metadata(format_metadata(metadata)).items()) == list(metadata.items())
 
 
 @codec
 @given(almost("abYQ=="))
 def test_junk_as_metadata(header: str) -> None:
-    """Refused, or nothing was lost: formatting what was read says the same again. What passes can be echoed."""
+    """It is refused, or formatting the parsed value is equivalent; an accepted header can be echoed."""
     try:
         metadata = parse_metadata(header)
     except InvalidMetadata:
@@ -109,8 +109,8 @@ def test_junk_as_metadata(header: str) -> None:
 
 @codec
 @given(st.sampled_from(ALGORITHMS), st.binary())
-def test_checksums(algorithm: str, body: bytes) -> None:
-    """The digest of any body, in each algorithm."""
+def test_checksum_round_trip(algorithm: str, body: bytes) -> None:
+    """The digest of any body in each algorithm."""
     digest = new_digest(algorithm)
     digest.update(body)
     checksum = Checksum(algorithm, digest.digest())
@@ -120,7 +120,7 @@ def test_checksums(algorithm: str, body: bytes) -> None:
 @codec
 @given(st.one_of(almost("sha1YQ="), st.tuples(st.sampled_from(ALGORITHMS), almost("YQ=")).map(" ".join)))
 def test_junk_as_a_checksum(header: str) -> None:
-    """Refused, or the one way to write it (but for the last, unused bits of base64)."""
+    """It is refused, or is the canonical form (except for the unused last bits of base64)."""
     try:
         checksum = parse_checksum(header)
     except (InvalidChecksum, UnsupportedAlgorithm):
@@ -131,8 +131,8 @@ def test_junk_as_a_checksum(header: str) -> None:
 
 @codec
 @given(st.lists(ids, min_size=1, max_size=10), st.sampled_from(["/files/", "http://tus.test/files/", "", "./"]))
-def test_final_uploads(parts: list[str], before: str) -> None:
-    """The parts in their order, whatever way the client writes URLs."""
+def test_concat_round_trip(parts: list[str], before: str) -> None:
+    """The parts in order, for every form of URL."""
     header = format_concat(Kind.FINAL, [before + part for part in parts])
     assert header is not None
     assert parse_concat(header, PLACE).parts == tuple(parts)
@@ -144,7 +144,7 @@ def test_final_uploads(parts: list[str], before: str) -> None:
 @example("final;http://[::1/files/a")
 @example("final;http://\u2100.test/files/a")
 def test_junk_as_concat(header: str) -> None:
-    """Refused, or names nothing but ids; what passes can be echoed."""
+    """It is refused, or has only valid ids; an accepted header can be echoed."""
     try:
         concat = parse_concat(header, PLACE)
     except (InvalidConcat, InvalidParts):
@@ -155,7 +155,7 @@ def test_junk_as_concat(header: str) -> None:
 
 @codec
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_dates(at: datetime) -> None:
+def test_date_round_trip(at: datetime) -> None:
     """Every second of every year."""
     assert parse_date(format_date(at)) == at.replace(microsecond=0)
 
@@ -163,7 +163,7 @@ def test_dates(at: datetime) -> None:
 @codec
 @given(st.one_of(junk, st.from_regex(r"[A-Z][a-z]{2}, [0-9]{2} (Feb|Nov|Xyz) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")))
 def test_junk_as_a_date(text: str) -> None:
-    """A date or none, never an exception."""
+    """It is a date or None, never an exception."""
     date = parse_date(text)
     assert date is None or date.tzinfo is UTC
 
@@ -171,7 +171,7 @@ def test_junk_as_a_date(text: str) -> None:
 @codec
 @given(junk)
 def test_junk_as_a_media_type(text: str) -> None:
-    """Always some text without parameters."""
+    """The result never has parameters."""
     assert ";" not in parse_media_type(text)
 
 
@@ -188,7 +188,7 @@ conditions = st.one_of(
 @codec
 @given(st.integers(0, 200), st.booleans(), st.fixed_dictionaries(dict.fromkeys(condition_headers, conditions)))
 def test_junk_as_conditions(offset: int, is_complete: bool, sent: dict[str, str | None]) -> None:
-    """A span of what is stored, a 304, a 412 or a 416."""
+    """The result is a range of the stored bytes, 304, 412 or 416."""
     completed_at = NOW if is_complete else None
     upload = Upload(id="a", length=200, offset=offset, created_at=NOW, updated_at=NOW, completed_at=completed_at)
     try:
@@ -207,8 +207,8 @@ def test_junk_as_conditions(offset: int, is_complete: bool, sent: dict[str, str 
         st.sampled_from(["filename", "name", "filetype", "x"]), st.one_of(st.binary(), st.text().map(str.encode))
     )
 )
-def test_descriptions_are_safe(metadata: dict[str, bytes]) -> None:
-    """Whatever bytes the client called its upload, no header value has any but visible ASCII and spaces."""
+def test_content_headers_are_safe(metadata: dict[str, bytes]) -> None:
+    """For any metadata, header values consist of visible ASCII characters and spaces."""
     header = format_metadata(metadata) or None
     upload = Upload(id="a", length=0, created_at=NOW, updated_at=NOW, metadata_header=header)
     fields = content_headers(upload, frozenset({"text/plain"}))
@@ -218,15 +218,15 @@ def test_descriptions_are_safe(metadata: dict[str, bytes]) -> None:
 
 @codec
 @given(st.text())
-def test_ids(text: str) -> None:
-    """What is an id is itself as one segment of a path."""
+def test_id_is_one_path_segment(text: str) -> None:
+    """A valid id is unchanged as a path segment."""
     if is_upload_id(text):
         assert "/" not in text
         assert text not in (".", "..")
         assert text.isascii()
 
 
-def test_the_refusals_named_here_are_refusals() -> None:
-    """All of them are answered by the protocol."""
+def test_documented_errors_are_tus_errors() -> None:
+    """All documented errors are errors of the protocol."""
     for refusal in (InvalidChecksum, InvalidConcat, InvalidMetadata, InvalidParts, UnsupportedAlgorithm):
         assert issubclass(refusal, TusError)

@@ -1,4 +1,4 @@
-"""The draft's codecs: format then parse gives the same; junk gives a documented refusal or nothing."""
+"""The codecs of the draft: a formatted value is parsed to itself; junk raises a documented error or is ignored."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def heads(draw: st.DrawFn) -> Head:
 
 
 @given(st.booleans(), INTEGERS)
-def test_items(boolean: bool, integer: int) -> None:
-    """A Boolean and an Integer come back as they went, and neither as the other."""
+def test_item_round_trip(boolean: bool, integer: int) -> None:
+    """A Boolean and an Integer are parsed as such, and neither as the other."""
     assert parse_boolean(format_boolean(boolean)) is boolean
     assert integer == parse_integer(format_integer(integer))
     assert parse_integer(format_boolean(boolean)) is parse_boolean(format_integer(integer)) is None
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
-def test_dictionaries(members: dict[str, bool | int | bytes]) -> None:
-    """A Dictionary comes back with its values, types and order."""
+def test_dictionary_round_trip(members: dict[str, bool | int | bytes]) -> None:
+    """Values, types and order are kept."""
     back = parse_dictionary(format_dictionary(members))
     assert back is not None
     assert list(members.items()) == list(back.items())
@@ -91,7 +91,7 @@ def test_dictionaries(members: dict[str, bool | int | bytes]) -> None:
 
 @given(FIELDS | LATIN)
 def test_junk_fields(text: str) -> None:
-    """Whatever the text, parsers give a value or nothing; what they give for a number is in its range."""
+    """Parsers return a value or None; numbers are in range."""
     assert parse_boolean(text) in (True, False, None)
     integer = parse_integer(text)
     assert integer is None or abs(integer) <= INTEGER_MAX
@@ -99,8 +99,8 @@ def test_junk_fields(text: str) -> None:
 
 
 @given(st.sampled_from(sorted(ALGORITHMS.values())), st.binary(max_size=40))
-def test_digests(algorithm: str, data: bytes) -> None:
-    """A digest comes back as it went."""
+def test_digest_round_trip(algorithm: str, data: bytes) -> None:
+    """A formatted digest is parsed to the same value."""
     digest = new_digest(algorithm)
     digest.update(data)
     checksum = Checksum(algorithm, digest.digest())
@@ -109,7 +109,7 @@ def test_digests(algorithm: str, data: bytes) -> None:
 
 @given(LATIN | FIELDS.map("sha-256={}".format))
 def test_junk_digests(text: str) -> None:
-    """Junk says nothing or is refused as a checksum."""
+    """Junk is ignored or refused as an invalid checksum."""
     try:
         checksum = parse_digest("Content-Digest", text)
     except InvalidChecksum:
@@ -118,28 +118,28 @@ def test_junk_digests(text: str) -> None:
 
 
 @given(LATIN, LATIN)
-def test_descriptions(disposition: str, media_type: str) -> None:
-    """Whatever describes the content becomes metadata that can be read again, and a name is never a path."""
+def test_description_is_valid_metadata(disposition: str, media_type: str) -> None:
+    """Any description becomes valid metadata, and a name is never a path."""
     raw = [(b"content-disposition", disposition.encode("latin-1")), (b"content-type", media_type.encode("latin-1"))]
-    told = parse_metadata(parse_description(Headers(raw), 100_000))
-    assert told.keys() <= {"filename", "filetype"}
+    parsed = parse_metadata(parse_description(Headers(raw), 100_000))
+    assert parsed.keys() <= {"filename", "filetype"}
     name = parse_filename(disposition)
     assert name is None or (name and "/" not in name and "\\" not in name)
 
 
 @given(heads(), ASKED_FOR)
-def test_heads(head: Head, version: Version) -> None:
-    """Any head is a request or a refusal, and either has an answer that can be sent."""
+def test_any_head_has_a_response(head: Head, version: Version) -> None:
+    """Any head is parsed or refused, and either has a valid response."""
     formatter = Formatter(limits=LIMITS, version=version, clock=lambda: NOW)
-    asked = ResponseContext(head.method, head.method)
+    context = ResponseContext(head.method, head.method)
     try:
         negotiate(head, head.method)
         request = Parser(limits=LIMITS, version=version).parse(head)
     except TusError as refusal:
-        reply = formatter.format_refusal(refusal, asked)
-        assert isinstance(reply.body, bytes)
-        assert head.method == "HEAD" or json.loads(reply.body)["code"] == refusal.code
-        assert_sendable(reply)
+        response = formatter.format_refusal(refusal, context)
+        assert isinstance(response.body, bytes)
+        assert head.method == "HEAD" or json.loads(response.body)["code"] == refusal.code
+        assert_sendable(response)
         return
     if isinstance(request, Append):
         assert 0 <= request.offset <= INTEGER_MAX
@@ -150,9 +150,9 @@ def test_heads(head: Head, version: Version) -> None:
         assert len(request.metadata_header or "") <= LIMITS.metadata_bytes_max
         assert request.body is not None or not request.is_last or request.length == 0
         upload = Upload(id="a", length=request.length, created_at=NOW, updated_at=NOW)
-        assert_sendable(formatter.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
+        assert_sendable(formatter.format_outcome(Created(upload=upload, took_body=True), context, "/files/a"))
 
 
-def assert_sendable(reply: Response) -> None:
-    assert 200 <= reply.status <= 599
-    assert all(name == name.lower() and SENDABLE.fullmatch(value) for name, value in reply.headers)
+def assert_sendable(response: Response) -> None:
+    assert 200 <= response.status <= 599
+    assert all(name == name.lower() and SENDABLE.fullmatch(value) for name, value in response.headers)

@@ -1,4 +1,4 @@
-"""Whole heads of random headers: a request or a refusal, and an answer that can be sent; nothing else ever."""
+"""Heads with random headers: each is parsed or refused, and the response is valid."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def heads(draw: st.DrawFn) -> Head:
     return Head(method=method, path=path, headers=Headers(headers))
 
 
-def assert_sendable(reply: Response) -> None:
+def assert_sendable(response: Response) -> None:
     """No name or value that would end its line, and a length that is true."""
-    assert 200 <= reply.status <= 599
-    for name, value in reply.headers:
+    assert 200 <= response.status <= 599
+    for name, value in response.headers:
         assert re.fullmatch(rb"[a-z-]+", name)
         assert SENDABLE.fullmatch(value)
-    lengths = [value for name, value in reply.headers if name == b"content-length"]
-    assert isinstance(reply.body, bytes)
-    assert lengths in ([], [b"%d" % len(reply.body)])
+    lengths = [value for name, value in response.headers if name == b"content-length"]
+    assert isinstance(response.body, bytes)
+    assert lengths in ([], [b"%d" % len(response.body)])
 
 
 def assert_sound(request: Request) -> None:
@@ -101,10 +101,10 @@ def assert_sound(request: Request) -> None:
 
 @settings(deadline=None, max_examples=1000)
 @given(heads(), st.sampled_from(PARSERS))
-def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
-    """Whatever comes, the parser answers with a sound request or a TusError, which is 4xx or 501."""
+def test_any_head_is_parsed_or_refused(head: Head, parser: Parser) -> None:
+    """The parser returns a valid request, or raises a ``TusError`` with 4xx or 501."""
     try:
-        asked = ResponseContext(effective_method(head), head.method)
+        context = ResponseContext(effective_method(head), head.method)
     except TusError as error:
         assert_sendable(FORMATTER.format_refusal(error, ResponseContext(head.method, head.method)))
         return
@@ -112,7 +112,7 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
         request = parser.parse(head)
     except TusError as error:
         assert 400 <= error.status < 500 or error.status == 501
-        assert_sendable(FORMATTER.format_refusal(error, asked))
+        assert_sendable(FORMATTER.format_refusal(error, context))
         return
     assert_sound(request)
     if isinstance(request, Create):
@@ -125,7 +125,7 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
             created_at=NOW,
             updated_at=NOW,
         )
-        assert_sendable(FORMATTER.format_outcome(Created(upload=upload, took_body=True), asked, "/files/a"))
+        assert_sendable(FORMATTER.format_outcome(Created(upload=upload, took_body=True), context, "/files/a"))
         inspected = FORMATTER.format_outcome(Inspected(upload=upload), ResponseContext("HEAD", "HEAD"))
         assert_sendable(inspected)
         for name in (b"upload-metadata", b"upload-concat"):
@@ -144,9 +144,9 @@ def test_a_head_is_a_request_or_a_refusal(head: Head, parser: Parser) -> None:
     st.binary(max_size=200),
     st.sampled_from([("POST", ""), ("PATCH", "a"), ("GET", "a")]),
 )
-def test_any_bytes_in_any_header(name: bytes, value: bytes, asked: tuple[str, str]) -> None:
-    """One header of junk among good ones is forgiven, refused, or right by chance."""
-    method, path = asked
+def test_any_bytes_in_any_header(name: bytes, value: bytes, context: tuple[str, str]) -> None:
+    """One header of junk among valid ones is accepted or refused with 4xx."""
+    method, path = context
     good = {b"tus-resumable": b"1.0.0", b"upload-length": b"5", b"upload-offset": b"0", b"content-length": b"0"}
     head = Head(method=method, path=path, headers=Headers(list({**good, name: value}.items())))
     try:

@@ -1,4 +1,4 @@
-"""Starts somebody else's application, with ``Tus`` mounted in it, under a stock ASGI server on a free port."""
+"""Starts an application with ``Tus`` mounted in it, under a stock ASGI server on a free port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: How each server is told what to run and where; the port follows.
+#: The command line of each server; the port follows.
 SERVERS = {
     "uvicorn-h11": ["uvicorn", "--http", "h11", "--port"],
     "uvicorn-httptools": ["uvicorn", "--http", "httptools", "--port"],
@@ -47,7 +47,7 @@ class MountedServer:
 
 @contextmanager
 def mounted(server: str, app: str, folder: Path, app_dir: Path = ROOT / "examples") -> Iterator[MountedServer]:
-    """Run ``app`` (``module:name`` in ``app_dir``) under ``server`` in ``folder``, and kill whatever is left."""
+    """Run ``app`` (``module:name`` in ``app_dir``) under ``server`` in ``folder``; kill its processes at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Runs the real tus-js-client under Node, at the version of its lock file. What is uploaded is the tests' business."""
+"""Runs the real tus-js-client under Node, at the version of its lock file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Outcome:
     url: str
     succeeded: bool
     requests: list[dict[str, Any]]  # method, url, headers sent, status (None when no answer came)
-    previous: int  # uploads found in the URL storage before starting
+    previous: int  # uploads that were in the URL storage at the start
     error: str | None
 
     def methods(self) -> list[str]:
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
-    """Run ``upload.mjs`` with these arguments (its first lines list them) and return what it reported."""
+    """Run ``upload.mjs`` with these arguments (listed in its first lines) and return its report."""
     process = subprocess.run(
         [_with_packages(), str(FOLDER / "upload.mjs"), json.dumps(arguments)],
         capture_output=True,
@@ -48,13 +48,13 @@ def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
 
 
 def node() -> str:
-    """The node program. Without it: a skip with the reason, in CI a failure."""
+    """The path of node. If it is not installed, the test is skipped, or fails in CI."""
     return _found("node")
 
 
 @cache
 def _with_packages() -> str:
-    """The node program, after the packages of the driver are installed."""
+    """The path of node, after the packages of the driver are installed."""
     _install(_found("npm"))
     return node()
 

@@ -37,7 +37,7 @@ JSON = b'{"name": "Ada", "age": 36, "cities": ["London", "Marylebone"]}\n'
 TEXT = b"Some words, and nothing else.\nA second line of them.\n"
 ZIP = zipped("a.txt", "b.txt")
 DOCX = zipped("[Content_Types].xml", "_rels/.rels", "word/document.xml")
-GZIP = gzip.compress(TEXT)
+GZIP = gzip.compress(TEXT, mtime=0)
 WEBP = b"RIFF\x24\x00\x00\x00WEBPVP8 " + bytes(24)
 MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(64)
 EXE = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\x00\x00\x64\x86" + bytes(200)

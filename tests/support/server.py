@@ -1,4 +1,4 @@
-"""Starts ``tusd-py serve`` as a real process on port 0 and stops or kills it. Nothing here imports the server."""
+"""Starts ``tusd-py serve`` as a real process on port 0, and stops or kills it. It imports nothing of the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunningServer:
         return self.url.split("/files")[0]
 
     def stored(self, upload_url: str) -> bytes:
-        """The bytes on disk of the upload with this URL, read beneath the server."""
+        """The bytes of the upload with this URL, read from the data directory."""
         return (self.data_dir / "uploads" / upload_url.rstrip("/").rsplit("/", 1)[1]).read_bytes()
 
     def stop(self, timeout_seconds: float = 20.0) -> int:
@@ -74,14 +74,14 @@ def start_server(
     log: Path | None = None,
     python_arguments: Sequence[str] = (),
 ) -> RunningServer:
-    """Start the server over ``data_dir`` and return once it accepts connections.
+    """Start the server with its data in ``data_dir`` and return when it accepts connections.
 
     ``settings`` are environment overrides, e.g. ``{"UPLOADS__LENGTH_MAX": "1000"}``. Its log goes to ``log``
-    (default: a file beside the data). Raises ``RuntimeError`` with the log's end when it does not come up.
+    (default: a file beside the data). Raises ``RuntimeError`` with the end of the log if it does not start.
     """
     log = log or data_dir.parent / f"{data_dir.name}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
-    # Without its compiled modules a server takes three times as long to start, and some tests start dozens.
+    # Without compiled modules a server takes three times as long to start, and some tests start dozens.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment |= {f"TUSD_PY_{name}": value for name, value in (settings or {}).items()}
     arguments = [sys.executable, *python_arguments, "-m", "tusd_py", "serve"]
@@ -95,21 +95,21 @@ def start_server(
 
 
 def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Read standard output until the endpoint line; the rest of it is left to the pipe (the server prints no more)."""
+    """Read standard output up to the endpoint line; the few lines after it stay in the pipe."""
     assert process.stdout is not None
-    said = b""
+    output = b""
     deadline = time.monotonic() + _START_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while time.monotonic() < deadline:
             if selector.select(0.2):
                 piece = os.read(process.stdout.fileno(), 65536)
-                said += piece
-                if match := _ENDPOINT.search(said.decode()):
+                output += piece
+                if match := _ENDPOINT.search(output.decode()):
                     return match[1]
                 if not piece:
                     break
     process.kill()
     process.wait()
     process.stdout.close()
-    raise RuntimeError(f"the server did not start; it said {said!r} and logged:\n{log.read_text()[-4000:]}")
+    raise RuntimeError(f"the server did not start; it printed {output!r} and logged:\n{log.read_text()[-4000:]}")

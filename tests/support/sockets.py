@@ -70,8 +70,8 @@ def processes(leader: int) -> list[int]:
     return sorted(members)
 
 
-def workers(server: RunningServer) -> list[int]:
-    """The processes that accept connections for a server started with ``--workers``."""
+def server_processes(server: RunningServer) -> list[int]:
+    """The processes that accept connections for a server started with ``--processes``."""
     listening = next(inode for port, _, state, _, inode in _connections() if port == server.port and state == _LISTEN)
     return [pid for pid in processes(server.process.pid) if pid != server.process.pid and _holds(pid, listening)]
 
@@ -83,8 +83,8 @@ def owner(inode: int, candidates: list[int]) -> int | None:
 
 @contextmanager
 def alone(worker: int, server: RunningServer) -> Iterator[None]:
-    """Only this worker runs meanwhile, so that every new connection is its own: the others are stopped."""
-    others = [pid for pid in workers(server) if pid != worker]
+    """Stop the other server processes during the block, so that this one accepts every connection."""
+    others = [pid for pid in server_processes(server) if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:

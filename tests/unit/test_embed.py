@@ -1,4 +1,4 @@
-"""``Tus``: mounted, alone, or in somebody's tests; opened by the first request or by a lifespan."""
+"""``Tus`` mounted or as the whole application, opened by the first request or by a lifespan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.routing import Mount
 from starlette.types import Message
 
 import tusd_py
-from tests.support.loops import on_loop
 from tests.unit.web.asgi import Incoming, Outgoing, ask, body, scope
 from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
 from tusd_py.web import early_response
@@ -19,9 +18,9 @@ from tusd_py.web import early_response
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
 
 
-@on_loop
-async def test_mounted_it_opens_with_the_first_request(tmp_path: Path) -> None:
-    """Nothing is made before; links bear the mount; the lifespan ends it and a request opens it again."""
+@pytest.mark.anyio
+async def test_mounted_application_opens_with_the_first_request(tmp_path: Path) -> None:
+    """Nothing is created before; links begin with the mount's path; after the lifespan a request opens it again."""
     uploads = Tus(data_dir=tmp_path / "data")
     app = Starlette(routes=[Mount("/api/files", uploads)])
     assert not (tmp_path / "data").exists()
@@ -33,9 +32,9 @@ async def test_mounted_it_opens_with_the_first_request(tmp_path: Path) -> None:
             assert (await ask(app, "GET", made.headers["location"])).body == b"abc"
 
 
-@on_loop
-async def test_settings_and_folder(tmp_path: Path) -> None:
-    """``data_dir`` overrides the one in the settings, everything else stays."""
+@pytest.mark.anyio
+async def test_data_dir_overrides_the_settings(tmp_path: Path) -> None:
+    """``data_dir`` replaces the one in the settings; all other settings apply."""
     settings = Settings.model_validate({"uploads": {"length_max": 2}, "storage": {"data_dir": "/nowhere/at/all"}})
     uploads = Tus(settings=settings, data_dir=tmp_path)
     async with uploads.lifespan():
@@ -43,13 +42,13 @@ async def test_settings_and_folder(tmp_path: Path) -> None:
     assert (tmp_path / "tusd.sqlite3").exists()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
-    """Seven hooks, seven parameters; each is called, and what it answers counts."""
-    told: list[Hook] = []
+    """Each hook is called through its parameter, and its response is used."""
+    called: list[Hook] = []
 
     def note(event: HookEvent) -> HookResponse | None:
-        told.append(event.hook)
+        called.append(event.hook)
         return HookResponse(metadata={"by": "hook"}) if event.hook is Hook.PRE_CREATE else None
 
     uploads = Tus(data_dir=tmp_path, **{hook.value.replace("-", "_"): note for hook in Hook})  # type: ignore[arg-type]
@@ -58,7 +57,7 @@ async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
         head = await ask(uploads, "HEAD", made, CREATE)
         assert head.headers["upload-metadata"] == "by aG9vaw=="
         assert (await ask(uploads, "DELETE", made, CREATE)).status == 204
-    assert set(told) == set(Hook)
+    assert set(called) == set(Hook)
 
 
 async def lifespan_of(uploads: Tus) -> list[Message]:
@@ -68,25 +67,25 @@ async def lifespan_of(uploads: Tus) -> list[Message]:
     return out.messages
 
 
-@on_loop
-async def test_as_the_whole_application(tmp_path: Path) -> None:
-    """It follows the server's lifespan itself."""
+@pytest.mark.anyio
+async def test_lifespan_protocol(tmp_path: Path) -> None:
+    """As the whole application ``Tus`` handles the lifespan itself."""
     types = [message["type"] for message in await lifespan_of(Tus(data_dir=tmp_path / "data"))]
     assert types == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-@on_loop
-async def test_a_start_that_fails_is_said(tmp_path: Path) -> None:
-    """Servers take a raised exception for "knows no lifespan" and go on; this one must not start."""
+@pytest.mark.anyio
+async def test_failed_startup_is_sent_not_raised(tmp_path: Path) -> None:
+    """Servers take an exception as "lifespan not supported" and start anyway; the message stops them."""
     (tmp_path / "data").write_text("a file")
     (failed,) = await lifespan_of(Tus(data_dir=tmp_path / "data"))
     assert failed["type"] == "lifespan.startup.failed"
     assert "data" in failed["message"]
 
 
-@on_loop
-async def test_a_folder_that_cannot_be_opened_is_no_reason_to_forget(tmp_path: Path) -> None:
-    """Opened by a request it fails: HEAD is told to wait, others 503; once it is there, all is well."""
+@pytest.mark.anyio
+async def test_unusable_data_dir_423_and_503(tmp_path: Path) -> None:
+    """If a request cannot open the backends, HEAD gets 423 and others 503; a later request tries again."""
     (tmp_path / "data").write_text("a file")
     uploads = Tus(data_dir=tmp_path / "data")
     assert (await ask(uploads, "HEAD", "/u1", CREATE)).status == 423
@@ -96,9 +95,9 @@ async def test_a_folder_that_cannot_be_opened_is_no_reason_to_forget(tmp_path: P
         assert (await ask(uploads, "POST", "/", CREATE, b"abc")).status == 201
 
 
-@on_loop
-async def test_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies are answered 503 as soon as the application says that the end is near."""
+@pytest.mark.anyio
+async def test_drain_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``drain()`` bodies are saved and answered 503; downloads still work."""
     monkeypatch.setattr(early_response, "_KEEP_SECONDS", 0.01)
     monkeypatch.setattr(early_response, "LINGER_SECONDS", 0.01)
     uploads = Tus(data_dir=tmp_path)
@@ -116,8 +115,8 @@ async def test_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert (await ask(uploads, "GET", made)).status == 200
 
 
-def test_one_loop_after_the_other(tmp_path: Path) -> None:
-    """Test clients of the frameworks give each request an event loop of its own: each is served all the same."""
+def test_one_event_loop_per_request(tmp_path: Path) -> None:
+    """Test clients of the frameworks may run each request in an event loop of its own; each is answered."""
     uploads = Tus(data_dir=tmp_path)
     made = asyncio.run(ask(uploads, "POST", "/", CREATE, b"abc")).headers["location"]
     for _ in range(2):
@@ -130,8 +129,8 @@ def test_one_loop_after_the_other(tmp_path: Path) -> None:
     asyncio.run(end())
 
 
-def test_the_package_has_what_an_application_needs() -> None:
-    """And says so when it has not."""
+def test_public_names() -> None:
+    """The package exports the names that applications use, and raises ``AttributeError`` for others."""
     for name in ("Tus", "Hook", "HookResponse", "HookEvent", "ResponseOverride", "Settings"):
         assert getattr(tusd_py, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):

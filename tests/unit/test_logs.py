@@ -1,4 +1,4 @@
-"""The log's lines: their form, and what never stands in them."""
+"""The format of log lines, and the values that they never contain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGGER = logging.getLogger("tusd_py.test_logs")
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The root logger as it was."""
+    """Restores the root logger."""
     root = logging.getLogger()
     before = root.handlers, root.level
     yield
@@ -25,34 +25,34 @@ def restored() -> Iterator[None]:
 
 
 def logged(format: Literal["auto", "text", "json"], message: str, level: str = "info", **extra: object) -> str:
-    """What one line about ``message`` looks like."""
+    """Log ``message`` and return the formatted line."""
     stream = io.StringIO()
     logs.configure(format, level, stream)
     LOGGER.info(message, extra=extra)
     return stream.getvalue()
 
 
-def test_json_is_one_object_a_line() -> None:
-    """A line has time, level, event and logger in front, and the facts after them."""
-    line = json.loads(logged("json", "worker\nserves", pid=7, name_of_client="Zoë"))
+def test_json_format() -> None:
+    """A line is one object: time, level, event and logger, followed by the values in ``extra``."""
+    line = json.loads(logged("json", "server\nready", pid=7, name_of_client="Zoë"))
     assert ["timestamp", "level", "event", "logger", "pid", "name_of_client"] == list(line)
-    assert ("info", "worker\nserves", 7, "Zoë") == (line["level"], line["event"], line["pid"], line["name_of_client"])
+    assert ("info", "server\nready", 7, "Zoë") == (line["level"], line["event"], line["pid"], line["name_of_client"])
     assert line["timestamp"].endswith("Z")
 
 
-def test_text_is_for_people() -> None:
-    """A line of text ends with the facts as name=value."""
-    assert logged("text", "worker serves", pid=7).endswith(" info     worker serves pid=7\n")
+def test_text_format() -> None:
+    """A line of text ends with the values in ``extra`` as name=value."""
+    assert logged("text", "server ready", pid=7).endswith(" info     server ready pid=7\n")
 
 
-def test_auto_is_json_where_nobody_reads_along() -> None:
-    """A stream that is no terminal gets JSON."""
+def test_auto_format_is_json_without_a_terminal() -> None:
+    """A stream that is not a terminal gets JSON."""
     assert json.loads(logged("auto", "x"))
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-def test_credentials_are_left_out(format: Literal["text", "json"]) -> None:
-    """Values that are secret by their name, also within others, and query strings do not reach the log."""
+def test_credentials_are_removed(format: Literal["text", "json"]) -> None:
+    """Values whose names suggest credentials, also in nested mappings, and query strings are not logged."""
     line = logged(
         format,
         "request",
@@ -65,14 +65,14 @@ def test_credentials_are_left_out(format: Literal["text", "json"]) -> None:
     assert "example.com" in line
 
 
-def test_a_client_cannot_write_to_the_terminal() -> None:
-    """Control characters are spelled out in text, and a line stays one line."""
+def test_control_characters_are_escaped() -> None:
+    """A client cannot control the operator's terminal, and a line stays one line."""
     line = logged("text", "bad\x1b[2J\nname", metadata="a\rb\u2028")
     assert line.endswith("bad\\x1b[2J\\nname metadata=a\\rb\\u2028\n")
 
 
-def test_a_traceback_tells_no_values() -> None:
-    """What went wrong is told with its traceback, without the values of variables."""
+def test_traceback_contains_no_values() -> None:
+    """A traceback is logged without the values of variables."""
     stream = io.StringIO()
     logs.configure("json", "info", stream)
     password = "hunter2"
@@ -84,8 +84,8 @@ def test_a_traceback_tells_no_values() -> None:
     assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
 
 
-def test_lines_bear_the_request() -> None:
-    """While a request id is set every line bears it, whoever logs."""
+def test_request_id_is_added_to_every_line() -> None:
+    """While a request id is set, every line of every logger has it."""
     token = logs.request_id.set("abc123")
     try:
         assert "abc123" == json.loads(logged("json", "x"))["request_id"]
@@ -94,8 +94,8 @@ def test_lines_bear_the_request() -> None:
     assert "request_id" not in json.loads(logged("json", "x"))
 
 
-def test_the_level_holds_for_everybody() -> None:
-    """Below the level nothing is told; of uvicorn and Alembic only what goes wrong, unless debugging."""
+def test_level_applies_to_libraries() -> None:
+    """Lines below the level are dropped; uvicorn and Alembic log warnings and errors only, unless at level debug."""
     assert "" == logged("json", "x", "warning")
     stream = io.StringIO()
     for level, expected in (("info", 1), ("debug", 2)):

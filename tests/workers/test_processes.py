@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of
-from tusd_py.serving.child_process import Companion
+from tusd_py.serving.child_process import SupervisedChild
 from tusd_py.settings import Settings
 from tusd_py.wiring import utc_now
 
@@ -88,12 +88,12 @@ def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
         asyncio.run(check())
 
 
-def companion(settings: Settings, *, patience_seconds: float = 20.0) -> Companion:
+def supervised_child(settings: Settings, *, grace_seconds: float = 20.0) -> SupervisedChild:
     command = [sys.executable, "-m", "workers", "--settings", "{descriptor}", "--child"]
-    return Companion(command, settings.model_dump_json().encode() + b"\n", patience_seconds=patience_seconds)
+    return SupervisedChild(command, settings.model_dump_json().encode() + b"\n", grace_seconds=grace_seconds)
 
 
-def pid_of(child: Companion) -> int:
+def pid_of(child: SupervisedChild) -> int:
     assert child.pid is not None
     return child.pid
 
@@ -101,7 +101,7 @@ def pid_of(child: Companion) -> int:
 def test_a_child_is_started_again_and_stopped(tmp_path: Path) -> None:
     """Killed, it is replaced by one that works. It ends when it is told to, not by the signals its group is sent."""
     settings = settings_of(tmp_path)
-    child = companion(settings)
+    child = supervised_child(settings)
     child.start()
     try:
         asyncio.run(worked(settings))
@@ -125,9 +125,9 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     program = (
         "import sys, time\n"
-        "from tusd_py.serving.child_process import Companion\n"
-        "child = Companion([sys.executable, '-m', 'workers', '--settings', '{descriptor}', '--child'],"
-        " sys.argv[1].encode() + b'\\n', patience_seconds=10)\n"
+        "from tusd_py.serving.child_process import SupervisedChild\n"
+        "child = SupervisedChild([sys.executable, '-m', 'workers', '--settings', '{descriptor}', '--child'],"
+        " sys.argv[1].encode() + b'\\n', grace_seconds=10)\n"
         "child.start()\n"
         "while child.pid is None: time.sleep(0.01)\n"
         "print(child.pid, flush=True)\n"

@@ -1,1 +1,1 @@
-"""Commands of the program that have commands of their own, and what all commands share."""
+"""The commands of ``tusd-py``, one per module; ``console`` and ``startup`` are shared by them."""

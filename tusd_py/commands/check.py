@@ -1,41 +1,62 @@
-"""Whether serving with these settings would work, found out without changing anything, in sentences."""
+"""``tusd-py check``: reports whether the server and its worker could start with these settings. It changes nothing."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail, say, sourced_flags
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
-from tusd_py.serving.listeners import CannotListen, listen, tls_context
-from tusd_py.settings import Settings, without_credentials
+from tusd_py.serving.listeners import ListenError, listen, tls_context
+from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
 from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions
 
-_ROOM_WORTH_A_WARNING_BYTES = 1024**3
+#: With less free space the disk store refuses every upload.
+_FREE_BYTES_MIN = 4 * 1024**2
+_FREE_BYTES_WARNING = 1024**3
 _REDIS_SECONDS = 1.0
-_REDIS_PORT = 6379
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class Check:
+    """The result of one check. A warning is ``ok``."""
 
-    is_good: bool
+    ok: bool
     sentence: str
 
 
-def check(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """Everything that serving needs, each with how it is."""
+def check(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
+    """Check the configuration and what it needs; exits with 2 if the server or its worker would fail."""
+    flags = sourced_flags({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
+    file = find_config(config, environ, Path())
+    try:
+        sourced = read(file, environ, flags)
+        settings = build(sourced)
+    except SettingsError as error:
+        fail(error.problems)
+    say(f"configuration  {file or 'no file; defaults, environment and flags only'}")
+    for name, value in sorted(sourced.items()):
+        if differs(settings, name):
+            say(f"  {name} = {as_text(settings, name)}  ({value.origin})")
+    checks = run_checks(settings, environ)
+    for result in checks:
+        say(f"{'ok' if result.ok else 'NOT OK':<6}  {result.sentence}")
+    if not all(result.ok for result in checks):
+        sys.exit(2)
+
+
+def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
+    """Check everything that the server and its worker need, and return all results."""
     return [
-        *_data(settings),
-        *_records(settings),
+        *_data_dir(settings),
+        *_database(settings),
         *_hooks(settings),
         *_worker(settings),
         *_broker(settings),
@@ -51,8 +72,8 @@ def differs(settings: Settings, name: str) -> bool:
     return value_of(settings, name) != value_of(Settings(), name)
 
 
-def shown(settings: Settings, name: str) -> str:
-    """The setting's value as an operator would write it."""
+def as_text(settings: Settings, name: str) -> str:
+    """The setting's value as an operator would write it, without passwords."""
     value = value_of(settings, name)
     if isinstance(value, tuple):
         text = ", ".join(map(str, value)) or "nothing"
@@ -68,24 +89,34 @@ def value_of(settings: Settings, name: str) -> object:
     return value
 
 
-def _data(settings: Settings) -> Iterator[Finding]:
+def _data_dir(settings: Settings) -> Iterator[Check]:
     if settings.storage.kind == "memory":
-        yield Finding(True, "bytes are kept in memory and gone when the server stops")
+        yield Check(True, "uploads are stored in memory and lost when the server stops")
         return
     data_dir = Path(settings.storage.data_dir)
     existing = _existing(data_dir)
     if not _is_writable(existing):
-        yield Finding(False, f"storage.data_dir {data_dir} cannot be written to ({existing} is in the way)")
+        yield Check(False, f"storage.data_dir {data_dir} cannot be written to: {existing} is not a writable directory")
         return
-    free = shutil.disk_usage(existing).free
-    state = "is there" if data_dir.exists() else "will be made"
-    yield Finding(free >= 0, f"the data directory {data_dir} {state}; {free / 1024**3:.1f} GiB are free")
-    if free < _ROOM_WORTH_A_WARNING_BYTES:
-        yield Finding(True, f"there is little room: clients are answered 507 when {data_dir} is full")
+    state = "exists" if data_dir.exists() else "will be created"
+    yield Check(True, f"the data directory {data_dir} {state}")
+    yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+
+
+def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
+    length_max = settings.uploads.length_max
+    room = f"{free / 1024**3:.1f} GiB are free in {data_dir}"
+    if free < _FREE_BYTES_MIN:
+        return Check(False, f"{room}: every upload would be answered 507; free some space")
+    if free < length_max:
+        return Check(True, f"{room}, less than one upload of uploads.length_max: clients get 507 when it is full")
+    if free < _FREE_BYTES_WARNING:
+        return Check(True, f"{room}, which is little: clients get 507 when it is full")
+    return Check(True, room)
 
 
 def _existing(directory: Path) -> Path:
-    """The directory, or where it would be made."""
+    """The directory, or the nearest parent that exists."""
     return next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
 
 
@@ -93,153 +124,145 @@ def _is_writable(directory: Path) -> bool:
     return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
 
 
-def _records(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings) -> Iterator[Check]:
     if settings.database_path is None:
-        yield Finding(True, "records are kept in memory and gone when the server stops")
+        yield Check(True, "records are stored in memory and lost when the server stops")
         return
     try:
         steps = pending_migrations(settings)
     except (OSError, RecordsError) as error:
-        yield Finding(False, f"the database {settings.database_path}: {error}")
+        yield Check(False, f"the database {settings.database_path}: {error}")
         return
     if steps:
-        yield Finding(True, f"the database {settings.database_path} will be brought up to date when serving starts")
+        yield Check(True, f"the database {settings.database_path} will be migrated when the server starts")
     else:
-        yield Finding(True, f"the database {settings.database_path} is up to date")
+        yield Check(True, f"the database {settings.database_path} is up to date")
 
 
-def _hooks(settings: Settings) -> Iterator[Finding]:
+def _hooks(settings: Settings) -> Iterator[Check]:
     hooks = settings.hooks
     if hooks.executables_dir:
-        is_there = Path(hooks.executables_dir).is_dir()
-        state = "is there" if is_there else "is missing: make it, or set hooks.executables_dir to another"
-        yield Finding(is_there, f"the directory of hooks {hooks.executables_dir} {state}")
+        exists = Path(hooks.executables_dir).is_dir()
+        state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
+        yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
-        yield Finding(True, "hooks.enabled_events is empty: no hook is asked")
+        yield Check(True, "hooks.enabled_events is empty: no hook is called")
     if hooks.http_skip_verify:
-        yield Finding(True, "hooks.http_skip_verify is true: anybody on the way to a hook can answer for it")
+        yield Check(True, "hooks.http_skip_verify is true: hooks are not protected against an attacker on the network")
 
 
-def _worker(settings: Settings) -> Iterator[Finding]:
+def _worker(settings: Settings) -> Iterator[Check]:
     if not needs_worker(settings):
-        yield Finding(True, "no worker is needed: nothing has to be done for uploads, and nobody is told of them")
+        yield Check(True, "no worker is needed: webhooks, validation and publishing are off")
         return
-    told = [f"telling {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
-    why = ", ".join([*settings.steps, *told])
+    deliveries = [f"webhook {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
+    tasks = ", ".join([*settings.steps, *deliveries])
     if settings.worker.mode == "embedded":
-        yield Finding(True, f"a worker will be started with the server, for {why}")
+        yield Check(True, f"the server will start a worker for {tasks}")
     else:
-        yield Finding(True, f'worker.mode is "separate": tusd-py worker must be started beside the server, for {why}')
+        yield Check(True, f'worker.mode is "separate": run tusd-py worker beside the server, for {tasks}')
     endpoints = settings.webhooks.endpoints
     if endpoints:
         unsigned = sum(not endpoint.secrets for endpoint in endpoints)
-        yield Finding(True, f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret")
+        yield Check(True, f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret")
 
 
-def _broker(settings: Settings) -> Iterator[Finding]:
+def _broker(settings: Settings) -> Iterator[Check]:
     url = settings.worker.broker
     if url == "embedded":
         return
     parts = urlsplit(url)
-    # Put together from its parts: a password may stand elsewhere in a URL than before the host.
-    shown_as = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
-    answers: list[bytes] = []
-    trouble: list[str] = []
-
-    def ask() -> None:
-        try:
-            answers.append(_ping(url))
-        except (OSError, ValueError) as error:  # a port that is no number is a ValueError
-            trouble.append(str(error))
-
-    # In a thread: looking up a name can take longer than any timeout of a socket.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(_REDIS_SECONDS)
-    # "-NOAUTH" and the like are answers too; no password is sent only to find out whether anybody is there.
-    if answers and answers[0][:1] in (b"+", b"-"):
-        yield Finding(True, f"Redis at {shown_as} answers")
+    # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
+    name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+    problem = _ping_redis(url)
+    if problem is None:
+        yield Check(True, f"Redis at {name} answers")
     else:
-        why = trouble[0] if trouble else "what answers is no Redis" if answers else f"not within {_REDIS_SECONDS:g} s"
-        yield Finding(False, f"Redis at {shown_as} does not answer ({why}): start it, or change worker.broker")
+        yield Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change worker.broker")
 
 
-def _ping(url: str) -> bytes:
-    """The beginning of what a Redis answers. Raises ``OSError``, or ``ValueError`` for a URL that leads nowhere."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_REDIS_SECONDS)
-        with connection:
-            connection.connect(unquote(parts.path))
-            return _asked(connection)
-    address = (parts.hostname or "", parts.port or _REDIS_PORT)
-    with socket.create_connection(address, timeout=_REDIS_SECONDS) as connection:
-        if parts.scheme != "rediss":
-            return _asked(connection)
-        context = ssl.create_default_context()
-        # Nothing secret is sent or believed here; the worker itself looks at the certificate as the URL says.
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with context.wrap_socket(connection, server_hostname=address[0]) as secured:
-            return _asked(secured)
+def _ping_redis(url: str) -> str | None:
+    """Log in to Redis and ping it, for at most ``_REDIS_SECONDS``; return what failed, ``None`` if it answered."""
+    problems = [f"no answer within {_REDIS_SECONDS:g} s"]
+
+    def ping() -> None:
+        # Imported here: no other command and no server process needs the library.
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.exceptions import AuthenticationError, RedisError
+        from redis.retry import Retry
+
+        try:
+            with Redis.from_url(
+                url,
+                socket_connect_timeout=_REDIS_SECONDS,
+                socket_timeout=_REDIS_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ) as client:
+                client.ping()
+        except AuthenticationError:
+            problems[0] = "it refuses the login: check the password in the URL"
+        except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number
+            problems[0] = without_credentials(str(error))
+        else:
+            problems.clear()
+
+    # In a thread: resolving the host name is not bounded by the timeouts of the socket.
+    thread = threading.Thread(target=ping, daemon=True)
+    thread.start()
+    thread.join(_REDIS_SECONDS * 3)
+    return problems[0] if problems else None
 
 
-def _asked(connection: socket.socket) -> bytes:
-    connection.sendall(b"PING\r\n")
-    return connection.recv(64)
-
-
-def _steps(settings: Settings) -> Iterator[Finding]:
+def _steps(settings: Settings) -> Iterator[Check]:
     rules = settings.validation.rules if settings.validation.enabled or settings.validation.early else ()
     if any(rule.allowed_types or rule.type_agrees for rule in rules):
         try:
             look_for_libmagic()
         except ValidatorUnavailable as error:
-            yield Finding(False, str(error))
+            yield Check(False, str(error))
         else:
-            yield Finding(True, "libmagic is there to tell the types of uploads")
+            yield Check(True, "libmagic is available to detect the types of uploads")
     if settings.publishing.directory:
         directory = Path(settings.publishing.directory)
         existing = _existing(directory)
         if not _is_writable(existing):
-            yield Finding(False, f"publishing.directory {directory} cannot be written to ({existing} is in the way)")
+            yield Check(
+                False, f"publishing.directory {directory} cannot be written to: {existing} is not a writable directory"
+            )
         else:
-            state = "can be written to" if directory.exists() else "will be made"
-            yield Finding(True, f"the directory of published uploads {directory} {state}")
+            state = "is writable" if directory.exists() else "will be created"
+            yield Check(True, f"the directory of published uploads {directory} {state}")
 
 
-def _tls(settings: Settings) -> Iterator[Finding]:
+def _tls(settings: Settings) -> Iterator[Check]:
     try:
         tls = tls_context(settings.server)
-    except CannotListen as error:
-        yield Finding(False, str(error))
+    except ListenError as error:
+        yield Check(False, str(error))
         return
-    yield Finding(True, "HTTPS, with TLS 1.2 or newer" if tls else "plain HTTP; put TLS in front of it on a network")
+    yield Check(True, "HTTPS with TLS 1.2 or newer" if tls else "plain HTTP: use it locally, or behind a TLS proxy")
 
 
-def _address(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _address(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
     if settings.server.systemd_socket:
-        yield Finding(True, "systemd will hand over the socket")
+        yield Check(True, "systemd will pass the socket")
         return
     try:
-        listening = listen(settings.server, environ, os.getpid())
-    except CannotListen as error:
-        yield Finding(False, str(error))
+        listeners = listen(settings.server, environ, os.getpid())
+    except ListenError as error:
+        yield Check(False, str(error))
         return
-    listening.close()
-    yield Finding(True, f"{settings.server.unix_socket or listening_on(settings)} is free to listen on")
+    listeners.close()
+    address = settings.server.unix_socket or f"{settings.server.host} port {settings.server.port}"
+    yield Check(True, f"{address} is free to listen on")
 
 
-def listening_on(settings: Settings) -> str:
-    """The address of the settings, as it is written in them."""
-    return f"{settings.server.host} port {settings.server.port}"
-
-
-def _advice(settings: Settings) -> Iterator[Finding]:
+def _advice(settings: Settings) -> Iterator[Check]:
     if settings.uploads.length_max == 0:
-        yield Finding(True, "uploads.length_max is 0: one upload may fill the disk")
+        yield Check(True, "uploads.length_max is 0: one upload can fill the disk")
     hooks = settings.hooks
     is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
     is_local = settings.server.host in ("127.0.0.1", "::1", "localhost") or bool(settings.server.unix_socket)
     if not is_local and not is_guarded:
-        yield Finding(True, "everybody who reaches this address may upload: there are no accounts, and nobody is asked")
+        yield Check(True, "every client that reaches this address can upload: no authorize hook is configured")

@@ -1,46 +1,49 @@
-"""What all commands share: settings from flags, the environment and the file, and how the operator is spoken to."""
+"""Options that several commands have, settings from flags, and output for the operator."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from tusd_py.settings import Given, Settings, SettingsError, find_config, load
+from tusd_py.settings import Settings, Sourced, load_or_exit
+from tusd_py.settings.loading import exit_with, flag_of
+
+#: The environment of this process. Commands pass it on as an argument.
+environ = os.environ
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file; else TUSD_PY_CONFIG, else ./config.toml if it is there."),
+    typer.Option("--config", help="The configuration file. [TUSD_PY_CONFIG, else ./config.toml if it exists]"),
 ]
 DataDir = Annotated[str | None, typer.Option("--data-dir", help="The directory of all data. [./data]")]
+Host = Annotated[str | None, typer.Option("--host", help="The address to listen on. [127.0.0.1]")]
+Port = Annotated[str | None, typer.Option("--port", help="The TCP port; 0 chooses a free one. [8080]")]
+LogFormat = Annotated[str | None, typer.Option("--log-format", help="text, json or auto. [auto]")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
-def settings_of(config: Path | None, given: dict[str, str | None]) -> Settings:
-    try:
-        return load(find_config(config, os.environ, Path()), os.environ, flags_of(given))
-    except SettingsError as error:
-        fail(error.problems)
+def settings_of(config: Path | None, flags: dict[str, str | None]) -> Settings:
+    """Load the settings; ``flags`` are values by name of the setting, ``None`` for flags that were not used.
+
+    Exits with code 2 and a sentence for each mistake.
+    """
+    return load_or_exit(environ, config, sourced_flags(flags))
 
 
-def flags_of(given: dict[str, str | None]) -> dict[str, Given]:
-    """The flags that were used, as settings; a flag is spelled like its setting."""
-    return {name: Given(text, "--" + _flag(name)) for name, text in given.items() if text is not None}
-
-
-def _flag(name: str) -> str:
-    section, _, key = name.partition(".")
-    return ("log-" + key if section == "log" else key).replace("_", "-")
+def sourced_flags(flags: dict[str, str | None]) -> dict[str, Sourced]:
+    """The flags that were used, with their spelling as the origin."""
+    return {name: Sourced(text, flag_of(name)) for name, text in flags.items() if text is not None}
 
 
 def say(line: str) -> None:
-    """One line for people and scripts on standard output, at once."""
+    """Print one line on standard output and flush it: scripts wait for some of them."""
     print(line, flush=True)
 
 
 def fail(problems: list[str]) -> NoReturn:
-    for problem in problems:
-        print(f"tusd-py: {problem}", file=sys.stderr)
-    sys.exit(2)
+    """Print each problem on standard error and exit with code 2."""
+    exit_with(problems)

@@ -1,4 +1,4 @@
-"""``tusd-py events tail``: what has happened, and with ``--follow`` what happens."""
+"""``tusd-py events tail``: prints recorded events, and with ``--follow`` waits for new ones."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import Annotated
 
 import typer
 
-from tusd_py.commands.console import Config, DataDir, say, settings_of
-from tusd_py.commands.jobs import ask
+from tusd_py.commands.console import AsJson, Config, DataDir, say, settings_of
+from tusd_py.commands.jobs import with_job_queue
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.events import Event
 from tusd_py.views import event_view, format_time
 
-app = typer.Typer(help="What has happened to uploads.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Print the events of uploads.", no_args_is_help=True, rich_markup_mode=None)
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _PAGE = 500
 
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until interrupted.")]
-Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="So many of the newest.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Wait for new events until interrupted.")]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many of the newest events.")]
 OfUpload = Annotated[str, typer.Option("--upload", help="Only events of the upload with this id.")]
-AsJson = Annotated[bool, typer.Option("--json", help="A JSON object a line, for programs.")]
 
 
 @app.callback()
 def _group() -> None:
-    """So that ``tail`` keeps its name: a single command would lose it."""
+    """Keeps ``tail`` a subcommand: Typer would turn a single command into the program itself."""
 
 
 @app.command()
@@ -39,26 +38,26 @@ def tail(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """The newest events, oldest first. All are there with events.record, else those that somebody is told of."""
+    """Print the newest events, oldest first. Without events.record, only events with a subscriber are recorded."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
     async def run(job_queue: JobQueue) -> None:
         found = await job_queue.list_events(upload_id=upload, newest=True, limit=lines)
-        after = 0
+        last = 0
         while True:
-            for place, event in found:
-                after = max(after, place)
+            for position, event in found:
+                last = max(last, position)
                 say(json.dumps(event_view(event)) if as_json else _line(event))
             if not follow:
                 return
             if len(found) < _PAGE:
-                await asyncio.sleep(_LOOK_SECONDS)
-            found = await job_queue.list_events(after=after, upload_id=upload, limit=_PAGE)
+                await asyncio.sleep(_POLL_SECONDS)
+            found = await job_queue.list_events(after=last, upload_id=upload, limit=_PAGE)
 
     try:
-        ask(settings, run)
+        with_job_queue(settings, run)
     except KeyboardInterrupt:
-        # To interrupt is how following ends; what is only listed was cut short.
+        # Ctrl-C is the way to end --follow; without it the listing is incomplete.
         if not follow:
             raise
 

@@ -1,4 +1,4 @@
-"""Starts the server as one process or several, and says where it is. What is wrong before that is one sentence."""
+"""``tusd-py serve``: runs the server in one process or several, and prints where it listens."""
 
 from __future__ import annotations
 
@@ -9,206 +9,198 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, MutableMapping, MutableSequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
-from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Annotated
 
+import typer
 from prometheus_client.multiprocess import mark_process_dead
 
 from tusd_py import logs
+from tusd_py.commands.console import (
+    Config,
+    DataDir,
+    Host,
+    LogFormat,
+    LogLevel,
+    Port,
+    environ,
+    fail,
+    say,
+    settings_of,
+)
+from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.commands.worker import worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.service import create_app
-from tusd_py.serving import limits, systemd
-from tusd_py.serving.acceptor import NOBODY, Shares
-from tusd_py.serving.child_process import Companion, beside
+from tusd_py.serving import open_files, systemd
+from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
+from tusd_py.serving.child_process import running
 from tusd_py.serving.http.uvicorn_compat import protocol_class
-from tusd_py.serving.listeners import CannotListen, Listening, listen, tls_context
+from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
 from tusd_py.serving.server import Server
-from tusd_py.serving.supervisor import READY, WorkerFailed, Workers
+from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
 from tusd_py.settings import Settings
 from tusd_py.web.metrics import SHARED_DIRECTORY
-from tusd_py.wiring import migrate_records, needs_worker
+from tusd_py.wiring import needs_worker
 
 _log = logging.getLogger("tusd_py.serving")
-T = TypeVar("T")
 
 _EXIT_UNUSABLE = 2
-#: Without the working directory among the places to import from: what somebody keeps there may have the same name.
-_WORKER = (sys.executable, "-P", "-m", "workers", "--settings")
-#: Beyond the time that jobs have to end: for actors that are interrupted, and the closing of the database.
-_WORKER_CLOSING_SECONDS = 20.0
+
+UnixSocket = Annotated[str | None, typer.Option("--unix-socket", help="Listen on this unix socket instead.")]
+Processes = Annotated[str | None, typer.Option("--processes", help="The number of server processes. [1]")]
+# Refused by the settings with the new name.
+Workers = Annotated[str | None, typer.Option("--workers", hidden=True)]
+BasePath = Annotated[str | None, typer.Option("--base-path", help="The path of the tus endpoint. [/files/]")]
+PublicUrl = Annotated[str | None, typer.Option("--public-url", help="The endpoint's URL as clients see it.")]
+TlsCertificate = Annotated[str | None, typer.Option("--tls-certificate", help="The certificate chain (PEM).")]
+TlsKey = Annotated[str | None, typer.Option("--tls-key", help="The certificate's private key (PEM).")]
+NoWorker = Annotated[bool, typer.Option("--no-worker", help="Start no worker; run tusd-py worker separately.")]
 
 
-class StartupError(Exception):
-    """Something that the operator must change; the text says what."""
+def serve(
+    config: Config = None,
+    data_dir: DataDir = None,
+    host: Host = None,
+    port: Port = None,
+    unix_socket: UnixSocket = None,
+    processes: Processes = None,
+    workers: Workers = None,
+    base_path: BasePath = None,
+    public_url: PublicUrl = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    no_worker: NoWorker = False,
+) -> None:
+    """Run the server until SIGTERM or SIGINT; a second signal stops it at once."""
+    settings = settings_of(
+        config,
+        {
+            "server.host": host,
+            "server.port": port,
+            "server.unix_socket": unix_socket,
+            "server.processes": processes,
+            "server.workers": workers,
+            "server.base_path": base_path,
+            "server.public_url": public_url,
+            "server.tls_certificate": tls_certificate,
+            "server.tls_key": tls_key,
+            "storage.data_dir": data_dir,
+            "log.format": log_format,
+            "log.level": log_level,
+            "worker.mode": "separate" if no_worker else None,
+        },
+    )
+    try:
+        code = run(settings, environ, say)
+    except StartupError as error:
+        fail([str(error)])
+    sys.exit(code)
 
 
-def serve(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
-    """Serve until a signal and return the exit code. Raises ``StartupError``.
+def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
+    """Run the server until a signal arrives and return the exit code. Raises ``StartupError``.
 
-    ``environ`` is the process's own: what systemd wrote into it is read, what worker processes share is added.
+    ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
+    processes share for their metrics is added to it.
     """
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
-    # Until requests are served a stop needs no grace: both signals end what is being started.
+    # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    limits.raise_limit()
+    open_files.raise_limit()
     prepare(settings)
     try:
         tls_context(settings.server)
-        listening = listen(settings.server, environ, os.getpid())
-    except CannotListen as error:
+        listeners = listen(settings.server, environ, os.getpid())
+    except ListenError as error:
         raise StartupError(str(error)) from error
-    with closing(listening):
-        announce = partial(_announce, settings, listening, environ, say)
-        # Stopped last: what the server does while it ends may be work for it.
-        with beside(_companion(settings)):
-            if settings.server.workers == 1:
-                return _serve_alone(settings, listening, announce)
-            return _serve_together(settings, listening, environ, announce)
+    needs_child = settings.worker.mode == "embedded" and needs_worker(settings)
+    with closing(listeners):
+        announce = partial(_announce, settings, listeners, environ, say)
+        # The worker stops last: the server may add jobs while it shuts down.
+        with running(worker_child(settings) if needs_child else None):
+            if settings.server.processes == 1:
+                return _run_alone(settings, listeners, announce)
+            return _run_processes(settings, listeners, environ, announce)
 
 
-def become_worker(settings: Settings) -> NoReturn:
-    """Replace this process by a worker. Raises ``StartupError``."""
-    if settings.database_path is None:
-        raise StartupError('records.url is "memory": there is nothing that a worker could share with the server')
-    prepare(settings)
-    # Not a pipe, which nobody would empty before the worker is there to read.
-    with tempfile.TemporaryFile() as file:
-        file.write(_as_line(settings))
-        file.seek(0)
-        os.set_inheritable(file.fileno(), True)
-        os.execv(sys.executable, [*_WORKER, str(file.fileno())])
-
-
-def _companion(settings: Settings) -> Companion | None:
-    """The worker that this server starts, if it has any work to do."""
-    if settings.worker.mode != "embedded" or not needs_worker(settings):
-        return None
-    return Companion(
-        [*_WORKER, "{descriptor}", "--child"],
-        _as_line(settings),
-        patience_seconds=settings.worker.shutdown_timeout_seconds + _WORKER_CLOSING_SECONDS,
-    )
-
-
-def _as_line(settings: Settings) -> bytes:
-    """All settings for a worker process: not in its arguments or its environment, which other users may see."""
-    return settings.model_dump_json().encode() + b"\n"
-
-
-def prepare(settings: Settings) -> None:
-    """Make the data directory and bring the database up to date. Raises ``StartupError``."""
-    try:
-        if settings.storage.kind == "disk":
-            claim(Path(settings.storage.data_dir))
-        for step in _apart(migrate_records, settings):
-            _log.info("database changed", extra={"step": step})
-    except (OSError, RecordsError) as error:
-        raise StartupError(reason(error)) from error
-
-
-def _apart(work: Callable[[Settings], T], settings: Settings) -> T:
-    """Do ``work`` in a process of its own: what a migration loads, 12 MiB, the server would carry along for ever."""
-    if "fork" not in get_all_start_methods():
-        return work(settings)
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return process.submit(work, settings).result()
-
-
-def claim(data_dir: Path) -> None:
-    """Make the data directory, readable for its owner and group only, if need be. Raises ``StartupError``."""
-    try:
-        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=data_dir):
-            pass
-    except OSError as error:
-        raise StartupError(f"storage.data_dir {data_dir} cannot be written to: {error.strerror}") from error
-
-
-def reason(error: Exception) -> str:
-    """The sentence that an error of the system or of a backend makes."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
-def work(
-    settings: Settings, listening: Listening, numbers: MutableSequence[int], report: Connection, place: int
+def run_process(
+    settings: Settings, listeners: Listeners, numbers: MutableSequence[int], report: Connection, slot: int
 ) -> None:
-    """The life of one worker process: it reports when it serves, or why it cannot, and ends when its parent does."""
+    """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
 
-    def tell_parent() -> None:
+    def on_started() -> None:
         report.send(READY)
         loop = asyncio.get_running_loop()
 
-        def orphaned() -> None:
+        def parent_gone() -> None:
             loop.remove_reader(report.fileno())
             server.stop()
 
-        loop.add_reader(report.fileno(), orphaned)
+        loop.add_reader(report.fileno(), parent_gone)
 
     try:
-        server = _server(settings, tell_parent, Shares(numbers, place))
-        _run(server, listening)
+        server = _make_server(settings, on_started, ConnectionCounts(numbers, slot))
+        _run_server(server, listeners)
     except StartupError as error:
         report.send(str(error))
         sys.exit(_EXIT_UNUSABLE)
 
 
-def _serve_alone(settings: Settings, listening: Listening, announce: Callable[[], None]) -> int:
-    _run(_server(settings, announce, None), listening)
+def _run_alone(settings: Settings, listeners: Listeners, announce: Callable[[], None]) -> int:
+    _run_server(_make_server(settings, announce, None), listeners)
     _log.info("stopped")
     return 0
 
 
-def _serve_together(
-    settings: Settings, listening: Listening, environ: MutableMapping[str, str], announce: Callable[[], None]
+def _run_processes(
+    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], announce: Callable[[], None]
 ) -> int:
     shared = tempfile.TemporaryDirectory(prefix="tusd-py-metrics-") if settings.metrics.enabled else nullcontext("")
     with shared as directory:
         if directory:
             environ[SHARED_DIRECTORY] = directory
 
-        numbers: MutableSequence[int] = SpawnContext().RawArray("q", [NOBODY] * settings.server.workers)
+        numbers: MutableSequence[int] = SpawnContext().RawArray("q", [NO_PROCESS] * settings.server.processes)
 
-        def forget(process_id: int, place: int) -> None:
-            numbers[place] = NOBODY
+        def on_exit(process_id: int, slot: int) -> None:
+            numbers[slot] = NO_PROCESS
             if directory:
                 mark_process_dead(process_id, directory)  # type: ignore[no-untyped-call]  # the library has no types
 
-        workers = Workers(
-            settings.server.workers,
-            partial(work, settings, listening, numbers),
-            patience_seconds=settings.server.shutdown_timeout_seconds,
+        supervisor = Supervisor(
+            settings.server.processes,
+            partial(run_process, settings, listeners, numbers),
+            grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
-            on_death=forget,
+            on_exit=on_exit,
         )
         try:
-            return workers.run()
-        except WorkerFailed as error:
+            return supervisor.run()
+        except ServerProcessFailed as error:
             raise StartupError(str(error)) from error
 
 
-def _server(settings: Settings, on_started: Callable[[], None], shares: Shares | None) -> Server:
+def _make_server(settings: Settings, on_started: Callable[[], None], counts: ConnectionCounts | None) -> Server:
     try:
         tls = tls_context(settings.server)
-    except CannotListen as error:
+    except ListenError as error:
         raise StartupError(str(error)) from error
     protocol = protocol_class(settings.server)
     app = create_app(settings, trailers=protocol is not None)
-    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, shares=shares)
+    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, counts=counts)
 
 
-def _run(server: Server, listening: Listening) -> None:
+def _run_server(server: Server, listeners: Listeners) -> None:
     try:
-        server.run_until_stopped(listening.sockets)
+        server.run_until_stopped(listeners.sockets)
     except (OSError, RecordsError, StoreError) as error:
         if server.started:
             raise
@@ -216,11 +208,11 @@ def _run(server: Server, listening: Listening) -> None:
 
 
 def _announce(
-    settings: Settings, listening: Listening, environ: MutableMapping[str, str], say: Callable[[str], None]
+    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Say where the server is, now that it accepts connections."""
+    """Print the URLs; the server accepts connections now."""
     scheme = "https" if settings.server.tls_certificate else "http"
-    root = f"{scheme}://{listening.address}"
+    root = f"{scheme}://{listeners.address}"
     say(f"tus endpoint  {root}{settings.server.base_path}")
     if settings.server.page:
         say(f"page          {root}/")

@@ -1,1 +1,1 @@
-"""The program around the application: sockets, the uvicorn server, worker processes. It knows no tus."""
+"""The program around the application: sockets, the uvicorn server and its processes. It knows nothing about tus."""

@@ -1,4 +1,4 @@
-"""Sockets to listen on, and TLS for them: opened before anything else, so that what is wrong is told in words."""
+"""Opens the listening sockets and loads the certificate; what cannot be used is reported as one sentence."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tusd_py.serving import systemd
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 _BACKLOG = 2048
-#: Owner and group: a proxy joins the group. Whoever may connect may upload.
+#: Owner and group: a proxy can be a member of the group. A process that can connect can upload.
 _SOCKET_MODE = 0o660
 
 
-class CannotListen(Exception):
-    """The sockets asked for cannot be had; the text is for the operator."""
+class ListenError(Exception):
+    """A socket or certificate cannot be used; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Sockets that listen; ``close`` also removes the file of a unix socket that was made here."""
+class Listeners:
+    """Listening sockets; ``close`` also removes the file of a unix socket that ``listen`` created."""
 
     sockets: list[socket.socket]
     unix_path: Path | None = None
@@ -34,47 +34,47 @@ class Listening:
 
     @property
     def address(self) -> str:
-        """Where a client on this machine reaches the first socket: ``127.0.0.1:8080``, ``unix:/run/tus.sock:``."""
+        """The address of the first socket for a local client: ``127.0.0.1:8080``, ``unix:/run/tus.sock:``."""
         first = self.sockets[0]
         if first.family == socket.AF_UNIX:
             return f"unix:{first.getsockname()}:"
         host, port = first.getsockname()[:2]
-        # "Any address" is none that one can go to.
+        # A client cannot connect to the wildcard address.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def close(self) -> None:
-        """Stop listening."""
+        """Close the sockets."""
         for listener in self.sockets:
             listener.close()
         with suppress(FileNotFoundError):
-            # A file of the same name may by now belong to a newer server.
+            # A newer server may have replaced the file.
             if self.unix_path is not None and self.unix_path.stat().st_ino == self.unix_inode:
                 self.unix_path.unlink()
 
 
-def listen(server: Server, environ: Mapping[str, str], process_id: int) -> Listening:
-    """The sockets these settings ask for, listening. Raises ``CannotListen``."""
+def listen(server: ServerSettings, environ: Mapping[str, str], process_id: int) -> Listeners:
+    """Open the sockets that the settings name. Raises ``ListenError``."""
     if server.systemd_socket:
         try:
-            return Listening(systemd.sockets(environ, process_id))
-        except systemd.NothingHandedOver as error:
-            raise CannotListen(f"server.systemd_socket is true, but {error}") from error
+            return Listeners(systemd.sockets(environ, process_id))
+        except systemd.NoSocketPassed as error:
+            raise ListenError(f"server.systemd_socket is true, but {error}") from error
     if server.unix_socket:
         path = Path(server.unix_socket)
-        return Listening([_unix(path)], path, path.stat().st_ino)
-    return Listening(_tcp(server.host, server.port))
+        return Listeners([_unix(path)], path, path.stat().st_ino)
+    return Listeners(_tcp(server.host, server.port))
 
 
-def tls_context(server: Server) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the certificate of the settings, or ``None``. Raises ``CannotListen``."""
+def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
+    """The TLS context (1.2 or newer) for the configured certificate; ``None`` without one. Raises ``ListenError``."""
     if not server.tls_certificate:
         return None
     for name, path in (("server.tls_certificate", server.tls_certificate), ("server.tls_key", server.tls_key)):
         try:
             Path(path).read_bytes()
         except OSError as error:
-            raise CannotListen(f"{name} {path} cannot be read: {error.strerror}") from error
+            raise ListenError(f"{name} {path} cannot be read: {error.strerror}") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -82,19 +82,19 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
         context.load_cert_chain(server.tls_certificate, server.tls_key)
     except ssl.SSLError as error:
         reason = (error.reason or "no PEM data in it").replace("_", " ").lower()
-        raise CannotListen(
+        raise ListenError(
             f"server.tls_certificate {server.tls_certificate} and server.tls_key {server.tls_key} "
-            f"make no certificate and key: {reason}"
+            f"are not a certificate and its key: {reason}"
         ) from error
     return context
 
 
 def _tcp(host: str, port: int) -> list[socket.socket]:
-    """Every address the host name stands for, on one port; with port 0 the first address chooses it."""
+    """Listen on every address of ``host``, all on one port; with port 0 the first socket gets a free one."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise CannotListen(f"server.host {host!r} is no address of this machine: {error.strerror}") from error
+        raise ListenError(f"server.host {host!r} is not an address of this machine: {error.strerror}") from error
     sockets: list[socket.socket] = []
     reason = ""
     for family, _, _, _, target in dict.fromkeys(found):
@@ -103,14 +103,14 @@ def _tcp(host: str, port: int) -> list[socket.socket]:
             sockets.append(socket.create_server((str(target[0]), chosen), family=family, backlog=_BACKLOG))
         except OSError as error:
             reason = f"cannot listen on {host} port {chosen}: {os.strerror(error.errno or 0).lower()}"
-            # A name may stand for an IPv6 address on a machine that has none; one address of it is enough.
+            # "localhost" may resolve to ::1 on a machine without IPv6; one usable address is enough.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
             reason = "" if sockets else reason
     if reason or not sockets:
         for listener in sockets:
             listener.close()
-        raise CannotListen(reason)
+        raise ListenError(reason)
     return sockets
 
 
@@ -119,17 +119,17 @@ def _unix(path: Path) -> socket.socket:
     try:
         _remove_stale(path)
         listener.bind(str(path))
-        # Before listen(), so that nobody slips in while the mode is still what the umask made it.
+        # Before listen(): no client can connect while the file still has the mode of the umask.
         path.chmod(_SOCKET_MODE)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise CannotListen(f"cannot listen on the unix socket {path}: {error.strerror or error}") from error
+        raise ListenError(f"cannot listen on the unix socket {path}: {error.strerror or error}") from error
     return listener
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody answers any more; leave everything else to bind, which refuses it."""
+    """Remove a socket file without a listening process. Anything else at the path makes ``bind`` fail."""
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.stat().st_mode):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

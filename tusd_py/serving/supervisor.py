@@ -1,4 +1,4 @@
-"""Several worker processes on the same sockets: started, watched, replaced when they die, stopped together."""
+"""Runs several server processes on the same sockets: starts, watches and replaces them, and stops them together."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
 
 _log = logging.getLogger("tusd_py.serving")
-#: What a worker reports when it serves; anything else it reports is why it cannot.
+#: What a server process reports when it accepts connections; any other report is the reason why it cannot start.
 READY = ""
-#: A worker that died is replaced at once, but one that dies again and again must not take the machine with it.
+#: A process that exited is replaced at once, but at most once in this time: one that crashes at every start must not
+#: use up the machine.
 _RESTART_SECONDS = 1.0
-#: Beyond the time that requests have to end: for the application to close its stores.
+#: Added to the time that requests have to end: the application closes its stores after them.
 _CLOSING_SECONDS = 5.0
 EXIT_STOPPED, EXIT_KILLED, EXIT_FAILED = 0, 1, 2
 
 
-class WorkerFailed(Exception):
-    """The first workers could not start; the text is for the operator."""
+class ServerProcessFailed(Exception):
+    """None of the first server processes could start; the text is for the operator."""
 
 
 @dataclass(eq=False)
-class Worker:
-    """One process and the pipe that it reports on; the pipe also tells it when its parent is gone."""
+class ServerProcess:
+    """One process and the pipe on which it reports. When the parent exits, the pipe closes and the process stops."""
 
     process: SpawnProcess
     report: Connection
-    born_at: float
-    place: int
+    started_at: float
+    slot: int
     is_ready: bool = False
 
 
-class Workers:
-    """Keeps ``count`` processes of ``target`` alive until a signal comes.
+class Supervisor:
+    """Keeps ``count`` processes of ``target`` running until a signal arrives.
 
-    ``target(report, place)`` must be picklable; no two that live have the same place, from 0 up to ``count``.
+    ``target(report, slot)`` must be picklable. Slots are numbers from 0 to ``count - 1``; no two running processes have
+    the same one.
     """
 
     def __init__(
@@ -49,120 +51,131 @@ class Workers:
         count: int,
         target: Callable[[Connection, int], None],
         *,
-        patience_seconds: float,
+        grace_seconds: float,
         on_ready: Callable[[], None],
-        on_death: Callable[[int, int], None],
+        on_exit: Callable[[int, int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._count = count
         self._target = target
-        self._patience_seconds = patience_seconds
+        self._grace_seconds = grace_seconds
         self._on_ready = on_ready
-        self._on_death = on_death
+        self._on_exit = on_exit
         self._clock = clock
-        self._workers: list[Worker] = []
+        self._processes: list[ServerProcess] = []
         self._restart_at = 0.0
-        self._has_served = False
+        self._was_ready = False
         self._signals = 0
 
     def run(self) -> int:
-        """Run until a signal, and return the exit code. Raises ``WorkerFailed`` if none of the first ones can serve."""
-        with self._signalled() as wake:
+        """Run until a signal arrives and return the exit code.
+
+        Raises ``ServerProcessFailed`` if a process fails before any has accepted connections.
+        """
+        with self._signal_socket() as signal_socket:
             try:
                 while not self._signals:
-                    self._fill()
-                    self._watch(wake)
-                return self._stop(wake)
+                    self._start_missing()
+                    self._wait_for_change(signal_socket)
+                return self._stop(signal_socket)
             finally:
-                for worker in self._workers:
-                    worker.process.kill()
-                    worker.process.join()
+                for child in self._processes:
+                    child.process.kill()
+                    child.process.join()
 
-    def _fill(self) -> None:
-        """Start as many as are missing, unless the last one died too young."""
-        while len(self._workers) < self._count and self._clock() >= self._restart_at:
-            self._workers.append(self._start())
+    def _start_missing(self) -> None:
+        while len(self._processes) < self._count and self._clock() >= self._restart_at:
+            self._processes.append(self._start())
 
-    def _start(self) -> Worker:
+    def _start(self) -> ServerProcess:
         ours, theirs = SpawnContext().Pipe()
-        place = min(set(range(self._count)) - {worker.place for worker in self._workers})
-        process = SpawnContext().Process(target=run_target, args=(self._target, theirs, place))
-        # Blocked until the worker ignores it (run_target): a terminal's interrupt goes to every process of the group.
+        slot = min(set(range(self._count)) - {child.slot for child in self._processes})
+        process = SpawnContext().Process(target=run_target, args=(self._target, theirs, slot))
+        # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
+        # it ignores it in run_target.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
-        return Worker(process, ours, self._clock(), place)
+        return ServerProcess(process, ours, self._clock(), slot)
 
-    def _watch(self, wake: socket.socket) -> None:
-        """Wait for whatever happens next and see to it."""
-        missing = len(self._workers) < self._count
+    def _wait_for_change(self, signal_socket: socket.socket) -> None:
+        """Wait for a signal, a report, an exit or the time of the next restart, and handle it."""
+        missing = len(self._processes) < self._count
         timeout = max(0.0, self._restart_at - self._clock()) if missing else None
-        reports = [worker.report for worker in self._workers if not worker.is_ready]
-        wait([wake, *reports, *(worker.process.sentinel for worker in self._workers)], timeout)
-        for worker in list(self._workers):
-            self._hear(worker)
-            if not worker.process.is_alive():
-                self._bury(worker)
+        reports = [child.report for child in self._processes if not child.is_ready]
+        wait([signal_socket, *reports, *(child.process.sentinel for child in self._processes)], timeout)
+        for child in list(self._processes):
+            self._read_report(child)
+            if not child.process.is_alive():
+                self._reap(child)
 
-    def _hear(self, worker: Worker) -> None:
-        if worker.is_ready or not worker.report.poll():
+    def _read_report(self, child: ServerProcess) -> None:
+        if child.is_ready or not child.report.poll():
             return
         try:
-            message = worker.report.recv()
+            message = child.report.recv()
         except (EOFError, OSError):
-            worker.process.join(_CLOSING_SECONDS)
-            worker.process.kill()
-            worker.process.join()
+            child.process.join(_CLOSING_SECONDS)
+            child.process.kill()
+            child.process.join()
             return
         if message != READY:
-            _log.error("worker cannot serve", extra={"pid": worker.process.pid, "reason": message})
-            if not self._has_served:
-                raise WorkerFailed(message)
+            _log.error(
+                "server process %d could not start", child.slot, extra={"pid": child.process.pid, "reason": message}
+            )
+            if not self._was_ready:
+                raise ServerProcessFailed(message)
             return
-        worker.is_ready = True
-        _log.info("worker serves", extra={"pid": worker.process.pid})
-        if not self._has_served:
-            self._has_served = True
+        child.is_ready = True
+        _log.info("server process %d ready", child.slot, extra={"pid": child.process.pid})
+        if not self._was_ready:
+            self._was_ready = True
             self._on_ready()
 
-    def _bury(self, worker: Worker) -> None:
-        """Take a dead worker off the list; its place is filled at once if it had lived for a while."""
-        self._workers.remove(worker)
-        worker.report.close()
-        assert worker.process.pid is not None
-        self._on_death(worker.process.pid, worker.place)
+    def _reap(self, child: ServerProcess) -> None:
+        """Remove an exited process; it is replaced at once unless it had been started less than a second ago."""
+        self._processes.remove(child)
+        child.report.close()
+        assert child.process.pid is not None
+        self._on_exit(child.process.pid, child.slot)
         if self._signals:
             return
-        if not self._has_served:
-            raise WorkerFailed(f"the worker process ended with exit code {worker.process.exitcode} before it served")
-        _log.error("worker died", extra={"pid": worker.process.pid, "exit_code": worker.process.exitcode})
-        self._restart_at = max(self._restart_at, worker.born_at + _RESTART_SECONDS)
+        if not self._was_ready:
+            raise ServerProcessFailed(
+                f"a server process exited with code {child.process.exitcode} before it accepted connections"
+            )
+        _log.error(
+            "server process %d exited",
+            child.slot,
+            extra={"pid": child.process.pid, "exit_code": child.process.exitcode},
+        )
+        self._restart_at = max(self._restart_at, child.started_at + _RESTART_SECONDS)
 
-    def _stop(self, wake: socket.socket) -> int:
-        """Ask every worker to end and wait for them; a second signal, or a worker that will not, ends with a kill."""
-        wake.recv(4096)
-        _log.info("stopping", extra={"workers": len(self._workers), "patience_seconds": self._patience_seconds})
-        for worker in self._workers:
-            worker.process.terminate()
-        deadline = self._clock() + self._patience_seconds + _CLOSING_SECONDS
-        while self._workers and self._signals == 1 and self._clock() < deadline:
-            sentinels = [worker.process.sentinel for worker in self._workers]
-            wait([wake, *sentinels], deadline - self._clock())
-            for worker in [worker for worker in self._workers if not worker.process.is_alive()]:
-                self._bury(worker)
-        return EXIT_KILLED if self._workers else EXIT_STOPPED
+    def _stop(self, signal_socket: socket.socket) -> int:
+        """Send SIGTERM to every process and wait; after a second signal or the grace period ``run`` kills the rest."""
+        signal_socket.recv(4096)
+        _log.info("stopping", extra={"processes": len(self._processes), "grace_seconds": self._grace_seconds})
+        for child in self._processes:
+            child.process.terminate()
+        deadline = self._clock() + self._grace_seconds + _CLOSING_SECONDS
+        while self._processes and self._signals == 1 and self._clock() < deadline:
+            sentinels = [child.process.sentinel for child in self._processes]
+            wait([signal_socket, *sentinels], deadline - self._clock())
+            for child in [child for child in self._processes if not child.process.is_alive()]:
+                self._reap(child)
+        return EXIT_KILLED if self._processes else EXIT_STOPPED
 
     @contextmanager
-    def _signalled(self) -> Iterator[socket.socket]:
-        """A socket that becomes readable when SIGINT or SIGTERM has come."""
+    def _signal_socket(self) -> Iterator[socket.socket]:
+        """A socket that becomes readable when SIGINT or SIGTERM arrives."""
         reader, writer = socket.socketpair()
         with reader, writer:
             reader.setblocking(False)
             writer.setblocking(False)
-            before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            before = {number: signal.signal(number, self._count_signal) for number in (signal.SIGINT, signal.SIGTERM)}
             wakeup_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
             try:
                 yield reader
@@ -171,12 +184,12 @@ class Workers:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _count_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
 
 
-def run_target(target: Callable[[Connection, int], None], report: Connection, place: int) -> None:
-    """The first thing a worker does: leave the terminal's interrupt to its parent."""
+def run_target(target: Callable[[Connection, int], None], report: Connection, slot: int) -> None:
+    """Run ``target`` in the new process, ignoring SIGINT: the parent handles it and sends SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    target(report, place)
+    target(report, slot)

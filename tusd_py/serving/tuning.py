@@ -1,4 +1,4 @@
-"""How this process uses memory: settings of the interpreter and of its allocator, made once when it serves."""
+"""Memory settings of the interpreter and its allocator, applied once when the process starts to serve."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import ctypes
 import gc
 import sys
 
-# glibc's mallopt(3): above the first size a block is mapped for itself, above the second free memory is given back.
+# glibc's mallopt(3). Blocks above the mmap threshold get a mapping of their own; above the trim threshold free memory
+# at the end of the heap is returned to the system.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-#: The pieces of a body have 256 KiB. Mapped and unmapped each time, their pages are zeroed by the kernel each time:
-#: keeping them made one large upload 7 % faster.
+#: Bodies are read in pieces of 256 KiB. If each is mapped and unmapped, the kernel zeroes its pages every time: reusing
+#: them made one large upload 7 % faster.
 _KEPT_BYTES = 8 * 1024 * 1024
-#: What was loaded stays for ever and need not be looked through again; requests leave few cycles behind. The default
-#: of 700 spends a fifth of each small request on looking for them.
-_COLLECT_AFTER = (50_000, 20, 50)
+#: Requests leave few reference cycles behind. With the default threshold of 700 a fifth of each small request was spent
+#: on garbage collection.
+_GC_THRESHOLDS = (50_000, 20, 50)
 
 
-def settle() -> None:
-    """Call once everything is loaded and before the first request."""
+def apply() -> None:
+    """Apply the settings. Call it after all modules are loaded and before the first request."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    gc.set_threshold(*_GC_THRESHOLDS)
     if sys.platform == "linux":
         _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
-    # Another C library (musl) has no mallopt, or one that does nothing; both are fine.
+    # musl has no mallopt, or one without effect.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

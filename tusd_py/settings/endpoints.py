@@ -1,4 +1,4 @@
-"""The settings of webhooks: endpoints that are told what has happened."""
+"""The settings of webhooks: the endpoints that events are delivered to."""
 
 from __future__ import annotations
 
@@ -8,41 +8,30 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tusd_py.settings.values import Allowed, Count, Switch, Wait, check_secret, check_url
+from tusd_py.model.events import EventType
+from tusd_py.settings.values import Bool, Count, Expects, PositiveSeconds, check_secret, check_url
 
-#: Every type of event that there is.
-EVENT_TYPES = (
-    "post-create",
-    "post-receive",
-    "post-finish",
-    "post-terminate",
-    "upload.assembled",
-    "upload.validated",
-    "upload.rejected",
-    "upload.ready",
-    "upload.failed",
-    "upload.expired",
-)
+_EVENT_TYPES = [event_type.value for event_type in EventType]
 
 
 def check_pattern(value: str) -> str:
-    """A type of event, or a pattern that some type has."""
-    if not any(fnmatchcase(kind, value) for kind in EVENT_TYPES):
+    """An event type, or a pattern that matches at least one."""
+    if not any(fnmatchcase(event_type, value) for event_type in _EVENT_TYPES):
         raise ValueError(
-            f"a list of types of events, or of patterns such as upload.*; there are {', '.join(EVENT_TYPES)}"
+            f"a list of event types, or of patterns such as upload.*; the types are {', '.join(_EVENT_TYPES)}"
         )
     return value
 
 
 def check_name(value: str) -> str:
-    """A name that can stand in a log, a key and a command."""
+    """A name that is safe in a log line, a database key and a command line."""
     if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,63}", value):
-        raise ValueError("a name of small letters, digits, - and _, such as library")
+        raise ValueError("a name of lower-case letters, digits, - and _, such as library")
     return value
 
 
-class Endpoint(BaseModel):
-    """One receiver of events."""
+class EndpointSettings(BaseModel):
+    """One URL that events are delivered to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,25 +45,25 @@ class Endpoint(BaseModel):
     )
     body: Literal["envelope", "tusd"] = "envelope"
     secrets: tuple[Annotated[str, AfterValidator(check_secret)], ...] = Field(default=(), repr=False)
-    timeout_seconds: Wait = 15
+    timeout_seconds: PositiveSeconds = 15
     concurrency: Count = 8
-    allow_private: Switch = False
+    allow_private: Bool = False
 
     def __str__(self) -> str:
         signed = f", signed with {len(self.secrets)}" if self.secrets else ", not signed"
         return f"{self.name} ({self.url.partition('?')[0]}{signed})"
 
 
-class Webhooks(BaseModel):
-    """Who is told of events over HTTP."""
+class WebhooksSettings(BaseModel):
+    """Which endpoints receive events over HTTP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    endpoints: Annotated[tuple[Endpoint, ...], Allowed("a list of tables, each with a name and a url")] = ()
+    endpoints: Annotated[tuple[EndpointSettings, ...], Expects("a list of tables, each with a name and a url")] = ()
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_consistency(self) -> Self:
         names = [endpoint.name for endpoint in self.endpoints]
         if len(set(names)) < len(names):
-            raise ValueError("webhooks.endpoints has a name twice: what waits for one must not go to the other")
+            raise ValueError("webhooks.endpoints uses a name twice: each endpoint needs a name of its own")
         return self

@@ -1,6 +1,6 @@
-"""Reads settings: the configuration file, over it the environment, over it flags. What each means is told elsewhere.
+"""Reads settings from the configuration file, the environment and flags, in this order; the later source wins.
 
-Nothing is read that the caller did not hand over: the environment is an argument.
+The environment is an argument: only entry points read ``os.environ``.
 """
 
 from __future__ import annotations
@@ -8,23 +8,28 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tusd_py.settings.sections import Settings
-from tusd_py.settings.values import Allowed
+from tusd_py.settings.values import Expects
 
 PREFIX = "TUSD_PY_"
 CONFIG_VARIABLE = "TUSD_PY_CONFIG"
+EXIT_UNUSABLE = 2
+#: Old names of settings. They are refused, so that no server starts with a setting that has no effect.
+RENAMED = {"server.workers": "server.processes"}
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; ``problems`` has a sentence each."""
+    """The settings cannot be used; ``problems`` has one sentence for each mistake."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -32,15 +37,15 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value that somebody set, and where: a file, a variable, a flag."""
+class Sourced:
+    """A value and its origin: the path of a file, the name of a variable or a flag."""
 
     value: object
     origin: str
 
 
 def sections() -> dict[str, type[BaseModel]]:
-    """The sections by name, in the order of the reference."""
+    """The classes of the sections by name, in the order of ``config.toml``."""
     found = {}
     for name, field in Settings.model_fields.items():
         assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
@@ -49,7 +54,7 @@ def sections() -> dict[str, type[BaseModel]]:
 
 
 def find_config(config: Path | None, environ: Mapping[str, str], directory: Path) -> Path | None:
-    """The file to read: the one named, else the one ``TUSD_PY_CONFIG`` names, else ``config.toml`` if it is there."""
+    """The file to read: ``config``, else the one that ``TUSD_PY_CONFIG`` names, else ``config.toml`` if it exists."""
     if config is not None:
         return config
     if environ.get(CONFIG_VARIABLE):
@@ -59,43 +64,62 @@ def find_config(config: Path | None, environ: Mapping[str, str], directory: Path
 
 
 def load(
-    config: Path | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Given] | None = None
+    config: Path | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Sourced] | None = None
 ) -> Settings:
-    """The settings. Raises ``SettingsError`` with everything that is wrong with them, not only the first."""
+    """Read and check the settings. Raises ``SettingsError`` with all mistakes, not only the first one."""
     return build(read(config, environ or {}, flags or {}))
 
 
-def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, Given]) -> dict[str, Given]:
-    """What was set, by name (``server.port``), not yet checked; flags win over variables, those over the file.
+def load_or_exit(
+    environ: Mapping[str, str], config: Path | None = None, flags: Mapping[str, Sourced] | None = None
+) -> Settings:
+    """Load the settings of this process from the working directory's sources; every entry point calls this once.
 
-    Raises ``SettingsError`` about names that are no setting and a file that cannot be read.
+    With mistakes in them, write one sentence for each to standard error and exit with code 2.
+    """
+    try:
+        return load(find_config(config, environ, Path()), environ, flags)
+    except SettingsError as error:
+        exit_with(error.problems)
+
+
+def exit_with(problems: list[str]) -> NoReturn:
+    """Write one line for each problem to standard error and exit with code 2: the operator must fix something."""
+    sys.stderr.writelines(f"tusd-py: {problem}\n" for problem in problems)
+    sys.exit(EXIT_UNUSABLE)
+
+
+def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, Sourced]) -> dict[str, Sourced]:
+    """Return the values that were set, by name (``server.port``); they are not checked yet.
+
+    Raises ``SettingsError`` for unknown names and for a file that cannot be read.
     """
     problems: list[str] = []
-    given: dict[str, Given] = {}
+    sourced: dict[str, Sourced] = {}
     for name, value in (*_from_file(config, problems), *_from_environment(environ, problems), *flags.items()):
         section, _, key = name.partition(".")
         if key not in sections()[section].model_fields:
             problems.append(_unknown(name, value.origin))
-        given[name] = value
+        sourced[name] = value
     if problems:
         raise SettingsError(problems)
-    return given
+    return sourced
 
 
-def build(given: Mapping[str, Given]) -> Settings:
-    """The settings these values make. Raises ``SettingsError``."""
+def build(sourced: Mapping[str, Sourced]) -> Settings:
+    """Check the values and build the settings. Raises ``SettingsError``."""
     tree: dict[str, dict[str, object]] = {}
-    for name, value in given.items():
+    for name, value in sourced.items():
         section, _, key = name.partition(".")
         tree.setdefault(section, {})[key] = value.value
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        sentences = [_sentence(details, given) for details in error.errors()]
+        sentences = [_sentence(details, sourced) for details in error.errors()]
         raise SettingsError(list(dict.fromkeys(sentences))) from None
 
 
-def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Given]]:
+def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Sourced]]:
     if config is None:
         return
     try:
@@ -112,10 +136,10 @@ def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, 
         elif not isinstance(table, dict):
             problems.append(f"{section} in {config} must be a table: write [{section}] above its settings")
         else:
-            yield from ((f"{section}.{key}", Given(value, str(config))) for key, value in table.items())
+            yield from ((f"{section}.{key}", Sourced(value, str(config))) for key, value in table.items())
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Given]]:
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Sourced]]:
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
             continue
@@ -123,11 +147,11 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterat
         if section not in sections() or not key:
             problems.append(_unknown(f"{section}.{key}" if key else section, variable))
         else:
-            yield f"{section}.{key}", Given(_from_text(section, key, environ[variable]), variable)
+            yield f"{section}.{key}", Sourced(_from_text(section, key, environ[variable]), variable)
 
 
 def _from_text(section: str, key: str, text: str) -> object:
-    """The value that a variable's text means: lists are divided by commas, or written as in JSON."""
+    """Parse the text of a variable: lists are comma-separated, or JSON."""
     field = sections()[section].model_fields.get(key)
     if field is None or not isinstance(field.default, tuple):
         return int(text) if key == "gone_status" and text.isdecimal() else text
@@ -140,42 +164,57 @@ def _from_text(section: str, key: str, text: str) -> object:
 
 
 def _unknown(name: str, origin: str) -> str:
+    if name in RENAMED:
+        return f"{name} ({origin}) was renamed to {RENAMED[name]}: use {_spelled_as(origin, RENAMED[name])}"
     names = [*sections(), *(f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields)]
     near = difflib.get_close_matches(name, names, n=1)
     return f"{name} ({origin}) is not a setting; " + (f"did you mean {near[0]}?" if near else "see config.toml")
 
 
-def _sentence(details: ErrorDetails, given: Mapping[str, Given]) -> str:
-    """One mistake in words: the setting, what it has and from where, and what is allowed."""
+def _spelled_as(origin: str, name: str) -> str:
+    """The name as it is written at ``origin``: as a flag, as a variable, or in a file."""
+    if origin.startswith("--"):
+        return flag_of(name)
+    return f"{PREFIX}{name.replace('.', '__').upper()}" if origin.startswith(PREFIX) else name
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting: its key with dashes, such as ``--data-dir``."""
+    section, _, key = name.partition(".")
+    return "--" + (f"log-{key}" if section == "log" else key).replace("_", "-")
+
+
+def _sentence(details: ErrorDetails, sourced: Mapping[str, Sourced]) -> str:
+    """Describe one mistake: the setting, its value and origin, and what is allowed."""
     loc = details["loc"]
     cause = details.get("ctx", {}).get("error")
     if len(loc) < 2:
-        return str(cause)  # settings that do not agree with each other: the check says all of it
+        return str(cause)  # from _check_consistency, which writes whole sentences
     name = f"{loc[0]}.{loc[1]}"
-    value = given[name]
+    value = sourced[name]
     if len(loc) > 3:
         return _within_a_table(details, value)
-    words = str(cause) if isinstance(cause, ValueError) else _allowed(sections()[str(loc[0])], str(loc[1]))
+    words = str(cause) if isinstance(cause, ValueError) else _expected(sections()[str(loc[0])], str(loc[1]))
     return f"{name} is {without_credentials(repr(value.value))} ({value.origin}); it must be {words}"
 
 
-def _within_a_table(details: ErrorDetails, given: Given) -> str:
-    """A mistake in one table of a list. Values are not repeated: next to it stand secrets."""
+def _within_a_table(details: ErrorDetails, sourced: Sourced) -> str:
+    """Describe a mistake in one table of a list. The values are not repeated: the table may contain secrets."""
     section, key, number, field = details["loc"][:4]
     name = f"{section}.{key}, number {int(number) + 1}: {field}"
     cause = details.get("ctx", {}).get("error")
     if details["type"] == "missing":
-        return f"{name} ({given.origin}) is missing"
+        return f"{name} ({sourced.origin}) is missing"
     if details["type"] == "extra_forbidden":
-        return f"{name} ({given.origin}) is not a setting; see docs/hooks.md"
-    return f"{name} ({given.origin}) must be {cause if isinstance(cause, ValueError) else details['msg']}"
+        return f"{name} ({sourced.origin}) is not a setting; see docs/hooks.md"
+    return f"{name} ({sourced.origin}) must be {cause if isinstance(cause, ValueError) else details['msg']}"
 
 
 def without_credentials(text: str) -> str:
-    """``text`` with the passwords of URLs in it left out: screens and logs are shown to others."""
-    # Before the host, up to the last @; a Redis takes its password from the query as well.
+    """Remove the passwords of URLs in ``text``, for logs and screens."""
+    # The password stands before the host, up to the last @; redis-py also reads one from the query.
     return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
 
 
-def _allowed(section: type[BaseModel], key: str) -> str:
-    return [item.words for item in section.model_fields[key].metadata if isinstance(item, Allowed)][-1]
+def _expected(section: type[BaseModel], key: str) -> str:
+    return [item.words for item in section.model_fields[key].metadata if isinstance(item, Expects)][-1]

@@ -1,4 +1,4 @@
-"""The settings of what workers do with complete uploads: examining them by rules, and publishing them."""
+"""The settings of the worker's steps for complete uploads: validation and publishing."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
 from tusd_py.model.validation_rule import ValidationRule
-from tusd_py.settings.values import Allowed, Section, Size, Switch, Text
+from tusd_py.settings.values import Bool, Expects, Section, Size, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
-#: What a pattern of published names may hold in braces.
+#: The fields that a pattern of published names can contain in braces.
 PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd")
 
-Texts = Annotated[tuple[str, ...], Allowed("a list of text")]
-Patterns = Annotated[tuple[str, ...], Allowed("a list of patterns such as image/*")]
+Texts = Annotated[tuple[str, ...], Expects("a list of strings")]
+Patterns = Annotated[tuple[str, ...], Expects("a list of patterns such as image/*")]
 
 
-#: The keys of one rule, with what the configuration may hold for each; the defaults are those of the rule itself.
+#: The keys of a rule and the type of their values; the defaults are those of ``ValidationRule``.
 _RULE_KEYS: Mapping[str, Any] = {
     "name": Text,
     "types": Patterns,
     "files": Patterns,
     "owners": Patterns,
-    "metadata": Annotated[Mapping[str, str], Allowed("a table of patterns by the key of the metadata")],
+    "metadata": Annotated[Mapping[str, str], Expects("a table of patterns by the key of the metadata")],
     "size_min": Size,
     "size_max": Size,
-    "extensions": Annotated[tuple[str, ...], Allowed('a list of extensions such as ["png", "jpg"]')],
+    "extensions": Annotated[tuple[str, ...], Expects('a list of extensions such as ["png", "jpg"]')],
     "allowed_types": Patterns,
-    "type_agrees": Switch,
-    "csv": Switch,
+    "type_agrees": Bool,
+    "csv": Bool,
 }
 _ADAPTERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(kind) for key, kind in _RULE_KEYS.items()}
 
 
 def parse_rules(value: object) -> tuple[ValidationRule, ...]:
-    """Tables as rules. Raises ``ValueError`` that names the first bad rule and what is wrong with it."""
+    """Convert tables to rules. Raises ``ValueError`` that names the first bad rule and what is wrong with it."""
     if not isinstance(value, list | tuple):
         raise ValueError("a list of rules (docs/validation.md)")
     rules = []
@@ -55,11 +55,11 @@ def _rule(table: object) -> ValidationRule:
     values = {}
     for key, value in table.items():
         if key not in _ADAPTERS:
-            raise ValueError(f"{key} is no key of a rule")
+            raise ValueError(f"{key} is not a key of a rule")
         try:
             values[key] = _ADAPTERS[key].validate_python(value)
         except ValidationError:
-            allowed = [item for item in get_args(_RULE_KEYS[key]) if isinstance(item, Allowed)]
+            allowed = [item for item in get_args(_RULE_KEYS[key]) if isinstance(item, Expects)]
             raise ValueError(f"{key} must be {allowed[-1].words}") from None
     rule = ValidationRule(**values)
     if rule.size_max and rule.size_max < rule.size_min:
@@ -68,7 +68,7 @@ def _rule(table: object) -> ValidationRule:
 
 
 def check_pattern(value: str) -> str:
-    """A relative path with fields in braces, in which no two uploads of different names need share one."""
+    """A relative path with fields in braces."""
     segments = value.split("/")
     fields = set(_FIELD.findall(value))
     is_plain = not set(_FIELD.sub("", value)) & set('{}\\:*?"<>|\0') and value.isprintable()
@@ -78,31 +78,31 @@ def check_pattern(value: str) -> str:
     return value
 
 
-class Validation(Section):
-    """What uploads this server wants, and what becomes of the others."""
+class ValidationSettings(Section):
+    """Which uploads are accepted, and what happens to rejected ones."""
 
-    enabled: Switch = False
-    early: Switch = False
-    rules: Annotated[tuple[ValidationRule, ...], BeforeValidator(parse_rules), Allowed("a list of rules")] = ()
-    unmatched: Annotated[Literal["allow", "reject"], Allowed('"allow" or "reject"')] = "allow"
-    rejected: Annotated[Literal["quarantine", "delete"], Allowed('"quarantine" or "delete"')] = "quarantine"
+    enabled: Bool = False
+    early: Bool = False
+    rules: Annotated[tuple[ValidationRule, ...], BeforeValidator(parse_rules), Expects("a list of rules")] = ()
+    unmatched: Annotated[Literal["allow", "reject"], Expects('"allow" or "reject"')] = "allow"
+    rejected: Annotated[Literal["quarantine", "delete"], Expects('"quarantine" or "delete"')] = "quarantine"
     digest_keys: Texts = ("sha256", "checksum")
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.early and not any(rule.checks_type for rule in self.rules):
             raise ValueError(
-                "validation.early is true, but no rule asks for types: "
-                "give one allowed_types or type_agrees, or set validation.early to false"
+                "validation.early is true, but no rule checks types: "
+                "add allowed_types or type_agrees to a rule, or set validation.early to false"
             )
         return self
 
 
-class Publishing(Section):
-    """Where finished uploads appear under names for people."""
+class PublishingSettings(Section):
+    """The directory in which finished uploads appear under readable names."""
 
     directory: Text = ""
-    pattern: Annotated[str, AfterValidator(check_pattern), Allowed("a relative path with fields in braces")] = (
+    pattern: Annotated[str, AfterValidator(check_pattern), Expects("a relative path with fields in braces")] = (
         "{yyyy}/{mm}/{filename}"
     )
-    mode: Annotated[Literal["link", "copy"], Allowed('"link" or "copy"')] = "link"
+    mode: Annotated[Literal["link", "copy"], Expects('"link" or "copy"')] = "link"

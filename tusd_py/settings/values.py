@@ -1,7 +1,7 @@
-"""The kinds of value a setting may have: each knows its grammar and says in words what is allowed.
+"""The types of setting values: how each is parsed and checked, and the words that describe it in error messages.
 
-A check that fails raises ``ValueError`` with what would have been right, as it follows "it must be": the sentence
-around it, with the name and the origin of the setting, is made where settings are read.
+A check raises ``ValueError`` with the text that completes "it must be ...". ``settings.loading`` adds the name, the
+value and the origin of the setting.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-#: An offset is kept as a signed 64-bit number.
+from tusd_py.model.hooks import Hook
+
+#: Offsets are stored as signed 64-bit integers.
 BYTES_MAX = 2**63 - 1
-#: A hundred years: longer is a slip of the keyboard, and dates end somewhere.
+#: A hundred years: a longer time is a typing error, and would overflow ``datetime``.
 SECONDS_MAX = 100 * 365 * 24 * 3600
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kKMGT]i?B)?", re.ASCII)
@@ -40,31 +42,30 @@ _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})"
 _AUTHORITY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[0-9]{{0,5}})?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.ASCII)
 
-# What a connection or a body needs for itself: forwarded, it would break the request it is forwarded with.
+# Headers that describe the client's connection or body. Copied to another request, they would break it.
 _NOT_FORWARDED = re.compile(
     "accept|accept-encoding|connection|content-length|content-type|expect|host|keep-alive|te|trailer|transfer-encoding"
     "|upgrade|user-agent"
 )
-_HOOK = re.compile("authorize|(pre|post)-(create|finish|terminate)|post-receive")
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a value may be, in words that follow "it must be"."""
+class Expects:
+    """Describes the allowed values, in words that follow "it must be"."""
 
     words: str
 
 
-def _no_switch(value: object) -> object:
-    """``true`` is a number to Python, but never what an operator means by one."""
+def _reject_bool(value: object) -> object:
+    """Refuse ``true`` where a number is expected: ``bool`` is a subclass of ``int``."""
     if isinstance(value, bool):
         raise ValueError("a number")
     return value
 
 
 def parse_size(value: object) -> object:
-    """``"10GiB"`` as bytes; numbers pass."""
-    _no_switch(value)
+    """Convert text such as ``"10GiB"`` to bytes; return numbers unchanged."""
+    _reject_bool(value)
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())
@@ -78,19 +79,19 @@ def parse_size(value: object) -> object:
 
 
 def check_base_path(value: str) -> str:
-    """A path of plain segments, with the slash at its end that upload URLs are joined to."""
+    """Return the path with a slash at its end; upload URLs are resolved against it."""
     if not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/")):
         raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/ (not / alone)")
     return value if value.endswith("/") else value + "/"
 
 
 def check_page_path(value: str) -> str:
-    """A path of plain segments without a slash at its end."""
+    """Return the path without a slash at its end."""
     return check_base_path(value)[:-1]
 
 
 def check_public_url(value: str) -> str:
-    """An absolute URL with a slash at its end, or nothing."""
+    """Return the absolute URL with a slash at its end, or the empty string."""
     if not value:
         return value
     parts = urlsplit(value)
@@ -101,7 +102,7 @@ def check_public_url(value: str) -> str:
 
 
 def parse_network(value: object) -> object:
-    """``"10.0.0.7"`` and ``"10.0.0.0/8"`` as networks; bits beyond the prefix are forgiven."""
+    """Parse ``"10.0.0.7"`` or ``"10.0.0.0/8"``; bits after the prefix are ignored."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     try:
@@ -111,31 +112,33 @@ def parse_network(value: object) -> object:
 
 
 def check_origin(value: str) -> str:
-    """A web origin as browsers send it, or a star."""
+    """A web origin as browsers send it, or ``*``."""
     parts = urlsplit(value)
     if value != "*" and (not parts.hostname or value != f"{parts.scheme}://{parts.netloc}" or "*" in value):
-        raise ValueError('a list of origins such as https://example.com (no path, no slash at the end), or "*" for any')
+        raise ValueError(
+            'a list of origins such as https://example.com (no path, no slash at the end), or "*" for any origin'
+        )
     return value if value == "*" else value.lower()
 
 
 def check_header_name(value: str) -> str:
     """The name of an HTTP header."""
     if not _TOKEN.fullmatch(value):
-        raise ValueError("a list of names of headers")
+        raise ValueError("a list of header names")
     return value
 
 
 def check_forwarded_name(value: str) -> str:
-    """The name of a header that can be sent on with another request."""
+    """The name of a request header that can be copied to a hook's request."""
     if _NOT_FORWARDED.fullmatch(check_header_name(value).lower()):
-        raise ValueError("a list of names of headers, without those that belong to the connection or the body")
+        raise ValueError("a list of header names, without those that describe the connection or the body")
     return value
 
 
 def check_hook_name(value: str) -> str:
     """The name of a hook."""
-    if not _HOOK.fullmatch(value):
-        raise ValueError("a list of hooks: authorize, or tusd's, from pre-create to post-terminate")
+    if value not in list(Hook):
+        raise ValueError(f"a list of hooks, each one of {', '.join(Hook)}")
     return value
 
 
@@ -156,7 +159,7 @@ def check_url(value: str) -> str:
 
 
 def check_host(value: str) -> str:
-    """A host as a URL names it, with or without a port."""
+    """A host name or address as it appears in a URL, with or without a port."""
     value = value.lower()
     if not _HOST.fullmatch(value):
         raise ValueError("a list of hosts such as uploads.example.com or uploads.example.com:8443")
@@ -172,7 +175,7 @@ def check_media_type(value: str) -> str:
 
 
 def check_secret(value: str) -> str:
-    """A key of Standard Webhooks; what is wrong with it is told without it."""
+    """A signing key of Standard Webhooks. The message does not repeat the value, which is secret."""
     try:
         size = len(b64decode(value.removeprefix("whsec_"), validate=True))
     except ValueError:
@@ -183,74 +186,76 @@ def check_secret(value: str) -> str:
 
 
 def check_broker(value: str) -> str:
-    """The embedded broker, or the URL of a Redis."""
+    """``embedded``, or the URL of a Redis server."""
     parts = urlsplit(value)
     if value != "embedded" and not ((parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"):
-        raise ValueError('"embedded", or the URL of a Redis such as redis://127.0.0.1:6379/0')
+        raise ValueError('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0')
     return value
 
 
-Switch = Annotated[bool, Allowed("true or false")]
-Text = Annotated[str, Allowed("text")]
-Port = Annotated[int, BeforeValidator(_no_switch), Field(ge=0, le=65535), Allowed("a whole number from 0 to 65535")]
+Bool = Annotated[bool, Expects("true or false")]
+Text = Annotated[str, Expects("a string")]
+Port = Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, le=65535), Expects("a whole number from 0 to 65535")]
 Count = Annotated[
-    int, BeforeValidator(_no_switch), Field(ge=1, le=1_000_000), Allowed("a whole number from 1 to 1000000")
+    int, BeforeValidator(_reject_bool), Field(ge=1, le=1_000_000), Expects("a whole number from 1 to 1000000")
 ]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
     Field(ge=0, le=BYTES_MAX),
-    Allowed("a number of bytes, or a size such as 500MB or 10GiB"),
+    Expects("a number of bytes, or a size such as 500MB or 10GiB"),
 ]
-Amount = Annotated[Size, Field(ge=1), Allowed("a size of at least one byte, such as 64MiB")]
+PositiveSize = Annotated[Size, Field(ge=1), Expects("a size of at least one byte, such as 64MiB")]
 Seconds = Annotated[
     float,
-    BeforeValidator(_no_switch),
+    BeforeValidator(_reject_bool),
     Field(ge=0, le=SECONDS_MAX, allow_inf_nan=False),
-    Allowed("a number of seconds, 0 or more"),
+    Expects("a number of seconds, 0 or more"),
 ]
 WholeSeconds = Annotated[
     int,
-    BeforeValidator(_no_switch),
+    BeforeValidator(_reject_bool),
     Field(ge=0, le=SECONDS_MAX),
-    Allowed("a whole number of seconds, 0 or more"),
+    Expects("a whole number of seconds, 0 or more"),
 ]
-Wait = Annotated[
+PositiveSeconds = Annotated[
     float,
-    BeforeValidator(_no_switch),
+    BeforeValidator(_reject_bool),
     Field(gt=0, le=SECONDS_MAX, allow_inf_nan=False),
-    Allowed("a number of seconds, more than 0"),
+    Expects("a number of seconds, more than 0"),
 ]
 Broker = Annotated[
-    str, AfterValidator(check_broker), Allowed('"embedded", or the URL of a Redis such as redis://127.0.0.1:6379/0')
+    str,
+    AfterValidator(check_broker),
+    Expects('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0'),
 ]
 FileMode = Annotated[
     str,
     Field(pattern=r"^0[4-7][0-7][0-7]$"),
-    Allowed('an octal mode in quotes that the owner can read, such as "0640"'),
+    Expects('an octal mode in quotes that the owner can read, such as "0640"'),
 ]
-BasePath = Annotated[str, AfterValidator(check_base_path), Allowed("an absolute path such as /files/")]
-PagePath = Annotated[str, AfterValidator(check_page_path), Allowed("an absolute path such as /metrics")]
-PublicUrl = Annotated[str, AfterValidator(check_public_url), Allowed("an absolute URL, or empty")]
+BasePath = Annotated[str, AfterValidator(check_base_path), Expects("an absolute path such as /files/")]
+PagePath = Annotated[str, AfterValidator(check_page_path), Expects("an absolute path such as /metrics")]
+PublicUrl = Annotated[str, AfterValidator(check_public_url), Expects("an absolute URL, or empty")]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
-Networks = Annotated[tuple[Network, ...], Allowed("a list of addresses or networks such as 10.0.0.0/8")]
+Networks = Annotated[tuple[Network, ...], Expects("a list of addresses or networks such as 10.0.0.0/8")]
 Origin = Annotated[str, AfterValidator(check_origin)]
-Origins = Annotated[tuple[Origin, ...], Allowed('a list of origins such as https://example.com, or ["*"]')]
+Origins = Annotated[tuple[Origin, ...], Expects('a list of origins such as https://example.com, or ["*"]')]
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
-HeaderNames = Annotated[tuple[HeaderName, ...], Allowed("a list of names of headers")]
+HeaderNames = Annotated[tuple[HeaderName, ...], Expects("a list of header names")]
 Host = Annotated[str, AfterValidator(check_host)]
-Hosts = Annotated[tuple[Host, ...], Allowed("a list of hosts such as uploads.example.com or uploads.example.com:8443")]
+Hosts = Annotated[tuple[Host, ...], Expects("a list of hosts such as uploads.example.com or uploads.example.com:8443")]
 MediaType = Annotated[str, AfterValidator(check_media_type)]
-MediaTypes = Annotated[tuple[MediaType, ...], Allowed("a list of media types such as image/png")]
+MediaTypes = Annotated[tuple[MediaType, ...], Expects("a list of media types such as image/png")]
 HookName = Annotated[str, AfterValidator(check_hook_name)]
-HookNames = Annotated[tuple[HookName, ...], Allowed("a list of hooks such as pre-create")]
+HookNames = Annotated[tuple[HookName, ...], Expects("a list of hooks such as pre-create")]
 ForwardedName = Annotated[str, AfterValidator(check_forwarded_name)]
-ForwardedNames = Annotated[tuple[ForwardedName, ...], Allowed("a list of names of headers")]
+ForwardedNames = Annotated[tuple[ForwardedName, ...], Expects("a list of header names")]
 Url = Annotated[str, AfterValidator(check_url)]
-Urls = Annotated[tuple[Url, ...], Allowed("a list of absolute URLs such as https://example.com/hooks")]
+Urls = Annotated[tuple[Url, ...], Expects("a list of absolute URLs such as https://example.com/hooks")]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses what it does not know."""
+    """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

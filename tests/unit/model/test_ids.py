@@ -1,4 +1,4 @@
-"""The grammar of an id."""
+"""The grammars of ids, paths and owners."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tusd_py.model.ids import is_owner, is_upload_id
 
 
 @pytest.mark.parametrize("text", ["a", "0", "A-b_c", "0123456789abcdef0123456789abcdef", "a" * 128, "0~!$'()*+,=@_-"])
-def test_ids(text: str) -> None:
-    """Letters, digits and what a URL may hold beside them, beginning with a letter or digit, at most 128."""
+def test_is_upload_id_accepts(text: str) -> None:
+    """Letters, digits and URL-safe punctuation, starting with a letter or digit, at most 128 characters."""
     assert is_upload_id(text)
 
 
@@ -18,8 +18,8 @@ WRONG += ["~a", "@", "a%41", "a&b", "a#b", "a?b", "a\\b", 'a"b', "a<b", "a;b", "
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_id(text: str) -> None:
-    """Nothing that a path, a file name or a header would read otherwise."""
+def test_is_upload_id_rejects(text: str) -> None:
+    """Characters with a meaning in paths, file names or headers."""
     assert not is_upload_id(text)
 
 

@@ -1,4 +1,4 @@
-"""The upload and its transitions."""
+"""The ``Upload`` value and its transitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPLETE = replace(UPLOAD, offset=10, completed_at=NOW, status=Status.READY)
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(Status, Status)))
 def test_every_transition(before: Status, after: Status) -> None:
-    """The table alone decides, and each step is written down with its time and reason."""
+    """The table alone decides, and the history has the time and reason of each transition."""
     upload = replace(UPLOAD, status=before, history=(HistoryEntry(before, NOW),))
     if after in TRANSITIONS[before]:
         changed = upload.with_status(after, LATER, "why")
@@ -31,15 +31,15 @@ def test_every_transition(before: Status, after: Status) -> None:
             upload.with_status(after, LATER)
 
 
-def test_ends_are_ends() -> None:
-    """From a tombstone nothing follows, and only tombstones have ended."""
+def test_ended_uploads_have_no_transitions() -> None:
+    """No status follows expired or terminated, and only these have ended."""
     for status in Status:
         has_ended = replace(UPLOAD, status=status).has_ended
         assert has_ended == (not TRANSITIONS[status])
 
 
-def test_bytes_arrive() -> None:
-    """The offset grows to the length at most, and the store's state goes with it, or stays."""
+def test_advance() -> None:
+    """The offset grows up to the length; the state of the store is replaced or kept."""
     advanced = UPLOAD.advance(10, LATER, {"part": 1})
     assert (advanced.offset, advanced.updated_at, advanced.storage) == (10, LATER, {"part": 1})
     assert advanced.advance(10, LATER).storage == {"part": 1}
@@ -47,19 +47,19 @@ def test_bytes_arrive() -> None:
     assert DEFERRED.advance(99, LATER).offset == 99
 
 
-def test_bytes_are_lost() -> None:
-    """Only power takes them."""
+def test_truncate_to() -> None:
+    """Only a power loss lowers the offset."""
     assert UPLOAD.truncate_to(3, LATER).offset == 3
 
 
-def test_a_length_is_declared() -> None:
-    """Once; the same may be said again."""
+def test_declare_length() -> None:
+    """Once; the same length may be repeated."""
     assert DEFERRED.declare_length(4).length == 4
     assert UPLOAD.declare_length(10).length == 10
 
 
-def test_it_completes() -> None:
-    """With every byte there; what follows is processing, unless it is that already."""
+def test_complete() -> None:
+    """With all bytes stored, the status becomes processing, unless it is already."""
     full = UPLOAD.advance(10, NOW)
     done = full.complete(LATER)
     assert done.is_complete
@@ -68,8 +68,8 @@ def test_it_completes() -> None:
     assert joined.complete(LATER).history == joined.history
 
 
-def test_a_change_leaves_what_was() -> None:
-    """Every change is a new value: the old one, and all that was not changed, stay as they were."""
+def test_transitions_return_new_values() -> None:
+    """The old value and all other fields stay unchanged."""
     before = replace(UPLOAD)
     after = UPLOAD.with_storage({"part": 1}).with_token(7)
     assert before == UPLOAD
@@ -79,8 +79,8 @@ def test_a_change_leaves_what_was() -> None:
         after.token = 8  # type: ignore[misc]  # what is tested
 
 
-def test_it_expires_later() -> None:
-    """The time can be moved, or taken away."""
+def test_expiring() -> None:
+    """The expiry can be moved or removed."""
     assert UPLOAD.expiring(LATER).expires_at == LATER
     assert UPLOAD.expiring(LATER).expiring(None).expires_at is None
 
@@ -100,7 +100,7 @@ def test_it_expires_later() -> None:
         lambda: COMPLETE.complete(LATER),
     ],
 )
-def test_what_never_happens(wrong: Callable[[], Upload]) -> None:
-    """A change that the state forbids is a fault of the program."""
+def test_forbidden_transitions(wrong: Callable[[], Upload]) -> None:
+    """A transition that the state forbids is a programming error."""
     with pytest.raises(AssertionError):
         wrong()

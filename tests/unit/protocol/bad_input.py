@@ -87,14 +87,14 @@ class BadInput:
     is_framing: bool = False
 
     def raw(self, upload_id: str, base_path: str = "/files/") -> bytes:
-        """The bytes to send. After the answer the connection may be closed; it must not be read as another request."""
+        """The bytes to send. The server may close the connection afterwards, but must not read a second request."""
         target = (base_path + self.target).replace("{upload}", upload_id)
         lines = [f"{self.method} {target} HTTP/1.1".encode("latin-1"), b"Host: tus.test"]
         lines += [name.encode("ascii") + b": " + self._value(value, upload_id) for name, value in self.headers]
         return b"\r\n".join([*lines, b"", self.body])
 
     def fields(self, upload_id: str) -> list[tuple[bytes, bytes]]:
-        """The headers as an ASGI server hands them over."""
+        """The headers as an ASGI server passes them."""
         return [(name.lower().encode("ascii"), self._value(value, upload_id)) for name, value in self.headers]
 
     def _value(self, value: bytes, upload_id: str) -> bytes:
@@ -102,7 +102,7 @@ class BadInput:
 
 
 def bad_inputs() -> list[BadInput]:
-    """The whole table. Every name is there once."""
+    """The whole table, with unique names."""
     tables = (
         _versions(),
         _methods(),
@@ -121,7 +121,7 @@ def bad_inputs() -> list[BadInput]:
 
 
 def good_inputs() -> list[BadInput]:
-    """What the table spoils: requests that are granted."""
+    """The requests that the table modifies; all are accepted."""
     return [
         _case("good: a creation", _post(("Upload-Length", b"5"))),
         _case("good: a creation with bytes", _post(("Upload-Length", b"5"), ("Content-Type", TUS_TYPE), body=b"hello")),

@@ -1,4 +1,4 @@
-"""The table of bad input against parser and rules: each is refused as documented before any byte would be read."""
+"""The table of invalid requests against parser and rules: each is refused before its body would be read."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def answer(case: BadInput) -> int:
 
 @pytest.mark.parametrize("case", PURE, ids=[case.name for case in PURE])
 def test_bad_input_is_refused_as_documented(case: BadInput) -> None:
-    """The answer is one of the documented statuses, all of them 4xx but 501 for a transfer coding."""
+    """The response has one of the documented statuses, all of them 4xx except 501 for a transfer coding."""
     assert answer(case) in case.statuses
 
 
 @pytest.mark.parametrize("case", good_inputs(), ids=lambda case: case.name)
-def test_what_the_table_spoils_is_granted(case: BadInput) -> None:
-    """Without the fault the same request passes, so the fault is what is refused."""
+def test_good_input_is_accepted(case: BadInput) -> None:
+    """Without the fault the same request is accepted, so the fault is the reason for the refusal."""
     assert answer(case) == 0
 
 
-def test_the_table_is_large_and_says_everything_once() -> None:
-    """At least 150 cases, each with a name of its own."""
+def test_table_has_unique_names() -> None:
+    """The table has at least 150 cases with unique names."""
     names = [case.name for case in bad_inputs()]
     assert len(names) == len(set(names))
     assert len(names) >= 150
 
 
-def test_the_raw_bytes_hold_what_the_table_says() -> None:
-    """A case sent over a socket is one head, ended by an empty line, and its body."""
+def test_raw_bytes_are_one_request() -> None:
+    """The raw form of a case is one head, an empty line, and the body."""
     for case in bad_inputs():
         raw = case.raw("0123abcd", "/up/")
         head, _, body = raw.partition(b"\r\n\r\n")

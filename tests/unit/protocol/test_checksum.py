@@ -1,4 +1,4 @@
-"""The Upload-Checksum header and the digests."""
+"""The ``Upload-Checksum`` header and the digests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ HELLO = {
 }
 
 
-def test_what_is_offered() -> None:
-    """sha1, which every server must know, and the others that clients use."""
+def test_supported_algorithms() -> None:
+    """sha1 is required of every server; the others are those that clients use."""
     assert set(ALGORITHMS) == set(HELLO)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_digests(algorithm: str) -> None:
-    """The digest of bytes given in pieces is that of the whole, and a header that says so is read back."""
+    """A digest of pieces equals that of the whole, and its formatted header parses to the same value."""
     digest = new_digest(algorithm)
     digest.update(b"he")
     digest.update(b"")
@@ -36,13 +36,13 @@ def test_digests(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["", "sha1", " ", "SHA1 YQ==", "é YQ==", "sha1 YQ==", "sha1 !", "crc32  NhCmhg=="])
-def test_malformed(header: str) -> None:
-    """Names are in lower case, one space follows, and the digest has the algorithm's length."""
+def test_malformed_header_400(header: str) -> None:
+    """Names must be in lower case, one space must follow, and the digest must have the size of the algorithm."""
     with pytest.raises(InvalidChecksum):
         parse_checksum(header)
 
 
-def test_unknown() -> None:
-    """An algorithm that is not offered is refused with those that are."""
+def test_unknown_algorithm_400() -> None:
+    """The error for an unsupported algorithm lists the supported ones."""
     with pytest.raises(UnsupportedAlgorithm, match="use one of sha1, md5"):
         parse_checksum("sha256 YQ==", ("sha1", "md5"))

@@ -1,4 +1,4 @@
-"""The Upload-Concat header."""
+"""The ``Upload-Concat`` header."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
 HERE = CollectionUrl(base_paths=("/files/", "/behind/proxy/"))
 
 
-def test_a_partial_upload() -> None:
-    """The word alone."""
+def test_partial() -> None:
+    """``partial`` stands alone."""
     assert parse_concat("partial", HERE) == Concat(Kind.PARTIAL)
 
 
@@ -36,12 +36,12 @@ def test_a_partial_upload() -> None:
     ],
 )
 def test_urls_of_parts(url: str) -> None:
-    """Absolute or relative to the collection, under any name that the collection has."""
+    """URLs may be absolute or relative to the collection, under each of its paths."""
     assert parse_concat(f"final;{url}", HERE) == Concat(Kind.FINAL, ("a1",))
 
 
 def test_order_and_repetition_are_kept() -> None:
-    """A part may stand twice. A space after the semicolon is forgiven."""
+    """A part may be repeated, and a space after the semicolon is accepted."""
     assert parse_concat("final; /files/b /files/a /files/b", HERE).parts == ("b", "a", "b")
 
 
@@ -65,8 +65,8 @@ def test_order_and_repetition_are_kept() -> None:
         "http://tus.test",
     ],
 )
-def test_urls_of_nothing_here(url: str) -> None:
-    """Whatever is no URL of an upload on this server is refused by one and the same sentence."""
+def test_foreign_urls_400(url: str) -> None:
+    """A URL that is not an upload of this server is refused, always with the same message."""
     with pytest.raises(InvalidParts):
         parse_concat(f"final;{url}", HERE)
 
@@ -74,8 +74,8 @@ def test_urls_of_nothing_here(url: str) -> None:
 @pytest.mark.parametrize(
     "header", ["", "Partial", "partial;", "final", "final;", "final; ", "final;  a", "final;a  b", "final;é", "x;a"]
 )
-def test_malformed(header: str) -> None:
-    """The words are case-sensitive, and the URLs are separated by one space."""
+def test_malformed_header_400(header: str) -> None:
+    """The keywords are case-sensitive, and URLs are separated by one space."""
     with pytest.raises(InvalidConcat):
         parse_concat(header, HERE)
 
@@ -83,8 +83,8 @@ def test_malformed(header: str) -> None:
 @pytest.mark.parametrize(
     "authority", ["tus.test", "TUS.test", "tus.test:80", "user@tus.test", "[::1]", "[::1]:80", "other.test:8080"]
 )
-def test_hosts_that_are_allowed(authority: str) -> None:
-    """A host without a port is allowed on every port, one with a port on that one. Relative URLs name no host."""
+def test_allowed_hosts(authority: str) -> None:
+    """A host without a port is allowed on every port, one with a port only on that port. Relative URLs have no host."""
     place = CollectionUrl(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
     assert parse_concat(f"final;http://{authority}/files/a /files/b", place).parts == ("a", "b")
 
@@ -92,22 +92,22 @@ def test_hosts_that_are_allowed(authority: str) -> None:
 @pytest.mark.parametrize(
     "authority", ["evil.test", "tus.test.evil", "tus.test@evil.test", "other.test", "other.test:80", "[::2]"]
 )
-def test_hosts_that_are_not(authority: str) -> None:
-    """With a list of hosts, those of other servers are refused."""
+def test_other_hosts_400(authority: str) -> None:
+    """With a list of hosts, URLs of other hosts are refused."""
     place = CollectionUrl(base_paths=("/files/",), hosts=("tus.test", "[::1]", "other.test:8080"))
     with pytest.raises(InvalidParts):
         parse_concat(f"final;http://{authority}/files/a", place)
 
 
-def test_the_number_of_parts_is_bounded() -> None:
-    """One more than allowed is refused before any is looked at."""
+def test_too_many_parts_413() -> None:
+    """One part more than allowed is refused before any part is parsed."""
     assert len(parse_concat("final;a b", HERE, 2).parts) == 2
     with pytest.raises(TooManyParts, match="at most 2 partial"):
         parse_concat("final;a b ://", HERE, 2)
 
 
-def test_formatting() -> None:
-    """A regular upload has no such header."""
+def test_format_concat() -> None:
+    """A regular upload has no header."""
     assert format_concat(Kind.PARTIAL) == "partial"
     assert format_concat(Kind.FINAL, ["/files/a", "/files/b"]) == "final;/files/a /files/b"
     assert format_concat(Kind.REGULAR) is None

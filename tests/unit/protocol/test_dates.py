@@ -1,4 +1,4 @@
-"""Dates in headers."""
+"""HTTP dates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tusd_py.protocol.dates import format_date, parse_date
 AT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 
 
-def test_formatting() -> None:
-    """The form is that of RFC 9110, in GMT whatever the zone, without fractions."""
+def test_format_date() -> None:
+    """Dates are formatted as IMF-fixdate in GMT, without fractions."""
     assert format_date(AT.replace(microsecond=999_999)) == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert format_date(AT.astimezone(timezone(timedelta(hours=5)))) == "Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -20,20 +20,20 @@ def test_formatting() -> None:
 @pytest.mark.parametrize(
     "text", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
 )
-def test_the_three_forms(text: str) -> None:
-    """All three that RFC 9110 names are read."""
+def test_parse_three_formats(text: str) -> None:
+    """All three formats of RFC 9110 are parsed."""
     assert parse_date(text) == AT
 
 
-def test_two_digits_of_a_year() -> None:
-    """Small ones are of this century."""
+def test_two_digit_year() -> None:
+    """Small two-digit years belong to this century."""
     parsed = parse_date("Sunday, 06-Nov-26 08:49:37 GMT")
     assert parsed is not None
     assert parsed.year == 2026
 
 
-def test_a_leap_second() -> None:
-    """The grammar allows a second 60; it is read as the one before."""
+def test_leap_second() -> None:
+    """Second 60 is allowed by the grammar and parsed as 59."""
     assert parse_date("Sun, 06 Nov 1994 08:49:60 GMT") == AT.replace(second=59)
 
 
@@ -54,6 +54,6 @@ def test_a_leap_second() -> None:
         "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
     ],
 )
-def test_what_is_no_date(text: str | None) -> None:
-    """It is ignored, as RFC 9110 asks."""
+def test_invalid_date_is_ignored(text: str | None) -> None:
+    """Invalid dates are ignored, as RFC 9110 requires."""
     assert parse_date(text) is None

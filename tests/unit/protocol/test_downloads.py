@@ -1,4 +1,4 @@
-"""Which bytes a GET is given, and under which headers."""
+"""The bytes and headers of responses to GET."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def described(**metadata: str | bytes) -> dict[str, str]:
 
 
 class TestRange:
-    def test_without_one(self) -> None:
-        """All that is stored is given."""
+    def test_no_range(self) -> None:
+        """Without Range all stored bytes are sent."""
         assert get() == WHOLE
         assert get(UNFINISHED) == ByteRange(0, 4, partial=False)
 
@@ -71,7 +71,7 @@ class TestRange:
         ],
     )
     def test_one_range(self, header: str, start: int, stop: int) -> None:
-        """The bytes named, both ends included on the wire; the last so many; or those from one on."""
+        """First and last byte (both included), a suffix length, or an open end."""
         assert get(range=header) == ByteRange(start, stop, partial=True)
 
     @pytest.mark.parametrize(
@@ -92,25 +92,25 @@ class TestRange:
             "bytes=" + "1" * 5000 + "-",
         ],
     )
-    def test_what_is_none(self, header: str) -> None:
-        """Several ranges, other units and junk: everything is given, as RFC 9110 allows."""
+    def test_unsupported_range_is_ignored(self, header: str) -> None:
+        """For several ranges, other units and junk everything is sent, as RFC 9110 allows."""
         assert get(range=header) == WHOLE
 
     @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999-"])
-    def test_beyond_the_end(self, header: str) -> None:
-        """Refused with the length, from which the client can go on."""
+    def test_beyond_the_end_416(self, header: str) -> None:
+        """The error has the length, so that the client can request a valid range."""
         with pytest.raises(RangeNotSatisfiable, match="within 10 bytes"):
             get(range=header)
 
-    def test_of_nothing(self) -> None:
-        """An empty upload has no first byte, and its last bytes are all of it."""
+    def test_empty_upload(self) -> None:
+        """An empty upload has no first byte; a suffix of it is the whole."""
         assert get(EMPTY, range="bytes=-5") == ByteRange(0, 0, partial=False)
         for header in ("bytes=0-", "bytes=-0"):
             with pytest.raises(RangeNotSatisfiable):
                 get(EMPTY, range=header)
 
-    def test_of_an_unfinished_upload(self) -> None:
-        """Only what is stored can be had."""
+    def test_unfinished_upload(self) -> None:
+        """Only stored bytes are sent."""
         assert get(UNFINISHED, range="bytes=2-9") == ByteRange(2, 4, partial=True)
         with pytest.raises(RangeNotSatisfiable, match="within 4 bytes"):
             get(UNFINISHED, range="bytes=4-")
@@ -118,50 +118,50 @@ class TestRange:
 
 class TestIfRange:
     @pytest.mark.parametrize("header", [TAG, AT])
-    def test_still_the_same(self, header: str) -> None:
-        """The part is given where the tag, or the very date, is still that of the upload."""
+    def test_if_range_matches(self, header: str) -> None:
+        """The range is sent if the tag or the exact date is still that of the upload."""
         assert get(range="bytes=3-", if_range=header) == ByteRange(3, 10, partial=True)
 
     @pytest.mark.parametrize("header", ['"other"', f"W/{TAG}", BEFORE, AFTER, "junk", "", f"{TAG}, {TAG}"])
-    def test_no_longer(self, header: str) -> None:
-        """Otherwise everything; weak tags never match."""
+    def test_if_range_differs(self, header: str) -> None:
+        """Otherwise everything is sent; weak tags never match."""
         assert get(range="bytes=3-", if_range=header) == WHOLE
         assert get(range="bytes=99-", if_range=header) == WHOLE
 
-    def test_a_date_while_it_grows(self) -> None:
-        """Two states within a second have the same date, so it proves nothing until the end."""
+    def test_if_range_date_while_unfinished(self) -> None:
+        """Two states within a second have the same date, so a date counts only after completion."""
         assert get(UNFINISHED, range="bytes=3-", if_range=AT) == ByteRange(0, 4, partial=False)
         assert get(UNFINISHED, range="bytes=3-", if_range=format_etag(UNFINISHED)) == ByteRange(3, 4, partial=True)
 
-    def test_alone(self) -> None:
-        """Without a range it says nothing."""
+    def test_if_range_without_range(self) -> None:
+        """If-Range has no effect without Range."""
         assert get(if_range='"other"') == WHOLE
 
 
 class TestConditions:
     @pytest.mark.parametrize("header", ["*", TAG, f'"x", {TAG}', f'W/"x" ,{TAG}', f'"a,b", {TAG}'])
-    def test_if_match_holds(self, header: str) -> None:
-        """One tag of the list is enough."""
+    def test_if_match(self, header: str) -> None:
+        """One matching tag of the list is enough."""
         assert get(if_match=header) == WHOLE
 
     @pytest.mark.parametrize("header", ["", '"x"', f"W/{TAG}", TAG.strip('"'), "* ,"])
-    def test_if_match_fails(self, header: str) -> None:
+    def test_if_match_fails_412(self, header: str) -> None:
         """Weak tags do not match strongly."""
         with pytest.raises(PreconditionFailed):
             get(if_match=header)
 
     @pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"x", W/{TAG}'])
-    def test_if_none_match_has_it(self, header: str) -> None:
-        """The client has it already; weak tags match weakly."""
+    def test_if_none_match_304(self, header: str) -> None:
+        """The client already has the bytes; weak tags match weakly."""
         assert get(if_none_match=header) is None
 
     @pytest.mark.parametrize("header", ["", '"x"', 'W/"x"', "junk"])
-    def test_if_none_match_has_another(self, header: str) -> None:
-        """It is given."""
+    def test_if_none_match_other_tag(self, header: str) -> None:
+        """Everything is sent."""
         assert get(if_none_match=header) == WHOLE
 
-    def test_dates(self) -> None:
-        """Whole seconds count, and what is no date is ignored."""
+    def test_date_conditions(self) -> None:
+        """Dates are compared in whole seconds, and invalid dates are ignored."""
         assert get(if_modified_since=AT) is None
         assert get(if_modified_since=AFTER) is None
         assert get(if_modified_since=BEFORE) == WHOLE
@@ -172,24 +172,24 @@ class TestConditions:
         with pytest.raises(PreconditionFailed):
             get(if_unmodified_since=BEFORE)
 
-    def test_tags_come_before_dates(self) -> None:
-        """Where there is a tag, the date is not looked at (RFC 9110, 13.2.2)."""
+    def test_tags_take_precedence_over_dates(self) -> None:
+        """With a tag the date is ignored (RFC 9110, 13.2.2)."""
         assert get(if_none_match='"x"', if_modified_since=AT) == WHOLE
         assert get(if_none_match=TAG, if_modified_since=BEFORE) is None
         assert get(if_match=TAG, if_unmodified_since=BEFORE) == WHOLE
         with pytest.raises(PreconditionFailed):
             get(if_match='"x"', if_unmodified_since=AT)
 
-    def test_the_order(self) -> None:
-        """A failed If-Match comes before 304, and 304 before any range."""
+    def test_order_of_conditions(self) -> None:
+        """A failed If-Match comes before 304, and 304 before a range."""
         with pytest.raises(PreconditionFailed):
             get(if_match='"x"', if_none_match=TAG)
         assert get(if_match=TAG, if_none_match=TAG, range="bytes=99-") is None
 
 
 class TestValidators:
-    def test_the_tag_grows_with_the_upload(self) -> None:
-        """Each state has a tag of its own, and so has another upload that is given the same id later."""
+    def test_etag_of_each_state(self) -> None:
+        """Each state has its own tag, and so has a later upload with the same id."""
         states = [
             UNFINISHED,
             replace(UNFINISHED, offset=5),
@@ -198,16 +198,16 @@ class TestValidators:
         ]
         assert len({format_etag(upload) for upload in states}) == len(states)
 
-    def test_the_date_is_that_of_the_bytes(self) -> None:
-        """What happened to a complete upload later does not change its bytes."""
+    def test_last_modified(self) -> None:
+        """Later changes of the record of a complete upload do not change its date."""
         assert dict(validator_headers(COMPLETE))[b"last-modified"] == AT.encode()
         assert dict(validator_headers(COMPLETE))[b"etag"] == TAG.encode()
         assert dict(validator_headers(COMPLETE))[b"cache-control"] == b"private, no-cache"
 
 
 class TestDescription:
-    def test_of_what_may_be_shown(self) -> None:
-        """Types on the list are shown, without their parameters, and without any rights."""
+    def test_inline_types(self) -> None:
+        """Listed types are displayed inline, without their parameters and in a sandbox."""
         assert described(filetype="Image/PNG; x=y", filename="a.png") == {
             "accept-ranges": "bytes",
             "x-content-type-options": "nosniff",
@@ -230,24 +230,24 @@ class TestDescription:
             "/",
         ],
     )
-    def test_of_everything_else(self, filetype: str | bytes) -> None:
-        """It is saved, not shown, whatever the client called it."""
+    def test_other_types_are_attachments(self, filetype: str | bytes) -> None:
+        """All other types are sent as octet-stream attachments, whatever the client declared."""
         headers = described(filetype=filetype)
         assert headers["content-type"] == "application/octet-stream"
         assert headers["content-disposition"] == "attachment"
         assert "content-security-policy" not in headers
 
-    def test_without_metadata(self) -> None:
-        """There is no name to tell."""
+    def test_no_metadata(self) -> None:
+        """There is no file name."""
         assert described()["content-disposition"] == "attachment"
 
-    def test_the_name(self) -> None:
-        """Uppy says name as well as filename; the latter counts."""
+    def test_filename_before_name(self) -> None:
+        """Uppy sends both ``name`` and ``filename``; ``filename`` takes precedence."""
         assert described(name="b", filename="a")["content-disposition"] == 'attachment; filename="a"'
         assert described(name="b")["content-disposition"] == 'attachment; filename="b"'
 
     @pytest.mark.parametrize(
-        ("name", "told"),
+        ("name", "disposition"),
         [
             ("plain name.txt", 'filename="plain name.txt"'),
             ("naïve.txt", "filename=\"na_ve.txt\"; filename*=UTF-8''na%C3%AFve.txt"),
@@ -263,22 +263,22 @@ class TestDescription:
             (b"\xff.txt", "filename=\"_.txt\"; filename*=UTF-8''%EF%BF%BD.txt"),
         ],
     )
-    def test_hostile_names(self, name: str | bytes, told: str) -> None:
-        """A name is a name: no path, no line end, nothing invisible, quoted for every reader."""
-        assert described(filename=name)["content-disposition"] == f"attachment; {told}"
+    def test_hostile_names(self, name: str | bytes, disposition: str) -> None:
+        """A name has no path, no line end and no invisible characters, and is quoted."""
+        assert described(filename=name)["content-disposition"] == f"attachment; {disposition}"
 
     @pytest.mark.parametrize("name", ["", "..", "/", "a/", "\u202e", "\n"])
-    def test_names_of_nothing(self, name: str) -> None:
-        """Where nothing is left, no name is told."""
+    def test_empty_names(self, name: str) -> None:
+        """If no character is left, there is no file name."""
         assert described(filename=name)["content-disposition"] == "attachment"
 
     def test_long_names(self) -> None:
-        """No name is longer than file systems take."""
-        told = described(filename="ä" * 3000)["content-disposition"]
-        assert told.count("%C3%A4") == 255
+        """A name is no longer than file systems allow."""
+        disposition = described(filename="ä" * 3000)["content-disposition"]
+        assert disposition.count("%C3%A4") == 255
 
 
-def test_formatting_a_disposition() -> None:
-    """Any disposition, any name."""
+def test_format_disposition() -> None:
+    """Any disposition with any name."""
     assert format_disposition("inline", "") == "inline"
     assert format_disposition("inline", "a") == 'inline; filename="a"'

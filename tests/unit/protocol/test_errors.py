@@ -1,4 +1,4 @@
-"""Every refusal has an answer."""
+"""The errors of the protocol."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def refusals() -> list[TusError]:
 
 
 @pytest.mark.parametrize("error", refusals(), ids=repr)
-def test_every_refusal_tells_what_to_do(error: TusError) -> None:
-    """A status of an error, a code in tusd's manner, and one sentence of its own with all facts filled in."""
+def test_every_error_has_status_code_and_message(error: TusError) -> None:
+    """Each has an error status, a code in the style of tusd, and a unique message with all fields filled in."""
     assert 400 <= error.status <= 599
     assert error.code.startswith("ERR_")
     assert error.code != TusError.code
@@ -56,13 +56,13 @@ def test_every_refusal_tells_what_to_do(error: TusError) -> None:
     assert not sentence.endswith(".")
 
 
-def test_the_client_is_never_quoted() -> None:
-    """An answer tells what was expected, never what came: that may be anything."""
+def test_messages_never_quote_the_client() -> None:
+    """A message states what was expected, never what was received: that may be anything."""
     assert "0.2.2" not in str(errors.UnsupportedVersion("0.2.2"))
 
 
-def test_of_an_upload() -> None:
-    """The same refusal, that now tells how the upload stands."""
+def test_with_upload() -> None:
+    """The same error, now with the upload."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     upload = Upload(id="a", length=5, created_at=now, updated_at=now)
     error = errors.OffsetMismatch(0, 5)

@@ -1,4 +1,4 @@
-"""Headers as they are written on the wire."""
+"""The header mapping and the syntax that several headers share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tusd_py.protocol.headers import (
 )
 
 
-def test_a_value_comes_without_whitespace_around_it() -> None:
-    """Only spaces and tabs are whitespace in HTTP: a no-break space is part of the value."""
+def test_whitespace_is_stripped() -> None:
+    """Only spaces and tabs are whitespace in HTTP; a no-break space is part of the value."""
     assert Headers([(b"a", b" \t5\t ")]).get(b"a") == "5"
     assert Headers([(b"a", b"\xa05")]).get(b"a") == "\xa05"
     assert Headers([]).get(b"a") is None
 
 
-def test_several_values_are_one_list() -> None:
-    """Headers of the same name are joined in their order."""
+def test_repeated_header_is_combined() -> None:
+    """Values of the same name are combined in order."""
     headers = Headers([(b"if-match", b'"a"'), (b"x", b"y"), (b"if-match", b'"b"')])
     assert headers.get(b"if-match") == '"a", "b"'
     assert headers.one(b"x") == "y"
@@ -34,14 +34,14 @@ def test_several_values_are_one_list() -> None:
     assert b"z" not in headers
 
 
-def test_lists_may_repeat() -> None:
-    """A repeated header that is a list is no fault."""
+def test_repeated_list_header_is_allowed() -> None:
+    """A repeated header that is a list is not an error."""
     Headers([(b"if-match", b"a"), (b"if-match", b"b"), (b"upload-offset", b"1")]).refuse_repeats()
 
 
 @pytest.mark.parametrize("name", SINGLETONS)
-def test_singletons_are_refused_twice(name: bytes) -> None:
-    """A header that means something only once is refused when it comes twice, even with the same value."""
+def test_repeated_singleton_400(name: bytes) -> None:
+    """A singleton header that comes twice is refused, even with the same value."""
     headers = Headers([(name, b"1"), (name, b"1")])
     with pytest.raises(MalformedHeader) as refused:
         headers.refuse_repeats()
@@ -50,14 +50,14 @@ def test_singletons_are_refused_twice(name: bytes) -> None:
         headers.one(name)
 
 
-def test_the_refusal_is_that_of_the_header() -> None:
-    """Two offsets are an invalid offset, as one that is no number is."""
+def test_repeated_singleton_error_class() -> None:
+    """Two offsets raise the same error as an invalid offset."""
     with pytest.raises(InvalidOffset, match="Upload-Offset: expected one value; it came more than once"):
         Headers([(b"upload-offset", b"0"), (b"upload-offset", b"0")]).one(b"upload-offset")
 
 
 @pytest.mark.parametrize("number", [0, 1, 9, 10, 1 << 40, NUMBER_MAX])
-def test_numbers(number: int) -> None:
+def test_parse_number(number: int) -> None:
     """Numbers go up to 2**63 - 1."""
     assert parse_number(format_number(number)) == number
 
@@ -65,13 +65,13 @@ def test_numbers(number: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "-1", "+1", "01", "1 ", " 1", "1\n", "1_0", "1.0", "٣", "²", "9223372036854775808", "9" * 9999]
 )
-def test_no_numbers(text: str) -> None:
-    """What int() would forgive is none."""
+def test_parse_number_invalid(text: str) -> None:
+    """Forms that only int() accepts are invalid."""
     assert parse_number(text) is None
 
 
-def test_only_what_fits_is_formatted() -> None:
-    """A number out of bounds is a fault of the program."""
+def test_format_number_out_of_range() -> None:
+    """A number out of range is a programming error."""
     for number in (-1, NUMBER_MAX + 1):
         with pytest.raises(AssertionError):
             format_number(number)
@@ -80,7 +80,7 @@ def test_only_what_fits_is_formatted() -> None:
 @pytest.mark.parametrize(
     "text", ["Y", "YQ", "YQ=", "YQ===", "YQ==YQ==", "Y=Q=", "=", "====", "Y!Q=", "YQ==\n", "_w==", "é"]
 )
-def test_no_base64(text: str) -> None:
+def test_parse_base64_invalid(text: str) -> None:
     """Bad padding, other alphabets and junk are not skipped."""
     assert parse_base64(text) is None
 
@@ -93,21 +93,21 @@ def test_base64() -> None:
 
 
 @pytest.mark.parametrize("text", ["a/b", "A/B", "a/B ; charset=x", "a/b\t;x;y"])
-def test_media_types(text: str) -> None:
+def test_parse_media_type(text: str) -> None:
     """Case and parameters are ignored."""
     assert parse_media_type(text) == "a/b"
 
 
-def test_the_length_of_a_body() -> None:
-    """Content-Length tells it, or nothing does."""
+def test_parse_body_length() -> None:
+    """The length is that of Content-Length, or unknown."""
     assert parse_body_length(Headers([(b"content-length", b"0")])) == 0
     assert parse_body_length(Headers([(b"content-length", b"5")])) == 5
     assert parse_body_length(Headers([])) is None
     assert parse_body_length(Headers([(b"transfer-encoding", b"Chunked")])) is None
 
 
-def test_a_body_that_cannot_be_delimited() -> None:
-    """Lengths that are none, two ways to tell the end, and codings other than chunked are refused."""
+def test_parse_body_length_invalid() -> None:
+    """Invalid lengths, two framings, and codings other than chunked are refused."""
     with pytest.raises(MalformedHeader):
         parse_body_length(Headers([(b"content-length", b"+5")]))
     with pytest.raises(MalformedHeader):

@@ -43,28 +43,28 @@ def patch(length: int | None = None, body: int | None = None, offset: int = 4) -
     return replace(PATCH, offset=offset, length=length, body=BodyInfo(length=body))
 
 
-class TestFound:
-    def test_there(self) -> None:
-        """Until its time has come."""
+class TestAvailable:
+    def test_available(self) -> None:
+        """Until its expiry."""
         assert rules.ensure_available(UPLOAD, NOW) is UPLOAD
         assert rules.ensure_available(replace(UPLOAD, expires_at=None), NOW).expires_at is None
 
-    def test_not_there(self) -> None:
-        """Never made, or terminated: 404, as the clients' own tests expect after DELETE."""
+    def test_not_found_404(self) -> None:
+        """Never created, or terminated: tests of clients expect 404 after DELETE."""
         for upload in (None, replace(UPLOAD, status=Status.TERMINATED)):
             with pytest.raises(UploadNotFound):
                 rules.ensure_available(upload, NOW)
 
-    def test_gone(self) -> None:
-        """Expired or failed, and at its very time even before the sweeper comes."""
+    def test_gone_410(self) -> None:
+        """Expired or failed, exactly from the expiry on, even before the sweeper runs."""
         failed, expired = replace(FINAL, status=Status.FAILED), replace(UPLOAD, status=Status.EXPIRED)
         for upload in (failed, expired, replace(UPLOAD, expires_at=NOW), replace(UPLOAD, expires_at=BEFORE)):
             with pytest.raises(UploadGone):
                 rules.ensure_available(upload, NOW)
 
     @pytest.mark.parametrize("upload", [COMPLETE, PART, FINAL, replace(PART, completed_at=None)])
-    def test_kept_until_the_sweeper_has_looked(self, upload: Upload) -> None:
-        """What is complete, or used by other uploads, is not gone by the clock alone."""
+    def test_expiry_left_to_the_sweeper(self, upload: Upload) -> None:
+        """Complete uploads, and those that other uploads may use, do not expire by the clock alone."""
         overdue = replace(upload, expires_at=BEFORE)
         assert rules.ensure_available(overdue, NOW) is overdue
 
@@ -81,8 +81,8 @@ class TestCreate:
             Create(length=0, body=BodyInfo(length=0)),
         ],
     )
-    def test_granted(self, request_: Create) -> None:
-        """Up to the very limit."""
+    def test_create_within_limit(self, request_: Create) -> None:
+        """Up to the limit."""
         rules.create(request_, TEN)
 
     @pytest.mark.parametrize(
@@ -94,42 +94,42 @@ class TestCreate:
             (Create(length=None, body=BodyInfo(length=11)), MaxSizeExceeded),
         ],
     )
-    def test_refused(self, request_: Create, refusal: type[TusError]) -> None:
-        """One byte more is refused before anything is made."""
+    def test_create_too_large_413(self, request_: Create, refusal: type[TusError]) -> None:
+        """One byte more is refused before anything is created."""
         with pytest.raises(refusal):
             rules.create(request_, TEN)
 
-    def test_without_a_limit(self) -> None:
-        """0 is no limit."""
+    def test_create_without_limit(self) -> None:
+        """0 means no limit."""
         rules.create(Create(length=2**63 - 1), ANY)
         rules.create(Create(length=None, body=BodyInfo(length=2**63 - 1)), ANY)
 
 
 class TestAppend:
-    def test_a_final_upload_first(self) -> None:
-        """403 whatever else is wrong."""
+    def test_append_final_403(self) -> None:
+        """It takes precedence over every other error."""
         with pytest.raises(FinalUploadModified):
             rules.append(replace(PATCH, offset=99, length=3, unsupported=WRONG_TYPE), FINAL, ANY)
 
-    def test_then_the_type(self) -> None:
-        """415 before the offset is compared."""
+    def test_append_type_415(self) -> None:
+        """It is checked before the offset."""
         with pytest.raises(UnsupportedContentType):
             rules.append(replace(PATCH, offset=99, unsupported=WRONG_TYPE), UPLOAD, ANY)
 
     @pytest.mark.parametrize("request_", [patch(offset=3), patch(offset=5), patch(11, 99, offset=3)])
-    def test_then_the_offset(self, request_: Append) -> None:
-        """409 before any length is looked at."""
+    def test_append_wrong_offset_409(self, request_: Append) -> None:
+        """It is checked before the length."""
         with pytest.raises(OffsetMismatch) as refused:
             rules.append(request_, UPLOAD, ANY)
         assert (refused.value.expected, refused.value.received) == (4, request_.offset)
 
-    def test_a_replay_on_a_complete_upload(self) -> None:
-        """409, from which a client that lost the last answer learns that it is done."""
+    def test_append_replay_on_complete_409(self) -> None:
+        """A client that lost the last response learns from it that the upload is complete."""
         with pytest.raises(OffsetMismatch):
             rules.append(patch(offset=0, body=10), COMPLETE, ANY)
 
-    def test_room(self) -> None:
-        """What is left, to the byte; also of nothing."""
+    def test_remaining(self) -> None:
+        """The remaining bytes, exactly; possibly none."""
         assert rules.append(patch(body=6), UPLOAD, ANY).bytes == 6
         assert rules.append(patch(), UPLOAD, ANY).bytes == 6
         assert rules.append(patch(offset=10, body=0), COMPLETE, ANY).bytes == 0
@@ -137,8 +137,8 @@ class TestAppend:
             with pytest.raises(LengthExceeded):
                 rules.append(request, upload, ANY)
 
-    def test_room_while_deferred(self) -> None:
-        """Bounded by the limit, if there is one."""
+    def test_remaining_while_deferred(self) -> None:
+        """The maximum size is the limit, if there is one."""
         unbounded = rules.append(patch(body=2**63 - 1), DEFERRED, ANY)
         assert unbounded.bytes is None
         assert isinstance(unbounded.refusal, MaxSizeExceeded)
@@ -146,15 +146,15 @@ class TestAppend:
         with pytest.raises(MaxSizeExceeded):
             rules.append(patch(body=7), DEFERRED, TEN)
 
-    def test_the_length_said_again(self) -> None:
-        """The same is fine, another never: a length does not change."""
+    def test_append_length_repeated(self) -> None:
+        """The same length is accepted, a different one is refused."""
         assert rules.append(patch(10), UPLOAD, ANY).bytes == 6
         for length in (9, 11):
             with pytest.raises(LengthAlreadyKnown, match="is 10 bytes"):
                 rules.append(patch(length), UPLOAD, ANY)
 
-    def test_the_length_declared(self) -> None:
-        """At least what is there, at most what is allowed, and enough for the body."""
+    def test_append_length_declared(self) -> None:
+        """At least the stored bytes, at most the maximum, and enough for the body."""
         assert rules.append(patch(10), DEFERRED, TEN).bytes == 6
         assert rules.append(patch(4, 0), DEFERRED, TEN).bytes == 0
         assert rules.append(patch(11), DEFERRED, ANY).bytes == 7
@@ -171,8 +171,8 @@ class TestConcatenate:
     def concatenate(self, *parts: Upload | None, length: int | None = None, limits: Limits = ANY) -> int | None:
         return rules.concatenate(Create(length=length, kind=Kind.FINAL), parts, NOW, limits)
 
-    def test_the_sum(self) -> None:
-        """Of the parts' lengths, a part maybe twice; unknown while that of one is."""
+    def test_sum(self) -> None:
+        """The sum of the lengths of all parts, which may repeat; unknown while one length is."""
         assert self.concatenate(PART, PART) == 20
         unfinished = replace(UPLOAD, kind=Kind.PARTIAL)
         assert self.concatenate(PART, unfinished) == 20
@@ -190,8 +190,8 @@ class TestConcatenate:
             replace(UPLOAD, kind=Kind.PARTIAL, expires_at=NOW),
         ],
     )
-    def test_what_is_no_part(self, part: Upload | None) -> None:
-        """One refusal for all of it."""
+    def test_invalid_parts_400(self, part: Upload | None) -> None:
+        """Every fault of a part raises the same error."""
         with pytest.raises(InvalidParts):
             self.concatenate(PART, part)
 
@@ -201,29 +201,29 @@ class TestConcatenate:
         with pytest.raises(InvalidParts):
             rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="bob")], "ann")
 
-    def test_a_length_that_is_sent(self) -> None:
-        """Forgiven where it is the sum; refused where it is not, or nobody can say yet."""
+    def test_upload_length(self) -> None:
+        """Accepted if it is the sum; refused if it differs or the sum is unknown."""
         assert self.concatenate(PART, PART, length=20) == 20
         for parts in ((PART, PART), (PART, replace(PART, length=None))):
             with pytest.raises(InvalidLength, match="the sum of its parts"):
                 self.concatenate(*parts, length=19)
 
-    def test_the_limit(self) -> None:
-        """Holds for the sum."""
+    def test_too_large_413(self) -> None:
+        """The limit applies to the sum."""
         assert self.concatenate(PART, limits=TEN) == 10
         with pytest.raises(MaxSizeExceeded):
             self.concatenate(PART, PART, limits=TEN)
 
 
 class TestTerminate:
-    def test_granted(self) -> None:
-        """Whatever is there, also what failed."""
+    def test_terminate(self) -> None:
+        """Any existing upload, also a failed one."""
         failed = replace(FINAL, status=Status.FAILED)
         for upload in (UPLOAD, COMPLETE, PART, FINAL, failed):
             assert rules.terminate(upload, NOW, []) is upload
 
-    def test_refused(self) -> None:
-        """What is not there, and what a final upload still waits for."""
+    def test_terminate_refused(self) -> None:
+        """An unknown upload (404), and a part that an unfinished final upload needs (409)."""
         with pytest.raises(UploadNotFound):
             rules.terminate(None, NOW, [])
         with pytest.raises(PartInUse):
@@ -231,7 +231,7 @@ class TestTerminate:
 
 
 def test_download() -> None:
-    """Complete uploads always; others by setting, but a final one only when it is made."""
+    """Complete uploads always; unfinished ones by setting, but never an unfinished final one."""
     partly = Limits(partial_downloads=True)
     rules.download(COMPLETE, ANY)
     rules.download(UPLOAD, partly)

@@ -1,4 +1,4 @@
-"""Connections shared out between processes: by how many each has, and never left waiting for one that does not come."""
+"""Several processes accept about the same number of connections, and none waits for a process that hangs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from tusd_py.serving.acceptor import NOBODY, Acceptor, Shares
+from tusd_py.serving.acceptor import NO_PROCESS, Acceptor, ConnectionCounts
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = pytest.mark.parametrize(
@@ -19,53 +19,53 @@ LOOPS = pytest.mark.parametrize(
 
 
 class Connections(set[asyncio.Transport]):
-    """What a server keeps of its connections."""
+    """The set of open connections, as a server keeps it."""
 
     def protocol(self) -> asyncio.Protocol:
-        everyone = self
+        connections = self
 
         class Greeting(asyncio.Protocol):
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it is
-                everyone.add(transport)
+                connections.add(transport)
                 assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 transport.write(b"hello")
 
         return Greeting()
 
 
-def visit(listener: socket.socket) -> socket.socket:
-    visitor = socket.create_connection(listener.getsockname(), timeout=5)
-    visitor.setblocking(False)
-    return visitor
+def connect(listener: socket.socket) -> socket.socket:
+    client = socket.create_connection(listener.getsockname(), timeout=5)
+    client.setblocking(False)
+    return client
 
 
-async def greeted(visitor: socket.socket) -> None:
+async def receive_hello(client: socket.socket) -> None:
     async with asyncio.timeout(5):
-        assert await asyncio.get_running_loop().sock_recv(visitor, 5) == b"hello"
-    visitor.close()
+        assert await asyncio.get_running_loop().sock_recv(client, 5) == b"hello"
+    client.close()
 
 
-def test_who_has_more() -> None:
-    """Only those count that are there; one's own number is noted for the others."""
-    numbers = [NOBODY, 5, 9]
-    assert not Shares(numbers, 0).has_more_than_another(5)
-    assert Shares(numbers, 2).has_more_than_another(6)
+def test_connection_counts() -> None:
+    """Slots without a process are ignored; the process's own number is stored for the others."""
+    numbers = [NO_PROCESS, 5, 9]
+    assert not ConnectionCounts(numbers, 0).has_more_than_another(5)
+    assert ConnectionCounts(numbers, 2).has_more_than_another(6)
     assert numbers == [5, 5, 6]
-    assert not Shares([7], 0).has_more_than_another(8)
-    assert not Shares([NOBODY, NOBODY], 1).has_more_than_another(3)
+    assert not ConnectionCounts([7], 0).has_more_than_another(8)
+    assert not ConnectionCounts([NO_PROCESS, NO_PROCESS], 1).has_more_than_another(3)
 
 
 def run(loop_factory: LoopFactory, numbers: list[int], listener: socket.socket, count: int) -> None:
-    """``count`` visitors come at once, and all are taken in and greeted."""
+    """``count`` clients connect at once, and all are accepted."""
 
     async def main() -> None:
         connections = Connections()
-        acceptor = Acceptor(listener, connections.protocol, None, Shares(numbers, 0), connections)
-        await asyncio.gather(*[greeted(visit(listener)) for _ in range(count)])
+        acceptor = Acceptor(listener, connections.protocol, None, ConnectionCounts(numbers, 0), connections)
+        await asyncio.gather(*[receive_hello(connect(listener)) for _ in range(count)])
         assert len(connections) == count
         acceptor.close()
         await acceptor.wait_closed()
-        late = visit(listener)
+        late = connect(listener)
         await asyncio.sleep(0.01)
         assert len(connections) == count
         late.close()
@@ -77,33 +77,33 @@ def run(loop_factory: LoopFactory, numbers: list[int], listener: socket.socket, 
 
 
 @LOOPS
-@pytest.mark.parametrize("others", [NOBODY, 0, 1000])
-def test_all_are_taken_in(loop_factory: LoopFactory, others: int) -> None:
-    """Whether the other process has less, more, or hangs: whoever comes is taken in by somebody."""
-    numbers = [NOBODY, others]
+@pytest.mark.parametrize("others", [NO_PROCESS, 0, 1000])
+def test_all_connections_are_accepted(loop_factory: LoopFactory, others: int) -> None:
+    """Every connection is accepted, whether the other process has fewer connections, more, or hangs."""
+    numbers = [NO_PROCESS, others]
     run(loop_factory, numbers, socket.create_server(("127.0.0.1", 0)), 50)
     assert numbers[1] == others
     assert numbers[0] >= 0
 
 
 @LOOPS
-def test_the_other_process_gets_its_turn(loop_factory: LoopFactory) -> None:
-    """Two take turns: each ends up with half, though one alone could have had all."""
+def test_two_processes_get_half_each(loop_factory: LoopFactory) -> None:
+    """Two processes accept in turns: each gets about half of the connections."""
 
     async def main() -> None:
-        numbers = [NOBODY, NOBODY]
+        numbers = [NO_PROCESS, NO_PROCESS]
         listener = socket.create_server(("127.0.0.1", 0))
-        both = [Connections(), Connections()]
+        per_process = [Connections(), Connections()]
         acceptors = [
-            Acceptor(listener.dup(), mine.protocol, None, Shares(numbers, place), mine)
-            for place, mine in enumerate(both)
+            Acceptor(listener.dup(), own.protocol, None, ConnectionCounts(numbers, slot), own)
+            for slot, own in enumerate(per_process)
         ]
-        await asyncio.gather(*[greeted(visit(listener)) for _ in range(40)])
-        assert min(map(len, both)) >= 15
-        for acceptor, mine in zip(acceptors, both, strict=True):
+        await asyncio.gather(*[receive_hello(connect(listener)) for _ in range(40)])
+        assert min(map(len, per_process)) >= 15
+        for acceptor, own in zip(acceptors, per_process, strict=True):
             acceptor.close()
             acceptor._listener.close()
-            for transport in mine:
+            for transport in own:
                 transport.abort()
         listener.close()
 
@@ -112,8 +112,8 @@ def test_the_other_process_gets_its_turn(loop_factory: LoopFactory) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ECONNABORTED])
-def test_what_accept_may_say(number: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Without descriptors it is told and tried again; a visitor that left before is nobody's business."""
+def test_error_of_accept(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Running out of descriptors is logged and retried; a client that has left is not logged."""
 
     class Refusing(socket.socket):
         refusals = 2
@@ -127,5 +127,5 @@ def test_what_accept_may_say(number: int, caplog: pytest.LogCaptureFixture) -> N
     listener = Refusing(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    run(asyncio.new_event_loop, [NOBODY], listener, 3)
-    assert ("no connection can be taken in" in caplog.text) is (number == errno.EMFILE)
+    run(asyncio.new_event_loop, [NO_PROCESS], listener, 3)
+    assert ("could not accept a connection" in caplog.text) is (number == errno.EMFILE)

@@ -9,10 +9,12 @@ from tusd_py.contracts.store import Store
 from tusd_py.hooks.blocking.executables import ExecutableHooks
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import Hooks
+from tusd_py.settings import HooksSettings
 
 
-def executable_hooks(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: CountInvocation) -> list[HookHandler]:
+def executable_hooks(
+    hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
+) -> list[HookHandler]:
     """The programs in a directory. Raises ``OSError`` where it is none."""
     if not hooks.executables_dir:
         return []
@@ -24,7 +26,9 @@ def executable_hooks(hooks: Hooks, enabled: frozenset[Hook], store: Store, count
     ]
 
 
-def http_hooks(hooks: Hooks, enabled: frozenset[Hook], store: Store, count: CountInvocation) -> list[HookHandler]:
+def http_hooks(
+    hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
+) -> list[HookHandler]:
     """The URLs, in order. Blocks for a moment where certificates have to be read."""
     if not hooks.http_urls or not enabled:
         return []

@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
 from tusd_py.serving.http.request_head import HeadLimits
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
 #: The minor version whose internals are known.
@@ -50,7 +50,7 @@ CYCLE_FIELDS = (
 FLOW_METHODS = ("drain", "pause_reading", "resume_reading")
 
 
-def protocol_class(server: Server) -> type[asyncio.Protocol] | None:
+def protocol_class(server: ServerSettings) -> type[asyncio.Protocol] | None:
     """Return our protocol class, bound to these settings; ``None``, with a warning in the log, if uvicorn differs."""
     if missing := differences(uvicorn.__version__):
         _log.warning(

@@ -20,22 +20,22 @@ DRAFT = responses.Formatter(limits=Limits(), version=VERSIONS[9], clock=lambda: 
 EITHER = combined.Formatter(tus=TUS, draft=DRAFT)
 
 
-def test_head() -> None:
-    """Every header of tus and, beside them, those of R8; none twice, no version."""
+def test_head_has_headers_of_both() -> None:
+    """All headers of tus, and those of R8; no duplicates and no interop version."""
     tus = headers(TUS.format_outcome(Inspected(upload=UPLOAD), plainly("HEAD")))
     both = headers(EITHER.format_outcome(Inspected(upload=UPLOAD), plainly("HEAD")))
     assert tus | {"upload-complete": "?0", "upload-limit": "min-size=0"} == both
 
 
-def test_options() -> None:
-    """R14: the limits stand beside the extensions."""
+def test_options_has_headers_of_both() -> None:
+    """R14: the limits come with the extensions."""
     tus = headers(TUS.format_outcome(Discovered(), plainly("OPTIONS")))
     both = headers(EITHER.format_outcome(Discovered(), plainly("OPTIONS")))
     assert tus | {"upload-limit": "min-size=0", "accept-patch": "application/partial-upload"} == both
 
 
-def test_anything_else_is_tus() -> None:
-    """Only questions have two answers."""
+def test_other_responses_are_tus() -> None:
+    """Only OPTIONS and HEAD have combined responses."""
     created = Created(upload=UPLOAD, took_body=False)
     assert TUS.format_outcome(created, plainly("POST"), "/a") == EITHER.format_outcome(created, plainly("POST"), "/a")
     error = UploadNotFound()

@@ -15,27 +15,27 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = Upload(id="a", length=5, created_at=NOW, updated_at=NOW, expires_at=NOW + timedelta(seconds=90.9))
 
 
-def test_no_limit_at_all() -> None:
-    """Without any limit the field says so, rather than being empty."""
+def test_no_limits() -> None:
+    """Without limits the field has ``min-size=0``, because it must not be empty."""
     assert "min-size=0" == format_limits(VERSIONS[8], Limits(), None)
     assert "min-size=0" == format_limits(VERSIONS[8], Limits(length_max=INTEGER_MAX + 1), None)
 
 
 def test_limits_by_version() -> None:
-    """The lifetime was called otherwise up to version 6; before that there was no such field."""
+    """Version 6 has another key for the lifetime; earlier versions have no such field."""
     limits = Limits(length_max=1000)
     assert "max-size=1000, max-age=60" == format_limits(VERSIONS[8], limits, 60)
     assert "max-size=1000, expires=60" == format_limits(VERSIONS[6], limits, 60)
     assert format_limits(VERSIONS[5], limits, 60) is None
 
 
-def test_an_immense_lifetime() -> None:
-    """What no Integer can say is told as the longest that one can."""
+def test_lifetime_above_integer_max() -> None:
+    """A lifetime above the largest Integer is reported as that Integer."""
     assert f"max-age={INTEGER_MAX}" == format_limits(VERSIONS[9], Limits(), 10**20)
 
 
 def test_lifetime() -> None:
-    """Whole seconds that are left, never less than none; nothing ends what is complete, kept for ever or gone."""
+    """Whole seconds, never negative; None for uploads that are complete, permanent or gone."""
     assert 90 == lifetime_seconds(UPLOAD, NOW)
     assert 0 == lifetime_seconds(UPLOAD, NOW + timedelta(days=1))
     assert lifetime_seconds(replace(UPLOAD, expires_at=None), NOW) is None

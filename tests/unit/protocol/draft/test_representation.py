@@ -18,39 +18,39 @@ def described(**named: bytes) -> dict[str, bytes]:
 
 
 def test_name_and_type() -> None:
-    """Disposition and type of the content are told as tus clients tell them."""
-    told = described(content_disposition=b'inline; filename="a b.png"', content_type=b"image/png; x=1")
-    assert {"filename": b"a b.png", "filetype": b"image/png; x=1"} == told
+    """Disposition and type of the content become ``filename`` and ``filetype``."""
+    parsed = described(content_disposition=b'inline; filename="a b.png"', content_type=b"image/png; x=1")
+    assert {"filename": b"a b.png", "filetype": b"image/png; x=1"} == parsed
 
 
-def test_nothing_is_said() -> None:
-    """No header, no metadata; the type of an append describes nothing."""
+def test_no_description() -> None:
+    """Without headers there is no metadata; the type of appends describes nothing."""
     assert parse_description(Headers([]), 0) is None
     assert {} == described(content_type=b"Application/Partial-Upload; x=y")
 
 
-def test_metadata_of_tus_counts_alone() -> None:
-    """tus-js-client sends metadata in both protocols: it is kept byte for byte."""
+def test_upload_metadata_takes_precedence() -> None:
+    """tus-js-client sends Upload-Metadata in both protocols; it is kept byte for byte."""
     raw = [(b"upload-metadata", b"b /w==, a"), (b"content-type", b"image/png")]
     assert "b /w==, a" == parse_description(Headers(raw), 8192)
 
 
-def test_bad_metadata_is_refused() -> None:
-    """What was meant as metadata is not silently dropped."""
+def test_invalid_metadata_400() -> None:
+    """Invalid metadata is not dropped silently."""
     with pytest.raises(InvalidMetadata):
         described(upload_metadata=b"a !")
 
 
-def test_the_digest_of_the_whole_is_kept() -> None:
-    """R17: Repr-Digest stands in the metadata as it came, beside the client's own, for whoever verifies it."""
+def test_repr_digest_is_kept() -> None:
+    """R17: Repr-Digest becomes metadata as received, so that validation can verify it."""
     assert {"repr-digest": DIGEST} == described(repr_digest=DIGEST)
     assert {"a": b"a", "repr-digest": DIGEST} == described(upload_metadata=b"a YQ==", repr_digest=DIGEST)
     assert {"repr-digest": b"a"} == described(upload_metadata=b"repr-digest YQ==", repr_digest=DIGEST)
     assert {} == described(repr_digest=b"junk=")
 
 
-def test_it_is_bounded() -> None:
-    """What is told in the place of metadata has the bound of metadata."""
+def test_description_too_large_431() -> None:
+    """Derived metadata has the same limit as Upload-Metadata."""
     with pytest.raises(HeaderTooLarge):
         parse_description(Headers([(b"content-type", b"a/" + b"b" * 100)]), 50)
 
@@ -76,5 +76,5 @@ def test_it_is_bounded() -> None:
     ],
 )
 def test_file_names(header: str, name: str | None) -> None:
-    """RFC 6266: the extended name first, folders stripped, of two of a kind the first."""
+    """RFC 6266: ``filename*`` first, without folders; of two equal parameters the first."""
     assert name == parse_filename(header)

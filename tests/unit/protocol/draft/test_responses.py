@@ -46,33 +46,33 @@ def formatter(version: int | Version, limits: Limits | None = None, seconds: int
     )
 
 
-def answer(
-    outcome: Outcome, version: int | Version = 8, asked: ResponseContext | None = None
+def formatted(
+    outcome: Outcome, version: int | Version = 8, context: ResponseContext | None = None
 ) -> tuple[int, dict[str, str]]:
-    reply = formatter(version).format_outcome(outcome, asked or plainly("X"), "/files/a1")
-    assert reply.body == b""
-    told = headers(reply)
+    response = formatter(version).format_outcome(outcome, context or plainly("X"), "/files/a1")
+    assert response.body == b""
+    sent = headers(response)
     number = version.number if isinstance(version, Version) else version
-    assert told.pop("upload-draft-interop-version", None) == (str(number) if number else None)
-    return reply.status, told
+    assert sent.pop("upload-draft-interop-version", None) == (str(number) if number else None)
+    return response.status, sent
 
 
 def refusal(error: TusError, method: str = "PATCH", version: int = 8) -> tuple[int, dict[str, str], dict[str, object]]:
-    reply = formatter(version).format_refusal(error, plainly(method))
-    told = headers(reply)
-    assert told.pop("upload-draft-interop-version") == str(version)
-    assert told.pop("cache-control") == "no-store"
-    assert isinstance(reply.body, bytes)
-    if reply.body:
-        assert told.pop("content-type") == "application/problem+json"
-        assert told.pop("content-length") == str(len(reply.body))
-    return reply.status, told, json.loads(reply.body) if reply.body else {}
+    response = formatter(version).format_refusal(error, plainly(method))
+    sent = headers(response)
+    assert sent.pop("upload-draft-interop-version") == str(version)
+    assert sent.pop("cache-control") == "no-store"
+    assert isinstance(response.body, bytes)
+    if response.body:
+        assert sent.pop("content-type") == "application/problem+json"
+        assert sent.pop("content-length") == str(len(response.body))
+    return response.status, sent, json.loads(response.body) if response.body else {}
 
 
 class TestInterim:
     @pytest.mark.parametrize("number", [8, 9])
-    def test_announcement(self, number: int) -> None:
-        """R1, R3: a creation is told early where the upload is, its limits, and the version on each 104."""
+    def test_created_interim(self, number: int) -> None:
+        """R1, R3: the first 104 has the URL, the limits and the version."""
         interim = formatter(number).created_interim(UPLOAD, "/files/a1")
         assert interim is not None
         assert 104 == interim.status
@@ -82,187 +82,187 @@ class TestInterim:
             (b"upload-limit", LIMIT.encode()),
         ] == interim.headers
 
-    def test_progress(self) -> None:
-        """R3: how much is safe, and no Location."""
+    def test_progress_interim(self) -> None:
+        """R3: the saved offset, and no Location."""
         interim = formatter(8).progress_interim(7)
         assert interim is not None
         assert [(b"upload-draft-interop-version", b"8"), (b"upload-offset", b"7")] == interim.headers
         assert formatter(5).progress_interim(7) is not None
 
-    def test_not_for_everybody(self) -> None:
-        """R1: nobody who named no known version is sent a 104; R3: progress is none of the oldest versions'."""
+    def test_interim_depends_on_version(self) -> None:
+        """R1: clients without a known version get no 104; R3: the oldest versions get no progress."""
         assert formatter(UNVERSIONED).created_interim(UPLOAD, "/files/a1") is None
         assert formatter(UNVERSIONED).progress_interim(7) is None
         assert formatter(4).progress_interim(7) is None
         assert formatter(4).created_interim(UPLOAD, "/files/a1") is not None
 
-    def test_progress_that_cannot_be_told(self) -> None:
-        """R7: an offset that is no Integer is not told."""
+    def test_progress_above_integer_max(self) -> None:
+        """R7: an offset that is not an Integer is not sent."""
         assert formatter(8).progress_interim(INTEGER_MAX + 1) is None
 
 
 class TestCreated:
-    def test_part(self) -> None:
-        """R2, R5: 201, where to go on, and that it is not complete."""
+    def test_created_part_201(self) -> None:
+        """R2, R5: 201 with the URL, and not complete."""
         expected = {"location": "/files/a1", "content-length": "0"} | STATE
-        assert (201, expected) == answer(Created(upload=UPLOAD, took_body=True))
+        assert (201, expected) == formatted(Created(upload=UPLOAD, took_body=True))
 
-    def test_whole(self) -> None:
-        """R2, R5: the answer to the whole upload says that it is one."""
+    def test_created_whole_201(self) -> None:
+        """R2, R5: the response says that the upload is complete."""
         expected = {"location": "/files/a1", "content-length": "0"} | DONE
-        assert (201, expected) == answer(Created(upload=COMPLETE, took_body=True))
+        assert (201, expected) == formatted(Created(upload=COMPLETE, took_body=True))
 
-    def test_full_is_not_complete(self) -> None:
-        """R13: an upload whose every byte is there is open until its client says otherwise."""
-        assert "?0" == answer(Created(upload=FULL, took_body=True))[1]["upload-complete"]
+    def test_full_upload_is_not_complete(self) -> None:
+        """R13: an upload at its length stays unfinished until its client completes it."""
+        assert "?0" == formatted(Created(upload=FULL, took_body=True))[1]["upload-complete"]
 
-    def test_in_version_3(self) -> None:
-        """Version 3 has the opposite header, and no limits."""
-        told = answer(Created(upload=UPLOAD, took_body=True), 3)[1]
-        assert "?1" == told["upload-incomplete"]
-        assert "upload-limit" not in told
-        assert "?0" == answer(Created(upload=COMPLETE, took_body=True), 3)[1]["upload-incomplete"]
+    def test_created_version_3(self) -> None:
+        """Version 3 has Upload-Incomplete and no limits."""
+        sent = formatted(Created(upload=UPLOAD, took_body=True), 3)[1]
+        assert "?1" == sent["upload-incomplete"]
+        assert "upload-limit" not in sent
+        assert "?0" == formatted(Created(upload=COMPLETE, took_body=True), 3)[1]["upload-incomplete"]
 
-    def test_plain(self) -> None:
-        """A client of no known version learns that its whole upload was taken, and no version."""
-        assert "?1" == answer(Created(upload=COMPLETE, took_body=True), UNVERSIONED)[1]["upload-complete"]
+    def test_created_unversioned(self) -> None:
+        """A client without a known version gets the result and no version."""
+        assert "?1" == formatted(Created(upload=COMPLETE, took_body=True), UNVERSIONED)[1]["upload-complete"]
 
-    def test_a_hook_leaves_the_location(self) -> None:
-        """R4: every Location of one exchange is the same, but for that of the whole upload's answer."""
-        overlay = ResponseOverride(headers={"Location": "/other", "X-A": "b"})
-        told = answer(Created(upload=UPLOAD, took_body=True, override=overlay))[1]
-        assert ("/files/a1", "b") == (told["location"], told["x-a"])
-        assert "/other" == answer(Created(upload=COMPLETE, took_body=True, override=overlay))[1]["location"]
+    def test_override_keeps_location(self) -> None:
+        """R4: all Location values of one request are equal, except in the response to a complete upload."""
+        override = ResponseOverride(headers={"Location": "/other", "X-A": "b"})
+        sent = formatted(Created(upload=UPLOAD, took_body=True, override=override))[1]
+        assert ("/files/a1", "b") == (sent["location"], sent["x-a"])
+        assert "/other" == formatted(Created(upload=COMPLETE, took_body=True, override=override))[1]["location"]
 
 
 class TestAppended:
-    def test_part(self) -> None:
+    def test_appended_part_204(self) -> None:
         """R9: 2xx and not complete; tus-js-client needs the offset too."""
-        assert (204, STATE) == answer(Appended(upload=UPLOAD))
+        assert (204, STATE) == formatted(Appended(upload=UPLOAD))
 
-    def test_last(self) -> None:
-        """R9: the last append is answered as the whole upload would have been."""
-        assert (201, DONE | {"content-length": "0"}) == answer(Appended(upload=COMPLETE))
+    def test_appended_last_201(self) -> None:
+        """R9: the last append gets the response of a whole upload."""
+        assert (201, DONE | {"content-length": "0"}) == formatted(Appended(upload=COMPLETE))
 
-    def test_up_to_version_6(self) -> None:
-        """Every append was answered 201, and a lifetime was called otherwise."""
-        status, told = answer(Appended(upload=UPLOAD), 6)
-        assert (201, "max-size=100, expires=3600") == (status, told["upload-limit"])
+    def test_appended_201_until_version_6(self) -> None:
+        """Every append is answered 201, and the lifetime has another key."""
+        status, sent = formatted(Appended(upload=UPLOAD), 6)
+        assert (201, "max-size=100, expires=3600") == (status, sent["upload-limit"])
 
-    def test_a_hook_may_answer(self) -> None:
-        """R2: the whole upload's answer is the application's."""
-        overlay = ResponseOverride(status=200, body="done")
-        reply = formatter(8).format_outcome(Appended(upload=COMPLETE, override=overlay), plainly("PATCH"))
-        assert (200, b"done") == (reply.status, reply.body)
+    def test_appended_override(self) -> None:
+        """R2: the response to a complete upload is the application's."""
+        override = ResponseOverride(status=200, body="done")
+        response = formatter(8).format_outcome(Appended(upload=COMPLETE, override=override), plainly("PATCH"))
+        assert (200, b"done") == (response.status, response.body)
 
 
 class TestOthers:
     @pytest.mark.parametrize("method", ["HEAD", "GET"])
-    def test_retrieval(self, method: str) -> None:
-        """R8: 204 with offset, completeness, length and limits, never to be cached."""
+    def test_retrieval_204(self, method: str) -> None:
+        """R8: 204 with offset, completeness, length and limits, not cacheable."""
         expected = STATE | {"cache-control": "no-store"}
-        assert (204, expected) == answer(Inspected(upload=UPLOAD), asked=plainly(method))
+        assert (204, expected) == formatted(Inspected(upload=UPLOAD), context=plainly(method))
 
-    def test_overridden_retrieval(self) -> None:
-        """The same, to a POST that means HEAD."""
-        assert (204, STATE | {"cache-control": "no-store"}) == answer(
-            Inspected(upload=UPLOAD), asked=ResponseContext("HEAD", "POST")
+    def test_retrieval_by_override(self) -> None:
+        """The same for a POST with the override HEAD."""
+        assert (204, STATE | {"cache-control": "no-store"}) == formatted(
+            Inspected(upload=UPLOAD), context=ResponseContext("HEAD", "POST")
         )
 
-    def test_what_is_unknown_is_left_out(self) -> None:
-        """R7, R8: no length where there is none, and no number that is no Integer."""
-        assert "upload-length" not in answer(Inspected(upload=replace(UPLOAD, length=None)))[1]
+    def test_unknown_values_are_left_out(self) -> None:
+        """R7, R8: no unknown length, and no number that is not an Integer."""
+        assert "upload-length" not in formatted(Inspected(upload=replace(UPLOAD, length=None)))[1]
         huge = replace(UPLOAD, length=INTEGER_MAX + 2, offset=INTEGER_MAX + 1)
-        assert {"upload-length", "upload-offset"}.isdisjoint(answer(Inspected(upload=huge))[1])
+        assert {"upload-length", "upload-offset"}.isdisjoint(formatted(Inspected(upload=huge))[1])
 
-    def test_cancelled(self) -> None:
+    def test_terminated_204(self) -> None:
         """R15: 204."""
-        assert (204, {}) == answer(Terminated(upload=UPLOAD))
+        assert (204, {}) == formatted(Terminated(upload=UPLOAD))
 
-    def test_discovery(self) -> None:
-        """R14: the limits of uploads to come, or that there are none; and what appends are made of."""
-        reply = formatter(8, seconds=60).format_outcome(Discovered(), plainly("OPTIONS"))
-        assert (204, "max-size=100, max-age=60") == (reply.status, headers(reply)["upload-limit"])
-        assert "application/partial-upload" == headers(reply)["accept-patch"]
+    def test_discovery_204(self) -> None:
+        """R14: the limits of new uploads, or that there are none; and the type of appends."""
+        response = formatter(8, seconds=60).format_outcome(Discovered(), plainly("OPTIONS"))
+        assert (204, "max-size=100, max-age=60") == (response.status, headers(response)["upload-limit"])
+        assert "application/partial-upload" == headers(response)["accept-patch"]
         assert (
             "min-size=0" == headers(formatter(8, Limits()).format_outcome(Discovered(), plainly("X")))["upload-limit"]
         )
 
     def test_no_download(self) -> None:
-        """A download has no answer in the draft: asking for one is our mistake."""
+        """The draft has no downloads; formatting one is a programming error."""
         with pytest.raises(AssertionError):
-            answer(Downloaded(upload=UPLOAD, start=0, stop=0, partial=False, body=None))
+            formatted(Downloaded(upload=UPLOAD, start=0, stop=0, partial=False, body=None))
 
 
 class TestRefusals:
-    def test_mismatch(self) -> None:
-        """R10: 409 with the correct offset, not complete, and both offsets in the document."""
-        status, told, document = refusal(errors.OffsetMismatch(4, 2).with_upload(UPLOAD))
-        assert (409, {"upload-complete": "?0", "upload-offset": "4"}) == (status, told)
+    def test_offset_mismatch_409(self) -> None:
+        """R10: the correct offset, not complete, and both offsets in the document."""
+        status, sent, document = refusal(errors.OffsetMismatch(4, 2).with_upload(UPLOAD))
+        assert (409, {"upload-complete": "?0", "upload-offset": "4"}) == (status, sent)
         assert (4, 2) == (document["expected-offset"], document["provided-offset"])
         assert "upload-incomplete" in refusal(errors.OffsetMismatch(4, 2).with_upload(UPLOAD), version=3)[1]
 
-    def test_inconsistent_length(self) -> None:
-        """R6: 400, not complete, and the problem's name."""
-        status, told, document = refusal(errors.InconsistentLength(), "POST")
-        assert (400, {"upload-complete": "?0"}) == (status, told)
+    def test_inconsistent_length_400(self) -> None:
+        """R6: 400, not complete, with the problem type."""
+        status, sent, document = refusal(errors.InconsistentLength(), "POST")
+        assert (400, {"upload-complete": "?0"}) == (status, sent)
         assert str(document["type"]).endswith("#inconsistent-upload-length")
 
-    def test_too_large(self) -> None:
-        """R14: 413 tells the limit."""
-        status, told, _ = refusal(errors.MaxSizeExceeded(100), "POST")
-        assert (413, "max-size=100") == (status, told["upload-limit"])
+    def test_too_large_413(self) -> None:
+        """R14: a 413 has the limit."""
+        status, sent, _ = refusal(errors.MaxSizeExceeded(100), "POST")
+        assert (413, "max-size=100") == (status, sent["upload-limit"])
 
-    def test_unsupported_patch(self) -> None:
-        """RFC 5789: which documents may be appended."""
-        status, told, _ = refusal(UnsupportedPatch())
-        assert (415, "application/partial-upload") == (status, told["accept-patch"])
+    def test_unsupported_patch_415(self) -> None:
+        """RFC 5789: the response has the type of appends."""
+        status, sent, _ = refusal(UnsupportedPatch())
+        assert (415, "application/partial-upload") == (status, sent["accept-patch"])
 
-    def test_method(self) -> None:
-        """405 tells the methods."""
+    def test_method_not_allowed_405(self) -> None:
+        """The response lists the methods."""
         assert "A, B" == refusal(errors.MethodNotAllowed(("A", "B")))[1]["allow"]
 
     def test_retry_after(self) -> None:
-        """R12: who was cut is told when to come back, and from where."""
-        status, told, _ = refusal(errors.ReadTimeout().with_upload(UPLOAD))
-        assert (503, "1", "4") == (status, told["retry-after"], told["upload-offset"])
+        """R12: an interrupted client gets Retry-After and the offset."""
+        status, sent, _ = refusal(errors.ReadTimeout().with_upload(UPLOAD))
+        assert (503, "1", "4") == (status, sent["retry-after"], sent["upload-offset"])
 
-    def test_gone(self) -> None:
-        """R11: what is gone is 410 by setting, and 404 up to version 6."""
+    def test_gone_404_or_410(self) -> None:
+        """R11: 410 or 404 by setting, and 404 up to version 6."""
         assert 410 == refusal(errors.UploadGone())[0]
         assert 404 == refusal(errors.UploadGone(), version=6)[0]
-        reply = formatter(8, Limits(gone_status=404)).format_refusal(errors.UploadGone(), plainly("PATCH"))
-        assert 404 == reply.status
+        response = formatter(8, Limits(gone_status=404)).format_refusal(errors.UploadGone(), plainly("PATCH"))
+        assert 404 == response.status
 
     @pytest.mark.parametrize("method", ["HEAD", "GET", "DELETE"])
-    def test_questions(self, method: str) -> None:
-        """No state is told with a refused question: clients take an offset for an answer."""
-        _, told, _ = refusal(errors.UploadNotFound().with_upload(UPLOAD), method)
-        assert {"upload-offset", "upload-complete"}.isdisjoint(told)
+    def test_error_without_state_on_reads(self, method: str) -> None:
+        """An error on HEAD, GET or DELETE has no state headers: clients would take an offset as success."""
+        _, sent, _ = refusal(errors.UploadNotFound().with_upload(UPLOAD), method)
+        assert {"upload-offset", "upload-complete"}.isdisjoint(sent)
 
-    def test_head_has_no_body(self) -> None:
-        """RFC 9110: whatever would be told of a refusal, HEAD has only its status."""
+    def test_error_on_head(self) -> None:
+        """RFC 9110: an error on HEAD has no body."""
         assert (404, {}, {}) == refusal(errors.UploadNotFound(), "HEAD")
 
-    def test_a_hook_may_refuse_in_its_own_words(self) -> None:
-        """What a hook wants told is told, and no longer called a problem document."""
+    def test_error_override(self) -> None:
+        """The body of a hook replaces the problem document and its type."""
         error = errors.UploadRejected()
         error.override = ResponseOverride(status=402, body="pay")
-        reply = formatter(8).format_refusal(error, plainly("POST"))
-        assert (402, b"pay") == (reply.status, reply.body)
-        assert "text/plain; charset=utf-8" == headers(reply)["content-type"]
+        response = formatter(8).format_refusal(error, plainly("POST"))
+        assert (402, b"pay") == (response.status, response.body)
+        assert "text/plain; charset=utf-8" == headers(response)["content-type"]
 
-    def test_other_failures(self) -> None:
-        """What went wrong around the protocol is told in the same form."""
-        reply = formatter(8).format_error(507, "ERR_FULL", "no room", plainly("PATCH"), [(b"retry-after", b"9")])
-        assert isinstance(reply.body, bytes)
-        assert (507, "9") == (reply.status, headers(reply)["retry-after"])
-        assert "no room" == json.loads(reply.body)["detail"]
+    def test_format_error(self) -> None:
+        """Errors outside the protocol have the same format."""
+        response = formatter(8).format_error(507, "ERR_FULL", "no room", plainly("PATCH"), [(b"retry-after", b"9")])
+        assert isinstance(response.body, bytes)
+        assert (507, "9") == (response.status, headers(response)["retry-after"])
+        assert "no room" == json.loads(response.body)["detail"]
 
     @pytest.mark.parametrize("error", refusals(), ids=repr)
-    def test_every_refusal_has_an_answer(self, error: TusError) -> None:
-        """R5: each is a client's or server's fault, in a document, never said to be the finished upload's answer."""
-        status, told, document = refusal(error)
+    def test_every_error_has_a_response(self, error: TusError) -> None:
+        """R5: each is a 4xx or 5xx problem document that never claims a complete upload."""
+        status, sent, document = refusal(error)
         assert 400 <= status <= 599
         assert status == document["status"]
-        assert "?0" == told["upload-complete"]
+        assert "?0" == sent["upload-complete"]

@@ -1,4 +1,4 @@
-"""Structured fields: RFC 9651's examples, and what fails parsing."""
+"""Structured fields: the examples of RFC 9651, and input that fails parsing."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tusd_py.protocol.draft.structured_fields import (
     ("text", "value"),
     [("?1", True), ("?0", False), (" ?1 ", True), ("?1;a", True), ("?0; a=1;b=tok;c=:YQ:", False), ("?1;a=?0", True)],
 )
-def test_booleans(text: str, value: bool) -> None:
-    """R2: an Item with any parameters is the Boolean it says."""
+def test_parse_boolean(text: str, value: bool) -> None:
+    """R2: an Item that is a Boolean, with any parameters."""
     assert value is parse_boolean(text)
 
 
 @pytest.mark.parametrize("text", ["", "1", "true", "?2", "?", "?1?0", "?1, ?1", "?1;", "?1;A", "?1;a=", "\t?1", "?1 x"])
-def test_no_boolean(text: str) -> None:
-    """R2: anything else is ignored as a whole, two values too."""
+def test_parse_boolean_invalid(text: str) -> None:
+    """R2: everything else is ignored as a whole, also two values."""
     assert parse_boolean(text) is None
 
 
@@ -35,14 +35,14 @@ def test_no_boolean(text: str) -> None:
     ("text", "value"),
     [("0", 0), ("00", 0), ("-0", 0), ("42", 42), ("-7", -7), ("999999999999999", INTEGER_MAX), ("5;p=1.5", 5)],
 )
-def test_integers(text: str, value: int) -> None:
-    """R7: up to fifteen digits, leading zeros too."""
+def test_parse_integer(text: str, value: int) -> None:
+    """R7: up to fifteen digits, with leading zeros."""
     assert value == parse_integer(text)
 
 
 @pytest.mark.parametrize("text", ["1000000000000000", "1.5", "1.", "+1", "1_0", "\xb2", "?1", '"1"', "", "--1", "1 2"])
-def test_no_integer(text: str) -> None:
-    """R7: sixteen digits, decimals, and what Python takes for a number, are no Integer."""
+def test_parse_integer_invalid(text: str) -> None:
+    """R7: sixteen digits, decimals, and forms that only Python accepts."""
     assert parse_integer(text) is None
 
 
@@ -59,8 +59,8 @@ def test_no_integer(text: str) -> None:
         ("b=:YWI=:, c=::", {"b": b"ab", "c": b""}),
     ],
 )
-def test_dictionaries(text: str, members: dict[str, object]) -> None:
-    """Members of every type are read; of a key that comes twice the last counts."""
+def test_parse_dictionary(text: str, members: dict[str, object]) -> None:
+    """Members of every type; of a repeated key the last counts."""
     assert members == parse_dictionary(text)
 
 
@@ -89,12 +89,12 @@ def test_dictionaries(text: str, members: dict[str, object]) -> None:
         "a=:Y=I=:",
     ],
 )
-def test_no_dictionary(text: str) -> None:
-    """One bad member, and the whole field says nothing."""
+def test_parse_dictionary_invalid(text: str) -> None:
+    """One invalid member invalidates the whole field."""
     assert parse_dictionary(text) is None
 
 
-def test_writing() -> None:
-    """Values are written in their one canonical form."""
+def test_format() -> None:
+    """Values are formatted in canonical form."""
     assert ("?1", "?0", "-5") == (format_boolean(True), format_boolean(False), format_integer(-5))
     assert "a=1, b, c=?0, d=:YWI=:" == format_dictionary({"a": 1, "b": True, "c": False, "d": b"ab"})

@@ -1,4 +1,4 @@
-"""``SpliceReader`` and ``PipePool``: exactly the body is moved, bursts end, and no byte moves twice, whatever breaks."""
+"""``SpliceReader`` and ``PipePool``: exactly the body is moved, once, and bursts end, whatever breaks."""
 
 from __future__ import annotations
 

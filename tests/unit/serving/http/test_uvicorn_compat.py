@@ -13,7 +13,7 @@ from uvicorn.protocols.http import flow_control, httptools_impl
 
 from tusd_py.serving.http import closing, cycle, protocol, uvicorn_compat
 from tusd_py.serving.http.uvicorn_compat import differences, protocol_class
-from tusd_py.settings import Server
+from tusd_py.settings import ServerSettings
 
 
 def test_installed_uvicorn_has_every_internal() -> None:
@@ -41,7 +41,7 @@ def test_missing_internal_is_named(monkeypatch: pytest.MonkeyPatch, owner: objec
     """Each missing internal is named, and uvicorn's own class is used."""
     monkeypatch.delattr(owner, name)
     assert [told] == differences(uvicorn.__version__)
-    assert protocol_class(Server()) is None
+    assert protocol_class(ServerSettings()) is None
 
 
 def test_changed_fields_and_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_unknown_version_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     """The warning has the installed version and the expected one."""
     monkeypatch.setattr(uvicorn, "__version__", "0.55.1")
     with caplog.at_level(logging.WARNING):
-        assert protocol_class(Server()) is None
+        assert protocol_class(ServerSettings()) is None
     (record,) = caplog.records
     assert ("0.55.1", "0.54") == (record.__dict__["uvicorn"], record.__dict__["expected"])
 
@@ -73,7 +73,7 @@ def test_unknown_version_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pyte
 def test_class_has_the_limits_of_the_settings() -> None:
     """Two servers in one process can have different limits."""
     for seconds, count in ((1.5, 1000), (2.5, 2000)):
-        kind = protocol_class(Server(header_timeout_seconds=seconds, header_bytes_max=count))
+        kind = protocol_class(ServerSettings(header_timeout_seconds=seconds, header_bytes_max=count))
         assert kind is not None
         assert issubclass(kind, protocol.UploadProtocol)
         assert (seconds, count) == (kind.limits.header_timeout_seconds, kind.limits.header_bytes_max)

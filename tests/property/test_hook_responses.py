@@ -1,4 +1,4 @@
-"""Whatever a hook answers, it is an answer that can be obeyed or a failure of the hook, and nothing else."""
+"""Any response of a hook is valid or a failure of the hook, and nothing else."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ BODIES = st.one_of(
 
 
 @given(HOOKS, BODIES)
-def test_an_answer_can_be_obeyed_or_is_a_failure(hook: Hook, body: bytes) -> None:
-    """Never another exception; and what is let through makes an upload and an answer that can be written."""
+def test_any_hook_response_is_valid_or_fails(hook: Hook, body: bytes) -> None:
+    """There is no other exception, and an accepted response gives a valid upload and a valid HTTP response."""
     try:
         answer = parse_response(hook, body)
     except HookFailed:
         return
     upload = answer.applied_to(Upload(id="u", length=1, created_at=EPOCH, updated_at=EPOCH))
     parse_metadata(upload.metadata_header)
-    reply = apply_override(Response(201, []), answer.override)
-    assert 200 <= reply.status <= 599
-    assert isinstance(reply.body, bytes)
+    response = apply_override(Response(201, []), answer.override)
+    assert 200 <= response.status <= 599
+    assert isinstance(response.body, bytes)
     (upload.metadata_header or "").encode("latin-1")
     assert upload.owner.encode().decode() == upload.owner

@@ -1,4 +1,4 @@
-"""Settings: the reference file, where values come from, and what is said about mistakes."""
+"""Settings: the reference file, the three sources of values, and the sentences about mistakes."""
 
 from __future__ import annotations
 
@@ -10,58 +10,56 @@ from pathlib import Path
 
 import pytest
 
-from tusd_py.commands.check import shown
-from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import EVENT_TYPES, Given, Server, Settings, SettingsError, find_config, load
+from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, find_config, load, load_or_exit
 from tusd_py.settings.loading import sections
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "config.toml"
 NAMES = [f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields]
 
 
 def problems(environ: dict[str, str] | None = None, config: Path | None = None, **flags: str) -> list[str]:
-    """What is said about settings that cannot be used."""
-    given = {name.replace("__", "."): Given(value, "--" + name) for name, value in flags.items()}
+    """The sentences about settings that cannot be used."""
+    sourced = {name.replace("__", "."): Sourced(value, "--" + name) for name, value in flags.items()}
     with pytest.raises(SettingsError) as raised:
-        load(config, environ, given)
+        load(config, environ, sourced)
     return raised.value.problems
 
 
-def test_the_reference_holds_every_setting_with_its_default() -> None:
+def test_reference_has_every_setting_with_its_default() -> None:
     """``config.toml`` names every setting, and loading it changes nothing."""
     tables = tomllib.loads(REFERENCE.read_text())
     assert sorted(NAMES) == sorted(f"{section}.{key}" for section, table in tables.items() for key in table)
     assert Settings() == load(REFERENCE)
 
 
-def test_every_setting_in_the_reference_bears_a_comment() -> None:
-    """Above each key of ``config.toml`` stands a sentence about it."""
+def test_reference_explains_every_setting() -> None:
+    """A comment stands above each key of ``config.toml``."""
     lines = REFERENCE.read_text().splitlines()
     for number, line in enumerate(lines):
         if re.match(r"[a-z_]+ = ", line):
             assert lines[number - 1].startswith("# "), f"line {number + 1}: {line}"
 
 
-def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
-    """The later of file, environment and flags wins, setting by setting."""
+def test_flags_override_variables_and_variables_the_file(tmp_path: Path) -> None:
+    """Of file, environment and flags the later one wins, for each setting by itself."""
     config = tmp_path / "config.toml"
-    config.write_text('[server]\nport = 1\nhost = "a"\nworkers = 3\n')
+    config.write_text('[server]\nport = 1\nhost = "a"\nprocesses = 3\n')
     environ = {"TUSD_PY_SERVER__PORT": "2", "TUSD_PY_SERVER__HOST": "b", "HOME": "/"}
-    loaded = load(config, environ, {"server.port": Given("3", "--port")})
-    assert (3, "b", 3) == (loaded.server.port, loaded.server.host, loaded.server.workers)
+    loaded = load(config, environ, {"server.port": Sourced("3", "--port")})
+    assert (3, "b", 3) == (loaded.server.port, loaded.server.host, loaded.server.processes)
 
 
-def test_the_configuration_file_is_looked_for_in_three_places(tmp_path: Path) -> None:
-    """The file named, else the one the variable names, else ``config.toml`` where there is one."""
+def test_configuration_file_is_found_in_three_places(tmp_path: Path) -> None:
+    """The file of the flag, else that of the variable, else ``config.toml`` if it exists."""
     environ = {"TUSD_PY_CONFIG": "/etc/variable.toml"}
     assert Path("/etc/flag.toml") == find_config(Path("/etc/flag.toml"), environ, tmp_path)
     assert Path("/etc/variable.toml") == find_config(None, environ, tmp_path)
     assert find_config(None, {}, tmp_path) is None
     (tmp_path / "config.toml").write_text("")
     assert tmp_path / "config.toml" == find_config(None, {}, tmp_path)
-    assert Settings() == load(None, environ), "the variable that names the file is no setting"
+    assert Settings() == load(None, environ), "the variable that names the file is not a setting"
 
 
 @pytest.mark.parametrize(
@@ -69,18 +67,18 @@ def test_the_configuration_file_is_looked_for_in_three_places(tmp_path: Path) ->
     [("0", 0), ("500", 500), ("10GiB", 10 * 1024**3), ("1.5 MB", 1_500_000), ("64KiB", 65536), ("2TB", 2 * 10**12)],
 )
 def test_sizes_have_units(text: str, expected: int) -> None:
-    """A size is a number of bytes or has a decimal or binary unit."""
+    """A size is a number of bytes, or text with a decimal or binary unit."""
     assert expected == load(None, {"TUSD_PY_UPLOADS__LENGTH_MAX": text}).uploads.length_max
 
 
 @pytest.mark.parametrize("text", ["a, b", '["a", "b"]', " a,b, "])
-def test_lists_from_the_environment(text: str) -> None:
-    """A variable holds a list with commas, or as JSON."""
+def test_lists_in_variables(text: str) -> None:
+    """A list in a variable is comma-separated or JSON."""
     assert ("a", "b") == load(None, {"TUSD_PY_CORS__ALLOW_HEADERS": text}).cors.allow_headers
 
 
-def test_values_are_brought_into_one_form() -> None:
-    """Paths and URLs of the endpoint end with a slash, networks are spelled as usual."""
+def test_paths_urls_and_networks_are_normalized() -> None:
+    """Paths and URLs of the endpoint get a slash at the end; bits after a network's prefix are cleared."""
     server = load(
         None,
         {
@@ -93,7 +91,7 @@ def test_values_are_brought_into_one_form() -> None:
     assert "https://x.example/a/" == server.public_url
     networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert networks == server.trusted_proxies
-    assert server == Server.model_validate(server.model_dump()), "values that were read once are read again"
+    assert server == ServerSettings.model_validate(server.model_dump()), "normalized values are valid again"
 
 
 @pytest.mark.parametrize(
@@ -101,15 +99,15 @@ def test_values_are_brought_into_one_form() -> None:
     [
         ("SERVER__PORT", "70000", "it must be a whole number from 0 to 65535"),
         ("SERVER__PORT", "", "it must be a whole number from 0 to 65535"),
-        ("SERVER__WORKERS", "0", "it must be a whole number from 1 to 1000000"),
+        ("SERVER__PROCESSES", "0", "it must be a whole number from 1 to 1000000"),
         ("SERVER__PAGE", "maybe", "it must be true or false"),
         ("SERVER__BASE_PATH", "/", "it must be an absolute path"),
         ("SERVER__BASE_PATH", "/a/../b/", "it must be an absolute path"),
         ("SERVER__PUBLIC_URL", "example.com/files", "it must be an absolute URL"),
         ("SERVER__PUBLIC_URL", "https://u:p@example.com/", "it must be an absolute URL"),
-        ("HOOKS__ENABLED_EVENTS", "pre-crate", "it must be a list of hooks: authorize, or tusd's"),
-        ("HOOKS__HTTP_FORWARD_HEADERS", "Cookie,Host", "it must be a list of names of headers, without those that"),
-        ("HOOKS__HTTP_FORWARD_HEADERS", "a b", "it must be a list of names of headers"),
+        ("HOOKS__ENABLED_EVENTS", "pre-crate", "it must be a list of hooks, each one of authorize, pre-create"),
+        ("HOOKS__HTTP_FORWARD_HEADERS", "Cookie,Host", "it must be a list of header names, without those that"),
+        ("HOOKS__HTTP_FORWARD_HEADERS", "a b", "it must be a list of header names"),
         *(
             ("HOOKS__HTTP_URLS", url, "it must be a list of absolute URLs such as https://example.com/hooks")
             for url in ("h/x", "ftp://h/x", "http:///x", "http://h:0/", "http://h:70000/", "http://h/#x", "http://h/ä")
@@ -132,15 +130,13 @@ def test_values_are_brought_into_one_form() -> None:
         ("UPLOADS__GONE_STATUS", "403", "it must be 404 or 410"),
         ("UPLOADS__INLINE_TYPES", "png", "it must be a list of media types"),
         ("CORS__ALLOW_ORIGINS", "https://a.example/", "it must be a list of origins"),
-        ("CORS__ALLOW_HEADERS", "a b", "it must be a list of names of headers"),
+        ("CORS__ALLOW_HEADERS", "a b", "it must be a list of header names"),
         ("METRICS__PATH", "metrics", "it must be an absolute path"),
         ("LOG__LEVEL", "loud", 'it must be "debug", "info", "warning" or "error"'),
     ],
 )
-def test_a_bad_value_is_told_with_name_value_origin_and_what_is_allowed(
-    variable: str, value: str, allowed: str
-) -> None:
-    """One sentence for one mistake, with everything that is needed to correct it."""
+def test_invalid_value(variable: str, value: str, allowed: str) -> None:
+    """The sentence has the name, the value, its origin and what is allowed."""
     (problem,) = problems({f"TUSD_PY_{variable}": value})
     name = variable.lower().replace("__", ".")
     assert problem.startswith(f"{name} is "), problem
@@ -148,8 +144,8 @@ def test_a_bad_value_is_told_with_name_value_origin_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("text", ["port = true", 'port = "x"', "port = 1.5", "keep_alive_seconds = true"])
-def test_the_file_is_checked_like_the_environment(tmp_path: Path, text: str) -> None:
-    """Values of the wrong kind in the file are refused; a switch is no number."""
+def test_invalid_value_in_the_file(tmp_path: Path, text: str) -> None:
+    """Values of the wrong type in the file are refused; ``true`` is not a number."""
     config = tmp_path / "config.toml"
     config.write_text(f"[server]\n{text}\n")
     (problem,) = problems(config=config)
@@ -165,8 +161,8 @@ def test_the_file_is_checked_like_the_environment(tmp_path: Path, text: str) -> 
         ({"SERVER": "1"}, "server (TUSD_PY_SERVER) is not a setting; did you mean server?"),
     ],
 )
-def test_unknown_variables_are_mistakes(environ: dict[str, str], expected: str) -> None:
-    """A variable with our prefix that is no setting keeps the server from starting, and the nearest name is told."""
+def test_unknown_variable_is_refused(environ: dict[str, str], expected: str) -> None:
+    """A variable with our prefix that is not a setting is a mistake; the sentence suggests the nearest name."""
     (problem,) = problems({f"TUSD_PY_{name}": value for name, value in environ.items()})
     assert expected.partition(" did")[0] in problem
     if "port" in expected:
@@ -182,8 +178,8 @@ def test_unknown_variables_are_mistakes(environ: dict[str, str], expected: str) 
         ("server = 1\n", "must be a table"),
     ],
 )
-def test_mistakes_in_the_file(tmp_path: Path, text: str, expected: str) -> None:
-    """A file that is no TOML, and names in it that are no settings, are told with the file's name."""
+def test_malformed_file(tmp_path: Path, text: str, expected: str) -> None:
+    """The sentence about a file that is not TOML, or about unknown names in it, contains the path of the file."""
     config = tmp_path / "config.toml"
     config.write_text(text)
     (problem,) = problems(config=config)
@@ -191,8 +187,8 @@ def test_mistakes_in_the_file(tmp_path: Path, text: str, expected: str) -> None:
     assert str(config) in problem
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """A file that was named and cannot be read is told with the reason."""
+def test_missing_file(tmp_path: Path) -> None:
+    """The sentence about a file that cannot be read contains the reason."""
     (problem,) = problems(config=tmp_path / "none.toml")
     assert problem.endswith("cannot be read: No such file or directory")
 
@@ -202,8 +198,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     [
         {"SERVER__UNIX_SOCKET": "/run/tus.sock", "SERVER__SYSTEMD_SOCKET": "true"},
         {"SERVER__TLS_CERTIFICATE": "cert.pem"},
-        {"SERVER__WORKERS": "2", "STORAGE__KIND": "memory"},
-        {"SERVER__WORKERS": "2", "RECORDS__URL": "memory"},
+        {"SERVER__PROCESSES": "2", "STORAGE__KIND": "memory"},
+        {"SERVER__PROCESSES": "2", "RECORDS__URL": "memory"},
         {"CORS__ALLOW_CREDENTIALS": "true"},
         {"METRICS__PATH": "/files/metrics"},
         {"METRICS__PATH": "/healthz"},
@@ -214,26 +210,26 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         {"API__ENABLED": "true", "SERVER__BASE_PATH": "/api/files/"},
     ],
 )
-def test_settings_that_do_not_agree_are_refused_in_one_sentence(environ: dict[str, str]) -> None:
-    """Values that are right by themselves but not together are one sentence that names the settings."""
+def test_inconsistent_settings(environ: dict[str, str]) -> None:
+    """Values that are valid alone but not together are refused by one sentence that names the settings."""
     (problem,) = problems({f"TUSD_PY_{name}": value for name, value in environ.items()})
     assert any(name.lower().replace("__", ".") in problem for name in environ), problem
 
 
-def test_a_database_url_is_not_repeated() -> None:
-    """What is said about a database that is not supported holds no password."""
+def test_password_of_a_database_is_not_shown() -> None:
+    """The sentence about an unsupported database contains only the scheme of its URL."""
     (problem,) = problems({"TUSD_PY_RECORDS__URL": "postgresql://user:hunter2@db/tus"})
     assert "'postgresql'" in problem
     assert "hunter2" not in problem
 
 
-def test_every_mistake_is_told_at_once() -> None:
-    """Three mistakes are three sentences."""
+def test_all_mistakes_are_reported_together() -> None:
+    """Three mistakes give three sentences."""
     assert 3 == len(problems({"TUSD_PY_SERVER__PORT": "x", "TUSD_PY_LOG__LEVEL": "x", "TUSD_PY_SERVER__PAGE": "x"}))
 
 
-def test_where_records_are() -> None:
-    """Records are beside the data unless told otherwise."""
+def test_database_url_and_path() -> None:
+    """Without ``records.url`` the database is in the data directory."""
     here = load(None, {"TUSD_PY_STORAGE__DATA_DIR": "/srv/tus"})
     assert ("sqlite:////srv/tus/tusd.sqlite3", "/srv/tus/tusd.sqlite3") == (here.database_url, here.database_path)
     elsewhere = load(None, {"TUSD_PY_RECORDS__URL": "sqlite:///db/a.sqlite3"})
@@ -241,21 +237,21 @@ def test_where_records_are() -> None:
     assert load(None, {"TUSD_PY_RECORDS__URL": "memory"}).database_path is None
 
 
-def test_no_password_is_told() -> None:
-    """A mistake in a URL is shown without the credentials in it."""
+def test_password_of_a_hook_url_is_not_shown() -> None:
+    """The sentence about an invalid URL does not contain its credentials."""
     (problem,) = problems({"TUSD_PY_HOOKS__HTTP_URLS": "http://me:secret@a..b/x"})
     assert "http://...@a..b/x" in problem and "secret" not in problem
 
 
 @pytest.mark.parametrize("hook", list(Hook))
 def test_every_hook_can_be_enabled(hook: Hook) -> None:
-    """The settings know the hooks by the names that the gate has for them."""
+    """Every hook's name is valid in ``hooks.enabled_events``."""
     assert (hook,) == load(None, {"TUSD_PY_HOOKS__ENABLED_EVENTS": hook}).hooks.enabled_events
 
 
 @pytest.mark.parametrize("host", ["h", "a_b.c", "127.0.0.1:9000", "[::1]:80", "h:", "me:a%3Ab@h.example", "A.B"])
-def test_urls_of_hooks(host: str) -> None:
-    """Names as containers have them, addresses, ports and credentials; http and https."""
+def test_valid_hook_urls(host: str) -> None:
+    """Names with underscores as containers have them, addresses, ports and credentials; http and https."""
     urls = f"http://{host}/x?y=1,https://{host}"
     assert tuple(urls.split(",")) == load(None, {"TUSD_PY_HOOKS__HTTP_URLS": urls}).hooks.http_urls
 
@@ -266,13 +262,16 @@ def test_urls_of_hooks(host: str) -> None:
         ({"url": "http://h/"}, "webhooks.endpoints, number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) is missing"),
         ({"name": "a", "url": "http://h/", "x": 1}, "number 1: x (TUSD_PY_WEBHOOKS__ENDPOINTS) is not a setting"),
         ({"name": "a", "url": "h"}, "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a list of absolute URLs"),
-        ({"name": "A", "url": "http://h/"}, "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of small"),
-        ({"name": "a", "url": "http://h/", "events": ["x.*"]}, "must be a list of types of events"),
+        (
+            {"name": "A", "url": "http://h/"},
+            "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of lower-case",
+        ),
+        ({"name": "a", "url": "http://h/", "events": ["x.*"]}, "must be a list of event types"),
         ({"name": "a", "url": "http://h/", "secrets": ["whsec_hush"]}, "must be a list of keys"),
     ],
 )
-def test_mistakes_in_an_endpoint_are_told_without_its_secrets(endpoint: dict[str, object], expected: str) -> None:
-    """Which of them, what is wrong, and nothing of the values beside it."""
+def test_invalid_endpoint(endpoint: dict[str, object], expected: str) -> None:
+    """The sentence names the endpoint's number and the key, and contains none of its values."""
     (problem,) = problems(
         {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([{"secrets": ["whsec_hush" + "A" * 32], **endpoint}])}
     )
@@ -280,16 +279,39 @@ def test_mistakes_in_an_endpoint_are_told_without_its_secrets(endpoint: dict[str
     assert "hush" not in problem
 
 
-def test_an_endpoint_is_shown_without_its_secrets() -> None:
-    """Neither keys nor passwords come onto a screen; a child process gets them all the same."""
+def test_secrets_reach_the_worker_but_not_repr() -> None:
+    """``repr`` hides signing keys; the JSON that is passed to the worker process contains everything."""
     secret = "whsec_" + "A" * 32
     endpoint = {"name": "a", "url": "http://u:hush@h/?token=hush", "secrets": [secret]}
     settings = load(None, {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
-    assert "a (http://...@h/, signed with 1)" == shown(settings, "webhooks.endpoints")
     assert secret not in repr(settings)
     assert settings == Settings.model_validate_json(settings.model_dump_json())
 
 
-def test_the_types_of_events_are_those_that_there_are() -> None:
-    """Settings know them by heart, for they know nothing else of events."""
-    assert list(EVENT_TYPES) == [kind.value for kind in EventType]
+@pytest.mark.parametrize("origin", ["file", "variable", "flag"])
+def test_renamed_setting_is_refused_with_its_new_name(tmp_path: Path, origin: str) -> None:
+    """``server.workers`` is now ``server.processes``; the sentence names the new spelling for the same source."""
+    config = tmp_path / "config.toml"
+    config.write_text("[server]\nworkers = 2\n" if origin == "file" else "")
+    environ = {"TUSD_PY_SERVER__WORKERS": "2"} if origin == "variable" else {}
+    flags = {"server.workers": Sourced("2", "--workers")} if origin == "flag" else {}
+    with pytest.raises(SettingsError) as raised:
+        load(config, environ, flags)
+    expected = {
+        "file": f"server.workers ({config}) was renamed to server.processes: use server.processes",
+        "variable": "server.workers (TUSD_PY_SERVER__WORKERS) was renamed to server.processes: "
+        "use TUSD_PY_SERVER__PROCESSES",
+        "flag": "server.workers (--workers) was renamed to server.processes: use --processes",
+    }
+    assert [expected[origin]] == raised.value.problems
+
+
+def test_load_or_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry point gets the settings, or exits with 2 after one line on standard error for each mistake."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_text("[server]\nport = 1\n")
+    assert 1 == load_or_exit({}).server.port
+    with pytest.raises(SystemExit) as raised:
+        load_or_exit({"TUSD_PY_SERVER__PAGE": "x", "TUSD_PY_LOG__LEVEL": "x"})
+    assert 2 == raised.value.code
+    assert 2 == len(re.findall("^tusd-py: ", capsys.readouterr().err, re.M))

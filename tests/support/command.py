@@ -1,0 +1,23 @@
+"""Runs ``tusd-py`` commands within the test's process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tusd_py.cli import app
+
+
+def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change to an empty directory, and remove the variables that tusd-py reads."""
+    monkeypatch.chdir(directory)
+    for variable in [name for name in os.environ if name.startswith("TUSD_PY_")]:
+        monkeypatch.delenv(variable)
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    """Run a command; ``SERVER__PORT="1"`` sets the variable ``TUSD_PY_SERVER__PORT``."""
+    return CliRunner().invoke(app, list(arguments), env={f"TUSD_PY_{name}": value for name, value in environ.items()})

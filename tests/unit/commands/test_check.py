@@ -1,0 +1,208 @@
+"""``tusd-py check``: what it prints, and that it exits with 2 when the server or its worker would fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.command import run
+from tests.support.redis import running_redis
+from tusd_py.commands.check import as_text
+from tusd_py.settings import load
+from tusd_py.validation import libmagic
+
+GIB = 1024**3
+
+
+def test_changed_settings_are_listed_and_nothing_is_created(tmp_path: Path) -> None:
+    """``check`` prints settings that differ from their defaults with their origin, and writes no file."""
+    config = tmp_path / "mine.toml"
+    config.write_text("[uploads]\nlength_max = '1GiB'\n[log]\nlevel = 'info'\n")
+    result = run("check", "--config", "mine.toml", "--port", "0", CORS__ENABLED="false")
+    assert 0 == result.exit_code, result.output
+    assert "configuration  mine.toml" in result.output
+    assert "uploads.length_max = 1073741824  (mine.toml)" in result.output
+    assert "cors.enabled = false  (TUSD_PY_CORS__ENABLED)" in result.output
+    assert "log.level" not in result.output, "it has its default"
+    assert [config] == list(tmp_path.iterdir())
+
+
+def test_port_in_use_exits_with_2() -> None:
+    """A port that another process listens on is reported."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("check", "--port", str(port))
+    assert 2 == result.exit_code
+    assert f"NOT OK  cannot listen on 127.0.0.1 port {port}: address already in use" in result.output
+
+
+def test_unwritable_data_dir_exits_with_2(tmp_path: Path) -> None:
+    """A data directory below a file cannot be created."""
+    (tmp_path / "file").write_text("")
+    result = run("check", "--port", "0", "--data-dir", "file/data")
+    assert 2 == result.exit_code
+    assert "NOT OK  storage.data_dir file/data cannot be written to" in result.output
+
+
+@pytest.mark.parametrize(
+    ("free", "environ", "exit_code", "expected"),
+    [
+        (3 * 1024**2, {}, 2, "NOT OK  0.0 GiB are free in data: every upload would be answered 507"),
+        (GIB // 2, {}, 0, "ok      0.5 GiB are free in data, which is little"),
+        (2 * GIB, {"UPLOADS__LENGTH_MAX": "3GiB"}, 0, "less than one upload of uploads.length_max"),
+        (2 * GIB, {"UPLOADS__LENGTH_MAX": "1GiB"}, 0, "ok      2.0 GiB are free in data\n"),
+        (2 * GIB, {}, 0, "ok      2.0 GiB are free in data\n"),
+    ],
+)
+def test_free_space(
+    free: int, environ: dict[str, str], exit_code: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk exits with 2; less room than 1 GiB, or than one upload of the allowed length, is a warning."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+    result = run("check", "--port", "0", **environ)
+    assert exit_code == result.exit_code, result.output
+    assert expected in result.output
+
+
+def test_invalid_certificate_exits_with_2(tmp_path: Path) -> None:
+    """A certificate file without a certificate is reported before any client connects."""
+    (tmp_path / "cert.pem").write_text("nonsense")
+    result = run("check", "--port", "0", SERVER__TLS_CERTIFICATE="cert.pem", SERVER__TLS_KEY="cert.pem")
+    assert 2 == result.exit_code
+    expected = "NOT OK  server.tls_certificate cert.pem and server.tls_key cert.pem are not a certificate and its key"
+    assert expected in result.output
+
+
+def test_public_address_without_authorize_hook_is_a_warning() -> None:
+    """On an address that other machines reach, ``check`` warns unless an authorize hook is configured."""
+    warning = "every client that reaches this address can upload"
+    assert warning in run("check", "--host", "0.0.0.0", "--port", "0").output
+    hooks = {"HOOKS__HTTP_URLS": "http://h/x", "HOOKS__ENABLED_EVENTS": "authorize"}
+    assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **hooks).output
+
+
+def test_hooks(tmp_path: Path) -> None:
+    """A missing directory of programs exits with 2; hooks that are never called are a warning; no password is shown."""
+    hooks = {"HOOKS__EXECUTABLES_DIR": "hooks", "HOOKS__HTTP_URLS": "http://me:secret@h/x", "HOOKS__ENABLED_EVENTS": ""}
+    result = run("check", "--port", "0", HOOKS__HTTP_SKIP_VERIFY="true", **hooks)
+    assert 2 == result.exit_code
+    assert "NOT OK  the hooks directory hooks does not exist" in result.output
+    assert "hooks.http_urls = http://...@h/x  (TUSD_PY_HOOKS__HTTP_URLS)" in result.output
+    assert "secret" not in result.output
+    assert "hooks.enabled_events is empty: no hook is called" in result.output
+    assert "hooks.http_skip_verify is true" in result.output
+    (tmp_path / "hooks").mkdir()
+    assert "ok      the hooks directory hooks exists" in run("check", "--port", "0", **hooks).output
+
+
+def test_worker() -> None:
+    """``check`` says whether a worker is needed, for what, and who starts it."""
+    assert "ok      no worker is needed" in run("check", "--port", "0").output
+    endpoints = [
+        {"name": "library", "url": "http://me:secret@h/x", "secrets": ["whsec_" + "A" * 32]},
+        {"name": "shelf", "url": "http://h/y"},
+    ]
+    environ = {"WEBHOOKS__ENDPOINTS": json.dumps(endpoints), "PUBLISHING__DIRECTORY": "out"}
+    embedded = run("check", "--port", "0", **environ)
+    assert 0 == embedded.exit_code, embedded.output
+    tasks = "for publishing, webhook library, webhook shelf"
+    assert f"ok      the server will start a worker {tasks}" in embedded.output
+    assert "webhook endpoints: 2, of which 1 without a secret" in embedded.output
+    assert "secret@" not in embedded.output
+    separate = run("check", "--port", "0", WORKER__MODE="separate", **environ)
+    assert f'worker.mode is "separate": run tusd-py worker beside the server, {tasks}' in separate.output
+
+
+def test_redis_answers() -> None:
+    """A Redis broker that answers is reported with its address."""
+    with running_redis() as url:
+        result = run("check", "--port", "0", WORKER__BROKER=url)
+    assert 0 == result.exit_code, result.output
+    assert f"ok      Redis at {url.removeprefix('unix://')} answers" in result.output
+
+
+def test_redis_that_refuses_the_login_exits_with_2() -> None:
+    """The worker needs the password too, so a Redis that refuses it cannot be used."""
+    from redis import Redis
+
+    with running_redis() as url:
+        with Redis.from_url(url) as client:
+            client.config_set("requirepass", "correct")
+        refused = run("check", "--port", "0", WORKER__BROKER=url)
+        accepted = run("check", "--port", "0", WORKER__BROKER=url.replace("unix://", "unix://:correct@"))
+    assert 2 == refused.exit_code
+    assert "cannot be used (it refuses the login: check the password in the URL)" in refused.output
+    assert 0 == accepted.exit_code, accepted.output
+    assert "correct" not in accepted.output
+
+
+def test_unreachable_redis_exits_with_2() -> None:
+    """The password of a Redis that does not listen is not shown."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    result = run("check", "--port", "0", WORKER__BROKER=f"redis://me:secret@127.0.0.1:{port}/0?password=secret")
+    assert 2 == result.exit_code
+    assert f"NOT OK  Redis at 127.0.0.1:{port} cannot be used" in result.output
+    assert "secret" not in result.output
+
+
+def test_password_with_an_at_sign_is_not_shown() -> None:
+    """Everything before the last @ of an authority is removed."""
+    result = run("check", "--port", "0", WORKER__BROKER="redis://:sec@ret@127.0.0.1:1/0")
+    assert "worker.broker = redis://...@127.0.0.1:1/0" in result.output
+    assert "ret@" not in result.output
+
+
+def test_silent_redis_times_out() -> None:
+    """A server that accepts the connection and never answers fails the check after about a second."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started_at = time.monotonic()
+        result = run("check", "--port", "0", WORKER__BROKER=f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - started_at < 10
+    assert 2 == result.exit_code
+    assert "cannot be used" in result.output
+
+
+def test_libmagic_is_checked_if_a_rule_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without libmagic no type can be checked: exit code 2, but only if a rule checks types."""
+    by_size = {"VALIDATION__ENABLED": "true", "VALIDATION__RULES": '[{"size_max": 5}]'}
+    by_type = {"VALIDATION__ENABLED": "true", "VALIDATION__RULES": '[{"allowed_types": ["image/*"]}]'}
+    assert "libmagic" not in run("check", "--port", "0", **by_size).output
+    assert "ok      libmagic is available" in run("check", "--port", "0", **by_type).output
+    find = libmagic.load
+
+    def find_nothing() -> libmagic.Libmagic:
+        # As on a machine with neither the system's library nor the wheel.
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        return find(["none.so"])
+
+    monkeypatch.setattr(libmagic, "load", find_nothing)
+    monkeypatch.setattr(libmagic, "_found", None)
+    monkeypatch.setattr(libmagic, "_own", type(libmagic._own)())
+    missing = run("check", "--port", "0", **by_type)
+    assert 2 == missing.exit_code
+    assert "libmagic is missing: install it" in missing.output
+
+
+def test_publishing_directory(tmp_path: Path) -> None:
+    """A directory below a file exits with 2; a missing one will be created, but not by ``check``."""
+    (tmp_path / "file").write_text("")
+    result = run("check", "--port", "0", PUBLISHING__DIRECTORY="file/out")
+    assert 2 == result.exit_code
+    assert "NOT OK  publishing.directory file/out cannot be written to" in result.output
+    created = run("check", "--port", "0", PUBLISHING__DIRECTORY="out")
+    assert "ok      the directory of published uploads out will be created" in created.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_endpoint_is_shown_without_its_secrets() -> None:
+    """Neither signing keys nor passwords are shown."""
+    endpoint = {"name": "a", "url": "http://u:hush@h/?token=hush", "secrets": ["whsec_" + "A" * 32]}
+    settings = load(None, {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
+    assert "a (http://...@h/, signed with 1)" == as_text(settings, "webhooks.endpoints")

@@ -1,0 +1,69 @@
+"""The periodic tasks run in one of the processes that share the data, and survive failures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import CALLER, Clock, FakeBody
+from tests.support.waiting import eventually
+from tusd_py.model.upload import Status
+from tusd_py.protocol.requests import Create
+from tusd_py.service import Service
+from tusd_py.settings import Settings
+from tusd_py.uploads.create import create
+
+
+def settings_of(folder: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "storage": {"data_dir": str(folder)},
+            "expiration": {"unfinished_seconds": 10, "sweep_interval_seconds": 0.01},
+        }
+    )
+
+
+def is_leader(service: Service) -> bool:
+    return service.maintenance is not None and service.maintenance.is_leader
+
+
+@pytest.mark.anyio
+async def test_one_leader_at_a_time(tmp_path: Path) -> None:
+    """Of two services on one directory one removes expired uploads; when it is closed, the other takes over."""
+    clock = Clock(datetime.now(UTC))
+    settings = settings_of(tmp_path)
+    first, second = Service(settings, clock=clock), Service(settings, clock=clock)
+    await first.open()
+    await eventually(lambda: is_leader(first))
+    await second.open()
+    ports = await second.ports()
+    for leader in (first, second):
+        created = (await create(ports, Create(length=3), CALLER, FakeBody())).upload
+        clock.move(11)
+        expired = leader.metrics.expired
+        await eventually(lambda expired=expired: expired._value.get() == 1)  # type: ignore[misc]
+        record = await ports.records.find(created.id)
+        assert record is not None
+        assert record.status is Status.EXPIRED
+        if leader is first:
+            assert not is_leader(second)
+            await first.close()
+    await second.close()
+
+
+@pytest.mark.anyio
+async def test_failure_is_logged_and_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A pass that fails is logged, and the next one removes the expired upload."""
+    clock = Clock(datetime.now(UTC))
+    settings = settings_of(tmp_path)
+    service = Service(settings, clock=clock)
+    ports = await service.ports()
+    await eventually(lambda: is_leader(service))
+    await create(ports, Create(length=3), CALLER, FakeBody())
+    clock.now = "no time"  # type: ignore[assignment]  # makes the pass fail
+    await eventually(lambda: "maintenance failed" in caplog.text)
+    clock.now = datetime.now(UTC) + timedelta(seconds=20)
+    await eventually(lambda: service.metrics.expired._value.get() == 1)
+    await service.close()

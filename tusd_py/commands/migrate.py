@@ -1,0 +1,28 @@
+"""``tusd-py migrate``: applies pending migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
+from tusd_py.contracts.records import RecordsError
+from tusd_py.wiring import migrate_records
+
+
+def migrate(config: Config = None, data_dir: DataDir = None) -> None:
+    """Apply pending migrations; serve does this when it starts."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if settings.database_path is None:
+        fail(['records.url is "memory": there is no database to migrate'])
+    try:
+        if settings.storage.kind == "disk":
+            ensure_data_dir(Path(settings.storage.data_dir))
+        steps = migrate_records(settings)
+    except StartupError as error:
+        fail([str(error)])
+    except (OSError, RecordsError) as error:
+        fail([reason(error)])
+    for step in steps:
+        say(f"applied  {step}")
+    say(f"{settings.database_path} is up to date")

@@ -1,0 +1,26 @@
+"""``tusd-py sweep``: removes expired uploads once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreError
+from tusd_py.wiring import sweep_once
+
+
+def sweep(config: Config = None, data_dir: DataDir = None) -> None:
+    """Remove expired uploads once; the server does this periodically."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if settings.storage.kind == "memory" or settings.database_path is None:
+        fail(["uploads or records are in memory: only the server process that holds them can sweep them"])
+    try:
+        prepare(settings)
+        swept = asyncio.run(sweep_once(settings))
+    except StartupError as error:
+        fail([str(error)])
+    except (OSError, RecordsError, StoreError) as error:
+        fail([reason(error)])
+    say(f"expired {swept.expired}, pruned {swept.pruned}, skipped because in use {swept.skipped}")

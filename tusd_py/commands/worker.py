@@ -1,0 +1,59 @@
+"""``tusd-py worker``: replaces itself with a worker process, and describes how the server starts one as its child."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import NoReturn
+
+from tusd_py.commands.console import Config, DataDir, LogFormat, LogLevel, fail, settings_of
+from tusd_py.commands.startup import StartupError, prepare
+from tusd_py.serving.child_process import SupervisedChild
+from tusd_py.settings import Settings
+
+#: -P: the working directory is not on the import path, since it may contain modules of the same names.
+_COMMAND = (sys.executable, "-P", "-m", "workers", "--settings")
+#: Added to the time that jobs have to end: for interrupted actors, and for closing the database.
+_CLOSING_SECONDS = 20.0
+
+
+def worker(
+    config: Config = None, data_dir: DataDir = None, log_format: LogFormat = None, log_level: LogLevel = None
+) -> None:
+    """Run a background worker (webhooks, validation, publishing).
+
+    For a server with worker.mode = "separate"; any number of workers may run.
+    """
+    settings = settings_of(config, {"storage.data_dir": data_dir, "log.format": log_format, "log.level": log_level})
+    try:
+        exec_worker(settings)
+    except StartupError as error:
+        fail([str(error)])
+
+
+def exec_worker(settings: Settings) -> NoReturn:
+    """Replace this process with a worker. Raises ``StartupError``."""
+    if settings.database_path is None:
+        raise StartupError('records.url is "memory": a worker needs a database that it shares with the server')
+    prepare(settings)
+    # A file, not a pipe: nothing would empty a full pipe before the worker reads it.
+    with tempfile.TemporaryFile() as file:
+        file.write(_as_line(settings))
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        os.execv(sys.executable, [*_COMMAND, str(file.fileno())])
+
+
+def worker_child(settings: Settings) -> SupervisedChild:
+    """A worker as a child process of the server, not started yet."""
+    return SupervisedChild(
+        [*_COMMAND, "{descriptor}", "--child"],
+        _as_line(settings),
+        grace_seconds=settings.worker.shutdown_timeout_seconds + _CLOSING_SECONDS,
+    )
+
+
+def _as_line(settings: Settings) -> bytes:
+    """All settings as a line of JSON. They are not passed as arguments or variables, which other users can read."""
+    return settings.model_dump_json().encode() + b"\n"

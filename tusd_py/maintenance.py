@@ -1,0 +1,76 @@
+"""The periodic tasks of a server: recovery after a crash, the sweeper, pruning, and the gauges of the job queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from tusd_py.contracts.locker import Lock
+from tusd_py.model.jobs import JobState
+from tusd_py.settings import Settings
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.expire import prune, recover, sweep
+from tusd_py.uploads.ports import Ports
+from tusd_py.web.metrics import ServerMetrics
+
+log = logging.getLogger(__name__)
+
+# The process that holds this lock does the maintenance for all processes; no upload can have this id.
+_LEADER = task_key(TaskKind.SWEEPER)
+_DEAD_JOBS_COUNTED_MAX = 1000
+
+
+class Maintenance:
+    """Runs the periodic tasks in one of the processes that share the data; another takes over when it exits.
+
+    A pass runs at the start and every ``expiration.sweep_interval_seconds``.
+    """
+
+    def __init__(self, ports: Ports, settings: Settings, metrics: ServerMetrics) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._metrics = metrics
+        self._leadership: Lock | None = None
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process does the maintenance."""
+        return self._leadership is not None
+
+    async def stop(self) -> None:
+        """Cancel the current pass, wait for it, and give up the leadership."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self._leadership is not None:
+            await self._leadership.release()
+            self._leadership = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if self._leadership is None:
+                    self._leadership = await self._ports.locker.try_acquire(_LEADER)
+                if self._leadership is not None:
+                    await self._run_once()
+            except Exception:
+                # The outermost handler of this task: it must survive a database that is unavailable for a minute.
+                log.exception("maintenance failed, retrying")
+            await asyncio.sleep(self._settings.expiration.sweep_interval_seconds)
+
+    async def _run_once(self) -> None:
+        await recover(self._ports)
+        swept = await sweep(self._ports)
+        self._metrics.expired.inc(swept.expired)
+        await prune(self._ports, self._settings.events.keep_seconds)
+        await self._measure_jobs()
+
+    async def _measure_jobs(self) -> None:
+        job_queue = self._ports.job_queue
+        if job_queue is None:
+            return
+        due = await job_queue.next_due()
+        late_seconds = 0.0 if due is None else max(0.0, (self._ports.clock() - due).total_seconds())
+        self._metrics.jobs_late_seconds.set(late_seconds)
+        dead = await job_queue.list_jobs(states=(JobState.DEAD,), limit=_DEAD_JOBS_COUNTED_MAX)
+        self._metrics.jobs_dead.set(len(dead))
