@@ -1,18 +1,28 @@
-# Built in one image, run in another that holds neither sources nor a compiler.
+# Built in one image, run in another that holds neither sources, build tools nor a package installer.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE requirements.lock ./
-RUN python -m venv /opt/tusd-py \
- && /opt/tusd-py/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements.lock requirements-build.lock ./
+# Two environments: the one that is copied into the final image, and the one that builds the wheel.
+RUN python -m venv --without-pip /opt/tusd-py \
+ && python -m pip --python /opt/tusd-py/bin/python install --require-hashes -r requirements.lock
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --require-hashes -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE config.toml ./
 COPY tusd_py ./tusd_py
 COPY workers ./workers
-RUN /opt/tusd-py/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && python -m pip --python /opt/tusd-py/bin/python install --no-deps dist/*.whl
 
 FROM python:3.13-slim
-COPY --from=build /opt/tusd-py /opt/tusd-py
+# tini is process 1: it passes signals on and reaps processes that hooks leave behind.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && python -m pip uninstall --yes pip
 # The directory belongs to the user before it becomes a volume: a new volume takes owner and mode from here.
-RUN useradd --system --uid 10001 --home-dir /data --no-create-home tusd-py \
- && install --directory --owner tusd-py --mode 0750 /data
+RUN useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin tusd-py \
+ && install --directory --owner tusd-py --group tusd-py --mode 0750 /data
+COPY --from=build /opt/tusd-py /opt/tusd-py
 USER tusd-py
 WORKDIR /data
 ENV PATH=/opt/tusd-py/bin:$PATH \
@@ -21,8 +31,9 @@ ENV PATH=/opt/tusd-py/bin:$PATH \
     TUSD_PY_STORAGE__DATA_DIR=/data
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+# Asks the listener of the configuration: with TLS, on another port or on a unix socket it is still the right one.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["tusd-py", "check", "--live"]
 # SIGTERM saves running uploads; give it more than server.shutdown_timeout_seconds.
 STOPSIGNAL SIGTERM
+ENTRYPOINT ["tini", "--"]
 CMD ["tusd-py", "serve"]

@@ -65,7 +65,8 @@ vendor: ## take Uppy's files from npm (UPPY=version); then bring VENDOR.md up to
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## choose the newest versions that fit, with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
-	@$(LOCK) --group build pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
 
@@ -76,8 +77,8 @@ clean: ## remove what was made, except data
 # uv where it is on PATH (seconds), else pip: both read the same locked versions and hashes.
 INSTALL = if command -v uv >/dev/null; then VIRTUAL_ENV=$(VENV) uv pip install --quiet $(1); else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
 
-$(RUN): pyproject.toml requirements.lock | venv
-	@$(call INSTALL,--require-hashes -r requirements.lock)
+$(RUN): pyproject.toml requirements.lock requirements-build.lock | venv
+	@$(call INSTALL,--require-hashes -r requirements.lock -r requirements-build.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@
 
@@ -104,7 +105,8 @@ venv:
 
 # What the real clients in the tests need of the system. Their own packages are installed by the tests, once.
 packages:
-	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server; do \
+	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server \
+		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light; do \
 		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

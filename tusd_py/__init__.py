@@ -8,7 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+__all__ = ["AuthorizeEvent", "Hook", "HookEvent", "HookResponse", "ResponseOverride", "Settings", "Tus"]
+
 if TYPE_CHECKING:
+    __version__: str
     from tusd_py.contracts.hooks import AuthorizeEvent as AuthorizeEvent
     from tusd_py.contracts.hooks import HookEvent as HookEvent
     from tusd_py.contracts.hooks import HookResponse as HookResponse
@@ -32,4 +35,9 @@ def __getattr__(name: str) -> object:
     # Looked up when asked for: whoever needs only the protocol need not load the server.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        # That of the installed package, which pyproject.toml alone states. The import takes a while.
+        from importlib.metadata import version
+
+        return version("tusd-py")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

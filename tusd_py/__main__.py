@@ -1,6 +1,22 @@
-"""``python -m tusd_py``: the same as the command ``tusd-py``."""
+"""The entry point: the command ``tusd-py`` and ``python -m tusd_py``."""
 
-from tusd_py.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["check"] and "--live" in sys.argv[2:] and "--help" not in sys.argv[2:]:
+        # The whole command line takes over a second to load; a container's health check runs every ten seconds.
+        from tusd_py.commands import live
+
+        live.main()
+    else:
+        from tusd_py import cli
+
+        cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -4,4 +4,4 @@ import sys
 
 if "dramatiq.cli" in sys.modules:
     # `dramatiq workers`: Dramatiq's command imports this package and expects it to declare the broker and the actors.
-    import workers.dramatiq_entry  # noqa: F401 - imported for its side effects
+    from . import dramatiq_entry  # noqa: F401 - imported for its side effects

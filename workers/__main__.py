@@ -8,7 +8,8 @@ import sys
 
 from tusd_py import logs
 from tusd_py.settings import Settings, load_or_exit
-from workers.process import work
+
+from .process import work
 
 _SETTINGS_BYTES_MAX = 1024 * 1024
 
@@ -23,7 +24,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m workers", description="Run a background worker (webhooks, validation, publishing)."
+        prog=f"python -m {__package__}", description="Run a background worker (webhooks, validation, publishing)."
     )
     parser.add_argument("--settings", type=int, help="file descriptor to read the settings from, as a line of JSON")
     parser.add_argument("--child", action="store_true", help="stop when the other end of --settings is closed")

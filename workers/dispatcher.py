@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
-from workers.broker import JobTransport
-from workers.runner import JobRunner, describe, log_fields
+
+from .broker import JobTransport
+from .runner import JobRunner, describe, log_fields
 
 log = logging.getLogger(__name__)
 

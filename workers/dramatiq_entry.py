@@ -6,8 +6,9 @@ import sys
 
 from tusd_py import logs
 from tusd_py.settings import load_or_exit
-from workers.actors import find_actors
-from workers.process import set_up
+
+from .actors import find_actors
+from .process import set_up
 
 _settings = load_or_exit(os.environ)
 logs.configure(_settings.log.format, _settings.log.level, sys.stderr)

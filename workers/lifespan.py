@@ -17,11 +17,12 @@ from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
-from workers.actor import Actor
-from workers.actors.webhooks import close_deliverer
-from workers.broker import job_transport
-from workers.dispatcher import Dispatcher
-from workers.runner import JobRunner, describe
+
+from .actor import Actor
+from .actors.webhooks import close_deliverer
+from .broker import job_transport
+from .dispatcher import Dispatcher
+from .runner import JobRunner, describe
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

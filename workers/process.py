@@ -12,10 +12,11 @@ import dramatiq
 from dramatiq import Broker, Worker
 
 from tusd_py.settings import Settings
-from workers.actor import Actor
-from workers.actors import find_actors
-from workers.broker import declare, make_broker
-from workers.lifespan import Lifespan
+
+from .actor import Actor
+from .actors import find_actors
+from .broker import declare, make_broker
+from .lifespan import Lifespan
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from tusd_py.contracts.records import RecordConflict, RecordsError
 from tusd_py.model.jobs import Job
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.uploads.ports import Ports
-from workers.actor import Actor, GiveUp, JobContext, Retry
+
+from .actor import Actor, GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ def worker_processes(server: RunningServer) -> list[int]:
             words = (path / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if parent == server.process.pid and b"workers" in words and b"--child" in words:
+        if parent == server.process.pid and b"--child" in words:
             found.append(int(path.name))
     return found
 
@@ -85,6 +85,33 @@ async def test_one_worker_for_all_processes_stops_last(tmp_path: Path, flags: li
         log = server.log.read_text()
         assert "Traceback" not in log
         assert "worker stopped" in log
+
+
+@pytest.mark.anyio
+async def test_user_package_named_workers_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a ``workers`` package in the working directory and on ``PYTHONPATH``, the server starts its own worker."""
+    package = tmp_path / "site" / "workers"
+    package.mkdir(parents=True)
+    for module in ("__init__.py", "__main__.py"):
+        (package / module).write_text("raise SystemExit('the package of the user was imported')\n")
+    monkeypatch.chdir(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    with receiving() as receiver:
+        settings = webhook_to(receiver)
+        server = await asyncio.to_thread(start_server, tmp_path / "data", settings=settings)
+        try:
+            await upload(server)
+            await eventually(lambda: len(receiver.calls) >= 3, "every event is delivered")
+        finally:
+            assert 0 == await asyncio.to_thread(server.stop)
+        assert "exited" not in server.log.read_text()
+        server = await asyncio.to_thread(start_server, tmp_path / "other", "--no-worker", settings=settings)
+        try:
+            await upload(server)
+            with separate_worker(tmp_path / "other", settings):
+                await eventually(lambda: len(receiver.calls) >= 6, "every event is delivered")
+        finally:
+            assert 0 == await asyncio.to_thread(server.stop)
 
 
 @pytest.mark.anyio

@@ -87,5 +87,5 @@ async def test_a_stop_takes_its_programs_with_it(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_missing_keeps_the_server_from_starting(tmp_path: Path) -> None:
     """Better than hooks that nobody asks: the sentence says what to do."""
-    with pytest.raises(RuntimeError, match=r"hooks\.executables_dir .+ is no directory: make it, or name another"):
+    with pytest.raises(RuntimeError, match=r"hooks\.executables_dir .+ is not a directory; create or change it"):
         start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(tmp_path / "none")})

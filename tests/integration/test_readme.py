@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+from tusclient.client import TusClient
+
+from tests.support.image import run
 from tests.support.server import start_server
+from tests.support.stored import assert_stored
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,16 +42,49 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.skipif(
+    shutil.which("sqlite3") is None and not os.environ.get("CI"),
+    reason="sqlite3 is not installed (Debian: apt-get install sqlite3)",
+)
+def test_a_backup_is_restored(tmp_path: Path) -> None:
+    """The documented commands, typed as they stand: what a killed server left behind does not get into the copy."""
+    backup, restore = (
+        block.replace("/backup", str(tmp_path / "backup"))
+        for block in blocks("docs/operations.md", "sh")
+        if "/backup" in block
+    )
+    data_dir = tmp_path / "data"
+    # Each commit stays in the -wal file until there are far more pages than these few uploads make.
+    server = start_server(data_dir)
+    kept = [TusClient(server.url).uploader(file_stream=io.BytesIO(b"kept")) for _ in range(20)]
+    for uploader in kept:
+        uploader.upload()
+    run(backup, tmp_path)
+    for _ in range(200):
+        TusClient(server.url).uploader(file_stream=io.BytesIO(b"lost")).upload()
+    server.kill()
+    assert (data_dir / "tusd.sqlite3-wal").stat().st_size > 0, "what the restore must not meet"
+    run(restore, tmp_path)
+    server = start_server(data_dir)
+    try:
+        for uploader in kept:
+            assert_stored(server, str(uploader.url), b"kept")
+    finally:
+        server.stop()
+    with closing(sqlite3.connect(data_dir / "tusd.sqlite3")) as database:
+        assert [("ok",)] == database.execute("PRAGMA integrity_check").fetchall()
+        assert [(20,)] == database.execute("SELECT count(*) FROM uploads").fetchall()
+
+
 def test_python_examples_run(tmp_path: Path) -> None:
-    """Each Python example of README.md and docs/library.md runs."""
-    imports = "from fastapi import FastAPI\nfrom tusd_py import Tus\n"
+    """Each Python example of README.md and docs/library.md runs as it stands, with its own imports."""
     examples = [*blocks("README.md", "python"), *blocks("docs/library.md", "python")]
     assert 7 == len(examples)
     # One example imports this module of a Django project.
     (tmp_path / "mysite").mkdir()
     (tmp_path / "mysite" / "asgi.py").write_text("async def application(scope, receive, send): ...\n")
     for example in examples:
-        script = imports + example.replace("/srv/tus", str(tmp_path / "tus"))
+        script = example.replace("/srv/tus", str(tmp_path / "tus"))
         process = subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )

@@ -17,7 +17,9 @@ def zipped(*names: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, f"what is in {name}, some of it more than once: {name}")
+            archive.writestr(
+                zipfile.ZipInfo(name), f"what is in {name}, some of it more than once: {name}", zipfile.ZIP_DEFLATED
+            )
     return buffer.getvalue()
 
 

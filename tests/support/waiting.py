@@ -15,3 +15,8 @@ async def eventually(
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds:g} seconds: {what}"
         await asyncio.sleep(0.001)
+
+
+def until_now(condition: Callable[[], bool], what: str, timeout_seconds: float = 15.0) -> None:
+    """Wait as ``eventually`` does, in a test without an event loop."""
+    asyncio.run(eventually(condition, what, timeout_seconds))

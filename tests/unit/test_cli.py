@@ -24,6 +24,14 @@ def test_version_is_printed() -> None:
     assert result.output.startswith("tusd-py 0.")
 
 
+def test_config_prints_the_documented_configuration() -> None:
+    """``config --default`` prints ``config.toml`` as it stands; without the flag it says what it needs."""
+    result = run("config", "--default")
+    assert 0 == result.exit_code
+    assert (Path(__file__).parents[2] / "config.toml").read_text() == result.stdout
+    assert 2 == run("config").exit_code
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "migrate", "sweep"])
 def test_unknown_setting_exits_with_2(command: str) -> None:
     """With a misspelled variable every command prints one sentence on standard error and exits with 2."""

@@ -18,6 +18,7 @@ from tusd_py.web import errors
 from tusd_py.web.metrics import ServerMetrics
 
 ROOT = Path(__file__).parents[2]
+REPOSITORY = "https://github.com/tusd-py/tusd-py"
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -88,12 +89,23 @@ def test_every_word_of_the_makefile_that_is_told_exists() -> None:
         assert set(re.findall(r"`make ([a-z-]+)", paper.read_text())) <= known, paper.name
 
 
+def links(paper: Path) -> list[str]:
+    return re.findall(r"\]\(([^)#]+)", paper.read_text())
+
+
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
 def test_links_lead_somewhere(paper: Path) -> None:
-    """A relative link names a file that is there."""
-    for target in re.findall(r"\]\(([^)#]+)", paper.read_text()):
-        if not target.startswith("http"):
+    """A relative link, and an absolute one to a file of the repository, names a file that is there."""
+    for target in links(paper):
+        if own := re.match(rf"{REPOSITORY}/(?:blob|tree|raw)/main/(.*)", target):
+            assert (ROOT / own[1]).exists(), target
+        elif not target.startswith("http"):
             assert (paper.parent / target).exists(), target
+
+
+def test_the_readme_works_on_an_index() -> None:
+    """A package index shows the README without the repository around it: none of its links is relative."""
+    assert [] == [target for target in links(ROOT / "README.md") if not target.startswith("https://")]
 
 
 def test_the_readme_is_short() -> None:

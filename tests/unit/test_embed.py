@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
 from tusd_py.web import early_response
 
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
+
+
+def test_all_names_the_public_interface() -> None:
+    """Every name in ``__all__`` exists, and the version is that of the installed package."""
+    assert {*tusd_py.__all__} == {name for name in tusd_py.__all__ if getattr(tusd_py, name) is not None}
+    assert version("tusd-py") == tusd_py.__version__
+    with pytest.raises(AttributeError):
+        tusd_py.nothing  # noqa: B018 - it is looked up for what it raises
 
 
 @pytest.mark.anyio

@@ -102,9 +102,10 @@ def test_the_locks_are_those_of_the_project() -> None:
     """Each requirement of ``pyproject.toml`` stands in its lock file, with a version that satisfies it and hashes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
-    runtime = [*project["project"]["dependencies"], *groups["build"]]
-    development = [*runtime, *(item for item in groups["dev"] if isinstance(item, str))]
-    for file, wanted in (("requirements.lock", runtime), ("requirements-dev.lock", development)):
+    runtime, build = project["project"]["dependencies"], groups["build"]
+    development = [*runtime, *build, *(item for item in groups["dev"] if isinstance(item, str))]
+    locks = {"requirements.lock": runtime, "requirements-build.lock": build, "requirements-dev.lock": development}
+    for file, wanted in locks.items():
         text = (ROOT / file).read_text()
         locked = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", text, re.M))
         assert len(locked) <= text.count("--hash=sha256:")

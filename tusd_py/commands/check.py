@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail, say, sourced_flags
+from tusd_py.commands.live import Live, check_live
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.serving.listeners import ListenError, listen, tls_context
@@ -32,9 +33,14 @@ class Check:
     sentence: str
 
 
-def check(config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
-    """Check the configuration and what it needs; exits with 2 if the server or its worker would fail."""
-    flags = sourced_flags({"server.host": host, "server.port": port, "storage.data_dir": data_dir})
+def check(
+    config: Config = None, data_dir: DataDir = None, host: Host = None, port: Port = None, live: Live = False
+) -> None:
+    """Check the configuration and what it needs; exits with 2 if a line says NOT OK. Changes nothing."""
+    values = {"server.host": host, "server.port": port, "storage.data_dir": data_dir}
+    if live:
+        check_live(config, values)
+    flags = sourced_flags(values)
     file = find_config(config, environ, Path())
     try:
         sourced = read(file, environ, flags)

@@ -10,10 +10,10 @@ from typing import NoReturn
 from tusd_py.commands.console import Config, DataDir, LogFormat, LogLevel, fail, settings_of
 from tusd_py.commands.startup import StartupError, prepare
 from tusd_py.serving.child_process import SupervisedChild
+from tusd_py.serving.worker_program import worker_command
 from tusd_py.settings import Settings
 
-#: -P: the working directory is not on the import path, since it may contain modules of the same names.
-_COMMAND = (sys.executable, "-P", "-m", "workers", "--settings")
+_COMMAND = (*worker_command(), "--settings")
 #: Added to the time that jobs have to end: for interrupted actors, and for closing the database.
 _CLOSING_SECONDS = 20.0
 

@@ -1,1 +1,1 @@
-"""Kinds of hooks behind the gate's contract. What a hook may do is said there."""
+"""Hooks: ``blocking`` ones, for which a request waits, and the ``delivery`` of events to endpoints."""

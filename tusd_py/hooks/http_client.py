@@ -1,7 +1,7 @@
 """The HTTP client of all hooks: blocking hooks over HTTP and webhook deliveries.
 
 It owns what both need: connections, TLS, time and size limits, the headers of a request. What a status means is
-decided by its callers. Importing this module loads the HTTP library, so it is imported where a URL is configured only.
+decided by its callers. Importing this module loads the HTTP library, so only code that needs it does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs one program to its end, within limits of time and memory. What the program is for is decided elsewhere."""
+"""Runs one program to its end, with limits of time and memory. It knows nothing of hooks."""
 
 from __future__ import annotations
 

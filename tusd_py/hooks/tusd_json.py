@@ -1,4 +1,4 @@
-"""What goes to a hook and comes back, as tusd v2 writes it in JSON. How it travels is the transports' business."""
+"""The JSON of hook requests and responses in the format of tusd v2, for HTTP and for programs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.outcomes import ResponseOverride
 
-#: What a hook said is quoted in the log up to here.
-QUOTED_CHARACTERS = 500
+#: Output of hooks is quoted in the log up to this length.
+EXCERPT_CHARACTERS_MAX = 500
 
 
-def format_request(event: HookRequest, where: Callable[[Upload], Mapping[str, str]]) -> bytes:
-    """``format_event`` for a hook that is waited for. Before there is an id, only a path that was chosen is a place."""
+def format_request(event: HookRequest, location: Callable[[Upload], Mapping[str, str]]) -> bytes:
+    """The request of a blocking hook. An upload without an id has a location only if a hook has chosen its path."""
     upload = event.upload
-    storage = where(upload) if upload is not None and (upload.id or upload.storage) else None
+    storage = location(upload) if upload is not None and (upload.id or upload.storage) else None
     return format_event(event.hook, upload, event.caller, storage)
 
 
 def format_event(
     hook: Hook | EventType, upload: Upload | None, caller: Caller | None, storage: Mapping[str, str] | None
 ) -> bytes:
-    """The body of a hook's request, keys and values as tusd v2 has them.
+    """The body of a hook request, with the keys and values of tusd v2.
 
-    ``storage`` tells where the bytes lie (``Store.where``). tusd gives ``null`` for it in pre-create, where nothing is
-    stored yet. Without a ``caller`` the request is an empty one.
+    ``storage`` says where the bytes are (``Store.location``); like tusd, pre-create has ``null``, since nothing is
+    stored yet. Without a ``caller`` the fields of ``HTTPRequest`` are empty.
     """
     event = {"Upload": None if upload is None else _upload(upload, storage), "HTTPRequest": _request(caller)}
     return json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":")).encode()
@@ -58,7 +58,7 @@ def _metadata(upload: Upload) -> dict[str, str]:
     try:
         values = parse_metadata(upload.metadata_header)
     except InvalidMetadata:
-        # Records of another server may hold what this one would have refused; tusd leaves out what it cannot read.
+        # Records imported from another server may hold metadata that this one refuses; tusd omits what it cannot read.
         return {}
     return {key: value.decode("utf-8", "replace") for key, value in sorted(values.items())}
 
@@ -75,86 +75,86 @@ def _request(caller: Caller | None) -> dict[str, object]:
 
 
 def header_lists(headers: HeaderList) -> dict[str, list[str]]:
-    """The values by name, names written as Go writes them: ``upload-length`` is ``Upload-Length``."""
+    """The values by name; names are written as Go writes them: ``upload-length`` is ``Upload-Length``."""
     lists: dict[str, list[str]] = {}
     for name, value in headers:
-        lists.setdefault(canonical(name.decode("latin-1")), []).append(value.decode("utf-8", "replace"))
+        lists.setdefault(canonical_header(name.decode("latin-1")), []).append(value.decode("utf-8", "replace"))
     return lists
 
 
-def canonical(name: str) -> str:
-    """A header's name with its first letter and every letter after a hyphen in upper case, all others in lower."""
+def canonical_header(name: str) -> str:
+    """``name`` with its first letter and each letter after a hyphen in upper case, all others in lower case."""
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
 def parse_response(hook: Hook, body: bytes) -> HookResponse:
-    """What a hook answered; an empty body is an answer that changes nothing. Raises ``HookFailed``, and only that.
+    """Parse the response body of ``hook``; an empty body changes nothing. Raises ``HookFailed`` for invalid ones.
 
-    Keys are read without regard to case, those unknown are ignored and ``null`` is absent, as in Go.
+    As in Go, keys are case-insensitive, unknown keys are ignored, and ``null`` counts as absent.
     """
     if not body.strip():
         return HookResponse()
-    answer = _Reader(hook, _json(hook, body)).answer()
-    problem = validate_response(answer)
+    response = _Reader(hook, _json(hook, body)).response()
+    problem = validate_response(response)
     if problem is not None:
         raise HookFailed(f"{hook} {problem}")
-    return answer
+    return response
 
 
 def _json(hook: Hook, body: bytes) -> object:
     try:
         value: object = json.loads(body.decode("utf-8", "replace"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as failure:
-        raise HookFailed(f"{hook} answered what is not JSON: {excerpt(body)}") from failure
+        raise HookFailed(f"{hook} answered with what is not JSON: {excerpt(body)}") from failure
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
-def excerpt(said: bytes) -> str:
-    """What a hook said, for the log: shortened, and without characters that could pass for lines of the log."""
-    text = said.decode("utf-8", "replace")
-    return repr(text[:QUOTED_CHARACTERS]) + (" ..." if len(text) > QUOTED_CHARACTERS else "")
+def excerpt(output: bytes) -> str:
+    """Quote the beginning of a hook's output for the log, with control characters escaped."""
+    text = output.decode("utf-8", "replace")
+    return repr(text[:EXCERPT_CHARACTERS_MAX]) + (" ..." if len(text) > EXCERPT_CHARACTERS_MAX else "")
 
 
 class _Reader:
-    """Reads one answer; every value that has another type than tusd's raises ``HookFailed`` with its name."""
+    """Reads one response. A value of another type than tusd's raises ``HookFailed`` with the name of its key."""
 
     def __init__(self, hook: Hook, value: object) -> None:
         self._hook = hook
-        self._root = self._object(value, "the answer")
+        self._root = self._object(value, "the response")
 
-    def answer(self) -> HookResponse:
+    def response(self) -> HookResponse:
         hook, root = self._hook, self._root
         rejects = {name: self._flag(root, name) for name in ("RejectUpload", "RejectTermination", "RejectRequest")}
         stop = self._flag(root, "StopUpload")
-        overlay = self._overlay()
+        override = self._override()
         changes = self._changes()
         if hook is Hook.AUTHORIZE:
-            # Whoever answers a question for leave with a refusal in any form shall not find it granted.
-            is_error = overlay is not None and overlay.status is not None and overlay.status >= 400
-            return HookResponse(reject=is_error or any(rejects.values()), override=overlay)
+            # Any form of refusal counts: a receiver that rejects by another key must not grant access by mistake.
+            is_error = override is not None and override.status is not None and override.status >= 400
+            return HookResponse(reject=is_error or any(rejects.values()), override=override)
         if hook is Hook.PRE_CREATE:
-            return replace(changes, reject=rejects["RejectUpload"], override=overlay)
+            return replace(changes, reject=rejects["RejectUpload"], override=override)
         if hook is Hook.PRE_TERMINATE:
-            return HookResponse(reject=rejects["RejectTermination"], override=overlay)
-        return HookResponse(stop=stop, override=overlay)
+            return HookResponse(reject=rejects["RejectTermination"], override=override)
+        return HookResponse(stop=stop, override=override)
 
-    def _overlay(self) -> ResponseOverride | None:
+    def _override(self) -> ResponseOverride | None:
         response = self._object(self._root.get("httpresponse"), "HTTPResponse")
         status = response.get("statuscode")
         if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
             self._refuse("HTTPResponse.StatusCode", "a whole number")
         body = self._text(response.get("body"), "HTTPResponse.Body")
         headers = self._texts(response.get("header"), "HTTPResponse.Header") or {}
-        # Go cannot tell what is absent from what is empty, so neither changes anything.
-        overlay = ResponseOverride(status=status or None, headers=headers, body=body or None)
-        return None if overlay == ResponseOverride() else overlay
+        # Go does not distinguish absent from empty values, so neither changes anything.
+        override = ResponseOverride(status=status or None, headers=headers, body=body or None)
+        return None if override == ResponseOverride() else override
 
     def _changes(self) -> HookResponse:
-        """What shall be changed of a new upload. Absent metadata is kept, ``{}`` clears it."""
+        """The changes to a new upload. Absent metadata keeps the client's, ``{}`` clears it."""
         changes = self._object(self._root.get("changefileinfo"), "ChangeFileInfo")
         upload_id = self._text(changes.get("id"), "ChangeFileInfo.ID")
         metadata = self._texts(changes.get("metadata"), "ChangeFileInfo.MetaData")
@@ -169,7 +169,7 @@ class _Reader:
         )
 
     def _object(self, value: object, name: str) -> dict[str, object]:
-        """The values by key in small letters; none where it is absent."""
+        """The values by lower-case key; empty if ``value`` is absent."""
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -191,7 +191,7 @@ class _Reader:
             return ""
         if not isinstance(value, str):
             self._refuse(name, "text")
-        # Half a surrogate pair can be written in JSON, but not in an answer or a record.
+        # JSON can hold half a surrogate pair, but neither a response nor a record can.
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _texts(self, value: object, name: str) -> dict[str, str] | None:
@@ -201,5 +201,5 @@ class _Reader:
             self._refuse(name, "an object")
         return {self._text(key, name): self._text(item, f"{name}[{key!r}]") for key, item in value.items()}
 
-    def _refuse(self, name: str, wanted: str) -> NoReturn:
-        raise HookFailed(f"{self._hook} answered with {name} that is not {wanted}")
+    def _refuse(self, name: str, expected: str) -> NoReturn:
+        raise HookFailed(f"{self._hook} answered with {name} that is not {expected}")

@@ -1,1 +1,1 @@
-"""Finished uploads under names for people, in a directory of the operator's."""
+"""Publishing: finished uploads appear under readable names in a directory of the operator."""

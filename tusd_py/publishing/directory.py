@@ -1,4 +1,4 @@
-"""The publisher into a directory: links or copies each upload there, under the name that a pattern gives it."""
+"""The publisher that links or copies uploads into a directory, under names from a pattern."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryPublisher:
-    """Publishes into ``directory``, which is made when the first upload comes."""
+    """Publishes into ``directory``, which is created when needed. ``pattern`` is that of ``published_name``."""
 
     directory: Path
     pattern: str
-    links: bool = True  # rather than copies, where the file system can
+    links: bool = True  # hard links instead of copies, where the file system supports them
 
     async def publish(self, upload: Upload, store: Store) -> str:
+        """See ``Publisher.publish``."""
         placement = Placement(self.directory, upload.id)
         try:
-            is_whole = await asyncio.to_thread(placement.prepare)
-            if not is_whole and not await self._link(placement, upload, store):
+            is_complete = await asyncio.to_thread(placement.prepare)
+            if not is_complete and not await self._link(placement, upload, store):
                 await self._copy(placement, upload, store)
             return await asyncio.to_thread(placement.publish, self._names(upload))
         except OSError as error:
-            raise _trouble(self.directory, error) from error
+            raise _publish_failed(self.directory, error) from error
 
     async def cleanup(self, upload: Upload) -> None:
+        """See ``Publisher.cleanup``."""
         try:
             await asyncio.to_thread(Placement(self.directory, upload.id).cleanup)
         except OSError as error:
-            raise _trouble(self.directory, error) from error
+            raise _publish_failed(self.directory, error) from error
 
     def _names(self, upload: Upload) -> Iterator[str]:
         name = published_name(self.pattern, upload)
         return itertools.chain([name], (numbered(name, number) for number in itertools.count(2)))
 
     async def _link(self, placement: Placement, upload: Upload, store: Store) -> bool:
-        where = store.location(upload)
-        # A file may be longer than its upload, by bytes of a crash that nobody counts: such a one is copied.
-        if not self.links or where.get("Type") != "filestore" or await store.size(upload) != upload.offset:
+        location = store.location(upload)
+        # After a crash a file may be longer than its upload; then only the bytes of the upload are copied.
+        if not self.links or location.get("Type") != "filestore" or await store.size(upload) != upload.offset:
             return False
-        return await asyncio.to_thread(placement.link, Path(where["Path"]))
+        return await asyncio.to_thread(placement.link, Path(location["Path"]))
 
     async def _copy(self, placement: Placement, upload: Upload, store: Store) -> None:
         try:
@@ -71,5 +73,5 @@ async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwarg
     await uninterrupted(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
 
 
-def _trouble(directory: Path, error: OSError) -> PublishFailed:
+def _publish_failed(directory: Path, error: OSError) -> PublishFailed:
     return PublishFailed(f"publishing into {directory} failed: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Names for people, made of what a client has said: none leads anywhere else, none breaks a file system. Pure."""
+"""Readable names of published files, made of the client's metadata and safe on every file system. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
 
-#: File systems allow 255; what is left is for numbers and temporary names.
+#: File systems allow 255; the rest is for numbers.
 NAME_BYTES_MAX = 200
 _FIELD = re.compile(r"\{([a-z]+)\}")
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
@@ -18,19 +18,22 @@ _EXTENSION_BYTES_MAX = 20
 
 
 def published_name(pattern: str, upload: Upload) -> str:
-    """The relative path that ``pattern`` gives ``upload``: of safe names, divided by slashes."""
+    """The relative path of ``upload`` by ``pattern``: safe names, separated by slashes.
+
+    The fields of a pattern, such as ``{filename}``, are described in docs/publishing.md.
+    """
     fields = _fields(upload)
-    segments = (_FIELD.sub(lambda found: fields[found[1]], segment) for segment in pattern.split("/"))
+    segments = (_FIELD.sub(lambda match: fields[match[1]], segment) for segment in pattern.split("/"))
     return "/".join(safe_name(segment) for segment in segments)
 
 
 def _fields(upload: Upload) -> dict[str, str]:
     metadata = parse_metadata(upload.metadata_header)
-    said = (metadata.get("filename") or metadata.get("name") or b"").decode("utf-8", "replace")
-    # Some clients send whole paths: the directories are their own affair.
-    last = re.split(r"[/\\]", said)[-1]
+    client_name = (metadata.get("filename") or metadata.get("name") or b"").decode("utf-8", "replace")
+    # Some clients send whole paths; only the last segment is the file name.
+    last = re.split(r"[/\\]", client_name)[-1]
     name = safe_name(last) if last.strip(". ") else upload.id
-    stem, extension = _divided(name)
+    stem, extension = _split_extension(name)
     at = (upload.completed_at or upload.updated_at).astimezone(UTC)
     return {
         "id": upload.id,
@@ -45,9 +48,9 @@ def _fields(upload: Upload) -> dict[str, str]:
 
 
 def safe_name(text: str) -> str:
-    """``text`` as the name of one file or directory, on whatever system it may be copied to."""
+    """Make ``text`` a valid name of one file or directory on Linux, macOS and Windows."""
     text = unicodedata.normalize("NFC", text)
-    # Invisible characters go too: some turn the reading direction round, and gpj.exe would be read exe.jpg.
+    # Invisible characters are replaced too: some reverse the reading direction, so gpj.exe would look like exe.jpg.
     visible = "".join(character if character.isprintable() else "_" for character in text)
     name = _FORBIDDEN.sub("_", visible).strip(" ").rstrip(". ")
     if name.startswith("."):
@@ -58,13 +61,13 @@ def safe_name(text: str) -> str:
 
 
 def numbered(path: str, number: int) -> str:
-    """The path with a number before its extension: the second, third ... choice where it is taken."""
+    """``path`` with ``number`` before its extension: the next choice if a name is already used."""
     folder, slash, name = path.rpartition("/")
-    stem, extension = _divided(name)
+    stem, extension = _split_extension(name)
     return f"{folder}{slash}{stem} ({number}){extension}"
 
 
-def _divided(name: str) -> tuple[str, str]:
+def _split_extension(name: str) -> tuple[str, str]:
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > _EXTENSION_BYTES_MAX:
         return name, ""
@@ -74,6 +77,6 @@ def _divided(name: str) -> tuple[str, str]:
 def _shortened(name: str) -> str:
     if len(name.encode()) <= NAME_BYTES_MAX:
         return name
-    stem, extension = _divided(name)
-    room = NAME_BYTES_MAX - len(extension.encode())
-    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + extension
+    stem, extension = _split_extension(name)
+    stem_bytes_max = NAME_BYTES_MAX - len(extension.encode())
+    return stem.encode()[:stem_bytes_max].decode("utf-8", "ignore").rstrip(". ") + extension

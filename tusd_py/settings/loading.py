@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tusd_py.settings.sections import Settings
-from tusd_py.settings.values import Expects
+from tusd_py.settings.values import DOCS, Expects
 
 PREFIX = "TUSD_PY_"
 CONFIG_VARIABLE = "TUSD_PY_CONFIG"
@@ -168,7 +168,8 @@ def _unknown(name: str, origin: str) -> str:
         return f"{name} ({origin}) was renamed to {RENAMED[name]}: use {_spelled_as(origin, RENAMED[name])}"
     names = [*sections(), *(f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields)]
     near = difflib.get_close_matches(name, names, n=1)
-    return f"{name} ({origin}) is not a setting; " + (f"did you mean {near[0]}?" if near else "see config.toml")
+    advice = f"did you mean {near[0]}?" if near else "see tusd-py config --default"
+    return f"{name} ({origin}) is not a setting; {advice}"
 
 
 def _spelled_as(origin: str, name: str) -> str:
@@ -206,7 +207,7 @@ def _within_a_table(details: ErrorDetails, sourced: Sourced) -> str:
     if details["type"] == "missing":
         return f"{name} ({sourced.origin}) is missing"
     if details["type"] == "extra_forbidden":
-        return f"{name} ({sourced.origin}) is not a setting; see docs/hooks.md"
+        return f"{name} ({sourced.origin}) is not a setting; see {DOCS}/hooks.md"
     return f"{name} ({sourced.origin}) must be {cause if isinstance(cause, ValueError) else details['msg']}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
 from tusd_py.model.validation_rule import ValidationRule
-from tusd_py.settings.values import Bool, Expects, Section, Size, Text
+from tusd_py.settings.values import DOCS, Bool, Expects, Section, Size, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: The fields that a pattern of published names can contain in braces.
@@ -39,7 +39,7 @@ _ADAPTERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(kind) for key, kin
 def parse_rules(value: object) -> tuple[ValidationRule, ...]:
     """Convert tables to rules. Raises ``ValueError`` that names the first bad rule and what is wrong with it."""
     if not isinstance(value, list | tuple):
-        raise ValueError("a list of rules (docs/validation.md)")
+        raise ValueError(f"a list of rules ({DOCS}/validation.md)")
     rules = []
     for number, item in enumerate(value, 1):
         try:

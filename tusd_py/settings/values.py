@@ -18,6 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tusd_py.model.hooks import Hook
 
+#: The documentation: an installed package does not contain it.
+DOCS = "https://github.com/tusd-py/tusd-py/blob/main/docs"
 #: Offsets are stored as signed 64-bit integers.
 BYTES_MAX = 2**63 - 1
 #: A hundred years: a longer time is a typing error, and would overflow ``datetime``.

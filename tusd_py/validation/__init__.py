@@ -1,1 +1,1 @@
-"""Checks of complete uploads: type, digests, CSV, the operator's rules."""
+"""Validation of uploads: type, digests, CSV, and the operator's rules."""

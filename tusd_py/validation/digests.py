@@ -1,4 +1,4 @@
-"""The digests that a client says its whole upload has, in any of the forms in use, and those that it really has."""
+"""Compares the digests that a client declares for an upload, in any of the usual forms, with the real ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tusd_py.protocol.draft.digests import parse_digest
 from tusd_py.protocol.draft.representation import REPR_DIGEST
 from tusd_py.protocol.errors import InvalidChecksum
 
-#: The digest that is computed of every upload that is examined.
+#: Computed for every upload that is validated.
 DEFAULT_ALGORITHM = "sha256"
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 _BY_SIZE = {size: name for name, size in _SIZES.items()}
@@ -23,7 +23,7 @@ _HEX = re.compile(r"(?:[0-9a-f]{2})+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDigest:
-    """A digest that the upload shall have; ``key`` is that of the metadata which says so. None was not understood."""
+    """A digest that the metadata ``key`` declares; ``None`` if its value is not a digest."""
 
     key: str
     algorithm: str
@@ -31,7 +31,7 @@ class ExpectedDigest:
 
 
 def expected_digests(metadata: Mapping[str, bytes], keys: Sequence[str]) -> list[ExpectedDigest]:
-    """Every digest that ``metadata`` claims: under ``keys``, and that of a request in the draft."""
+    """Every digest that ``metadata`` declares: under ``keys``, and the ``Repr-Digest`` of a draft client."""
     found = []
     for key in keys:
         if key != REPR_DIGEST and (value := metadata.get(key, b"").decode("latin-1").strip()):
@@ -44,25 +44,25 @@ def expected_digests(metadata: Mapping[str, bytes], keys: Sequence[str]) -> list
         except InvalidChecksum:
             found.append(ExpectedDigest(REPR_DIGEST, DEFAULT_ALGORITHM, None))
         else:
-            # RFC 9530, 2: "A recipient MAY ignore any or all digests": those of algorithms that nobody knows here.
+            # RFC 9530, 2: "A recipient MAY ignore any or all digests": here those of unknown algorithms.
             if checksum is not None:
                 found.append(ExpectedDigest(REPR_DIGEST, checksum.algorithm, checksum.digest))
     return found
 
 
 def _parse(key: str, value: str) -> tuple[str, bytes | None]:
-    """The algorithm and the digest: named before it (``sha256:...``) or by the key, else told by the length."""
+    """The algorithm and the digest. A prefix (``sha256:...``) or the key names the algorithm, else the length does."""
     named = _NAMED.fullmatch(value)
     name = (named[1] if named else key).lower().replace("-", "").replace("_", "")
-    wanted = _SIZES.get(name)
-    for digest in _readings(named[2] if named else value):
-        if len(digest) == (wanted or len(digest)) and len(digest) in _BY_SIZE:
+    size = _SIZES.get(name)
+    for digest in _decodings(named[2] if named else value):
+        if len(digest) == (size or len(digest)) and len(digest) in _BY_SIZE:
             return _BY_SIZE[len(digest)], digest
-    return (name if wanted else DEFAULT_ALGORITHM), None
+    return (name if size else DEFAULT_ALGORITHM), None
 
 
-def _readings(text: str) -> Iterator[bytes]:
-    """What ``text`` may mean. Hexadecimal first: it could be read as base64 too, but then of a length nobody has."""
+def _decodings(text: str) -> Iterator[bytes]:
+    """The bytes that ``text`` may encode. Hexadecimal comes first: as base64 its length would be no digest's."""
     if _HEX.fullmatch(text):
         yield bytes.fromhex(text)
     try:
@@ -74,25 +74,26 @@ def _readings(text: str) -> Iterator[bytes]:
 
 
 class DigestCheck:
-    """Running digests of one upload, by every algorithm that somebody asks for. Blocks while it computes."""
+    """The running digests of one upload, by every expected algorithm. ``update`` computes and blocks."""
 
-    def __init__(self, wanted: Sequence[ExpectedDigest]) -> None:
-        names = {DEFAULT_ALGORITHM, *(item.algorithm for item in wanted)}
+    def __init__(self, expected: Sequence[ExpectedDigest]) -> None:
+        names = {DEFAULT_ALGORITHM, *(item.algorithm for item in expected)}
         self._running = {name: hashlib.new(name, usedforsecurity=False) for name in sorted(names)}
-        self._wanted = wanted
+        self._expected = expected
 
-    def update(self, piece: bytes) -> None:
+    def update(self, chunk: bytes) -> None:
+        """Add the next bytes."""
         for digest in self._running.values():
-            digest.update(piece)
+            digest.update(chunk)
 
     def hex_digests(self) -> dict[str, str]:
-        """Each digest in hexadecimal, by its algorithm."""
+        """Each digest in hexadecimal by its algorithm."""
         return {name: digest.hexdigest() for name, digest in self._running.items()}
 
     def violations(self) -> Iterator[str]:
-        """What speaks against the upload."""
-        for item in self._wanted:
+        """A sentence for each expected digest that is invalid or does not match."""
+        for item in self._expected:
             if item.digest is None:
-                yield f"the metadata {item.key} is no digest: send it in hexadecimal or base64"
+                yield f"the metadata {item.key} is not a digest; send it in hexadecimal or base64"
             elif self._running[item.algorithm].digest() != item.digest:
-                yield f"its bytes do not have the {item.algorithm} that the metadata {item.key} says"
+                yield f"its {item.algorithm} is not the one that the metadata {item.key} declares"

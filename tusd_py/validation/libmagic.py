@@ -1,4 +1,4 @@
-"""Tells the type of bytes by libmagic: the system's where there is one, else the one that pylibmagic carries."""
+"""Detects the type of bytes with libmagic: the system's library if there is one, else that of pylibmagic."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 if TYPE_CHECKING:
     from magic import Magic
 
-#: So many first bytes are looked at: the names in a zipped document stand further in than any signature.
+#: The first bytes that are inspected. File names inside zipped documents come later than any signature.
 HEAD_BYTES = 64 * 1024
 
 _SYSTEM = ("libmagic.dylib",) if sys.platform == "darwin" else ("libmagic.so.1",)
 _BUNDLED = "libmagic.dylib" if sys.platform == "darwin" else "libmagic.so.1"
 _MISSING = (
-    "the type of an upload cannot be told, for libmagic is missing: "
+    "the type of an upload cannot be detected because libmagic is missing; "
     "install it (Debian: apt-get install libmagic1), or pylibmagic from PyPI"
 )
 
 _loading = threading.Lock()
-_own = threading.local()  # a Magic object may be used by one thread only
+_thread_local = threading.local()  # a Magic object may be used by one thread only
 
 
 @dataclass(frozen=True, slots=True)
 class Libmagic:
-    """A library that is loaded, and the database that belongs to it; None is the library's own choice."""
+    """The loaded library with the path of its database; ``None`` is the library's default."""
 
     database: str | None
 
 
 def load(system: Sequence[str] = _SYSTEM) -> Libmagic:
-    """Have libmagic loaded before anything imports ``magic``, which would look for the system's alone.
+    """Load libmagic. This must happen before ``magic`` is imported, which looks for the system's library only.
 
-    The system's is newer than the bundled one wherever both are. pylibmagic is found but never imported: it changes
+    The system's library is preferred because it is the newer one. pylibmagic is located but never imported: it changes
     the environment and ctypes for the whole process. Raises ``ValidatorUnavailable``.
     """
     for name in system:
@@ -50,44 +50,44 @@ def load(system: Sequence[str] = _SYSTEM) -> Libmagic:
             continue
         return Libmagic(None)
     spec = importlib.util.find_spec("pylibmagic")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        library, database = Path(folder, _BUNDLED), Path(folder, "magic.mgc")
+    for directory in (spec.submodule_search_locations or ()) if spec is not None else ():
+        library, database = Path(directory, _BUNDLED), Path(directory, "magic.mgc")
         try:
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         except OSError:
             continue
-        # The format of the database changes with the version: the system's would not do.
+        # The database format changes with the version, so the system's database cannot be used.
         return Libmagic(str(database))
     raise ValidatorUnavailable(_MISSING)
 
 
-_found: Libmagic | None = None
+_loaded: Libmagic | None = None
 
 
 def detect_type(head: bytes) -> str:
-    """The media type of bytes that begin with ``head``, in lower case. Blocks; for any thread.
+    """The media type, in lower case, of content that begins with ``head``. Blocks; may be called in any thread.
 
-    Raises ``ValidatorUnavailable`` where libmagic is missing or its database cannot be read.
+    Raises ``ValidatorUnavailable`` if libmagic is missing or cannot read its database.
     """
-    told: str = _magic().from_buffer(head[:HEAD_BYTES])
-    return told.lower()
+    detected: str = _magic().from_buffer(head[:HEAD_BYTES])
+    return detected.lower()
 
 
 def _magic() -> Magic:
-    existing: Magic | None = getattr(_own, "magic", None)
+    existing: Magic | None = getattr(_thread_local, "magic", None)
     if existing is not None:
         return existing
-    global _found
+    global _loaded
     with _loading:
-        # What is missing may be installed later: only what was found is kept.
-        _found = _found or load()
+        # Only success is cached: a missing library may be installed later.
+        _loaded = _loaded or load()
         try:
             import magic
         except ImportError as error:
             raise ValidatorUnavailable(_MISSING) from error
     try:
-        made = magic.Magic(mime=True, magic_file=_found.database)
+        magic_object = magic.Magic(mime=True, magic_file=_loaded.database)
     except magic.MagicException as error:
         raise ValidatorUnavailable(f"libmagic cannot read its database: {error}") from error
-    _own.magic = made
-    return made
+    _thread_local.magic = magic_object
+    return magic_object

@@ -1,10 +1,10 @@
-"""Which media types are as good as the same: what people declare, and what can be told from bytes, differ in names."""
+"""Compares declared media types with detected ones, which often differ in name but not in meaning."""
 
 from __future__ import annotations
 
-#: What nobody can tell apart from anything, or whoever declares it claims nothing.
+#: Detected: content without a known type. Declared: no statement about the type.
 UNKNOWN = "application/octet-stream"
-#: An upload without bytes has no type, whatever was declared.
+#: Detected for an upload without bytes; it agrees with every declared type.
 EMPTY = frozenset({"inode/x-empty", "application/x-empty"})
 
 _ALIASES = {
@@ -42,7 +42,7 @@ _ALIASES = {
     "video/msvideo": "video/x-msvideo",
 }
 
-# Text that a browser runs or draws: it passes for no other text, and no other for it.
+# Text that a browser runs or renders: it never agrees with other text.
 _ACTIVE = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml", "text/x-php", "text/x-shellscript"})
 _XML = frozenset({"image/svg+xml", "application/xhtml+xml"})
 _TEXTS = frozenset(
@@ -59,8 +59,8 @@ _OLE = frozenset(
     {"application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint", "application/vnd.visio"}
     | {"application/vnd.ms-outlook", "application/vnd.ms-project"}
 )
-_OLE_SEEN = frozenset({"application/cdfv2", "application/x-ole-storage", "application/vnd.ms-office"})
-_FAMILIES = (
+_OLE_DETECTED = frozenset({"application/cdfv2", "application/x-ole-storage", "application/vnd.ms-office"})
+_SAME_CONTAINER = (
     frozenset({"video/mp4", "video/quicktime", "video/x-m4v", "video/3gpp", "video/3gpp2", "application/mp4"})
     | frozenset({"audio/mp4", "audio/x-m4a", "audio/m4a", "audio/aac"}),
     frozenset({"video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska"}),
@@ -69,8 +69,8 @@ _FAMILIES = (
     frozenset({"audio/aac", "audio/x-hx-aac-adts"}),
     frozenset({"video/mp2t", "video/mpeg", "video/mpv"}),
 )
-# What bytes always tell: where they do not, it is something else.
-_ALWAYS_TOLD = frozenset(
+# Types that are always detected: content without a known type is none of these.
+_ALWAYS_DETECTED = frozenset(
     {"application/pdf", "application/zip", "application/gzip", "application/x-7z-compressed", "application/x-rar"}
     | {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/heic", "image/avif"}
     | {"audio/wav", "audio/x-flac", "audio/ogg", "video/webm", "video/x-matroska", "video/x-msvideo", "video/mp4"}
@@ -79,34 +79,38 @@ _ALWAYS_TOLD = frozenset(
 
 
 def canonical_name(media_type: str) -> str:
-    """The one name of a type that has several."""
+    """The one name, in lower case, that stands for all names of ``media_type``."""
     media_type = media_type.lower()
     return _ALIASES.get(media_type, media_type)
 
 
-def types_agree(declared: str, real: str) -> bool:
-    """Whether bytes that are told to be ``real`` may well be what was ``declared``."""
-    declared, real = canonical_name(declared), canonical_name(real)
-    if declared in (real, UNKNOWN) or real in EMPTY:
+def types_agree(declared: str, detected: str) -> bool:
+    """Whether content of the ``detected`` type may be what was ``declared``."""
+    declared, detected = canonical_name(declared), canonical_name(detected)
+    if declared in (detected, UNKNOWN) or detected in EMPTY:
         return True
-    if real == UNKNOWN:
-        return declared not in _ALWAYS_TOLD and not _is_text(declared) and not _is_zipped(declared)
-    return _refines(declared, real) or _refines(real, declared) or any({declared, real} <= kin for kin in _FAMILIES)
+    if detected == UNKNOWN:
+        return declared not in _ALWAYS_DETECTED and not _is_text(declared) and not _is_zipped(declared)
+    return (
+        _refines(declared, detected)
+        or _refines(detected, declared)
+        or any({declared, detected} <= types for types in _SAME_CONTAINER)
+    )
 
 
-def more_specific(declared: str, real: str) -> str:
-    """The more telling name: that a zip is a document, or a text a table, only its client can say."""
-    plain = canonical_name(declared), canonical_name(real)
-    if _refines(*plain) or any(set(plain) <= kin for kin in _FAMILIES):
+def more_specific(declared: str, detected: str) -> str:
+    """The declared type where it is a special case of the detected one (a document for a zip), else the latter."""
+    plain = canonical_name(declared), canonical_name(detected)
+    if _refines(*plain) or any(set(plain) <= types for types in _SAME_CONTAINER):
         return plain[0]
     return plain[1]
 
 
 def _refines(special: str, general: str) -> bool:
-    """Whether ``special`` is a kind of ``general``, which bytes alone seldom tell apart from its like."""
+    """Whether ``special`` is a kind of ``general`` that is rarely detected by the bytes alone."""
     if general == "application/zip":
         return _is_zipped(special)
-    if general in _OLE_SEEN:
+    if general in _OLE_DETECTED:
         return special in _OLE
     if special in _ACTIVE or general in _ACTIVE:
         return special in _XML and general == "text/xml"

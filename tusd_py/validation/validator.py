@@ -1,4 +1,4 @@
-"""The examiner: reads an upload once, in threads, and holds what it finds against the operator's rules."""
+"""The validator: reads an upload once, in threads, and checks it against the operator's rules."""
 
 from __future__ import annotations
 
@@ -14,96 +14,99 @@ from tusd_py.protocol.outcomes import Content
 from tusd_py.validation import libmagic
 from tusd_py.validation.csv_check import CsvCheck
 from tusd_py.validation.digests import DigestCheck, expected_digests
-from tusd_py.validation.rules import Declared, declared, declared_violations, first_match, type_violations
+from tusd_py.validation.rules import Declaration, declared, declared_violations, first_match, type_violations
 
-#: Handed to a thread at once: a hop costs nothing beside hashing so much.
+#: Passed to a thread at once: with so much to hash, the switch to the thread costs nothing.
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleValidator:
-    """Judges by ``rules``, of which the first that fits holds; ``rejects_unmatched`` says what no rule fits means.
+    """Validates by the first of ``rules`` that applies to an upload.
 
-    ``digest_keys`` are metadata in which clients say what digest their upload has.
+    ``rejects_unmatched`` rejects uploads to which no rule applies. ``digest_keys`` are the metadata keys under which
+    clients declare digests of their uploads.
     """
 
     rules: tuple[ValidationRule, ...] = ()
     rejects_unmatched: bool = False
     digest_keys: tuple[str, ...] = ()
 
-    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
-        said = declared(upload)
-        rule = first_match(self.rules, said)
-        reading = _Looking(
-            DigestCheck(expected_digests(said.metadata, self.digest_keys)), CsvCheck() if rule and rule.csv else None
+    async def validate(self, upload: Upload, content: Content, on_progress: OnProgress) -> ValidationResult:
+        """See ``Validator.validate``."""
+        declaration = declared(upload)
+        rule = first_match(self.rules, declaration)
+        scan = _Scan(
+            DigestCheck(expected_digests(declaration.metadata, self.digest_keys)),
+            CsvCheck() if rule and rule.csv else None,
         )
-        # Closed at once when the examination ends early: a file stays open for as long as somebody reads it.
+        # Closed at once when the validation ends early: the file stays open while the content is being read.
         async with aclosing(content):
-            await reading.through(content, tell)
+            await scan.read(content, on_progress)
         try:
-            real = await asyncio.to_thread(libmagic.detect_type, reading.head)
+            detected = await asyncio.to_thread(libmagic.detect_type, scan.head)
         except ValidatorUnavailable:
-            # It is worth knowing always, but must be known only where a rule asks.
+            # The type is always recorded if it can be detected, but only rules about types need it.
             if rule is not None and rule.checks_type:
                 raise
-            real = ""
-        reasons = [*self._by_rule(rule, said, upload.offset, real), *reading.violations()]
-        facts = {"type": real} if real else {}
-        return ValidationResult(tuple(reasons), {**facts, **reading.digests.hex_digests(), **_named(rule)})
+            detected = ""
+        reasons = [*self._violations(rule, declaration, upload.offset, detected), *scan.violations()]
+        details = {"type": detected} if detected else {}
+        if rule is not None and rule.name:
+            details["rule"] = rule.name
+        return ValidationResult(tuple(reasons), {**details, **scan.digests.hex_digests()})
 
-    def _by_rule(self, rule: ValidationRule | None, said: Declared, length: int, real: str) -> list[str]:
+    def _violations(
+        self, rule: ValidationRule | None, declaration: Declaration, length: int, detected: str
+    ) -> list[str]:
         if rule is None:
             return ["no rule allows it"] if self.rejects_unmatched else []
-        return [*declared_violations(rule, said, length), *type_violations(rule, said, real)]
+        return [*declared_violations(rule, declaration, length), *type_violations(rule, declaration, detected)]
 
     def applies_to(self, upload: Upload) -> bool:
-        """See ``TypeSniffer``: only a rule about types can refuse by the first bytes."""
+        """See ``TypeSniffer.applies_to``: only rules about types can reject by the first bytes."""
         rule = first_match(self.rules, declared(upload))
         return rule is not None and rule.checks_type
 
     async def rejection(self, upload: Upload, head: bytes) -> str:
-        """See ``TypeSniffer``."""
-        said = declared(upload)
-        rule = first_match(self.rules, said)
+        """See ``TypeSniffer.rejection``."""
+        declaration = declared(upload)
+        rule = first_match(self.rules, declaration)
         if rule is None:
             return ""
-        real = await asyncio.to_thread(libmagic.detect_type, head)
-        return "; ".join(type_violations(rule, said, real))
+        detected = await asyncio.to_thread(libmagic.detect_type, head)
+        return "; ".join(type_violations(rule, declaration, detected))
 
 
-def _named(rule: ValidationRule | None) -> dict[str, str]:
-    return {"rule": rule.name} if rule is not None and rule.name else {}
+class _Scan:
+    """Everything that is computed while the content is read once, in order."""
 
-
-class _Looking:
-    """What is gathered while the bytes go by, once and in order."""
-
-    def __init__(self, digests: DigestCheck, table: CsvCheck | None) -> None:
+    def __init__(self, digests: DigestCheck, csv_check: CsvCheck | None) -> None:
         self.digests = digests
         self.head = b""
-        self._table = table
+        self._csv_check = csv_check
 
-    async def through(self, content: Content, tell: OnProgress) -> None:
+    async def read(self, content: Content, on_progress: OnProgress) -> None:
         batch: list[bytes] = []
-        gathered = seen = 0
-        async for piece in content:
-            batch.append(piece)
-            gathered += len(piece)
-            if gathered >= _BATCH_BYTES:
-                await asyncio.to_thread(self._take, batch)
-                seen += gathered
-                batch, gathered = [], 0
-                await tell(seen)
-        await asyncio.to_thread(self._take, batch)
+        batch_bytes = bytes_read = 0
+        async for chunk in content:
+            batch.append(chunk)
+            batch_bytes += len(chunk)
+            if batch_bytes >= _BATCH_BYTES:
+                await asyncio.to_thread(self._update, batch)
+                bytes_read += batch_bytes
+                batch, batch_bytes = [], 0
+                await on_progress(bytes_read)
+        await asyncio.to_thread(self._update, batch)
 
     def violations(self) -> list[str]:
-        problem = "" if self._table is None else self._table.end()
+        problem = "" if self._csv_check is None else self._csv_check.end()
         return [*self.digests.violations(), *([problem] if problem else [])]
 
-    def _take(self, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
+    def _update(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
             if len(self.head) < libmagic.HEAD_BYTES:
-                self.head += piece[: libmagic.HEAD_BYTES - len(self.head)]
-            self.digests.update(piece)
-            if self._table is not None:
-                self._table.update(piece)
+                self.head += chunk[: libmagic.HEAD_BYTES - len(self.head)]
+            self.digests.update(chunk)
+            if self._csv_check is not None:
+                self._csv_check.update(chunk)

@@ -1,9 +1,10 @@
 """The actors by name: one for each processing step, and one for webhooks."""
 
 from tusd_py.model.steps import STEPS
-from workers.actor import Actor
-from workers.actors.steps import step_actor
-from workers.actors.webhooks import webhooks
+
+from ..actor import Actor
+from .steps import step_actor
+from .webhooks import webhooks
 
 
 def find_actors() -> dict[str, Actor]:

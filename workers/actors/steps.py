@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.uploads.processing.steps import STEP_RUNNERS
-from workers.actor import Actor, JobContext, Retry
+
+from ..actor import Actor, JobContext, Retry
 
 
 def step_actor(name: str) -> Actor:

@@ -20,7 +20,8 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState, NewJob
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
-from workers.actor import GiveUp, JobContext, Retry
+
+from ..actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 

@@ -183,11 +183,11 @@ def test_libmagic_is_checked_if_a_rule_needs_it(monkeypatch: pytest.MonkeyPatch)
         return find(["none.so"])
 
     monkeypatch.setattr(libmagic, "load", find_nothing)
-    monkeypatch.setattr(libmagic, "_found", None)
-    monkeypatch.setattr(libmagic, "_own", type(libmagic._own)())
+    monkeypatch.setattr(libmagic, "_loaded", None)
+    monkeypatch.setattr(libmagic, "_thread_local", type(libmagic._thread_local)())
     missing = run("check", "--port", "0", **by_type)
     assert 2 == missing.exit_code
-    assert "libmagic is missing: install it" in missing.output
+    assert "libmagic is missing; install it" in missing.output
 
 
 def test_publishing_directory(tmp_path: Path) -> None:

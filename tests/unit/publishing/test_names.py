@@ -1,4 +1,4 @@
-"""Published names: what a client says never leads elsewhere, and never breaks a file system."""
+"""Published names stay inside the directory and are valid on every file system, whatever clients send."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def named(name: bytes, owner: str = "ada") -> Upload:
     return replace(UPLOAD, metadata_header=format_metadata({"filename": name}), owner=owner)
 
 
-def test_every_field_has_a_value() -> None:
-    """The fields that a pattern may have are those that are filled in."""
+def test_every_field_of_a_pattern() -> None:
+    """Every field that a pattern may have is filled in."""
     pattern = "/".join(f"{{{field}}}" for field in PATTERN_FIELDS)
     assert "0a1b/cat.tar.gz/cat.tar/gz/ada/2026/03/04" == published_name(pattern, named(b"cat.tar.gz"))
 
 
-def test_what_is_missing_has_a_stand_in() -> None:
-    """No name is the id, no owner is nobody, no extension is nothing."""
+def test_fields_without_a_value() -> None:
+    """The id replaces a missing name, ``nobody`` a missing owner; a missing extension is empty."""
     assert "nobody/0a1b" == published_name("{owner}/{filename}", replace(UPLOAD, owner=""))
     assert "README." != published_name("{stem}.{extension}", named(b"README")) == "README"
 
@@ -58,14 +58,14 @@ def test_what_is_missing_has_a_stand_in() -> None:
     ],
 )
 def test_a_name_is_made_safe(name: str, safe: str) -> None:
-    """Separators, hidden and reserved names, directions of reading, and lengths."""
+    """Separators, hidden and reserved names, reversed reading direction, and length."""
     assert safe == safe_name(name)
 
 
-@pytest.mark.parametrize("said", [b"../../etc/passwd", b"C:\\Windows\\passwd", b"/etc/passwd", b"x/../passwd"])
-def test_directories_of_the_client_are_its_own_affair(said: bytes) -> None:
-    """Only the last segment of what a client calls its file is its name."""
-    assert "2026/passwd" == published_name("{yyyy}/{filename}", named(said))
+@pytest.mark.parametrize("client_name", [b"../../etc/passwd", b"C:\\Windows\\passwd", b"/etc/passwd", b"x/../passwd"])
+def test_directories_of_the_client_are_dropped(client_name: bytes) -> None:
+    """Only the last segment of the client's file name is used."""
+    assert "2026/passwd" == published_name("{yyyy}/{filename}", named(client_name))
 
 
 _PIECE = st.one_of(
@@ -84,8 +84,8 @@ def _valid(pattern: str) -> bool:
 @given(
     st.lists(_PIECE, min_size=1, max_size=8).map("".join).filter(_valid), st.binary(max_size=400), st.text(max_size=300)
 )
-def test_no_pattern_and_no_client_leads_out_of_the_directory(pattern: str, name: bytes, owner: str) -> None:
-    """Whatever is allowed as a pattern, and whatever is said: a relative path of names that every system takes."""
+def test_paths_stay_inside_the_directory(pattern: str, name: bytes, owner: str) -> None:
+    """For every valid pattern and all metadata: a relative path of names that are valid everywhere."""
     path = published_name(pattern, named(name, owner))
     root = Path("/srv/published")
     assert (root / path).resolve().is_relative_to(root) and (root / path) != root
@@ -97,8 +97,8 @@ def test_no_pattern_and_no_client_leads_out_of_the_directory(pattern: str, name:
         assert not segment.startswith(".") and segment == segment.rstrip(". ")
 
 
-def test_a_name_that_is_taken_gets_a_number_before_its_extension() -> None:
-    """In its own directory."""
+def test_numbers_come_before_the_extension() -> None:
+    """The directory does not change."""
     assert "a.b/report (2).pdf" == numbered("a.b/report.pdf", 2)
     assert "a.b/README (3)" == numbered("a.b/README", 3)
 
@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_gets_a_number_before_its_extension() -> None:
 @pytest.mark.parametrize(
     "pattern", ["", "/a", "a//b", "../{id}", "{id}/..", "{name}", "{id", "{{id}}", "a\\b", "{id}/", "a\n", "{id:>5}"]
 )
-def test_a_pattern_that_leads_elsewhere_is_refused(pattern: str) -> None:
-    """With a sentence that shows a good one."""
+def test_invalid_patterns_are_refused(pattern: str) -> None:
+    """The error shows a valid one."""
     with pytest.raises(ValueError, match="a relative path such as"):
         check_pattern(pattern)

@@ -1,4 +1,4 @@
-"""Placing a copy: whole or not at all, whoever else is at it, and whatever is cut short."""
+"""Placing a copy: atomic with concurrent workers and after interrupted attempts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def names() -> list[str]:
 
 
 def test_two_workers_at_one_upload_publish_one_copy(tmp_path: Path) -> None:
-    """The second never writes into the first one's copy, takes its place, or finds another name."""
+    """The second neither writes into the copy of the first, nor replaces it, nor uses another name."""
     first, second = Placement(tmp_path, "id*"), Placement(tmp_path, "id*")
     assert not first.prepare() and not second.prepare()
     first.open_copy()
@@ -33,22 +33,22 @@ def test_two_workers_at_one_upload_publish_one_copy(tmp_path: Path) -> None:
     assert ["a.txt"] == os.listdir(tmp_path)
 
 
-def test_what_a_dead_worker_left_goes_with_the_job(tmp_path: Path) -> None:
-    """A copy cut by a crash is called whole by nobody, and removed in the end, whatever its id has in it."""
+def test_cleanup_removes_interrupted_copies(tmp_path: Path) -> None:
+    """A copy cut by a crash is never published and is removed, also if the id has pattern characters."""
     dead, alive, other = Placement(tmp_path, "id*"), Placement(tmp_path, "id*"), Placement(tmp_path, "idea")
     for placement in (dead, other):
         placement.open_copy()
         placement.write_copy(b"ha")
     assert not alive.prepare()
     alive.cleanup()
-    assert 1 == len(os.listdir(tmp_path)), "another upload's is left alone"
+    assert 1 == len(os.listdir(tmp_path)), "the copy of another upload stays"
     other.close_copy()
     assert [] == os.listdir(tmp_path)
     dead.close_copy()
 
 
-def test_a_name_that_is_taken_is_another_files(tmp_path: Path) -> None:
-    """The next name is taken instead, and what was there stays."""
+def test_an_existing_file_is_never_replaced(tmp_path: Path) -> None:
+    """The next name is used instead."""
     (tmp_path / "a.txt").write_bytes(b"other")
     placement = Placement(tmp_path, "id")
     placement.open_copy()

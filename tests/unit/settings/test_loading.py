@@ -157,7 +157,7 @@ def test_invalid_value_in_the_file(tmp_path: Path, text: str) -> None:
     [
         ({"SERVER__PROT": "1"}, "server.prot (TUSD_PY_SERVER__PROT) is not a setting; did you mean server.port?"),
         ({"SERVR__PORT": "1"}, "servr.port (TUSD_PY_SERVR__PORT) is not a setting; did you mean server.port?"),
-        ({"ZZZ": "1"}, "zzz (TUSD_PY_ZZZ) is not a setting; see config.toml"),
+        ({"ZZZ": "1"}, "zzz (TUSD_PY_ZZZ) is not a setting; see tusd-py config --default"),
         ({"SERVER": "1"}, "server (TUSD_PY_SERVER) is not a setting; did you mean server?"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Reading CSV: what is one, in pieces of any size, and what is said about what is not."""
+"""The CSV check: valid files in chunks of any size, and the reason for each invalid one."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def problem(content: bytes, size: int = 7) -> str:
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
-def test_what_is_csv_is_readable(content: bytes, size: int) -> None:
-    """Separators and encodings in use, quotes over lines, with or without an end of the last line."""
+def test_valid_csv(content: bytes, size: int) -> None:
+    """All separators and encodings, quotes over several lines, with and without a final line end."""
     assert "" == problem(content, size)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "no rows"),
         (b"\n\n", "no rows"),
@@ -51,21 +51,21 @@ def test_what_is_csv_is_readable(content: bytes, size: int) -> None:
         (b"a,b\n\xff\xfe,1\n", "neither UTF-8"),
         (b"a,b\n\xc3", "neither UTF-8"),
         (b"a,b\n1,\x00\n", "zero bytes"),
-        (b"x" * 3_000_000, "does not end"),
-        (b'"' + b"x\n" * 1_500_000, "does not end"),
+        (b"x" * 3_000_000, "is too long"),
+        (b'"' + b"x\n" * 1_500_000, "is too long"),
     ],
 )
-def test_what_is_no_csv_is_told_why(content: bytes, said: str) -> None:
-    """The first thing that is wrong, with its row; memory stays bounded by the longest row."""
-    assert said in problem(content, 65536)
+def test_invalid_csv_has_a_reason(content: bytes, reason: str) -> None:
+    """The first violation with its row; memory is bounded by the longest row allowed."""
+    assert reason in problem(content, 65536)
 
 
 _CELL = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
 
 
 @given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(_CELL, min_size=n, max_size=n), min_size=1)), st.data())
-def test_whatever_a_writer_of_csv_writes_is_readable(rows: list[list[str]], data: st.DataObject) -> None:
-    """Python's own writer, any text in its cells, cut anywhere."""
+def test_output_of_a_csv_writer_is_valid(rows: list[list[str]], data: st.DataObject) -> None:
+    """Python's own writer, any text in its cells, chunks cut anywhere."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)
     content = buffer.getvalue().encode()

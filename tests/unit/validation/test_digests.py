@@ -1,4 +1,4 @@
-"""The digests that clients say their uploads have: every form in use is read, and none believed unseen."""
+"""Declared digests: every usual form is understood, and each is compared with the bytes."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ def problems(metadata: dict[str, bytes], *keys: str) -> list[str]:
         ("repr-digest", f"sha-512=:{b64encode(SHA512.digest()).decode()}:, sha-256=:{b64encode(bytes(32)).decode()}:"),
     ],
 )
-def test_a_digest_that_is_right_has_nothing_against_it(key: str, value: str) -> None:
-    """Hexadecimal or base64, named or not: a right digest is found to be one, and a wrong byte is found out."""
+def test_a_matching_digest_is_no_violation(key: str, value: str) -> None:
+    """Hexadecimal or base64, with or without a prefix; one more byte is a violation."""
     assert [] == problems({key: value.encode()}, "sha256", "checksum", "md5", "sha1")
     wrong = DigestCheck(expected_digests({key: value.encode()}, ("sha256", "checksum", "md5", "sha1")))
     wrong.update(CONTENT + b"!")
     (problem,) = wrong.violations()
-    assert f"that the metadata {key} says" in problem
+    assert f"that the metadata {key} declares" in problem
 
 
 @pytest.mark.parametrize(
     "value", ["abc", "sha256:abc", "crc32:0", SHA256.hexdigest()[:-2], hashlib.md5(b"").hexdigest()]
 )
-def test_what_is_no_digest_is_said_to_be_none(value: str) -> None:
-    """A value that cannot be the digest its key is named after is never taken for a right one."""
-    assert ["the metadata sha256 is no digest: send it in hexadecimal or base64"] == problems(
+def test_an_invalid_digest_is_a_violation(value: str) -> None:
+    """A value that cannot be a digest of the algorithm of its key."""
+    assert ["the metadata sha256 is not a digest; send it in hexadecimal or base64"] == problems(
         {"sha256": value.encode()}, "sha256"
     )
 
 
-def test_a_field_of_the_draft_with_a_digest_of_the_wrong_length_is_none() -> None:
-    """``Repr-Digest`` with a digest no bytes have is against the upload; unknown algorithms say nothing."""
+def test_repr_digest_of_a_wrong_length_is_a_violation() -> None:
+    """Unknown algorithms in ``Repr-Digest`` are ignored."""
     (problem,) = problems({"repr-digest": b"sha-256=:AAAA:"})
-    assert "repr-digest is no digest" in problem
+    assert "repr-digest is not a digest" in problem
     assert [] == problems({"repr-digest": b"unixsum=:AAAA:"})
 
 
-def test_only_the_keys_that_were_asked_for_count() -> None:
-    """Metadata under another key, or without a value, claims nothing; the SHA-256 is computed always."""
+def test_only_configured_keys_count() -> None:
+    """Other keys and empty values are ignored; the SHA-256 is always computed."""
     assert [] == expected_digests({"hash": b"x", "sha256": b""}, ("sha256",))
     assert [ExpectedDigest("hash", "sha256", None)] == expected_digests({"hash": b"x"}, ("hash",))
     digests = DigestCheck([])

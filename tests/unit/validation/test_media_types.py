@@ -1,4 +1,4 @@
-"""Which declared types agree with what the bytes of real files are told to be."""
+"""Which declared types agree with the types detected in real files."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document
         ("image/png", b""),
     ],
 )
-def test_an_honest_type_agrees(declared: str, content: bytes) -> None:
-    """What people and browsers declare of such a file agrees with its bytes, under whatever name."""
+def test_types_that_agree(declared: str, content: bytes) -> None:
+    """What people and browsers declare for such a file agrees with its bytes, under all its names."""
     assert types_agree(declared, detect_type(content)), detect_type(content)
 
 
@@ -69,12 +69,12 @@ def test_an_honest_type_agrees(declared: str, content: bytes) -> None:
         ("text/html", samples.TEXT),
     ],
 )
-def test_a_false_type_does_not_agree(declared: str, content: bytes) -> None:
-    """A file that poses as another is known by its bytes."""
+def test_types_that_do_not_agree(declared: str, content: bytes) -> None:
+    """A file that pretends to be of another type is recognised by its bytes."""
     assert not types_agree(declared, detect_type(content)), detect_type(content)
 
 
-def test_the_more_telling_name_is_taken_only_where_it_agrees() -> None:
+def test_the_more_specific_type_is_used_where_both_agree() -> None:
     """A zip may be the document it is declared to be; a program is not an image by being called one."""
     assert _DOCX == more_specific(_DOCX, "application/zip")
     assert "text/csv" == more_specific("text/csv", "text/plain")

@@ -1,1 +1,1 @@
-"""Hooks that a request waits for: URLs, programs, Python functions."""
+"""Hooks for which a request waits: over HTTP, as programs, and as Python callables."""

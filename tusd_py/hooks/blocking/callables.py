@@ -1,4 +1,4 @@
-"""Hooks that are Python callables, sync or async, in the process of the server."""
+"""Hooks that are Python callables, sync or async, in the server process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
 from tusd_py.threads import ThreadPool
 
-_NOTHING = HookResponse()
+_NO_CHANGE = HookResponse()
 
-#: Functions that block at the same time; more wait, and count that wait as their own.
+#: Functions that run in threads at the same time. Further hooks wait, and the wait counts against their time limit.
 THREADS = 32
 
 
 class CallableHooks:
-    """Calls at most one function a hook. A function that is not ``async`` runs in a thread and may block there.
+    """Calls one function for each hook. A function that is not ``async`` runs in a thread and may block there.
 
-    After ``timeout_seconds`` an async function is cancelled; one in a thread cannot be, and runs on unheard.
+    After ``timeout_seconds`` an async function is cancelled. A function in a thread cannot be: it continues, and what
+    it returns is ignored.
     """
 
     def __init__(self, functions: HookFunctions, timeout_seconds: float, count: CountInvocation) -> None:
@@ -32,36 +33,36 @@ class CallableHooks:
         self._threads = ThreadPool(THREADS, "hook")
 
     def handles(self, hook: Hook) -> bool:
-        """See ``HookHandler.wants``."""
+        """See ``HookHandler.handles``."""
         return hook in self._functions
 
     async def invoke(self, event: HookRequest) -> HookResponse:
-        """See ``HookHandler.ask``."""
+        """See ``HookHandler.invoke``."""
         function = self._functions.get(event.hook)
         if function is None:
-            return _NOTHING
+            return _NO_CHANGE
         try:
             async with asyncio.timeout(self._timeout_seconds) as limit:
-                answer = await self._call(function, event)
+                response = await self._call(function, event)
         except Exception as failure:
-            # Whatever a user's function raises is its failure, not ours: the gate says so, the log tells all.
+            # Whatever the application's function raises is a failed hook; the log gets the exception.
             self._count(event.hook, True)
             if limit.expired():
                 raise HookFailed(f"{event.hook} took more than {self._timeout_seconds:g} seconds") from failure
             raise HookFailed(f"{event.hook} raised {type(failure).__name__}: {failure}") from failure
-        problem = validate_response(answer)
+        problem = validate_response(response)
         self._count(event.hook, problem is not None)
         if problem is not None:
             raise HookFailed(f"{event.hook} {problem}")
-        return answer or _NOTHING
+        return response or _NO_CHANGE
 
     async def close(self) -> None:
         """See ``HookHandler.close``."""
 
     async def _call(self, function: Callable[[Any], HookReturn], event: HookRequest) -> HookResponse | None:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-            answer = function(event)
+            result = function(event)
         else:
-            answer = await self._threads.submit(copy_context().run, function, event)
-        # A plain function may hand back a coroutine: a lambda, a partial.
-        return await answer if inspect.isawaitable(answer) else answer
+            result = await self._threads.submit(copy_context().run, function, event)
+        # A plain function, such as a lambda or partial, may return a coroutine.
+        return await result if inspect.isawaitable(result) else result

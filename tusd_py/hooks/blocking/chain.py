@@ -1,4 +1,4 @@
-"""Several gates as one: asked in order, each seeing what those before it changed."""
+"""Several hook handlers as one: invoked in order, each with the changes of those before it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from tusd_py.model.hooks import Hook
 
 
 class HookChain:
-    """Asks every gate that wants a hook; the first refusal, or failure, ends it."""
+    """Invokes every handler that handles a hook. The first rejection or failure ends the chain."""
 
-    def __init__(self, gates: Sequence[HookHandler]) -> None:
-        self._gates = tuple(gates)
-        self._wanted = frozenset(hook for hook in Hook if any(handler.handles(hook) for handler in gates))
+    def __init__(self, handlers: Sequence[HookHandler]) -> None:
+        self._handlers = tuple(handlers)
+        self._hooks = frozenset(hook for hook in Hook if any(handler.handles(hook) for handler in handlers))
 
     def handles(self, hook: Hook) -> bool:
-        """See ``HookHandler.wants``."""
-        return hook in self._wanted
+        """See ``HookHandler.handles``."""
+        return hook in self._hooks
 
     async def invoke(self, event: HookRequest) -> HookResponse:
-        """See ``HookHandler.ask``."""
+        """See ``HookHandler.invoke``."""
         merged = HookResponse()
-        for handler in self._gates:
+        for handler in self._handlers:
             if not handler.handles(event.hook):
                 continue
-            answer = await handler.invoke(event)
-            merged = merged.merged_with(answer)
+            response = await handler.invoke(event)
+            merged = merged.merged_with(response)
             if merged.reject or merged.stop:
                 break
             if isinstance(event, HookEvent):
-                event = replace(event, upload=answer.applied_to(event.upload))
+                event = replace(event, upload=response.applied_to(event.upload))
         return merged
 
     async def close(self) -> None:
         """See ``HookHandler.close``."""
-        for handler in self._gates:
+        for handler in self._handlers:
             await handler.close()

@@ -1,4 +1,4 @@
-"""The gates that the settings name: URLs, and programs in a directory."""
+"""The hook handlers that the settings configure: URLs, and programs in a directory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tusd_py.settings import HooksSettings
 def executable_hooks(
     hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
 ) -> list[HookHandler]:
-    """The programs in a directory. Raises ``OSError`` where it is none."""
+    """The handler for programs, if a directory is configured. Raises ``OSError`` if it is not a directory."""
     if not hooks.executables_dir:
         return []
     directory = Path(hooks.executables_dir).absolute()
     if not directory.is_dir():
-        raise NotADirectoryError(f"hooks.executables_dir {directory} is no directory: make it, or name another")
+        raise NotADirectoryError(f"hooks.executables_dir {directory} is not a directory; create or change it")
     return [
         ExecutableHooks(directory, enabled, location=store.location, count=count, timeout_seconds=hooks.timeout_seconds)
     ]
@@ -29,10 +29,10 @@ def executable_hooks(
 def http_hooks(
     hooks: HooksSettings, enabled: frozenset[Hook], store: Store, count: CountInvocation
 ) -> list[HookHandler]:
-    """The URLs, in order. Blocks for a moment where certificates have to be read."""
+    """A handler for each URL, in order. Blocks for about 0.1 s for an https URL, to read certificates."""
     if not hooks.http_urls or not enabled:
         return []
-    # Its client takes long to load, and most servers ask nobody.
+    # Loading the HTTP library takes long, and most servers have no URL.
     from tusd_py.hooks.blocking.http import HttpHooks, RetryPolicy
 
     retry = RetryPolicy(

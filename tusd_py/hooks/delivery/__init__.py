@@ -1,1 +1,1 @@
-"""Delivery of recorded events to webhooks and to tusd's post- hooks."""
+"""The delivery of events to webhook endpoints and to tusd's ``post-`` hooks."""

@@ -1,4 +1,4 @@
-"""Who is told of events, as the settings name them: webhook endpoints, and tusd's URLs and programs."""
+"""The endpoints that the settings configure for events: webhooks, and the URLs and programs of tusd's hooks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 from tusd_py.model.events import EventType
 from tusd_py.settings import Settings
 
-_PROGRAMS = "hooks.executables_dir"
+_EXECUTABLES = "hooks.executables_dir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """Somebody who is told, at ``url`` or by the programs in ``directory``. ``name`` is safe to show."""
+    """Where events of ``types`` are delivered: to ``url``, or to the programs in ``executables_dir``.
+
+    ``name`` has no secrets and may be shown; jobs refer to the endpoint by it.
+    """
 
     name: str
     types: frozenset[EventType]
@@ -32,17 +35,17 @@ class WebhookEndpoint:
     verifies: bool = True
     forward_headers: tuple[str, ...] = ()
     response_bytes_max: int = 5120
-    #: Named as tusd does: what it answers to post-receive counts, and it is sent what is forwarded of credentials.
+    #: Configured like a hook of tusd: it may answer post-receive, and it gets the forwarded credentials.
     is_tusd_hook: bool = False
 
 
 def configured_endpoints(settings: Settings) -> tuple[WebhookEndpoint, ...]:
-    """Everybody who is told of something, by names that stay the same while the settings do."""
-    told = (*_endpoints(settings), *_urls(settings), *_programs(settings))
-    return tuple(receiver for receiver in told if receiver.types)
+    """All endpoints that get any event. The name of each changes only if its own settings do."""
+    endpoints = (*_webhooks(settings), *_hook_urls(settings), *_executables(settings))
+    return tuple(endpoint for endpoint in endpoints if endpoint.types)
 
 
-def _endpoints(settings: Settings) -> Iterator[WebhookEndpoint]:
+def _webhooks(settings: Settings) -> Iterator[WebhookEndpoint]:
     for endpoint in settings.webhooks.endpoints:
         yield WebhookEndpoint(
             name=endpoint.name,
@@ -58,21 +61,21 @@ def _endpoints(settings: Settings) -> Iterator[WebhookEndpoint]:
         )
 
 
-def _urls(settings: Settings) -> Iterator[WebhookEndpoint]:
+def _hook_urls(settings: Settings) -> Iterator[WebhookEndpoint]:
     hooks = settings.hooks
     seen: Counter[str] = Counter()
     for url in hooks.http_urls:
         parts = urlsplit(url)
-        # Not its place in the list: who waits for an event must stay the same when another is put before him.
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        seen[shown] += 1
+        # Not its position in the list: jobs must keep their endpoint when another URL is added before it.
+        name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        seen[name] += 1
         yield WebhookEndpoint(
-            name=shown if seen[shown] == 1 else f"{shown} ({seen[shown]})",
-            types=_told(settings),
+            name=name if seen[name] == 1 else f"{name} ({seen[name]})",
+            types=_enabled_types(settings),
             url=url,
             timeout_seconds=hooks.http_timeout_seconds,
             concurrency=32,
-            allow_private=True,  # the operator's own, as with tusd
+            allow_private=True,  # the operator configured it for hooks, as with tusd
             verifies=not hooks.http_skip_verify,
             forward_headers=hooks.http_forward_headers,
             response_bytes_max=hooks.http_size_limit_bytes,
@@ -80,16 +83,16 @@ def _urls(settings: Settings) -> Iterator[WebhookEndpoint]:
         )
 
 
-def _programs(settings: Settings) -> Iterator[WebhookEndpoint]:
+def _executables(settings: Settings) -> Iterator[WebhookEndpoint]:
     if settings.hooks.executables_dir:
         yield WebhookEndpoint(
-            name=_PROGRAMS,
-            types=_told(settings),
+            name=_EXECUTABLES,
+            types=_enabled_types(settings),
             executables_dir=Path(settings.hooks.executables_dir).absolute(),
             timeout_seconds=settings.hooks.timeout_seconds,
             is_tusd_hook=True,
         )
 
 
-def _told(settings: Settings) -> frozenset[EventType]:
+def _enabled_types(settings: Settings) -> frozenset[EventType]:
     return frozenset(kind for kind in EventType if kind.value in settings.hooks.enabled_events)

@@ -1,4 +1,4 @@
-"""What a webhook carries: the event in its envelope, or in tusd's JSON for who was written for that."""
+"""The request body of a delivery: the event in our envelope, or in the JSON of tusd's hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> bytes:
-    """The body of the request: the same for every attempt, as the event is."""
+    """The body for ``event``: the same bytes for every attempt.
+
+    ``storage`` says where the bytes of the upload are; only tusd's JSON includes it.
+    """
     if endpoint.body == "tusd":
         caller = event.caller
         if caller is not None and not endpoint.is_tusd_hook:
@@ -26,5 +29,5 @@ def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, 
 
 
 def _without_credentials(caller: Caller) -> Caller:
-    """They are kept for the hooks that they are forwarded to, and for nobody else."""
+    """Credentials are stored with an event for the hooks they are forwarded to, and only those may get them."""
     return replace(caller, headers=[header for header in caller.headers if header[0] not in _CREDENTIALS])

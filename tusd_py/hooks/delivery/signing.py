@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks has them, by which a receiver knows who sent a request, and when."""
+"""Signatures of Standard Webhooks, by which an endpoint verifies who sent a request, and when."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _PREFIX = "whsec_"
 
 
 def signature_headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) -> list[tuple[bytes, bytes]]:
-    """The three headers, with a signature for each of ``secrets``; ``at`` is when it is sent, not when it happened.
+    """The headers of one attempt, with a signature for each of ``secrets``. ``at`` is the time of sending.
 
-    While a key is replaced there are two: a receiver takes a request if one of its signatures is right.
+    While a key is replaced there are two secrets: an endpoint accepts a request if one of its signatures is valid.
+    Without secrets there is no ``webhook-signature``.
     """
     timestamp = str(int(at.timestamp()))
     headers = [(b"webhook-id", event_id.encode()), (b"webhook-timestamp", timestamp.encode())]

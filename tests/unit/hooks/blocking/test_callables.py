@@ -1,4 +1,4 @@
-"""Python callables as hooks: of every shape, in bounded time, and their mistakes are theirs."""
+"""Python callables as hooks: every kind of callable, in bounded time; their mistakes are failed hooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.harness import EPOCH
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookFunction, HookResponse
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.model.hooks import Hook
@@ -20,24 +20,26 @@ from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.threads import ThreadPool
 
+pytestmark = pytest.mark.anyio
+
 EVENT = HookEvent(Hook.PRE_CREATE, Upload(id="u1", length=1, created_at=EPOCH, updated_at=EPOCH), None)
 ANSWER = HookResponse(upload_id="mine")
 
 
-def gate_of(function: HookFunction, seconds: float = 5) -> tuple[CallableHooks, list[tuple[Hook, bool]]]:
+def hooks_with(function: HookFunction, seconds: float = 5) -> tuple[CallableHooks, list[tuple[Hook, bool]]]:
     counted: list[tuple[Hook, bool]] = []
     return CallableHooks({Hook.PRE_CREATE: function}, seconds, lambda *count: counted.append(count)), counted
 
 
-async def ask(function: Any, seconds: float = 5) -> HookResponse:
-    handler, counted = gate_of(function, seconds)
+async def invoke(function: Any, seconds: float = 5) -> HookResponse:
+    handler, counted = hooks_with(function, seconds)
     answer = await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, False)]
     return answer
 
 
 async def failure_of(function: Any, seconds: float = 5) -> str:
-    handler, counted = gate_of(function, seconds)
+    handler, counted = hooks_with(function, seconds)
     with pytest.raises(HookFailed) as failed:
         await handler.invoke(EVENT)
     assert counted == [(Hook.PRE_CREATE, True)]
@@ -74,47 +76,42 @@ class AsyncCallable:
         functools.partial(coroutine),
     ],
 )
-@on_loop
-async def test_every_shape_of_callable(function: HookFunction) -> None:
-    """Functions, objects, partials and lambdas, sync and async, answer alike."""
-    assert await ask(function) is ANSWER
+async def test_every_kind_of_callable(function: HookFunction) -> None:
+    """Functions, objects, partials and lambdas, sync and async, work alike."""
+    assert await invoke(function) is ANSWER
 
 
-@on_loop
-async def test_nobody_to_ask_costs_nothing() -> None:
-    """Unwanted hooks are known beforehand, and asking one is no mistake."""
-    handler, counted = gate_of(plain)
+async def test_a_hook_without_a_function_changes_nothing() -> None:
+    """``handles`` reports it, and invoking it all the same is allowed."""
+    handler, counted = hooks_with(plain)
     assert handler.handles(Hook.PRE_CREATE)
     assert not handler.handles(Hook.POST_CREATE)
-    told = await handler.invoke(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
-    assert (told, counted) == (HookResponse(), [])
+    response = await handler.invoke(HookEvent(Hook.POST_CREATE, EVENT.upload, None))
+    assert (response, counted) == (HookResponse(), [])
 
 
-@on_loop
-async def test_returning_nothing_lets_things_go_on() -> None:
-    """``None`` is an empty answer."""
-    assert await ask(lambda _: None) == HookResponse()
+async def test_none_is_an_empty_response() -> None:
+    """A function need not return anything."""
+    assert await invoke(lambda _: None) == HookResponse()
 
 
 _request: ContextVar[str] = ContextVar("_request", default="")
 
 
-@on_loop
-async def test_a_blocking_function_runs_beside_the_loop() -> None:
-    """It may block: it has a thread, which sees the context of the request."""
+async def test_a_plain_function_runs_in_a_thread() -> None:
+    """It may block; the thread sees the context variables of the request."""
     _request.set("r1")
     seen: list[tuple[bool, str]] = []
 
     def block(_: HookEvent) -> None:
         seen.append((threading.current_thread() is threading.main_thread(), _request.get()))
 
-    await ask(block)
+    await invoke(block)
     assert seen == [(False, "r1")]
 
 
-@on_loop
-async def test_time_is_bounded() -> None:
-    """Sync or async, a hook that takes too long has failed."""
+async def test_timeout_is_a_failed_hook() -> None:
+    """For plain and for async functions."""
     end = threading.Event()
     assert await failure_of(lambda _: end.wait(10), 0.02) == "pre-create took more than 0.02 seconds"
 
@@ -125,9 +122,8 @@ async def test_time_is_bounded() -> None:
     end.set()
 
 
-@on_loop
-async def test_what_it_raises_is_told_to_the_log() -> None:
-    """A timeout of the hook's own is no timeout of ours, and even StopIteration arrives."""
+async def test_an_exception_is_a_failed_hook() -> None:
+    """Also a TimeoutError of the function itself, which is not our timeout, and StopIteration."""
 
     def raising(failure: BaseException) -> HookFunction:
         def function(_: HookEvent) -> None:
@@ -143,7 +139,7 @@ async def test_what_it_raises_is_told_to_the_log() -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        ("yes", "returned str; return a HookAnswer or None"),
+        ("yes", "returned str; return a HookResponse or None"),
         (HookResponse(upload_id="../evil"), "chose the id '../evil'"),
         (HookResponse(upload_id=""), "chose the id ''"),
         (HookResponse(metadata={"a b": "x"}), "changed the metadata: Upload-Metadata"),
@@ -152,26 +148,23 @@ async def test_what_it_raises_is_told_to_the_log() -> None:
         (HookResponse(override=ResponseOverride(status=600)), "answered with the status 600"),
     ],
 )
-@on_loop
-async def test_answers_that_cannot_be_are_refused(answer: object, problem: str) -> None:
+async def test_invalid_responses_are_refused(answer: object, problem: str) -> None:
     """Before they reach a file name, a header or a status line."""
     assert problem in await failure_of(lambda _: answer)
 
 
-@on_loop
-async def test_answers_that_can_be() -> None:
-    """Ids, metadata of text and bytes, overlays with and without a status."""
+async def test_valid_responses_are_returned() -> None:
+    """Ids, metadata of text and bytes, overrides with and without a status."""
     for answer in (
         HookResponse(upload_id="a-B_9", metadata={"name": "é", "raw": b"\xff"}),
         HookResponse(metadata={}, override=ResponseOverride(status=402, body="pay")),
         HookResponse(override=ResponseOverride(headers={"X-A": "b"})),
     ):
-        assert await ask(lambda _, answer=answer: answer) is answer
+        assert await invoke(lambda _, answer=answer: answer) is answer
 
 
-@on_loop
-async def test_threads_are_bounded_and_hold_up_nobody_else() -> None:
-    """With every place taken by a hook that hangs, others wait, while the rest of the program has threads as ever."""
+async def test_threads_are_limited() -> None:
+    """While functions that hang occupy all threads, further hooks wait; other threads of the process are unaffected."""
     end, running = threading.Event(), list[int]()
     threads = ThreadPool(2, "hook")
 
@@ -181,7 +174,7 @@ async def test_threads_are_bounded_and_hold_up_nobody_else() -> None:
 
     hanging = [asyncio.ensure_future(threads.submit(hang)) for _ in range(3)]
     await eventually(lambda: len(running) == 2)
-    # Cancelled, they keep their places until they truly end.
+    # Cancelled calls occupy their threads until they end.
     for task in hanging[:2]:
         task.cancel()
     await asyncio.wait(hanging[:2])
@@ -193,8 +186,8 @@ async def test_threads_are_bounded_and_hold_up_nobody_else() -> None:
     assert len(running) == 3
 
 
-def test_a_hanging_hook_does_not_keep_the_program() -> None:
-    """The event loop ends though the thread still runs, and the thread finds nobody there."""
+def test_a_hanging_function_does_not_prevent_exit() -> None:
+    """The event loop ends while the thread still runs; the result of the thread is dropped."""
     end = threading.Event()
     started = time.monotonic()
 
@@ -202,7 +195,7 @@ def test_a_hanging_hook_does_not_keep_the_program() -> None:
         end.wait(10)
 
     async def serve() -> None:
-        handler, _ = gate_of(hang, 0.01)
+        handler, _ = hooks_with(hang, 0.01)
         with pytest.raises(HookFailed):
             await handler.invoke(EVENT)
 

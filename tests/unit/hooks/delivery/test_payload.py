@@ -1,4 +1,4 @@
-"""The body of a webhook: the event in its envelope, or in tusd's JSON."""
+"""The body of a delivery: the event in our envelope, or in tusd's JSON."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ EVENT = Event(id="e1", type=EventType.POST_FINISH, at=EPOCH, upload=UPLOAD, call
 STORAGE = {"Type": "filestore", "Path": "/d/u1"}
 
 
-def receiver(**more: Any) -> WebhookEndpoint:
+def endpoint(**more: Any) -> WebhookEndpoint:
     return WebhookEndpoint(name="library", types=frozenset(EventType), **more)
 
 
-def told(**more: Any) -> Any:
-    return json.loads(request_body(receiver(**more), EVENT, STORAGE))
+def body_of(**more: Any) -> Any:
+    return json.loads(request_body(endpoint(**more), EVENT, STORAGE))
 
 
-def test_the_envelope_names_the_event_the_upload_and_the_request() -> None:
-    """Id, type and time of the event, the upload as it was then, and who asked."""
-    envelope = told(body="envelope")
+def test_the_envelope_has_event_upload_and_request() -> None:
+    """Id, type and time of the event, the upload at that time, and the client."""
+    envelope = body_of(body="envelope")
     assert ("e1", "post-finish") == (envelope["id"], envelope["type"])
     assert envelope["at"].startswith("2026-01-01T00:00:00")
     assert ("u1", 4, {"filename": "ä.png"}) == tuple(envelope["upload"][key] for key in ("id", "offset", "metadata"))
     assert envelope["request"] == {"method": "PATCH", "target": "/files/u1", "remote_address": "10.0.0.1:5"}
 
 
-def test_the_envelope_tells_neither_headers_nor_storage() -> None:
-    """They may hold what lets people in, and where things lie is nobody's business."""
-    text = request_body(receiver(body="envelope"), EVENT, STORAGE)
+def test_the_envelope_has_neither_headers_nor_storage() -> None:
+    """Headers may hold credentials, and paths on the server are not for endpoints."""
+    text = request_body(endpoint(body="envelope"), EVENT, STORAGE)
     assert not [secret for secret in (b"s1", b"s2", b"s3", b"/d/u1", b"x-who") if secret in text]
 
 
-def test_the_envelope_is_compact_text() -> None:
-    """UTF-8 as it is, without spaces: the same bytes for every attempt, for they are signed."""
-    text = request_body(receiver(body="envelope"), EVENT, STORAGE)
+def test_the_envelope_is_compact_json() -> None:
+    """UTF-8 without spaces, and the same bytes for every attempt, since they are signed."""
+    text = request_body(endpoint(body="envelope"), EVENT, STORAGE)
     assert "ä.png".encode() in text
     assert text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")).encode()
-    assert text == request_body(receiver(body="envelope"), EVENT, STORAGE)
+    assert text == request_body(endpoint(body="envelope"), EVENT, STORAGE)
 
 
-def test_what_no_request_brought_about_has_none() -> None:
-    """An upload that expires was not asked to."""
+def test_request_is_null_without_a_request() -> None:
+    """An upload that expired, for example."""
     expired = Event(id="e2", type=EventType.UPLOAD_EXPIRED, at=EPOCH, upload=UPLOAD)
-    assert json.loads(request_body(receiver(body="envelope"), expired, None))["request"] is None
+    assert json.loads(request_body(endpoint(body="envelope"), expired, None))["request"] is None
 
 
 @pytest.mark.parametrize("is_tusd_hook", [True, False])
-def test_tusds_json_has_credentials_for_tusds_receivers_only(is_tusd_hook: bool) -> None:
-    """An endpoint that likes tusd's JSON is told all other headers, and where the bytes lie."""
-    body = told(body="tusd", is_tusd_hook=is_tusd_hook)
+def test_credentials_are_in_the_json_of_tusd_hooks_only(is_tusd_hook: bool) -> None:
+    """A webhook with ``body = "tusd"`` gets all other headers, and the storage."""
+    body = body_of(body="tusd", is_tusd_hook=is_tusd_hook)
     assert ("post-finish", STORAGE) == (body["Type"], body["Event"]["Upload"]["Storage"])
     names = {"Authorization", "Proxy-Authorization", "Cookie"} if is_tusd_hook else set()
     assert {"X-Who"} | names == set(body["Event"]["HTTPRequest"]["Header"])

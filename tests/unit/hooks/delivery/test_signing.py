@@ -1,4 +1,4 @@
-"""Signatures of webhooks, held against the receivers' own library."""
+"""Signatures of webhooks, verified with the reference library of Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 
 
 def signed(*secrets: str, at: datetime | None = None, body: str = BODY) -> dict[str, str]:
-    """The headers of an event that is sent ``at``, by default now: the library refuses what is old."""
+    """The headers of an event sent at ``at``, by default now, since the library refuses old requests."""
     headers = signature_headers(secrets, "e1", at or datetime.now(UTC), body.encode())
     return {name.decode(): value.decode() for name, value in headers}
 
 
-def test_a_request_is_as_the_specification_says() -> None:
-    """The library signs the same bytes with the same key alike."""
+def test_headers_follow_the_specification() -> None:
+    """The library makes the same signature of the same bytes."""
     at = datetime(2026, 1, 2, 3, 4, 5, 999_999, tzinfo=UTC)
     assert signed(SECRETS[0], at=at) == {
         "webhook-id": "e1",
@@ -30,8 +30,8 @@ def test_a_request_is_as_the_specification_says() -> None:
     }
 
 
-def test_each_of_several_keys_is_enough() -> None:
-    """While a key is replaced, a receiver may have the old or the new; one signature for each, in their order."""
+def test_each_of_several_keys_verifies() -> None:
+    """While a key is replaced, an endpoint may have the old or the new one; there is a signature for each, in order."""
     headers = signed(*SECRETS)
     assert 2 == len(headers["webhook-signature"].split(" "))
     for secret, signature in zip(SECRETS, headers["webhook-signature"].split(" "), strict=True):
@@ -46,14 +46,14 @@ def test_any_bytes_are_a_key(key: bytes) -> None:
     assert Webhook(secret).verify(BODY, signed(secret)) == {"filename": "ä b"}
 
 
-def test_without_a_key_nothing_is_signed() -> None:
-    """Who gave no key is still told which event it is, and when it was sent."""
+def test_no_signature_without_a_key() -> None:
+    """The id of the event and the time of sending are there all the same."""
     assert {"webhook-id", "webhook-timestamp"} == set(signed())
 
 
 @pytest.mark.parametrize("changed", ["webhook-id", "webhook-timestamp", "body", "key"])
-def test_a_receiver_notices_what_was_changed(changed: str) -> None:
-    """Body, id and time are all signed, and by that key only."""
+def test_changes_are_detected(changed: str) -> None:
+    """Body, id and time are signed, and another key does not verify them."""
     headers = signed(SECRETS[0])
     if changed == "webhook-timestamp":
         headers[changed] = str(int(headers[changed]) - 1)
@@ -64,8 +64,8 @@ def test_a_receiver_notices_what_was_changed(changed: str) -> None:
         reader.verify(BODY + " " if changed == "body" else BODY, headers)
 
 
-def test_what_was_kept_back_is_refused() -> None:
-    """The time is that of sending: what somebody repeats an hour later is no longer taken."""
+def test_a_replay_is_refused() -> None:
+    """The timestamp is that of sending: the library refuses a request that is repeated an hour later."""
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRETS[0]).verify(BODY, signed(SECRETS[0], at=datetime.now(UTC) - timedelta(hours=1)))
 

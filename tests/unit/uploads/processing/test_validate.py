@@ -86,7 +86,7 @@ async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(harness: U
         (samples.HTML, {"filetype": b"image/jpeg"}, 'its type is text/html, but "image/jpeg" was declared'),
         (samples.HTML, {"filetype": b"image/jpeg"}, "which is not one of image/png"),
         (samples.PNG + bytes(1000), {"filetype": b"image/png"}, "more than 1000"),
-        (samples.PNG, {"filetype": b"image/png", "sha256": bytes(32).hex().encode()}, "do not have the sha256"),
+        (samples.PNG, {"filetype": b"image/png", "sha256": bytes(32).hex().encode()}, "its sha256 is not the one"),
         (b"a,b\n1\n", {"filename": b"x.csv"}, "row 2 has 1 columns"),
         (b"", {"filename": b"x.csv"}, "no rows"),
     ],
