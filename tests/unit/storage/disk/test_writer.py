@@ -132,7 +132,7 @@ async def test_slow_upload_has_no_open_file_between_flushes(directory: FailingDi
 
 
 class PiecesReader:
-    """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait until ``gate`` is set."""
+    """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait for ``gate``."""
 
     pieces: Sequence[bytes] = ()
     bytes_read = 0
