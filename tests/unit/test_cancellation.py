@@ -1,4 +1,4 @@
-"""Work that is finished although the task that waits for it is cancelled."""
+"""Work that completes although the task that awaits it is cancelled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 
 from tusd_py.cancellation import finish_despite_cancel, shielded, uninterrupted, wait_until_done
 
+pytestmark = pytest.mark.anyio
 
-@pytest.mark.anyio
-async def test_shielded_finishes_before_the_cancellation() -> None:
-    """The work is done when the cancellation is raised, however often the task is cancelled."""
+
+async def test_shielded_completes_before_cancellation() -> None:
+    """Work under ``shielded`` has completed when the cancellation is raised, however often it is requested."""
     go, done = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -30,9 +31,8 @@ async def test_shielded_finishes_before_the_cancellation() -> None:
     assert done.is_set()
 
 
-@pytest.mark.anyio
-async def test_failure_of_finished_work_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The task that would handle it was cancelled, so it is not raised."""
+async def test_finish_despite_cancel_logs_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the work is logged and not raised."""
 
     async def fail() -> None:
         raise RuntimeError("the disk is gone")
@@ -42,9 +42,8 @@ async def test_failure_of_finished_work_is_logged(caplog: pytest.LogCaptureFixtu
     assert "the disk is gone" in caplog.text
 
 
-@pytest.mark.anyio
-async def test_work_that_hangs_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time limit, so that a disk that hangs does not keep the server from ending."""
+async def test_finish_despite_cancel_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that hangs is cancelled after a timeout."""
     monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
     never = asyncio.ensure_future(asyncio.Event().wait())
     await finish_despite_cancel(never)
@@ -52,7 +51,6 @@ async def test_work_that_hangs_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> 
     assert never.cancelled()
 
 
-@pytest.mark.anyio
 async def test_wait_until_done_of_a_finished_future() -> None:
     """It returns at once."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,7 +58,6 @@ async def test_wait_until_done_of_a_finished_future() -> None:
     await wait_until_done(future)
 
 
-@pytest.mark.anyio
 async def test_uninterrupted_waits_for_the_future() -> None:
     """However often the task is cancelled, the cancellation is raised only when the future is done."""
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -75,7 +72,6 @@ async def test_uninterrupted_waits_for_the_future() -> None:
         await task
 
 
-@pytest.mark.anyio
 async def test_uninterrupted_returns_the_result() -> None:
     """Without a cancellation it is the same as awaiting the future."""
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

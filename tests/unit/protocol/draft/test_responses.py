@@ -13,7 +13,7 @@ from tests.unit.protocol.test_responses import headers, plainly
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.draft.parsing import UnsupportedPatch
-from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
@@ -39,9 +39,9 @@ STATE = {"upload-complete": "?0", "upload-offset": "4", "upload-length": "10", "
 DONE = {"upload-complete": "?1", "upload-offset": "10", "upload-length": "10", "upload-limit": "max-size=100"}
 
 
-def formatter(version: int | Version, limits: Limits | None = None, seconds: int = 0) -> Formatter:
+def formatter(version: int | Version, limits: Limits | None = None, seconds: int = 0) -> DraftFormatter:
     spoken = version if isinstance(version, Version) else VERSIONS[version]
-    return Formatter(
+    return DraftFormatter(
         limits=limits or Limits(length_max=100), version=spoken, clock=lambda: NOW, unfinished_seconds=seconds
     )
 

@@ -1,4 +1,4 @@
-"""A request may be cancelled at any await: the record stays correct, received bytes are kept, no file is orphaned."""
+"""A request is cancelled at each of its awaits: the record stays true, bytes are kept, no file is orphaned."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 MD5_OF_CONTENT = Checksum("md5", bytes.fromhex("e2fc714c4727ee9395f324cd2e7f331f"))
 CONTENT = b"abcd"
@@ -30,12 +32,12 @@ Act = Callable[[UploadsHarness], Coroutine[Any, Any, object]]
 
 @asynccontextmanager
 async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
-    """A harness over real files and a real database, each call of which suspends the task."""
+    """The use cases over real files and a real database, of which every call suspends."""
     folder.mkdir(exist_ok=True)
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     harness = UploadsHarness(
-        records=await SqlRecords.open(url),
+        records=(await SqlDatabase.open(url)).records,
         store=DiskStore(folder / "uploads"),
         policy=UploadPolicy(save_interval_bytes=2),
     )
@@ -47,13 +49,13 @@ async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
         await harness.store.close()
 
 
-async def locks_released(harness: UploadsHarness) -> None:
+async def holds_released(harness: UploadsHarness) -> None:
     assert isinstance(harness.locker, MemoryLocker)
-    assert len(harness.locker) == 0, "a lock was not released"
+    assert len(harness.locker) == 0, "a hold was not released"
 
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
-    """Every file belongs to a record, and has all bytes that the record claims."""
+    """Every file belongs to a record and has all bytes up to the recorded offset."""
     await harness.settle()
     for file in (folder / "uploads").iterdir():
         upload = await harness.record(file.name)
@@ -62,14 +64,13 @@ async def check_files(harness: UploadsHarness, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@pytest.mark.anyio
 async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """The offset says what is stored, every read byte is kept (none with a checksum), and the upload continues."""
+    """All bytes read so far are kept, except with a checksum, and the upload can be continued."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(4)).upload.id
-            cancelled = await cancel_at(harness.append(upload_id, 0, source=FakeBody(*PIECES), checksum=checksum), nth)
-            await locks_released(harness)
+            cancelled = await cancel_at(harness.append(upload_id, 0, body=FakeBody(*PIECES), checksum=checksum), nth)
+            await holds_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
@@ -87,23 +88,22 @@ async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Pa
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@pytest.mark.anyio
 async def test_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """In the draft every read byte of a last body is kept, with or without digest, and nothing completes."""
+    """In the draft all bytes read so far are kept, with or without a digest, and nothing is completed."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
-            upload_id = (await harness.create(None, completes=False)).upload.id
+            upload_id = (await harness.create(None, is_last=False)).upload.id
             body = FakeBody(*PIECES)
             cancelled = await cancel_at(
-                harness.append(upload_id, 0, source=body, checksum=checksum, keep_partial=True, completes=True), nth
+                harness.append(upload_id, 0, body=body, checksum=checksum, keep_partial=True, is_last=True), nth
             )
-            await locks_released(harness)
+            await holds_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
             if not record.is_complete:
                 rest = CONTENT[record.offset :]
-                assert (await harness.append(upload_id, record.offset, rest, completes=True)).upload.is_complete
+                assert (await harness.append(upload_id, record.offset, rest, is_last=True)).upload.is_complete
             await check_files(harness, tmp_path)
             if not cancelled:
                 assert record.is_complete
@@ -121,15 +121,15 @@ async def _empty(harness: UploadsHarness) -> object:
 
 
 async def _filled(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES))
+    return await harness.create(4, body=FakeBody(*PIECES))
 
 
 async def _checked(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES), checksum=MD5_OF_CONTENT)
+    return await harness.create(4, body=FakeBody(*PIECES), checksum=MD5_OF_CONTENT)
 
 
 async def _announced(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES), completes=True, listener=RecordingListener())
+    return await harness.create(4, body=FakeBody(*PIECES), is_last=True, listener=RecordingListener())
 
 
 async def _joined(harness: UploadsHarness) -> object:
@@ -137,14 +137,13 @@ async def _joined(harness: UploadsHarness) -> object:
 
 
 @pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _announced, _joined])
-@pytest.mark.anyio
-async def test_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
-    """There is either a correct record or nothing: no file without a record."""
+async def test_create_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
+    """There is either a true record or nothing at all, no orphaned file."""
     async with on_disk(tmp_path) as harness:
         await harness.create(2, b"xy", kind=Kind.PARTIAL)
         for nth in range(1, 200):
             cancelled = await cancel_at(act(harness), nth)
-            await locks_released(harness)
+            await holds_released(harness)
             await check_files(harness, tmp_path)
             record = await harness.record(f"u{nth + 1}")
             if record is not None:
@@ -155,14 +154,13 @@ async def test_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@pytest.mark.anyio
-async def test_termination_cancelled_anywhere(tmp_path: Path) -> None:
-    """The upload is either unchanged or gone, and its bytes are removed with its tombstone at the latest."""
+async def test_terminate_cancelled_anywhere(tmp_path: Path) -> None:
+    """The upload is either unchanged or ended, and its bytes go with its tombstone at the latest."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 50):
             upload_id = (await harness.create(4, b"ab")).upload.id
             cancelled = await cancel_at(harness.terminate(upload_id), nth)
-            await locks_released(harness)
+            await holds_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert record.has_ended or await harness.content(upload_id) == b"ab"
@@ -176,9 +174,8 @@ async def test_termination_cancelled_anywhere(tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@pytest.mark.anyio
-async def test_concatenation_cancelled_anywhere_is_resumed(tmp_path: Path) -> None:
-    """A final upload whose concatenation was cancelled is concatenated by the next start."""
+async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
+    """The next start completes an assembly that was cancelled."""
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)
