@@ -1,6 +1,6 @@
-# One word for each act; `make help` lists them. `make run` and `make test` do all of their own set-up.
-# Names beginning with a dot are stamps: the act is done again when what it depends on is newer.
-# The first interpreter that is new enough; `make PYTHON=...` takes another.
+# `make help` lists the targets. `make run` and `make test` install everything they need.
+# Targets that begin with a dot are stamp files: they are remade if a file they depend on is newer.
+# The first interpreter that is new enough; `make PYTHON=...` uses another one.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 VENV ?= .venv
@@ -8,50 +8,50 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
-# Two processes: more would only wait for each other's uploads. A file's tests stay together and share its server.
+# Two processes, since the tests are bound by I/O. The tests of a file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
 .PHONY: help run test fast check format bench conformance conformance-report vendor lock clean venv packages
 .DEFAULT_GOAL := run
 
-help: ## list these words
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: $(RUN) ## serve on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
+run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
 	@$(BIN)/tusd-py serve $(ARGS)
 
-test: $(DEV) packages ## every test, with real clients and a real browser
+test: $(DEV) packages ## run every test, with real clients and a real browser
 	@$(PYTEST) $(ARGS)
 
-fast: $(DEV) ## the tests that need no browser, client or network: about a minute
+fast: $(DEV) ## run the tests that need no browser, client or network: about a minute
 	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance $(ARGS)
 
-check: $(DEV) ## format, lint, types, layers
+check: $(DEV) ## check format, lint, types, layers and project rules
 	@$(BIN)/ruff format --check --quiet . || { echo "make check: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/unit/test_tidy.py
 
-format: $(DEV) ## put the code into its form
+format: $(DEV) ## format the code
 	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format --quiet .
 
 bench: $(BENCH) ## measure beside other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-conformance: $(DEV) ## the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
-	@test -n "$(URL)" || { echo "make conformance: say URL=http://host:port/files/" >&2; exit 2; }
+conformance: $(DEV) ## run the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
+	@test -n "$(URL)" || { echo "make conformance: set URL=http://host:port/files/" >&2; exit 2; }
 	@$(BIN)/python -m tests.conformance $(URL) $(ARGS)
 
-conformance-report: $(DEV) ## write docs/conformance.md anew
+conformance-report: $(DEV) ## write docs/conformance.md
 	@$(BIN)/python -m tests.conformance.report $(ARGS)
 
 UPPY ?= 6.0.1
 VENDOR := tusd_py/web/page/vendor
-# The licences are those of every package that Uppy's own map says went into the bundle.
-vendor: ## take Uppy's files from npm (UPPY=version); then bring VENDOR.md up to date
+# The licences are those of every package that Uppy's source map lists.
+vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	npm install --silent --no-save --ignore-scripts --prefix "$$folder" uppy@$(UPPY) >/dev/null && \
 	cp "$$folder"/node_modules/uppy/dist/uppy.min.mjs "$$folder"/node_modules/uppy/dist/uppy.min.css $(VENDOR)/ && \
@@ -63,18 +63,18 @@ vendor: ## take Uppy's files from npm (UPPY=version); then bring VENDOR.md up to
 	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
-lock: ## choose the newest versions that fit, with their hashes (needs uv)
+lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
 	@$(LOCK) pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
 
-clean: ## remove what was made, except data
+clean: ## remove generated files, except data
 	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	@find . -name node_modules -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
 
-# uv where it is on PATH (seconds), else pip: both read the same locked versions and hashes.
+# uv if it is on PATH (faster), else pip; both install the same locked versions and check hashes.
 INSTALL = if command -v uv >/dev/null; then VIRTUAL_ENV=$(VENV) uv pip install --quiet $(1); else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
 
 $(RUN): pyproject.toml requirements.lock requirements-build.lock | venv
@@ -92,7 +92,7 @@ $(BENCH): $(DEV) requirements-bench.lock
 	@touch $@
 
 APT = DEBIAN_FRONTEND=noninteractive apt-get
-# Debian keeps venv in a package of its own; without it `python3 -m venv` leaves half an environment behind.
+# Debian packages venv separately; without it `python3 -m venv` leaves an incomplete environment behind.
 venv:
 	@test ! -x $(BIN)/python || exit 0; \
 	test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer (Debian: apt-get install python3 python3-venv)" >&2; exit 2; }; \
@@ -103,7 +103,7 @@ venv:
 	fi; \
 	$(PYTHON) -m venv $(VENV)
 
-# What the real clients in the tests need of the system. Their own packages are installed by the tests, once.
+# System packages for the real clients in the tests. The tests install the clients' own packages, once.
 packages:
 	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server \
 		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light; do \

@@ -13,9 +13,9 @@ from starlette.routing import BaseRoute
 
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
-from tusd_py.protocol.draft.combined import Formatter as EitherFormatter
-from tusd_py.protocol.draft.parsing import Parser as DraftParser
-from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
+from tusd_py.protocol.draft.combined import CombinedFormatter
+from tusd_py.protocol.draft.parsing import DraftParser
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.versions import NEWEST, UNVERSIONED, VERSIONS, Dialect, Version
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
@@ -143,7 +143,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         interim = None if version is UNVERSIONED else formatter
         others[version] = NegotiatedProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, EitherFormatter(tus=tus_formatter, draft=formatter))
+            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, CombinedFormatter(tus=tus_formatter, draft=formatter))
     return Protocols(tus, others, VERSIONS)
 
 

@@ -1,7 +1,7 @@
-"""Servers that look like tus and are wrong, to show that each case can fail. In memory, one request a connection.
+"""Faulty tus servers, which show that each case can fail. In memory, one request per connection.
 
-``Eager`` agrees to everything; ``Sullen`` takes uploads and says nothing about them; ``Muddled`` does the plain things
-right and mixes up the rest; ``Closed`` refuses all. None of them is a model of anything.
+``Eager`` accepts everything; ``Sullen`` accepts uploads and returns nothing about them; ``Muddled`` has correct
+statuses and wrong headers; ``Closed`` refuses everything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass
 class Eager:
-    """Never refuses, appends whatever comes, deletes nothing, and believes every header."""
+    """Never refuses, appends all bytes, deletes nothing, and trusts every header."""
 
     uploads: dict[str, bytes] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -53,7 +53,7 @@ class Eager:
 
 @dataclass
 class Sullen(Eager):
-    """Takes every upload, and answers whatever is asked about it with a bare 500."""
+    """Accepts every upload, and answers every request about one with a bare 500."""
 
     continues = False
 
@@ -65,7 +65,7 @@ class Sullen(Eager):
 
 @dataclass
 class Muddled(Eager):
-    """Answers as it should be, with the headers of another server: for the cases about the headers alone."""
+    """Returns correct statuses with wrong headers: for the cases about headers alone."""
 
     continues = False
 
@@ -82,7 +82,7 @@ class Muddled(Eager):
 
 @dataclass
 class Closed(Eager):
-    """Refuses everything: for the cases that ask no more than to be let in."""
+    """Refuses everything: for the cases that only expect a request to be accepted."""
 
     continues = False
 
@@ -92,14 +92,14 @@ class Closed(Eager):
 
 @contextmanager
 def serving(character: Eager, *, extensions: tuple[str, ...] = EXTENSIONS) -> Iterator[Subject]:
-    """The subject that ``character`` makes on a port of its own, for as long as the block lasts."""
+    """Run ``character`` on its own port inside the block and yield it as a subject."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             try:
                 _serve_one(character, self)
             except (OSError, ValueError, OverflowError):
-                pass  # the client went away or sent what cannot be read: a careless server says nothing
+                pass  # the client went away or sent what cannot be read: a careless server sends nothing
 
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address, daemon_threads = True, True

@@ -1,5 +1,4 @@
-"""What a case is: an id from the tables in docs/conformance.md, a level, an extension, a fact, its ground and its
-talk."""
+"""The definition of a case: id (docs/conformance.md), level, extension, fact, ground and conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from tests.conformance.subject import Subject
 
 
 class Level(StrEnum):
-    """How much a case weighs: a MUST, a SHOULD, or a policy where the specification is silent."""
+    """The level of a case: a MUST, a SHOULD, or a policy where the specification is silent."""
 
     MUST = "M"
     SHOULD = "S"
@@ -24,7 +23,7 @@ MUST, SHOULD, POLICY = Level.MUST, Level.SHOULD, Level.POLICY
 
 
 class Limit(StrEnum):
-    """A setting that a case cannot do without; such cases run on the server with tight limits, if there is one."""
+    """A setting that a case requires; such cases run on the server with tight limits, if there is one."""
 
     LENGTH = "a Tus-Max-Size of at most 1 MiB"
     EXPIRY = "uploads that expire within 5 seconds"
@@ -38,7 +37,7 @@ TIGHT_EXPIRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Case:
-    """One fact that holds for a conforming server, and the conversation that shows it."""
+    """One fact about a conforming server, and the conversation that proves it."""
 
     id: str
     level: Level
@@ -58,7 +57,7 @@ class Case:
         return self.talk.__name__
 
     def obstacle(self, subject: Subject) -> str | None:
-        """Why this case says nothing about ``subject``, or ``None`` when it does."""
+        """Why this case does not apply to ``subject``; ``None`` if it does."""
         wanted = self.also | {self.extension} if self.extension in EXTENSIONS else self.also
         if missing := sorted(wanted - subject.extensions):
             return f"{missing[0]} is not advertised"
@@ -94,11 +93,11 @@ def case(
     without: tuple[str, ...] = (),
     needs: Limit | None = None,
 ) -> Callable[[Callable[[Tus], None]], Case]:
-    """Make a case of a function that talks with the server; its docstring is the fact."""
+    """Make a case of a function that holds the conversation; its docstring is the fact."""
     assert extension in AREAS, extension
 
     def make(talk: Callable[[Tus], None]) -> Case:
-        # Without creation there is no way to come by an upload, and nearly every conversation starts with one.
+        # Nearly every conversation starts with an upload, which only creation can provide.
         needed = frozenset(also) if extension == "core" and number.startswith(("C7", "C8")) else {"creation", *also}
         return Case(number, level, extension, ground, talk, frozenset(needed), frozenset(without), needs)
 

@@ -1,4 +1,4 @@
-"""The verbs a case speaks with. Each request is recorded in the case's dialogue; a new connection for each unless said.
+"""The tus client of the cases. It records each request in the dialogue, and uses a new connection for each by default.
 
 Headers are keyword arguments (``upload_offset=5``); ``None`` takes a default away. What answers should be: ``cases/``.
 """
@@ -57,7 +57,7 @@ class Stream:
     def __init__(self, tus: Tus, wire: Wire) -> None:
         self.wire = wire
         self._tus = tus
-        self._asked: list[str] = []
+        self._request_lines: list[str] = []
         self._method = ""
 
     def begin(
@@ -66,14 +66,14 @@ class Stream:
         """Write the head of a request, ``piecewise`` byte by byte; only ``Host`` and ``Tus-Resumable`` are added."""
         lines = self._tus.head_lines(method, target, extra, headers)
         self._method = method
-        self._asked = _shown(lines)
+        self._request_lines = _shown(lines)
         head = b"\r\n".join(lines) + b"\r\n\r\n"
         for start in range(0, len(head), 1 if piecewise else len(head)):
             self.wire.send(head[start : start + (1 if piecewise else len(head))])
         return self
 
     def send(self, data: bytes, *, until_answered: bool = False) -> Stream:
-        self._asked.append(f"[{len(data)} bytes]" if len(data) > 40 else f"[{data!r}]")
+        self._request_lines.append(f"[{len(data)} bytes]" if len(data) > 40 else f"[{data!r}]")
         self.wire.send(data, until_answered=until_answered)
         return self
 
@@ -90,25 +90,25 @@ class Stream:
         return self
 
     def half_close(self) -> Stream:
-        self._asked.append("[FIN, still reading]")
+        self._request_lines.append("[FIN, still reading]")
         self.wire.half_close()
         return self
 
     def cut(self) -> None:
         """Close (FIN both ways) and record that there was no answer to wait for."""
-        self._asked.append("[connection closed]")
+        self._request_lines.append("[connection closed]")
         self.wire.half_close()
         self.wire.close()
-        self._tus.record(Exchange(self._asked, NoAnswer("not awaited")))
+        self._tus.record(Exchange(self._request_lines, NoAnswer("not awaited")))
 
     def reset(self) -> None:
-        self._asked.append("[connection reset]")
+        self._request_lines.append("[connection reset]")
         self.wire.reset()
-        self._tus.record(Exchange(self._asked, NoAnswer("not awaited")))
+        self._tus.record(Exchange(self._request_lines, NoAnswer("not awaited")))
 
     def answer(self, seconds: float | None = None) -> Exchange:
         """The next final response on this connection, recorded."""
-        return self._tus.record(Exchange(self._asked, self.wire.answer(self._method, seconds)))
+        return self._tus.record(Exchange(self._request_lines, self.wire.answer(self._method, seconds)))
 
 
 class Tus:
@@ -201,7 +201,7 @@ class Tus:
         parts = urlsplit(urljoin(self.subject.url, location))
         return parts.path + (f"?{parts.query}" if parts.query else "")
 
-    # -- facts --------------------------------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------------------------------
 
     def holds(self, target: str, content: bytes) -> None:
         """Expect the bytes behind ``target``, where the server serves downloads (tus itself has none)."""
@@ -221,9 +221,9 @@ class Tus:
         raise AssertionError("the pauses never end")
 
     def offset_becomes(self, target: str, offset: int) -> Exchange:
-        """Expect that HEAD tells ``offset`` soon."""
-        asked = self.eventually(lambda: self.head(target), lambda got: got.number("Upload-Offset") == offset, 5)
-        return asked.expect((200, 204), upload_offset=offset)
+        """Expect that HEAD returns ``offset`` soon."""
+        response = self.eventually(lambda: self.head(target), lambda got: got.number("Upload-Offset") == offset, 5)
+        return response.expect((200, 204), upload_offset=offset)
 
     # -- for Stream ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A conversation as it went: what was asked, what was expected, what came, printed side by side. No sockets here."""
+"""The transcript of a conversation: requests, expectations and responses, printed side by side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DULL = ("Content-Length", "Content-Type: application/offset", "[")  # no news i
 
 @dataclass(frozen=True)
 class Check:
-    """One thing expected, beside what there was."""
+    """One expectation and the observed value."""
 
     wanted: str
     got: str
@@ -33,15 +33,15 @@ class Check:
 
 @dataclass
 class Exchange:
-    """A request with its answer, and what was expected of it."""
+    """A request with its response and the expectations of it."""
 
-    asked: list[str]
+    request_lines: list[str]
     answer: Answer | NoAnswer
     is_setup: bool = False
     checks: list[Check] = field(default_factory=list)
 
     def expect(self, status: Status, **headers: Expected) -> Exchange:
-        """Compare with the answer and remember the outcome: a case goes on after a deviation, and fails at its end."""
+        """Compare with the response and record the result: a case continues after a deviation, and fails at its end."""
         if isinstance(self.answer, NoAnswer):
             self.checks.append(Check(status_words(status), f"no answer: {self.answer.what}", False))
             return self
@@ -59,12 +59,12 @@ class Exchange:
         return self
 
     def check(self, wanted: str, got: object, holds: bool) -> Exchange:
-        """Remember a fact that is neither a status nor a header."""
+        """Record the check of something other than a status or a header."""
         self.checks.append(Check(wanted, str(got), holds))
         return self
 
     def expect_no_continue(self) -> Exchange:
-        """The body was not asked for: no ``100 Continue`` came before the answer."""
+        """Expect that the server did not request the body: no ``100 Continue`` before the response."""
         interim = ", ".join(str(status) for status in self.answer.interim)
         return self.check("no 100 Continue", interim or "none", not self.answer.interim)
 
@@ -72,13 +72,13 @@ class Exchange:
         return self.answer.one(name) if isinstance(self.answer, Answer) else None
 
     def number(self, name: str) -> int:
-        """The header as a number, -1 where it is none."""
+        """The header as a number; -1 if it is not a number."""
         value = self.header(name)
         return int(value) if value is not None and value.isascii() and value.isdigit() else -1
 
     @property
     def status(self) -> int:
-        """The status code, 0 without an answer."""
+        """The status code; 0 without a response."""
         return self.answer.status if isinstance(self.answer, Answer) else 0
 
     @property
@@ -97,13 +97,13 @@ class Exchange:
         """The first failed expectation in one line, ``METHOD: expected X, got Y``."""
         failed = next(check for check in self.checks if not check.holds)
         setup = "could not set up: " if self.is_setup else ""
-        telling = "; ".join(line for line in self.asked[1:] if not line.startswith(_DULL))
-        request = self.asked[0].split(" ")[0] + (f" [{_short(telling)}]" if telling else "")
+        shown = "; ".join(line for line in self.request_lines[1:] if not line.startswith(_DULL))
+        request = self.request_lines[0].split(" ")[0] + (f" [{_short(shown)}]" if shown else "")
         return f"{setup}{request}: expected {failed.wanted}, got {_short(failed.got)}"
 
 
 class SetupFailed(Exception):
-    """A case could not get as far as its own question; the dialogue shows why."""
+    """The setup of a case failed; the dialogue shows why."""
 
 
 @dataclass
@@ -137,12 +137,12 @@ def header_name(key: str) -> str:
 
 
 def _kind(exchange: Exchange) -> tuple[str, int] | int:
-    """What neighbours have in common that need not be printed one by one; unique where something failed."""
-    return (exchange.asked[0], exchange.status) if exchange.holds and len(exchange.checks) < 2 else id(exchange)
+    """The key by which consecutive similar exchanges are collapsed; unique if an expectation failed."""
+    return (exchange.request_lines[0], exchange.status) if exchange.holds and len(exchange.checks) < 2 else id(exchange)
 
 
 def _lines_of(exchange: Exchange) -> Iterable[str]:
-    for number, line in enumerate(exchange.asked):
+    for number, line in enumerate(exchange.request_lines):
         yield ("  > " if number == 0 else "    ") + _short(line)
     if not exchange.checks:
         yield f"  < {'':{_LEFT_COLUMNS}}   {_summary(exchange.answer)}"

@@ -1,4 +1,4 @@
-"""What a case may expect of a status or a header, with words for the transcript. Knows no request and no socket."""
+"""Expectations of statuses and headers, with their wording for the transcript."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Matcher:
 
     words: str
     holds: Callable[[str | None], bool]
-    lacks: Callable[[str | None], str] | None = None  # what is missing, where that says more than the value
+    lacks: Callable[[str | None], str] | None = None  # what is missing, if that explains more than the value
 
 
-#: ``None``: the header must be absent. ``...``: it must be there, whatever its value. Numbers stand for their digits.
+#: ``None``: the header must be absent. ``...``: it must be present with any value. Numbers stand for their digits.
 Expected = str | int | None | EllipsisType | Matcher
 Status = int | tuple[int, ...] | range
 
@@ -75,7 +75,7 @@ def header_words(expected: Expected) -> str:
 
 
 def header_shown(expected: Expected, got: str | None) -> str:
-    """The value that came, or what it lacks."""
+    """The observed value, or what it lacks."""
     if got is None:
         return "(absent)"
     lacking = expected.lacks(got) if isinstance(expected, Matcher) and expected.lacks is not None else ""

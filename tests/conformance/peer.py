@@ -1,4 +1,4 @@
-"""Installs and starts ``@tus/server`` from npm for the comparison. Judges nothing."""
+"""Install and start ``@tus/server`` from npm for the comparison."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Peer:
     log: Path
 
     def crashes(self) -> int:
-        """How often the process would have ended, had its runner not kept it alive."""
+        """How often the process would have crashed if its runner had not kept it alive."""
         return self.log.read_text().count("crash: ")
 
 
 def versions() -> str:
-    """What the comparison ran against, for its heading."""
+    """The versions of the peer and of Node, for the heading of the comparison."""
     installed = json.loads((_FOLDER / "node_modules/@tus/server/package.json").read_text())["version"]
     store = json.loads((_FOLDER / "node_modules/@tus/file-store/package.json").read_text())["version"]
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -53,7 +53,7 @@ def install() -> None:
 
 @contextmanager
 def running(data_dir: Path, *flags: str) -> Iterator[Peer]:
-    """The peer over ``data_dir`` for as long as the block lasts."""
+    """Run the peer on ``data_dir`` inside the block."""
     data_dir.mkdir()
     log = data_dir.with_suffix(".log")
     with log.open("wb") as errors:

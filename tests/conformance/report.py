@@ -1,4 +1,4 @@
-"""Writes the comparison into docs/conformance.md: ``python -m tests.conformance.report``. Prose is by hand."""
+"""Write the comparison into docs/conformance.md: ``python -m tests.conformance.report``."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def _run(folder: Path) -> tuple[Results, list[str]]:
     notes = [f"{_OURS} {version('tusd-py')}; {peer.versions()}. {len(verdicts)} cases."]
     if crashes:
         notes.append(
-            f"\nDuring the run the process of {_PEER} met {crashes} uncaught exceptions (`ReadableStream is already "
-            "closed`, after refused bodies). Each ends Node by default; the runner keeps it alive, so that the "
-            "comparison goes on."
+            f"\nDuring the run the process of {_PEER} had {crashes} uncaught exceptions (`ReadableStream is already "
+            "closed`, after refused bodies). Each would terminate Node by default; the runner keeps it "
+            "alive, so that the comparison can continue."
         )
     return {_OURS: verdicts, _PEER: others}, notes
 
@@ -94,7 +94,7 @@ def _counts(results: Results) -> Iterable[str]:
             cells += counts if decided else ["–"] * len(counts)
         yield f"| {area} | " + " | ".join(cells) + " |"
     yield ""
-    yield "`–`: not advertised, so not asked. An empty cell: there is no case of that level."
+    yield "`–`: not advertised, so not tested. An empty cell: there is no case of that level."
 
 
 def _deviations(name: str, verdicts: Sequence[Verdict]) -> Iterable[str]:

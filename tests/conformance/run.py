@@ -1,4 +1,4 @@
-"""Runs cases against a server, several conversations at a time, and gives each a verdict. Prints nothing."""
+"""Run cases against a server, several conversations at a time, and return their verdicts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one case. ``observed`` is the reason of a skip, the first deviation, or the statuses seen."""
+    """The result of one case. ``observed`` is the reason of a skip, the first deviation, or the statuses seen."""
 
     case: Case
     outcome: Outcome
@@ -38,7 +38,7 @@ def subject_for(case: Case, subject: Subject, tight: Subject | None) -> Subject:
 
 
 def run_case(case: Case, subject: Subject) -> Verdict:
-    """Hold one conversation to its end."""
+    """Run one conversation."""
     dialogue = Dialogue()
     if obstacle := case.obstacle(subject):
         return Verdict(case, Outcome.SKIP, obstacle, dialogue)

@@ -1,4 +1,4 @@
-"""The server under test as it presents itself: address, extensions, limits, how long uploads live. Judges nothing."""
+"""The server under test as it describes itself: address, extensions, limits, lifetime of uploads."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ PATIENCE_SECONDS = 8.0
 
 
 class Unreachable(Exception):
-    """Nothing that speaks tus answers at the URL."""
+    """There is no tus server at the URL."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A running server. ``expires_seconds`` is how long a new upload lives, where it says so."""
+    """A running server. ``expires_seconds`` is the lifetime of a new upload, if the server states it."""
 
     url: str
     extensions: frozenset[str] = frozenset()
     length_max: int | None = None
     algorithms: tuple[str, ...] = ()
     expires_seconds: float | None = None
-    is_impatient: bool = False  # told by whoever started it: no header says how long a silent body is waited for
+    is_impatient: bool = False  # set by the caller: no header states the timeout of a stalled body
     headers: Mapping[str, str] = field(default_factory=dict)
     patience_seconds: float = PATIENCE_SECONDS
 
@@ -43,7 +43,7 @@ class Subject:
 
 
 def probe(url: str, headers: Mapping[str, str] | None = None, *, is_impatient: bool = False) -> Subject:
-    """Ask the server what it is. Raises ``Unreachable`` with a sentence for the person who typed the URL."""
+    """Query the server with OPTIONS and a creation. Raises ``Unreachable`` with a message for the user."""
     subject = Subject(url, headers=headers or {}, is_impatient=is_impatient)
     answer = _ask(subject, "OPTIONS", {})
     if isinstance(answer, NoAnswer):

@@ -1,4 +1,4 @@
-"""Verdicts as text for a terminal and as JSON. Decides nothing."""
+"""Verdicts as text for a terminal and as JSON."""
 
 from __future__ import annotations
 

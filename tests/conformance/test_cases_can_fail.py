@@ -20,7 +20,7 @@ def failures() -> Iterator[Mapping[str, list[str]]]:
     fewer = tuple(name for name in EXTENSIONS if name != "concatenation-unfinished")
     for character in (Eager(), Sullen(), Muddled(), Closed()):
         for extensions in (everything, fewer):
-            cases = [case for case in all_cases() if not found[case.id] and _is_asked(case, extensions)]
+            cases = [case for case in all_cases() if not found[case.id] and _applies(case, extensions)]
             with serving(character, extensions=extensions) as subject:
                 for verdict in run_cases(cases, subject):
                     found[verdict.case.id] += _own_deviations(verdict)
@@ -33,8 +33,8 @@ def test_case_can_fail(case: Case, failures: Mapping[str, list[str]]) -> None:
     assert failures[case.id], f"{case.id} passes on every careless server"
 
 
-def _is_asked(case: Case, extensions: tuple[str, ...]) -> bool:
-    """Those that want an extension to be missing are asked of the smaller server, all others of the larger."""
+def _applies(case: Case, extensions: tuple[str, ...]) -> bool:
+    """Cases that need the absence of an extension run against the smaller server, all others against the larger."""
     return bool(case.without) == (len(extensions) < len(EXTENSIONS))
 
 

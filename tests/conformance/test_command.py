@@ -16,11 +16,11 @@ from tests.conformance.table import conversation
 
 
 def test_nothing_to_test_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """A URL where nothing speaks tus is one sentence on standard error and exit code 2."""
+    """A URL without a tus server gives one message on standard error and exit code 2."""
     with serving(Closed()) as subject:
         assert 2 == main([subject.url])
     assert "not a tus endpoint" in capsys.readouterr().err
-    assert 2 == main([subject.url])  # nobody listens there any longer
+    assert 2 == main([subject.url])  # the server is stopped
     assert "does not answer" in capsys.readouterr().err
 
 
@@ -74,7 +74,7 @@ def test_the_comparison_replaces_only_itself() -> None:
 
 
 def test_the_document_has_every_case() -> None:
-    """docs/conformance.md lists every case with its fact: who adds one runs ``make conformance-report``."""
+    """docs/conformance.md lists every case with its fact: after adding one run ``make conformance-report``."""
     text = DOCUMENT.read_text()
     missing = [
         case.id for case in all_cases() if f"| {case.id} | " not in text or case.fact.replace("|", "\\|") not in text

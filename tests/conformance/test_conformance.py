@@ -107,8 +107,8 @@ def test_extensions_can_be_switched_off(tmp_path: Path) -> None:
         tus.delete(upload).expect(405)
         tus.get(upload).expect(405)
         tus.post(upload_concat="partial", upload_length=5).expect(501, location=None)
-        told = tus.post(b"hello", upload_length=5, content_type="application/offset+octet-stream")
-        told.expect((201, 400, 415), upload_offset=None)
+        observed = tus.post(b"hello", upload_length=5, content_type="application/offset+octet-stream")
+        observed.expect((201, 400, 415), upload_offset=None)
         tus.head(upload).expect(200, upload_offset=5, upload_expires=None)
         assert tus.dialogue.holds, "\n".join(tus.dialogue.lines())
     finally:

@@ -1,4 +1,4 @@
-"""Backends that fail by count: the n-th operation of all fails, once or from then on."""
+"""Backends that fail by count: the n-th operation fails, once or from then on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tusd_py.model.upload import Upload
 
 @dataclass
 class Faults:
-    """Counts operations; the one numbered ``nth`` fails, and all that follow when the fault is ``lasting``."""
+    """Counts operations. The one numbered ``nth`` fails, and with ``lasting`` all that follow."""
 
     nth: int = 0
     lasting: bool = False

@@ -1,4 +1,4 @@
-"""Bytes that vanish beneath a running server, by a hand or a failing disk."""
+"""Bytes that disappear while the server runs, deleted by a person or lost by a failing disk."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.storage.disk.store import DiskStore
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
-async def test_a_shortened_file_lowers_the_offset_and_the_upload_goes_on(tmp_path: Path) -> None:
-    """The PATCH that finds bytes missing fails; the next HEAD tells the truth, and the rest can be sent again."""
+
+async def test_truncated_file_lowers_offset(tmp_path: Path) -> None:
+    """The PATCH that finds bytes missing fails; the next HEAD has the true offset, and the rest can be sent again."""
     store = DiskStore(tmp_path / "uploads")
     harness = UploadsHarness(store=store)
     upload_id = (await harness.create(10, b"hello")).upload.id

@@ -1,4 +1,4 @@
-"""The same of uploads whose requests say themselves which is the last, and whose clients know the URL early."""
+"""The same for the draft, whose requests say which one is the last and whose clients learn the URL early."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, RecordingListener, UploadsHarness, cut
-from tests.support.loops import on_loop
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 _CONTENT = bytes(range(256)) * 40
 _RUNS_MAX = 100
@@ -36,7 +37,7 @@ async def _attempt(step: Awaitable[object]) -> None:
 
 
 async def _check(sound: UploadsHarness, upload_id: str) -> int:
-    """How far the record says that it came; all of that is stored, and is what was sent."""
+    """The recorded offset; all bytes up to it are stored and are those that were sent."""
     upload = await sound.record(upload_id)
     assert upload is not None, "who knows the URL finds the upload"
     assert not upload.has_ended
@@ -46,28 +47,29 @@ async def _check(sound: UploadsHarness, upload_id: str) -> int:
 
 
 async def _tell(harness: UploadsHarness, sound: UploadsHarness) -> None:
-    """A creation that is cut, an append that is cut after the last byte, and what is left, empty or not."""
+    """A creation that is cut, an append that is cut after the last byte, and the rest, empty or not."""
     hearing = RecordingListener()
-    await _attempt(harness.create(None, source=cut(*_pieces(_CONTENT[:5000])), completes=True, listener=hearing))
+    await _attempt(harness.create(None, body=cut(*_pieces(_CONTENT[:5000])), is_last=True, listener=hearing))
     if not hearing.created_ids:
         return
     (upload_id,) = hearing.created_ids
     for of, source in ((harness, cut), (harness, FakeBody), (sound, FakeBody)):
         offset = await _check(sound, upload_id)
-        await _attempt(of.append(upload_id, offset, source=source(*_pieces(_CONTENT[offset:])), completes=True))
+        await _attempt(of.append(upload_id, offset, body=source(*_pieces(_CONTENT[offset:])), is_last=True))
     await _check(sound, upload_id)
     assert (await sound.inspect(upload_id)).upload.is_complete
     await sound.terminate(upload_id)
 
 
 @pytest.mark.parametrize("lasting", [False, True])
-@on_loop
-async def test_no_fault_makes_the_record_untrue(lasting: bool, tmp_path: Path) -> None:
-    """Whichever operation fails: what the client was told exists, nothing is complete too early, all can go on."""
+async def test_draft_record_true_after_any_fault(lasting: bool, tmp_path: Path) -> None:
+    """Whichever operation fails: an announced upload exists, nothing completes too early, and all can be continued."""
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     migrate(url)
     policy = UploadPolicy(save_interval_bytes=2000)
-    sound = UploadsHarness(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), policy=policy)
+    sound = UploadsHarness(
+        records=(await SqlDatabase.open(url)).records, store=DiskStore(tmp_path / "uploads"), policy=policy
+    )
     try:
         for nth in range(1, _RUNS_MAX):
             faults = Faults(nth, lasting=lasting)

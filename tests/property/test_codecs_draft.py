@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.checksum import Checksum, new_digest
 from tusd_py.protocol.draft.digests import ALGORITHMS, format_digest, parse_digest
-from tusd_py.protocol.draft.parsing import Parser
+from tusd_py.protocol.draft.parsing import DraftParser
 from tusd_py.protocol.draft.representation import parse_description, parse_filename
-from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.structured_fields import (
     INTEGER_MAX,
     format_boolean,
@@ -130,11 +130,11 @@ def test_description_is_valid_metadata(disposition: str, media_type: str) -> Non
 @given(heads(), ASKED_FOR)
 def test_any_head_has_a_response(head: Head, version: Version) -> None:
     """Any head is parsed or refused, and either has a valid response."""
-    formatter = Formatter(limits=LIMITS, version=version, clock=lambda: NOW)
+    formatter = DraftFormatter(limits=LIMITS, version=version, clock=lambda: NOW)
     context = ResponseContext(head.method, head.method)
     try:
         negotiate(head, head.method)
-        request = Parser(limits=LIMITS, version=version).parse(head)
+        request = DraftParser(limits=LIMITS, version=version).parse(head)
     except TusError as refusal:
         response = formatter.format_refusal(refusal, context)
         assert isinstance(response.body, bytes)

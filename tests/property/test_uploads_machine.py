@@ -1,4 +1,4 @@
-"""Random histories over the whole heart: whatever happens in whatever order, the invariants of an upload hold.
+"""Random histories of the use cases: whatever happens in whatever order, the invariants of an upload hold.
 
 The model is a dictionary: for each upload the bytes that its client meant to send, and how many are acknowledged.
 """
@@ -69,7 +69,7 @@ class Known:
 
 
 class UploadsMachine(RuleBasedStateMachine):
-    """Clients that create, append, are cut off, come back, join, give up; a server that crashes; time that passes."""
+    """Clients that create, append, are cut, come back, concatenate, give up; a server that crashes; passing time."""
 
     uploads = Bundle("uploads")
     partials = Bundle("partials")
@@ -125,13 +125,13 @@ class UploadsMachine(RuleBasedStateMachine):
         is_heard=st.booleans(),
         end=st.sampled_from(["open", "last", "cut"]),
     )
-    def create_saying(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
-        """A creation that says whether it is all of the upload, its URL told before its body if the client hears."""
+    def create_draft(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
+        """A creation of the draft that says whether it is the whole upload; its client may learn the URL early."""
         first = len(content) if end == "last" else first
-        hearing = RecordingListener(is_told=is_heard)
-        source = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
+        hearing = RecordingListener(can_announce=is_heard)
+        body = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
         length = len(content) if has_length else None
-        creating = self.harness.create(length, source=source, completes=end != "open", listener=hearing)
+        creating = self.harness.create(length, body=body, is_last=end != "open", listener=hearing)
         try:
             made = self.run(creating).upload
         except BodyIncomplete:
@@ -158,12 +158,10 @@ class UploadsMachine(RuleBasedStateMachine):
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
         half = len(piece) // 2
-        source = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
+        body = cut(piece[:half], piece[half:]) if end == "cut" else FakeBody(piece[:half], piece[half:])
         checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
         try:
-            answer = self.run(
-                self.harness.append(upload_id, known.acknowledged, source=source, checksum=checksum)
-            ).upload
+            answer = self.run(self.harness.append(upload_id, known.acknowledged, body=body, checksum=checksum)).upload
         except BodyIncomplete as told:
             assert end == "cut"
             assert told.upload is not None
@@ -185,14 +183,14 @@ class UploadsMachine(RuleBasedStateMachine):
         known.ended = known.ended or known.is_at_length
 
     @rule(upload_id=st.one_of(uploads, partials), size=st.integers(0, 40), end=st.sampled_from(["open", "last", "cut"]))
-    def append_saying(self, upload_id: str, size: int, end: str) -> None:
-        """The next bytes of a client that says whether they are the last: only a clean end of the last completes."""
+    def append_draft(self, upload_id: str, size: int, end: str) -> None:
+        """The next bytes of a draft client that says if they are the last: only a clean end of the last completes."""
         known = self.known[upload_id]
         piece = known.content[known.acknowledged : known.acknowledged + size]
-        source = cut(piece) if end == "cut" else FakeBody(piece)
+        body = cut(piece) if end == "cut" else FakeBody(piece)
         was_ended, stands_at = known.ended, known.acknowledged
         try:
-            self.run(self.harness.append(upload_id, stands_at, source=source, completes=end != "open"))
+            self.run(self.harness.append(upload_id, stands_at, body=body, is_last=end != "open"))
         except BodyIncomplete:
             assert end == "cut"
         except InconsistentLength:
@@ -212,8 +210,8 @@ class UploadsMachine(RuleBasedStateMachine):
         known.acknowledged += len(piece)
 
     @rule(upload_id=st.one_of(uploads, partials))
-    def inspect_for_the_end(self, upload_id: str) -> None:
-        """For who takes the length for the end, it is one; and nobody is told another offset than what was kept."""
+    def inspect_length_completes(self, upload_id: str) -> None:
+        """HEAD of a tus 1.0 client completes an upload at its length, and its offset is the stored one."""
         known = self.known[upload_id]
         try:
             told = self.run(self.harness.inspect(upload_id, length_completes=True)).upload
@@ -225,8 +223,8 @@ class UploadsMachine(RuleBasedStateMachine):
             known.ended = known.ended or known.is_at_length
 
     @rule(upload_id=uploads, offset=st.integers(0, 60))
-    def append_elsewhere(self, upload_id: str, offset: int) -> None:
-        """An offset that is not the upload's is refused and changes nothing."""
+    def append_wrong_offset(self, upload_id: str, offset: int) -> None:
+        """A wrong offset is refused and changes nothing."""
         known = self.known[upload_id]
         if offset == known.acknowledged or self.is_gone(upload_id):
             return
@@ -234,21 +232,19 @@ class UploadsMachine(RuleBasedStateMachine):
         with pytest.raises(refusal):
             self.run(self.harness.append(upload_id, offset, b"x"))
 
-    @rule(upload_id=uploads, completes=st.sampled_from([None, None, True, False]))
-    def append_too_much(self, upload_id: str, completes: bool | None) -> None:
+    @rule(upload_id=uploads, is_last=st.sampled_from([None, None, True, False]))
+    def append_overlong(self, upload_id: str, is_last: bool | None) -> None:
         """A body longer than its upload never completes it and never leaves a byte beyond its end.
 
-        Whoever says where the end is and then goes beyond it has lost the upload.
+        In the draft it invalidates the upload.
         """
         known = self.known[upload_id]
         if self.is_gone(upload_id) or known.kind is Kind.FINAL or not known.has_length:
             return
         rest = known.content[known.acknowledged :]
         with pytest.raises(LengthExceeded):
-            self.run(
-                self.harness.append(upload_id, known.acknowledged, source=FakeBody(rest + b"x"), completes=completes)
-            )
-        known.gone = completes is not None and not known.ended
+            self.run(self.harness.append(upload_id, known.acknowledged, body=FakeBody(rest + b"x"), is_last=is_last))
+        known.gone = is_last is not None and not known.ended
 
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
     def join(self, parts: list[str]) -> Any:
@@ -282,7 +278,7 @@ class UploadsMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """Nothing survives but records and bytes; bytes beyond a record's offset are overwritten later."""
+        """Only records and bytes survive; bytes beyond a recorded offset are overwritten later."""
         self.harness.locker = MemoryLocker()
         self.harness.restart()
         self.run(recover(self.harness.ports))
@@ -315,8 +311,8 @@ class UploadsMachine(RuleBasedStateMachine):
         return all(self.known[part].ended for part in known.parts) if known.kind is Kind.FINAL else known.ended
 
     @invariant()
-    def completions_are_told(self) -> None:
-        """Each regular and final upload that completed was told of exactly once: nothing failed here."""
+    def completions_run_post_finish(self) -> None:
+        """post-finish has run exactly once for each complete regular and final upload: nothing failed here."""
         for upload_id, known in self.known.items():
             told = self.finished.count(upload_id)
             if known.kind is Kind.PARTIAL:

@@ -1,4 +1,4 @@
-"""The use cases with shipped backends behind them, a clock that is set by hand, and bodies written as lists."""
+"""The use cases over the shipped in-memory backends, with a manual clock and request bodies given as lists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Piece = bytes | Exception | asyncio.Event
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self, now: datetime = EPOCH) -> None:
         self.now = now
@@ -54,7 +54,7 @@ class Clock:
 
 
 class FakeBody:
-    """A source that gives out ``pieces`` one a read: bytes, an exception to raise, or an event to wait for first."""
+    """A request body of ``pieces``, one per read: bytes, an exception to raise, or an event to wait for first."""
 
     def __init__(self, *pieces: Piece) -> None:
         self._pieces = list(pieces)
@@ -96,16 +96,16 @@ class FakeBody:
 
 
 class RecordingListener:
-    """A listener that writes down what it is told, and says whether the client heard it."""
+    """Records its calls. ``can_announce`` is what it says of the client: whether it has received the URL."""
 
-    def __init__(self, *, is_told: bool = True) -> None:
-        self.is_told = is_told
+    def __init__(self, *, can_announce: bool = True) -> None:
+        self.can_announce = can_announce
         self.created_ids: list[str] = []
         self.offsets: list[int] = []
 
     def on_created(self, upload: Upload) -> bool:
         self.created_ids.append(upload.id)
-        return self.is_told
+        return self.can_announce
 
     def on_saved(self, upload: Upload) -> None:
         self.offsets.append(upload.offset)
@@ -118,7 +118,7 @@ def cut(*pieces: bytes) -> FakeBody:
 
 @dataclass
 class UploadsHarness:
-    """One server's use cases. ``restart`` is what a crash leaves: records, bytes and nothing else."""
+    """The use cases of one server. ``restart`` keeps what survives a crash: records and bytes, nothing else."""
 
     records: Records = field(default_factory=MemoryRecords)
     store: Store = field(default_factory=lambda: MemoryStore(bytes_max=2**30))
@@ -154,18 +154,18 @@ class UploadsHarness:
         self,
         length: int | None,
         *pieces: bytes,
-        source: FakeBody | None = None,
+        body: FakeBody | None = None,
         kind: Kind = Kind.REGULAR,
         parts: Sequence[str] = (),
         metadata: str | None = None,
         checksum: Checksum | None = None,
         content_length: int | None = None,
-        completes: bool | None = None,
+        is_last: bool | None = None,
         keep_partial: bool = False,
         discard_on_mismatch: bool = False,
         listener: ProgressListener | None = None,
     ) -> Created:
-        body = BodyInfo(
+        info = BodyInfo(
             length=content_length, checksum=checksum, keep_partial=keep_partial, discard_on_mismatch=discard_on_mismatch
         )
         headers = {Kind.REGULAR: None, Kind.PARTIAL: "partial", Kind.FINAL: "final;" + " ".join(parts)}
@@ -175,27 +175,27 @@ class UploadsHarness:
             metadata_header=metadata,
             concat_header=headers[kind],
             parts=tuple(parts),
-            body=body if pieces or source is not None else None,
-            is_last=completes,
+            body=info if pieces or body is not None else None,
+            is_last=is_last,
         )
-        return await create(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
+        return await create(self.ports, request, CALLER, body or FakeBody(*pieces), listener)
 
     async def append(
         self,
         upload_id: str,
         offset: int,
         *pieces: bytes,
-        source: FakeBody | None = None,
+        body: FakeBody | None = None,
         length: int | None = None,
         checksum: Checksum | None = None,
         content_length: int | None = None,
-        completes: bool | None = None,
+        is_last: bool | None = None,
         keep_partial: bool = False,
         listener: ProgressListener | None = None,
     ) -> Appended:
-        body = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
-        request = Append(upload_id=upload_id, offset=offset, length=length, body=body, is_last=completes)
-        return await append(self.ports, request, CALLER, source or FakeBody(*pieces), listener)
+        info = BodyInfo(length=content_length, checksum=checksum, keep_partial=keep_partial)
+        request = Append(upload_id=upload_id, offset=offset, length=length, body=info, is_last=is_last)
+        return await append(self.ports, request, CALLER, body or FakeBody(*pieces), listener)
 
     async def inspect(self, upload_id: str, *, length_completes: bool = False) -> Inspected:
         request = Inspect(upload_id=upload_id, length_completes=length_completes)
@@ -208,11 +208,11 @@ class UploadsHarness:
         return await self.records.find(upload_id)
 
     async def content(self, upload_id: str) -> bytes:
-        """The bytes that the record says exist, read from the store."""
+        """The bytes up to the recorded offset, read from the store."""
         upload = await self.records.find(upload_id)
         assert upload is not None
         return b"".join([piece async for piece in self.store.read(upload, 0, upload.offset)])
 
     async def settle(self) -> None:
-        """Wait for everything in the background."""
+        """Wait for all background work."""
         await self.ports.background.drain(10)

@@ -1,4 +1,4 @@
-"""What the tests of the workers' steps need: a heart with a real database under it, and the jobs that are in there."""
+"""The use cases over a real database, and access to the jobs in it, for tests of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.harness import UploadsHarness
 from tusd_py.contracts.store import Store
 from tusd_py.model.jobs import Job, JobState
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
@@ -20,7 +20,7 @@ _LEASE = timedelta(seconds=30)
 
 
 def with_ports(harness: UploadsHarness, **changes: object) -> Ports:
-    """``harness`` with other ports; they are given back."""
+    """Replace ports or policy fields of ``harness`` and return the new ports."""
     known = {field.name for field in fields(UploadPolicy)}
     policy = replace(harness.ports.policy, **{name: value for name, value in changes.items() if name in known})  # type: ignore[arg-type]
     others = {name: value for name, value in changes.items() if name not in known}
@@ -30,24 +30,24 @@ def with_ports(harness: UploadsHarness, **changes: object) -> Ports:
 
 @asynccontextmanager
 async def a_harness(tmp_path: Path, store: Store | None = None, **changes: object) -> AsyncIterator[UploadsHarness]:
-    """A heart whose records and jobs are in a database, with ``changes`` of its ports."""
-    records = await SqlRecords.open(f"sqlite:///{tmp_path}/records.sqlite3")
-    harness = UploadsHarness(records=records, store=store or MemoryStore(bytes_max=2**30))
-    with_ports(harness, job_queue=records, **changes)
+    """The use cases with records and jobs in a database, and ``changes`` of the ports."""
+    database = await SqlDatabase.open(f"sqlite:///{tmp_path}/records.sqlite3")
+    harness = UploadsHarness(records=database.records, store=store or MemoryStore(bytes_max=2**30))
+    with_ports(harness, job_queue=database.job_queue, **changes)
     try:
         yield harness
     finally:
         await harness.settle()
-        await records.close()
+        await database.close()
 
 
 async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
-    """The job of ``actor`` for this upload as a worker is given it; after whoever had it before has died.
+    """The job of ``actor`` for this upload, claimed as by a worker; an earlier worker's lease is expired first.
 
-    One that has ended is given as it was, as to a worker that comes too late.
+    A job that has ended is returned as it is, as to a worker that comes too late.
     """
-    job_queue = harness.records
-    assert isinstance(job_queue, SqlRecords)
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
     (found,) = (each for each in await job_queue.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
     if found.state in (JobState.WAITING, JobState.RUNNING):
         harness.clock.now = max(harness.clock.now, found.next_attempt_at)
@@ -57,6 +57,7 @@ async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
 
 
 async def states(harness: UploadsHarness, upload_id: str) -> dict[str, JobState]:
-    """How the jobs of an upload stand, by their actors."""
-    assert isinstance(harness.records, SqlRecords)
-    return {each.actor: each.state for each in await harness.records.list_jobs(upload_id=upload_id, limit=100)}
+    """The states of the jobs of an upload, by actor."""
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
+    return {each.actor: each.state for each in await job_queue.list_jobs(upload_id=upload_id, limit=100)}

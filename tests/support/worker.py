@@ -1,4 +1,4 @@
-"""A worker in threads of the test's process, with actors of the test's own, over a database that the test sees."""
+"""A worker in threads of the test's process, with the test's own actors and database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def settings_of(data_dir: Path, **worker: Any) -> Settings:
 
 @contextmanager
 def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
-    """A worker that runs as long as the block does, and is stopped in order."""
+    """Run a worker during the block, and stop it in order."""
     failed: list[bool] = []
     worker = start(settings, actors, lambda: failed.append(True))
     try:
@@ -39,7 +39,7 @@ def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
 
 @asynccontextmanager
 async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The jobs in the database, beside whoever else has it open; adding some pokes workers, as a server's do."""
+    """The jobs in the database beside other processes; adding jobs wakes workers, as a server does."""
     ports = await open_ports(settings)
     assert ports.job_queue is not None
     try:
@@ -49,7 +49,7 @@ async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
 
 
 def job(actor: str = "act", *, subscription: str = "", lane: str = "", upload_id: str = "u") -> NewJob:
-    """A job; those without a lane wait for nobody."""
+    """A job; without ``lane`` it waits for no other job."""
     key = f"key {next(_keys)}"
     return NewJob(actor=actor, key=key, upload_id=upload_id, sequence_key=lane or key, subscription=subscription)
 
@@ -59,7 +59,7 @@ async def jobs_in(job_queue: JobQueue, *states: JobState) -> list[Job]:
 
 
 async def settled(job_queue: JobQueue, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
-    """The jobs in these states, once there are so many; fails when they do not get there in time."""
+    """Return the jobs in these states once there are so many; fail after the timeout."""
     deadline = utc_now() + timedelta(seconds=timeout_seconds)
     while len(found := await jobs_in(job_queue, *states)) < jobs:
         states_now = sorted((item.state.value, item.attempt, item.error) for item in await jobs_in(job_queue))

@@ -1,1 +1,1 @@
-"""The worker: real brokers, a real database, actors of the tests' own."""
+"""Tests of the worker with real brokers, a real database and actors of their own."""

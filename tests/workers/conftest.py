@@ -1,4 +1,4 @@
-"""Both brokers: what holds for the one holds for the other."""
+"""Tests that run with both brokers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The relay over a real database, with Dramatiq's threads: jobs are given out, tried again, given up and given back."""
+"""The dispatcher over a real database with Dramatiq's threads: dispatch, retries, failures, leases and stopping."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from workers.runner import backoff_seconds
 DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
 
 
-def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
-    """Each of 200 jobs is done by its actor, once, and is recorded as done at its first attempt."""
+def test_dispatch_each_job_once(tmp_path: Path, broker: str) -> None:
+    """Each of 200 jobs runs once and is completed at its first attempt."""
     seen: list[int] = []
 
     async def act(task: JobContext) -> None:
@@ -36,8 +36,8 @@ def test_jobs_are_done_once_each(tmp_path: Path, broker: str) -> None:
         asyncio.run(check())
 
 
-def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
-    """A worker that rests hears of a new job: of 20 in turn the median begins long before it would look by itself."""
+def test_dispatch_woken_by_new_job(tmp_path: Path, broker: str) -> None:
+    """An idle worker is woken by a new job: the median delay of 20 is far below the polling interval."""
     began: dict[int, float] = {}
 
     async def act(task: JobContext) -> None:
@@ -58,8 +58,8 @@ def test_a_job_begins_at_once(tmp_path: Path, broker: str) -> None:
         asyncio.run(check())
 
 
-def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> None:
-    """``Retry`` comes back after its seconds, ``GiveUp`` never; what nobody expected is tried again, its text kept."""
+def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> None:
+    """``Retry`` runs again after its seconds, ``GiveUp`` never; unexpected errors are retried with their text kept."""
     attempts: dict[str, int] = {"later": 0, "never": 0, "broken": 0}
 
     async def later(task: JobContext) -> None:
@@ -93,8 +93,8 @@ def test_what_fails_is_tried_again_as_it_wishes(tmp_path: Path, broker: str) -> 
     assert (3, 1) == (attempts["later"], attempts["never"])
 
 
-def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> None:
-    """After ``worker.attempts_max`` attempts a job is dead, and says what the last one failed of."""
+def test_job_dead_after_attempts_max(tmp_path: Path, broker: str) -> None:
+    """After ``worker.attempts_max`` attempts a job is dead, with the reason of the last failure."""
 
     async def act(task: JobContext) -> None:
         raise Retry("the receiver is away", 0)
@@ -111,8 +111,8 @@ def test_a_job_is_given_up_after_its_attempts(tmp_path: Path, broker: str) -> No
         asyncio.run(check())
 
 
-def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
-    """An actor that takes longer than ``worker.time_limit_seconds`` is cut off, cleans up, and is tried again."""
+def test_time_limit_interrupts_actor(tmp_path: Path, broker: str) -> None:
+    """An actor that exceeds ``worker.time_limit_seconds`` is cancelled, cleans up, and its job is retried."""
     cut = threading.Event()
 
     async def act(task: JobContext) -> None:
@@ -135,8 +135,8 @@ def test_a_time_limit_interrupts(tmp_path: Path, broker: str) -> None:
     assert cut.is_set()
 
 
-def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> None:
-    """While 50 jobs of one consumer hang, and 50 of a second, those of a third are done, all of them."""
+def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> None:
+    """While 50 jobs of each of two subscriptions hang, all jobs of a third are completed."""
     hanging = asyncio.Event()
 
     async def act(task: JobContext) -> None:
@@ -157,8 +157,8 @@ def test_a_slow_consumer_holds_up_nobody_else(tmp_path: Path, broker: str) -> No
         asyncio.run(check())
 
 
-def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> None:
-    """Of two lanes each keeps its order, though attempts fail now and then."""
+def test_sequence_key_keeps_order(tmp_path: Path, broker: str) -> None:
+    """Jobs of each sequence key run in order though attempts fail."""
     seen: list[Job] = []
 
     async def act(task: JobContext) -> None:
@@ -180,8 +180,8 @@ def test_jobs_of_a_lane_are_done_in_their_order(tmp_path: Path, broker: str) -> 
         assert 15 == len(ids)
 
 
-def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: str) -> None:
-    """A job that ends within the grace is done; one that does not is interrupted, and waits for another worker."""
+def test_stop_waits_then_returns_jobs(tmp_path: Path, broker: str) -> None:
+    """A job that ends within the grace period is completed; another is interrupted and waits for the next worker."""
     begun = threading.Barrier(3)
 
     async def act(task: JobContext) -> None:
@@ -205,8 +205,8 @@ def test_a_stop_lets_actors_end_and_gives_back_the_rest(tmp_path: Path, broker: 
     asyncio.run(check())
 
 
-def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> None:
-    """A job that takes several leases is done at its first attempt, once."""
+def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
+    """A job that takes longer than several leases is completed at its first attempt, once."""
     begun: list[int] = []
 
     async def act(task: JobContext) -> None:
@@ -225,8 +225,8 @@ def test_a_lease_is_kept_while_the_actor_runs(tmp_path: Path, broker: str) -> No
     assert [1] == begun
 
 
-def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) -> None:
-    """A claim that nobody settles ends with its lease; a job whose workers died too often is given up."""
+def test_expired_lease_dispatched_again(tmp_path: Path, broker: str) -> None:
+    """A claim without result ends with its lease; a job whose workers died too often is dead."""
 
     async def act(task: JobContext) -> None:
         return
@@ -251,8 +251,8 @@ def test_a_job_of_a_dead_worker_is_given_out_again(tmp_path: Path, broker: str) 
         asyncio.run(check())
 
 
-def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
-    """An actor whose lease ran out while it hung, and whose job another worker took, is stopped and settles nothing."""
+def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
+    """An actor whose job another worker has claimed is cancelled and records no result."""
     begun, stopped = threading.Event(), threading.Event()
 
     async def act(task: JobContext) -> None:
@@ -276,8 +276,8 @@ def test_a_job_that_another_has_is_let_go(tmp_path: Path, broker: str) -> None:
         asyncio.run(check())
 
 
-def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path, broker: str) -> None:
-    """A worker older than the server leaves jobs it does not know for a newer one, and says so in them."""
+def test_unknown_actor_waits(tmp_path: Path, broker: str) -> None:
+    """A worker older than the server leaves unknown jobs for a newer worker, with the reason in the job."""
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
@@ -293,8 +293,8 @@ def test_a_job_for_an_actor_that_is_not_there_waits(tmp_path: Path, broker: str)
         asyncio.run(check())
 
 
-def test_the_backoff_doubles_up_to_four_hours() -> None:
-    """After the first failure it is a second, a quarter more or less; thirty attempts take about three days."""
+def test_backoff_doubles_up_to_four_hours() -> None:
+    """The first wait is one second, plus or minus a quarter; thirty attempts take about three days."""
     assert (0.75, 1.25) == (backoff_seconds(1, lambda: 0.0), backoff_seconds(1, lambda: 1.0))
     assert [1, 2, 4, 8] == [backoff_seconds(attempt, lambda: 0.5) for attempt in (1, 2, 3, 4)]
     assert 4 * 3600 == backoff_seconds(40, lambda: 0.5) == backoff_seconds(10_000, lambda: 0.5)

@@ -1,4 +1,4 @@
-"""Workers as processes: our command, Dramatiq's, and the child of a server. Each says in a job that it was there."""
+"""Workers as processes: our command, Dramatiq's, and the child of a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 
 @contextmanager
 def started(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process over the data of ``settings``, with nothing else set."""
+    """A process over the data of ``settings``, with no other settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     environment |= {
         "TUSD_PY_STORAGE__DATA_DIR": settings.storage.data_dir,
@@ -42,7 +42,7 @@ def started(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator
 
 
 async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
-    """Return once a worker has looked at a job; what it does not know it says so of."""
+    """Return once a worker has handled a job: it records in the job that its actor is unknown."""
     async with job_queue_of(settings) as job_queue:
         await job_queue.add_jobs([job("unheard")], utc_now())
         deadline = time.monotonic() + timeout_seconds
@@ -60,8 +60,8 @@ async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
     ],
     ids=["tusd-py worker", "python -m workers", "dramatiq workers"],
 )
-def test_a_worker_by_itself(tmp_path: Path, broker: str, command: list[str | Path]) -> None:
-    """It takes jobs with the settings of the environment, and ends with 0 at SIGTERM, soon."""
+def test_worker_command(tmp_path: Path, broker: str, command: list[str | Path]) -> None:
+    """It runs jobs with the settings of the environment, and exits with 0 soon after SIGTERM."""
     settings = settings_of(tmp_path / "data", broker=broker)
     log = tmp_path / "worker.log"
     with started([str(word) for word in command], settings, log) as process:
@@ -71,8 +71,8 @@ def test_a_worker_by_itself(tmp_path: Path, broker: str, command: list[str | Pat
     assert "Traceback" not in log.read_text()
 
 
-def test_a_worker_waits_for_the_database(tmp_path: Path) -> None:
-    """Started before its database can be opened, it says so, and works as soon as that is possible."""
+def test_worker_waits_for_database(tmp_path: Path) -> None:
+    """Started before its database can be opened, it logs that and works once it can."""
     (tmp_path / "data").mkdir()
     database = tmp_path / "data" / "tusd.sqlite3"
     database.mkdir()
@@ -98,8 +98,8 @@ def pid_of(child: SupervisedChild) -> int:
     return child.pid
 
 
-def test_a_child_is_started_again_and_stopped(tmp_path: Path) -> None:
-    """Killed, it is replaced by one that works. It ends when it is told to, not by the signals its group is sent."""
+def test_child_restarted_and_stopped(tmp_path: Path) -> None:
+    """A killed worker is replaced; it stops when the server stops it, not by signals to the process group."""
     settings = settings_of(tmp_path)
     child = supervised_child(settings)
     child.start()
@@ -120,8 +120,8 @@ def test_a_child_is_started_again_and_stopped(tmp_path: Path) -> None:
         os.kill(second, 0)
 
 
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
-    """However the parent ends, ``kill -9`` included, its worker does too."""
+def test_child_exits_with_parent(tmp_path: Path) -> None:
+    """The worker exits however its parent dies, ``kill -9`` included."""
     settings = settings_of(tmp_path)
     program = (
         "import sys, time\n"
@@ -142,8 +142,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     asyncio.run(eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
 
 
-def test_settings_survive_the_way_to_the_worker(tmp_path: Path) -> None:
-    """What the server was given means the same in its worker."""
+def test_settings_passed_to_worker(tmp_path: Path) -> None:
+    """The worker has the settings of the server."""
     given = Settings.model_validate(
         {
             "server": {"trusted_proxies": ["10.0.0.0/8", "::1"], "header_bytes_max": "64KiB"},

@@ -1,4 +1,4 @@
-"""Redis as the broker: away, back without its data, and shared."""
+"""Redis as the broker: unavailable, back without its data, and shared."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ async def act(task: JobContext) -> None:
     return
 
 
-def test_while_redis_is_away_jobs_wait(tmp_path: Path) -> None:
-    """A worker whose Redis is gone gives out nothing and uses up no attempt; with Redis back, all are done."""
+def test_redis_unavailable_jobs_wait(tmp_path: Path) -> None:
+    """A worker without its Redis dispatches nothing and uses up no attempt; afterwards all jobs are completed."""
 
     async def make(first: int) -> None:
         async with job_queue_of(settings) as job_queue:
@@ -46,8 +46,8 @@ def test_while_redis_is_away_jobs_wait(tmp_path: Path) -> None:
             worker.close()
 
 
-def test_what_redis_loses_is_given_out_again(tmp_path: Path, redis_url: str) -> None:
-    """Flushed again and again while 300 jobs go through it, it costs time and no job."""
+def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> None:
+    """Flushed repeatedly while 300 jobs go through it, Redis costs time and no job."""
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:

@@ -94,7 +94,7 @@ def parse_response(hook: Hook, body: bytes) -> HookResponse:
     """
     if not body.strip():
         return HookResponse()
-    response = _Reader(hook, _json(hook, body)).response()
+    response = _ResponseReader(hook, _json(hook, body)).response()
     problem = validate_response(response)
     if problem is not None:
         raise HookFailed(f"{hook} {problem}")
@@ -119,7 +119,7 @@ def excerpt(output: bytes) -> str:
     return repr(text[:EXCERPT_CHARACTERS_MAX]) + (" ..." if len(text) > EXCERPT_CHARACTERS_MAX else "")
 
 
-class _Reader:
+class _ResponseReader:
     """Reads one response. A value of another type than tusd's raises ``HookFailed`` with the name of its key."""
 
     def __init__(self, hook: Hook, value: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.versions import Dialect, Version, negotiate
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Outcome

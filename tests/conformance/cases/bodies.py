@@ -16,7 +16,7 @@ _KEEP = "The Server SHOULD always attempt to store as much of the received data 
 
 @case("P7a", SHOULD, "core", _KEEP)
 def kept_when_closed(tus: Tus) -> None:
-    """What came before the client fell silent and then closed the connection is kept."""
+    """The bytes received before the client stalled and closed the connection are kept."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
     time.sleep(0.3)  # a client that dies is silent first; the next cases leave no such time
@@ -28,7 +28,7 @@ def kept_when_closed(tus: Tus) -> None:
 
 @case("P7b", SHOULD, "core", _KEEP)
 def kept_when_half_closed(tus: Tus) -> None:
-    """What came before the client ended its direction, still reading, is kept."""
+    """The bytes received before the client half-closed the connection, still reading, are kept."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300).half_close()
     tus.offset_becomes(upload, 300)
@@ -36,21 +36,20 @@ def kept_when_half_closed(tus: Tus) -> None:
 
 
 @case("P7c", SHOULD, "core", _KEEP)
-def kept_when_chunks_break_off(tus: Tus) -> None:
-    """What came in whole chunks before the connection closed is kept, and part of a broken chunk at most."""
+def kept_when_chunks_are_cut(tus: Tus) -> None:
+    """Complete chunks received before the connection closed are kept, and at most part of an incomplete chunk."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0)
     stream.chunk(b"x" * 300).send(b"64\r\n" + b"x" * 20).cut()
-    told = tus.eventually(lambda: tus.head(upload), lambda got: got.number("Upload-Offset") >= 300, 5)
-    offset = told.expect(FOUND, upload_offset=at_most(320)).number("Upload-Offset")
-    told.check("at least the 300 bytes of whole chunks", offset, offset >= 300)
+    observed = tus.eventually(lambda: tus.head(upload), lambda got: got.number("Upload-Offset") >= 300, 5)
+    offset = observed.expect(FOUND, upload_offset=at_most(320)).number("Upload-Offset")
+    observed.check("at least the 300 bytes of whole chunks", offset, offset >= 300)
     tus.patch(upload, b"y" * (1000 - offset), upload_offset=offset).expect(204, upload_offset=1000)
 
 
 @case("P7d", SHOULD, "core", _KEEP)
-def kept_when_much_came_at_once(tus: Tus) -> None:
-    """Half a megabyte sent in one go and then cut is kept to the last byte, though the disk is slower than the
-    network."""
+def kept_when_much_arrived_at_once(tus: Tus) -> None:
+    """Half a megabyte sent at once and then cut is kept completely, even if the disk is slower than the network."""
     upload = tus.create(1 << 20)
     tus.begin_patch(upload, content_length=1 << 20, upload_offset=0).send(b"x" * (1 << 19)).cut()
     tus.offset_becomes(upload, 1 << 19)
@@ -58,17 +57,18 @@ def kept_when_much_came_at_once(tus: Tus) -> None:
 
 @case("P7e", SHOULD, "core", _KEEP)
 def usable_after_a_reset(tus: Tus) -> None:
-    """After a reset (RST) of a PATCH the upload goes on from the offset that HEAD tells."""
+    """After a reset (RST) of a PATCH the upload continues from the offset that HEAD returns."""
     upload = tus.create(1000)
     tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300).reset()
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(300)).number("Upload-Offset")
-    tus.patch(upload, b"x" * (1000 - told), upload_offset=told).expect(204, upload_offset=1000)
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(300)).number("Upload-Offset")
+    tus.patch(upload, b"x" * (1000 - observed), upload_offset=observed).expect(204, upload_offset=1000)
     tus.holds(upload, b"x" * 1000)
 
 
-@case("P8", POLICY, "core", "It cannot end well: better said before the bytes are sent.")
+@case("P8", POLICY, "core", "The request cannot succeed, so it is refused before the bytes are sent.")
 def a_declared_length_beyond_the_end(tus: Tus) -> None:
-    """A PATCH whose `Content-Length` exceeds what is left is answered 413 without reading, and nothing changes."""
+    """A PATCH whose `Content-Length` exceeds the remaining length is answered 413 without reading the body, and nothing
+    changes."""
     upload = tus.create(10, b"hello")
     stream = tus.connect().begin(
         "PATCH", upload, content_type=TUS_TYPE, content_length=6, upload_offset=5, expect="100-continue"
@@ -80,18 +80,18 @@ def a_declared_length_beyond_the_end(tus: Tus) -> None:
     tus.patch(upload, b"world", upload_offset=5).expect(204, upload_offset=10)
 
 
-@case("P9", POLICY, "core", "Bytes that were not asked for must not pass for a finished upload.")
+@case("P9", POLICY, "core", "Bytes beyond the length must not count as a finished upload.")
 def chunks_beyond_the_end(tus: Tus) -> None:
-    """A chunked PATCH that exceeds the length is answered 413, and the upload is not complete by it."""
+    """A chunked PATCH that exceeds the length is answered 413 and does not complete the upload."""
     upload = tus.create(10)
     tus.patch(upload, chunked(b"hello", b" world and more"), upload_offset=0).expect(413)
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(9), upload_length=10).number("Upload-Offset")
-    tus.patch(upload, b"0123456789"[told:], upload_offset=told).expect(204, upload_offset=10)
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(9), upload_length=10).number("Upload-Offset")
+    tus.patch(upload, b"0123456789"[observed:], upload_offset=observed).expect(204, upload_offset=10)
 
 
-@case("D3", POLICY, "core", "The last acknowledgement is what gets lost most often; the bytes are all there.")
+@case("D3", POLICY, "core", "The last acknowledgement is lost most often, and all bytes are stored.")
 def all_bytes_and_then_a_cut(tus: Tus) -> None:
-    """A chunked PATCH that brings exactly what is left and is cut before its end completes the upload."""
+    """A chunked PATCH with exactly the remaining bytes that is cut before its end completes the upload."""
     upload = tus.create(10)
     tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0).chunk(b"0123456789").cut()
     tus.offset_becomes(upload, 10)
@@ -101,7 +101,7 @@ def all_bytes_and_then_a_cut(tus: Tus) -> None:
 
 @case("P10", POLICY, "core", "tus-java-client always sends chunks.")
 def chunks_that_fit(tus: Tus) -> None:
-    """A chunked PATCH that fits is answered 204, with extensions and odd sizes of chunks as well."""
+    """A chunked PATCH within the length is answered 204, also with chunk extensions and odd chunk sizes."""
     upload = tus.create(26)
     tus.patch(upload, chunked(b"a", b"bcdefgh", b"ij"), upload_offset=0).expect(204, upload_offset=10)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=10)
@@ -111,8 +111,8 @@ def chunks_that_fit(tus: Tus) -> None:
 
 
 @case("P14", SHOULD, "core", "A timeout SHOULD be handled by closing the underlying connection.", needs=Limit.IDLE)
-def a_silent_body(tus: Tus) -> None:
-    """A body that falls silent is given up in time: the connection is closed and what came is kept."""
+def a_stalled_body(tus: Tus) -> None:
+    """A stalled body times out: the connection is closed and the received bytes are kept."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
     ended = stream.answer()
@@ -123,7 +123,7 @@ def a_silent_body(tus: Tus) -> None:
 
 @case("P15", POLICY, "core", "If the server decoded, its offset and the client's would count different bytes.")
 def a_content_encoding(tus: Tus) -> None:
-    """A PATCH with a `Content-Encoding` is answered 415, or stored as it came; `identity` is no encoding."""
+    """A PATCH with a `Content-Encoding` is answered 415 or stored unchanged; `identity` is no encoding."""
     upload = tus.create(10)
     encoded = tus.patch(upload, b"hello", upload_offset=0, content_encoding="gzip").expect((204, 415))
     kept = 5 if encoded.status == 204 else 0
@@ -169,22 +169,23 @@ def two_framings(tus: Tus) -> None:
 
 @case("D5c", POLICY, "core", "A chunked body without an end, or with nonsense in it, is not over.")
 def broken_chunks(tus: Tus) -> None:
-    """A chunk size that is no number is answered 400 or by closing; what came before it may stay, nothing after it
-    does."""
+    """An invalid chunk size is answered 400 or by closing; only bytes before it may be kept."""
     upload = tus.create(100)
     for size in (b"xyz", b"-5", b"0x5", b"5 5"):
-        told = tus.head(upload).number("Upload-Offset")
-        stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=told)
+        observed = tus.head(upload).number("Upload-Offset")
+        stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=observed)
         answer = stream.chunk(b"abc").send(size + b"\r\nhello\r\n0\r\n\r\n").answer()
         refused = answer.status in REFUSED or answer.status == 0
         answer.check("4xx, or closed without an answer", answer.status or answer.answer, refused)
-        after = tus.head(upload).expect(FOUND, upload_offset=at_most(told + 3))
-        after.check(f"{told} or {told + 3}", after.number("Upload-Offset"), after.number("Upload-Offset") >= told)
+        after = tus.head(upload).expect(FOUND, upload_offset=at_most(observed + 3))
+        after.check(
+            f"{observed} or {observed + 3}", after.number("Upload-Offset"), after.number("Upload-Offset") >= observed
+        )
 
 
 @case("D5d", POLICY, "core", "tus-java-client and curl wait for it before they send.")
-def continue_when_welcome(tus: Tus) -> None:
-    """`Expect: 100-continue` on a PATCH that is welcome is answered 100, and 204 after the body."""
+def continue_when_accepted(tus: Tus) -> None:
+    """`Expect: 100-continue` on an acceptable PATCH is answered 100, and 204 after the body."""
     upload = tus.create(5)
     stream: Stream = tus.connect().begin(
         "PATCH", upload, content_type=TUS_TYPE, content_length=5, upload_offset=0, expect="100-continue"

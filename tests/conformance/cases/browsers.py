@@ -40,14 +40,14 @@ def preflight(tus: Tus) -> None:
 
 
 @case("B1b", POLICY, _AREA, "A preflight a request doubles the latency of every chunk.")
-def preflights_are_kept(tus: Tus) -> None:
-    """A preflight may be kept: `Access-Control-Max-Age` is there."""
+def preflights_can_be_cached(tus: Tus) -> None:
+    """The response to a preflight has `Access-Control-Max-Age`."""
     tus.options(**_PREFLIGHT).expect(FOUND, access_control_max_age=...)
 
 
 @case("B2a", POLICY, _AREA, "A header that is not allowed stops the request in the browser.")
 def headers_that_may_be_sent(tus: Tus) -> None:
-    """The preflight allows every header that clients of tus send."""
+    """The preflight allows every header that tus clients send."""
     tus.options(**_PREFLIGHT).expect(FOUND, access_control_allow_headers=listing(*_REQUEST_HEADERS))
 
 
@@ -59,7 +59,7 @@ def checksums_may_be_sent(tus: Tus) -> None:
 
 @case("B3a", POLICY, _AREA, "A header that is not exposed does not exist for the page.")
 def headers_that_may_be_read(tus: Tus) -> None:
-    """Answers expose the headers of tus."""
+    """Responses expose the headers of tus."""
     exposed = listing(*_RESPONSE_HEADERS)
     tus.post(upload_length=10, **_FROM).expect(201, access_control_expose_headers=exposed)
     tus.head(tus.create(10), **_FROM).expect(FOUND, access_control_expose_headers=exposed)
@@ -67,13 +67,13 @@ def headers_that_may_be_read(tus: Tus) -> None:
 
 @case("B3b", POLICY, _AREA, "A header that is not exposed does not exist for the page.", also=("expiration",))
 def the_expiry_may_be_read(tus: Tus) -> None:
-    """Answers expose `Upload-Expires`."""
+    """Responses expose `Upload-Expires`."""
     tus.post(upload_length=10, **_FROM).expect(201, access_control_expose_headers=listing("Upload-Expires"))
 
 
 @case("B4", POLICY, _AREA, "Without it a page sees status 0, takes it for a dead network and tries again without end.")
 def refusals_may_be_read(tus: Tus) -> None:
-    """Refusals of every kind carry `Access-Control-Allow-Origin` too."""
+    """Error responses of every kind have `Access-Control-Allow-Origin` too."""
     upload = tus.create(5, **_FROM)
     _readable(tus.head(tus.unknown(), **_FROM), (404, 410, 403))
     _readable(tus.post(**_FROM), (400,))
@@ -92,7 +92,7 @@ def refusals_may_be_read(tus: Tus) -> None:
     "Fetch: `*` and credentials exclude each other; a cache must not give one origin's answer to another.",
 )
 def origins_and_caches(tus: Tus) -> None:
-    """An origin that is repeated is marked by `Vary: Origin`, and `*` never comes with credentials."""
+    """A response that repeats the origin has `Vary: Origin`, and `*` is never combined with credentials."""
     for answer in (tus.options(**_PREFLIGHT).expect(FOUND), tus.head(tus.create(10), **_FROM).expect(FOUND)):
         origin = answer.header("Access-Control-Allow-Origin")
         credentials, vary = answer.header("Access-Control-Allow-Credentials"), answer.header("Vary") or ""

@@ -37,7 +37,7 @@ def checksum(data: bytes, algorithm: str = "sha1") -> str:
     "The `Tus-Checksum-Algorithm` header MUST be included in the response to an `OPTIONS` request. … The Server "
     "MUST support at least the SHA1 checksum algorithm identified by `sha1`.",
 )
-def algorithms_are_told(tus: Tus) -> None:
+def algorithms_are_listed(tus: Tus) -> None:
     """OPTIONS lists the algorithms, `sha1` among them."""
     tus.options().expect(FOUND, tus_checksum_algorithm=listing("sha1"))
 
@@ -56,8 +56,8 @@ def algorithms_are_in_lower_case(tus: Tus) -> None:
 
 
 @case("CK2a", MUST, _AREA, "3) `204 No Content` if the checksums match and the processing of the data succeeded.")
-def a_right_checksum(tus: Tus) -> None:
-    """PATCH with the right checksum of its body is answered 204, request after request."""
+def a_correct_checksum(tus: Tus) -> None:
+    """PATCH with the correct checksum of its body is answered 204, also for consecutive requests."""
     upload = tus.create(11)
     tus.patch(upload, b"hello", upload_offset=0, upload_checksum=checksum(b"hello")).expect(204, upload_offset=5)
     tus.patch(upload, b" world", upload_offset=5, upload_checksum=checksum(b" world")).expect(204, upload_offset=11)
@@ -66,7 +66,7 @@ def a_right_checksum(tus: Tus) -> None:
 
 @case("CK2b", MUST, _AREA, f"2) `460 Checksum Mismatch` if the checksums mismatch. {_DISCARD}")
 def a_wrong_checksum(tus: Tus) -> None:
-    """PATCH with another checksum is answered 460 and appends nothing; the right one goes through then."""
+    """PATCH with a wrong checksum is answered 460 and appends nothing; the correct checksum is accepted afterwards."""
     upload = tus.create(10, b"hello")
     tus.patch(upload, b"w0rld", upload_offset=5, upload_checksum=checksum(b"world")).expect(460)
     tus.head(upload).expect(FOUND, upload_offset=5)
@@ -90,7 +90,7 @@ def an_unknown_algorithm(tus: Tus) -> None:
     "supported by the server.",
 )
 def every_listed_algorithm(tus: Tus) -> None:
-    """Each listed algorithm that the suite can compute tells right from wrong."""
+    """For each listed algorithm that the suite can compute, correct and wrong checksums are distinguished."""
     for algorithm in tus.subject.algorithms:
         if algorithm not in DIGESTS:
             continue
@@ -101,7 +101,7 @@ def every_listed_algorithm(tus: Tus) -> None:
 
 @case("CK2e", MUST, _AREA, _DISCARD)
 def a_wrong_checksum_on_much(tus: Tus) -> None:
-    """Three MiB with a wrong checksum are discarded as a whole, and so are they in chunks."""
+    """Three MiB with a wrong checksum are discarded entirely, also when chunked."""
     upload = tus.create(3 << 20)
     body = b"x" * (3 << 20)
     tus.patch(upload, body, upload_offset=0, upload_checksum=checksum(b"y")).expect(460)
@@ -113,7 +113,7 @@ def a_wrong_checksum_on_much(tus: Tus) -> None:
 
 @case("CK2f", MUST, _AREA, "Once the entire request has been received, the Server MUST verify the uploaded chunk")
 def a_checksum_of_chunks(tus: Tus) -> None:
-    """The checksum of a chunked body covers its bytes, not its framing; that of an empty one is no exception."""
+    """The checksum of a chunked body covers its bytes, not its framing; this includes an empty body."""
     upload = tus.create(5)
     body = chunked(b"he", b"llo")
     tus.patch(upload, b"", upload_offset=0, upload_checksum=checksum(b"")).expect(204, upload_offset=0)
@@ -129,7 +129,7 @@ def a_checksum_of_chunks(tus: Tus) -> None:
     "by a space.",
 )
 def a_malformed_checksum(tus: Tus) -> None:
-    """A checksum out of grammar, or of another size than the algorithm's, is answered 400 and appends nothing."""
+    """A checksum with invalid syntax, or of the wrong size for its algorithm, is answered 400 and appends nothing."""
     upload = tus.create(5)
     right = checksum(b"hello").split(" ")[1]
     for value in (
@@ -155,10 +155,13 @@ def refused_before_the_body(tus: Tus) -> None:
 
 
 @case(
-    "CK4", POLICY, _AREA, "Bytes whose checksum can no longer be told must not count as verified: this goes before P7."
+    "CK4",
+    POLICY,
+    _AREA,
+    "Bytes whose checksum can no longer be computed must not count as verified: this overrides P7.",
 )
 def a_cut_body_with_a_checksum(tus: Tus) -> None:
-    """What came of a cut PATCH with a checksum is discarded."""
+    """The received bytes of a cut PATCH with a checksum are discarded."""
     upload = tus.create(1000, b"hello")
     headers = fields(content_length=500, upload_checksum=checksum(b"x" * 500))
     tus.begin_patch(upload, upload_offset=5, **headers).send(b"x" * 300).cut()
@@ -166,9 +169,9 @@ def a_cut_body_with_a_checksum(tus: Tus) -> None:
     tus.patch(upload, b"x" * 500, upload_offset=5, upload_checksum=checksum(b"x" * 500)).expect(204, upload_offset=505)
 
 
-@case("CK5", POLICY, _AREA, "A mismatch can only be told of a body that was meant to be stored.")
+@case("CK5", POLICY, _AREA, "A mismatch is meaningful only for a body that would be stored.")
 def other_errors_go_first(tus: Tus) -> None:
-    """With a wrong checksum, a wrong offset is still 409, a wrong type 415 and too long a body 413."""
+    """With a wrong checksum, a wrong offset is still 409, a wrong type 415 and a body that is too long 413."""
     upload = tus.create(10, b"hello")
     wrong = fields(upload_checksum=checksum(b"other"))
     tus.patch(upload, b"x", upload_offset=3, **wrong).expect(409)

@@ -13,8 +13,8 @@ _DISCARD = "the uploaded chunk MUST be discarded, and the upload and its offset 
 
 
 @case("CK6a", MUST, _AREA, _SPEC, also=("checksum",))
-def a_right_trailer(tus: Tus) -> None:
-    """A chunked PATCH with the right checksum as trailer is answered 204."""
+def a_correct_trailer(tus: Tus) -> None:
+    """A chunked PATCH with the correct checksum as trailer is answered 204."""
     upload = tus.create(10)
     body = chunked(b"he", b"llo", upload_checksum=checksum(b"hello"))
     tus.patch(upload, body, upload_offset=0).expect(204, upload_offset=5)
@@ -24,13 +24,13 @@ def a_right_trailer(tus: Tus) -> None:
 
 @case("CK6b", MUST, _AREA, f"2) `460 Checksum Mismatch` if the checksums mismatch … {_DISCARD}", also=("checksum",))
 def a_wrong_trailer(tus: Tus) -> None:
-    """A chunked PATCH with another checksum as trailer is answered 460 and appends nothing."""
+    """A chunked PATCH with a wrong checksum as trailer is answered 460 and appends nothing."""
     upload = tus.create(10)
     tus.patch(upload, chunked(b"hello", upload_checksum=checksum(b"other")), upload_offset=0).expect(460)
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("CK6c", POLICY, _AREA, "Announced and not given: nothing can be verified.", also=("checksum",))
+@case("CK6c", POLICY, _AREA, "Without the announced trailer nothing can be verified.", also=("checksum",))
 def a_missing_trailer(tus: Tus) -> None:
     """A trailer that was declared and is missing or malformed is answered 400, and nothing is appended."""
     upload = tus.create(10)
@@ -56,8 +56,8 @@ def both_header_and_trailer(tus: Tus) -> None:
     "A header smuggled in behind the body must not change what was decided before it.",
     also=("checksum",),
 )
-def other_trailers_mean_nothing(tus: Tus) -> None:
-    """Trailers that would be headers of tus (`Upload-Offset`, `Upload-Length`, `Tus-Resumable`) change nothing."""
+def other_trailers_are_ignored(tus: Tus) -> None:
+    """Trailers with the names of tus headers (`Upload-Offset`, `Upload-Length`, `Tus-Resumable`) change nothing."""
     upload = tus.create(10)
     fields = {"Upload-Offset": "9", "Upload-Length": "5", "Tus-Resumable": "0.2.2", "X-HTTP-Method-Override": "DELETE"}
     tus.patch(upload, Chunked((b"hello",), fields), upload_offset=0).expect(204, upload_offset=5)
@@ -66,7 +66,7 @@ def other_trailers_mean_nothing(tus: Tus) -> None:
 
 @case("CK6f", POLICY, _AREA, "Bytes whose checksum never came must not count as verified.", also=("checksum",))
 def a_cut_before_the_trailer(tus: Tus) -> None:
-    """What came of a PATCH that declared a trailer and was cut is discarded."""
+    """The received bytes of a PATCH that declared a trailer and was cut are discarded."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", trailer="Upload-Checksum", upload_offset=0)
     stream.chunk(b"x" * 300).cut()

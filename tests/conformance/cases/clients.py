@@ -11,9 +11,9 @@ _AREA = "clients"
 _NAMES = "RFC 9110: field names are case-insensitive."
 
 
-@case("JS1", POLICY, _AREA, "tus-js-client: an offset that does not advance makes it loop for ever.")
+@case("JS1", POLICY, _AREA, "tus-js-client: an offset that does not advance makes it loop endlessly.")
 def a_2xx_has_advanced(tus: Tus) -> None:
-    """A PATCH with bytes that is answered 2xx tells an offset beyond its own."""
+    """A PATCH with bytes that is answered 2xx returns an offset beyond its own."""
     upload = tus.create(20)
     bodies: list[bytes | Chunked] = [b"hello", b"world", chunked(b"he", b"llo"), b"world"]
     for number, body in enumerate(bodies):
@@ -24,10 +24,10 @@ def a_2xx_has_advanced(tus: Tus) -> None:
     "JS2",
     POLICY,
     _AREA,
-    "tus-js-client: HEAD without either is an error, and the upload begins anew.",
+    "tus-js-client: HEAD without either is an error, and the upload restarts.",
     also=("creation-defer-length",),
 )
-def head_has_a_length_or_says_why_not(tus: Tus) -> None:
+def head_has_a_length_or_its_deferral(tus: Tus) -> None:
     """HEAD has exactly one of `Upload-Length` and `Upload-Defer-Length: 1`."""
     tus.head(tus.create(10)).expect(FOUND, upload_length=10, upload_defer_length=None)
     tus.head(tus.create(upload_defer_length=1)).expect(FOUND, upload_length=None, upload_defer_length=1)
@@ -35,7 +35,7 @@ def head_has_a_length_or_says_why_not(tus: Tus) -> None:
 
 @case("JS3", POLICY, _AREA, "tus-js-client under `overridePatchMethod`, behind proxies that know only GET and POST.")
 def overridden_patch_in_chunks(tus: Tus) -> None:
-    """POST with the override PATCH takes a chunked body."""
+    """POST with the override PATCH accepts a chunked body."""
     upload = tus.create(5)
     headers = fields(x_http_method_override="PATCH", content_type=TUS_TYPE)
     tus.post(chunked(b"he", b"llo"), upload, upload_offset=0, **headers).expect(204, upload_offset=5)
@@ -43,7 +43,7 @@ def overridden_patch_in_chunks(tus: Tus) -> None:
 
 @case("JS4", POLICY, _AREA, 'Uppy adds fields of its own, as text: `relativePath` is "null", names are in UTF-8.')
 def metadata_of_uppy(tus: Tus) -> None:
-    """Metadata as Uppy writes it is accepted and told."""
+    """Metadata in the form of Uppy is accepted and returned."""
     given = metadata(
         relativePath="null", name="снимок 😀.png", type="image/png", filetype="image/png", filename="снимок 😀.png"
     )
@@ -52,7 +52,7 @@ def metadata_of_uppy(tus: Tus) -> None:
 
 @case("PY1", POLICY, _AREA, _NAMES)
 def names_in_lower_case(tus: Tus) -> None:
-    """Header names in lower case mean the same (tus-py-client)."""
+    """Header names in lower case are equivalent (tus-py-client)."""
     lower = [("tus-resumable", "1.0.0"), ("upload-length", 5), ("upload-metadata", "a YQ==")]
     created = tus.post(extra=lower, tus_resumable=None).expect(201, location=...)
     upload = tus.resolve(created.header("Location") or "")
@@ -62,14 +62,14 @@ def names_in_lower_case(tus: Tus) -> None:
 
 @case("PY2", POLICY, _AREA, "tus-py-client takes any HEAD with `Upload-Offset` for success, whatever its status.")
 def refused_heads_have_no_offset(tus: Tus) -> None:
-    """No refusal of HEAD carries `Upload-Offset`."""
+    """No error response to HEAD has `Upload-Offset`."""
     tus.head(tus.unknown()).expect(REFUSED, upload_offset=None)
     tus.head(tus.create(10), tus_resumable="0.2.2").expect(REFUSED, upload_offset=None)
 
 
 @case("PY3", POLICY, _AREA, "tus-py-client takes any POST with `Location` for success, whatever its status.")
 def refused_posts_have_no_location(tus: Tus) -> None:
-    """No refusal of POST carries `Location`."""
+    """No error response to POST has `Location`."""
     tus.post().expect(REFUSED, location=None)
     tus.post(upload_length="x").expect(REFUSED, location=None)
     tus.post(upload_length=10, upload_metadata="a !!!").expect(REFUSED, location=None)
@@ -78,14 +78,14 @@ def refused_posts_have_no_location(tus: Tus) -> None:
 
 @case("IOS1", POLICY, _AREA, _NAMES)
 def names_in_mixed_case(tus: Tus) -> None:
-    """Header names in any case mean the same (TUSKit writes `TUS-Resumable`)."""
+    """Header names in any case are equivalent (TUSKit writes `TUS-Resumable`)."""
     odd = [("TUS-Resumable", "1.0.0"), ("UPLOAD-LENGTH", 5)]
     tus.post(extra=odd, tus_resumable=None).expect(201, location=...)
 
 
 @case("IOS2", POLICY, _AREA, "TUSKit takes any `Upload-Offset` for the truth, whatever the status.")
-def offsets_on_refusals_are_true(tus: Tus) -> None:
-    """If a refused PATCH carries `Upload-Offset`, it is the current one."""
+def offsets_on_refusals_are_current(tus: Tus) -> None:
+    """If the response to a refused PATCH has `Upload-Offset`, it is the current one."""
     upload = tus.create(10, b"hello")
     for answer in (
         tus.patch(upload, b"x", upload_offset=3),
@@ -93,8 +93,8 @@ def offsets_on_refusals_are_true(tus: Tus) -> None:
         tus.patch(upload, b"x", upload_offset=5, content_type="text/plain"),
         tus.patch(upload, b"x", upload_offset="x"),
     ):
-        told = answer.expect(REFUSED).header("Upload-Offset")
-        answer.check("Upload-Offset: 5 or absent", told, told in (None, "5"))
+        observed = answer.expect(REFUSED).header("Upload-Offset")
+        answer.check("Upload-Offset: 5 or absent", observed, observed in (None, "5"))
 
 
 @case(
@@ -113,7 +113,7 @@ def chunks_after_a_continue(tus: Tus) -> None:
 
 @case("HTTP1", POLICY, _AREA, "A connection a request costs a round trip, or three with TLS.")
 def one_connection_for_all(tus: Tus) -> None:
-    """Creation, PATCH, HEAD and a refusal follow each other on one connection."""
+    """Creation, PATCH, HEAD and a refused request can share one connection."""
     line = tus.connect()
     created = line.begin("POST", tus.collection, upload_length=10, content_length=0).answer().expect(201)
     upload = tus.resolve(created.header("Location") or "")
@@ -130,8 +130,8 @@ def one_connection_for_all(tus: Tus) -> None:
     _AREA,
     "RFC 9112: a server that supports persistent connections answers pipelined requests in their order.",
 )
-def requests_ahead_of_answers(tus: Tus) -> None:
-    """Requests sent before the answers came are answered in order, a body between them notwithstanding."""
+def pipelined_requests(tus: Tus) -> None:
+    """Pipelined requests are answered in order, even with a body between them."""
     upload = tus.create(10)
     line = tus.connect()
     line.begin("PATCH", upload, content_type=TUS_TYPE, content_length=5, upload_offset=0).send(b"hello")
@@ -144,7 +144,7 @@ def requests_ahead_of_answers(tus: Tus) -> None:
 
 @case("HTTP3", POLICY, _AREA, "RFC 9110: `Date` is sent in 2xx, 3xx and 4xx by a server with a clock; 204 has no body.")
 def answers_have_a_date(tus: Tus) -> None:
-    """Answers carry `Date`, without which `Upload-Expires` cannot be read on a device whose clock is wrong."""
+    """Responses have `Date`, without which `Upload-Expires` cannot be read on a device whose clock is wrong."""
     date = matching(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "an HTTP date")
     tus.post(upload_length=10).expect(201, date=date)
     tus.head(tus.unknown()).expect(REFUSED, date=date)
@@ -152,7 +152,7 @@ def answers_have_a_date(tus: Tus) -> None:
 
 @case("HTTP4", POLICY, _AREA, "Slow networks deliver a head in pieces.")
 def a_request_in_pieces(tus: Tus) -> None:
-    """A PATCH that arrives byte by byte is a PATCH all the same."""
+    """A PATCH that arrives byte by byte is handled like any other."""
     upload = tus.create(5)
     line = tus.connect().begin(
         "PATCH", upload, content_type=TUS_TYPE, content_length=5, upload_offset=0, piecewise=True

@@ -34,7 +34,7 @@ def part(tus: Tus, body: bytes) -> str:
     "CO1a", MUST, _AREA, "The response to a HEAD request for a partial upload MUST contain the `Upload-Offset` header."
 )
 def a_partial_upload(tus: Tus) -> None:
-    """POST with `Upload-Concat: partial` makes an upload that is appended to like any, and HEAD tells what it is."""
+    """POST with `Upload-Concat: partial` creates an upload that accepts PATCH as usual, and HEAD returns its kind."""
     upload = tus.create(10, upload_concat="partial")
     tus.head(upload).expect(FOUND, upload_offset=0, upload_length=10, upload_concat="partial")
     tus.patch(upload, b"hello", upload_offset=0).expect(204, upload_offset=5)
@@ -43,7 +43,7 @@ def a_partial_upload(tus: Tus) -> None:
 
 @case("CO1b", POLICY, _AREA, "If the upload is a partial one, the header value MUST be `partial`.")
 def an_odd_kind(tus: Tus) -> None:
-    """An `Upload-Concat` that is neither `partial` nor `final;…` is answered 400, not taken for a plain upload."""
+    """An `Upload-Concat` other than `partial` and `final;…` is answered 400, not handled as a regular upload."""
     for value in ("Partial", "PARTIAL", "partial;", "partially", "final", "Final;x", "whole", ""):
         tus.post(upload_length=10, upload_concat=value).expect(400, location=None)
 
@@ -59,7 +59,8 @@ def a_partial_upload_without_a_length(tus: Tus) -> None:
 
 @case("CO2a", MUST, _AREA, _SUM)
 def a_final_upload(tus: Tus) -> None:
-    """POST with `final;` and complete partial uploads makes an upload of their lengths' sum, in the order listed."""
+    """POST with `final;` and complete partial uploads creates an upload with the sum of their lengths, in the order
+    listed."""
     first, second = part(tus, b"hello"), part(tus, b" world!")
     final = tus.create(upload_concat=f"final;{first} {second}")
     tus.offset_becomes(final, 12).expect(FOUND, upload_length=12, upload_offset=12)
@@ -88,16 +89,16 @@ def empty_parts(tus: Tus) -> None:
 
 
 @case("CO3a", MUST, _AREA, _ECHO)
-def the_list_is_told_as_received(tus: Tus) -> None:
-    """HEAD on a final upload tells `Upload-Concat` as it was received, whichever form its URLs had."""
+def the_list_is_returned_as_received(tus: Tus) -> None:
+    """HEAD on a final upload returns `Upload-Concat` as received, whatever the form of its URLs."""
     one, two = part(tus, b"hello"), part(tus, b"world")
     for given in (f"final;{one} {two}", f"final;{urljoin(tus.subject.url, one)} {two}"):
         tus.head(tus.create(upload_concat=given)).expect(FOUND, upload_concat=given)
 
 
 @case("CO3b", POLICY, _AREA, "The header is defined for responses to the creation as well.")
-def the_kind_is_told_at_creation(tus: Tus) -> None:
-    """The 201 of partial and final uploads carries `Upload-Concat` as received."""
+def the_kind_is_returned_at_creation(tus: Tus) -> None:
+    """The 201 of partial and final uploads has `Upload-Concat` as received."""
     tus.post(upload_length=5, upload_concat="partial").expect(201, upload_concat="partial")
     given = f"final;{part(tus, b'hello')}"
     tus.post(upload_concat=given).expect(201, upload_concat=given)
@@ -105,7 +106,7 @@ def the_kind_is_told_at_creation(tus: Tus) -> None:
 
 @case("CO4", POLICY, _AREA, _MANY_TIMES)
 def parts_used_many_times(tus: Tus) -> None:
-    """A partial upload may be there twice in one list, and in several lists."""
+    """A partial upload may occur twice in one list, and in several lists."""
     one, two = part(tus, b"ab"), part(tus, b"c")
     twice = tus.create(upload_concat=f"final;{one} {two} {one}")
     tus.offset_becomes(twice, 5).expect(FOUND, upload_length=5)
@@ -117,7 +118,7 @@ def parts_used_many_times(tus: Tus) -> None:
 
 @case("CO5a", MUST, _AREA, _SUM)
 def a_length_of_the_final_upload(tus: Tus) -> None:
-    """A final POST with a wrong `Upload-Length` is refused, or its length is the sum all the same."""
+    """A final POST with a wrong `Upload-Length` is refused, or its length is the sum anyway."""
     created = tus.post(upload_concat=f"final;{part(tus, b'hello')}", upload_length=999)
     if created.status == 201:
         tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_length=5)
@@ -127,7 +128,7 @@ def a_length_of_the_final_upload(tus: Tus) -> None:
 
 @case("CO5b", POLICY, _AREA, "The Client MUST NOT include the `Upload-Length` header in the final upload creation.")
 def a_wrong_length_of_the_final_upload(tus: Tus) -> None:
-    """A final POST whose `Upload-Length` is not the sum is answered 400; one that repeats the sum is let pass."""
+    """A final POST whose `Upload-Length` is not the sum is answered 400; one that repeats the sum is accepted."""
     one = part(tus, b"hello")
     tus.post(upload_concat=f"final;{one}", upload_length=999).expect(400, location=None)
     tus.post(upload_concat=f"final;{one}", upload_length=5).expect(201, location=...)
@@ -135,7 +136,7 @@ def a_wrong_length_of_the_final_upload(tus: Tus) -> None:
 
 @case("CO6a", MUST, _AREA, "The partial uploads URLs MAY be absolute or relative and MUST NOT contain spaces")
 def forms_of_urls(tus: Tus) -> None:
-    """The list may hold absolute URLs and absolute paths."""
+    """The list may have absolute URLs and absolute paths."""
     one, two = part(tus, b"hello"), part(tus, b"world")
     absolute = [urljoin(tus.subject.url, upload) for upload in (one, two)]
     for given in (f"final;{one} {two}", f"final;{absolute[0]} {absolute[1]}", f"final;{one} {absolute[1]}"):
@@ -146,7 +147,7 @@ def forms_of_urls(tus: Tus) -> None:
 
 @case("CO6b", POLICY, _AREA, "RFC 3986: a relative reference is resolved against the URL it was sent to.")
 def relative_urls(tus: Tus) -> None:
-    """The list may hold URLs relative to the collection it is posted to."""
+    """The list may have URLs relative to the collection of the POST."""
     one = part(tus, b"hello")
     folder = tus.collection.rpartition("/")[0] + "/"
     relative = one.removeprefix(folder)
@@ -155,17 +156,17 @@ def relative_urls(tus: Tus) -> None:
 
 
 @case("CO7", POLICY, _AREA, "tusd keeps it for old clients.")
-def a_blank_after_the_semicolon(tus: Tus) -> None:
-    """One blank after `final;` is let pass; an empty list is answered 400."""
+def a_space_after_the_semicolon(tus: Tus) -> None:
+    """One space after `final;` is accepted; an empty list is answered 400."""
     final = tus.create(upload_concat=f"final; {part(tus, b'hello')}")
     tus.offset_becomes(final, 5)
     for given in ("final;", "final; "):
         tus.post(upload_concat=given).expect(400, location=None)
 
 
-@case("CO8a", POLICY, _AREA, "An answer that tells one from the other tells a stranger which uploads exist.")
-def parts_that_are_none(tus: Tus) -> None:
-    """Unknown uploads, plain ones and final ones in the list are answered 400, all alike."""
+@case("CO8a", POLICY, _AREA, "A distinct response would reveal to strangers which uploads exist.")
+def invalid_parts(tus: Tus) -> None:
+    """Unknown, regular and final uploads in the list are answered 400, all with the same response."""
     one = part(tus, b"hello")
     plain = tus.create(5, b"hello")
     final = tus.create(upload_concat=f"final;{one}")
@@ -175,7 +176,7 @@ def parts_that_are_none(tus: Tus) -> None:
 
 @case("D9b", POLICY, _AREA, "An id is hostile input, also in a list.")
 def hostile_lists(tus: Tus) -> None:
-    """URLs that are no uploads of this server, traverse or inject are answered 400, never by a 5xx."""
+    """URLs that are not uploads of this server, or attempt traversal or injection, are answered 400, never by a 5xx."""
     base = tus.collection.rstrip("/")
     for url in (f"{base}/..%2f..%2fetc%2fpasswd", f"{base}/%00", "/other/abc", "http://evil.example/other/abc",
                 "file:///etc/passwd", "http://[", "//", f"{base}/" + "a" * 3000, "javascript:alert(1)"):  # fmt: skip
@@ -211,7 +212,7 @@ def patch_on_a_final_upload(tus: Tus) -> None:
 
 @case("CO11", POLICY, _AREA, "A final upload has no bytes of its own.")
 def a_body_with_the_final_post(tus: Tus) -> None:
-    """A final POST that brings bytes is answered 403 and creates nothing."""
+    """A final POST with a body is answered 403 and creates nothing."""
     one = part(tus, b"hello")
     tus.post(b"x", upload_concat=f"final;{one}", content_type=TUS_TYPE).expect(403, location=None)
 
@@ -248,6 +249,6 @@ def the_final_post_of_tus_js_client(tus: Tus) -> None:
     "equal.",
 )
 def a_finished_final_upload(tus: Tus) -> None:
-    """HEAD on a final upload that is done tells an offset equal to its length, and `no-store`."""
+    """HEAD on a finished final upload returns an offset equal to its length, and `no-store`."""
     final = tus.create(upload_concat=f"final;{part(tus, b'hello')}")
     tus.offset_becomes(final, 5).expect(FOUND, upload_offset=5, upload_length=5, cache_control="no-store")

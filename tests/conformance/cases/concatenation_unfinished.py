@@ -32,7 +32,7 @@ _DONE = (
     also=_ALSO,
 )
 def final_before_its_parts(tus: Tus) -> None:
-    """A final POST over unfinished parts is answered 201, and HEAD tells `Upload-Concat` as received."""
+    """A final POST with unfinished parts is answered 201, and HEAD returns `Upload-Concat` as received."""
     given = "final;" + " ".join(tus.create(5, upload_concat="partial") for _ in range(2))
     created = tus.post(upload_concat=given).expect(201, location=...)
     tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_concat=given)
@@ -40,14 +40,14 @@ def final_before_its_parts(tus: Tus) -> None:
 
 @case("CO13b", SHOULD, _AREA, _NO_OFFSET, also=_ALSO)
 def no_offset_while_waiting(tus: Tus) -> None:
-    """HEAD on a final upload that waits has no `Upload-Offset`."""
+    """HEAD on a final upload with unfinished parts has no `Upload-Offset`."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(5, b"hello", upload_concat="partial")
     tus.head(tus.create(upload_concat=f"final;{one} {two}")).expect(FOUND, upload_offset=None)
 
 
 @case("CO13c", MUST, _AREA, _LENGTH, also=_ALSO)
 def the_length_while_waiting(tus: Tus) -> None:
-    """HEAD on a final upload that waits tells the length, if all parts have one."""
+    """HEAD on a final upload with unfinished parts returns the length, if all parts have one."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(7, upload_concat="partial")
     final = tus.create(upload_concat=f"final;{one} {two}")
     tus.head(final).expect(FOUND, upload_length=12, upload_defer_length=None)
@@ -55,7 +55,7 @@ def the_length_while_waiting(tus: Tus) -> None:
 
 @case("CO13d", MUST, _AREA, _DONE, also=_ALSO)
 def done_with_the_last_part(tus: Tus) -> None:
-    """When the last part is complete, so is the final upload, in the order listed whatever the order of completion."""
+    """When the last part is complete, so is the final upload, in the order listed, whatever the order of completion."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(6, upload_concat="partial")
     final = tus.create(upload_concat=f"final;{one} {two} {one}")
     tus.patch(two, b" world", upload_offset=0).expect(204)
@@ -74,7 +74,7 @@ def done_with_the_last_part(tus: Tus) -> None:
     also=(*_ALSO, "creation-defer-length"),
 )
 def parts_of_unknown_length(tus: Tus) -> None:
-    """While a part has no length, HEAD on the final upload tells `Upload-Defer-Length: 1`; then the sum."""
+    """While a part has no length, HEAD on the final upload returns `Upload-Defer-Length: 1`; then the sum."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(upload_concat="partial", upload_defer_length=1)
     final = tus.create(upload_concat=f"final;{one} {two}")
     tus.head(final).expect(FOUND, upload_length=None, upload_defer_length=1, upload_offset=None)
@@ -94,15 +94,15 @@ def parts_of_unknown_length(tus: Tus) -> None:
     also=_ALSO,
 )
 def patch_while_waiting(tus: Tus) -> None:
-    """PATCH on a final upload that waits is answered 403."""
+    """PATCH on a final upload with unfinished parts is answered 403."""
     final = tus.create(upload_concat=f"final;{tus.create(5, upload_concat='partial')}")
     tus.patch(final, b"hello", upload_offset=0).expect(403)
     tus.patch(final, b"", upload_offset=0).expect(403)
 
 
 @case("CO13g", POLICY, _AREA, "The same part may serve many.", also=_ALSO)
-def many_wait_for_one(tus: Tus) -> None:
-    """Several final uploads that wait for the same part are all done with it."""
+def several_finals_wait_for_one_part(tus: Tus) -> None:
+    """Several final uploads with the same unfinished part are all completed with it."""
     one = tus.create(5, upload_concat="partial")
     finals = [tus.create(upload_concat=f"final;{one}") for _ in range(3)]
     tus.patch(one, b"hello", upload_offset=0).expect(204)
@@ -112,7 +112,8 @@ def many_wait_for_one(tus: Tus) -> None:
 
 @case("CO13h", POLICY, _AREA, "Nothing is left to complete it.", also=(*_ALSO, "termination"))
 def deleting_a_waiting_final_upload(tus: Tus) -> None:
-    """DELETE on a final upload that waits is answered 204; its parts go on, and can be deleted then."""
+    """DELETE on a final upload with unfinished parts is answered 204; its parts continue, and can be deleted
+    afterwards."""
     one = tus.create(5, upload_concat="partial")
     final = tus.create(upload_concat=f"final;{one}")
     tus.delete(final).expect(204)
@@ -129,8 +130,8 @@ def deleting_a_waiting_final_upload(tus: Tus) -> None:
     also=(*_ALSO, "expiration"),
     needs=Limit.EXPIRY,
 )
-def awaited_parts_do_not_expire(tus: Tus) -> None:
-    """A partial upload that rests is there after its time while another part of the same final upload goes on."""
+def needed_parts_do_not_expire(tus: Tus) -> None:
+    """An idle partial upload does not expire while another part of the same final upload is still active."""
     resting, witness = tus.create(5, upload_concat="partial"), tus.create(5, upload_concat="partial")
     going, offset = tus.create(1000, upload_concat="partial"), 0
     final = tus.create(upload_concat=f"final;{resting} {going}")
@@ -151,12 +152,12 @@ def awaited_parts_do_not_expire(tus: Tus) -> None:
     "CO14b",
     POLICY,
     _AREA,
-    "Who polls the final upload must learn that it will never be done.",
+    "A client that polls the final upload must learn that it will never be finished.",
     also=(*_ALSO, "expiration"),
     needs=Limit.EXPIRY,
 )
 def nothing_waits_for_ever(tus: Tus) -> None:
-    """When all parts rest beyond their time, the final upload that waited for them is answered 404 or 410 too."""
+    """When all parts have expired, the final upload that needs them is answered 404 or 410 too."""
     one, two = tus.create(5, upload_concat="partial"), tus.create(5, b"hello", upload_concat="partial")
     final = tus.create(upload_concat=f"final;{one} {two}")
     time.sleep(max(0.0, tus.subject.expires_seconds or 0.0))

@@ -12,7 +12,7 @@ from tests.conformance.expectations import FOUND, GONE, at_most
 _AREA = "concurrency"
 _TAKEOVER = "A client whose connection died comes back while the server still waits on the old one."
 _SOON_SECONDS = 1.0
-#: Not 2xx, for it was cut short; not 409, 423 or 429, or two clients would push each other out for ever.
+#: Not 2xx, for it was cut short; not 409, 423 or 429, or two clients would push each other out endlessly.
 _FINAL = tuple(status for status in range(400, 500) if status not in (409, 423, 429))
 
 
@@ -20,22 +20,22 @@ _FINAL = tuple(status for status in range(400, 500) if status not in (409, 423, 
     "D1",
     POLICY,
     _AREA,
-    "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and begins anew on 5xx.",
+    "tus-js-client forgets the URL of an upload when HEAD is answered 4xx but 423, and restarts on 5xx.",
 )
 def head_beside_a_patch(tus: Tus) -> None:
-    """HEAD beside a PATCH that hangs is answered with the offset, or 423 with `Retry-After`; nothing else."""
+    """HEAD during a stalled PATCH is answered with the offset, or 423 with `Retry-After`, and nothing else."""
     upload, stream = _hanging(tus)
-    asked = tus.head(upload)
-    if asked.status == 423:
-        asked.expect(423, retry_after=..., upload_offset=None)
+    observed = tus.head(upload)
+    if observed.status == 423:
+        observed.expect(423, retry_after=..., upload_offset=None)
     else:
-        asked.expect(FOUND, upload_offset=at_most(300))
+        observed.expect(FOUND, upload_offset=at_most(300))
     stream.wire.close()
 
 
 @case("L1", POLICY, _AREA, "Interleaved writes are the one thing a resumable upload must exclude.")
 def two_patches_at_one_offset(tus: Tus) -> None:
-    """Of two PATCHes at one offset at most one succeeds, and what is stored comes from one of them alone."""
+    """Of two PATCHes at one offset at most one succeeds, and the stored bytes are those of one of them alone."""
     upload = tus.create(20000)
     streams = [
         tus.begin_patch(upload, content_length=10000, upload_offset=0),
@@ -51,23 +51,23 @@ def two_patches_at_one_offset(tus: Tus) -> None:
         answer.expect((204, *range(400, 500)))
     succeeded = [answer for answer in answers if answer.status == 204]
     answers[0].check("at most one 204", [answer.status for answer in answers], len(succeeded) <= 1)
-    told = tus.head(upload).expect(FOUND, upload_offset=at_most(10000)).number("Upload-Offset")
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(10000)).number("Upload-Offset")
     for answer in succeeded:
-        answer.expect(204, upload_offset=told)
-    tus.patch(upload, b"c" * (20000 - told), upload_offset=told).expect(204, upload_offset=20000)
+        answer.expect(204, upload_offset=observed)
+    tus.patch(upload, b"c" * (20000 - observed), upload_offset=observed).expect(204, upload_offset=20000)
     got = tus.get(upload)
     if got.status == 200:
-        whole = re.fullmatch(rb"(a{%d}|b{%d})c*" % (told, told), got.body) is not None
-        got.check(f"{told} bytes of one PATCH alone, then the rest", repr(got.body[:20]), whole)
+        whole = re.fullmatch(rb"(a{%d}|b{%d})c*" % (observed, observed), got.body) is not None
+        got.check(f"{observed} bytes of one PATCH alone, then the rest", repr(got.body[:20]), whole)
 
 
 @case("L2a", POLICY, _AREA, _TAKEOVER)
 def head_takes_over(tus: Tus) -> None:
-    """HEAD beside a PATCH that hangs is answered within a second, with an offset that the next PATCH can use."""
+    """HEAD during a stalled PATCH is answered within a second, with an offset that the next PATCH can use."""
     upload, stream = _hanging(tus)
-    asked = tus.head(upload).expect(FOUND, upload_offset=at_most(300))
-    _soon(asked)
-    offset = asked.number("Upload-Offset")
+    observed = tus.head(upload).expect(FOUND, upload_offset=at_most(300))
+    _soon(observed)
+    offset = observed.number("Upload-Offset")
     tus.patch(upload, b"y" * (1000 - offset), upload_offset=offset).expect(204, upload_offset=1000)
     stream.send(b"x" * 700)
     tus.head(upload).expect(FOUND, upload_offset=1000)
@@ -76,7 +76,7 @@ def head_takes_over(tus: Tus) -> None:
 
 @case("L2b", POLICY, _AREA, _TAKEOVER)
 def patch_takes_over(tus: Tus) -> None:
-    """PATCH beside a PATCH that hangs without a byte is served within a second, and the late bytes change nothing."""
+    """PATCH during a stalled PATCH is answered within a second, and late bytes of the stalled one change nothing."""
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, content_length=1000, upload_offset=0)
     _soon(tus.patch(upload, b"y" * 500, upload_offset=0).expect(204, upload_offset=500))
@@ -88,15 +88,15 @@ def patch_takes_over(tus: Tus) -> None:
 
 @case("L2c", POLICY, _AREA, _TAKEOVER, also=("termination",))
 def delete_takes_over(tus: Tus) -> None:
-    """DELETE beside a PATCH that hangs is served within a second."""
+    """DELETE during a stalled PATCH is answered within a second."""
     upload, _ = _hanging(tus)
     _soon(tus.delete(upload).expect(204))
     tus.head(upload).expect(GONE, upload_offset=None)
 
 
 @case("L3", POLICY, _AREA, "A 2xx would acknowledge bytes that never came; a 409 or 423 would be tried again at once.")
-def the_interrupted_patch_is_told(tus: Tus) -> None:
-    """The PATCH that was taken over is answered 4xx (not 409, 423, 429), and its connection is closed."""
+def the_interrupted_patch_is_refused(tus: Tus) -> None:
+    """The interrupted PATCH is answered 4xx (not 409, 423, 429), and its connection is closed."""
     upload, stream = _hanging(tus)
     tus.head(upload).expect(FOUND)
     stream.answer().expect(_FINAL)
@@ -112,7 +112,7 @@ def the_interrupted_patch_is_told(tus: Tus) -> None:
     also=("termination",),
 )
 def no_return_after_deletion(tus: Tus) -> None:
-    """A PATCH that was under way when the upload was deleted ends with 4xx, and the upload stays gone."""
+    """A PATCH that was active when the upload was deleted is answered 4xx, and the upload stays deleted."""
     upload, stream = _hanging(tus)
     tus.delete(upload).expect(204)
     stream.send(b"x" * 700)
@@ -120,9 +120,9 @@ def no_return_after_deletion(tus: Tus) -> None:
     tus.head(upload).expect(GONE, upload_offset=None)
 
 
-@case("L7", POLICY, _AREA, "Readers only look.")
-def heads_at_once(tus: Tus) -> None:
-    """Ten HEADs at once on one upload are all served, with the same offset."""
+@case("L7", POLICY, _AREA, "Reading does not change the upload.")
+def concurrent_heads(tus: Tus) -> None:
+    """Ten concurrent HEADs on one upload are all answered, with the same offset."""
     upload = tus.create(10, b"hello")
     lines = [tus.connect() for _ in range(10)]
     for line in lines:
@@ -131,9 +131,9 @@ def heads_at_once(tus: Tus) -> None:
         line.answer().expect(FOUND, upload_offset=5)
 
 
-@case("L8", POLICY, _AREA, "Uploads have nothing to do with each other.")
+@case("L8", POLICY, _AREA, "Uploads are independent of each other.")
 def another_upload_meanwhile(tus: Tus) -> None:
-    """While a PATCH hangs, other uploads are created and appended to as if nothing were."""
+    """A stalled PATCH does not affect the creation of other uploads and PATCHes on them."""
     _, stream = _hanging(tus)
     for _ in range(3):
         other = tus.create(5)
@@ -143,7 +143,7 @@ def another_upload_meanwhile(tus: Tus) -> None:
 
 
 def _hanging(tus: Tus) -> tuple[str, Stream]:
-    """An upload with a PATCH under way that has sent 300 of its 1000 bytes."""
+    """An upload with an active PATCH that has sent 300 of its 1000 bytes."""
     upload = tus.create(1000)
     return upload, tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 300)
 

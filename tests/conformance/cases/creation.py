@@ -18,7 +18,7 @@ from tests.conformance.expectations import FOUND, REFUSED, without
     "the `Location` header to the URL of the created resource.",
 )
 def post_creates(tus: Tus) -> None:
-    """POST with `Upload-Length` is answered 201 with a `Location` whose offset is 0; each POST makes another upload."""
+    """POST with `Upload-Length` is answered 201 with a `Location` at offset 0; each POST creates another upload."""
     first = tus.post(upload_length=10).expect(201, location=...)
     second = tus.post(upload_length=10).expect(201, location=...)
     second.check("another Location", second.header("Location"), first.header("Location") != second.header("Location"))
@@ -32,7 +32,7 @@ def post_creates(tus: Tus) -> None:
     "Clients keep the connection for the PATCH; without framing they would wait for it to close.",
 )
 def the_201_is_framed(tus: Tus) -> None:
-    """The 201 has `Content-Length: 0`, and the connection serves the next request."""
+    """The 201 has `Content-Length: 0`, and the connection accepts the next request."""
     line = tus.connect()
     created = line.begin("POST", tus.collection, upload_length=10, content_length=0).answer()
     created.expect(201, location=..., content_length=0)
@@ -53,7 +53,7 @@ def no_length_at_all(tus: Tus) -> None:
 
 @case("CR2b", POLICY, "creation", "The client's fault, and not one of state.")
 def no_length_is_400(tus: Tus) -> None:
-    """That refusal is 400."""
+    """The status of that refusal is 400."""
     tus.post().expect(400, location=None)
 
 
@@ -72,15 +72,15 @@ def both_length_and_deferral(tus: Tus) -> None:
     needs=Limit.ANY_LENGTH,
 )
 def longer_than_the_limit(tus: Tus) -> None:
-    """POST with a length beyond `Tus-Max-Size` is answered 413; one at the limit is accepted."""
+    """POST with a length above `Tus-Max-Size` is answered 413; a length equal to it is accepted."""
     limit = tus.subject.length_max or 0
     tus.post(upload_length=limit + 1).expect(413, location=None)
     tus.post(upload_length=min(limit, (1 << 63) - 1)).expect(201, location=...)
 
 
-@case("CR4b", POLICY, "creation", "The user wants to know how much too long it was.", needs=Limit.ANY_LENGTH)
-def the_limit_is_told(tus: Tus) -> None:
-    """That 413 carries `Tus-Max-Size`."""
+@case("CR4b", POLICY, "creation", "The user needs to know the limit.", needs=Limit.ANY_LENGTH)
+def the_limit_is_returned(tus: Tus) -> None:
+    """That 413 has `Tus-Max-Size`."""
     limit = tus.subject.length_max or 0
     tus.post(upload_length=limit + 1).expect(413, tus_max_size=limit)
 
@@ -93,7 +93,7 @@ def the_limit_is_told(tus: Tus) -> None:
     " transferring data using `PATCH` requests.",
 )
 def an_empty_upload(tus: Tus) -> None:
-    """POST with the length 0 makes an upload that is complete at once."""
+    """POST with the length 0 creates an upload that is complete at once."""
     upload = tus.create(0)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_length=0)
     tus.holds(upload, b"")
@@ -105,29 +105,29 @@ def an_empty_upload(tus: Tus) -> None:
     "creation",
     "The value MUST be a non-negative integer: ASCII digits, nothing a lenient parser reads into them.",
 )
-def a_length_that_is_no_number(tus: Tus) -> None:
-    """POST with an `Upload-Length` that is no plain number up to 2⁶³-1 is answered 400 (413 if merely too great)."""
+def an_invalid_length(tus: Tus) -> None:
+    """POST with an `Upload-Length` that is not a plain number up to 2⁶³-1 is answered 400 (413 if merely too large)."""
     for value in NO_NUMBERS:
         allowed = (400, 413) if isinstance(value, str) and value.isdigit() and len(value) > 3 else 400
         tus.post(upload_length=value).expect(allowed, location=None)
 
 
 @case("CR6b", POLICY, "creation", "The greatest length a file can have; the limit decides about it, not the parser.")
-def the_greatest_length(tus: Tus) -> None:
-    """POST with the length 2⁶³-1 is answered 201, or 413 where there is a limit."""
+def the_largest_length(tus: Tus) -> None:
+    """POST with the length 2⁶³-1 is answered 201, or 413 if there is a limit."""
     tus.post(upload_length=(1 << 63) - 1).expect(201 if tus.subject.length_max is None else (201, 413))
 
 
 @case("CR6c", POLICY, "creation", "RFC 9110: white space around a field value is no part of it.")
 def white_space_around_a_number(tus: Tus) -> None:
-    """Blanks and tabs around a number are no part of it."""
+    """Spaces and tabs around a number are ignored."""
     created = tus.post(upload_length="  \t10 \t").expect(201, location=...)
     tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_length=10)
 
 
 @case("D6b", POLICY, "creation", "Two parsers on the way may choose differently between two values.")
-def headers_there_twice(tus: Tus) -> None:
-    """POST with a header twice that can be there only once is answered 400 and creates nothing."""
+def repeated_headers(tus: Tus) -> None:
+    """POST with a repeated singleton header is answered 400 and creates nothing."""
     tus.post(extra=[("Upload-Length", 10), ("Upload-Length", 20)]).expect(400, location=None)
     tus.post(extra=[("Upload-Length", 10), ("Upload-Length", 10)]).expect(400, location=None)
     tus.post(upload_length=10, extra=[("Upload-Metadata", "a YQ=="), ("Upload-Metadata", "b Yg==")]).expect(400)
@@ -143,11 +143,11 @@ def headers_there_twice(tus: Tus) -> None:
     "relative.",
 )
 def the_location_leads_to_the_upload(tus: Tus) -> None:
-    """`Location`, resolved against the request's URL, is on the server that was asked and leads to the upload."""
+    """`Location`, resolved against the request's URL, is on the requested server and identifies the upload."""
     created = tus.post(upload_length=10).expect(201, location=...)
     location = created.header("Location") or ""
-    got, asked = urlsplit(urljoin(tus.subject.url, location)), urlsplit(tus.subject.url)
-    created.check(f"at {asked.netloc}", location, (got.scheme, got.netloc) == (asked.scheme, asked.netloc))
+    got, requested = urlsplit(urljoin(tus.subject.url, location)), urlsplit(tus.subject.url)
+    created.check(f"at {requested.netloc}", location, (got.scheme, got.netloc) == (requested.scheme, requested.netloc))
     tus.head(tus.resolve(location)).expect(FOUND, upload_offset=0)
 
 
@@ -155,10 +155,10 @@ def the_location_leads_to_the_upload(tus: Tus) -> None:
     "CR13b",
     POLICY,
     "creation",
-    "Anybody can write these headers: a Location from them sends the upload's bytes to whoever they name.",
+    "Any client can write these headers: a Location from them sends the bytes to the host they name.",
 )
-def forwarded_headers_are_not_believed(tus: Tus) -> None:
-    """`Forwarded` and `X-Forwarded-*` from a client that is no trusted proxy do not appear in `Location`."""
+def forwarded_headers_are_not_trusted(tus: Tus) -> None:
+    """`Forwarded` and `X-Forwarded-*` from a client that is not a trusted proxy do not appear in `Location`."""
     evil = "evil.example"
     for headers in (
         fields(x_forwarded_host=evil, x_forwarded_proto="https"),
@@ -170,8 +170,8 @@ def forwarded_headers_are_not_believed(tus: Tus) -> None:
 
 
 @case("CR13c", POLICY, "creation", "`Host` is the client's word too: behind a cache it poisons the answer for others.")
-def the_host_is_not_believed(tus: Tus) -> None:
-    """A strange `Host` does not appear in `Location`."""
+def the_host_is_not_trusted(tus: Tus) -> None:
+    """A foreign `Host` does not appear in `Location`."""
     evil = "evil.example"
     created = tus.post(upload_length=10, host=evil)
     created.check("no 5xx, and an answer", created.status, 0 < created.status < 500)
@@ -180,7 +180,7 @@ def the_host_is_not_believed(tus: Tus) -> None:
 
 @case("CR14", POLICY, "creation", "A proxy's odd header is not the client's fault.")
 def odd_forwarded_headers(tus: Tus) -> None:
-    """Forwarded headers that make no sense are no reason to refuse."""
+    """Invalid forwarding headers do not cause a refusal."""
     for headers in (
         fields(x_forwarded_proto="javascript"),
         fields(x_forwarded_proto="https, http", x_forwarded_host="a, b"),

@@ -15,8 +15,8 @@ _ONCE = "Once set the length MUST NOT be changed."
 
 
 @case("H2", MUST, _AREA, _UNKNOWN)
-def head_tells_the_deferral(tus: Tus) -> None:
-    """HEAD tells `Upload-Defer-Length: 1` and no `Upload-Length` while the length is unknown, at any offset."""
+def head_returns_the_deferral(tus: Tus) -> None:
+    """HEAD returns `Upload-Defer-Length: 1` and no `Upload-Length` while the length is unknown, at any offset."""
     upload = tus.create(upload_defer_length=1)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
     tus.patch(upload, b"hello", upload_offset=0).expect(204)
@@ -49,7 +49,7 @@ def another_deferral(tus: Tus) -> None:
 
 @case("DL2", MUST, _AREA, _UNKNOWN)
 def appending_without_a_length(tus: Tus) -> None:
-    """PATCH without a length appends, as often as the client likes."""
+    """PATCH without a length appends, any number of times."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0).expect(204, upload_offset=5)
     tus.patch(upload, chunked(b" wor", b"ld"), upload_offset=5).expect(204, upload_offset=11)
@@ -63,7 +63,7 @@ def appending_without_a_length(tus: Tus) -> None:
     "the Client MUST set the `Upload-Length` header in the next `PATCH` request, once the length is known.",
 )
 def the_length_comes_with_a_patch(tus: Tus) -> None:
-    """PATCH with `Upload-Length` settles the length, which HEAD then tells instead of the deferral."""
+    """PATCH with `Upload-Length` declares the length, which HEAD then returns instead of the deferral."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0, upload_length=10).expect(204, upload_offset=5)
     tus.head(upload).expect(FOUND, upload_offset=5, upload_length=10, upload_defer_length=None)
@@ -73,7 +73,7 @@ def the_length_comes_with_a_patch(tus: Tus) -> None:
 
 @case("DL4a", MUST, _AREA, _ONCE)
 def the_length_does_not_change(tus: Tus) -> None:
-    """PATCH with another length than the one settled is refused and changes nothing."""
+    """PATCH with a length other than the declared one is refused and changes nothing."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0, upload_length=10).expect(204)
     tus.patch(upload, b"world", upload_offset=5, upload_length=20).expect(REFUSED)
@@ -82,7 +82,7 @@ def the_length_does_not_change(tus: Tus) -> None:
 
 @case("DL4b", POLICY, _AREA, "tus-py-client repeats the length when it retries; refused, its upload would be stuck.")
 def the_same_length_again(tus: Tus) -> None:
-    """PATCH that repeats the settled length is accepted; another is 400; so it is for a length given at creation."""
+    """PATCH that repeats the declared length is accepted, another is 400; likewise for a length set at creation."""
     deferred = tus.create(upload_defer_length=1)
     tus.patch(deferred, b"hello", upload_offset=0, upload_length=10).expect(204)
     tus.patch(deferred, b"x", upload_offset=5, upload_length=11).expect(400)
@@ -94,7 +94,7 @@ def the_same_length_again(tus: Tus) -> None:
 
 @case("DL5a", POLICY, _AREA, "A length that was stored and then refused makes the upload unfinishable.")
 def a_length_below_the_offset(tus: Tus) -> None:
-    """A length below the offset is answered 400 and not kept: the right one still can come."""
+    """A length below the offset is answered 400 and not stored: a valid length is still accepted."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0).expect(204)
     tus.patch(upload, b"", upload_offset=5, upload_length=3).expect(400)
@@ -103,8 +103,8 @@ def a_length_below_the_offset(tus: Tus) -> None:
 
 
 @case("DL5b", POLICY, _AREA, "A length that was stored and then refused makes the upload unfinishable.")
-def a_length_below_what_is_coming(tus: Tus) -> None:
-    """A length below the end of the body that comes with it is answered 413 and not kept."""
+def a_length_below_the_end_of_the_body(tus: Tus) -> None:
+    """A length below the end of the body in the same request is answered 413 and not stored."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0, upload_length=3).expect(413)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
@@ -113,15 +113,15 @@ def a_length_below_what_is_coming(tus: Tus) -> None:
 
 @case("DL5c", POLICY, _AREA, "The limit holds for lengths that come later too.", needs=Limit.ANY_LENGTH)
 def a_length_beyond_the_limit(tus: Tus) -> None:
-    """A length beyond `Tus-Max-Size` is answered 413 and not kept."""
+    """A length above `Tus-Max-Size` is answered 413 and not stored."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0, upload_length=(tus.subject.length_max or 0) + 1).expect(413)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
 
 
 @case("DL5d", POLICY, _AREA, "The value MUST be a non-negative integer; what is refused must leave no trace.")
-def a_late_length_that_is_no_number(tus: Tus) -> None:
-    """A length that is no number is answered 400 and appends nothing."""
+def an_invalid_late_length(tus: Tus) -> None:
+    """An invalid length is answered 400 and appends nothing."""
     upload = tus.create(upload_defer_length=1)
     for value in ("-1", "abc", "05", "1_0", ""):
         tus.patch(upload, b"hello", upload_offset=0, upload_length=value).expect(400)
@@ -138,9 +138,9 @@ def a_length_at_the_end(tus: Tus) -> None:
     tus.holds(upload, b"hello")
 
 
-@case("DL7", POLICY, _AREA, "Otherwise deferral is the way round every limit.", needs=Limit.LENGTH)
+@case("DL7", POLICY, _AREA, "Otherwise deferral would circumvent every limit.", needs=Limit.LENGTH)
 def deferred_bytes_beyond_the_limit(tus: Tus) -> None:
-    """Bytes beyond `Tus-Max-Size` on a deferred upload are answered 413, with their count told or not."""
+    """Bytes beyond `Tus-Max-Size` on a deferred upload are answered 413, with or without `Content-Length`."""
     limit = tus.subject.length_max or 0
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"x" * (limit + 1), upload_offset=0).expect(413)
@@ -158,15 +158,15 @@ def deferred_bytes_beyond_the_limit(tus: Tus) -> None:
     "upload resource.",
 )
 def a_length_with_a_wrong_offset(tus: Tus) -> None:
-    """A PATCH with a wrong offset settles no length."""
+    """A PATCH with a wrong offset declares no length."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=3, upload_length=10).expect(409)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
 
 
-@case("DL9", POLICY, _AREA, "A 415 must leave no trace either.")
+@case("DL9", POLICY, _AREA, "A 415 must not change anything either.")
 def a_length_with_a_wrong_type(tus: Tus) -> None:
-    """A PATCH with a wrong Content-Type settles no length."""
+    """A PATCH with a wrong Content-Type declares no length."""
     upload = tus.create(upload_defer_length=1)
     tus.patch(upload, b"hello", upload_offset=0, upload_length=10, content_type="text/plain").expect(REFUSED)
     tus.head(upload).expect(FOUND, upload_offset=0, upload_defer_length=1, upload_length=None)
@@ -174,7 +174,7 @@ def a_length_with_a_wrong_type(tus: Tus) -> None:
 
 @case("DL10", POLICY, _AREA, "The length is no part of the body that was lost.")
 def a_length_with_a_cut_body(tus: Tus) -> None:
-    """After a PATCH with `Upload-Length` was cut, the same PATCH from the offset told completes the upload."""
+    """After a PATCH with `Upload-Length` was cut, the same PATCH from the returned offset completes the upload."""
     upload = tus.create(upload_defer_length=1)
     tus.begin_patch(upload, content_length=10, upload_offset=0, upload_length=10).send(b"hello").cut()
     tus.offset_becomes(upload, 5)

@@ -18,8 +18,8 @@ _LIKE_PATCH = "In this case, similar rules as for the `PATCH` request and respon
 
 
 @case("CU1a", MUST, _AREA, _SPEC)
-def the_first_bytes_come_along(tus: Tus) -> None:
-    """POST with the first bytes is answered 201 with their number, and the upload goes on from there."""
+def the_first_bytes_with_the_post(tus: Tus) -> None:
+    """POST with the first bytes is answered 201 with their number, and the upload continues from there."""
     created = tus.post(b"hello", upload_length=11, content_type=TUS_TYPE).expect(201, location=..., upload_offset=5)
     upload = tus.resolve(created.header("Location") or "")
     tus.head(upload).expect(FOUND, upload_offset=5, upload_length=11)
@@ -28,7 +28,7 @@ def the_first_bytes_come_along(tus: Tus) -> None:
 
 
 @case("CU1b", MUST, _AREA, _SPEC)
-def all_bytes_come_along(tus: Tus) -> None:
+def all_bytes_with_the_post(tus: Tus) -> None:
     """POST with all bytes is answered 201 with the length as offset: the upload is complete."""
     created = tus.post(b"hello", upload_length=5, content_type=TUS_TYPE).expect(201, location=..., upload_offset=5)
     upload = tus.resolve(created.header("Location") or "")
@@ -37,7 +37,7 @@ def all_bytes_come_along(tus: Tus) -> None:
 
 
 @case("CU1c", POLICY, _AREA, "A stream's first piece has no length either.")
-def the_first_bytes_come_in_chunks(tus: Tus) -> None:
+def the_first_bytes_in_chunks(tus: Tus) -> None:
     """POST with a chunked body is answered 201 with the number of its bytes."""
     created = tus.post(chunked(b"he", b"llo"), upload_length=11, content_type=TUS_TYPE).expect(201, upload_offset=5)
     tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_offset=5)
@@ -51,19 +51,19 @@ def no_bytes_with_the_type(tus: Tus) -> None:
 
 @case("CU2", POLICY, _AREA, "Some HTTP stacks force a type of their own on an empty POST.")
 def another_type_with_a_body(tus: Tus) -> None:
-    """POST with a body of another type creates, ignores the body and tells no offset."""
+    """POST with a body of another type creates the upload, ignores the body and returns no offset."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", None):
         created = tus.post(b"hello", upload_length=11, content_type=kind).expect(201, location=..., upload_offset=None)
         tus.head(tus.resolve(created.header("Location") or "")).expect(FOUND, upload_offset=0)
 
 
-@case("CU3a", POLICY, _AREA, "It cannot end well: better said before anything is created.")
+@case("CU3a", POLICY, _AREA, "The request cannot succeed, so it is refused before anything is created.")
 def a_declared_body_beyond_the_length(tus: Tus) -> None:
     """POST whose `Content-Length` exceeds `Upload-Length` is answered 413 without a `Location`."""
     tus.post(b"hello world", upload_length=5, content_type=TUS_TYPE).expect(413, location=None)
 
 
-@case("CU3b", POLICY, _AREA, "Bytes that were not asked for must not pass for a finished upload.")
+@case("CU3b", POLICY, _AREA, "Bytes beyond the length must not count as a finished upload.")
 def chunks_beyond_the_length(tus: Tus) -> None:
     """POST with chunks that exceed `Upload-Length` is answered 413."""
     tus.post(chunked(b"hello", b" world"), upload_length=5, content_type=TUS_TYPE).expect(413)
@@ -91,8 +91,8 @@ def as_a_partial_upload(tus: Tus) -> None:
     "the Client SHOULD include the `Expect: 100-continue` header in the request to receive early feedback from the "
     "Server on whether it will accept the creation request",
 )
-def continue_when_welcome(tus: Tus) -> None:
-    """`Expect: 100-continue` on a POST that is welcome leads to 201 after the body."""
+def continue_when_accepted(tus: Tus) -> None:
+    """`Expect: 100-continue` on an acceptable POST leads to 201 after the body."""
     line = tus.connect()
     headers = fields(content_type=TUS_TYPE, content_length=5, expect="100-continue")
     line.begin("POST", tus.collection, upload_length=5, **headers).taken_up()
@@ -101,7 +101,7 @@ def continue_when_welcome(tus: Tus) -> None:
 
 @case("CU6b", POLICY, _AREA, "RFC 9110: `Expect: 100-continue` exists so that a refusal costs no body.")
 def refused_before_the_body(tus: Tus) -> None:
-    """What the head of a POST alone shows to be wrong is refused without `100 Continue`."""
+    """A POST that its head alone shows to be invalid is refused without `100 Continue`."""
     right = fields(content_type=TUS_TYPE, content_length=5, upload_length=5)
     for wrong, status in (
         (fields(upload_length="x"), 400),
@@ -115,7 +115,7 @@ def refused_before_the_body(tus: Tus) -> None:
 
 
 @case("CU8a", POLICY, _AREA, _LIKE_PATCH, also=("checksum",))
-def with_a_right_checksum(tus: Tus) -> None:
+def with_a_correct_checksum(tus: Tus) -> None:
     """POST with bytes and their checksum is answered 201."""
     digest = "sha1 " + base64.b64encode(hashlib.sha1(b"hello").digest()).decode()
     headers = fields(upload_checksum=digest, content_type=TUS_TYPE)
@@ -124,7 +124,7 @@ def with_a_right_checksum(tus: Tus) -> None:
 
 @case("CU8b", POLICY, _AREA, _LIKE_PATCH, also=("checksum",))
 def with_a_wrong_checksum(tus: Tus) -> None:
-    """POST with bytes and another checksum is answered 460 without a `Location`; an unknown algorithm is 400."""
+    """POST with bytes and a wrong checksum is answered 460 without a `Location`; an unknown algorithm is 400."""
     digest = base64.b64encode(hashlib.sha1(b"other").digest()).decode()
     kept = fields(content_type=TUS_TYPE)
     tus.post(b"hello", upload_length=5, upload_checksum=f"sha1 {digest}", **kept).expect(460, location=None)
@@ -133,6 +133,6 @@ def with_a_wrong_checksum(tus: Tus) -> None:
 
 @case("CU9", POLICY, _AREA, "An upload that is complete does not expire.", also=("expiration",))
 def expiry_with_the_201(tus: Tus) -> None:
-    """The 201 tells `Upload-Expires` while bytes are missing, and not when all came along."""
+    """The 201 has `Upload-Expires` if bytes are missing, and not if the upload is complete."""
     tus.post(b"hello", upload_length=11, content_type=TUS_TYPE).expect(201, upload_expires=...)
     tus.post(b"hello", upload_length=5, content_type=TUS_TYPE).expect(201, upload_expires=None)

@@ -68,14 +68,14 @@ def the_limit_is_a_number(tus: Tus) -> None:
 
 
 @case("C7f", POLICY, "core", "The specification's own example of OPTIONS carries it.")
-def options_tells_the_version_used(tus: Tus) -> None:
-    """OPTIONS carries `Tus-Resumable: 1.0.0`."""
+def options_returns_the_version_used(tus: Tus) -> None:
+    """OPTIONS returns `Tus-Resumable: 1.0.0`."""
     tus.options().expect(FOUND, tus_resumable="1.0.0")
 
 
 @case("C8", MUST, "core", "The `Tus-Version` response header MUST be a comma-separated list of protocol versions")
 def versions_are_a_list(tus: Tus) -> None:
-    """`Tus-Version` is a comma-separated list of versions that holds 1.0.0."""
+    """`Tus-Version` is a comma-separated list of versions that includes 1.0.0."""
     tus.options().expect(
         FOUND, tus_version=matching(r"\d+\.\d+\.\d+( *, *\d+\.\d+\.\d+)*", "versions, comma-separated")
     )
@@ -98,8 +98,8 @@ def other_methods_on_an_upload(tus: Tus) -> None:
 
 
 @case("C9c", POLICY, "core", "Methods are case-sensitive; a parser may refuse one before the server sees it.")
-def methods_that_are_none(tus: Tus) -> None:
-    """A method that tus has not, or one in lower case, is answered 405, 400 or 501, and changes nothing."""
+def unknown_methods(tus: Tus) -> None:
+    """A method that tus does not have, or one in lower case, is answered 405, 400 or 501, and changes nothing."""
     upload = tus.create(10)
     headers = fields(content_type=TUS_TYPE, upload_offset=0)
     for method in ("FOO", "patch", "TRACE", "PROPFIND"):
@@ -108,16 +108,16 @@ def methods_that_are_none(tus: Tus) -> None:
 
 
 @case("C10a", POLICY, "core", "A redirect costs browsers a second preflight, and tus-java-client follows none.")
-def a_slash_more_or_less_on_the_collection(tus: Tus) -> None:
-    """The collection answers with and without a slash at its end, never by a redirect."""
+def a_trailing_slash_on_the_collection(tus: Tus) -> None:
+    """The collection responds with and without a trailing slash, never with a redirect."""
     other = tus.collection.rstrip("/") if tus.collection.endswith("/") else f"{tus.collection}/"
     tus.options(other or "/").expect(FOUND, tus_version=...)
     tus.post(target=other or "/", upload_length=10).expect(201, location=...)
 
 
 @case("C10b", POLICY, "core", "A redirect costs browsers a second preflight, and tus-java-client follows none.")
-def a_slash_at_the_end_of_an_upload(tus: Tus) -> None:
-    """An upload URL with a slash at its end is the same upload."""
+def a_trailing_slash_on_an_upload(tus: Tus) -> None:
+    """An upload URL with a trailing slash is the same upload."""
     upload = tus.create(10)
     tus.head(f"{upload}/").expect(FOUND, upload_offset=0)
     tus.patch(f"{upload}/", b"hello", upload_offset=0).expect(204, upload_offset=5)
@@ -134,8 +134,8 @@ def a_query_string(tus: Tus) -> None:
 
 @case("D9a", POLICY, "core", "An id is hostile input: it may try to leave the folder, end a string or break a header.")
 def hostile_ids(tus: Tus) -> None:
-    """Ids that traverse, inject or are endless are refused as unknown or malformed, never by a 5xx or a cut
-    connection."""
+    """Ids with path traversal, injection or excessive length are refused as unknown or malformed, never by a 5xx or a
+    cut connection."""
     for name in _HOSTILE_IDS:
         target = f"{tus.collection.rstrip('/')}/{name}"
         tus.head(target).expect((400, 404, 414), upload_offset=None, x_injected=None)

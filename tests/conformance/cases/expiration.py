@@ -28,22 +28,22 @@ _GONE = (
     "If the expiration is known at the creation, the `Upload-Expires` header MUST be included in the response to "
     "the initial `POST` request.",
 )
-def told_at_creation(tus: Tus) -> None:
-    """The 201 of an upload that is going to expire carries `Upload-Expires`."""
+def expiry_at_creation(tus: Tus) -> None:
+    """The 201 of an upload that will expire has `Upload-Expires`."""
     tus.post(upload_length=10).expect(201, upload_expires=...)
 
 
 @case("EX1b", MUST, _AREA, _EVERY_PATCH)
-def told_on_patch(tus: Tus) -> None:
-    """The 204 of a PATCH on an unfinished upload carries `Upload-Expires`."""
+def expiry_on_patch(tus: Tus) -> None:
+    """The 204 of a PATCH on an unfinished upload has `Upload-Expires`."""
     upload = tus.create(10)
     tus.patch(upload, b"hello", upload_offset=0).expect(204, upload_expires=...)
     tus.patch(upload, b"", upload_offset=5).expect(204, upload_expires=...)
 
 
 @case("EX1c", MUST, _AREA, "The value of the `Upload-Expires` header MUST be in RFC 9110 datetime format.")
-def told_as_an_http_date(tus: Tus) -> None:
-    """`Upload-Expires` is a date as HTTP writes it, in GMT."""
+def expiry_is_an_http_date(tus: Tus) -> None:
+    """`Upload-Expires` is an HTTP date in GMT."""
     created = tus.post(upload_length=10)
     created.expect(201, upload_expires=_DATE)
     upload = tus.resolve(created.header("Location") or "")
@@ -51,16 +51,16 @@ def told_as_an_http_date(tus: Tus) -> None:
 
 
 @case("EX1d", MUST, _AREA, _EVERY_PATCH)
-def told_on_refusals(tus: Tus) -> None:
-    """Refused PATCHes on an unfinished upload (409, 413, 415) carry `Upload-Expires` too."""
+def expiry_on_refusals(tus: Tus) -> None:
+    """The responses to refused PATCHes on an unfinished upload (409, 413, 415) have `Upload-Expires` too."""
     upload = tus.create(10, b"hello")
     tus.patch(upload, b"x", upload_offset=3).expect(409, upload_expires=...)
     tus.patch(upload, b"too much", upload_offset=5).expect(range(400, 500), upload_expires=...)
     tus.patch(upload, b"x", upload_offset=5, content_type="text/plain").expect(range(400, 500), upload_expires=...)
 
 
-@case("EX2a", POLICY, _AREA, "The header tells until when an *unfinished* upload lives.")
-def not_told_when_complete(tus: Tus) -> None:
+@case("EX2a", POLICY, _AREA, "The header is the expiry of an *unfinished* upload.")
+def no_expiry_when_complete(tus: Tus) -> None:
     """A complete upload has no `Upload-Expires`: on the last 204, on HEAD, on an empty PATCH, on an empty upload's
     201."""
     upload = tus.create(5)
@@ -71,8 +71,8 @@ def not_told_when_complete(tus: Tus) -> None:
 
 
 @case("EX2b", POLICY, _AREA, "The Server MAY remove *unfinished* uploads once they expire.", needs=Limit.EXPIRY)
-def the_complete_do_not_expire(tus: Tus) -> None:
-    """A complete upload is there after its time."""
+def complete_uploads_do_not_expire(tus: Tus) -> None:
+    """A complete upload still exists after its expiry time."""
     upload = tus.create(5, b"hello")
     witness = tus.create(5)
     _await_expiry(tus, witness)
@@ -82,7 +82,7 @@ def the_complete_do_not_expire(tus: Tus) -> None:
 
 @case("EX3", POLICY, _AREA, "The client is not idle; the upload is not abandoned.", needs=Limit.EXPIRY)
 def no_expiry_under_a_running_patch(tus: Tus) -> None:
-    """A PATCH that takes longer than the time to live is served to its end, and its bytes are there."""
+    """A PATCH that takes longer than the lifetime is not interrupted, and its bytes are kept."""
     lives = tus.subject.expires_seconds or 0
     upload = tus.create(1000)
     stream = tus.begin_patch(upload, transfer_encoding="chunked", upload_offset=0)
@@ -90,13 +90,13 @@ def no_expiry_under_a_running_patch(tus: Tus) -> None:
     while time.monotonic() - started < lives + 1.5:
         stream.wire.send(b"1\r\nx\r\n")
         time.sleep(0.1)  # a slow client is what this is about
-    told = stream.end().answer().expect(204).number("Upload-Offset")
-    tus.head(upload).expect(FOUND, upload_offset=told)
+    observed = stream.end().answer().expect(204).number("Upload-Offset")
+    tus.head(upload).expect(FOUND, upload_offset=observed)
 
 
 @case("EX4a", SHOULD, _AREA, _GONE, needs=Limit.EXPIRY)
 def gone_after_expiry(tus: Tus) -> None:
-    """After its time an unfinished upload is answered 404 or 410 on HEAD, without `Upload-Offset`, and on PATCH."""
+    """An expired upload is answered 404 or 410 on HEAD, without `Upload-Offset`, and on PATCH."""
     upload = tus.create(10, b"hello")
     _await_expiry(tus, upload).expect(GONE, upload_offset=None)
     tus.patch(upload, b"world", upload_offset=5).expect(GONE, upload_offset=None)
@@ -110,17 +110,23 @@ def gone_after_expiry(tus: Tus) -> None:
     "The latter one SHOULD be used if the Server is keeping track of expired uploads.",
     needs=Limit.EXPIRY,
 )
-def told_from_the_unknown(tus: Tus) -> None:
-    """An expired upload is answered 410, where one that never was is 404; or both 404, if nothing is kept of it."""
+def expired_or_unknown(tus: Tus) -> None:
+    """An expired upload is answered 410 and an unknown one 404; or both 404, if the server keeps no record."""
     upload = tus.create(10)
     gone = _await_expiry(tus, upload)
     unknown = tus.head(tus.unknown()).expect(404)
     gone.check("410 (404 if not tracked)", gone.status, gone.status == 410 or gone.status == unknown.status)
 
 
-@case("EX4c", POLICY, _AREA, "An upload cannot come back once a client was told that it is gone.", needs=Limit.EXPIRY)
-def no_patch_revives(tus: Tus) -> None:
-    """A PATCH after expiry does not bring the upload back."""
+@case(
+    "EX4c",
+    POLICY,
+    _AREA,
+    "An upload must not return after a client received the response that it is gone.",
+    needs=Limit.EXPIRY,
+)
+def no_patch_after_expiry(tus: Tus) -> None:
+    """A PATCH after expiry does not restore the upload."""
     upload = tus.create(5)
     _await_expiry(tus, upload).expect(GONE)
     for body in (b"hello", b"", chunked(b"hello")):
@@ -129,8 +135,8 @@ def no_patch_revives(tus: Tus) -> None:
 
 
 @case("H9", POLICY, _AREA, "Clients decide to resume by HEAD; it is there that they should see how long.")
-def told_on_head(tus: Tus) -> None:
-    """HEAD on an unfinished upload that is going to expire carries `Upload-Expires`."""
+def expiry_on_head(tus: Tus) -> None:
+    """HEAD on an unfinished upload that will expire has `Upload-Expires`."""
     tus.head(tus.create(10)).expect(FOUND, upload_expires=_DATE)
 
 

@@ -14,16 +14,16 @@ _OFFSET = (
 
 @case("H1a", MUST, "core", _OFFSET)
 def head_at_zero(tus: Tus) -> None:
-    """HEAD on a new upload tells the offset 0."""
-    asked = tus.head(tus.create(10))
-    asked.expect(asked.status, upload_offset=0)
+    """HEAD on a new upload returns the offset 0."""
+    observed = tus.head(tus.create(10))
+    observed.expect(observed.status, upload_offset=0)
 
 
 @case("H1b", MUST, "core", _OFFSET)
 def head_when_complete(tus: Tus) -> None:
-    """HEAD on a complete upload tells the offset, equal to the length."""
-    asked = tus.head(tus.create(5, b"hello"))
-    asked.expect(asked.status, upload_offset=5, upload_length=5)
+    """HEAD on a complete upload returns the offset, equal to the length."""
+    observed = tus.head(tus.create(5, b"hello"))
+    observed.expect(observed.status, upload_offset=5, upload_length=5)
 
 
 @case(
@@ -32,10 +32,10 @@ def head_when_complete(tus: Tus) -> None:
     "core",
     "If the size of the upload is known, the Server MUST include the `Upload-Length` header in the response.",
 )
-def head_tells_the_length(tus: Tus) -> None:
-    """HEAD tells the length of an upload that is under way."""
-    asked = tus.head(tus.create(10, b"hello"))
-    asked.expect(asked.status, upload_offset=5, upload_length=10, upload_defer_length=None)
+def head_returns_the_length(tus: Tus) -> None:
+    """HEAD returns the length of an unfinished upload."""
+    observed = tus.head(tus.create(10, b"hello"))
+    observed.expect(observed.status, upload_offset=5, upload_length=10, upload_defer_length=None)
 
 
 @case(
@@ -57,10 +57,10 @@ def head_succeeds(tus: Tus) -> None:
     "no-store` header",
 )
 def head_is_not_cached(tus: Tus) -> None:
-    """HEAD carries `Cache-Control: no-store`, for complete uploads as well."""
+    """HEAD has `Cache-Control: no-store`, also for complete uploads."""
     for upload in (tus.create(10), tus.create(5, b"hello")):
-        asked = tus.head(upload)
-        asked.expect(asked.status, cache_control=listing("no-store"))
+        observed = tus.head(upload)
+        observed.expect(observed.status, cache_control=listing("no-store"))
 
 
 @case(
@@ -90,8 +90,8 @@ def the_unknown_is_404(tus: Tus) -> None:
 
 
 @case("H7", POLICY, "core", "An offset that cannot be used sends the client round once more.")
-def the_offset_told_is_accepted(tus: Tus) -> None:
-    """The offset that HEAD tells after a cut PATCH is accepted by the next PATCH."""
+def the_returned_offset_is_accepted(tus: Tus) -> None:
+    """The offset that HEAD returns after a cut PATCH is accepted by the next PATCH."""
     upload = tus.create(1000)
     tus.begin_patch(upload, content_length=1000, upload_offset=0).send(b"x" * 400).cut()
     offset = tus.head(upload).expect(FOUND, upload_offset=...).number("Upload-Offset")
@@ -101,10 +101,10 @@ def the_offset_told_is_accepted(tus: Tus) -> None:
 
 @case("H8", POLICY, "core", "RFC 9110: `Content-Length` on HEAD is what GET would send, not what the upload will be.")
 def head_has_no_length_of_its_own(tus: Tus) -> None:
-    """`Content-Length` on HEAD is absent, or what GET would send; so never the length of an unfinished upload."""
+    """`Content-Length` on HEAD is absent, or that of GET; so never the length of an unfinished upload."""
     upload = tus.create(10, b"hello")
-    told = tus.head(upload).expect(FOUND)
-    length = told.header("Content-Length")
+    observed = tus.head(upload).expect(FOUND)
+    length = observed.header("Content-Length")
     if length is not None:
         would = tus.get(upload).header("Content-Length")
-        told.check(f"Content-Length: absent or {would}", length, length == would)
+        observed.check(f"Content-Length: absent or {would}", length, length == would)

@@ -32,7 +32,7 @@ def post_as_delete(tus: Tus) -> None:
 
 @case("C5c", MUST, "core", _OVERRIDE)
 def any_method_as_head(tus: Tus) -> None:
-    """GET and POST with the override HEAD tell the offset."""
+    """GET and POST with the override HEAD return the offset."""
     upload = tus.create(10, b"hello")
     tus.get(upload, x_http_method_override="HEAD").expect(FOUND, upload_offset=5)
     tus.post(b"", upload, x_http_method_override="HEAD").expect(FOUND, upload_offset=5)
@@ -56,7 +56,7 @@ def any_method_as_post(tus: Tus) -> None:
 
 @case("C6a", POLICY, "core", "The header must not open methods that the server does not serve.")
 def an_unknown_override(tus: Tus) -> None:
-    """An override that is no method of tus is answered 405, whatever the real method."""
+    """An unknown override is answered 405, whatever the real method."""
     for method in ("FOO", "TRACE", "CONNECT", "PUT"):
         tus.post(b"", x_http_method_override=method, upload_length=10).expect(405, location=None)
 
@@ -72,7 +72,7 @@ def a_repeated_override(tus: Tus) -> None:
 
 @case("C6c", POLICY, "core", "A cache in between knows only the real method.")
 def overridden_answers_are_not_cached(tus: Tus) -> None:
-    """Answers to overridden requests carry `Cache-Control: no-store`."""
+    """Responses to overridden requests have `Cache-Control: no-store`."""
     upload = tus.create(10)
     tus.get(upload, x_http_method_override="HEAD").expect(FOUND, cache_control="no-store")
     headers = fields(x_http_method_override="PATCH", content_type=TUS_TYPE)
@@ -84,9 +84,11 @@ def an_overridden_head_has_a_length(tus: Tus) -> None:
     """The override HEAD on a real GET or POST is answered with a `Content-Length` of 0, or 204."""
     upload = tus.create(10)
     for method in ("GET", "POST"):
-        asked = tus.request(method, upload, content_length=0, x_http_method_override="HEAD").expect(FOUND)
-        length = asked.header("Content-Length")
-        asked.check("204, or Content-Length: 0", f"{asked.status}, {length}", asked.status == 204 or length == "0")
+        observed = tus.request(method, upload, content_length=0, x_http_method_override="HEAD").expect(FOUND)
+        length = observed.header("Content-Length")
+        observed.check(
+            "204, or Content-Length: 0", f"{observed.status}, {length}", observed.status == 204 or length == "0"
+        )
 
 
 @case(
@@ -96,7 +98,7 @@ def an_overridden_head_has_a_length(tus: Tus) -> None:
     "Methods are case-sensitive; guessing the real one would create what the client meant to append.",
 )
 def an_override_in_lower_case(tus: Tus) -> None:
-    """The override `patch` is PATCH or refused with 405, never taken for the real method."""
+    """The override `patch` is handled as PATCH or refused with 405, and the real method is never used."""
     upload = tus.create(10)
     headers = fields(x_http_method_override="patch", content_type=TUS_TYPE)
     tus.post(b"hello", upload, upload_offset=0, **headers).expect((204, 405), location=None)

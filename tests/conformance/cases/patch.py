@@ -37,9 +37,8 @@ def patch_appends(tus: Tus) -> None:
 
 
 @case("P1b", POLICY, "core", "RFC 9110: a server MUST NOT send `Content-Length` in a 204.")
-def patch_answers_without_a_body(tus: Tus) -> None:
-    """The 204 has no `Content-Length`, no `Transfer-Encoding` and no body: the next answer follows on the
-    connection."""
+def patch_responds_without_a_body(tus: Tus) -> None:
+    """The 204 has no `Content-Length`, no `Transfer-Encoding` and no body, and the connection stays usable."""
     upload = tus.create(10)
     line = tus.connect()
     body = fields(content_type="application/offset+octet-stream", content_length=5)
@@ -79,8 +78,8 @@ def no_type(tus: Tus) -> None:
 
 
 @case("P3", POLICY, "core", "RFC 9110: media types are case-insensitive, and may have parameters.")
-def the_type_in_other_words(tus: Tus) -> None:
-    """The tus type is understood in any case and with parameters."""
+def the_type_in_other_forms(tus: Tus) -> None:
+    """The tus type is accepted in any case and with parameters."""
     upload = tus.create(15)
     kinds = (
         "Application/Offset+Octet-Stream",
@@ -108,8 +107,8 @@ def a_wrong_offset(tus: Tus) -> None:
 @case(
     "P4b", POLICY, "core", "It saves the client a HEAD; TUSKit corrects itself by it, and the IETF draft requires it."
 )
-def a_conflict_tells_the_offset(tus: Tus) -> None:
-    """The 409 carries the current `Upload-Offset`."""
+def a_conflict_returns_the_offset(tus: Tus) -> None:
+    """The 409 has the current `Upload-Offset`."""
     upload = tus.create(10, b"hello")
     tus.patch(upload, b"x", upload_offset=3).expect(409, upload_offset=5)
 
@@ -136,8 +135,8 @@ def no_offset(tus: Tus) -> None:
     "core",
     "The value MUST be a non-negative integer: ASCII digits, nothing a lenient parser reads into them.",
 )
-def an_offset_that_is_no_number(tus: Tus) -> None:
-    """PATCH with an `Upload-Offset` that is no plain number is answered 400 and appends nothing."""
+def an_invalid_offset(tus: Tus) -> None:
+    """PATCH with an `Upload-Offset` that is not a plain number is answered 400 and appends nothing."""
     upload = tus.create(10)
     for value in NO_NUMBERS:
         tus.patch(upload, b"hello", upload_offset=value).expect(400)
@@ -145,8 +144,8 @@ def an_offset_that_is_no_number(tus: Tus) -> None:
 
 
 @case("D6a", POLICY, "core", "Two parsers on the way may choose differently between two values.")
-def two_offsets(tus: Tus) -> None:
-    """PATCH with a header twice that can be there only once is answered 400 and appends nothing."""
+def repeated_headers(tus: Tus) -> None:
+    """PATCH with a repeated singleton header is answered 400 and appends nothing."""
     upload = tus.create(10)
     tus.patch(upload, b"hello", extra=[("Upload-Offset", 0), ("Upload-Offset", 5)]).expect(400)
     tus.patch(upload, b"hello", extra=[("Upload-Offset", 0), ("Upload-Offset", 0)]).expect(400)
@@ -177,7 +176,7 @@ def patch_on_an_odd_id(tus: Tus) -> None:
 
 @case("P11a", POLICY, "core", "Clients probe with it, and finish deferred uploads by it.")
 def an_empty_patch(tus: Tus) -> None:
-    """An empty PATCH at the right offset is answered 204 and leaves the offset."""
+    """An empty PATCH at the current offset is answered 204 and does not change the offset."""
     upload = tus.create(10, b"hello")
     tus.patch(upload, b"", upload_offset=5).expect(204, upload_offset=5)
     tus.head(upload).expect(FOUND, upload_offset=5)
@@ -185,7 +184,7 @@ def an_empty_patch(tus: Tus) -> None:
 
 @case("P11b", POLICY, "core", "A client that lost the last 204 may ask again.")
 def an_empty_patch_when_complete(tus: Tus) -> None:
-    """An empty PATCH on a complete upload is answered 204 with its offset, twice over."""
+    """An empty PATCH on a complete upload is answered 204 with its offset, also when repeated."""
     upload = tus.create(5, b"hello")
     for _ in range(2):
         tus.patch(upload, b"", upload_offset=5).expect(204, upload_offset=5)
@@ -203,7 +202,7 @@ def more_on_a_complete_upload(tus: Tus) -> None:
 
 @case("P13", MUST, "core", _CONFLICT)
 def a_replay_on_a_complete_upload(tus: Tus) -> None:
-    """The first PATCH sent once more to a complete upload is answered 409: so a client learns that it is done."""
+    """Repeating the first PATCH on a complete upload is answered 409: so the client learns that it is complete."""
     upload = tus.create(5, b"hello")
     tus.patch(upload, b"hello", upload_offset=0).expect(409)
     tus.head(upload).expect(FOUND, upload_offset=5)

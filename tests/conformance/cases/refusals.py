@@ -11,7 +11,8 @@ _MIB = 1 << 20
 
 @case("D5a", POLICY, "core", "RFC 9110: `Expect: 100-continue` exists so that a refusal costs no body.")
 def refused_before_the_body(tus: Tus) -> None:
-    """What the head alone shows to be wrong is refused without `100 Continue`: offset, type, length, unknown upload."""
+    """A PATCH that its head alone shows to be invalid is refused without `100 Continue`: offset, type, length, unknown
+    upload."""
     upload = tus.create(10)
     right = fields(content_type=TUS_TYPE, content_length=5, upload_offset=0)
     for status, wrong in (
@@ -28,9 +29,9 @@ def refused_before_the_body(tus: Tus) -> None:
     refused.expect_no_continue()
 
 
-@case("D5b", POLICY, "core", "A connection reset destroys the answer, and the client retries for ever.")
+@case("D5b", POLICY, "core", "A connection reset destroys the answer, and the client retries endlessly.")
 def a_refusal_is_readable_after_the_body(tus: Tus) -> None:
-    """A client that writes 200 KiB before it reads still finds the 409: the connection is not reset meanwhile."""
+    """A client that writes 200 KiB before it reads still receives the 409: the connection is not reset before."""
     upload = tus.create(10 * _MIB)
     for _ in range(3):
         line = tus.connect()
@@ -42,8 +43,8 @@ def a_refusal_is_readable_after_the_body(tus: Tus) -> None:
 
 
 @case("D5f", POLICY, "core", "tus-js-client under Node reads while it writes: it must see 413, not ECONNRESET.")
-def a_refusal_is_readable_while_pumping(tus: Tus) -> None:
-    """A client in the midst of sending 64 MiB reads the refusal while it writes."""
+def a_refusal_is_readable_while_sending(tus: Tus) -> None:
+    """A client that reads while it sends 64 MiB receives the refusal."""
     upload = tus.create(10)
     line = tus.connect()
     line.begin("PATCH", upload, content_type=TUS_TYPE, content_length=64 * _MIB, upload_offset=0)
@@ -53,9 +54,9 @@ def a_refusal_is_readable_while_pumping(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("D5g", POLICY, "core", "Whoever is refused could otherwise fill the line for ever.")
+@case("D5g", POLICY, "core", "A refused client could otherwise use the bandwidth without limit.")
 def a_refused_body_is_not_read_to_its_end(tus: Tus) -> None:
-    """Of a refused body of 64 MiB that the client keeps sending, the server takes at most 16 MiB, and closes."""
+    """Of a refused body of 64 MiB that the client keeps sending, the server reads at most 16 MiB, and closes."""
     upload = tus.create(10)
     line = tus.connect()
     line.begin("PATCH", upload, content_type=TUS_TYPE, content_length=64 * _MIB, upload_offset=0)
@@ -63,5 +64,5 @@ def a_refused_body_is_not_read_to_its_end(tus: Tus) -> None:
     for _ in range(64):
         line.wire.send(b"x" * _MIB)
     taken = (line.wire.sent_bytes - before) / _MIB
-    told = tus.head(upload).expect(FOUND, upload_offset=0)
-    told.check("at most 16 MiB taken", f"{taken:.1f} MiB taken, then: {line.wire.broken or 'nothing'}", taken <= 16)
+    observed = tus.head(upload).expect(FOUND, upload_offset=0)
+    observed.check("at most 16 MiB taken", f"{taken:.1f} MiB taken, then: {line.wire.broken or 'nothing'}", taken <= 16)

@@ -30,7 +30,7 @@ def deleting_the_complete(tus: Tus) -> None:
 
 
 @case("TE1c", MUST, _AREA, _SPEC, also=("creation-defer-length",))
-def deleting_the_endless(tus: Tus) -> None:
+def deleting_a_deferred_upload(tus: Tus) -> None:
     """DELETE on an upload of unknown length is answered 204."""
     tus.delete(tus.create(upload_defer_length=1)).expect(204)
 
@@ -47,7 +47,7 @@ def gone_after_deletion(tus: Tus) -> None:
 
 @case("TE2b", POLICY, _AREA, "tus-js-client's own tests expect 404 after DELETE.")
 def unknown_after_deletion(tus: Tus) -> None:
-    """After DELETE the upload is as unknown as one that never was: 404 on HEAD, GET, PATCH and DELETE."""
+    """After DELETE the upload is as unknown as one that never existed: 404 on HEAD, GET, PATCH and DELETE."""
     upload = tus.create(5, b"hello")
     tus.delete(upload).expect(204)
     tus.head(upload).expect(404)
@@ -58,7 +58,7 @@ def unknown_after_deletion(tus: Tus) -> None:
 
 @case("TE3", SHOULD, _AREA, _AFTER)
 def deleting_twice(tus: Tus) -> None:
-    """A second DELETE is answered 404 or 410, and so is one of an upload that never was."""
+    """A second DELETE is answered 404 or 410, and so is DELETE on an upload that never existed."""
     upload = tus.create(10)
     tus.delete(upload).expect(204)
     tus.delete(upload).expect(GONE)
@@ -67,7 +67,7 @@ def deleting_twice(tus: Tus) -> None:
 
 @case("TE4a", POLICY, _AREA, "The final upload has its own bytes.", also=("concatenation",))
 def deleting_a_part_that_was_used(tus: Tus) -> None:
-    """DELETE on a partial upload of a finished final one is answered 204 and leaves the final upload whole."""
+    """DELETE on a partial upload of a finished final upload is answered 204 and leaves the final upload intact."""
     parts = [tus.create(5, body, upload_concat="partial") for body in (b"hello", b"world")]
     final = tus.create(upload_concat="final;" + " ".join(parts))
     tus.offset_becomes(final, 10)
@@ -83,8 +83,8 @@ def deleting_a_part_that_was_used(tus: Tus) -> None:
     "The final upload could never be finished.",
     also=("concatenation", "concatenation-unfinished"),
 )
-def deleting_a_part_that_is_awaited(tus: Tus) -> None:
-    """DELETE on a partial upload that a final one waits for is answered 409 and deletes nothing."""
+def deleting_a_part_that_is_needed(tus: Tus) -> None:
+    """DELETE on a partial upload that an unfinished final upload needs is answered 409 and deletes nothing."""
     part = tus.create(5, upload_concat="partial")
     final = tus.create(upload_concat=f"final;{part}")
     tus.delete(part).expect(409)
@@ -94,7 +94,7 @@ def deleting_a_part_that_is_awaited(tus: Tus) -> None:
 
 @case("TE5", POLICY, _AREA, "The final upload is an upload of its own.", also=("concatenation",))
 def deleting_a_final_upload(tus: Tus) -> None:
-    """DELETE on a final upload is answered 204 and leaves its partial uploads."""
+    """DELETE on a final upload is answered 204 and keeps its partial uploads."""
     part = tus.create(5, b"hello", upload_concat="partial")
     final = tus.create(upload_concat=f"final;{part}")
     tus.offset_becomes(final, 5)

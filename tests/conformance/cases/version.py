@@ -1,4 +1,4 @@
-"""`Tus-Resumable`: which requests are refused for it, and where it must be told (rows C1 to C4)."""
+"""`Tus-Resumable`: which requests are refused for it, and which responses have it (rows C1 to C4)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def another_version_on_delete(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("C1e", POLICY, "core", "Nothing of a request that is not processed should cross the network.")
+@case("C1e", POLICY, "core", "The body of a refused request should not be transferred.")
 def another_version_before_the_body(tus: Tus) -> None:
-    """A PATCH with an unsupported version that expects `100 Continue` is refused without asking for its body."""
+    """A PATCH with an unsupported version that expects `100 Continue` is refused without requesting its body."""
     upload = tus.create(10)
     stream = tus.connect().begin(
         "PATCH",
@@ -59,13 +59,13 @@ def another_version_before_the_body(tus: Tus) -> None:
     answer.expect_no_continue()
 
 
-@case("C2a", POLICY, "core", "`Tus-Resumable` MUST be included in every request: without it the client is none.")
+@case("C2a", POLICY, "core", "`Tus-Resumable` MUST be included in every request: without it this is no tus client.")
 def post_without_a_version(tus: Tus) -> None:
     """POST without `Tus-Resumable` is answered 412 and creates nothing."""
     tus.post(upload_length=10, tus_resumable=None).expect(412, tus_version=listing("1.0.0"), location=None)
 
 
-@case("C2b", POLICY, "core", "`Tus-Resumable` MUST be included in every request: without it the client is none.")
+@case("C2b", POLICY, "core", "`Tus-Resumable` MUST be included in every request: without it this is no tus client.")
 def patch_without_a_version(tus: Tus) -> None:
     """PATCH without `Tus-Resumable` is answered 412 and appends nothing."""
     upload = tus.create(10)
@@ -77,7 +77,7 @@ def patch_without_a_version(tus: Tus) -> None:
     "C2c",
     POLICY,
     "core",
-    "`Tus-Resumable` MUST be included in every request: without it the client is none.",
+    "`Tus-Resumable` MUST be included in every request: without it this is no tus client.",
     also=("termination",),
 )
 def delete_without_a_version(tus: Tus) -> None:
@@ -87,9 +87,9 @@ def delete_without_a_version(tus: Tus) -> None:
     tus.head(upload).expect(FOUND, upload_offset=0)
 
 
-@case("C3", POLICY, "core", "It harms nobody, and a browser's address bar or a monitor can ask.")
+@case("C3", POLICY, "core", "It is harmless, and lets a browser's address bar or a monitor send HEAD.")
 def head_without_a_version(tus: Tus) -> None:
-    """HEAD without `Tus-Resumable` is served."""
+    """HEAD without `Tus-Resumable` is answered normally."""
     tus.head(tus.create(10), tus_resumable=None).expect(FOUND, upload_offset=0)
 
 
@@ -99,8 +99,8 @@ def head_without_a_version(tus: Tus) -> None:
     "core",
     "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
 )
-def successes_tell_the_version(tus: Tus) -> None:
-    """201, 200 and 204 carry `Tus-Resumable: 1.0.0`."""
+def successes_have_the_version(tus: Tus) -> None:
+    """201, 200 and 204 have `Tus-Resumable: 1.0.0`."""
     tus.post(upload_length=5).expect(201, tus_resumable="1.0.0")
     upload = tus.create(5)
     tus.head(upload).expect(FOUND, tus_resumable="1.0.0")
@@ -113,8 +113,8 @@ def successes_tell_the_version(tus: Tus) -> None:
     "core",
     "The `Tus-Resumable` header MUST be included in every request and response except for `OPTIONS` requests.",
 )
-def refusals_tell_the_version(tus: Tus) -> None:
-    """Refusals of every kind carry `Tus-Resumable: 1.0.0` too."""
+def refusals_have_the_version(tus: Tus) -> None:
+    """Error responses of every kind have `Tus-Resumable: 1.0.0` too."""
     upload, any_refusal = tus.create(5), range(400, 500)
     tus.head(tus.unknown()).expect(any_refusal, tus_resumable="1.0.0")
     tus.post().expect(any_refusal, tus_resumable="1.0.0")

@@ -1,4 +1,4 @@
-"""authorize: asked first, of everything but discovery, with what is recorded and nothing else touched."""
+"""The hook ``authorize``: invoked before every request except OPTIONS, without touching the upload."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.failing import FailingLocker, FailingRecords, Faults
 from tests.support.harness import CALLER, UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import AuthorizeEvent, HookFailed, HookResponse
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.hooks import Hook
@@ -25,6 +24,8 @@ from tusd_py.protocol.requests import (
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.uploads.authorize import authorize
 
+pytestmark = pytest.mark.anyio
+
 
 def of(upload_id: str) -> list[Request]:
     return [
@@ -35,9 +36,8 @@ def of(upload_id: str) -> list[Request]:
     ]
 
 
-@on_loop
-async def test_it_is_told_what_is_recorded() -> None:
-    """The upload as it stands for every request that names one, a removed one too; otherwise nothing."""
+async def test_authorize_sees_record() -> None:
+    """The hook gets the record of the named upload, even a terminated one; otherwise none."""
     told: list[AuthorizeEvent] = []
     harness = UploadsHarness(functions={Hook.AUTHORIZE: told.append})
     upload = (await harness.create(4)).upload
@@ -50,9 +50,8 @@ async def test_it_is_told_what_is_recorded() -> None:
     assert told[-1].upload == ended
 
 
-@on_loop
-async def test_no_lock_is_asked_for() -> None:
-    """Neither granted nor refused does it come near whoever holds the upload."""
+async def test_authorize_takes_no_lock() -> None:
+    """Neither a granted nor a refused request disturbs the holder of the lock before it is authorised."""
     answers = [HookResponse(), HookResponse(reject=True, override=ResponseOverride(status=401))]
     faults = Faults(nth=1, lasting=True)
     harness = UploadsHarness(
@@ -65,9 +64,8 @@ async def test_no_lock_is_asked_for() -> None:
     assert faults.seen == 0
 
 
-@on_loop
-async def test_who_asks_nobody_pays_nothing() -> None:
-    """Without such a hook no record is read; discovery never asks."""
+async def test_authorize_no_hook_reads_no_record() -> None:
+    """Without the hook no record is read; OPTIONS never invokes it."""
     faults = Faults()
     harness = UploadsHarness(
         records=FailingRecords(MemoryRecords(), faults), functions={Hook.PRE_CREATE: lambda _: None}
@@ -79,9 +77,8 @@ async def test_who_asks_nobody_pays_nothing() -> None:
     assert faults.seen == 0
 
 
-@on_loop
-async def test_a_hook_that_fails_grants_nothing() -> None:
-    """Its failure is the request's."""
+async def test_authorize_failed_hook_refuses() -> None:
+    """A failed hook fails the request."""
 
     def fail(_: AuthorizeEvent) -> None:
         raise OSError("away")

@@ -1,4 +1,4 @@
-"""Work beside the requests: in order for each key, once where once is enough, and bounded at the end."""
+"""Background work: in order per key, at most once more with ``spawn_once``, bounded by ``drain``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from tests.support.loops import on_loop
 from tusd_py.uploads.background import Background
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
-async def test_one_key_is_one_queue() -> None:
-    """Work with the same key runs in the order it came, that with another beside it; a failure stops nobody."""
+
+async def test_spawn_same_key_in_order() -> None:
+    """Work with the same key runs in order, also after a failure; work with other keys runs beside it."""
     background, done = Background(), list[str]()
     first = asyncio.Event()
 
@@ -39,9 +39,8 @@ async def test_one_key_is_one_queue() -> None:
     await background.after("a")
 
 
-@on_loop
-async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody awaits it, and nothing is lost."""
+async def test_spawn_failure_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of background work is logged with its key."""
     background = Background()
 
     async def fail() -> None:
@@ -53,9 +52,8 @@ async def test_what_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "as this test wants it" in caplog.text
 
 
-@on_loop
-async def test_once_more_is_enough() -> None:
-    """While it runs it is asked for many times, and runs once more: after the last of those."""
+async def test_spawn_once_while_running() -> None:
+    """However often it is called during a run, the work runs exactly once more."""
     background, go, runs = Background(), asyncio.Event(), list[int]()
 
     async def work() -> None:
@@ -75,9 +73,8 @@ async def test_once_more_is_enough() -> None:
     assert runs == [0, 1, 2]
 
 
-@on_loop
-async def test_draining_waits_for_what_work_brings_about() -> None:
-    """A part completes, its final is joined, a hook is told of that: all of it is awaited."""
+async def test_drain_waits_for_spawned_work() -> None:
+    """Work that running work spawns is awaited too."""
     background, done = Background(), list[int]()
 
     async def work(depth: int) -> None:
@@ -91,9 +88,8 @@ async def test_draining_waits_for_what_work_brings_about() -> None:
     assert done == [0, 1, 2, 3]
 
 
-@on_loop
-async def test_draining_is_bounded() -> None:
-    """What does not end is cancelled, also what has not begun, and whatever waits behind it."""
+async def test_drain_cancels_after_timeout() -> None:
+    """Running, waiting and queued work is cancelled after the timeout."""
     background = Background()
     cancelled = list[str]()
 

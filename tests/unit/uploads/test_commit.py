@@ -1,4 +1,4 @@
-"""The events and jobs that follow from each use case, over records in a database."""
+"""The events and jobs that each use case saves with a record, over a real database."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody, UploadsHarness, cut
-from tests.support.loops import on_loop
 from tests.support.processing import with_ports
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import BodyIncomplete, TusError
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 ALL = frozenset(EventType)
 EVERYTHING = Subscription(name="log", actor="", types=ALL)
@@ -28,21 +30,21 @@ FINISHED = ["post-finish", "upload.ready"]
 
 
 class Told:
-    """A heart whose every event is kept."""
+    """The use cases with a subscription to every event."""
 
-    def __init__(self, harness: UploadsHarness, records: SqlRecords) -> None:
+    def __init__(self, harness: UploadsHarness, job_queue: JobQueue) -> None:
         self.harness = harness
-        self.records = records
+        self.job_queue = job_queue
 
     async def events(self, upload_id: str = "") -> list[Event]:
-        return [event for _, event in await self.records.list_events(upload_id=upload_id, limit=999)]
+        return [event for _, event in await self.job_queue.list_events(upload_id=upload_id, limit=999)]
 
     async def types(self, upload_id: str = "") -> list[str]:
         return [event.type.value for event in await self.events(upload_id)]
 
     async def jobs(self) -> list[tuple[str, str]]:
-        """Actor and key's end of each job, oldest first."""
-        return [(job.actor, job.subscription) for job in (await self.records.list_jobs(limit=999))[::-1]]
+        """The actor and the end of the key of each job, oldest first."""
+        return [(job.actor, job.subscription) for job in (await self.job_queue.list_jobs(limit=999))[::-1]]
 
 
 @asynccontextmanager
@@ -53,18 +55,18 @@ async def telling(
     steps: tuple[str, ...] = (),
     policy: UploadPolicy | None = None,
 ) -> AsyncIterator[Told]:
-    records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
-    harness = UploadsHarness(records=records, policy=policy or UploadPolicy())
-    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
+    database = await SqlDatabase.open(f"sqlite:///{directory}/records.sqlite3")
+    harness = UploadsHarness(records=database.records, policy=policy or UploadPolicy())
+    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=database.job_queue)
     try:
-        yield Told(harness, records)
+        yield Told(harness, database.job_queue)
     finally:
         await harness.settle()
-        await records.close()
+        await database.close()
 
 
 class SlowFakeBody(FakeBody):
-    """Each piece takes some seconds of the clock to come."""
+    """A body of which each piece takes some seconds of the clock."""
 
     def __init__(self, clock: Clock, seconds: float, *pieces: bytes) -> None:
         super().__init__(*pieces)
@@ -75,9 +77,8 @@ class SlowFakeBody(FakeBody):
         return await super().read(wait_seconds)
 
 
-@on_loop
-async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
-    """Created, received, finished, ready: told once each, with the caller and the upload as it was saved."""
+async def test_commit_events_of_two_requests(tmp_path: Path) -> None:
+    """Created, received, finished, ready: each once, with the caller and the upload as saved."""
     async with telling(tmp_path) as told:
         made = await told.harness.create(5)
         await told.harness.append(made.upload.id, 0, b"hello")
@@ -88,9 +89,8 @@ async def test_an_upload_in_two_requests(tmp_path: Path) -> None:
         assert len({event.id for event in events}) == 4
 
 
-@on_loop
-async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
-    """One save may mean everything at once; an empty upload receives nothing."""
+async def test_commit_events_of_one_save(tmp_path: Path) -> None:
+    """One save may emit all events of a life; an empty upload emits no post-receive."""
     async with telling(tmp_path) as told:
         made = await told.harness.create(5, b"hello")
         assert await told.types(made.upload.id) == ["post-create", "post-receive", *FINISHED]
@@ -100,9 +100,8 @@ async def test_a_creation_with_all_its_bytes(tmp_path: Path) -> None:
         assert await told.types(part.upload.id) == ["post-create", "post-receive", *FINISHED]
 
 
-@on_loop
-async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
-    """Where the length was deferred, its coming is told with the bytes and the end it brings, not by itself."""
+async def test_commit_declared_length_no_event(tmp_path: Path) -> None:
+    """Declaring a deferred length emits no event of its own."""
     async with telling(tmp_path) as told:
         made = await told.harness.create(None)
         await told.harness.append(made.upload.id, 0, b"he")
@@ -113,36 +112,33 @@ async def test_a_length_that_comes_later_is_no_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "offsets"), [(0.0, [12]), (0.6, [4, 8, 12]), (5.0, [2, 4, 6, 8, 10, 12])])
-@on_loop
-async def test_progress_is_told_now_and_then(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
-    """While a body runs, saved bytes are told of once a second at most, and the last of them always."""
+async def test_commit_post_receive_interval(tmp_path: Path, seconds: float, offsets: list[int]) -> None:
+    """While a body arrives post-receive is emitted once a second at most, and always for its last bytes."""
     policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1, progress_interval_seconds=1.0)
     async with telling(tmp_path, policy=policy) as told:
         made = await told.harness.create(100)
         pieces = [b"xx"] * 6
         source = SlowFakeBody(told.harness.clock, seconds, *pieces)
-        await told.harness.append(made.upload.id, 0, source=source)
+        await told.harness.append(made.upload.id, 0, body=source)
         received = [event for event in await told.events() if event.type is EventType.POST_RECEIVE]
         assert received[-1].upload.offset == 12
         assert [event.upload.offset for event in received] == offsets
 
 
-@on_loop
-async def test_a_body_that_breaks_is_told_to_its_last_byte(tmp_path: Path) -> None:
-    """However a body ends, the bytes that were kept have been told of."""
+async def test_commit_post_receive_after_cut(tmp_path: Path) -> None:
+    """However a body ends, post-receive is emitted for all bytes that were kept."""
     policy = UploadPolicy(save_interval_seconds=0.0, save_interval_bytes=1)
     async with telling(tmp_path, policy=policy) as told:
         made = await told.harness.create(100)
         with pytest.raises(BodyIncomplete):
-            await told.harness.append(made.upload.id, 0, source=cut(b"ab", b"cd", b"e"))
+            await told.harness.append(made.upload.id, 0, body=cut(b"ab", b"cd", b"e"))
         events = await told.events()
         assert events[-1].type is EventType.POST_RECEIVE
         assert events[-1].upload.offset == 5
 
 
-@on_loop
-async def test_final_uploads(tmp_path: Path) -> None:
-    """Joined at once or when the last part comes, a final upload is assembled, finished and ready."""
+async def test_commit_events_of_final_upload(tmp_path: Path) -> None:
+    """A final upload emits assembled, finished and ready, concatenated at once or later."""
     async with telling(tmp_path) as told:
         first = (await told.harness.create(2, b"ab", kind=Kind.PARTIAL)).upload.id
         at_once = (await told.harness.create(None, kind=Kind.FINAL, parts=[first])).upload.id
@@ -156,9 +152,8 @@ async def test_final_uploads(tmp_path: Path) -> None:
         assert await told.types(later) == ["post-create", "upload.assembled", *FINISHED]
 
 
-@on_loop
-async def test_a_join_that_fails(tmp_path: Path) -> None:
-    """A final upload that can never be joined is told as failed, once."""
+async def test_commit_failed_assembly_event(tmp_path: Path) -> None:
+    """A final upload that can never be assembled emits failed, once."""
     async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0)) as told:
         part = (await told.harness.create(2, kind=Kind.PARTIAL)).upload.id
         final = (await told.harness.create(None, kind=Kind.FINAL, parts=[part])).upload.id
@@ -170,9 +165,8 @@ async def test_a_join_that_fails(tmp_path: Path) -> None:
         assert await told.types(final) == ["post-create", "upload.failed"]
 
 
-@on_loop
-async def test_ends(tmp_path: Path) -> None:
-    """A terminated upload is told as that with its caller, one that expires with none; forgetting it is no event."""
+async def test_commit_events_of_ends(tmp_path: Path) -> None:
+    """A terminated upload emits its event with the caller, an expired one without; pruning emits none."""
     async with telling(tmp_path, policy=UploadPolicy(unfinished_seconds=10.0, tombstone_seconds=10.0)) as told:
         gone = (await told.harness.create(5)).upload.id
         await told.harness.terminate(gone)
@@ -190,17 +184,16 @@ async def test_ends(tmp_path: Path) -> None:
 
 
 async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
-    """Save ``after`` as the effect of the job that is due, as its actor would."""
+    """Save ``after`` as the effect of the due job, as its actor would."""
     now = told.harness.clock()
-    (job,) = await told.records.claim(now, now, 9)
+    (job,) = await told.job_queue.claim(now, now, 9)
     before = await told.harness.record(upload_id)
     assert before is not None
     await update(told.harness.ports, before, after.with_token(before.token), Cause(completed_job=job))
 
 
-@on_loop
-async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
-    """A complete upload is handed to the first step; each that is done makes the next one's job, and the last ready."""
+async def test_commit_step_jobs_in_order(tmp_path: Path) -> None:
+    """A complete upload gets the job of its first step, each completed step adds the next, the last makes it ready."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
         upload = (await told.harness.create(2, b"ab")).upload
         now = told.harness.clock()
@@ -212,12 +205,11 @@ async def test_steps_are_jobs_one_after_the_other(tmp_path: Path) -> None:
         assert await told.jobs() == [("validation", ""), ("publishing", "")]
         await last_job_ended(told, upload.id, validated.complete_step("publishing", now))
         assert (await told.types())[3:] == ["upload.validated", "upload.ready"]
-        assert await told.records.next_due() is None
+        assert await told.job_queue.next_due() is None
 
 
-@on_loop
-async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
-    """A step that rejects the upload tells that, and no further job is made."""
+async def test_commit_rejected_no_further_job(tmp_path: Path) -> None:
+    """A step that rejects the upload emits its event and adds no further job."""
     async with telling(tmp_path, steps=("validation", "publishing")) as told:
         upload = (await told.harness.create(2, b"ab")).upload
         rejected = upload.fail_step("validation", Status.REJECTED, told.harness.clock(), "no picture")
@@ -226,9 +218,8 @@ async def test_a_rejected_upload_goes_no_further(tmp_path: Path) -> None:
         assert await told.jobs() == [("validation", "")]
 
 
-@on_loop
-async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None:
-    """Who wants a type gets a job for it, in a lane of upload and consumer; what nobody wants is not even kept."""
+async def test_commit_job_per_subscription(tmp_path: Path) -> None:
+    """Each subscription to the type gets a job, sequenced by upload and subscription; other types are not kept."""
     ends = frozenset({EventType.POST_FINISH})
     some = frozenset({EventType.POST_CREATE, EventType.POST_FINISH})
     subscriptions = [
@@ -240,7 +231,7 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
         upload = (await told.harness.create(2, b"ab")).upload
         created, finished = await told.events()
         assert [created.type, finished.type] == [EventType.POST_CREATE, EventType.POST_FINISH]
-        jobs = (await told.records.list_jobs(limit=9))[::-1]
+        jobs = (await told.job_queue.list_jobs(limit=9))[::-1]
         assert [(job.subscription, job.event_id, job.sequence_key) for job in jobs] == [
             ("b", created.id, f"{upload.id} b"),
             ("a", finished.id, f"{upload.id} a"),
@@ -249,9 +240,8 @@ async def test_each_consumer_has_a_job_for_what_it_wants(tmp_path: Path) -> None
         assert {job.key for job in jobs} == {f"{job.event_id} {job.subscription}" for job in jobs}
 
 
-@on_loop
-async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
-    """A save that was too late, and a creation that was refused, leave neither events nor jobs."""
+async def test_commit_conflict_no_effects(tmp_path: Path) -> None:
+    """A save that conflicts and a refused creation leave neither events nor jobs."""
     async with telling(tmp_path, steps=("validation",)) as told:
         upload = (await told.harness.create(2)).upload
         stale = replace(upload, token=7)
@@ -263,9 +253,8 @@ async def test_nothing_is_told_of_what_was_not_saved(tmp_path: Path) -> None:
         assert await told.jobs() == []
 
 
-@on_loop
-async def test_without_anybody_to_tell_no_row_is_written(tmp_path: Path) -> None:
-    """A server that has no consumers and no steps writes neither events nor jobs."""
+async def test_commit_no_subscription_no_rows(tmp_path: Path) -> None:
+    """Without subscriptions and steps neither events nor jobs are written."""
     async with telling(tmp_path, subscriptions=()) as told:
         await told.harness.create(2, b"ab")
         assert (await told.events(), await told.jobs()) == ([], [])

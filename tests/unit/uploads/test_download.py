@@ -1,16 +1,17 @@
-"""GET: which uploads give out their bytes. Ranges and conditions are tested with the protocol."""
+"""GET: which uploads can be downloaded. Ranges and conditions are tested with the protocol."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.errors import UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
 from tusd_py.uploads.download import download
+
+pytestmark = pytest.mark.anyio
 
 
 async def read(harness: UploadsHarness, request: Download) -> bytes:
@@ -19,9 +20,8 @@ async def read(harness: UploadsHarness, request: Download) -> bytes:
     return b"".join([piece async for piece in found.body])
 
 
-@on_loop
-async def test_complete_uploads_are_given_out() -> None:
-    """Whole, in part, or not at all when the client has them already."""
+async def test_download_complete() -> None:
+    """The bytes are returned whole, in part, or not at all if the client has them already."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4, b"0123")).upload.id
     assert await read(harness, Download(upload_id=upload_id)) == b"0123"
@@ -32,9 +32,8 @@ async def test_complete_uploads_are_given_out() -> None:
         await download(harness.ports, Download(upload_id="unknown"))
 
 
-@on_loop
-async def test_unfinished_uploads_by_setting() -> None:
-    """Refused by default; allowed, it is what has been saved; never of a final upload that is not joined."""
+async def test_download_unfinished_by_setting() -> None:
+    """Refused by default; where allowed, the saved bytes are returned, but never of an unassembled final upload."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4, b"01")).upload.id
     with pytest.raises(UploadUnfinished):
@@ -48,9 +47,8 @@ async def test_unfinished_uploads_by_setting() -> None:
         await download(harness.ports, Download(upload_id=final))
 
 
-@on_loop
-async def test_a_reader_holds_nothing() -> None:
-    """In the middle of a download the upload can be terminated at once."""
+async def test_download_takes_no_lock() -> None:
+    """The upload can be terminated during a download."""
     harness = UploadsHarness()
     upload_id = (await harness.create(4, b"0123")).upload.id
     found = await download(harness.ports, Download(upload_id=upload_id))

@@ -1,4 +1,4 @@
-"""Expiration: what is taken away, what is kept from it, and what a restart takes up again."""
+"""The sweeper: what expires, what is kept, and what a restart recovers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.hooks import Hook
@@ -23,6 +23,8 @@ from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import Swept, recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
+
 PACE = UploadPolicy(unfinished_seconds=100, finished_seconds=1000, partial_seconds=300, tombstone_seconds=50)
 
 
@@ -31,9 +33,8 @@ async def status(harness: UploadsHarness, upload_id: str) -> Status | None:
     return upload.status if upload else None
 
 
-@on_loop
-async def test_expired_then_forgotten() -> None:
-    """First 410 and no bytes, then, after the tombstone's time, nothing at all."""
+async def test_sweep_expires_then_prunes() -> None:
+    """An expired upload answers 410 and loses its bytes; after the tombstone's time it is unknown."""
     harness = UploadsHarness(policy=PACE)
     upload_id = (await harness.create(10, b"0123")).upload.id
     harness.clock.move(101)
@@ -52,9 +53,8 @@ async def test_expired_then_forgotten() -> None:
         await harness.inspect(upload_id)
 
 
-@on_loop
-async def test_finished_uploads_have_a_time_of_their_own() -> None:
-    """Retention counts from completion; 0 is for ever; complete uploads are given out until the sweeper comes."""
+async def test_sweep_finished_uploads() -> None:
+    """Their retention counts from completion, 0 means never, and they can be downloaded until they are swept."""
     harness = UploadsHarness(policy=PACE)
     kept = UploadsHarness(records=harness.records, store=harness.store, clock=harness.clock, ids=harness.ids)
     upload_id, forever = (await harness.create(2, b"01")).upload.id, (await kept.create(2, b"01")).upload.id
@@ -66,14 +66,13 @@ async def test_finished_uploads_have_a_time_of_their_own() -> None:
     assert await status(harness, forever) is Status.READY
 
 
-@on_loop
-async def test_never_under_a_running_request() -> None:
-    """Its time has come while its body runs: the sweeper goes by, and the next save moves the time."""
+async def test_sweep_skips_running_request() -> None:
+    """An upload that is due while its body arrives is skipped, and the next save moves its expiry."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, save_interval_bytes=1))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
     body = FakeBody(b"0123", go, b"456789")
-    appending = asyncio.ensure_future(harness.append(upload_id, 0, source=body))
+    appending = asyncio.ensure_future(harness.append(upload_id, 0, body=body))
     await eventually(lambda: len(body._pieces) == 2)
     harness.clock.move(101)
     assert await sweep(harness.ports) == Swept(skipped=1)
@@ -81,9 +80,8 @@ async def test_never_under_a_running_request() -> None:
     assert (await appending).upload.is_complete
 
 
-@on_loop
-async def test_parts_are_kept_for_their_final() -> None:
-    """A complete part outlives its time while a final upload waits for another part; joined, it goes."""
+async def test_sweep_keeps_parts_of_waiting_final() -> None:
+    """A complete part is kept while a final upload waits for another part, and expires after the assembly."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, partial_seconds=10, tombstone_seconds=50))
     one = (await harness.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     two = (await harness.create(2, kind=Kind.PARTIAL)).upload.id
@@ -101,9 +99,8 @@ async def test_parts_are_kept_for_their_final() -> None:
     assert await status(harness, final) is Status.READY
 
 
-@on_loop
-async def test_a_final_whose_parts_stand_still_goes_with_them() -> None:
-    """Nobody sends the missing part: nothing keeps the others for ever."""
+async def test_sweep_expires_stalled_final() -> None:
+    """If the missing part is never sent, the final upload and its parts expire."""
     harness = UploadsHarness(policy=PACE)
     one = (await harness.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     two = (await harness.create(2, kind=Kind.PARTIAL)).upload.id
@@ -114,9 +111,8 @@ async def test_a_final_whose_parts_stand_still_goes_with_them() -> None:
     assert [await status(harness, upload_id) for upload_id in (one, two, final)] == [None] * 3
 
 
-@on_loop
-async def test_a_part_is_looked_at_again_soon() -> None:
-    """Kept for a final upload that never expires, it must go when that one is joined, not at the end of time."""
+async def test_sweep_rechecks_kept_part() -> None:
+    """A part kept for a final upload without expiry is checked again within a day."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=0, partial_seconds=10, tombstone_seconds=50))
     one = (await harness.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     two = (await harness.create(2, kind=Kind.PARTIAL)).upload.id
@@ -129,9 +125,8 @@ async def test_a_part_is_looked_at_again_soon() -> None:
     assert await sweep(harness.ports) == Swept(expired=2)
 
 
-@on_loop
-async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
-    """A final upload whose bytes are not joined yet, for want of room say, is tried again when its time comes."""
+async def test_sweep_reschedules_assembly() -> None:
+    """A final upload that is not assembled yet is scheduled again instead of expired."""
     harness = UploadsHarness(policy=UploadPolicy(unfinished_seconds=100, concatenate_at_once_bytes_max=0))
     one = (await harness.create(3, b"abc", kind=Kind.PARTIAL)).upload.id
     lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
@@ -146,9 +141,8 @@ async def test_a_join_under_way_is_not_expired_but_pushed() -> None:
     assert await harness.content(final.id) == b"abc"
 
 
-@on_loop
-async def test_a_file_that_cannot_be_removed_stops_nobody() -> None:
-    """The sweeper goes on with the next, and tries that one again at the end of its tombstone's time."""
+async def test_sweep_file_cannot_be_deleted() -> None:
+    """The sweeper continues with the next upload, and tries that one again with its tombstone."""
     inner = MemoryStore(bytes_max=100)
     faults = Faults()
     harness = UploadsHarness(store=FailingStore(inner, faults), policy=PACE)
@@ -162,9 +156,8 @@ async def test_a_file_that_cannot_be_removed_stops_nobody() -> None:
     assert inner.uploads == {}
 
 
-@on_loop
-async def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are due, and though some are in use, one pass takes all others."""
+async def test_sweep_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass handles all due uploads, though some are in use."""
     monkeypatch.setattr(expire, "_BATCH", 2)
     harness = UploadsHarness(policy=PACE)
     ids = [(await harness.create(10)).upload.id for _ in range(9)]
@@ -177,7 +170,7 @@ async def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Moving(FailingRecords):
-    """Records that somebody changes between the sweeper's question and its look."""
+    """Records that change between the sweeper's query and its check."""
 
     moved: Upload | None = None
     conflict = False
@@ -195,9 +188,8 @@ class Moving(FailingRecords):
 
 
 @pytest.mark.parametrize(("conflict", "swept"), [(False, Swept()), (True, Swept(skipped=1))])
-@on_loop
-async def test_who_moved_on_meanwhile_is_left_alone(conflict: bool, swept: Swept) -> None:
-    """Due when asked, but not any more when looked at, or changed at the last moment."""
+async def test_sweep_record_changed_meanwhile(conflict: bool, swept: Swept) -> None:
+    """An upload that is no longer due, or changes at the last moment, is left unchanged."""
     records = Moving(MemoryRecords(), Faults())
     harness = UploadsHarness(records=records, policy=PACE)
     upload = (await harness.create(10)).upload
@@ -211,9 +203,8 @@ async def test_who_moved_on_meanwhile_is_left_alone(conflict: bool, swept: Swept
 # What a restart takes up again
 
 
-@on_loop
-async def test_a_restart_tells_what_was_not_told() -> None:
-    """post-finish had not returned when the process died: it is told again, once, and the upload is ready."""
+async def test_recover_runs_post_finish_again() -> None:
+    """If the process died during post-finish, the hook runs again, once, and the upload becomes ready."""
     told: list[str] = []
     go = asyncio.Event()
 
@@ -237,9 +228,8 @@ async def test_a_restart_tells_what_was_not_told() -> None:
     assert await recover(harness.ports) == 0
 
 
-@on_loop
-async def test_what_failed_here_is_tried_again_after_a_while() -> None:
-    """Without a restart too: the receiver was away, and is told some minutes later."""
+async def test_recover_failed_hook_after_grace() -> None:
+    """A failed hook is invoked again after some minutes, without a restart."""
     told: list[str] = []
 
     def finished(event: HookEvent) -> None:
@@ -260,9 +250,8 @@ async def test_what_failed_here_is_tried_again_after_a_while() -> None:
     assert await status(harness, upload_id) is Status.READY
 
 
-@on_loop
-async def test_what_is_gone_meanwhile_is_not_resumed() -> None:
-    """Terminated between the list and the turn: nobody is told that it finished."""
+async def test_recover_terminated_meanwhile() -> None:
+    """An upload that is terminated after it was listed does not finish."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})
     upload_id = (await harness.create(2, b"01")).upload.id
     await harness.ports.background.drain(0)

@@ -1,4 +1,4 @@
-"""DELETE: first the record, then the bytes, and only if pre-terminate agrees."""
+"""DELETE: first the record, then the bytes, and only if pre-terminate accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import UploadsHarness
-from tests.support.loops import on_loop
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreUnavailable
@@ -19,10 +18,11 @@ from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import sweep
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
-async def test_nothing_is_left_but_a_tombstone() -> None:
-    """Finished or not, the bytes are gone, the hook is told, and every later request finds no upload."""
+
+async def test_terminate_leaves_tombstone() -> None:
+    """The bytes are deleted, the hook runs, and later requests find no upload, finished or not."""
     told: list[Status] = []
     harness = UploadsHarness(functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.status)})
     for length in (2, 4):
@@ -38,9 +38,8 @@ async def test_nothing_is_left_but_a_tombstone() -> None:
         await harness.terminate("unknown")
 
 
-@on_loop
-async def test_pre_terminate_decides() -> None:
-    """Refused or failed, the upload is untouched; agreed, its words reach the answer."""
+async def test_terminate_pre_terminate_response() -> None:
+    """Refused or failed, the upload is unchanged; accepted, the hook's override reaches the response."""
     answers: list[HookResponse | None] = [HookResponse(reject=True, override=ResponseOverride(status=403)), None]
 
     def ask(_: HookEvent) -> HookResponse:
@@ -60,9 +59,8 @@ async def test_pre_terminate_decides() -> None:
     assert (await harness.terminate(upload_id)).override == ResponseOverride(status=202)
 
 
-@on_loop
-async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
-    """The upload is gone and the hook told all the same; the sweeper erases what is left."""
+async def test_terminate_store_fails() -> None:
+    """The upload is ended and the hook runs all the same; the sweeper deletes the bytes later."""
     told: list[str] = []
     inner = MemoryStore(bytes_max=10)
     faults = Faults()
@@ -82,7 +80,7 @@ async def test_bytes_that_cannot_be_erased_go_with_the_tombstone() -> None:
 
 
 class Conflicting(FailingRecords):
-    """Records that a background task changes, without a hold, just before they are replaced."""
+    """Records that background work changes, without the lock, just before they are replaced."""
 
     changes = 0
     removes = False
@@ -97,9 +95,8 @@ class Conflicting(FailingRecords):
 
 
 @pytest.mark.parametrize(("changes", "removes"), [(1, False), (2, False), (1, True)])
-@on_loop
-async def test_the_background_is_in_nobodys_way(changes: int, removes: bool) -> None:
-    """post-finish returns, or a join ends, between the look and the end: it is ended all the same."""
+async def test_terminate_conflict_with_background(changes: int, removes: bool) -> None:
+    """If post-finish returns or an assembly ends in between, the upload is terminated all the same."""
     records = Conflicting(MemoryRecords(), Faults())
     harness = UploadsHarness(records=records)
     upload_id = (await harness.create(2, b"01")).upload.id

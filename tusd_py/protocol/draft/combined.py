@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tusd_py.protocol.draft.responses import Formatter as DraftFormatter
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Discovered, Inspected, Outcome
 from tusd_py.protocol.responses import Formatter as TusFormatter
@@ -12,7 +12,7 @@ from tusd_py.protocol.responses import Response, ResponseContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Formatter:
+class CombinedFormatter:
     """Formats responses for both protocols, as clients of the draft may send HEAD without a version."""
 
     tus: TusFormatter

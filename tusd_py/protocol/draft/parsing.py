@@ -38,7 +38,7 @@ class UnsupportedPatch(UnsupportedContentType):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parser:
+class DraftParser:
     """Parses requests of one version of the draft."""
 
     limits: Limits

@@ -38,7 +38,7 @@ class Interim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Formatter:
+class DraftFormatter:
     """Formats responses of one version of the draft.
 
     ``unfinished_seconds`` is the lifetime of a new upload; 0 means that it does not expire.

@@ -16,8 +16,8 @@ from tusd_py.protocol.rules import Limits
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = Upload(id="a", length=5, offset=2, created_at=NOW, updated_at=NOW)
 TUS = Formatter(limits=Limits(), extensions=extensions(Limits()))
-DRAFT = responses.Formatter(limits=Limits(), version=VERSIONS[9], clock=lambda: NOW)
-EITHER = combined.Formatter(tus=TUS, draft=DRAFT)
+DRAFT = responses.DraftFormatter(limits=Limits(), version=VERSIONS[9], clock=lambda: NOW)
+EITHER = combined.CombinedFormatter(tus=TUS, draft=DRAFT)
 
 
 def test_head_has_headers_of_both() -> None:

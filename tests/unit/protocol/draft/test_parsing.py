@@ -8,7 +8,7 @@ import pytest
 
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.draft.digests import format_digest
-from tusd_py.protocol.draft.parsing import Parser, UnsupportedPatch
+from tusd_py.protocol.draft.parsing import DraftParser, UnsupportedPatch
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
 from tusd_py.protocol.errors import (
@@ -33,7 +33,7 @@ DIGEST = format_digest(SHA256)
 
 def ask(method: str, path: str, version: Version = V8, limits: Limits | None = None, /, **named: str) -> Request:
     headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
-    parser = Parser(limits=limits or Limits(), version=version)
+    parser = DraftParser(limits=limits or Limits(), version=version)
     return parser.parse(Head(method=method, path=path, headers=Headers(headers)), "/files/")
 
 

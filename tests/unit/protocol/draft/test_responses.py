@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.protocol.test_errors import refusals
+from tests.unit.protocol.test_errors import all_errors
 from tests.unit.protocol.test_responses import headers, plainly
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.draft.parsing import UnsupportedPatch
-from tusd_py.protocol.draft.responses import Formatter
+from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
 from tusd_py.protocol.errors import TusError
@@ -39,9 +39,9 @@ STATE = {"upload-complete": "?0", "upload-offset": "4", "upload-length": "10", "
 DONE = {"upload-complete": "?1", "upload-offset": "10", "upload-length": "10", "upload-limit": "max-size=100"}
 
 
-def formatter(version: int | Version, limits: Limits | None = None, seconds: int = 0) -> Formatter:
+def formatter(version: int | Version, limits: Limits | None = None, seconds: int = 0) -> DraftFormatter:
     spoken = version if isinstance(version, Version) else VERSIONS[version]
-    return Formatter(
+    return DraftFormatter(
         limits=limits or Limits(length_max=100), version=spoken, clock=lambda: NOW, unfinished_seconds=seconds
     )
 
@@ -259,7 +259,7 @@ class TestRefusals:
         assert (507, "9") == (response.status, headers(response)["retry-after"])
         assert "no room" == json.loads(response.body)["detail"]
 
-    @pytest.mark.parametrize("error", refusals(), ids=repr)
+    @pytest.mark.parametrize("error", all_errors(), ids=repr)
     def test_every_error_has_a_response(self, error: TusError) -> None:
         """R5: each is a 4xx or 5xx problem document that never claims a complete upload."""
         status, sent, document = refusal(error)

@@ -119,7 +119,7 @@ async def test_a_large_body_is_poured(tmp_path: Path) -> None:
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY)
-        appended = await harness.append(upload_id, 0, source=source, content_length=len(BODY))
+        appended = await harness.append(upload_id, 0, body=source, content_length=len(BODY))
         assert appended.upload.is_complete
         assert source.bursts == 1
         assert await harness.content(upload_id) == BODY
@@ -133,7 +133,7 @@ async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
         upload_id = (await harness.create(8 * PIECE)).upload.id
         body = bytes(content(91, 5 * PIECE))
         source = ZeroCopyFakeBody(body)
-        await harness.append(upload_id, 0, source=source, content_length=len(body))
+        await harness.append(upload_id, 0, body=source, content_length=len(body))
         assert source.bursts == 2
         assert isinstance(harness.records, WatchedRecords)
         assert harness.records.offsets == [3 * PIECE, 5 * PIECE]
@@ -150,7 +150,7 @@ async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
         upload_id = (await harness.create(len(body))).upload.id
         source = ZeroCopyFakeBody(body)
         length = None if reason == "length unknown" else len(body)
-        append = harness.append(upload_id, 0, source=source, content_length=length)
+        append = harness.append(upload_id, 0, body=source, content_length=length)
         assert (await append).upload.is_complete
         assert source.bursts == 0
 
@@ -167,10 +167,10 @@ async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) ->
         upload_id = (await harness.create(len(body))).upload.id
         wrong = ZeroCopyFakeBody(body[:-1] + b"!")
         with pytest.raises(ChecksumMismatch):
-            await harness.append(upload_id, 0, source=wrong, content_length=len(body), checksum=checksum)
+            await harness.append(upload_id, 0, body=wrong, content_length=len(body), checksum=checksum)
         assert (await harness.inspect(upload_id)).upload.offset == 0
         right = ZeroCopyFakeBody(body)
-        appended = await harness.append(upload_id, 0, source=right, content_length=len(body), checksum=checksum)
+        appended = await harness.append(upload_id, 0, body=right, content_length=len(body), checksum=checksum)
         assert appended.upload.is_complete
         assert await harness.content(upload_id) == body
         assert wrong.bursts == right.bursts == 4
@@ -186,7 +186,7 @@ async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path
         for nth in range(1, 100):
             upload_id = (await harness.create(len(BODY))).upload.id
             source = ZeroCopyFakeBody(BODY)
-            append = harness.append(upload_id, 0, source=source, content_length=len(BODY), checksum=checksum)
+            append = harness.append(upload_id, 0, body=source, content_length=len(BODY), checksum=checksum)
             cancelled = await cancel_at(append, nth)
             record = await harness.record(upload_id)
             assert record is not None
@@ -207,7 +207,7 @@ async def test_a_body_that_ends_early(tmp_path: Path) -> None:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY, ends_early=True)
         with pytest.raises(BodyIncomplete):
-            await harness.append(upload_id, 0, source=source, content_length=len(BODY))
+            await harness.append(upload_id, 0, body=source, content_length=len(BODY))
         assert source.bursts == 1
         assert (await harness.inspect(upload_id)).upload.offset == 3 * PIECE
         assert await harness.content(upload_id) == BODY[: 3 * PIECE]
@@ -220,7 +220,7 @@ async def test_a_file_that_fails(tmp_path: Path) -> None:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(StoreFull):
-            await harness.append(upload_id, 0, source=source, content_length=len(BODY))
+            await harness.append(upload_id, 0, body=source, content_length=len(BODY))
         offset = (await harness.inspect(upload_id)).upload.offset
         assert PIECE <= offset <= 2 * PIECE
         assert await harness.content(upload_id) == BODY[:offset]
@@ -232,7 +232,7 @@ async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
     async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         for nth in range(1, 100):
             upload_id = (await harness.create(len(BODY))).upload.id
-            append = harness.append(upload_id, 0, source=ZeroCopyFakeBody(BODY), content_length=len(BODY))
+            append = harness.append(upload_id, 0, body=ZeroCopyFakeBody(BODY), content_length=len(BODY))
             cancelled = await cancel_at(append, nth)
             record = await harness.record(upload_id)
             assert record is not None
@@ -241,7 +241,7 @@ async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
             rest = BODY[record.offset :]
             if rest:
                 again = await harness.append(
-                    upload_id, record.offset, source=ZeroCopyFakeBody(rest), content_length=len(rest)
+                    upload_id, record.offset, body=ZeroCopyFakeBody(rest), content_length=len(rest)
                 )
                 assert again.upload.is_complete
             assert await harness.content(upload_id) == BODY

@@ -38,7 +38,7 @@ async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> No
     pieces = [BAD[start : start + size] for start in range(0, len(BAD), size)]
     feed = FakeBody(*pieces)
     with pytest.raises(TypeNotAllowed, match="its type is text/html"):
-        await harness.append(made.upload.id, 0, source=feed)
+        await harness.append(made.upload.id, 0, body=feed)
     assert len(pieces) - len(feed._pieces) == -(-4096 // size)
     record = await harness.record(made.upload.id)
     assert record is not None and Status.TERMINATED is record.status
@@ -78,7 +78,7 @@ async def test_a_small_upload_is_judged_when_it_is_whole(completes: bool | None)
     length = None if completes else len(samples.HTML)
     made = await harness.create(length, metadata=METADATA)
     with pytest.raises(TypeNotAllowed):
-        await harness.append(made.upload.id, 0, samples.HTML, completes=completes)
+        await harness.append(made.upload.id, 0, samples.HTML, is_last=completes)
     fine = await harness.create(len(samples.PNG), samples.PNG, metadata=METADATA)
     assert fine.upload.is_complete
 
@@ -90,7 +90,7 @@ async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) ->
     harness = a_harness()
     listener = RecordingListener() if listens else None
     with pytest.raises(TypeNotAllowed):
-        await harness.create(len(BAD), source=FakeBody(BAD), metadata=METADATA, listener=listener)
+        await harness.create(len(BAD), body=FakeBody(BAD), metadata=METADATA, listener=listener)
     record = await harness.record("u1")
     assert (record is not None) is listens
     assert record is None or Status.TERMINATED is record.status

@@ -1,4 +1,4 @@
-"""Completion: pre-finish is asked until it agrees, post-finish told until it has returned, each upload in order."""
+"""The finish hooks: pre-finish runs until it accepts, post-finish until it returns, each upload in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.model.hooks import Hook
@@ -16,19 +16,19 @@ from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.expire import recover
 from tusd_py.uploads.policy import UploadPolicy
 
+pytestmark = pytest.mark.anyio
 
-@on_loop
-async def test_without_hooks_the_last_byte_makes_it_ready() -> None:
-    """One write of the record, and nothing in the background."""
+
+async def test_finish_no_hooks_ready() -> None:
+    """Without finish hooks the upload is ready with its last byte: one write of the record, no background work."""
     harness = UploadsHarness()
     upload = (await harness.create(2, b"01")).upload
     assert [step.status for step in upload.history] == [Status.UPLOADING, Status.PROCESSING, Status.READY]
     assert upload.token == 0
 
 
-@on_loop
-async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
-    """Its overlay reaches the answer of the request that brought the last byte; the upload is ready then."""
+async def test_pre_finish_override_in_response() -> None:
+    """The override of pre-finish reaches the response to the request with the last byte, and the upload is ready."""
     harness = UploadsHarness(
         functions={Hook.PRE_FINISH: lambda _: HookResponse(override=ResponseOverride(headers={"X-Id": "7"}))}
     )
@@ -40,9 +40,8 @@ async def test_pre_finish_is_waited_for_and_may_change_the_answer() -> None:
 
 
 @pytest.mark.parametrize("again", ["HEAD", "PATCH", "start"])
-@on_loop
-async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
-    """Bytes and completion are recorded before it: the next HEAD, PATCH or start asks again, and loses nothing."""
+async def test_pre_finish_failed_runs_again(again: str) -> None:
+    """Bytes and completion are recorded before the hook: the next HEAD, PATCH or start invokes it again."""
     answers = ["fail", "fail", "agree"]
     told: list[str] = []
 
@@ -74,9 +73,8 @@ async def test_a_failed_pre_finish_is_asked_again(again: str) -> None:
     assert (told, answers, len(harness.completed)) == ([upload_id], [], 1)
 
 
-@on_loop
-async def test_a_slow_pre_finish_holds_the_upload() -> None:
-    """Meanwhile others wait, within bounds, and the hook is not asked by two at once."""
+async def test_pre_finish_slow_keeps_lock() -> None:
+    """While pre-finish runs, other requests wait within their timeout, and the hook is not invoked twice at once."""
     go = asyncio.Event()
     asked: list[str] = []
 
@@ -96,9 +94,8 @@ async def test_a_slow_pre_finish_holds_the_upload() -> None:
     assert asked == [upload_id]
 
 
-@on_loop
-async def test_post_finish_is_told_once_and_in_nobodys_way() -> None:
-    """The client has its answer before; whoever asks meanwhile does not have it told twice."""
+async def test_post_finish_once_after_response() -> None:
+    """The response does not wait for post-finish, and further requests do not invoke it again."""
     go = asyncio.Event()
     told: list[str] = []
 
@@ -116,9 +113,8 @@ async def test_post_finish_is_told_once_and_in_nobodys_way() -> None:
     assert told == [upload_id]
 
 
-@on_loop
-async def test_each_upload_is_told_of_in_order() -> None:
-    """However slow a hook is: creation, progress, completion and end of one upload never overtake each other."""
+async def test_hooks_of_upload_in_order() -> None:
+    """However slow a hook is, the hooks of one upload run in the order of its life."""
     told: list[tuple[str, Hook]] = []
 
     async def tell(event: HookEvent) -> None:
@@ -139,9 +135,8 @@ async def test_each_upload_is_told_of_in_order() -> None:
         assert order == list(after[: 4 if upload_id == ids[0] else 3])
 
 
-@on_loop
-async def test_terminated_before_post_finish_returned() -> None:
-    """The hook hears of both, and the upload does not become ready again."""
+async def test_post_finish_returns_after_terminate() -> None:
+    """Both hooks run, and the terminated upload does not become ready."""
     go = asyncio.Event()
 
     async def finished(_: HookEvent) -> None:
@@ -157,9 +152,8 @@ async def test_terminated_before_post_finish_returned() -> None:
     assert record.status is Status.TERMINATED
 
 
-@on_loop
-async def test_hooks_that_were_taken_away_hold_nothing_up() -> None:
-    """After a restart without them, what waited for them is ready at the next look."""
+async def test_finish_after_hooks_removed() -> None:
+    """After a restart without hooks, an upload that waited for them becomes ready with its next request."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})
     upload_id = (await harness.create(2, b"01")).upload.id
     await harness.ports.background.drain(0)
@@ -168,9 +162,8 @@ async def test_hooks_that_were_taken_away_hold_nothing_up() -> None:
     assert (await harness.inspect(upload_id)).upload.status is Status.READY
 
 
-@on_loop
-async def test_partial_uploads_are_never_finished() -> None:
-    """pre-finish and post-finish hear of the final upload alone."""
+async def test_finish_hooks_only_for_final() -> None:
+    """pre-finish and post-finish run for the final upload, not for its parts."""
     told: list[tuple[Hook, Kind]] = []
 
     def tell(event: HookEvent) -> None:
@@ -181,3 +174,12 @@ async def test_partial_uploads_are_never_finished() -> None:
     await harness.create(None, kind=Kind.FINAL, parts=[part])
     await harness.settle()
     assert told == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]
+
+
+async def test_partial_upload_ready_without_hooks() -> None:
+    """ "The Server SHOULD NOT process these partial uploads until they are concatenated"."""
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
+    part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
+    await harness.settle()
+    assert part.status is Status.READY
+    assert harness.hooked == []

@@ -1,4 +1,4 @@
-"""The step ``publishing``: whole or not at all, once, and never over another's file."""
+"""The step ``publishing``: a file appears whole or not at all, once, and never replaces another file."""
 
 from __future__ import annotations
 
@@ -28,13 +28,8 @@ CONTENT = b"what somebody has sent" * 1000
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class World:
-    """A heart that publishes, from a disk into a directory beside it."""
+    """An upload store on disk and a directory beside it in which uploads are published."""
 
     def __init__(self, tmp_path: Path, harness: UploadsHarness) -> None:
         self.folder = tmp_path / "published"
@@ -57,7 +52,7 @@ class World:
         return found
 
     def files(self) -> list[str]:
-        """Everything in the directory, hidden files too."""
+        """Every file in the directory, hidden files too."""
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if not path.is_dir())
 
 
@@ -69,8 +64,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize("links", [True, False])
-async def test_a_finished_upload_appears_under_its_name(world: World, tmp_path: Path, links: bool) -> None:
-    """As a link or as a copy; the path stands in its history, and nothing else is left in the directory."""
+async def test_publish_link_or_copy(world: World, tmp_path: Path, links: bool) -> None:
+    """The file appears under its name; its path is in the history, and nothing else is left in the directory."""
     world.publishes(links=links)
     upload = await world.sent()
     after = await world.publish(upload)
@@ -84,8 +79,8 @@ async def test_a_finished_upload_appears_under_its_name(world: World, tmp_path: 
 
 
 @pytest.mark.parametrize("links", [True, False])
-async def test_a_name_that_is_taken_gets_a_number(world: World, tmp_path: Path, links: bool) -> None:
-    """The file that has the name is not touched, whoever made it."""
+async def test_publish_taken_name_gets_number(world: World, tmp_path: Path, links: bool) -> None:
+    """An existing file with the name is not touched."""
     world.publishes(links=links)
     (world.folder / "nobody").mkdir(parents=True)
     (world.folder / "nobody/cat.png").write_bytes(b"older")
@@ -98,10 +93,8 @@ async def test_a_name_that_is_taken_gets_a_number(world: World, tmp_path: Path, 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("nth", range(1, 3))
-async def test_a_crash_between_any_two_steps_publishes_once(
-    world: World, tmp_path: Path, links: bool, nth: int
-) -> None:
-    """The record cannot be read, or cannot be saved though the file is in place: the next try finds it there."""
+async def test_publish_records_fail_published_once(world: World, tmp_path: Path, links: bool, nth: int) -> None:
+    """Whether the record cannot be read or cannot be saved, the repetition finds the published file."""
     world.publishes(links=links)
     upload = await world.sent()
     sound = world.harness.ports
@@ -116,10 +109,10 @@ async def test_a_crash_between_any_two_steps_publishes_once(
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("step", ["link", "fsync", "rename", "unlink", "write"])
-async def test_every_step_on_a_full_or_failing_disk_is_tried_again(
+async def test_publish_disk_fails_retried(
     world: World, tmp_path: Path, links: bool, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing half is ever visible under a name, and once there is room the upload is there once."""
+    """No partial file is ever visible under a name, and once the disk works the upload is published once."""
     world.publishes(links=links)
     upload = await world.sent()
     real, left = getattr(os, step), [1]
@@ -145,10 +138,8 @@ async def test_every_step_on_a_full_or_failing_disk_is_tried_again(
     assert ["nobody/cat.png"] == world.files()
 
 
-async def test_where_nothing_can_be_linked_across_it_is_copied(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another file system, or one without links to this file."""
+async def test_publish_copies_if_link_fails(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another file system, or one without hard links, the file is copied."""
     upload = await world.sent()
     monkeypatch.setattr(placement.Placement, "link", lambda self, source: False)
     assert Status.READY is (await world.publish(upload)).status
@@ -156,8 +147,8 @@ async def test_where_nothing_can_be_linked_across_it_is_copied(
     assert not os.path.samefile(world.folder / "nobody/cat.png", tmp_path / "uploads" / upload.id)
 
 
-async def test_bytes_of_a_crash_beyond_the_upload_are_not_published(world: World, tmp_path: Path) -> None:
-    """The record says how long an upload is, not its file."""
+async def test_publish_ignores_bytes_beyond_offset(world: World, tmp_path: Path) -> None:
+    """The record defines the length of the published file, not the stored file."""
     upload = await world.sent()
     with (tmp_path / "uploads" / upload.id).open("ab") as file:
         file.write(b"beyond")
@@ -165,8 +156,8 @@ async def test_bytes_of_a_crash_beyond_the_upload_are_not_published(world: World
     assert CONTENT == (world.folder / "nobody/cat.png").read_bytes()
 
 
-async def test_what_is_gone_is_not_published(world: World, tmp_path: Path) -> None:
-    """Terminated meanwhile, or its bytes taken away, or never heard of."""
+async def test_publish_missing_upload(world: World, tmp_path: Path) -> None:
+    """An upload that was terminated, lost its bytes or does not exist is not published."""
     world.publishes(links=False)
     gone = await world.sent()
     await world.harness.store.delete(gone)
@@ -178,8 +169,8 @@ async def test_what_is_gone_is_not_published(world: World, tmp_path: Path) -> No
     assert [] == world.files()
 
 
-async def test_terminated_between_place_and_record_leaves_nothing_half(world: World, tmp_path: Path) -> None:
-    """The save that comes too late changes nothing, and the next try cleans up."""
+async def test_publish_terminated_meanwhile(world: World, tmp_path: Path) -> None:
+    """The late save changes nothing, and the repetition of the job cleans up."""
     world.publishes(links=False)
     upload = await world.sent()
     publisher = world.harness.ports.publisher
@@ -192,8 +183,8 @@ async def test_terminated_between_place_and_record_leaves_nothing_half(world: Wo
     assert ["nobody/cat.png"] == world.files()
 
 
-async def test_publishing_that_is_switched_off_keeps_who_waits_for_it(world: World, tmp_path: Path) -> None:
-    """An upload that was promised to be published is not called ready without that."""
+async def test_publish_disabled_keeps_job(world: World, tmp_path: Path) -> None:
+    """An upload that waits for publishing does not become ready without it."""
     upload = await world.sent()
     world.harness.ports = replace(world.harness.ports, publisher=None)
     with pytest.raises(PublishFailed, match="publishing is disabled"):

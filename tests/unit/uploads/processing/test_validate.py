@@ -1,4 +1,4 @@
-"""The step ``validation``: verdicts, what becomes of what is rejected, and no verdict for passing troubles."""
+"""The step ``validation``: results, rejected uploads, and temporary failures, which are no result."""
 
 from __future__ import annotations
 
@@ -40,11 +40,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     limits = Limits(requires_validation=True)
     async with a_harness(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as harness:
@@ -65,8 +60,8 @@ async def validated(harness: UploadsHarness, upload: Upload) -> Upload:
     return found
 
 
-async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(harness: UploadsHarness) -> None:
-    """Its type, its digest and its rule stand in its history."""
+async def test_validate_accepted_ready_and_downloadable(harness: UploadsHarness) -> None:
+    """Before its validation a download is refused; afterwards type, digest and rule are in the history."""
     upload = await sent(
         harness, samples.PNG, filetype=b"image/png", sha256=hashlib.sha256(samples.PNG).digest().hex().encode()
     )
@@ -91,10 +86,10 @@ async def test_a_good_upload_is_ready_and_can_be_downloaded_only_then(harness: U
         (b"", {"filename": b"x.csv"}, "no rows"),
     ],
 )
-async def test_a_bad_upload_is_rejected_with_its_reasons(
+async def test_validate_rejected_quarantined(
     harness: UploadsHarness, content: bytes, metadata: dict[str, bytes], reason: str
 ) -> None:
-    """It stays in quarantine: nobody is given it or told how it stands, and it can be terminated."""
+    """A rejected upload can neither be downloaded nor inspected, and it can be terminated."""
     after = await validated(harness, await sent(harness, content, **metadata))
     assert Status.REJECTED is after.status
     assert reason in after.history[-1].reason
@@ -107,8 +102,8 @@ async def test_a_bad_upload_is_rejected_with_its_reasons(
     assert 0 == await harness.store.size(after)
 
 
-async def test_what_no_rule_fits_is_allowed_or_not_by_setting(harness: UploadsHarness) -> None:
-    """Its digests are compared all the same."""
+async def test_validate_unmatched_by_setting(harness: UploadsHarness) -> None:
+    """An upload that matches no rule is accepted or rejected by a setting; its digests are checked either way."""
     assert Status.READY is (await validated(harness, await sent(harness, samples.TEXT))).status
     wrong = await sent(harness, samples.TEXT, sha256=b"00" * 32)
     assert Status.REJECTED is (await validated(harness, wrong)).status
@@ -117,8 +112,8 @@ async def test_what_no_rule_fits_is_allowed_or_not_by_setting(harness: UploadsHa
     assert (Status.REJECTED, "no rule allows it") == (after.status, after.history[-1].reason)
 
 
-async def test_rejected_uploads_are_deleted_by_setting(harness: UploadsHarness) -> None:
-    """First the record says so, then the bytes go, also where a crash came in between; the record follows later."""
+async def test_validate_rejected_deleted_by_setting(harness: UploadsHarness) -> None:
+    """The record is saved first, then the bytes are deleted, also after a crash in between."""
     with_ports(harness, delete_rejected=True)
     faults = Faults(nth=2)  # the first is the reading
     upload = await sent(harness, samples.HTML, filetype=b"image/png")
@@ -136,8 +131,8 @@ async def test_rejected_uploads_are_deleted_by_setting(harness: UploadsHarness) 
     assert 1 == (await sweep(harness.ports)).expired
 
 
-async def test_a_tool_that_is_missing_is_no_verdict(harness: UploadsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without libmagic an upload waits where its rule asks for a type, and only there."""
+async def test_validate_no_libmagic_retries(harness: UploadsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without libmagic an upload waits if its rule checks the type, and only then."""
 
     def missing(head: bytes) -> str:
         raise ValidatorUnavailable("libmagic is missing")
@@ -151,8 +146,8 @@ async def test_a_tool_that_is_missing_is_no_verdict(harness: UploadsHarness, mon
     assert (Status.READY, None) == (passes.status, passes.history[-2].details.get("type"))
 
 
-async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(harness: UploadsHarness) -> None:
-    """The record stays as it is, and a later try gives the verdict."""
+async def test_validate_store_or_validator_unavailable(harness: UploadsHarness) -> None:
+    """The record stays unchanged, and a later attempt produces the result."""
     upload = await sent(harness, samples.PNG, filetype=b"image/png")
     sound = harness.ports
     with_ports(harness, store=FailingStore(harness.store, Faults(nth=1)))
@@ -166,8 +161,8 @@ async def test_a_store_out_of_reach_and_validation_switched_off_are_no_verdict(h
     assert Status.READY is (await validated(harness, upload)).status
 
 
-async def test_bytes_that_are_gone_fail_the_upload(harness: UploadsHarness) -> None:
-    """There is nothing to be examined, now or later."""
+async def test_validate_bytes_missing_failed(harness: UploadsHarness) -> None:
+    """An upload without its bytes can never be validated: it fails."""
     upload = await sent(harness, samples.PNG, filetype=b"image/png")
     await harness.store.delete(upload)
     after = await validated(harness, upload)
@@ -176,7 +171,7 @@ async def test_bytes_that_are_gone_fail_the_upload(harness: UploadsHarness) -> N
 
 @dataclass(frozen=True)
 class Slow:
-    """An examiner before whose verdict something happens."""
+    """A validator that waits until the test has done something else."""
 
     harness: UploadsHarness
     seconds: float = 0.0
@@ -190,8 +185,8 @@ class Slow:
         return ValidationResult((), {"sha256": "0"})
 
 
-async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict(harness: UploadsHarness) -> None:
-    """A step of the history says how many bytes are done; in the end only the verdict is left."""
+async def test_validate_progress_in_history(harness: UploadsHarness) -> None:
+    """The history says how many bytes are done, until the result replaces that."""
     seen: list[Upload] = []
 
     class Watched(Slow):
@@ -209,8 +204,8 @@ async def test_how_far_it_is_stands_in_the_record_and_is_replaced_by_the_verdict
     assert Status.READY is after.status
 
 
-async def test_an_upload_that_is_terminated_meanwhile_stays_so(harness: UploadsHarness) -> None:
-    """The verdict comes too late and is dropped; the next try finds nothing to do."""
+async def test_validate_terminated_meanwhile(harness: UploadsHarness) -> None:
+    """The late result is dropped, and the repetition of the job finds nothing to do."""
     with_ports(harness, validator=Slow(harness, terminates=True))
     upload = await sent(harness, samples.PNG)
     with pytest.raises(RecordConflict):
@@ -220,16 +215,16 @@ async def test_an_upload_that_is_terminated_meanwhile_stays_so(harness: UploadsH
         await harness.inspect(upload.id)
 
 
-async def test_a_verdict_is_given_once(harness: UploadsHarness) -> None:
-    """A job that is given out once more, after a crash, changes nothing."""
+async def test_validate_repeated_job(harness: UploadsHarness) -> None:
+    """A job that runs again after a crash changes nothing."""
     upload = await sent(harness, samples.PNG, filetype=b"image/png")
     once = await validated(harness, upload)
     assert {"validation": JobState.DONE} == await states(harness, upload.id), "it ended with the verdict"
     assert once == await validated(harness, upload)
 
 
-async def test_what_was_not_examined_is_not_given_out(harness: UploadsHarness) -> None:
-    """Partial uploads and unfinished ones would be a way around the rules."""
+async def test_download_unvalidated_refused(harness: UploadsHarness) -> None:
+    """Partial and unfinished uploads cannot be downloaded: that would bypass the rules."""
     part = await harness.create(4, b"part", kind=Kind.PARTIAL)
     begun = await harness.create(9, b"some")
     with_ports(harness, limits=replace(harness.ports.policy.limits, partial_downloads=True))

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     async with a_harness(tmp_path, assemble_in_worker=True) as harness:
         yield harness

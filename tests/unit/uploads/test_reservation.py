@@ -1,4 +1,4 @@
-"""Uploads at paths that pre-create chose: however a creation ends, a path is an upload's or free."""
+"""Uploads at paths that pre-create chose: however a creation ends, a path belongs to an upload or is free."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.hooks import HookResponse
 from tusd_py.contracts.records import RecordsError
@@ -19,12 +18,14 @@ from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
 
+pytestmark = pytest.mark.anyio
+
 WAYS = ["nothing", "empty", "body", "final", "final of an unfinished one"]
 
 
 @dataclass
 class Wanting:
-    """A heart whose pre-create wants each upload at the next path, and what lies where."""
+    """The use cases with a pre-create hook that chooses the next path, over a disk that can fail."""
 
     folder: Path
     faults: Faults = field(default_factory=Faults)
@@ -45,7 +46,7 @@ class Wanting:
         if way == "empty":
             return (await self.harness.create(0)).upload
         if way == "body":
-            return (await self.harness.create(3, source=FakeBody(b"0", b"1", b"2"))).upload
+            return (await self.harness.create(3, body=FakeBody(b"0", b"1", b"2"))).upload
         return (await self.harness.create(None, kind=Kind.FINAL, parts=[self.part])).upload
 
     async def prepare(self, way: str) -> None:
@@ -55,7 +56,7 @@ class Wanting:
             self.part = (await self.harness.create(1, *body, kind=Kind.PARTIAL)).upload.id
 
     async def check(self) -> None:
-        """Every file and every claim has a record that says so."""
+        """Every file and every reservation has a record."""
         await self.harness.settle()
         claims = self.folder / ".claims"
         for claim in claims.iterdir() if claims.exists() else ():
@@ -67,9 +68,8 @@ class Wanting:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@on_loop
-async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path: Path) -> None:
-    """Whichever operation of store or records fails: where no record was made, the next creation may have the path."""
+async def test_reservation_failed_creation_frees_path(way: str, tmp_path: Path) -> None:
+    """Whichever operation of store or records fails, a path without a record can be used by the next creation."""
     wanting = Wanting(tmp_path / "uploads")
     for nth in range(1, 100):
         await wanting.prepare(way)
@@ -95,9 +95,8 @@ async def test_a_creation_that_fails_anywhere_frees_its_path(way: str, tmp_path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@on_loop
-async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, tmp_path: Path) -> None:
-    """Nothing is left at a path without a record that knows of it."""
+async def test_reservation_cancelled_creation_frees_path(way: str, tmp_path: Path) -> None:
+    """No file is left at a path without a record."""
     wanting = Wanting(tmp_path / "uploads")
     for nth in range(1, 100):
         await wanting.prepare(way)
@@ -110,9 +109,8 @@ async def test_a_creation_cancelled_anywhere_frees_its_path_or_has_it(way: str, 
     pytest.fail("it never passed")
 
 
-@on_loop
-async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
-    """A claim without a record is another creation's for the asking, unless that is still being made."""
+async def test_reservation_reclaimed_after_crash(tmp_path: Path) -> None:
+    """A reservation without a record is reclaimed by the next creation, unless its creation is still running."""
     wanting = Wanting(tmp_path / "uploads")
     crashed = replace(await wanting.create("nothing", None), id="crashed", storage={PATH: "p/x.pdf"})
     await wanting.store.create(crashed)
@@ -131,14 +129,13 @@ async def test_what_a_crash_left_is_taken_up(tmp_path: Path) -> None:
     await wanting.harness.store.close()
 
 
-@on_loop
-async def test_a_taken_path_is_refused_before_a_byte_is_read(tmp_path: Path) -> None:
-    """The upload that has it goes on."""
+async def test_reservation_taken_path_refused(tmp_path: Path) -> None:
+    """The creation is refused before its body is read, and the upload at the path continues."""
     wanting = Wanting(tmp_path / "uploads")
     first = await wanting.create("nothing", "p/x.pdf")
     body = FakeBody(b"evil")
     with pytest.raises(PathTaken):
-        await wanting.harness.create(4, source=body)
+        await wanting.harness.create(4, body=body)
     assert await body.read() == [b"evil"]
     assert (await wanting.harness.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
     assert (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"01"

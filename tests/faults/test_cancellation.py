@@ -1,4 +1,4 @@
-"""A request may be cancelled at any await: the record stays true, what came is kept, and no file is left alone."""
+"""A request is cancelled at each of its awaits: the record stays true, bytes are kept, no file is orphaned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from tests.support.harness import FakeBody, RecordingListener, UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
+
+pytestmark = pytest.mark.anyio
 
 MD5_OF_CONTENT = Checksum("md5", bytes.fromhex("e2fc714c4727ee9395f324cd2e7f331f"))
 CONTENT = b"abcd"
@@ -32,12 +32,12 @@ Act = Callable[[UploadsHarness], Coroutine[Any, Any, object]]
 
 @asynccontextmanager
 async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
-    """A heart over real files and a real database, whose every call is a suspension."""
+    """The use cases over real files and a real database, of which every call suspends."""
     folder.mkdir(exist_ok=True)
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     harness = UploadsHarness(
-        records=await SqlRecords.open(url),
+        records=(await SqlDatabase.open(url)).records,
         store=DiskStore(folder / "uploads"),
         policy=UploadPolicy(save_interval_bytes=2),
     )
@@ -55,7 +55,7 @@ async def holds_released(harness: UploadsHarness) -> None:
 
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
-    """Every file belongs to a record, and has all bytes that the record claims."""
+    """Every file belongs to a record and has all bytes up to the recorded offset."""
     await harness.settle()
     for file in (folder / "uploads").iterdir():
         upload = await harness.record(file.name)
@@ -64,13 +64,12 @@ async def check_files(harness: UploadsHarness, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@on_loop
-async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """The offset says what is stored, all that was read is kept but for a checksum, and the upload goes on from it."""
+async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """All bytes read so far are kept, except with a checksum, and the upload can be continued."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
             upload_id = (await harness.create(4)).upload.id
-            cancelled = await cancel_at(harness.append(upload_id, 0, source=FakeBody(*PIECES), checksum=checksum), nth)
+            cancelled = await cancel_at(harness.append(upload_id, 0, body=FakeBody(*PIECES), checksum=checksum), nth)
             await holds_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
@@ -89,15 +88,14 @@ async def test_an_append_cancelled_anywhere(checksum: Checksum | None, tmp_path:
 
 
 @pytest.mark.parametrize("checksum", [None, MD5_OF_CONTENT])
-@on_loop
-async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
-    """Of a body that says it is the last, all that was read is kept too, digest or not, and it completes nothing."""
+async def test_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Path) -> None:
+    """In the draft all bytes read so far are kept, with or without a digest, and nothing is completed."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 200):
-            upload_id = (await harness.create(None, completes=False)).upload.id
+            upload_id = (await harness.create(None, is_last=False)).upload.id
             body = FakeBody(*PIECES)
             cancelled = await cancel_at(
-                harness.append(upload_id, 0, source=body, checksum=checksum, keep_partial=True, completes=True), nth
+                harness.append(upload_id, 0, body=body, checksum=checksum, keep_partial=True, is_last=True), nth
             )
             await holds_released(harness)
             record = await harness.record(upload_id)
@@ -105,7 +103,7 @@ async def test_a_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_p
             assert await harness.content(upload_id) == CONTENT[: record.offset]
             if not record.is_complete:
                 rest = CONTENT[record.offset :]
-                assert (await harness.append(upload_id, record.offset, rest, completes=True)).upload.is_complete
+                assert (await harness.append(upload_id, record.offset, rest, is_last=True)).upload.is_complete
             await check_files(harness, tmp_path)
             if not cancelled:
                 assert record.is_complete
@@ -123,15 +121,15 @@ async def _empty(harness: UploadsHarness) -> object:
 
 
 async def _filled(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES))
+    return await harness.create(4, body=FakeBody(*PIECES))
 
 
 async def _checked(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES), checksum=MD5_OF_CONTENT)
+    return await harness.create(4, body=FakeBody(*PIECES), checksum=MD5_OF_CONTENT)
 
 
 async def _announced(harness: UploadsHarness) -> object:
-    return await harness.create(4, source=FakeBody(*PIECES), completes=True, listener=RecordingListener())
+    return await harness.create(4, body=FakeBody(*PIECES), is_last=True, listener=RecordingListener())
 
 
 async def _joined(harness: UploadsHarness) -> object:
@@ -139,9 +137,8 @@ async def _joined(harness: UploadsHarness) -> object:
 
 
 @pytest.mark.parametrize("act", [_plain, _empty, _filled, _checked, _announced, _joined])
-@on_loop
-async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
-    """Either there is a true record, or there is nothing: no file that nobody knows of."""
+async def test_create_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
+    """There is either a true record or nothing at all, no orphaned file."""
     async with on_disk(tmp_path) as harness:
         await harness.create(2, b"xy", kind=Kind.PARTIAL)
         for nth in range(1, 200):
@@ -157,9 +154,8 @@ async def test_a_creation_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@on_loop
-async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
-    """Either the upload is as it was, or it is gone, and its bytes go with its tombstone at the latest."""
+async def test_terminate_cancelled_anywhere(tmp_path: Path) -> None:
+    """The upload is either unchanged or ended, and its bytes go with its tombstone at the latest."""
     async with on_disk(tmp_path) as harness:
         for nth in range(1, 50):
             upload_id = (await harness.create(4, b"ab")).upload.id
@@ -178,9 +174,8 @@ async def test_a_termination_cancelled_anywhere(tmp_path: Path) -> None:
     pytest.fail("it never passed")
 
 
-@on_loop
-async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> None:
-    """A final upload whose joining was cut is joined by the next start."""
+async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
+    """The next start completes an assembly that was cancelled."""
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)
@@ -198,46 +193,3 @@ async def test_a_join_cancelled_anywhere_is_taken_up_again(tmp_path: Path) -> No
             assert await harness.content(final.id) == CONTENT * 2
             if nth > 10:
                 return
-
-
-@on_loop
-async def test_cancelling_waits_for_what_must_be_finished() -> None:
-    """Work under ``shielded`` is done when the cancellation is raised, however often it is asked for."""
-    go, done = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        await go.wait()
-        done.set()
-
-    task = asyncio.ensure_future(shielded(work()))
-    for _ in range(3):
-        await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done.is_set()
-
-
-@on_loop
-async def test_a_failure_of_what_is_finished_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for it any more, so it is not raised."""
-
-    async def fail() -> None:
-        raise RuntimeError("the disk is gone")
-
-    with caplog.at_level("INFO"):
-        await finish_despite_cancel(fail())
-    assert "the disk is gone" in caplog.text
-
-
-@on_loop
-async def test_what_cannot_be_finished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that hangs keeps nothing from ending for ever."""
-    monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
-    never = asyncio.ensure_future(asyncio.Event().wait())
-    await finish_despite_cancel(never)
-    await asyncio.wait([never])
-    assert never.cancelled()

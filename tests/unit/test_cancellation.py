@@ -1,0 +1,51 @@
+"""Work that completes although the task that awaits it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tusd_py.cancellation import finish_despite_cancel, shielded
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_shielded_completes_before_cancellation() -> None:
+    """Work under ``shielded`` has completed when the cancellation is raised, however often it is requested."""
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        done.set()
+
+    task = asyncio.ensure_future(shielded(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()
+
+
+async def test_finish_despite_cancel_logs_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the work is logged and not raised."""
+
+    async def fail() -> None:
+        raise RuntimeError("the disk is gone")
+
+    with caplog.at_level("INFO"):
+        await finish_despite_cancel(fail())
+    assert "the disk is gone" in caplog.text
+
+
+async def test_finish_despite_cancel_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that hangs is cancelled after a timeout."""
+    monkeypatch.setattr("tusd_py.cancellation._TIMEOUT_SECONDS", 0.01)
+    never = asyncio.ensure_future(asyncio.Event().wait())
+    await finish_despite_cancel(never)
+    await asyncio.wait([never])
+    assert never.cancelled()
