@@ -63,7 +63,7 @@ async def test_pre_create_request_is_that_of_tusd(server: RunningServer, receive
     assert (call.method, call.path, call.header("content-type")) == ("POST", "/hooks", ["application/json"])
     remote = call.request.pop("RemoteAddr")
     assert remote.startswith("127.0.0.1:")
-    assert call.told == {
+    assert call.payload == {
         "Type": "pre-create",
         "Event": {
             "Upload": {
@@ -103,14 +103,14 @@ async def test_pre_create_rejects_400(server: RunningServer, receiver: Receiver)
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
     response = {"statusCode": 403, "body": '{"why":"no"}', "header": {"Content-Type": "application/json", "X-A": "1"}}
     receiver.answers["pre-create"] = Answer({"rejectUpload": True, "httpResponse": response})
-    told = await post(server)
-    assert (told.status, told.body, told.headers["content-type"], told.headers["x-a"]) == (
+    overridden = await post(server)
+    assert (overridden.status, overridden.body, overridden.headers["content-type"], overridden.headers["x-a"]) == (
         403,
         b'{"why":"no"}',
         "application/json",
         "1",
     )
-    assert "location" not in told.headers
+    assert "location" not in overridden.headers
 
 
 async def test_pre_create_changes_id_and_metadata(server: RunningServer, receiver: Receiver) -> None:
@@ -178,8 +178,8 @@ async def test_pre_create_chooses_the_path_of_a_final_upload(server: RunningServ
     receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": "whole/ab.txt"}}})
     final = await request("POST", server.url, {**TUS, "Upload-Concat": f"final;{' '.join(parts)}"})
     assert (final.status, receiver.of("pre-create")[-1].upload["IsFinal"]) == (201, True)
-    told = [part.rsplit("/", 1)[1] for part in parts]
-    assert receiver.of("pre-create")[-1].upload["PartialUploads"] == told
+    part_ids = [part.rsplit("/", 1)[1] for part in parts]
+    assert receiver.of("pre-create")[-1].upload["PartialUploads"] == part_ids
     assert (server.data_dir / "uploads" / "whole" / "ab.txt").read_bytes() == b"ab"
 
 
@@ -262,17 +262,17 @@ async def test_a_failed_pre_finish_is_repeated(
     failed = await request("PATCH", url, patch_headers(0), b"0123")
     assert (failed.status, b"secret" in failed.body) == (500, False)
     receiver.answers["pre-finish"] = Answer({"HTTPResponse": {"Header": {"X-File": "9"}}})
-    told = len(receiver.of("pre-finish"))
+    calls_before = len(receiver.of("pre-finish"))
     headers = patch_headers(4) if again == "PATCH" else TUS
     answer = await request(again, url, headers)
     assert (answer.status, answer.offset) == ({"HEAD": 200, "PATCH": 204}[again], 4)
     assert answer.headers.get("x-file") == ("9" if again == "PATCH" else None)
-    assert len(receiver.of("pre-finish")) == told + 1
+    assert len(receiver.of("pre-finish")) == calls_before + 1
     last = receiver.of("pre-finish")[-1]
     assert (last.upload["Offset"], last.upload["Size"], last.request["Method"]) == (4, 4, again)
     assert server.stored(url) == b"0123"
     await request("HEAD", url)
-    assert len(receiver.of("pre-finish")) == told + 1
+    assert len(receiver.of("pre-finish")) == calls_before + 1
 
 
 async def test_pre_terminate_rejects_400(server: RunningServer, receiver: Receiver) -> None:
@@ -298,15 +298,15 @@ async def test_authorize_every_request_403(server: RunningServer, receiver: Rece
     assert receiver.calls == []
     receiver.answers["authorize"] = Answer({"RejectRequest": True})
     methods = ("HEAD", "GET", "DELETE", "PATCH")
-    told = [
+    responses = [
         await request(method, target, *((patch_headers(0), b"0123") if method == "PATCH" else ()))
         for target in (url, server.url + "unknown")
         for method in methods
     ]
-    assert {answer.status for answer in told} == {403}
-    assert told[1].body == told[5].body == b"ERR_ACCESS_DENIED: this request is not allowed\n"
-    asked = [(call.hook, call.request["Method"], (call.upload or {}).get("Offset")) for call in receiver.calls]
-    assert asked == [("authorize", method, offset) for offset in (4, None) for method in methods]
+    assert {answer.status for answer in responses} == {403}
+    assert responses[1].body == responses[5].body == b"ERR_ACCESS_DENIED: this request is not allowed\n"
+    invoked = [(call.hook, call.request["Method"], (call.upload or {}).get("Offset")) for call in receiver.calls]
+    assert invoked == [("authorize", method, offset) for offset in (4, None) for method in methods]
     assert (await post(server)).status == 403
     assert receiver.calls[-1].upload is None
 
@@ -357,8 +357,8 @@ async def test_several_urls_are_invoked_in_order(tmp_path: Path) -> None:
             created = await post(server)
             assert (created.headers["x-a"], created.headers["x-b"]) == ("1", "2")
             path = str(server.data_dir / "uploads" / "p" / "x.txt")
-            told = second.calls[0].upload
-            assert (told["ID"], told["MetaData"], told["Storage"]["Path"]) == ("", {"a": "1"}, path)
+            upload = second.calls[0].upload
+            assert (upload["ID"], upload["MetaData"], upload["Storage"]["Path"]) == ("", {"a": "1"}, path)
             first.answers["pre-create"] = Answer({"RejectUpload": True})
             assert (await post(server)).status == 400
             assert len(second.calls) == 1

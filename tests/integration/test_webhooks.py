@@ -39,17 +39,17 @@ async def test_events_are_signed_and_in_order(tmp_path: Path) -> None:
         server = start_server(tmp_path / "data", settings=settings_for(endpoint(receiver.url, secrets=SECRETS)))
         try:
             upload_id = await upload(server.url)
-            await eventually(lambda: len(receiver.calls) >= 3, "three events are told")
+            await eventually(lambda: len(receiver.calls) >= 3, "three events are delivered")
         finally:
             server.stop()
         assert ["post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
         for call in receiver.calls:
             for secret in SECRETS:
-                assert call.told == Webhook(secret).verify(call.raw.decode(), dict(call.headers))
-            assert call.header("webhook-id") == [call.told["id"]]
-            assert call.told["upload"]["id"] == upload_id
-        assert receiver.calls[1].told["request"]["method"] == "PATCH"
-        assert receiver.calls[2].told["upload"]["status"] == "ready"
+                assert call.payload == Webhook(secret).verify(call.raw.decode(), dict(call.headers))
+            assert call.header("webhook-id") == [call.payload["id"]]
+            assert call.payload["upload"]["id"] == upload_id
+        assert receiver.calls[1].payload["request"]["method"] == "PATCH"
+        assert receiver.calls[2].payload["upload"]["status"] == "ready"
 
 
 async def test_post_hooks_are_those_of_tusd(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_post_hooks_are_those_of_tusd(tmp_path: Path) -> None:
             location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
             assert (await request("PATCH", location, {**patch_headers(0), "X-Who": "me"}, b"0123")).status == 204
             assert (await request("DELETE", location, TUS)).status == 204
-            await eventually(lambda: len(receiver.calls) >= 5, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 5, "all events are delivered")
         finally:
             server.stop()
         names = ["pre-create", "post-create", "post-receive", "post-finish", "post-terminate"]
@@ -69,7 +69,7 @@ async def test_post_hooks_are_those_of_tusd(tmp_path: Path) -> None:
         finish = receiver.of("post-finish")[0]
         upload_id = location.rsplit("/", 1)[1]
         assert finish.header("X-Who") == ["me"]
-        assert set(finish.told) == {"Type", "Event"}
+        assert set(finish.payload) == {"Type", "Event"}
         assert {
             "ID": upload_id,
             "Size": 4,
@@ -94,7 +94,7 @@ async def test_failed_deliveries_are_retried_with_the_same_id(failing: Answer, t
         server = start_server(tmp_path / "data", settings=settings_for(endpoint(receiver.url)))
         try:
             await upload(server.url)
-            await eventually(lambda: len(receiver.calls) >= 4, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 4, "all events are delivered")
         finally:
             server.stop()
         assert ["post-create", "post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
@@ -110,10 +110,10 @@ async def test_an_endpoint_that_answers_410_is_closed(tmp_path: Path) -> None:
         server = start_server(tmp_path / "data", settings=settings)
         try:
             await upload(server.url)
-            await eventually(lambda: len(other.calls) >= 3, "the other endpoint is told all")
+            await eventually(lambda: len(other.calls) >= 3, "the other endpoint gets all events")
             await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "its jobs are dead")
             await upload(server.url)
-            await eventually(lambda: len(other.calls) >= 6, "the other endpoint is told all")
+            await eventually(lambda: len(other.calls) >= 6, "the other endpoint gets all events")
         finally:
             server.stop()
         assert ["post-create"] == [call.hook for call in receiver.calls]
@@ -171,7 +171,7 @@ async def test_an_endpoint_that_hangs_delays_no_other(tmp_path: Path) -> None:
         try:
             for _ in range(20):
                 await upload(server.url)
-            await eventually(lambda: len(fast.calls) == 60, "the other is told everything")
+            await eventually(lambda: len(fast.calls) == 60, "the other endpoint gets all events")
             assert {"post-create"} == {call.hook for call in slow.calls}
         finally:
             server.kill()

@@ -16,9 +16,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """The response to a call: ``said`` as JSON, or ``raw``. ``hangs`` sends nothing, ``is_cut`` a part of it."""
+    """The response to a call: ``content`` as JSON, or ``raw``. ``hangs`` sends nothing, ``is_cut`` a part of it."""
 
-    said: object = field(default_factory=dict)
+    content: object = field(default_factory=dict)
     raw: bytes | None = None
     status: int = 200
     content_type: str | None = "application/json"
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        return json.dumps(self.said).encode() if self.raw is None else self.raw
+        return json.dumps(self.content).encode() if self.raw is None else self.raw
 
 
 HANG = Answer(hangs=True)
@@ -42,20 +42,20 @@ class Call:
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    told: dict[str, Any]
+    payload: dict[str, Any]
     raw: bytes = b""
 
     @property
     def hook(self) -> str:
-        return str(self.told["Type"] if "Type" in self.told else self.told["type"])
+        return str(self.payload["Type"] if "Type" in self.payload else self.payload["type"])
 
     @property
     def upload(self) -> Any:
-        return self.told["Event"]["Upload"]
+        return self.payload["Event"]["Upload"]
 
     @property
     def request(self) -> Any:
-        return self.told["Event"]["HTTPRequest"]
+        return self.payload["Event"]["HTTPRequest"]
 
     def header(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name.lower()]
