@@ -17,11 +17,14 @@ from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
+from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
+from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.events import EventType
@@ -79,6 +82,21 @@ def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     if settings.events.record:
         told.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
     return tuple(told)
+
+
+def webhook_endpoints(settings: Settings) -> tuple[WebhookEndpoint, ...]:
+    """The endpoints that events are delivered to."""
+    return configured_endpoints(settings)
+
+
+def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
+    """A deliverer for the running event loop."""
+    return Deliverer(clock)
+
+
+def asks_to_stop(response: bytes) -> bool:
+    """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
+    return parse_response(Hook.POST_RECEIVE, response).stop
 
 
 def steps(settings: Settings) -> tuple[str, ...]:

@@ -12,21 +12,19 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, DeliveryStatus
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
-from tusd_py.hooks.tusd_json import parse_response
+from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState, NewJob
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 
 # One for each event loop, as its connections belong to it.
-_deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, Deliverer] = WeakKeyDictionary()
+_deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
 
 
 async def webhooks(context: JobContext) -> None:
@@ -37,7 +35,7 @@ async def webhooks(context: JobContext) -> None:
         if job.token > 1:
             return  # somebody had it tried again: the endpoint is open
         raise GiveUp("the endpoint answered 410 and is told nothing more; try this job again to open it")
-    receiver = next((each for each in configured_endpoints(context.settings) if each.name == job.subscription), None)
+    receiver = next((each for each in webhook_endpoints(context.settings) if each.name == job.subscription), None)
     if receiver is None:
         raise GiveUp(f"{job.subscription} is no longer in the settings: name it there again, or drop this job")
     closing = await job_queue.list_jobs(
@@ -78,7 +76,7 @@ async def _judge(
 async def _stop_if_told(context: JobContext, event: Event, answer: bytes) -> None:
     """tusd's StopUpload: the answer to post-receive may end an upload whose bytes still come."""
     try:
-        if not parse_response(Hook.POST_RECEIVE, answer).stop:
+        if not asks_to_stop(answer):
             return
     except HookFailed as failure:
         log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
@@ -100,9 +98,9 @@ def _closed(receiver: WebhookEndpoint) -> str:
     return f"closed {receiver.name}"  # no upload has such an id
 
 
-def _deliverer(context: JobContext) -> Deliverer:
+def _deliverer(context: JobContext) -> WebhookDeliverer:
     loop = asyncio.get_running_loop()
     found = _deliverers.get(loop)
     if found is None:
-        found = _deliverers[loop] = Deliverer(context.ports.clock)
+        found = _deliverers[loop] = make_deliverer(context.ports.clock)
     return found
