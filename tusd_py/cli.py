@@ -1,4 +1,4 @@
-"""The command line: ``tusd-py serve | worker | check | config | migrate | sweep | jobs | events``.
+"""The command line: ``tusd-py serve | worker | check | config | migrate | sweep | jobs | events | endpoints``.
 
 Exit codes: 0 done or stopped, 1 stopped by force, 2 for problems that the operator must fix; each of these is printed
 as one sentence on standard error.
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tusd_py.commands import events, jobs
+from tusd_py.commands import endpoints, events, jobs
 from tusd_py.commands.check import check
 from tusd_py.commands.config import print_config
 from tusd_py.commands.migrate import migrate
@@ -33,6 +33,7 @@ for command in (serve, worker, check, migrate, sweep):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(events.app, name="events")
+app.add_typer(endpoints.app, name="endpoints")
 app.command("config")(print_config)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tusd_py.model.events import Event
-from tusd_py.model.jobs import Job, JobState
+from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
@@ -85,4 +85,14 @@ def job_view(job: Job) -> dict[str, object]:
         "next_attempt_at": format_time(job.next_attempt_at) if is_waiting else None,
         "ended_at": format_time(job.ended_at),
         "error": job.error,
+    }
+
+
+def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
+    """A closed webhook endpoint."""
+    return {
+        "name": endpoint.name,
+        "state": "closed",
+        "reason": endpoint.reason,
+        "since": format_time(endpoint.since),
     }

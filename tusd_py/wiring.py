@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
@@ -31,12 +31,12 @@ from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Upload
-from tusd_py.notify.datagrams import Mailbox
-from tusd_py.notify.wakeup import ring
+from tusd_py.notify.datagrams import DatagramEndpoint
+from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.schema import bring_up_to_date, pending
 from tusd_py.settings import Settings
 from tusd_py.storage.disk.store import DiskStore
@@ -114,16 +114,9 @@ def look_for_libmagic() -> None:
     libmagic.detect_type(b"")
 
 
-@contextmanager
-def subscribe_to_jobs(settings: Settings, hear: Callable[[], None]) -> Iterator[None]:
-    """Have ``hear`` called, in this event loop, soon after any process has made jobs. That may be missed."""
-    directory = _wake_directory(settings)
-    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-    mailbox = Mailbox(directory, lambda _message: hear())
-    try:
-        yield
-    finally:
-        mailbox.close()
+def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> AbstractContextManager[None]:
+    """Call ``on_jobs`` on this event loop soon after any process has added jobs. A wake-up may be missed."""
+    return subscribe(_wake_directory(settings), on_jobs)
 
 
 def _wake_directory(settings: Settings) -> Path:
@@ -145,14 +138,14 @@ async def open_ports(
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
-        records = await _open_records(settings)
+        database = await _open_database(settings)
     except BaseException:
         # Tried again with the next request: each try would keep descriptors open.
         await locker.close()
         await store.close()
         raise
     return Ports(
-        records=records,
+        records=MemoryRecords() if database is None else database.records,
         store=store,
         locker=locker,
         hooks=handler,
@@ -166,7 +159,8 @@ async def open_ports(
         validator=_examiner(settings) if settings.validation.enabled else None,
         sniffer=_examiner(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if settings.publishing.directory else None,
-        job_queue=records if isinstance(records, SqlRecords) else None,
+        job_queue=None if database is None else database.job_queue,
+        endpoint_states=None if database is None else database.endpoint_states,
     )
 
 
@@ -192,14 +186,25 @@ async def abandon_ports(ports: Ports) -> None:
 
 
 @asynccontextmanager
-async def open_outbox(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The events and jobs of a database alone, beside a running server or without one. Raises like ``open_ports``."""
-    records = await _open_records(settings)
-    assert isinstance(records, SqlRecords), "records in memory have no outbox"
+async def open_job_queue(settings: Settings) -> AsyncIterator[JobQueue]:
+    """The events and jobs of a database, beside a running server or without one. Raises like ``open_ports``."""
+    database = await _open_database(settings)
+    assert database is not None, "records in memory have no job queue"
     try:
-        yield records
+        yield database.job_queue
     finally:
-        await records.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStates]:
+    """The closed endpoints of a database, beside a running server or without one. Raises like ``open_ports``."""
+    database = await _open_database(settings)
+    assert database is not None, "records in memory have no webhooks"
+    try:
+        yield database.endpoint_states
+    finally:
+        await database.close()
 
 
 async def sweep_once(settings: Settings) -> Swept:
@@ -229,16 +234,17 @@ def _open_storage(settings: Settings) -> tuple[Store, Locker]:
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
     data_dir = Path(settings.storage.data_dir)
     store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
-    return store, FileLocker(data_dir / "locks")
+    lock_directory = data_dir / "locks"
+    return store, FileLocker(lock_directory, partial(DatagramEndpoint, lock_directory))
 
 
-async def _open_records(settings: Settings) -> Records:
+async def _open_database(settings: Settings) -> SqlDatabase | None:
     if settings.database_path is None:
-        return MemoryRecords()
+        return None
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
-    on_work = partial(ring, _wake_directory(settings))
-    return await SqlRecords.open(settings.database_url, durability=settings.storage.durability, on_work=on_work)
+    on_work = partial(notify, _wake_directory(settings))
+    return await SqlDatabase.open(settings.database_url, durability=settings.storage.durability, on_work=on_work)
 
 
 def limits(settings: Settings) -> Limits:

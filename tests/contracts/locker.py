@@ -1,4 +1,4 @@
-"""What every locker must do. A backend inherits ``LockerContract`` and says how one is opened."""
+"""The contract of lockers, as tests to inherit. A backend says how a locker is opened."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.loops import eventually, on_loop
+from tests.support.waiting import eventually
 from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 
 LONG = 30.0  # seconds; never waited for
 
 
 class LockerContract(ABC):
-    """The facts, told of two lockers: ``other`` is one beside the first, the same where a medium has but one."""
+    """Inherit as ``class TestX(LockerContract)``. ``other`` opens a second locker on the same medium."""
+
+    pytestmark = pytest.mark.anyio
 
     @abstractmethod
     def open(self, directory: Path) -> Locker: ...
@@ -24,9 +26,8 @@ class LockerContract(ABC):
     def other(self, locker: Locker, directory: Path) -> Locker:
         return locker
 
-    @on_loop
-    async def test_one_holds_an_upload(self, tmp_path: Path) -> None:
-        """While one holds an upload another does not get it, and another upload is free; released, it is free again."""
+    async def test_lock_is_exclusive(self, tmp_path: Path) -> None:
+        """A locked upload cannot be locked again, another upload can; after the release it is free."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
         lock = await locker.acquire("an-upload", LONG)
@@ -42,9 +43,8 @@ class LockerContract(ABC):
         await other.close()
         await locker.close()
 
-    @on_loop
-    async def test_releasing_twice_harms_nobody(self, tmp_path: Path) -> None:
-        """A second release changes nothing, not even when somebody else holds the upload by then."""
+    async def test_second_release_does_nothing(self, tmp_path: Path) -> None:
+        """A second release changes nothing, even if another caller holds the lock by then."""
         locker = self.open(tmp_path)
         first = await locker.acquire("an-upload", LONG)
         await first.release()
@@ -54,71 +54,67 @@ class LockerContract(ABC):
         await second.release()
         await locker.close()
 
-    @on_loop
-    async def test_the_holder_is_asked_and_the_newcomer_woken(self, tmp_path: Path) -> None:
-        """Who acquires has the holder told, once each, and gets the upload as soon as the holder lets go."""
+    async def test_acquire_requests_release_and_wakes_waiter(self, tmp_path: Path) -> None:
+        """``acquire`` calls each callback of the holder once, and returns when the holder has released."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        told: list[str] = []
+        calls: list[str] = []
         lock = await locker.acquire("an-upload", LONG)
-        lock.on_release_requested(lambda: told.append("first"))
-        lock.on_release_requested(lambda: told.append("second"))
-        assert told == []
-        newcomer = asyncio.create_task(other.acquire("an-upload", LONG))
-        await eventually(lambda: told == ["first", "second"])
-        lock.on_release_requested(lambda: told.append("late"))
-        assert told == ["first", "second", "late"]
-        assert not newcomer.done()
+        lock.on_release_requested(lambda: calls.append("first"))
+        lock.on_release_requested(lambda: calls.append("second"))
+        assert calls == []
+        waiter = asyncio.create_task(other.acquire("an-upload", LONG))
+        await eventually(lambda: calls == ["first", "second"])
+        lock.on_release_requested(lambda: calls.append("late"))
+        assert calls == ["first", "second", "late"]
+        assert not waiter.done()
         await lock.release()
-        await (await newcomer).release()
-        assert told == ["first", "second", "late"]
+        await (await waiter).release()
+        assert calls == ["first", "second", "late"]
         await other.close()
         await locker.close()
 
-    @on_loop
-    async def test_trying_disturbs_nobody(self, tmp_path: Path) -> None:
-        """try_acquire never has the holder told."""
+    async def test_try_acquire_requests_no_release(self, tmp_path: Path) -> None:
+        """``try_acquire`` never calls the holder's callbacks."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
-        told: list[str] = []
+        calls: list[str] = []
         lock = await locker.acquire("an-upload", LONG)
-        lock.on_release_requested(lambda: told.append("tried"))
+        lock.on_release_requested(lambda: calls.append("tried"))
         for _ in range(20):
             assert await other.try_acquire("an-upload") is None
             await asyncio.sleep(0.002)
-        assert told == []
+        assert calls == []
         await lock.release()
         await other.close()
         await locker.close()
 
-    @on_loop
-    async def test_served_in_the_order_they_came(self, tmp_path: Path) -> None:
-        """Those who wait get the upload one after another, first come first, and each is told of the next at once."""
+    async def test_waiters_are_served_in_order(self, tmp_path: Path) -> None:
+        """Waiters get the lock in the order they came, and each is told at once that the next one waits."""
         locker = self.open(tmp_path)
         first = await locker.acquire("an-upload", LONG)
         served: list[int] = []
-        told: list[int] = []
+        requested: list[int] = []
 
-        async def newcomer(number: int) -> None:
+        async def acquire_and_release(number: int) -> None:
             lock = await locker.acquire("an-upload", LONG)
-            lock.on_release_requested(lambda: told.append(number))
+            lock.on_release_requested(lambda: requested.append(number))
             served.append(number)
             await asyncio.sleep(0)
             await lock.release()
 
         tasks = []
         for number in range(50):
-            tasks.append(asyncio.create_task(newcomer(number)))
+            tasks.append(asyncio.create_task(acquire_and_release(number)))
             await asyncio.sleep(0)
         await first.release()
         await asyncio.gather(*tasks)
         assert served == list(range(50))
-        assert told == list(range(49))
+        assert requested == list(range(49))
         await locker.close()
 
-    @on_loop
-    async def test_waiting_ends_in_time(self, tmp_path: Path) -> None:
-        """A wait that takes too long raises LockTimeout at about its time, and leaves nothing behind."""
+    async def test_acquire_times_out(self, tmp_path: Path) -> None:
+        """``acquire`` raises ``LockTimeout`` when its time is over, and leaves nothing behind."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
         lock = await locker.acquire("an-upload", LONG)
@@ -137,9 +133,8 @@ class LockerContract(ABC):
 
     @pytest.mark.parametrize("turns", range(12))
     @pytest.mark.parametrize("is_held", [False, True])
-    @on_loop
-    async def test_cancelled_it_holds_nothing(self, tmp_path: Path, turns: int, is_held: bool) -> None:
-        """Whoever is cancelled while waiting, even in the instant of its turn, leaves the upload to the next."""
+    async def test_cancelled_acquire_holds_nothing(self, tmp_path: Path, turns: int, is_held: bool) -> None:
+        """An ``acquire`` that is cancelled in any turn of the event loop leaves the lock to the next caller."""
         locker = self.open(tmp_path)
         other = self.other(locker, tmp_path)
         lock: Lock | None = await locker.acquire("an-upload", LONG) if is_held else None
@@ -161,9 +156,8 @@ class LockerContract(ABC):
         await other.close()
         await locker.close()
 
-    @on_loop
-    async def test_a_thousand_uploads(self, tmp_path: Path) -> None:
-        """A thousand uploads are held at once, each with somebody waiting, and nobody waits for another upload."""
+    async def test_thousand_locks_at_once(self, tmp_path: Path) -> None:
+        """A thousand uploads are locked at once, each with one waiter, and no waiter waits for another upload."""
         locker = self.open(tmp_path)
         holds = [await locker.acquire(f"upload-{number}", LONG) for number in range(1000)]
         waiting = [asyncio.create_task(locker.acquire(f"upload-{number}", LONG)) for number in range(1000)]
@@ -175,9 +169,8 @@ class LockerContract(ABC):
             await (await waiting[number]).release()
         await locker.close()
 
-    @on_loop
-    async def test_never_two_at_once(self, tmp_path: Path) -> None:
-        """However many come and go, with cancellations and timeouts, at most one holds the upload at any time."""
+    async def test_never_two_holders(self, tmp_path: Path) -> None:
+        """With a hundred callers, cancellations and timeouts, at most one holds the lock at any time."""
         locker = self.open(tmp_path)
         lockers = [locker, self.other(locker, tmp_path)]
         chance = random.Random(11)
@@ -214,9 +207,8 @@ class LockerContract(ABC):
         for each in {id(each): each for each in lockers}.values():
             await each.close()
 
-    @on_loop
-    async def test_closing_ends_the_waiting(self, tmp_path: Path) -> None:
-        """Who waits in a locker that closes is told so by LockTimeout; a release after it is no error."""
+    async def test_close_ends_waiting(self, tmp_path: Path) -> None:
+        """``close`` raises ``LockTimeout`` in waiters; a later release is no error."""
         locker = self.open(tmp_path)
         lock = await locker.acquire("an-upload", LONG)
         waiting = asyncio.create_task(locker.acquire("an-upload", LONG))

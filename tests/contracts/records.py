@@ -54,10 +54,6 @@ class RecordsContract(ABC):
         """Offset and token of every upload recorded, by id, read without the backend's own reading."""
 
     @pytest.fixture
-    def anyio_backend(self) -> str:
-        return "asyncio"
-
-    @pytest.fixture
     async def records(self, tmp_path: Path) -> AsyncIterator[Records]:
         opened = await self.open(tmp_path)
         yield opened

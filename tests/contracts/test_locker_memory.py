@@ -1,13 +1,12 @@
-"""The memory locker keeps the contract of lockers."""
+"""The memory locker against the contract of lockers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import uvloop
+import pytest
 
 from tests.contracts.locker import LONG, LockerContract
-from tests.support.loops import on_loop
 from tusd_py.locking.memory import MemoryLocker
 
 
@@ -15,9 +14,8 @@ class TestMemoryLocker(LockerContract):
     def open(self, directory: Path) -> MemoryLocker:
         return MemoryLocker()
 
-    @on_loop
-    async def test_keeps_nothing(self, tmp_path: Path) -> None:
-        """Nothing is kept of an upload that nobody holds."""
+    async def test_free_uploads_are_forgotten(self, tmp_path: Path) -> None:
+        """The locker keeps nothing of an upload that is not locked."""
         locker = self.open(tmp_path)
         for number in range(100):
             await (await locker.acquire(f"upload-{number}", LONG)).release()
@@ -25,4 +23,6 @@ class TestMemoryLocker(LockerContract):
 
 
 class TestMemoryLockerUnderUvloop(TestMemoryLocker):
-    loop_factory = staticmethod(uvloop.new_event_loop)
+    @pytest.fixture
+    def anyio_backend(self) -> object:
+        return "asyncio", {"use_uvloop": True}

@@ -14,7 +14,7 @@ from tests.contracts.records import RecordsContract, an_upload
 from tusd_py.contracts.records import Records
 from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 
 
 class TestMemoryRecords(RecordsContract):
@@ -46,7 +46,7 @@ class TestSqliteRecords(RecordsContract):
     durability: Literal["completion", "power"] = "completion"
 
     async def open(self, directory: Path) -> Records:
-        return await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3", durability=self.durability)
+        return (await SqlDatabase.open(f"sqlite:///{directory}/records.sqlite3", durability=self.durability)).records
 
     def beneath(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
         with closing(sqlite3.connect(directory / "records.sqlite3")) as connection:

@@ -18,8 +18,8 @@ from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.errors import TusError
 from tusd_py.records.memory import MemoryRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import recover, sweep
@@ -133,7 +133,7 @@ async def _world(kind: str, folder: Path) -> UploadsHarness:
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     return UploadsHarness(
-        records=await SqlRecords.open(url), store=DiskStore(folder / "uploads"), clock=Clock(), policy=policy
+        records=(await SqlDatabase.open(url)).records, store=DiskStore(folder / "uploads"), clock=Clock(), policy=policy
     )
 
 

@@ -15,8 +15,8 @@ from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.expire import recover, sweep
 from tusd_py.uploads.policy import UploadPolicy
@@ -37,7 +37,7 @@ async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
     url = f"sqlite:///{folder / 'records.sqlite3'}"
     migrate(url)
     harness = UploadsHarness(
-        records=await SqlRecords.open(url),
+        records=(await SqlDatabase.open(url)).records,
         store=DiskStore(folder / "uploads"),
         policy=UploadPolicy(save_interval_bytes=2),
     )

@@ -13,8 +13,8 @@ from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.protocol.errors import TusError
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.policy import UploadPolicy
 
@@ -67,7 +67,9 @@ async def test_draft_record_true_after_any_fault(lasting: bool, tmp_path: Path) 
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     migrate(url)
     policy = UploadPolicy(save_interval_bytes=2000)
-    sound = UploadsHarness(records=await SqlRecords.open(url), store=DiskStore(tmp_path / "uploads"), policy=policy)
+    sound = UploadsHarness(
+        records=(await SqlDatabase.open(url)).records, store=DiskStore(tmp_path / "uploads"), policy=policy
+    )
     try:
         for nth in range(1, _RUNS_MAX):
             faults = Faults(nth, lasting=lasting)

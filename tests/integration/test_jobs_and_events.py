@@ -68,6 +68,16 @@ async def answer(server: RunningServer, path: str, method: str = "GET", status: 
     return content
 
 
+async def dead_job(server: RunningServer, upload_id: str) -> Any:
+    """The dead job of this upload. The worker logs "job is dead" a moment before the job's state is saved."""
+    deadline = asyncio.get_running_loop().time() + 15
+    while not (jobs := (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]):
+        assert asyncio.get_running_loop().time() < deadline, "the job is not dead"
+        await asyncio.sleep(0.02)
+    (job,) = jobs
+    return job
+
+
 async def upload(server: RunningServer) -> str:
     location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
     assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
@@ -79,8 +89,7 @@ async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, rec
     """A delivery that the receiver rejects (422) becomes a dead job, which an operator can retry and delete."""
     receiver.answers["post-finish"] = [Answer(status=422), Answer(), Answer(status=422)]
     upload_id = await upload(server)
-    await eventually(lambda: "job is dead" in server.log.read_text(), "the job is dead")
-    (job,) = (await answer(server, f"/api/jobs?state=dead&upload={upload_id}"))["jobs"]
+    job = await dead_job(server, upload_id)
     assert (job["subscription"], job["attempt"]) == ("library", 1)
     assert "library answered 422" in job["error"]
     listed = command(server, "jobs", "list", "--state", "dead")
@@ -95,20 +104,31 @@ async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, rec
 
 
 @pytest.mark.anyio
-async def test_closed_endpoint_is_reopened_by_a_retry(server: RunningServer, receiver: Receiver) -> None:
-    """A receiver that answers 410 is closed; retrying the job that closed it delivers later events again."""
+@pytest.mark.parametrize("opens_by", ["api", "command"])
+async def test_closed_endpoint_410_is_listed_and_opened(
+    server: RunningServer, receiver: Receiver, opens_by: str
+) -> None:
+    """An endpoint that answered 410 gets no request until it is opened, by the API or the command."""
     receiver.answers["post-finish"] = [Answer(status=410)]
+    assert (await answer(server, "/api/endpoints")) == {"endpoints": []}
+    assert command(server, "endpoints", "list").stdout == "no closed endpoints\n"
     await upload(server)
-    await eventually(lambda: server.log.read_text().count("job is dead") >= 2, "the endpoint is closed")
-    (job,) = (await answer(server, "/api/jobs?upload=closed%20library"))["jobs"]
-    assert job["state"] == "dead"
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 1, "it is closed")
+    (closed,) = (await answer(server, "/api/endpoints"))["endpoints"]
+    assert (closed["name"], closed["state"], closed["reason"]) == ("library", "closed", "answered 410")
+    assert json.loads(command(server, "endpoints", "list", "--json").stdout) == closed
+    assert f"closed  {closed['since']}  library  answered 410\n" == command(server, "endpoints", "list").stdout
     await upload(server)
-    await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "nothing is delivered")
+    await eventually(lambda: server.log.read_text().count("job is dead") >= 2, "nothing is delivered")
     assert len(receiver.calls) == 1
-    await answer(server, f"/api/jobs/{job['id']}/retry", "POST")
-    await eventually(lambda: '"done"' in command(server, "jobs", "show", str(job["id"])).stdout, "the endpoint is open")
+    if opens_by == "api":
+        assert await answer(server, "/api/endpoints/library/open", "POST") == {"opened": "library"}
+    else:
+        assert command(server, "endpoints", "open", "library").stdout == "library is open\n"
+    again = command(server, "endpoints", "open", "library")
+    assert (again.returncode, "library is not closed" in again.stderr) == (2, True)
     await upload(server)
-    await eventually(lambda: len(receiver.calls) == 2, "the event is delivered again")
+    await eventually(lambda: len(receiver.calls) == 2, "it is delivered again")
 
 
 @pytest.mark.anyio

@@ -17,7 +17,7 @@ from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 
 _CONSUMER = Subscription(name="c", actor="webhooks", types=frozenset(EventType))
 _OF_STATUS = {
@@ -37,10 +37,10 @@ class EventsMachine(UploadsMachine):
             self.finished.append(event.upload.id)
 
         async def build() -> UploadsHarness:
-            self.records = await SqlRecords.open(f"sqlite:///{self.directory}/records.sqlite3")
+            self.database = await SqlDatabase.open(f"sqlite:///{self.directory}/records.sqlite3")
             functions = {Hook.POST_FINISH: finished}
             return UploadsHarness(
-                self.records, self.make_store(), policy=_PACE, functions=functions, subscriptions=(_CONSUMER,)
+                self.database.records, self.make_store(), policy=_PACE, functions=functions, subscriptions=(_CONSUMER,)
             )
 
         self.directory = Path(tempfile.mkdtemp(prefix="tusd-py-test-"))
@@ -48,8 +48,8 @@ class EventsMachine(UploadsMachine):
         self.harness = self.runner.run(build())
 
     def teardown(self) -> None:
-        if hasattr(self, "records"):
-            self.runner.run(self.records.close())
+        if hasattr(self, "database"):
+            self.runner.run(self.database.close())
             shutil.rmtree(self.directory)
         super().teardown()
 
@@ -57,7 +57,10 @@ class EventsMachine(UploadsMachine):
     def events_match_history(self) -> None:
         """Each type except post-receive at most once, finished if complete and only then, a job for each event."""
         for upload_id in self.known:
-            told = [event for _, event in self.runner.run(self.records.list_events(upload_id=upload_id, limit=999))]
+            told = [
+                event
+                for _, event in self.runner.run(self.database.job_queue.list_events(upload_id=upload_id, limit=999))
+            ]
             types = [event.type for event in told]
             assert types[0] is EventType.POST_CREATE
             others = [kind for kind in types if kind is not EventType.POST_RECEIVE]
@@ -76,7 +79,7 @@ class EventsMachine(UploadsMachine):
                 assert offsets == []
             else:
                 assert (offsets[-1] if offsets else 0) == upload.offset
-            jobs = self.runner.run(self.records.list_jobs(upload_id=upload_id, limit=999))
+            jobs = self.runner.run(self.database.job_queue.list_jobs(upload_id=upload_id, limit=999))
             assert [job.event_id for job in jobs[::-1]] == [event.id for event in told]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.harness import UploadsHarness
 from tusd_py.contracts.store import Store
 from tusd_py.model.jobs import Job, JobState
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
@@ -31,14 +31,14 @@ def with_ports(harness: UploadsHarness, **changes: object) -> Ports:
 @asynccontextmanager
 async def a_harness(tmp_path: Path, store: Store | None = None, **changes: object) -> AsyncIterator[UploadsHarness]:
     """The use cases with records and jobs in a database, and ``changes`` of the ports."""
-    records = await SqlRecords.open(f"sqlite:///{tmp_path}/records.sqlite3")
-    harness = UploadsHarness(records=records, store=store or MemoryStore(bytes_max=2**30))
-    with_ports(harness, job_queue=records, **changes)
+    database = await SqlDatabase.open(f"sqlite:///{tmp_path}/records.sqlite3")
+    harness = UploadsHarness(records=database.records, store=store or MemoryStore(bytes_max=2**30))
+    with_ports(harness, job_queue=database.job_queue, **changes)
     try:
         yield harness
     finally:
         await harness.settle()
-        await records.close()
+        await database.close()
 
 
 async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
@@ -46,8 +46,8 @@ async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
 
     A job that has ended is returned as it is, as to a worker that comes too late.
     """
-    job_queue = harness.records
-    assert isinstance(job_queue, SqlRecords)
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
     (found,) = (each for each in await job_queue.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
     if found.state in (JobState.WAITING, JobState.RUNNING):
         harness.clock.now = max(harness.clock.now, found.next_attempt_at)
@@ -58,5 +58,6 @@ async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
 
 async def states(harness: UploadsHarness, upload_id: str) -> dict[str, JobState]:
     """The states of the jobs of an upload, by actor."""
-    assert isinstance(harness.records, SqlRecords)
-    return {each.actor: each.state for each in await harness.records.list_jobs(upload_id=upload_id, limit=100)}
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
+    return {each.actor: each.state for each in await job_queue.list_jobs(upload_id=upload_id, limit=100)}

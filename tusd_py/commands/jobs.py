@@ -16,7 +16,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.settings import Settings
 from tusd_py.views import format_time, job_view
-from tusd_py.wiring import open_outbox, utc_now
+from tusd_py.wiring import open_job_queue, utc_now
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) 
         fail(['records.url is "memory": jobs and events need a database'])
 
     async def run() -> T:
-        async with open_outbox(settings) as job_queue:
+        async with open_job_queue(settings) as job_queue:
             return await use(job_queue)
 
     try:

@@ -1,4 +1,4 @@
-"""The contract of a locker: one exclusive hold an upload, which the holder is asked to give up when another comes."""
+"""The contract of a locker: one exclusive lock for each upload, which its holder releases when another caller waits."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Protocol
 
 
 class LockTimeout(Exception):
-    """The holder did not let go in time; the client should try again shortly."""
+    """The holder did not release the lock in time; the client should try again shortly."""
 
 
 class Lock(Protocol):
-    """The exclusive right to change one upload, until ``release``, or until the process dies."""
+    """The exclusive right to change one upload, until ``release`` or until the process dies."""
 
-    def on_release_requested(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` on the event loop, once, when somebody else asks for this hold; at once if they already do.
+    def on_release_requested(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one does.
 
-        ``tell`` must not block; who holds should flush, save and release within a few hundredths of a second.
+        ``callback`` must not block; the holder should flush, save and release within a few hundredths of a second.
         """
         ...
 
     async def release(self) -> None:
-        """Let go. The next who waits is woken at once, in this process or another. Releasing twice is no error."""
+        """Release the lock and wake the next waiter, in this process or another. A second call does nothing."""
         ...
 
 
 class Locker(Protocol):
-    """Gives out holds: at most one an upload at any time, among all processes that share the medium."""
+    """Gives out locks: at most one for each upload at any time, among all processes that share the medium."""
 
     async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
-        """Wait for the hold, asking its holder to let go; newcomers are served in the order they came.
+        """Wait for the lock and request its release from the holder; waiters are served in the order they came.
 
-        Raises ``LockTimeout`` after ``timeout_seconds``. Cancelled while waiting, nothing is held.
+        Raises ``LockTimeout`` after ``timeout_seconds``. A caller that is cancelled while it waits has no lock.
         """
         ...
 
     async def try_acquire(self, upload_id: str) -> Lock | None:
-        """The hold if nobody has it, else ``None``; never disturbs a holder."""
+        """The lock if it is free, else ``None``; never requests its release."""
         ...
 
     async def close(self) -> None:
-        """Let go of sockets and files. Holds still out are lost."""
+        """Close sockets and files. Locks that are still held are lost."""
         ...

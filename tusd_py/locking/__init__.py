@@ -1,1 +1,1 @@
-"""Lockers: who may change an upload now, within a process and between processes. What is changed stays unknown."""
+"""Lockers: backends of the locker contract, within a process and between the processes of one host."""

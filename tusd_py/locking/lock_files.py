@@ -1,4 +1,4 @@
-"""Exclusive locks on single bytes of a few files, kept by the kernel. Who waits for them, and how, stands elsewhere."""
+"""Exclusive locks on single bytes of a few files, kept by the kernel. Nothing here waits for a lock."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FILES = 16
 
 
 class LockFiles:
-    """The lock files of a directory, held open. A lock is one byte of one of them, found by a hexadecimal key.
+    """The lock files of a directory, kept open. A lock is one byte of one of them, named by a hexadecimal key.
 
-    The kernel lets go of every byte when the process dies, however it dies. Nothing is made or removed for a lock,
-    and nothing is ever read or written. On Linux the locks belong to this object's open files, so that two of these
-    exclude each other in one process too; elsewhere they belong to the process, which loses all locks of a file when
-    it closes any descriptor of it.
+    The kernel unlocks every byte when the process dies, however it dies. No file is made or removed for a lock, and
+    nothing is read or written. On Linux the locks belong to this object's open files, so that two such objects exclude
+    each other in one process too; elsewhere they belong to the process, which loses all locks of a file when it closes
+    any descriptor of it.
     """
 
     def __init__(self, directory: Path, *, ofd_command: int | None = _OFD_SETLK) -> None:
@@ -37,7 +37,7 @@ class LockFiles:
             raise
 
     def try_lock(self, key: str) -> bool:
-        """Take the byte of ``key`` if nobody has it; whether it is taken now."""
+        """Lock the byte of ``key`` if it is free; return whether it is locked by this call."""
         try:
             self._set(fcntl.F_WRLCK, fcntl.LOCK_EX | fcntl.LOCK_NB, key)
         except OSError as error:
@@ -50,15 +50,15 @@ class LockFiles:
         self._set(fcntl.F_UNLCK, fcntl.LOCK_UN, key)
 
     def close(self) -> None:
-        """Let go of every byte."""
+        """Close the files, which unlocks every byte."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
 
     def _set(self, kind: int, flags: int, key: str) -> None:
         descriptor = self._descriptors[int(key[0], 16)]
-        place = int(key[1:], 16)
+        position = int(key[1:], 16)
         if self._ofd_command is None:
-            fcntl.lockf(descriptor, flags, 1, place, os.SEEK_SET)
+            fcntl.lockf(descriptor, flags, 1, position, os.SEEK_SET)
         else:
-            fcntl.fcntl(descriptor, self._ofd_command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+            fcntl.fcntl(descriptor, self._ofd_command, _FLOCK.pack(kind, os.SEEK_SET, position, 1, 0))

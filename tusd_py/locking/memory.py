@@ -1,4 +1,4 @@
-"""The locker of a single process: a holder and a queue an upload, gone when nobody holds or waits."""
+"""The locker of a single process: a holder and a queue for each upload, forgotten when the upload is free."""
 
 from __future__ import annotations
 
@@ -8,98 +8,98 @@ from collections.abc import Callable
 
 from tusd_py.contracts.locker import LockTimeout
 
-Holds = dict[str, "MemoryLock"]
-Turn = asyncio.Future["MemoryLock"]
+Locks = dict[str, "MemoryLock"]
+Waiter = asyncio.Future["MemoryLock"]
 
 
 class MemoryLock:
-    """A hold in a ``MemoryLocker``. The queue of those who wait goes from each holder to the next."""
+    """A lock of a ``MemoryLocker``. Each holder passes the queue of waiters to the next."""
 
-    __slots__ = ("_holds", "_is_wanted", "_tells", "upload_id", "waiting")
+    __slots__ = ("_callbacks", "_is_release_requested", "_locks", "upload_id", "waiters")
 
-    def __init__(self, holds: Holds, upload_id: str, waiting: deque[Turn]) -> None:
-        self._holds: Holds | None = holds
-        self._tells: list[Callable[[], None]] = []
-        self._is_wanted = bool(waiting)
+    def __init__(self, locks: Locks, upload_id: str, waiters: deque[Waiter]) -> None:
+        self._locks: Locks | None = locks
+        self._callbacks: list[Callable[[], None]] = []
+        self._is_release_requested = bool(waiters)
         self.upload_id = upload_id
-        self.waiting = waiting
+        self.waiters = waiters
 
-    def on_release_requested(self, tell: Callable[[], None]) -> None:
-        if self._is_wanted:
-            tell()
+    def on_release_requested(self, callback: Callable[[], None]) -> None:
+        if self._is_release_requested:
+            callback()
         else:
-            self._tells.append(tell)
+            self._callbacks.append(callback)
 
-    def want(self) -> None:
-        """Tell the holder that somebody asks for this hold."""
-        self._is_wanted = True
-        tells, self._tells = self._tells, []
-        for tell in tells:
-            tell()
+    def request_release(self) -> None:
+        """Tell the holder that another caller waits for the lock."""
+        self._is_release_requested = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
     async def release(self) -> None:
-        self.pass_on()
+        self.release_to_next()
 
-    def pass_on(self) -> None:
-        """Let go at once; the first who still waits has the hold when this returns."""
-        holds, self._holds = self._holds, None
-        if holds is None:
+    def release_to_next(self) -> None:
+        """Release without waiting; the first waiter that has not given up has the lock when this returns."""
+        locks, self._locks = self._locks, None
+        if locks is None:
             return
-        self._tells.clear()
-        waiting = self.waiting
-        while waiting:
-            waiter = waiting.popleft()
+        self._callbacks.clear()
+        waiters = self.waiters
+        while waiters:
+            waiter = waiters.popleft()
             if not waiter.done():
-                holds[self.upload_id] = successor = MemoryLock(holds, self.upload_id, waiting)
+                locks[self.upload_id] = successor = MemoryLock(locks, self.upload_id, waiters)
                 waiter.set_result(successor)
                 return
-        holds.pop(self.upload_id, None)
+        locks.pop(self.upload_id, None)
 
 
 class MemoryLocker:
-    """Holds for the coroutines of one event loop."""
+    """Locks for the tasks of one event loop."""
 
     def __init__(self) -> None:
-        self._holds: Holds = {}
+        self._locks: Locks = {}
 
     def __len__(self) -> int:
-        """How many uploads are held."""
-        return len(self._holds)
+        """How many uploads are locked."""
+        return len(self._locks)
 
     async def acquire(self, upload_id: str, timeout_seconds: float) -> MemoryLock:
-        holder = self._holds.get(upload_id)
+        holder = self._locks.get(upload_id)
         if holder is None:
-            return self._take(upload_id)
+            return self._lock(upload_id)
         loop = asyncio.get_running_loop()
-        turn: Turn = loop.create_future()
-        holder.waiting.append(turn)
-        holder.want()
-        timer = loop.call_later(timeout_seconds, _time_out, turn)
+        waiter: Waiter = loop.create_future()
+        holder.waiters.append(waiter)
+        holder.request_release()
+        timer = loop.call_later(timeout_seconds, _time_out, waiter)
         try:
-            return await turn
+            return await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                turn.result().pass_on()  # the turn came in the same instant as the cancellation
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                waiter.result().release_to_next()  # the lock and the cancellation came in the same turn
             raise
         finally:
             timer.cancel()
-            if turn in holder.waiting:
-                holder.waiting.remove(turn)
+            if waiter in holder.waiters:
+                holder.waiters.remove(waiter)
 
     async def try_acquire(self, upload_id: str) -> MemoryLock | None:
-        return None if upload_id in self._holds else self._take(upload_id)
+        return None if upload_id in self._locks else self._lock(upload_id)
 
     async def close(self) -> None:
-        for lock in self._holds.values():
-            for turn in lock.waiting:
-                _time_out(turn)
-        self._holds.clear()
+        for lock in self._locks.values():
+            for waiter in lock.waiters:
+                _time_out(waiter)
+        self._locks.clear()
 
-    def _take(self, upload_id: str) -> MemoryLock:
-        self._holds[upload_id] = lock = MemoryLock(self._holds, upload_id, deque())
+    def _lock(self, upload_id: str) -> MemoryLock:
+        self._locks[upload_id] = lock = MemoryLock(self._locks, upload_id, deque())
         return lock
 
 
-def _time_out(turn: Turn) -> None:
-    if not turn.done():
-        turn.set_exception(LockTimeout("this upload is busy"))
+def _time_out(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_exception(LockTimeout("this upload is busy"))

@@ -18,6 +18,15 @@ class Subscription:
     types: frozenset[EventType]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedEndpoint:
+    """A subscription to which nothing is delivered, because its endpoint answered 410 Gone."""
+
+    name: str
+    reason: str
+    since: datetime
+
+
 class JobState(StrEnum):
     WAITING = "waiting"  # for ``next_attempt_at``, or for an earlier job of its sequence
     RUNNING = "running"  # a worker has its lease

@@ -1,4 +1,4 @@
-"""Short messages between the processes of one host that share a directory. What they mean stands elsewhere."""
+"""Short messages between the processes of one host that share a directory, over unix datagram sockets."""
 
 from __future__ import annotations
 
@@ -14,26 +14,34 @@ from pathlib import Path
 
 MESSAGE_BYTES_MAX = 200
 
-#: So many are read before other work has its turn.
-_MESSAGES_A_TURN = 64
+#: This many messages are read before other work on the event loop runs.
+_MESSAGES_PER_TURN = 64
 
 _NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.sock")
 
 
-def is_mailbox_name(name: str) -> bool:
+def is_endpoint_name(name: str) -> bool:
+    """Whether ``name`` is a name that a ``DatagramEndpoint`` gives itself."""
     return _NAME.fullmatch(name) is not None
 
 
-class Mailbox:
-    """A unix datagram socket in ``directory``, read on the running event loop; ``hear`` gets each message.
+def socket_path(directory: Path, descriptor: int, name: str) -> str:
+    """The path by which to reach the socket ``name`` in ``directory``, which is open as ``descriptor``."""
+    # The path of a socket has at most 107 bytes, and that of a data directory may well be longer.
+    root = f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else str(directory)
+    return f"{root}/{name}"
 
-    Messages may be lost: the receiver's queue is full, or the file system knows no sockets. Whoever relies on an
-    answer asks again.
+
+class DatagramEndpoint:
+    """The ``Notifier`` of a directory: a socket in it, read on the running event loop.
+
+    ``on_message`` is called with each message, of at most ``MESSAGE_BYTES_MAX`` bytes. Messages are lost if the
+    receiver's queue is full, or if the file system has no sockets.
     """
 
-    def __init__(self, directory: Path, hear: Callable[[bytes], None]) -> None:
+    def __init__(self, directory: Path, on_message: Callable[[bytes], None]) -> None:
         self.name = f"{os.getpid()}-{secrets.token_hex(8)}.sock"
-        self._hear = hear
+        self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._path = directory
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,20 +51,22 @@ class Mailbox:
             self._socket.bind(self._address(self.name))
         self._loop.add_reader(self._socket.fileno(), self._read)
 
-    def tell(self, name: str, message: bytes) -> None:
-        """Send ``message`` to one mailbox; one whose process has died is removed."""
+    def is_address(self, name: str) -> bool:
+        return is_endpoint_name(name)
+
+    def send(self, name: str, message: bytes) -> None:
+        """Send ``message`` to one endpoint; the socket of a process that has died is removed."""
         try:
             self._socket.sendto(message, self._address(name))
         except ConnectionRefusedError:
             self._remove(name)
         except OSError:
-            pass  # gone, or too busy to take it now: messages may be lost
+            pass  # gone, or its queue is full: messages may be lost
 
-    def tell_all(self, message: bytes) -> None:
-        """Send ``message`` to every other mailbox of the directory."""
+    def broadcast(self, message: bytes) -> None:
         for name in os.listdir(self._directory):
-            if name != self.name and is_mailbox_name(name):
-                self.tell(name, message)
+            if name != self.name and is_endpoint_name(name):
+                self.send(name, message)
 
     def close(self) -> None:
         self._loop.remove_reader(self._socket.fileno())
@@ -64,24 +74,20 @@ class Mailbox:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close the descriptors alone: for a forked child, whose parent still uses the mailbox."""
         self._socket.close()
         os.close(self._directory)
 
     def _read(self) -> None:
-        for _ in range(_MESSAGES_A_TURN):
+        for _ in range(_MESSAGES_PER_TURN):
             try:
                 message = self._socket.recv(MESSAGE_BYTES_MAX)
             except OSError:
                 return
-            self._hear(message)
+            self._on_message(message)
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._directory)
 
     def _address(self, name: str) -> str:
-        # The path of a socket has at most 107 bytes, and a data directory may well be longer.
-        if sys.platform == "linux":
-            return f"/proc/self/fd/{self._directory}/{name}"
-        return str(self._path / name)
+        return socket_path(self._path, self._directory, name)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
@@ -36,3 +37,4 @@ class Ports:
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
+    endpoint_states: EndpointStates | None = None  # None where records are kept in memory

@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.ports import Ports
-from tusd_py.views import event_view, job_view, upload_view
+from tusd_py.views import endpoint_view, event_view, job_view, upload_view
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
@@ -42,6 +43,9 @@ def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
         Route("/api/jobs/{job_id}", api.endpoint(api.delete), methods=["DELETE"]),
         Route("/api/jobs/{job_id}/retry", api.endpoint(api.retry), methods=["POST"]),
         Route("/api/events", api.endpoint(api.events), methods=["GET"]),
+        Route("/api/endpoints", api.endpoint(api.endpoints), methods=["GET"]),
+        # The name of an endpoint may be a URL.
+        Route("/api/endpoints/{name:path}/open", api.endpoint(api.open_endpoint), methods=["POST"]),
     ]
 
 
@@ -110,6 +114,21 @@ class _Api:
             limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
         )
         return {"events": [{"place": place, **event_view(event)} for place, event in events]}
+
+    async def endpoints(self, ports: Ports, request: Request) -> object:
+        return {"endpoints": [endpoint_view(each) for each in await _endpoint_states(ports).list_closed()]}
+
+    async def open_endpoint(self, ports: Ports, request: Request) -> object:
+        name = request.path_params["name"]
+        if not await _endpoint_states(ports).open_endpoint(name):
+            raise ApiError(409, "no closed endpoint has this name")
+        return {"opened": name}
+
+
+def _endpoint_states(ports: Ports) -> EndpointStates:
+    if ports.endpoint_states is None:
+        raise ApiError(404, "records are kept in memory; webhooks need a database (records.url)")
+    return ports.endpoint_states
 
 
 def _job_queue(ports: Ports) -> JobQueue:

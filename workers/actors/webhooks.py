@@ -1,7 +1,6 @@
-"""The actor of webhooks: tells one receiver of one event, and closes an endpoint that wants no more.
+"""The actor of webhooks: delivers one event to one endpoint, and closes an endpoint that answers 410 Gone.
 
-An endpoint that answers 410 is closed by a job of its own, which is dead from the start and belongs to no upload. While
-it is there, every worker buries what the endpoint would have been told; having it tried again opens the endpoint.
+While an endpoint is closed, every job for it fails without a request; ``tusd-py endpoints open`` opens it again.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import asyncio
 import logging
 from weakref import WeakKeyDictionary
 
+from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.jobs import JobState, NewJob
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
 from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
@@ -23,63 +21,53 @@ from ..actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 
-# One for each event loop, as its connections belong to it.
+# One for each event loop, since its connections belong to the loop.
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
 
 
 async def webhooks(context: JobContext) -> None:
-    """Tell ``job.subscription`` of the event; it may be told twice, with the same id."""
-    job, job_queue = context.job, context.ports.job_queue
-    assert job_queue is not None, "a job comes from an outbox"
-    if not job.event_id:
-        if job.token > 1:
-            return  # somebody had it tried again: the endpoint is open
-        raise GiveUp("the endpoint answered 410 and is told nothing more; try this job again to open it")
-    receiver = next((each for each in webhook_endpoints(context.settings) if each.name == job.subscription), None)
-    if receiver is None:
-        raise GiveUp(f"{job.subscription} is no longer in the settings: name it there again, or drop this job")
-    closing = await job_queue.list_jobs(
-        states=(JobState.WAITING, JobState.RUNNING, JobState.DEAD), upload_id=_closed(receiver), limit=1
-    )
-    if closing:
-        raise GiveUp(f"{receiver.name} is closed: it has answered 410; try job {closing[0].id} again to open it")
+    """Deliver the job's event to its subscription, at least once, each time with the same id."""
+    job, job_queue, endpoint_states = context.job, context.ports.job_queue, context.ports.endpoint_states
+    assert job_queue is not None and endpoint_states is not None, "jobs exist only in a database"
+    endpoint = next((each for each in webhook_endpoints(context.settings) if each.name == job.subscription), None)
+    if endpoint is None:
+        raise GiveUp(f"{job.subscription} is no longer in the settings: add it there again, or drop this job")
+    closed = await endpoint_states.find_closed(endpoint.name)
+    if closed is not None:
+        raise GiveUp(f"{endpoint.name} is closed ({closed.reason}); tusd-py endpoints open opens it again")
     event = await job_queue.find_event(job.event_id)
     if event is None:
-        raise GiveUp("the event is no longer known")
-    verdict = await _deliverer(context).deliver(receiver, event, context.ports.store.location(event.upload))
-    await _judge(context, job_queue, receiver, event, verdict)
+        raise GiveUp("the event no longer exists")
+    result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
+    await _handle(context, endpoint_states, endpoint, event, result)
 
 
-async def _judge(
-    context: JobContext, job_queue: JobQueue, receiver: WebhookEndpoint, event: Event, verdict: DeliveryResult
+async def _handle(
+    context: JobContext,
+    endpoint_states: EndpointStates,
+    endpoint: WebhookEndpoint,
+    event: Event,
+    result: DeliveryResult,
 ) -> None:
-    if verdict.status is DeliveryStatus.DELIVERED:
-        if receiver.is_tusd_hook and event.type is EventType.POST_RECEIVE:
-            await _stop_if_told(context, event, verdict.response)
+    if result.status is DeliveryStatus.DELIVERED:
+        if endpoint.is_tusd_hook and event.type is EventType.POST_RECEIVE:
+            await _stop_upload_if_requested(context, event, result.response)
         return
-    if verdict.status is DeliveryStatus.RETRY:
-        raise Retry(f"{receiver.name} {verdict.reason}", verdict.retry_after_seconds)
-    if verdict.status is DeliveryStatus.GONE:
-        log.error("webhook closed: its endpoint answered 410", extra={"consumer": receiver.name})
-        name = _closed(receiver)
-        job = NewJob(
-            actor="webhooks",
-            subscription=receiver.name,
-            key=f"{name} {event.id}",
-            upload_id=name,
-            sequence_key=f"{name} {event.id}",
-        )
-        await job_queue.add_jobs([job], context.ports.clock())
-    raise GiveUp(f"{receiver.name} {verdict.reason}")
+    if result.status is DeliveryStatus.RETRY:
+        raise Retry(f"{endpoint.name} {result.reason}", result.retry_after_seconds)
+    if result.status is DeliveryStatus.GONE:
+        log.error("webhook endpoint closed: it answered 410", extra={"endpoint": endpoint.name})
+        await endpoint_states.close_endpoint(endpoint.name, "answered 410", context.ports.clock())
+    raise GiveUp(f"{endpoint.name} {result.reason}")
 
 
-async def _stop_if_told(context: JobContext, event: Event, answer: bytes) -> None:
-    """tusd's StopUpload: the answer to post-receive may end an upload whose bytes still come."""
+async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
+    """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        if not asks_to_stop(answer):
+        if not asks_to_stop(response):
             return
     except HookFailed as failure:
-        log.info("what post-receive answered is passed over", extra={"reason": str(failure)})
+        log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
     async with locked(context.ports, event.upload.id):
         upload = await context.ports.records.find(event.upload.id)
@@ -92,10 +80,6 @@ async def close_deliverer() -> None:
     deliverer = _deliverers.pop(asyncio.get_running_loop(), None)
     if deliverer is not None:
         await deliverer.close()
-
-
-def _closed(receiver: WebhookEndpoint) -> str:
-    return f"closed {receiver.name}"  # no upload has such an id
 
 
 def _deliverer(context: JobContext) -> WebhookDeliverer:

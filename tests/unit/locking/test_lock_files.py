@@ -1,4 +1,4 @@
-"""Locks on bytes: of the open file where the kernel knows them, of the process elsewhere."""
+"""Locks on bytes: of the open file on Linux, of the process elsewhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ print(*(files.try_lock(key) for key in sys.argv[2:]))
 """
 
 
-def test_bytes_are_locked_one_by_one(tmp_path: Path) -> None:
-    """Two open lock files exclude each other byte by byte, neighbours too, up to the last place there is."""
+def test_each_byte_is_a_lock(tmp_path: Path) -> None:
+    """Two open lock files exclude each other byte by byte, up to the last position."""
     first, second = LockFiles(tmp_path), LockFiles(tmp_path)
     assert [first.try_lock(key) for key in KEYS[::2]] == [True] * 3
     assert [second.try_lock(key) for key in KEYS] == [False, True, False, True, False]
@@ -34,19 +34,19 @@ def test_bytes_are_locked_one_by_one(tmp_path: Path) -> None:
     second.close()
 
 
-def test_locks_of_the_process_where_there_are_no_others(tmp_path: Path) -> None:
-    """Without locks of open files, those of the process keep other processes out just as well."""
+def test_process_locks_exclude_other_processes(tmp_path: Path) -> None:
+    """Without open-file locks, the locks of the process exclude other processes as well."""
     files = LockFiles(tmp_path, ofd_command=None)
     assert [files.try_lock(key) for key in KEYS[::2]] == [True] * 3
     files.unlock(KEYS[2])
     command = [sys.executable, "-c", TRY, str(tmp_path), *KEYS]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert told == ["False", "True", "True", "True", "False"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed == ["False", "True", "True", "True", "False"]
     files.close()
 
 
-def test_what_is_no_lock_file_is_refused(tmp_path: Path) -> None:
-    """A symbolic link in place of a lock file is not followed."""
+def test_symbolic_link_is_refused(tmp_path: Path) -> None:
+    """A symbolic link at the path of a lock file is not followed."""
     (tmp_path / "uploads-7.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
         LockFiles(tmp_path)

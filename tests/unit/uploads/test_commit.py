@@ -11,12 +11,13 @@ import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody, UploadsHarness, cut
 from tests.support.processing import with_ports
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import BodyIncomplete, TusError
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.policy import UploadPolicy
@@ -31,19 +32,19 @@ FINISHED = ["post-finish", "upload.ready"]
 class Told:
     """The use cases with a subscription to every event."""
 
-    def __init__(self, harness: UploadsHarness, records: SqlRecords) -> None:
+    def __init__(self, harness: UploadsHarness, job_queue: JobQueue) -> None:
         self.harness = harness
-        self.records = records
+        self.job_queue = job_queue
 
     async def events(self, upload_id: str = "") -> list[Event]:
-        return [event for _, event in await self.records.list_events(upload_id=upload_id, limit=999)]
+        return [event for _, event in await self.job_queue.list_events(upload_id=upload_id, limit=999)]
 
     async def types(self, upload_id: str = "") -> list[str]:
         return [event.type.value for event in await self.events(upload_id)]
 
     async def jobs(self) -> list[tuple[str, str]]:
         """The actor and the end of the key of each job, oldest first."""
-        return [(job.actor, job.subscription) for job in (await self.records.list_jobs(limit=999))[::-1]]
+        return [(job.actor, job.subscription) for job in (await self.job_queue.list_jobs(limit=999))[::-1]]
 
 
 @asynccontextmanager
@@ -54,14 +55,14 @@ async def telling(
     steps: tuple[str, ...] = (),
     policy: UploadPolicy | None = None,
 ) -> AsyncIterator[Told]:
-    records = await SqlRecords.open(f"sqlite:///{directory}/records.sqlite3")
-    harness = UploadsHarness(records=records, policy=policy or UploadPolicy())
-    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=records)
+    database = await SqlDatabase.open(f"sqlite:///{directory}/records.sqlite3")
+    harness = UploadsHarness(records=database.records, policy=policy or UploadPolicy())
+    with_ports(harness, subscriptions=tuple(subscriptions), steps=steps, job_queue=database.job_queue)
     try:
-        yield Told(harness, records)
+        yield Told(harness, database.job_queue)
     finally:
         await harness.settle()
-        await records.close()
+        await database.close()
 
 
 class SlowFakeBody(FakeBody):
@@ -185,7 +186,7 @@ async def test_commit_events_of_ends(tmp_path: Path) -> None:
 async def last_job_ended(told: Told, upload_id: str, after: Upload) -> None:
     """Save ``after`` as the effect of the due job, as its actor would."""
     now = told.harness.clock()
-    (job,) = await told.records.claim(now, now, 9)
+    (job,) = await told.job_queue.claim(now, now, 9)
     before = await told.harness.record(upload_id)
     assert before is not None
     await update(told.harness.ports, before, after.with_token(before.token), Cause(completed_job=job))
@@ -204,7 +205,7 @@ async def test_commit_step_jobs_in_order(tmp_path: Path) -> None:
         assert await told.jobs() == [("validation", ""), ("publishing", "")]
         await last_job_ended(told, upload.id, validated.complete_step("publishing", now))
         assert (await told.types())[3:] == ["upload.validated", "upload.ready"]
-        assert await told.records.next_due() is None
+        assert await told.job_queue.next_due() is None
 
 
 async def test_commit_rejected_no_further_job(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ async def test_commit_job_per_subscription(tmp_path: Path) -> None:
         upload = (await told.harness.create(2, b"ab")).upload
         created, finished = await told.events()
         assert [created.type, finished.type] == [EventType.POST_CREATE, EventType.POST_FINISH]
-        jobs = (await told.records.list_jobs(limit=9))[::-1]
+        jobs = (await told.job_queue.list_jobs(limit=9))[::-1]
         assert [(job.subscription, job.event_id, job.sequence_key) for job in jobs] == [
             ("b", created.id, f"{upload.id} b"),
             ("a", finished.id, f"{upload.id} a"),

@@ -15,11 +15,6 @@ from tusd_py.model.hooks import Hook
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> object:
-    return VIRTUAL_TIME
-
-
 async def test_every_method_below_a_mount() -> None:
     """Location includes the path of the mount, every method works below it, and tusd's metrics count each step."""
     async with serving() as service:
@@ -106,6 +101,7 @@ async def test_hook_gets_the_caller_and_its_failure_is_500() -> None:
         assert metric(service, 'tusd_hook_errors_total{hooktype="pre-create"}') == 2
 
 
+@pytest.mark.parametrize("anyio_backend", [VIRTUAL_TIME], ids=["virtual time"])
 async def test_shutdown_saves_and_answers_503() -> None:
     """At shutdown a running body is saved and answered 503 with Retry-After, and so is a body that comes later."""
     async with serving() as service:

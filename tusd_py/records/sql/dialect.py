@@ -8,32 +8,35 @@ from sqlalchemy import ClauseElement, Dialect, Select, Table, bindparam, func, l
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
-_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_JSON_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
+_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def insert_unless_there(dialect: Dialect, table: Table, column: str, **values: Any) -> Insert:
-    """An insert that lets a row with the same ``column`` be. What ``values`` does not name is given with each row."""
-    rows: Any = _INSERTS[dialect.name](table)
-    # Without any, values() would ask for no column at all.
+def insert_or_ignore(dialect: Dialect, table: Table, column: str, **values: Any) -> Insert:
+    """An INSERT that does nothing if a row with the same ``column`` exists.
+
+    ``values`` are expressions that are part of the statement; all other columns are passed with each row.
+    """
+    rows: Any = _INSERT[dialect.name](table)
+    # values() without arguments would leave out every column.
     insert: Insert = (rows.values(**values) if values else rows).on_conflict_do_nothing(index_elements=[column])
     return insert
 
 
-def elements(dialect: Dialect, name: str) -> Select[Any]:
-    """The elements of the JSON array of text that is given as ``name``, as rows.
+def json_elements(dialect: Dialect, name: str) -> Select[Any]:
+    """The elements of the JSON array of strings that is passed as value ``name``, as rows.
 
-    One value, whatever their number, so that the statement stays the same and is prepared once.
+    An array is one value, whatever its length, so that the statement text stays the same and is prepared once.
     """
-    return select(_ELEMENTS[dialect.name](bindparam(name)).table_valued("value").c.value)
+    return select(_JSON_ELEMENTS[dialect.name](bindparam(name)).table_valued("value").c.value)
 
 
-def limited(statement: Select[Any]) -> Select[Any]:
-    """The first ``limit`` rows."""
+def with_limit(statement: Select[Any]) -> Select[Any]:
+    """``statement`` with its number of rows bounded by the value ``limit``."""
     # SQLite's dialect adds an offset, as a value of its own, to a limit that is a value.
     return statement.limit(bindparam("limit")).offset(literal_column("0"))
 
 
-def text_of(dialect: Dialect, statement: ClauseElement, columns: list[str] | None = None) -> str:
+def compile_text(dialect: Dialect, statement: ClauseElement, columns: list[str] | None = None) -> str:
     """The statement as text, its values named as the driver takes them; ``columns`` are those it sets by name."""
     return str(statement.compile(dialect=dialect, column_keys=columns))

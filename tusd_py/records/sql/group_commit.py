@@ -1,4 +1,4 @@
-"""Group commit: gathers what tasks ask while a thread works on what was asked before. Knows nothing of databases."""
+"""Group commit: collects the requests of many tasks while a thread runs the batch before. Knows no database."""
 
 from __future__ import annotations
 
@@ -10,132 +10,132 @@ from typing import Generic, TypeVar
 
 from tusd_py.contracts.records import RecordsUnavailable
 
-Q = TypeVar("Q")
-A = TypeVar("A")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
-#: More than this in one transaction makes the first wait for the last without being any cheaper.
+#: More requests in one transaction make the first wait for the last without being any cheaper.
 _BATCH_MAX = 256
 
 
-class Grouping(Generic[Q, A]):
-    """A thread that answers questions by the batch, and tasks of one event loop that await their own answer.
+class GroupCommit(Generic[Request, Result]):
+    """A thread that runs requests in batches, for tasks of one event loop that each await their own result.
 
-    ``answer`` runs in the thread: for each question, in order, it returns an answer or the exception to raise. A
-    batch is what has queued while the last one was answered, and what one turn of the loop asks stays together; nobody
-    waits for it to fill, so that a lone question costs two thread switches and a crowd shares one transaction.
+    ``run_batch`` runs in the thread: for each request, in order, it returns a result or the exception to raise. A batch
+    is what has queued while the last one ran, and the requests of one turn of the event loop stay together. Nothing
+    waits for a batch to fill, so that a lone request costs two thread switches and a crowd shares one transaction.
 
-    ``on_answers`` is told in the loop of each batch that was answered, whoever still waits for it.
+    ``on_batch`` is called on the event loop with the results of each batch, also if no caller waits for them any more.
 
-    A caller who is cancelled gets no answer. Its question is dropped if the thread has not come to it, and otherwise
-    done as if somebody had waited: never half.
+    A cancelled caller gets no result. Its request is dropped if the thread has not started it, and otherwise runs to
+    its end: never half.
     """
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Q]], Sequence[A | Exception]],
+        run_batch: Callable[[Sequence[Request]], Sequence[Result | Exception]],
         *,
         name: str,
         on_end: Callable[[], None],
         waiting_max: int,
-        on_answers: Callable[[Sequence[A | Exception]], None] | None = None,
+        on_batch: Callable[[Sequence[Result | Exception]], None] | None = None,
     ) -> None:
-        self._answer = answer
-        self._on_answers = on_answers
+        self._run_batch = run_batch
+        self._on_batch = on_batch
         self._on_end = on_end
         self._waiting_max = waiting_max
         self._waiting = 0
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._fresh: list[tuple[Q, asyncio.Future[A]]] = []  # asked in this turn of the loop
-        self._queue: SimpleQueue[list[tuple[Q, asyncio.Future[A]]] | None] = SimpleQueue()
-        # A daemon: a program that never calls close() can still end, and records need no farewell to be true.
+        self._unqueued: list[tuple[Request, asyncio.Future[Result]]] = []  # submitted in this turn of the event loop
+        self._queue: SimpleQueue[list[tuple[Request, asyncio.Future[Result]]] | None] = SimpleQueue()
+        # A daemon: a program that never calls close() can still end, and what was committed is safe without it.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def ask(self, question: Q) -> A:
-        """The answer to ``question``, or its exception. Raises ``RecordsUnavailable`` when too many wait already."""
+    async def submit(self, request: Request) -> Result:
+        """Return the result of ``request``, or raise its exception; ``RecordsUnavailable`` if too many calls wait."""
         if self._closing:
-            raise RecordsUnavailable("the records are closed")
+            raise RecordsUnavailable("the database connection is closed")
         if self._waiting >= self._waiting_max:
-            raise RecordsUnavailable(f"the database is behind: {self._waiting} calls wait for it")
-        future: asyncio.Future[A] = self._loop.create_future()
+            raise RecordsUnavailable(f"the database is overloaded: {self._waiting} calls wait for it")
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting += 1
-        if not self._fresh:
-            self._loop.call_soon(self._hand_over)
-        self._fresh.append((question, future))
+        if not self._unqueued:
+            self._loop.call_soon(self._enqueue)
+        self._unqueued.append((request, future))
         return await future
 
-    def _hand_over(self) -> None:
-        """Give the thread what this turn of the loop has asked: woken for each question, it would find them alone."""
-        if self._fresh:
-            fresh, self._fresh = self._fresh, []
-            self._queue.put(fresh)
+    def _enqueue(self) -> None:
+        """Queue the requests of this turn together: if each woke the thread, each would be a batch of its own."""
+        if self._unqueued:
+            requests, self._unqueued = self._unqueued, []
+            self._queue.put(requests)
 
     async def close(self, timeout_seconds: float) -> None:
-        """Take no more questions, answer those asked, and end the thread. Raises ``RecordsUnavailable`` if it hangs."""
+        """Refuse new requests, run those submitted, end the thread. Raises ``RecordsUnavailable`` if it hangs."""
         if not self._closing:
             self._closing = True
-            self._hand_over()
+            self._enqueue()
             self._queue.put(None)
         try:
             await asyncio.wait_for(asyncio.shield(self._ended), timeout_seconds)
         except TimeoutError:
-            raise RecordsUnavailable("the database does not answer; what was asked last may not be saved") from None
+            raise RecordsUnavailable("the database does not answer; the newest changes may not be saved") from None
         self._thread.join()
 
     def _work(self) -> None:
         is_open = True
         while is_open:
-            asked, is_open = self._gather()
-            # Read from another thread, cancelled() may be a moment old: then the question is done, which is as good.
-            wanted = [(question, future) for question, future in asked if not future.cancelled()]
-            answers = self._answer_all([question for question, _ in wanted])
-            answered = [(future, answer) for (_, future), answer in zip(wanted, answers, strict=True)]
-            self._tell(self._deliver, len(asked), answered)
+            submitted, is_open = self._next_batch()
+            # Read from another thread, cancelled() may be out of date: then the request runs, which is as good.
+            wanted = [(request, future) for request, future in submitted if not future.cancelled()]
+            results = self._run([request for request, _ in wanted])
+            delivered = [(future, result) for (_, future), result in zip(wanted, results, strict=True)]
+            self._call_in_loop(self._deliver, len(submitted), delivered)
         self._on_end()
-        self._tell(self._end)
+        self._call_in_loop(self._end)
 
-    def _gather(self) -> tuple[list[tuple[Q, asyncio.Future[A]]], bool]:
-        """What has queued, at least one question or the end; and whether more may come."""
-        asked: list[tuple[Q, asyncio.Future[A]]] = []
+    def _next_batch(self) -> tuple[list[tuple[Request, asyncio.Future[Result]]], bool]:
+        """Wait for at least one request, or the end; return what has queued, and whether more may come."""
+        submitted: list[tuple[Request, asyncio.Future[Result]]] = []
         entry = self._queue.get()
         while entry is not None:
-            asked += entry
-            if len(asked) >= _BATCH_MAX:
-                return asked, True
+            submitted += entry
+            if len(submitted) >= _BATCH_MAX:
+                return submitted, True
             try:
                 entry = self._queue.get_nowait()
             except Empty:
-                return asked, True
-        return asked, False
+                return submitted, True
+        return submitted, False
 
-    def _answer_all(self, questions: Sequence[Q]) -> Sequence[A | Exception]:
-        if not questions:
+    def _run(self, requests: Sequence[Request]) -> Sequence[Result | Exception]:
+        if not requests:
             return []
         try:
-            return self._answer(questions)
+            return self._run_batch(requests)
         except Exception as error:  # noqa: BLE001 - the outermost handler of this thread: callers must not wait forever
-            return [error] * len(questions)
+            return [error] * len(requests)
 
-    def _tell(self, what: Callable[..., None], *facts: object) -> None:
+    def _call_in_loop(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(what, *facts)
+            self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            # The loop has been closed: nobody waits any more. What was asked is done all the same.
+            # The event loop has been closed, so no caller waits any more. The requests have run all the same.
             pass
 
-    def _deliver(self, count: int, answered: Sequence[tuple[asyncio.Future[A], A | Exception]]) -> None:
+    def _deliver(self, count: int, delivered: Sequence[tuple[asyncio.Future[Result], Result | Exception]]) -> None:
         self._waiting -= count
-        for future, answer in answered:
+        for future, result in delivered:
             if future.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                future.set_result(answer)
-        if self._on_answers is not None:
-            self._on_answers([answer for _, answer in answered])
+                future.set_result(result)
+        if self._on_batch is not None:
+            self._on_batch([result for _, result in delivered])
 
     def _end(self) -> None:
         if not self._ended.done():

@@ -1,4 +1,4 @@
-"""Between events and jobs and the rows of the database, both ways. Nothing here talks to a database."""
+"""Converts events and jobs to rows of the database and back. Nothing here uses a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.records.sql.rows import COLUMNS, from_row, to_row
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
-#: The columns in the order in which ``to_event`` and ``to_job`` want them.
+#: The columns in the order in which ``to_event`` and ``to_job`` expect them.
 EVENT_COLUMNS = ("seq", "id", "type", "at", "body")
 JOB_COLUMNS = (
     "id",
@@ -31,12 +31,12 @@ JOB_COLUMNS = (
     "ended_at",
     "error",
 )
-# Columns of an upload that are JSON themselves: a part of the body as they are, no text within it.
+# Columns of an upload that are JSON themselves: the body contains them as JSON, not as a string of JSON.
 _JSON_COLUMNS = ("history", "pending_steps", "storage")
 
 
 def event_row(event: Event, token: int) -> dict[str, object]:
-    """The row of ``event``, whose upload is saved with ``token``."""
+    """The row of ``event``; its upload is recorded with ``token``."""
     return {
         "id": event.id,
         "type": event.type.value,
@@ -47,7 +47,7 @@ def event_row(event: Event, token: int) -> dict[str, object]:
 
 
 def to_event(row: Sequence[Any]) -> tuple[int, Event]:
-    """The event of a row in the order of ``EVENT_COLUMNS``, and its place among all."""
+    """The event of a row in the order of ``EVENT_COLUMNS``, and its sequence number."""
     body = json.loads(row[4])
     recorded = body["upload"] | {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
     upload = from_row([recorded[name] for name in COLUMNS], tuple(body["parts"]))
@@ -56,7 +56,7 @@ def to_event(row: Sequence[Any]) -> tuple[int, Event]:
 
 
 def job_row(job: NewJob, now: datetime) -> dict[str, object]:
-    """The row of a job that is made, and due, ``now``."""
+    """The row of a job that is added and due ``now``."""
     return {
         "actor": job.actor,
         "subscription": job.subscription,
@@ -106,7 +106,7 @@ def _format_body(event: Event, token: int) -> str:
 def _from_caller(caller: Caller | None) -> dict[str, object] | None:
     if caller is None:
         return None
-    # Latin-1 gives every byte a character and takes it back: headers come back as they came.
+    # Latin-1 maps every byte to a character and back, so that headers are unchanged.
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in caller.headers]
     return {
         "remote_address": caller.remote_address,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from tusd_py.model.jobs import JobState
-from tusd_py.records.sql.dialect import elements, insert_unless_there, limited, text_of
+from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
 from tusd_py.records.sql.job_rows import EVENT_COLUMNS, JOB_COLUMNS
 from tusd_py.records.sql.tables import RecordsTable
 
@@ -35,7 +35,7 @@ _jobs = RecordsTable.metadata.tables["jobs"]
 _job = select(*(_jobs.c[name] for name in JOB_COLUMNS))
 _event = select(*(_events.c[name] for name in EVENT_COLUMNS))
 
-# Exactly as the partial indexes have it: they apply only where their condition stands in the text.
+# The text of the partial indexes' own conditions: an index applies only to a statement that contains it.
 _IS_HEAD = text("is_head")
 _IS_DONE = text("state = 'done'")
 _IS_NOT_DONE = text("state <> 'done'")
@@ -49,16 +49,16 @@ class JobStatements:
 
     add_event: str  # a row of job_rows.event_row
     add_job: str  # a row of job_rows.job_row
-    subscriptions: str  # nothing: those for whom there is a job that has its turn
-    ready: str  # of_consumer, now, limit
-    lease: str  # job_id, until
-    has_lease: str  # job_id, seen_token
+    subscriptions: str  # nothing: those that have a job at the head of its sequence
+    ready: str  # of_subscription, now, limit
+    lease: str  # job_id, seen_state, seen_token, now, until
+    has_lease: str  # job_id, seen_token; locks the row until the transaction ends
     renew: str  # job_id, seen_token, at
     complete: str  # job_id, seen_token, at
     retry: str  # job_id, seen_token, at, why
     fail: str  # job_id, seen_token, at, why
-    promote: str  # its_lane: the earliest of the earlier has its turn,
-    demote: str  # its_lane: and no other
+    promote: str  # its_sequence_key: marks the earliest job that has not ended as the head,
+    demote: str  # its_sequence_key: and no other
     requeue: str  # job_id, at
     delete_job: str  # job_id
     next_due: str  # nothing
@@ -79,36 +79,36 @@ class JobStatements:
 def compile_job_statements(dialect: Dialect) -> JobStatements:
     """Every statement, for ``dialect``."""
     texts = {
-        name: text_of(dialect, statement)
+        name: compile_text(dialect, statement)
         for name, statement in (_claim_statements() | _list_statements(dialect)).items()
     }
-    texts |= {name: text_of(dialect, statement) for name, statement in (_change_statements() | _pruning()).items()}
+    texts |= {name: compile_text(dialect, statement) for name, statement in (_change_statements() | _pruning()).items()}
     job_columns = [column.name for column in _jobs.columns if column.name not in ("id", "ended_at", "is_head")]
-    add_job = insert_unless_there(dialect, _jobs, "key", is_head=not_(_unended(_jobs.alias("earlier"))))
+    add_job = insert_or_ignore(dialect, _jobs, "key", is_head=not_(_has_unended(_jobs.alias("earlier"))))
     event_columns = [column.name for column in _events.columns if column.name != "seq"]
     return JobStatements(
-        add_event=text_of(dialect, insert(_events), event_columns),
-        add_job=text_of(dialect, add_job, job_columns),
+        add_event=compile_text(dialect, insert(_events), event_columns),
+        add_job=compile_text(dialect, add_job, job_columns),
         **texts,
     )
 
 
-def _unended(earlier: Any) -> ColumnElement[bool]:
+def _has_unended(earlier: Any) -> ColumnElement[bool]:
     return exists().where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
 
 
 def _claim_statements() -> dict[str, Any]:
-    # From consumer to consumer along the index: however many jobs one of them has, each is one step.
+    # A loose index scan: one step for each subscription, however many jobs it has.
     subscriptions = (
         select(func.min(_jobs.c.subscription).label("subscription"))
         .where(_IS_HEAD)
         .cte("subscriptions", recursive=True)
     )
-    following = select(func.min(_jobs.c.subscription)).where(
+    next_one = select(func.min(_jobs.c.subscription)).where(
         _IS_HEAD, _jobs.c.subscription > subscriptions.c.subscription
     )
     subscriptions = subscriptions.union_all(
-        select(following.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.subscription.is_not(None))
+        select(next_one.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.subscription.is_not(None))
     )
     earliest = select(func.min(_jobs.c.next_attempt_at)).where(
         _IS_HEAD, _jobs.c.subscription == subscriptions.c.subscription
@@ -118,7 +118,7 @@ def _claim_statements() -> dict[str, Any]:
     )
     return {
         "subscriptions": select(subscriptions.c.subscription).where(subscriptions.c.subscription.is_not(None)),
-        "ready": limited(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
+        "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
         "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
     }
 
@@ -128,7 +128,7 @@ def _change_statements() -> dict[str, Any]:
     leased = (_ITS_ID, _jobs.c.token == bindparam("seen_token"), running)
     change = update(_jobs).where(*leased)
     at: BindParameter[int] = bindparam("at")
-    earlier = _jobs.alias("sequence_key")
+    earlier = _jobs.alias("earlier")
     earliest = (
         select(func.min(earlier.c.id))
         .where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
@@ -139,14 +139,22 @@ def _change_statements() -> dict[str, Any]:
     waiting = {"state": _text(JobState.WAITING), "next_attempt_at": at}
     return {
         "lease": update(_jobs)
-        .where(_ITS_ID)
+        .where(
+            _ITS_ID,
+            _jobs.c.state == bindparam("seen_state"),
+            _jobs.c.token == bindparam("seen_token"),
+            # A lease that its holder has renewed meanwhile has the same state and token.
+            _jobs.c.next_attempt_at <= bindparam("now"),
+            _IS_HEAD,
+        )
         .values(
             state=_text(JobState.RUNNING),
             attempt=_jobs.c.attempt + literal_column("1"),
             token=_jobs.c.token + literal_column("1"),
             next_attempt_at=bindparam("until"),
         ),
-        "has_lease": select(_jobs.c.sequence_key).where(*leased),
+        # FOR UPDATE where writers run at once; SQLite's dialect leaves it out, as its writers do not.
+        "has_lease": select(_jobs.c.sequence_key).where(*leased).with_for_update(),
         "renew": change.values(next_attempt_at=at),
         "complete": change.values(state=_text(JobState.DONE), **ended),
         "retry": change.values(**waiting, error=bindparam("why")),
@@ -170,27 +178,27 @@ def _change_statements() -> dict[str, Any]:
 def _list_statements(dialect: Dialect) -> dict[str, Any]:
     of_upload: BindParameter[str] = bindparam("of_upload")
     jobs = _job.where(_jobs.c.id < bindparam("before_id")).order_by(_jobs.c.id.desc())
-    in_states = _jobs.c.state.in_(elements(dialect, "states"))
+    in_states = _jobs.c.state.in_(json_elements(dialect, "states"))
     events = _event.where(_events.c.seq > bindparam("after"))
     events_of_upload = events.where(_events.c.upload_id == of_upload)
     return {
         "find_job": _job.where(_ITS_ID),
-        "list_jobs": limited(jobs),
-        "list_jobs_in_state": limited(jobs.where(_jobs.c.state == bindparam("in_state"), _IS_NOT_DONE)),
-        # Most are done: they are found on the way down, where their own index would have to be sorted.
-        "list_jobs_done": limited(jobs.where(_jobs.c.state == bindparam("in_state"))),
-        "list_jobs_of_upload": limited(jobs.where(_jobs.c.upload_id == of_upload, in_states)),
+        "list_jobs": with_limit(jobs),
+        "list_jobs_in_state": with_limit(jobs.where(_jobs.c.state == bindparam("in_state"), _IS_NOT_DONE)),
+        # Most jobs are done: a scan by id, newest first, finds them soon, and their own index has another order.
+        "list_jobs_done": with_limit(jobs.where(_jobs.c.state == bindparam("in_state"))),
+        "list_jobs_of_upload": with_limit(jobs.where(_jobs.c.upload_id == of_upload, in_states)),
         "find_event": _event.where(_events.c.id == bindparam("event_id")),
-        "list_events": limited(events.order_by(_events.c.seq)),
-        "list_events_of_upload": limited(events_of_upload.order_by(_events.c.seq)),
-        "newest_events": limited(events.order_by(_events.c.seq.desc())),
-        "newest_events_of_upload": limited(events_of_upload.order_by(_events.c.seq.desc())),
+        "list_events": with_limit(events.order_by(_events.c.seq)),
+        "list_events_of_upload": with_limit(events_of_upload.order_by(_events.c.seq)),
+        "newest_events": with_limit(events.order_by(_events.c.seq.desc())),
+        "newest_events_of_upload": with_limit(events_of_upload.order_by(_events.c.seq.desc())),
     }
 
 
 def _pruning() -> dict[str, Any]:
     jobs = select(_jobs.c.id).where(_IS_DONE, _jobs.c.ended_at < bindparam("before")).order_by(_jobs.c.ended_at)
-    # An upload has few jobs, so that those of an event need no index of their own.
+    # An upload has few jobs, so that finding those of an event needs no index of its own.
     left = exists().where(_jobs.c.upload_id == _events.c.upload_id, _jobs.c.event_id == _events.c.id)
     events = select(_events.c.seq).where(_events.c.at < bindparam("before"), not_(left)).order_by(_events.c.at)
     return {
@@ -200,11 +208,11 @@ def _pruning() -> dict[str, Any]:
 
 
 def _rows(statement: Select[Any]) -> Select[Any]:
-    # As a table of its own, which a delete cannot take for itself.
-    inner = limited(statement).subquery("old")
+    # A table of its own: a DELETE cannot have a LIMIT, and must not take the inner table for its own.
+    inner = with_limit(statement).subquery("old")
     return select(next(iter(inner.c)))
 
 
 def _text(state: JobState) -> ColumnElement[str]:
-    # In the statement, not beside it: partial indexes want to see it.
+    # A literal, not a value: a partial index applies only if the statement's text contains its condition.
     return literal_column(f"'{state.value}'")

@@ -1,4 +1,4 @@
-"""Events and jobs in a database. What is asked is put into acts and questions here; two threads run them."""
+"""Events and jobs in a database: the job queue, and the writes that it makes."""
 
 from __future__ import annotations
 
@@ -13,112 +13,104 @@ from typing import Any, TypeVar
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
-from tusd_py.records.sql.group_commit import Grouping
+from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import job_row, to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
-from tusd_py.records.sql.sqlite import DatabaseConnection
+from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import FindByIds, Listing, Query, WriteOp, WriteResult, lost
+from tusd_py.records.sql.transactions import Query, WriteResult, lease_lost
 
 T = TypeVar("T")
 
-# Beyond every number that the database gives.
+# Greater than every id that a database gives.
 _NEWEST = 2**63 - 1
 
 
 class SqlJobQueue:
-    """Keeps events and jobs beside the records, with which they share both threads and every transaction."""
+    """Keeps events and jobs in the database of the records; see ``SqlDatabase.open``."""
 
-    def __init__(
-        self,
-        sql: JobStatements,
-        writer: Grouping[WriteOp, WriteResult],
-        reader: Grouping[FindByIds | Listing | Query, list[Any]],
-    ) -> None:
-        self._job_sql = sql
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, runner: TransactionRunner, statements: JobStatements) -> None:
+        self._sql = statements
+        self._write = runner.write
+        self._read = runner.read
 
     async def claim(self, now: datetime, until: datetime, limit: int, full: Collection[str] = ()) -> list[Job]:
-        claim = Claim(self._job_sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
-        return [*(await self._writer.ask(claim)).jobs]
+        claim = Claim(self._sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
+        return [*(await self._write(claim)).jobs]
 
     async def renew(self, job: Job, until: datetime) -> Job:
-        sql = self._job_sql
-        await self._writer.ask(UpdateLeased(sql, job, sql.renew, {"at": to_microseconds(until)}))
+        await self._write(UpdateLeased(self._sql, job, self._sql.renew, {"at": to_microseconds(until)}))
         return replace(job, next_attempt_at=until)
 
     async def complete(self, job: Job, now: datetime) -> None:
-        sql = self._job_sql
-        await self._writer.ask(UpdateLeased(sql, job, sql.complete, {"at": to_microseconds(now)}, ends=True))
+        values: dict[str, object] = {"at": to_microseconds(now)}
+        await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
     async def retry(self, job: Job, at: datetime, error: str) -> None:
-        sql = self._job_sql
-        await self._writer.ask(UpdateLeased(sql, job, sql.retry, {"at": to_microseconds(at), "why": error}))
+        values: dict[str, object] = {"at": to_microseconds(at), "why": error}
+        await self._write(UpdateLeased(self._sql, job, self._sql.retry, values))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        sql = self._job_sql
-        facts = {"at": to_microseconds(now), "why": error}
-        await self._writer.ask(UpdateLeased(sql, job, sql.fail, facts, ends=True))
+        values: dict[str, object] = {"at": to_microseconds(now), "why": error}
+        await self._write(UpdateLeased(self._sql, job, self._sql.fail, values, ends=True))
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
         if jobs:
-            await self._writer.ask(AddJobs(self._job_sql, [job_row(job, now) for job in jobs]))
+            await self._write(AddJobs(self._sql, [job_row(job, now) for job in jobs]))
 
     async def next_due(self) -> datetime | None:
-        (due,) = await self._rows(self._job_sql.next_due, _number)
+        (due,) = await self._query(self._sql.next_due, _number)
         return None if due is None else from_microseconds(due)
 
     async def find_job(self, job_id: int) -> Job | None:
-        return next(iter(await self._rows(self._job_sql.find_job, to_job, job_id=job_id)), None)
+        return next(iter(await self._query(self._sql.find_job, to_job, job_id=job_id)), None)
 
     async def list_jobs(
         self, *, states: Collection[JobState] = (), upload_id: str = "", before_id: int | None = None, limit: int
     ) -> list[Job]:
-        sql = self._job_sql
+        sql = self._sql
         page = {"before_id": _NEWEST if before_id is None else before_id, "limit": limit}
         if upload_id:
             wanted = json.dumps([state.value for state in states or JobState])
-            return await self._rows(sql.list_jobs_of_upload, to_job, of_upload=upload_id, states=wanted, **page)
+            return await self._query(sql.list_jobs_of_upload, to_job, of_upload=upload_id, states=wanted, **page)
         if not states:
-            return await self._rows(sql.list_jobs, to_job, **page)
+            return await self._query(sql.list_jobs, to_job, **page)
         found: list[Job] = []
         for state in set(states):
             statement = sql.list_jobs_done if state is JobState.DONE else sql.list_jobs_in_state
-            found += await self._rows(statement, to_job, in_state=state.value, **page)
-        # One may have gone from one state to another in between.
+            found += await self._query(statement, to_job, in_state=state.value, **page)
+        # A job may have changed its state between two queries: it is listed once.
         return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
 
     async def requeue(self, job_id: int, now: datetime) -> bool:
-        sql = self._job_sql
         values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
-        return (await self._writer.ask(AdminUpdate(sql, sql.requeue, values, has_work=True))).count > 0
+        return (await self._write(AdminUpdate(self._sql, self._sql.requeue, values, has_work=True))).count > 0
 
     async def delete_job(self, job_id: int) -> bool:
-        sql = self._job_sql
-        return (await self._writer.ask(AdminUpdate(sql, sql.delete_job, {"job_id": job_id}, has_work=False))).count > 0
+        values: dict[str, object] = {"job_id": job_id}
+        return (await self._write(AdminUpdate(self._sql, self._sql.delete_job, values, has_work=False))).count > 0
 
     async def find_event(self, event_id: str) -> Event | None:
-        found = await self._rows(self._job_sql.find_event, to_event, event_id=event_id)
+        found = await self._query(self._sql.find_event, to_event, event_id=event_id)
         return found[0][1] if found else None
 
     async def list_events(
         self, *, after: int = 0, upload_id: str = "", newest: bool = False, limit: int
     ) -> list[tuple[int, Event]]:
-        sql = self._job_sql
+        sql = self._sql
         page = {"after": after, "limit": limit}
         if upload_id:
             statement = sql.newest_events_of_upload if newest else sql.list_events_of_upload
-            found = await self._rows(statement, to_event, of_upload=upload_id, **page)
+            found = await self._query(statement, to_event, of_upload=upload_id, **page)
         else:
-            found = await self._rows(sql.newest_events if newest else sql.list_events, to_event, **page)
+            found = await self._query(sql.newest_events if newest else sql.list_events, to_event, **page)
         return found[::-1] if newest else found
 
     async def prune(self, before: datetime, limit: int) -> int:
-        return (await self._writer.ask(Prune(self._job_sql, to_microseconds(before), limit))).count
+        return (await self._write(Prune(self._sql, to_microseconds(before), limit))).count
 
-    async def _rows(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
-        return await self._reader.ask(Query(statement, values, read))
+    async def _query(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
+        return await self._read(Query(statement, values, read))
 
 
 def _number(row: Sequence[Any]) -> int | None:
@@ -126,12 +118,16 @@ def _number(row: Sequence[Any]) -> int | None:
     return number
 
 
-_in_turn = attrgetter("next_attempt_at", "id")
+_by_due_time = attrgetter("next_attempt_at", "id")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Give out jobs whose turn it is, the longest due first."""
+    """Lease jobs that are due, the longest due first.
+
+    Another writer may lease, renew or end a job between the SELECT that finds it and the UPDATE that leases it. The
+    UPDATE names the state, the token and the due time that the SELECT saw: if it changes no row, this claim has lost.
+    """
 
     sql: JobStatements
     now: int
@@ -140,22 +136,30 @@ class Claim:
     full: Collection[str]
     durable: bool = False
 
-    def make(self, connection: DatabaseConnection) -> WriteResult:
-        # Each consumer's own, then the first of them all: what a full one has is not even looked at.
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        # Each subscription is queried by itself, so that the jobs of a full one are never read.
         subscriptions = [row[0] for row in connection.execute(self.sql.subscriptions, {}).fetchall()]
         queues = [
-            self._due(connection, subscription) for subscription in subscriptions if subscription not in self.full
+            self._ready(connection, subscription) for subscription in subscriptions if subscription not in self.full
         ]
-        jobs = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_in_turn)
-        if jobs:
-            connection.execute_many(self.sql.lease, [{"job_id": job.id, "until": self.until} for job in jobs])
-        return WriteResult(jobs=[self._lent(job) for job in jobs])
+        due = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_by_due_time)
+        return WriteResult(jobs=[self._leased(job) for job in due if self._lease(connection, job)])
 
-    def _due(self, connection: DatabaseConnection, subscription: str) -> list[Job]:
-        facts = {"of_subscription": subscription, "now": self.now, "limit": self.limit}
-        return [to_job(row) for row in connection.execute(self.sql.ready, facts)]
+    def _ready(self, connection: DatabaseConnection, subscription: str) -> list[Job]:
+        values = {"of_subscription": subscription, "now": self.now, "limit": self.limit}
+        return [to_job(row) for row in connection.execute(self.sql.ready, values)]
 
-    def _lent(self, job: Job) -> Job:
+    def _lease(self, connection: DatabaseConnection, job: Job) -> bool:
+        values = {
+            "job_id": job.id,
+            "seen_state": job.state.value,
+            "seen_token": job.token,
+            "now": self.now,
+            "until": self.until,
+        }
+        return connection.execute(self.sql.lease, values).rowcount == 1
+
+    def _leased(self, job: Job) -> Job:
         until = from_microseconds(self.until)
         running = JobState.RUNNING
         return replace(job, state=running, attempt=job.attempt + 1, token=job.token + 1, next_attempt_at=until)
@@ -163,19 +167,19 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class UpdateLeased:
-    """One of the statements about a job that is leased; ``ends`` when the next of its lane has its turn then."""
+    """A statement about a leased job; with ``ends`` the next job of its sequence becomes the head."""
 
     sql: JobStatements
     job: Job
     statement: str
-    facts: dict[str, object]
+    values: dict[str, object]
     ends: bool = False
     durable: bool = False
 
-    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
-        values = {"job_id": self.job.id, "seen_token": self.job.token, **self.facts}
+    def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
+        values = {"job_id": self.job.id, "seen_token": self.job.token, **self.values}
         if connection.execute(self.statement, values).rowcount == 0:
-            return lost(self.job)
+            return lease_lost(self.job)
         if self.ends:
             connection.execute(self.sql.promote, {"its_sequence_key": self.job.sequence_key})
         return WriteResult()
@@ -183,48 +187,48 @@ class UpdateLeased:
 
 @dataclass(frozen=True, slots=True)
 class AdminUpdate:
-    """``revive`` or ``drop``: what a person does to a job that does not run."""
+    """``requeue`` or ``delete_job``: an operator's change of a job that is not running."""
 
     sql: JobStatements
     statement: str
     values: dict[str, object]
     has_work: bool
-    durable: bool = True  # a person is told of it
+    durable: bool = True  # the command reports success to the operator
 
-    def make(self, connection: DatabaseConnection) -> WriteResult:
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
         row = connection.execute(self.sql.find_job, self.values).fetchone()
         if row is None or connection.execute(self.statement, self.values).rowcount == 0:
             return WriteResult(count=0)
-        lane = {"its_sequence_key": to_job(row).sequence_key}
-        connection.execute(self.sql.promote, lane)
-        # What is revived may come before the one that has its turn now.
-        connection.execute(self.sql.demote, lane)
+        sequence = {"its_sequence_key": to_job(row).sequence_key}
+        connection.execute(self.sql.promote, sequence)
+        # A requeued job may come before the present head of its sequence.
+        connection.execute(self.sql.demote, sequence)
         return WriteResult(has_work=self.has_work)
 
 
 @dataclass(frozen=True, slots=True)
 class AddJobs:
-    """Make jobs, but no second one with the same key."""
+    """Add jobs, except those whose key exists already."""
 
     sql: JobStatements
     rows: Sequence[dict[str, object]]
     durable: bool = True
 
-    def make(self, connection: DatabaseConnection) -> WriteResult:
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
         count = connection.execute_many(self.sql.add_job, self.rows)
         return WriteResult(count=count, has_work=count > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """Remove jobs that were done, and events that no job is left of."""
+    """Delete done jobs, and events that no job is left of."""
 
     sql: JobStatements
     before: int
     limit: int
     durable: bool = field(default=False)
 
-    def make(self, connection: DatabaseConnection) -> WriteResult:
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
         values = {"before": self.before, "limit": self.limit}
         jobs = connection.execute(self.sql.prune_jobs, values).rowcount
         return WriteResult(count=jobs + connection.execute(self.sql.prune_events, values).rowcount)

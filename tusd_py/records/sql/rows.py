@@ -1,4 +1,4 @@
-"""Between ``Upload`` values and the rows of the database, both ways. Nothing here talks to a database."""
+"""Converts ``Upload`` values to rows of the database and back. Nothing here uses a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
-#: The columns in the order in which ``from_row`` wants them.
+#: The columns in the order in which ``from_row`` expects them.
 COLUMNS = (
     "id",
     "kind",
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def to_row(upload: Upload, token: int) -> dict[str, object]:
-    """The row of ``upload`` by column name, as the driver takes it, with ``token`` in place of the upload's own."""
+    """The row of ``upload`` by column name, as the driver takes it, with ``token`` instead of the upload's own."""
     return {
         "id": upload.id,
         "kind": upload.kind.value,
@@ -50,12 +50,12 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "completed_at": None if upload.completed_at is None else to_microseconds(upload.completed_at),
         "history": _format_history(upload.history),
         "pending_steps": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
-        "storage": _format_state(upload.storage),
+        "storage": _format_storage(upload.storage),
     }
 
 
 def from_row(row: Sequence[Any], parts: tuple[str, ...] = ()) -> Upload:
-    """The upload that ``row``, in the order of ``COLUMNS``, was made of."""
+    """The upload of ``row``, whose values are in the order of ``COLUMNS``."""
     return Upload(
         id=row[0],
         kind=Kind(row[1]),
@@ -72,46 +72,46 @@ def from_row(row: Sequence[Any], parts: tuple[str, ...] = ()) -> Upload:
         completed_at=None if row[12] is None else from_microseconds(row[12]),
         history=_parse_history(row[13]),
         pending_steps=() if row[14] == "[]" else tuple(json.loads(row[14])),
-        storage=_parse_state(row[15]),
+        storage=_parse_storage(row[15]),
         parts=parts,
     )
 
 
-# Most uploads have no state of their store and, while they run, no history: neither costs a codec.
+# Most uploads have no storage state and, while bytes arrive, no history: the common cases skip the JSON codec.
 
 
-def _format_state(state: Mapping[str, object]) -> str:
-    return json.dumps(dict(state), separators=(",", ":")) if state else "{}"
+def _format_storage(storage: Mapping[str, object]) -> str:
+    return json.dumps(dict(storage), separators=(",", ":")) if storage else "{}"
 
 
-def _parse_state(text: str) -> Mapping[str, object]:
+def _parse_storage(text: str) -> Mapping[str, object]:
     return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
 
 
 def _format_history(history: Sequence[HistoryEntry]) -> str:
     if not history:
         return "[]"
-    return f"[{','.join(map(_format_step, history))}]"
+    return f"[{','.join(map(_format_entry, history))}]"
 
 
-def _format_step(step: HistoryEntry) -> str:
-    # By hand: neither a status nor a date holds anything that JSON would escape, and a reason is rare.
-    reason = json.dumps(step.reason) if step.reason else '""'
+def _format_entry(entry: HistoryEntry) -> str:
+    # By hand: JSON escapes nothing in a status or a date, and a reason is rare.
+    reason = json.dumps(entry.reason) if entry.reason else '""'
     more = (
-        f',"name":{json.dumps(step.name)},"details":{json.dumps(dict(step.details))}'
-        if step.name or step.details
+        f',"name":{json.dumps(entry.name)},"details":{json.dumps(dict(entry.details))}'
+        if entry.name or entry.details
         else ""
     )
-    return f'{{"status":"{step.status}","at":"{step.at.isoformat()}","reason":{reason}{more}}}'
+    return f'{{"status":"{entry.status}","at":"{entry.at.isoformat()}","reason":{reason}{more}}}'
 
 
 def _parse_history(text: str) -> tuple[HistoryEntry, ...]:
     if text == "[]":
         return ()
-    return tuple(map(_parse_step, json.loads(text)))
+    return tuple(map(_parse_entry, json.loads(text)))
 
 
-def _parse_step(step: Mapping[str, Any]) -> HistoryEntry:
-    facts = MappingProxyType(step["details"]) if step.get("details") else NO_DETAILS
-    at = datetime.fromisoformat(step["at"])
-    return HistoryEntry(Status(step["status"]), at, step["reason"], step.get("name", ""), facts)
+def _parse_entry(entry: Mapping[str, Any]) -> HistoryEntry:
+    details = MappingProxyType(entry["details"]) if entry.get("details") else NO_DETAILS
+    at = datetime.fromisoformat(entry["at"])
+    return HistoryEntry(Status(entry["status"]), at, entry["reason"], entry.get("name", ""), details)

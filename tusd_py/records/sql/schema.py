@@ -1,50 +1,41 @@
-"""Whether a database has the newest schema, asked at every start; the steps that bring it there are loaded on need."""
+"""Whether a database has the newest schema, checked at every start; migrations are loaded only when one is pending."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from tusd_py.records.sql.sqlite import connect_driver, open_engine
+from tusd_py.records.sql.driver import open_driver
 
-_STEPS = Path(__file__).parent / "migrations" / "versions"
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
 
 def bring_up_to_date(url: str) -> list[str]:
-    """Apply every step that the database at ``url`` lacks, and return what they were; nothing is the usual answer.
+    """Apply every migration that the database at ``url`` lacks, and return their names; usually none.
 
     Blocks. Raises ``RecordsUnavailable``, also for a database that a newer version of the program has written.
     """
     if is_current(url):
         return []
-    # Alembic is 12 MiB of memory and a third of the time to start, for what is done once a version.
+    # Alembic costs 12 MiB of memory and a third of the start-up time, and is needed once per release.
     from tusd_py.records.sql.migrate import migrate
 
     return migrate(url)
 
 
 def pending(url: str) -> list[str]:
-    """The steps that ``bring_up_to_date`` would apply. Changes nothing. Raises ``RecordsUnavailable``."""
+    """The migrations that ``bring_up_to_date`` would apply. Changes nothing. Raises ``RecordsUnavailable``."""
     if is_current(url):
         return []
-    from tusd_py.records.sql.migrate import pending as pending_steps
+    from tusd_py.records.sql.migrate import pending as pending_migrations
 
-    return pending_steps(url)
+    return pending_migrations(url)
 
 
 def is_current(url: str) -> bool:
-    """Whether the database has exactly the schema of this version; False where that cannot be read, too."""
-    engine = open_engine(url)
-    if not Path(str(engine.url.database)).exists():
-        return False
-    try:
-        with closing(connect_driver(engine)) as driver:
-            return [(newest_revision(),)] == driver.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.Error:
-        return False
+    """Whether the database has exactly the schema of this version; False if that cannot be read."""
+    return open_driver(url).read_revision() == newest_revision()
 
 
 def newest_revision() -> str:
-    """The revision that the newest step brings: its file is called ``r`` and the revision, and then what it does."""
-    return max(step.name for step in _STEPS.glob("r*.py"))[1:].partition("_")[0]
+    """The revision of the newest migration: its file is named ``r`` and the revision, then what it does."""
+    return max(path.name for path in _VERSIONS.glob("r*.py"))[1:].partition("_")[0]

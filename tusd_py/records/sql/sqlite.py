@@ -1,4 +1,4 @@
-"""One connection to the database, used by one thread: its transactions, and what becomes of its faults."""
+"""The driver for SQLite: its connections, their transactions, and sentences for its faults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
@@ -18,23 +19,72 @@ from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
 BUSY_SECONDS = 10.0
 #: The write-ahead log is cut back to this many bytes once its content has moved to the database.
 _LOG_BYTES_MAX = 64 * 1024 * 1024
+#: How often a process that waits for the write lock tries again: the length of a short transaction.
+_RETRY_SECONDS = 0.001
+
+
+class SqliteDriver:
+    """Opens connections to a SQLite file. Raises ``RecordsUnavailable`` for a URL that names none."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._path = str(self._engine.url.database)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._engine.dialect
+
+    def connect(self) -> SqliteConnection:
+        return SqliteConnection(self._engine)
+
+    def exists(self) -> bool:
+        return Path(self._path).exists()
+
+    def read_revision(self) -> str | None:
+        if not self.exists():
+            return None
+        try:
+            with closing(_connect(self._engine)) as driver:
+                rows = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+        except sqlite3.Error:
+            return None
+        return rows[0][0] if len(rows) == 1 else None
+
+    @contextmanager
+    def open_for_migration(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            assert isinstance(error.orig, sqlite3.Error)
+            raise unavailable(error.orig) from error
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    def prepare_for_migration(self, connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        _switch_to_wal(driver)
+        # Rebuilding a table drops it first, which would delete the rows that refer to it.
+        driver.execute("PRAGMA foreign_keys=OFF")
+        driver.execute("PRAGMA synchronous=FULL")
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for ``url`` that connects when it is asked to. Raises ``RecordsUnavailable`` for what is no such URL.
+    """An engine for ``url`` that connects on first use. Raises ``RecordsUnavailable`` if ``url`` names no SQLite file.
 
-    Transactions begin only where the code says so: on their first write, a connection that has read before would
-    otherwise lose updates or fail at once. Statements compiled by its dialect name their values (``:id``).
+    Transactions begin only where the code says so: a driver that begins them on the first write, after the connection
+    has read, would lose updates or fail at once. Statements compiled by its dialect name their values (``:id``).
     """
     parsed = _parse_url(url)
     engine = create_engine(parsed, poolclass=NullPool, paramstyle="named")
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def connect_driver(engine: Engine) -> sqlite3.Connection:
-    """A prepared connection of the driver's own, which the caller closes. Raises ``sqlite3.Error``."""
+def _connect(engine: Engine) -> sqlite3.Connection:
+    """A configured connection of the driver's own, which the caller closes. Raises ``sqlite3.Error``."""
     pooled = engine.raw_connection()
     driver = pooled.driver_connection
     assert isinstance(driver, sqlite3.Connection)
@@ -46,16 +96,16 @@ def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise RecordsUnavailable("the records URL is no URL; one looks like sqlite:////srv/uploads.sqlite3") from error
+        raise RecordsUnavailable("records.url is not a URL; use one like sqlite:////srv/uploads.sqlite3") from error
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise RecordsUnavailable(f"records cannot be kept in {parsed.drivername}; sqlite:///PATH is supported")
+        raise RecordsUnavailable(f"{parsed.drivername} is not supported for records; use sqlite:///PATH")
     if parsed.database in (None, "", ":memory:"):
-        raise RecordsUnavailable("a SQLite database in memory is seen by one connection only; name a file")
+        raise RecordsUnavailable("a SQLite database in memory is visible to one connection only; name a file")
     return parsed
 
 
-def _prepare(connection: sqlite3.Connection, _: object) -> None:
-    # The driver shall begin no transaction by itself, neither before a write nor before DDL.
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    # The driver must begin no transaction by itself, neither before a write nor before DDL.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
     connection.execute("PRAGMA foreign_keys=ON")
@@ -66,51 +116,69 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock now: a transaction that reads first and writes later cannot be let in twice.
+    # IMMEDIATE takes the write lock now: of two transactions that read first and write later, one would fail.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _switch_to_wal(driver: sqlite3.Connection) -> None:
+    """Switch the database to a write-ahead log, in which readers and the writer do not wait for each other."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = driver.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # Two processes that switch a new file at once would wait for each other, so SQLite does not wait at all.
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    if mode != "wal":
+        raise RecordsUnavailable(
+            "SQLite WAL is not supported on this file system; put the database on a local disk (records.url)"
+        )
+
+
 _SENTENCES = {
-    sqlite3.SQLITE_BUSY: "another process kept the records locked for too long",
-    sqlite3.SQLITE_LOCKED: "another process kept the records locked for too long",
-    sqlite3.SQLITE_FULL: "the disk is full: records cannot be saved",
-    sqlite3.SQLITE_READONLY: "the records can be read but not changed: the file or its directory is read-only",
-    sqlite3.SQLITE_CANTOPEN: "the records file, or one that belongs to it, cannot be opened",
-    sqlite3.SQLITE_PERM: "the records file may not be opened by this user",
-    sqlite3.SQLITE_CORRUPT: "the records file is damaged: restore it from a backup",
-    sqlite3.SQLITE_NOTADB: "the records file is not a database",
-    sqlite3.SQLITE_IOERR: "the disk under the records failed",
+    sqlite3.SQLITE_BUSY: "another process kept the database locked for too long; try again",
+    sqlite3.SQLITE_LOCKED: "another process kept the database locked for too long; try again",
+    sqlite3.SQLITE_FULL: "the disk under the database is full; free some space",
+    sqlite3.SQLITE_READONLY: "the database is read-only; make the file and its directory writable for this user",
+    sqlite3.SQLITE_CANTOPEN: "the database file, or its -wal or -shm file, cannot be opened; check its path and mode",
+    sqlite3.SQLITE_PERM: "this user may not open the database file; check its owner and mode",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged; restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "the file at records.url is not a SQLite database",
+    sqlite3.SQLITE_IOERR: "the disk under the database failed; check the kernel log",
 }
 
 
 def unavailable(error: sqlite3.Error) -> RecordsUnavailable:
-    """The fault to raise in place of ``error``; a new one for each caller, since a traceback grows on it."""
-    kind = RecordsFull if _primary_code(error) == sqlite3.SQLITE_FULL else RecordsUnavailable
-    fault = kind(_SENTENCES.get(_primary_code(error), f"the records database failed: {error}"))
+    """The exception to raise in place of ``error``; a new one for each caller, since a traceback grows on it."""
+    code = _primary_code(error)
+    fault_type = RecordsFull if code == sqlite3.SQLITE_FULL else RecordsUnavailable
+    fault = fault_type(_SENTENCES.get(code, f"the database failed: {error}"))
     fault.__cause__ = error
     return fault
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another process held the lock until patience ran out: trying again would only wait again."""
+    """Whether another process held the lock until the timeout: trying again would only wait again."""
     return _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    # The low byte is the primary result code, whatever the extended one adds to it. The driver's own complaints
-    # (a closed connection, a value it cannot bind) carry none.
+    # The low byte is the primary result code, whatever the extended one adds to it. Errors of the Python module (a
+    # closed connection, a value it cannot bind) have none.
     return getattr(error, "sqlite_errorcode", -1) & 0xFF
 
 
-#: How often a process that waits to write looks whether another has finished: the length of a short transaction.
-_ASK_AGAIN_SECONDS = 0.001
+class SqliteConnection:
+    """A connection that runs statements as text. It opens at its first transaction, and again after a fault.
 
-
-class DatabaseConnection:
-    """Runs statements as text. Opened by the first transaction, and again after a fault that broke it.
-
-    The file must be there: it is remembered, and no other is ever taken for it.
+    The file must exist: its device and inode are remembered, and another file at the same path is refused.
     """
+
+    #: The last two: a value that the driver cannot store, such as an integer over 64 bits or a lone surrogate.
+    statement_errors: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, OverflowError)
 
     def __init__(self, engine: Engine, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._engine = engine
@@ -118,15 +186,15 @@ class DatabaseConnection:
         self._path = str(engine.url.database)
         self._identity = _identity(self._path)
         self._driver: sqlite3.Connection | None = None
-        self._is_durable: bool | None = None  # not known before the first change
+        self._is_durable: bool | None = None  # unknown before the first write
 
     @contextmanager
     def writing(self, *, durable: bool) -> Iterator[None]:
-        """A transaction that has the write lock from its start, and is undone if its block raises.
+        """A transaction that holds the write lock from its start, and is rolled back if its block raises.
 
-        With ``durable`` its commit survives the loss of power; without, the death of every process, and the next
-        durable commit makes it safe as well: both lie in the same log, in order. Raises ``RecordsUnavailable``
-        where it cannot begin.
+        A ``durable`` commit survives a power failure. Any other survives the death of every process, and the next
+        durable commit makes it safe as well, since both are in the same log, in order. Raises ``RecordsUnavailable``
+        if it cannot begin.
         """
         driver = self._open()
         try:
@@ -138,19 +206,18 @@ class DatabaseConnection:
                 self._is_durable = durable
             self._take_write_lock(driver)
         except sqlite3.Error as error:
-            raise self.broken_by(error) from error
-        with self._ended_whole(driver):
+            raise self.to_fault(error) from error
+        with self._commit_or_roll_back(driver):
             yield
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """A transaction that sees one state of the database throughout. Raises ``RecordsUnavailable``."""
         driver = self._open()
         try:
             driver.execute("BEGIN")
         except sqlite3.Error as error:
-            raise self.broken_by(error) from error
-        with self._ended_whole(driver):
+            raise self.to_fault(error) from error
+        with self._commit_or_roll_back(driver):
             yield
 
     def execute(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
@@ -158,25 +225,24 @@ class DatabaseConnection:
         return self._driver.execute(statement, values)
 
     def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
-        """Run ``statement`` with each of ``rows``; how many rows of the database that changed."""
         assert self._driver is not None, "no transaction has begun"
         return self._driver.executemany(statement, rows).rowcount
 
-    def broken_by(self, error: sqlite3.Error) -> RecordsUnavailable:
-        """What to raise for ``error``. The connection is opened anew next time, unless another's lock was all."""
+    def to_fault(self, error: Exception) -> Exception:
+        if not isinstance(error, sqlite3.Error):
+            return error
         if not is_busy(error):
-            self.close()
+            self.close()  # opened again by the next transaction
         return unavailable(error)
 
     def close(self) -> None:
-        """Let go of the database, undoing what is not committed."""
         driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
 
     @contextmanager
-    def _ended_whole(self, driver: sqlite3.Connection) -> Iterator[None]:
-        """Commit what the block did, or undo it: no transaction is left open, whatever happens."""
+    def _commit_or_roll_back(self, driver: sqlite3.Connection) -> Iterator[None]:
+        """Commit at the end of the block, or roll back: no transaction is left open, whatever happens."""
         try:
             yield
             driver.execute("COMMIT")
@@ -187,9 +253,9 @@ class DatabaseConnection:
     def _take_write_lock(self, driver: sqlite3.Connection) -> None:
         """Begin a transaction as soon as no other process writes.
 
-        SQLite's own patience sleeps longer each time, up to a tenth of a second, and so favours whoever came last;
-        here all ask equally often. Nobody stands in line: among processes that write without a pause, one may still
-        wait some tenths of a second.
+        SQLite's own busy handler sleeps longer each time, up to a tenth of a second, and so favours the process that
+        came last; here all retry equally often. There is no queue: among processes that write without a pause, one may
+        still wait some tenths of a second.
         """
         deadline = time.monotonic() + self._busy_seconds
         while True:
@@ -199,11 +265,11 @@ class DatabaseConnection:
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(_ASK_AGAIN_SECONDS)
+                time.sleep(_RETRY_SECONDS)
 
     def _roll_back(self, driver: sqlite3.Connection) -> None:
-        # Some faults (a full disk) have undone the transaction already. A connection that cannot undo is closed,
-        # which undoes as well.
+        # Some faults (a full disk) have rolled the transaction back already. A connection that cannot roll back is
+        # closed, which does the same.
         try:
             if driver.in_transaction:
                 driver.execute("ROLLBACK")
@@ -213,13 +279,13 @@ class DatabaseConnection:
     def _open(self) -> sqlite3.Connection:
         """The driver's connection, to the same file as ever.
 
-        A file put in the place of the one that is open would be read by nobody here, and what is written would go
-        into a file without a name: looking costs a microsecond.
+        If the open file has been replaced, nobody would read what is written to it, since it no longer has a name. The
+        check costs a microsecond.
         """
         if _identity(self._path) != self._identity:
-            raise RecordsUnavailable("the records file was replaced while in use: restart the server")
+            raise RecordsUnavailable("the database file was replaced while in use; restart the server")
         if self._driver is None:
-            self._driver = connect_driver(self._engine)
+            self._driver = _connect(self._engine)
             self._is_durable = None
         return self._driver
 
@@ -228,5 +294,5 @@ def _identity(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise RecordsUnavailable(f"the records file cannot be looked at: {error.strerror}") from error
+        raise RecordsUnavailable(f"the database file cannot be read: {error.strerror}") from error
     return status.st_dev, status.st_ino

@@ -1,6 +1,6 @@
 """The statements of the records, built with SQLAlchemy Core and compiled once. Nothing here runs them.
 
-Their text goes to the driver as it is: inside a batch, Core's own execution would cost several times what SQLite does.
+Their text goes to the driver as it is: Core's own execution would cost several times what SQLite takes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from sqlalchemy import Dialect, bindparam, delete, insert, literal_column, select, text, update
 
 from tusd_py.model.upload import Status
-from tusd_py.records.sql.dialect import elements, insert_unless_there, limited, text_of
+from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
 from tusd_py.records.sql.rows import COLUMNS
 from tusd_py.records.sql.tables import NEEDS_RECOVERY, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
 _parts = RecordsTable.metadata.tables["upload_parts"]
-_saved = [column.name for column in _uploads.columns]
-_hot = select(*(_uploads.c[name] for name in COLUMNS))
+_columns = [column.name for column in _uploads.columns]
+_upload = select(*(_uploads.c[name] for name in COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,27 @@ class Statements:
 
 def compile_statements(dialect: Dialect) -> Statements:
     """Every statement, for ``dialect``."""
-    asked_ids = elements(dialect, "ids")
+    ids = json_elements(dialect, "ids")
     seen = (_uploads.c.id == bindparam("seen_id"), _uploads.c.token == bindparam("seen_token"))
-    replace = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
-    parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(asked_ids))
-    due = _hot.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
-    # Exactly as the partial index has it: it applies only where its condition stands in the text.
-    needing_recovery = _hot.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
+    update_seen = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
+    parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(ids))
+    due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
+    # The text of the partial index's own condition: the index applies only to a statement that contains it.
+    needing_recovery = _upload.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
         _uploads.c.id
     )
     finals = select(_parts.c.final_id).where(_parts.c.part_id == bindparam("part_id"))
-    not_done = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
-    waiting = _hot.where(_uploads.c.id.in_(finals), not_done).order_by(_uploads.c.id)
+    unfinished = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
+    waiting = _upload.where(_uploads.c.id.in_(finals), unfinished).order_by(_uploads.c.id)
 
     return Statements(
-        insert=text_of(dialect, insert_unless_there(dialect, _uploads, "id"), _saved),
-        insert_part=text_of(dialect, insert(_parts)),
-        update=text_of(dialect, replace, [name for name in _saved if name != "id"]),
-        delete=text_of(dialect, delete(_uploads).where(*seen)),
-        find=text_of(dialect, _hot.where(_uploads.c.id.in_(asked_ids))),
-        parts_of=text_of(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
-        due=text_of(dialect, limited(due)),
-        needing_recovery=text_of(dialect, limited(needing_recovery)),
-        finals_waiting=text_of(dialect, waiting),
+        insert=compile_text(dialect, insert_or_ignore(dialect, _uploads, "id"), _columns),
+        insert_part=compile_text(dialect, insert(_parts)),
+        update=compile_text(dialect, update_seen, [name for name in _columns if name != "id"]),
+        delete=compile_text(dialect, delete(_uploads).where(*seen)),
+        find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
+        parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
+        due=compile_text(dialect, with_limit(due)),
+        needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
+        finals_waiting=compile_text(dialect, waiting),
     )

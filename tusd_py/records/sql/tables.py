@@ -1,4 +1,4 @@
-"""The tables of the database, as SQLModel classes. How rows become ``Upload`` values stands in ``rows``."""
+"""The tables of the database, as SQLModel classes. ``rows`` and ``job_rows`` convert their rows to values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Instant(TypeDecorator[datetime]):
     """A point in time, kept as whole microseconds since 1970.
 
     A number is exact, sorts the same in every database, and never comes back without its time zone as SQLite's
-    datetimes do. It also costs a fifth of the text form to write and read, on a road where that is felt.
+    datetimes do. It also costs a fifth of the text form to write and read, once or twice for each request.
     """
 
     impl = BigInteger
@@ -45,9 +45,9 @@ _Json = JSON().with_variant(JSONB(), "postgresql")
 
 
 class RecordsTable(SQLModel):
-    """What the tables share: metadata of their own, so that a host application's SQLModel tables stay apart."""
+    """The base of all tables, with metadata of its own: a host application may have SQLModel tables too."""
 
-    # Names are fixed from the first day: a later migration can only drop a constraint whose name it knows.
+    # Constraints are named by a convention, since a later migration can only drop one whose name it knows.
     metadata: ClassVar[MetaData] = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -59,17 +59,17 @@ class RecordsTable(SQLModel):
     )
 
 
-#: What must still be seen to without a request: hooks to be told, final uploads to be joined. What awaits workers is
-#: left out: there are jobs for that.
+#: Uploads that the server must continue by itself after a restart: hooks to invoke, final uploads to assemble. Those
+#: with pending steps are left out, since they have jobs.
 NEEDS_RECOVERY = "(status = 'processing' AND pending_steps = '[]') OR (kind = 'final' AND status = 'uploading')"
 
 
 class UploadRow(RecordsTable, table=True):
-    """One upload, tombstones too. Its parts, where it is a final upload, are rows of ``upload_parts``."""
+    """One upload or tombstone. The parts of a final upload are rows of ``upload_parts``."""
 
     __tablename__ = "uploads"
     __table_args__ = (
-        # Partial: the sweeper and the restart ask for few rows among many, and most changes touch neither index.
+        # Partial: the sweeper and the restart need few rows among many, and most changes touch neither index.
         Index(
             "ix_uploads_expires_at",
             "expires_at",
@@ -105,7 +105,7 @@ class UploadRow(RecordsTable, table=True):
 
 
 class UploadPartRow(RecordsTable, table=True):
-    """That one upload is a part of a final upload, and which; the same upload may be a part of several."""
+    """One part of a final upload, at its position. The same upload may be a part of several final uploads."""
 
     __tablename__ = "upload_parts"
     __table_args__ = (Index("ix_upload_parts_part_id", "part_id"),)
@@ -115,21 +115,21 @@ class UploadPartRow(RecordsTable, table=True):
     part_id: str = Field(sa_type=Text)
 
 
-# SQLite numbers rows by itself only where the column is called an INTEGER.
+# SQLite numbers rows by itself only if the type of the column is INTEGER.
 _Number = BigInteger().with_variant(Integer, "sqlite")
 
-# SQLite would otherwise give the number of the newest row anew once that is gone.
-_NEVER_AGAIN = {"sqlite_autoincrement": True}
+# Without it SQLite would reuse the number of the newest row once that row is deleted.
+_NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
 
 
 class EventRow(RecordsTable, table=True):
-    """Something that happened to an upload, numbered in the order in which it was recorded."""
+    """An event of an upload, numbered in the order in which events were recorded."""
 
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_upload_id", "upload_id", "seq"),
         Index("ix_events_at", "at", "seq"),
-        _NEVER_AGAIN,
+        _NEVER_REUSE_IDS,
     )
 
     seq: int | None = Field(primary_key=True, sa_type=_Number)
@@ -137,15 +137,15 @@ class EventRow(RecordsTable, table=True):
     type: str = Field(sa_type=Text)
     upload_id: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=Instant)
-    #: The upload as it was then, and who brought it about.
+    #: The upload as it was then, and the request that caused the event.
     body: dict[str, Any] = Field(sa_type=_Json)
 
 
 class JobRow(RecordsTable, table=True):
-    """Something that has to be done, and what has become of it.
+    """A job and its state.
 
-    The indexes hold what is to be done, apart from the many that are done: the jobs whose turn it is, by consumer, so
-    that neither a crowd behind one of them nor one slow consumer costs the others anything; and every lane in order.
+    The partial indexes leave out the many jobs that are done. ``ix_jobs_ready`` has only the head of each sequence, by
+    subscription, so that neither a long sequence nor a slow subscription makes a claim slower for the others.
     """
 
     __tablename__ = "jobs"
@@ -180,7 +180,7 @@ class JobRow(RecordsTable, table=True):
             postgresql_where=text("state <> 'done'"),
         ),
         Index("ix_jobs_upload_id", "upload_id", "id"),
-        _NEVER_AGAIN,
+        _NEVER_REUSE_IDS,
     )
 
     id: int | None = Field(primary_key=True, sa_type=_Number)
@@ -197,5 +197,16 @@ class JobRow(RecordsTable, table=True):
     next_attempt_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(sa_type=Instant)
     error: str = Field(sa_type=Text)
-    #: Whether no earlier job of its lane is still to be done, nor this one ended.
+    #: Whether the job has not ended and no earlier job of its sequence is unfinished.
     is_head: bool
+
+
+class EndpointStateRow(RecordsTable, table=True):
+    """A webhook endpoint that is not in use; an endpoint without a row is open."""
+
+    __tablename__ = "endpoint_state"
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    state: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    since: datetime = Field(sa_type=Instant)

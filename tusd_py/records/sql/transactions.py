@@ -1,9 +1,8 @@
-"""Batches of changes and of questions, each in one transaction with an answer for each. Runs in the threads."""
+"""Batches of writes and of reads, each in one transaction with a result for each. Runs in the database threads."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -12,15 +11,15 @@ from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
 from tusd_py.model.jobs import Effects, Job
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.rows import COLUMNS, from_row
-from tusd_py.records.sql.sqlite import DatabaseConnection
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 
-Q = TypeVar("Q")
-A = TypeVar("A")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 _ID = COLUMNS.index("id")
 _KIND = COLUMNS.index("kind")
@@ -28,23 +27,36 @@ _KIND = COLUMNS.index("kind")
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What came of an act that was made: how many rows it was about, the jobs it gave out, and whether any is new."""
+    """The outcome of a write: how many rows it changed, the jobs it leased, and whether there is new work."""
 
     count: int = 1
     jobs: Sequence[Job] = ()
-    has_work: bool = False  # jobs were made, or made due: workers should look
+    has_work: bool = False  # jobs were added or made due: wake the workers
+
+
+class WriteOp(Protocol):
+    """A change of the database, in a transaction that other changes share."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether it must survive a power failure."""
+        ...
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
+        """Make the change; or change nothing, and return the exception for the caller."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class FindByIds:
-    """The uploads with these ids, in this order, ``None`` for those not recorded."""
+    """Reads the uploads with these ids, in this order, ``None`` for those not recorded."""
 
     ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """The uploads that a statement selects."""
+class SelectUploads:
+    """Reads the uploads that a statement selects."""
 
     statement: str
     values: dict[str, object]
@@ -52,24 +64,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The rows that a statement selects, each as ``read`` makes it."""
+    """Reads the rows that a statement selects, each converted by ``read``."""
 
     statement: str
     values: dict[str, object]
     read: Callable[[Sequence[Any]], Any]
 
 
-class WriteOp(Protocol):
-    """Something that is changed in the database, in a transaction that others share."""
-
-    @property
-    def durable(self) -> bool:
-        """Whether it must survive the loss of power."""
-        ...
-
-    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
-        """Make it, or return why not, and then have changed nothing."""
-        ...
+ReadOp = FindByIds | SelectUploads | Query
 
 
 class Writer:
@@ -79,83 +81,82 @@ class Writer:
         self._connection = connection
         self._always_durable = always_durable
 
-    def answer(self, acts: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
-        """Make ``acts`` in this order; for each, what was made, or why it was not."""
-        return _together_or_alone(self._connection, acts, self._transact)
+    def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
+        """Apply ``ops`` in this order; return a result or an exception for each."""
+        return _together_or_one_by_one(self._connection, ops, self._transact)
 
-    def _transact(self, acts: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-        durable = self._always_durable or any(act.durable for act in acts)
+    def _transact(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+        durable = self._always_durable or any(op.durable for op in ops)
         with self._connection.writing(durable=durable):
-            return [act.make(self._connection) for act in acts]
+            return [op.apply(self._connection) for op in ops]
 
 
 class Reader:
-    """Answers questions, many from one state of the database; lookups that come together are one statement."""
+    """Runs reads, many on one snapshot of the database; the ``FindByIds`` of a batch are one statement."""
 
     def __init__(self, connection: DatabaseConnection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
 
-    def answer(self, questions: Sequence[FindByIds | Listing | Query]) -> Sequence[list[Any] | Exception]:
-        """For each question its uploads or rows, or why they could not be read."""
-        return _together_or_alone(self._connection, questions, self._transact)
+    def run_batch(self, ops: Sequence[ReadOp]) -> Sequence[list[Any] | Exception]:
+        """For each of ``ops`` its uploads or rows, or an exception."""
+        return _together_or_one_by_one(self._connection, ops, self._transact)
 
-    def _transact(self, questions: Sequence[FindByIds | Listing | Query]) -> list[list[Any] | Exception]:
+    def _transact(self, ops: Sequence[ReadOp]) -> list[list[Any] | Exception]:
         with self._connection.reading():
-            asked = {
-                upload_id for question in questions if isinstance(question, FindByIds) for upload_id in question.ids
-            }
-            found = {upload.id: upload for upload in self._select(self._statements.find, _ids(asked))} if asked else {}
-            return [self._answer(question, found) for question in questions]
+            ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
+            found = (
+                {upload.id: upload for upload in self._select(self._statements.find, _json_array(ids))} if ids else {}
+            )
+            return [self._run(op, found) for op in ops]
 
-    def _answer(self, question: FindByIds | Listing | Query, found: Mapping[str, Upload]) -> list[Any]:
-        if isinstance(question, FindByIds):
-            return [found.get(upload_id) for upload_id in question.ids]
-        if isinstance(question, Listing):
-            return self._select(question.statement, question.values)
-        return [question.read(row) for row in self._connection.execute(question.statement, question.values)]
+    def _run(self, op: ReadOp, found: Mapping[str, Upload]) -> list[Any]:
+        if isinstance(op, FindByIds):
+            return [found.get(upload_id) for upload_id in op.ids]
+        if isinstance(op, SelectUploads):
+            return self._select(op.statement, op.values)
+        return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 
     def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
         rows = self._connection.execute(statement, values).fetchall()
         finals = [row[_ID] for row in rows if row[_KIND] == Kind.FINAL]
         parts: dict[str, list[str]] = {upload_id: [] for upload_id in finals}
         if finals:
-            for final_id, part_id in self._connection.execute(self._statements.parts_of, _ids(finals)):
+            for final_id, part_id in self._connection.execute(self._statements.parts_of, _json_array(finals)):
                 parts[final_id].append(part_id)
         return [from_row(row, tuple(parts.get(row[_ID], ()))) for row in rows]
 
 
-def _ids(upload_ids: Sequence[str] | set[str]) -> dict[str, object]:
+def _json_array(ids: Sequence[str] | set[str]) -> dict[str, object]:
     # One value, whatever their number, so that the statement stays the same and is prepared once.
-    return {"ids": json.dumps([*upload_ids])}
+    return {"ids": json.dumps([*ids])}
 
 
-def _together_or_alone(
+def _together_or_one_by_one(
     connection: DatabaseConnection,
-    questions: Sequence[Q],
-    transact: Callable[[Sequence[Q]], list[A | Exception]],
-) -> Sequence[A | Exception]:
-    """Answer ``questions`` in one transaction; if that fails, each in its own, so that only the guilty one suffers."""
+    requests: Sequence[Request],
+    transact: Callable[[Sequence[Request]], list[Result | Exception]],
+) -> Sequence[Result | Exception]:
+    """Run ``requests`` in one transaction; if it fails, each in its own, so that only the faulty one gets an error."""
     try:
-        return transact(questions)
+        return transact(requests)
     except RecordsUnavailable as fault:
-        # No transaction could begin: one by one would only wait as long, once each.
-        return [RecordsUnavailable(str(fault)) for _ in questions]
-    except (sqlite3.Error, ValueError, OverflowError) as error:
-        # The last two: a value that the driver cannot carry, such as an integer beyond 64 bits.
-        if len(questions) > 1:
-            return [_together_or_alone(connection, [question], transact)[0] for question in questions]
-        return [connection.broken_by(error) if isinstance(error, sqlite3.Error) else error]
+        # No transaction could begin: one by one, each would wait as long again.
+        return [type(fault)(str(fault)) for _ in requests]
+    except connection.statement_errors as error:
+        if len(requests) > 1:
+            return [_together_or_one_by_one(connection, [request], transact)[0] for request in requests]
+        return [connection.to_fault(error)]
 
 
 _CHANGED = WriteResult()
 _WITH_WORK = WriteResult(has_work=True)
 
 
-# Not frozen: to make one is felt where thousands of uploads change in a second, and it is handed on and forgotten.
+# Not frozen: creating a frozen one is slower, which shows when thousands of uploads change in a second.
 @dataclass(slots=True)
 class RecordChange:
-    """One statement that changes one row or none; none is answered with ``refusal``, where there is one."""
+    """One statement that changes one row or none; if none, ``refusal`` is raised where there is one."""
 
     statement: str
     values: dict[str, object]
@@ -163,62 +164,62 @@ class RecordChange:
     durable: bool = False
     add_part: str = ""
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
-    following: OutboxRows | None = None
+    effects: EffectRows | None = None
 
-    def make(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
-        following = self.following
-        # Looked up first, since nobody else writes meanwhile: a record changed in vain would have to be changed back.
-        if following is not None and (lost := following.lost(connection)) is not None:
+    def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
+        effects = self.effects
+        # Before the record is changed, which would otherwise have to be undone.
+        if effects is not None and (lost := effects.check_lease(connection)) is not None:
             return lost
         if connection.execute(self.statement, self.values).rowcount == 0:
             return self.refusal or _CHANGED
         if self.parts:
             connection.execute_many(self.add_part, self.parts)
-        if following is not None and following.write(connection):
+        if effects is not None and effects.write(connection):
             return _WITH_WORK
         return _CHANGED
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRows:
-    """The rows that follow from a change."""
+class EffectRows:
+    """The rows that are written with a change of a record: events, new jobs, and the job that it completes."""
 
     sql: JobStatements
     events: Sequence[dict[str, object]]
     jobs: Sequence[dict[str, object]]
-    ends: Job | None
+    completed_job: Job | None
     at: int  # microseconds
 
-    def lost(self, connection: DatabaseConnection) -> LeaseLost | None:
-        """Why the job that is to be ended cannot be, if it cannot."""
-        job = self.ends
+    def check_lease(self, connection: DatabaseConnection) -> LeaseLost | None:
+        """``LeaseLost`` if the lease of the completed job is no longer valid; if it is, no other writer can end it."""
+        job = self.completed_job
         if (
             job is None
             or connection.execute(self.sql.has_lease, {"job_id": job.id, "seen_token": job.token}).fetchone()
         ):
             return None
-        return lost(job)
+        return lease_lost(job)
 
     def write(self, connection: DatabaseConnection) -> bool:
-        """Write them all; whether there is a new job among them."""
+        """Write them all; return whether there is a new job among them."""
         if self.events:
             connection.execute_many(self.sql.add_event, self.events)
-        made = connection.execute_many(self.sql.add_job, self.jobs) if self.jobs else 0
-        if self.ends is not None:
-            facts = {"job_id": self.ends.id, "seen_token": self.ends.token, "at": self.at}
-            connection.execute(self.sql.complete, facts)
-            connection.execute(self.sql.promote, {"its_sequence_key": self.ends.sequence_key})
-        return made > 0
+        added = connection.execute_many(self.sql.add_job, self.jobs) if self.jobs else 0
+        job = self.completed_job
+        if job is not None:
+            connection.execute(self.sql.complete, {"job_id": job.id, "seen_token": job.token, "at": self.at})
+            connection.execute(self.sql.promote, {"its_sequence_key": job.sequence_key})
+        return added > 0
 
 
-def following(sql: JobStatements, saved: Upload, effects: Effects) -> OutboxRows | None:
-    """What is written with ``saved``, the upload as its record will have it."""
+def effect_rows(sql: JobStatements, saved: Upload, effects: Effects) -> EffectRows | None:
+    """The rows of ``effects`` of the change that records ``saved``; ``None`` if there are none."""
     if not effects.events and not effects.jobs and effects.completed_job is None:
         return None
     events = [event_row(event, saved.token) for event in effects.events]
     jobs = [job_row(job, saved.updated_at) for job in effects.jobs]
-    return OutboxRows(sql, events, jobs, effects.completed_job, to_microseconds(saved.updated_at))
+    return EffectRows(sql, events, jobs, effects.completed_job, to_microseconds(saved.updated_at))
 
 
-def lost(job: Job) -> LeaseLost:
-    return LeaseLost(f"job {job.id} was given out to another worker or has ended")
+def lease_lost(job: Job) -> LeaseLost:
+    return LeaseLost(f"the lease of job {job.id} has expired: another worker has the job or has ended it")

@@ -1,4 +1,4 @@
-"""A process that shares a records file with others, for ``test_sql``: ``python another_process.py ACT URL COUNT``."""
+"""A process that shares a database with others, for ``test_records``: ``python another_process.py ACT URL COUNT``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.upload import Upload
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.records import SqlRecords
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 async def advance(records: SqlRecords, upload_id: str, count: int) -> None:
-    """Advance the upload ``count`` times by one byte, reading it anew wherever somebody else was faster."""
+    """Advance the upload ``count`` times by one byte, reading it again after each conflict."""
     while count:
         before = await records.find(upload_id)
         assert before is not None
@@ -26,14 +27,14 @@ async def advance(records: SqlRecords, upload_id: str, count: int) -> None:
 
 
 async def add(records: SqlRecords, name: str, count: int) -> None:
-    """Add ``count`` uploads, telling each id on stdout as soon as it is recorded."""
+    """Insert ``count`` uploads; print each id as soon as it is recorded."""
     for number in range(count):
         await records.insert(Upload(id=f"{name}-{number}", length=1, created_at=NOW, updated_at=NOW))
         print(f"{name}-{number}", flush=True)
 
 
 async def main(act: str, url: str, count: int) -> None:
-    records = await SqlRecords.open(url)
+    records = (await SqlDatabase.open(url)).records
     if act == "advance":
         await asyncio.gather(*(advance(records, "shared", count) for _ in range(4)))
     else:

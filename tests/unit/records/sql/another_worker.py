@@ -1,4 +1,4 @@
-"""A process that claims jobs beside others, for ``test_outbox``: ``python another_worker.py URL``."""
+"""A process that claims jobs beside others, for ``test_jobs``: ``python another_worker.py URL``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 
-from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.database import SqlDatabase
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 async def main(url: str) -> None:
-    """Claim and end jobs until there are none, telling the number of each on stdout."""
-    records = await SqlRecords.open(url)
+    """Claim and complete jobs until there are none; print the id of each."""
+    database = await SqlDatabase.open(url)
+    job_queue = database.job_queue
 
     async def work() -> None:
-        while jobs := await records.claim(NOW, NOW + timedelta(seconds=60), 3):
+        while jobs := await job_queue.claim(NOW, NOW + timedelta(seconds=60), 3):
             for job in jobs:
                 print(job.id, flush=True)
-                await records.complete(job, NOW)
+                await job_queue.complete(job, NOW)
 
     await asyncio.gather(*(work() for _ in range(3)))
-    await records.close()
+    await database.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The schema, step by step, from a file that is not there."""
+"""Migrations: of a new file, of older versions, and of files that are not ours."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from alembic import command
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.upload import HistoryEntry, Status
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import alembic_config, migrate, pending
-from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.sqlite import open_engine
 
 
@@ -32,8 +32,8 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def test_a_database_is_migrated_once(path: Path, url: str) -> None:
-    """``pending`` names what ``migrate`` then applies, creates no file, and afterwards both have nothing to say."""
+def test_migrate_applies_pending_migrations_once(path: Path, url: str) -> None:
+    """``pending`` names what ``migrate`` then applies, and creates no file; afterwards both return nothing."""
     steps = pending(url)
     assert steps[0].startswith("0001 ")
     assert not path.exists()
@@ -44,7 +44,7 @@ def test_a_database_is_migrated_once(path: Path, url: str) -> None:
 
 
 def test_models_and_migrations_agree(url: str) -> None:
-    """The tables that the steps make are the tables that the code declares."""
+    """The tables that the migrations create are the tables that the code declares."""
     migrate(url)
     config = alembic_config()
     with open_engine(url).connect() as connection:
@@ -52,8 +52,8 @@ def test_models_and_migrations_agree(url: str) -> None:
         command.check(config)
 
 
-def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str) -> None:
-    """Uploads recorded before there were events are found as they were, await nothing, and can be worked on."""
+def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> None:
+    """Uploads of the first revision are read unchanged, have no pending steps, and can be updated."""
     to_first_version(url)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -61,10 +61,10 @@ def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str
             """, '[{"status":"processing","at":"1970-01-01T00:00:00+00:00","reason":"why"}]', '{"x":1}')"""
         )
         connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
-    assert [step[:4] for step in migrate(url)] == ["0002", "0003"]
+    assert [step[:4] for step in migrate(url)] == ["0002", "0003", "0004"]
 
-    async def look() -> None:
-        records = await SqlRecords.open(url)
+    async def check() -> None:
+        records = (await SqlDatabase.open(url)).records
         (upload,) = await records.needing_recovery(9)
         assert upload == await records.find("a")
         assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
@@ -73,7 +73,7 @@ def test_a_database_of_the_version_before_keeps_its_uploads(path: Path, url: str
         assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
         await records.close()
 
-    asyncio.run(look())
+    asyncio.run(check())
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM upload_parts").fetchall() == [("a", 0, "p")]
 
@@ -85,8 +85,8 @@ def to_first_version(url: str) -> None:
         command.upgrade(config, "0001")
 
 
-def test_a_newer_database_is_refused(path: Path, url: str) -> None:
-    """A revision that this version does not know is refused with a sentence, and the database stays as it is."""
+def test_newer_revision_is_refused(path: Path, url: str) -> None:
+    """A revision that this version does not know is refused with a sentence, and the database is not changed."""
     migrate(url)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -97,10 +97,10 @@ def test_a_newer_database_is_refused(path: Path, url: str) -> None:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 
 
-def test_a_step_that_fails_leaves_nothing(path: Path, url: str) -> None:
-    """If a step fails halfway, what it did before is undone, so that the next start begins where this one did."""
+def test_failed_migration_is_rolled_back(path: Path, url: str) -> None:
+    """If a migration fails halfway, all of it is rolled back, and the next start can apply it."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE upload_parts (of_somebody_else)")
+        connection.execute("CREATE TABLE upload_parts (not_ours)")
     with pytest.raises(RecordsUnavailable, match="already exists"):
         migrate(url)
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -109,8 +109,8 @@ def test_a_step_that_fails_leaves_nothing(path: Path, url: str) -> None:
     assert migrate(url)[0].startswith("0001 ")
 
 
-def test_of_many_that_start_at_once_one_migrates(url: str) -> None:
-    """Processes and threads that start on one new file together all succeed, and the steps are applied once."""
+def test_concurrent_starts_migrate_once(url: str) -> None:
+    """Processes and threads that start on one new file together all succeed; the migrations are applied once."""
     program = f"from tusd_py.records.sql.migrate import migrate; print(len(migrate({url!r})))"
     processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(2)]
     with ThreadPoolExecutor(3) as pool:
@@ -125,22 +125,22 @@ def test_of_many_that_start_at_once_one_migrates(url: str) -> None:
 @pytest.mark.parametrize(
     ("bad_url", "sentence"),
     [
-        ("nonsense", "is no URL"),
-        ("oracle://host/name", "cannot be kept in oracle; sqlite:///PATH is supported"),
+        ("nonsense", "is not a URL"),
+        ("oracle://host/name", "oracle is not supported for records; use sqlite:///PATH"),
         ("sqlite://", "name a file"),
         ("sqlite:///:memory:", "name a file"),
         ("sqlite:////proc/nowhere/records.sqlite3", "cannot be opened"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_told(bad_url: str, sentence: str) -> None:
-    """What cannot be opened is refused in words."""
+def test_unusable_url_is_refused(bad_url: str, sentence: str) -> None:
+    """A URL that cannot be opened is refused with a sentence."""
     with pytest.raises(RecordsUnavailable, match=sentence):
         migrate(bad_url)
 
 
-def test_what_is_no_database_is_left_alone(path: Path, url: str) -> None:
-    """A file of something else is refused and not changed by a byte."""
+def test_file_that_is_no_database_is_not_changed(path: Path, url: str) -> None:
+    """A file that is not a database is refused, and not one byte is changed."""
     path.write_bytes(b"a holiday picture" * 100)
-    with pytest.raises(RecordsUnavailable, match="not a database"):
+    with pytest.raises(RecordsUnavailable, match="not a SQLite database"):
         migrate(url)
     assert path.read_bytes() == b"a holiday picture" * 100

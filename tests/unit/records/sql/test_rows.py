@@ -1,10 +1,10 @@
-"""Rows and the uploads they were made of."""
+"""Rows of uploads, both ways."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
@@ -19,7 +19,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-STEPS = st.builds(
+ENTRIES = st.builds(
     HistoryEntry,
     st.sampled_from(Status),
     TIMES,
@@ -43,27 +43,28 @@ UPLOADS = st.builds(
     expires_at=st.none() | TIMES,
     completed_at=st.none() | TIMES,
     status=st.sampled_from(Status),
-    history=st.lists(STEPS).map(tuple),
+    history=st.lists(ENTRIES).map(tuple),
     pending_steps=st.lists(st.text()).map(tuple),
     storage=st.dictionaries(st.text(), JSON),
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(UPLOADS)
-def test_an_upload_comes_back_from_its_row(upload: Upload) -> None:
-    """Whatever an upload holds, its row gives the same upload again, to the microsecond."""
+def test_upload_round_trip(upload: Upload) -> None:
+    """Every upload is read back from its row unchanged, to the microsecond."""
     row = to_row(upload, upload.token)
     assert from_row([row[name] for name in COLUMNS], upload.parts) == upload
 
 
-def test_a_history_without_names_is_read() -> None:
-    """A step as earlier versions wrote it, without a name and facts, is read as one that has none."""
+def test_history_without_name_and_details() -> None:
+    """An entry of an earlier version, without name and details, is read as one with neither."""
     row = to_row(Upload(id="a", length=1, created_at=NOW, updated_at=NOW), 0)
     row["history"] = f'[{{"status":"uploading","at":"{NOW.isoformat()}","reason":"why"}}]'
     assert from_row([row[name] for name in COLUMNS]).history == (HistoryEntry(Status.UPLOADING, NOW, "why"),)
 
 
-def test_the_token_is_the_one_given() -> None:
-    """A row carries the token it is to be saved with, not the one that was seen."""
+def test_row_has_the_token_that_was_passed() -> None:
+    """A row has the token to be saved, not that of the upload."""
     upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW, token=4)
     assert to_row(upload, 5)["token"] == 5

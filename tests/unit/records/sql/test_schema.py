@@ -1,4 +1,4 @@
-"""What is asked of a database at every start."""
+"""The check of the schema at every start."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tusd_py.records.sql import migrate
 from tusd_py.records.sql.schema import bring_up_to_date, is_current, newest_revision
 
 
-def test_the_newest_revision_is_read_off_the_file_names() -> None:
-    """The file that sorts last is the step that Alembic, too, takes for the last one."""
+def test_newest_revision_comes_from_file_names() -> None:
+    """The file that sorts last is Alembic's head."""
     script = ScriptDirectory.from_config(migrate.alembic_config())
     assert newest_revision() == script.get_current_head()
 
 
-def test_a_database_is_current_once_it_was_brought_up_to_date(tmp_path: Path) -> None:
-    """The first start takes steps, the second none."""
+def test_bring_up_to_date_makes_database_current(tmp_path: Path) -> None:
+    """The first start applies migrations, the second none."""
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     assert not is_current(url)
     assert bring_up_to_date(url) != []
@@ -28,15 +28,15 @@ def test_a_database_is_current_once_it_was_brought_up_to_date(tmp_path: Path) ->
     assert bring_up_to_date(url) == []
 
 
-def test_asking_makes_no_file(tmp_path: Path) -> None:
-    """A database that is not there is not made by asking about it."""
+def test_is_current_creates_no_file(tmp_path: Path) -> None:
+    """A check of a database that does not exist does not create it."""
     path = tmp_path / "records.sqlite3"
     assert not is_current(f"sqlite:///{path}")
     assert not path.exists()
 
 
-def test_what_is_no_database_of_ours_is_not_current(tmp_path: Path) -> None:
-    """Neither a file that is no database, nor one without our tables, nor one of another revision."""
+def test_foreign_file_is_not_current(tmp_path: Path) -> None:
+    """A file that is no database, or without our tables, or at another revision, is not current."""
     (tmp_path / "text").write_text("no database")
     assert not is_current(f"sqlite:///{tmp_path / 'text'}")
     connection = sqlite3.connect(tmp_path / "other")
@@ -48,8 +48,8 @@ def test_what_is_no_database_of_ours_is_not_current(tmp_path: Path) -> None:
     assert not is_current(f"sqlite:///{tmp_path / 'other'}")
 
 
-def test_a_second_start_does_without_alembic(tmp_path: Path) -> None:
-    """What only a migration needs is not loaded where there is none."""
+def test_second_start_does_not_import_alembic(tmp_path: Path) -> None:
+    """Alembic is imported only if a migration is pending."""
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     bring_up_to_date(url)
     program = "import sys; from tusd_py.records.sql.schema import *; assert bring_up_to_date(sys.argv[1]) == []; "

@@ -1,4 +1,4 @@
-"""The statements, and how the database goes about them."""
+"""The statements and their query plans."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from tusd_py.records.sql.endpoint_states import compile_endpoint_statements
 from tusd_py.records.sql.job_statements import JobStatements, compile_job_statements
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.sqlite import open_engine
@@ -21,7 +22,7 @@ NAMES = [field.name for field in dataclasses.fields(Statements)]
 
 
 def plan_of(statement: str, connection: sqlite3.Connection) -> list[str]:
-    """How the database goes about it."""
+    """The steps of the query plan."""
     steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(lambda: "[]")).fetchall()
     return [step for *_, step in steps]
 
@@ -35,19 +36,19 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_statement_walks_a_table(name: str, connection: sqlite3.Connection) -> None:
-    """Each statement finds its rows by an index, and has them in order from it: a million uploads make none slow."""
+def test_statements_use_an_index(name: str, connection: sqlite3.Connection) -> None:
+    """Each statement finds its rows by an index and in its order: none scans a table or sorts."""
     steps = plan_of(getattr(compile_statements(open_engine("sqlite:///x").dialect), name), connection)
     assert [step for step in steps if "SCAN upload" in step or "TEMP B-TREE" in step] == []
     assert bool([step for step in steps if "USING" in step and "INDEX" in step]) is not name.startswith("insert")
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(JobStatements)])
-def test_no_statement_of_the_outbox_walks_a_table(name: str, connection: sqlite3.Connection) -> None:
-    """Neither do those of events and jobs: what is done, or waits behind another, is never walked through."""
+def test_job_statements_use_an_index(name: str, connection: sqlite3.Connection) -> None:
+    """Those of events and jobs as well: jobs that are done, or not at the head of a sequence, are never scanned."""
     steps = plan_of(getattr(compile_job_statements(open_engine("sqlite:///x").dialect), name), connection)
-    walked = re.compile(r"SCAN (events|jobs|earlier|sequence_key)\b|TEMP B-TREE")
-    assert [step for step in steps if walked.search(step)] == []
+    scanned = re.compile(r"SCAN (events|jobs|earlier|endpoint_state)\b|TEMP B-TREE")
+    assert [step for step in steps if scanned.search(step)] == []
     assert bool([step for step in steps if ("USING" in step and "INDEX" in step) or "PRIMARY KEY" in step]) is (
         name != "add_event"
     )
@@ -57,11 +58,14 @@ def test_no_statement_of_the_outbox_walks_a_table(name: str, connection: sqlite3
         assert any("ix_jobs_done" in step for step in steps)
 
 
-def test_the_statements_exist_for_postgresql() -> None:
-    """Every statement compiles in PostgreSQL's dialect too, its values named as psycopg wants them."""
+def test_statements_compile_for_postgresql() -> None:
+    """Every statement compiles for PostgreSQL with values named as psycopg takes them; leases are locked."""
     compiled = compile_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
     assert "%(seen_token)s" in compiled.update
     assert "json_array_elements_text" in compiled.find
     job_queue = compile_job_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
     assert "is_head=true" in job_queue.promote
+    assert job_queue.has_lease.endswith("FOR UPDATE")
     assert "ON CONFLICT (key) DO NOTHING" in job_queue.add_job
+    endpoints = compile_endpoint_statements(postgresql.dialect(paramstyle="pyformat"))  # type: ignore[no-untyped-call]  # untyped there
+    assert "ON CONFLICT (name) DO NOTHING" in endpoints.close

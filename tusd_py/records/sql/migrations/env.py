@@ -1,4 +1,4 @@
-"""What Alembic runs for each of its commands: it lends the connection that ``migrating`` opened. No step is here."""
+"""What Alembic runs for each of its commands, on the connection that ``migrate`` has opened."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tusd_py.records.sql.tables import RecordsTable
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=RecordsTable.metadata,
-    # SQLite alters little: a table is built anew, filled and renamed.
+    # SQLite can alter little: a table is rebuilt, filled and renamed.
     render_as_batch=True,
-    # The transaction that migrating has begun holds every step, so that a crash leaves all of them or none.
+    # All migrations are in the transaction that ``migrate`` has begun: after a crash all are applied or none.
     transactional_ddl=False,
 )
 context.run_migrations()

@@ -1,4 +1,8 @@
-"""Columns, indexes and keys of JSON get the names that the code uses; the unused ``metadata_values`` goes."""
+"""Rename columns, indexes and JSON keys to the names in the code; drop the unused ``metadata_values``.
+
+In one transaction with the other migrations. Dropping the column rewrites the table of uploads, and every event with a
+renamed key is rewritten, so a large database needs about its own size as free space for the write-ahead log.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,8 @@ def upgrade() -> None:
     )
     _partial("ix_jobs_ready", "jobs", ["subscription", "next_attempt_at", "id"], "is_head")
     _partial("ix_jobs_sequence_key", "jobs", ["sequence_key", "id"], "ended_at IS NULL")
-    # Within a JSON string a quotation mark is escaped, so the pattern matches keys only.
+    # Within a JSON string a quotation mark is escaped (\"facts\":), so that only keys match. None of our own mappings
+    # (the details of a step, the state of a store) has had such a key.
     _rename_key("uploads", "history", "facts", "details")
     _rename_key("events", "body", "facts", "details")
     _rename_key("events", "body", "awaiting", "pending_steps")
@@ -40,8 +45,13 @@ def _partial(name: str, table: str, columns: list[str], condition: str) -> None:
 
 
 def _rename_key(table: str, column: str, before: str, after: str) -> None:
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
+    # PostgreSQL has neither replace() nor LIKE for JSONB; its text has a space after the colon, none before it.
+    text = f"CAST({column} AS TEXT)" if is_postgresql else column
+    renamed = f"replace({text}, :before, :after)"
+    value = f"CAST({renamed} AS JSONB)" if is_postgresql else renamed
     op.execute(
-        sa.text(
-            f"UPDATE {table} SET {column} = replace({column}, :before, :after) WHERE {column} LIKE :pattern"
-        ).bindparams(before=f'"{before}":', after=f'"{after}":', pattern=f'%"{before}":%')
+        sa.text(f"UPDATE {table} SET {column} = {value} WHERE {text} LIKE :pattern").bindparams(
+            before=f'"{before}":', after=f'"{after}":', pattern=f'%"{before}":%'
+        )
     )

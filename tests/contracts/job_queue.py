@@ -1,4 +1,4 @@
-"""What every outbox promises, as tests to inherit. A backend says how it is opened."""
+"""The contract of job queues, as tests to inherit. A backend says how it is opened."""
 
 from __future__ import annotations
 
@@ -30,15 +30,27 @@ CALLER = Caller(
 )
 
 
-class RecordsWithJobQueue(Records, JobQueue, Protocol):
+class RecordsAndJobQueue(Protocol):
     """Both, on one database."""
 
+    @property
+    def records(self) -> Records: ...
 
-def a_job(key: str, *, lane: str = "", subscription: str = "", upload_id: str = "a", event_id: str = "") -> NewJob:
-    """A new job with a lane of its own, unless another is named."""
-    lane = lane or f"lane of {key}"
+    @property
+    def job_queue(self) -> JobQueue: ...
+
+    async def close(self) -> None: ...
+
+
+def a_job(key: str, *, sequence: str = "", subscription: str = "", upload_id: str = "a", event_id: str = "") -> NewJob:
+    """A new job in a sequence of its own, unless another is named."""
     return NewJob(
-        actor="act", key=key, sequence_key=lane, subscription=subscription, upload_id=upload_id, event_id=event_id
+        actor="act",
+        key=key,
+        sequence_key=sequence or f"sequence of {key}",
+        subscription=subscription,
+        upload_id=upload_id,
+        event_id=event_id,
     )
 
 
@@ -51,34 +63,38 @@ def keys(jobs: Sequence[Job]) -> list[str]:
 
 
 class JobQueueContract(ABC):
-    """Inherit as ``class TestX(OutboxContract)``."""
+    """Inherit as ``class TestX(JobQueueContract)``."""
 
     pytestmark = pytest.mark.anyio
 
     @abstractmethod
-    async def open(self, directory: Path) -> RecordsWithJobQueue:
-        """Open what lies in ``directory``, empty at first."""
+    async def open(self, directory: Path) -> RecordsAndJobQueue:
+        """Open the database in ``directory``, empty at first."""
 
     @pytest.fixture
-    def anyio_backend(self) -> str:
-        return "asyncio"
-
-    @pytest.fixture
-    async def job_queue(self, tmp_path: Path) -> AsyncIterator[RecordsWithJobQueue]:
+    async def database(self, tmp_path: Path) -> AsyncIterator[RecordsAndJobQueue]:
         opened = await self.open(tmp_path)
         yield opened
         await opened.close()
+
+    @pytest.fixture
+    def records(self, database: RecordsAndJobQueue) -> Records:
+        return database.records
+
+    @pytest.fixture
+    def job_queue(self, database: RecordsAndJobQueue) -> JobQueue:
+        return database.job_queue
 
     async def claim_one(self, job_queue: JobQueue, now: datetime = NOW) -> Job:
         (job,) = await job_queue.claim(now, now + timedelta(seconds=60), 10)
         return job
 
-    async def test_a_change_and_what_follows_are_there_together(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_change_and_what_follows_are_there_together(self, records: Records, job_queue: JobQueue) -> None:
         """What is added along with a record is there when the call returns, the jobs waiting and due at once."""
         upload = an_upload("a")
         event = an_event("e1", upload, caller=CALLER)
-        await job_queue.insert(upload, Effects(events=(event,), jobs=(a_job("k", subscription="c", event_id="e1"),)))
-        assert await job_queue.find("a") == upload
+        await records.insert(upload, Effects(events=(event,), jobs=(a_job("k", subscription="c", event_id="e1"),)))
+        assert await records.find("a") == upload
         assert await job_queue.list_events(limit=9) == [(1, event)]
         (job,) = await job_queue.list_jobs(limit=9)
         assert job == Job(
@@ -86,7 +102,7 @@ class JobQueueContract(ABC):
             actor="act",
             subscription="c",
             key="k",
-            sequence_key="lane of k",
+            sequence_key="sequence of k",
             upload_id="a",
             event_id="e1",
             state=JobState.WAITING,
@@ -96,58 +112,60 @@ class JobQueueContract(ABC):
         )
         assert await job_queue.next_due() == NOW
 
-    async def test_what_follows_a_refused_change_is_not_written(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_what_follows_a_refused_change_is_not_written(self, records: Records, job_queue: JobQueue) -> None:
         """A record that exists already, or has moved on, takes neither events nor jobs along, nor ends a job."""
         upload = an_upload("a")
-        await job_queue.insert(upload, Effects(jobs=(a_job("first"),)))
+        await records.insert(upload, Effects(jobs=(a_job("first"),)))
         job = await self.claim_one(job_queue)
         effects = Effects(events=(an_event("e", upload),), jobs=(a_job("k"),), completed_job=job)
         with pytest.raises(RecordExists):
-            await job_queue.insert(upload, effects)
+            await records.insert(upload, effects)
         with pytest.raises(RecordConflict):
-            await job_queue.update(replace(upload, token=5), upload, effects)
+            await records.update(replace(upload, token=5), upload, effects)
         assert await job_queue.list_events(limit=9) == []
         assert await job_queue.list_jobs(limit=9) == [job]
 
-    async def test_the_effect_of_a_job_ends_it(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_the_effect_of_a_job_ends_it(self, records: Records, job_queue: JobQueue) -> None:
         """The change of a record that is a job's effect ends the job, and makes the next, at the time of the change."""
         upload = an_upload("a")
-        await job_queue.insert(upload, Effects(jobs=(a_job("first", lane="steps"),)))
+        await records.insert(upload, Effects(jobs=(a_job("first", sequence="steps"),)))
         job = await self.claim_one(job_queue)
         after = upload.advance(5, LATER)
-        saved = await job_queue.update(upload, after, Effects(jobs=(a_job("second", lane="steps"),), completed_job=job))
-        assert await job_queue.find("a") == saved
+        saved = await records.update(
+            upload, after, Effects(jobs=(a_job("second", sequence="steps"),), completed_job=job)
+        )
+        assert await records.find("a") == saved
         ended = await job_queue.find_job(job.id)
         assert ended == replace(job, state=JobState.DONE, ended_at=LATER)
         assert keys(await job_queue.claim(LATER, LATER, 9)) == ["second"]
 
-    async def test_the_effect_of_a_lost_job_is_not_made(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_the_effect_of_a_lost_job_is_not_made(self, records: Records, job_queue: JobQueue) -> None:
         """Where the job has been given out anew, its first worker changes nothing; the neighbours' changes are made."""
         upload = an_upload("a")
-        await job_queue.insert(upload, Effects(jobs=(a_job("k"),)))
+        await records.insert(upload, Effects(jobs=(a_job("k"),)))
         slow = await self.claim_one(job_queue)
         fast = await self.claim_one(job_queue, LATER)
         effects = Effects(events=(an_event("e", upload),), jobs=(a_job("k2"),), completed_job=slow)
         asked = [
-            job_queue.insert(an_upload("b")),
-            job_queue.update(upload, upload.advance(5, NOW), effects),
-            job_queue.insert(an_upload("c")),
+            records.insert(an_upload("b")),
+            records.update(upload, upload.advance(5, NOW), effects),
+            records.insert(an_upload("c")),
         ]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [type(None), LeaseLost, type(None)]
-        assert await job_queue.find_all(["a", "b", "c"]) == [upload, an_upload("b"), an_upload("c")]
+        assert await records.find_all(["a", "b", "c"]) == [upload, an_upload("b"), an_upload("c")]
         assert await job_queue.list_events(limit=9) == []
         assert await job_queue.list_jobs(limit=9) == [fast]
 
-    async def test_a_key_is_used_once(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_key_is_used_once(self, records: Records, job_queue: JobQueue) -> None:
         """A second job with the same key is not made, whatever became of the first; its neighbours are."""
         await job_queue.add_jobs([a_job("k"), a_job("k")], NOW)
         await job_queue.complete(await self.claim_one(job_queue), NOW)
-        await job_queue.insert(an_upload("a"), Effects(jobs=(a_job("k"), a_job("other"))))
+        await records.insert(an_upload("a"), Effects(jobs=(a_job("k"), a_job("other"))))
         assert keys(await job_queue.list_jobs(limit=9)) == ["other", "k"]
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["other"]
 
-    async def test_claims_are_leases(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_claims_are_leases(self, job_queue: JobQueue) -> None:
         """A job is given out once, until its lease runs out; each time its attempt and its token grow."""
         await job_queue.add_jobs([a_job("k")], NOW)
         first = await self.claim_one(job_queue)
@@ -166,7 +184,7 @@ class JobQueueContract(ABC):
                 await call
         assert await job_queue.find_job(first.id) == second
 
-    async def test_a_lease_is_renewed(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_lease_is_renewed(self, job_queue: JobQueue) -> None:
         """A renewed job is given out only after the new time, and ends with what it was renewed as or before."""
         await job_queue.add_jobs([a_job("k")], NOW)
         job = await self.claim_one(job_queue)
@@ -175,7 +193,7 @@ class JobQueueContract(ABC):
         assert await job_queue.claim(LATER, LATER, 9) == []
         await job_queue.complete(job, LATER)
 
-    async def test_the_longest_due_go_first(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_the_longest_due_go_first(self, job_queue: JobQueue) -> None:
         """Jobs are given out by their time, then as they were made, across consumers, no more than asked."""
         for number, key in enumerate(["late", "b", "a"]):
             at = NOW + timedelta(seconds=2 if key == "late" else 1)
@@ -186,9 +204,11 @@ class JobQueueContract(ABC):
         assert keys(await job_queue.claim(at, LATER, 2)) == ["b", "a"]
         assert keys(await job_queue.claim(at, LATER, 2)) == ["late"]
 
-    async def test_a_lane_goes_in_order(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_lane_goes_in_order(self, job_queue: JobQueue) -> None:
         """Behind a job that waits, runs or is tried again later nothing of its lane is given out; others are."""
-        await job_queue.add_jobs([a_job("1", lane="x"), a_job("2", lane="x"), a_job("3", lane="x"), a_job("o")], NOW)
+        await job_queue.add_jobs(
+            [a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x"), a_job("o")], NOW
+        )
         first, other = await job_queue.claim(NOW, LATER, 9)
         assert keys([first, other]) == ["1", "o"]
         await job_queue.complete(other, NOW)
@@ -205,16 +225,16 @@ class JobQueueContract(ABC):
         await job_queue.complete(second, LATER)
         assert keys([second, await self.claim_one(job_queue, LATER)]) == ["2", "3"]
 
-    async def test_full_consumers_are_passed_over(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_full_consumers_are_passed_over(self, job_queue: JobQueue) -> None:
         """Jobs of a full consumer stay, however many; those behind them are given out."""
         await job_queue.add_jobs([a_job(f"f{number}", subscription="full") for number in range(50)], NOW)
         await job_queue.add_jobs([a_job("o", subscription="other"), a_job("n")], NOW)
         assert keys(await job_queue.claim(NOW, LATER, 5, ["full", "unknown"])) == ["o", "n"]
         assert len(await job_queue.claim(NOW, LATER, 99)) == 50
 
-    async def test_a_revived_job_is_given_out_at_once(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_revived_job_is_given_out_at_once(self, job_queue: JobQueue) -> None:
         """A dead job, or one that waits for later, is tried anew before its lane goes on; no other can be."""
-        await job_queue.add_jobs([a_job("1", lane="x"), a_job("2", lane="x"), a_job("3", lane="x")], NOW)
+        await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x")], NOW)
         first = await self.claim_one(job_queue)
         assert not await job_queue.requeue(first.id, NOW)
         await job_queue.fail(first, NOW, "never")
@@ -230,9 +250,9 @@ class JobQueueContract(ABC):
         assert not await job_queue.requeue(99, LATER)
         assert keys(await job_queue.claim(LATER, LATER, 9)) == ["2"]
 
-    async def test_a_dropped_job_lets_its_lane_go_on(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_a_dropped_job_lets_its_lane_go_on(self, job_queue: JobQueue) -> None:
         """A job that does not run can be forgotten, once."""
-        await job_queue.add_jobs([a_job("1", lane="x"), a_job("2", lane="x")], NOW)
+        await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x")], NOW)
         job = await self.claim_one(job_queue)
         assert not await job_queue.delete_job(job.id)
         await job_queue.retry(job, LATER, "")
@@ -241,14 +261,14 @@ class JobQueueContract(ABC):
         assert await job_queue.find_job(job.id) is None
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["2"]
 
-    async def test_jobs_are_listed_newest_first(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_jobs_are_listed_newest_first(self, job_queue: JobQueue) -> None:
         """By state, by upload, or all, a page before an id at a time."""
         await job_queue.add_jobs([a_job(f"{n}", upload_id="ab"[n % 2]) for n in range(6)], NOW)
-        locked_for_creation = await job_queue.claim(NOW, LATER, 3)
-        await job_queue.complete(locked_for_creation[0], NOW)
-        await job_queue.fail(locked_for_creation[1], NOW, "")
+        claimed = await job_queue.claim(NOW, LATER, 3)
+        await job_queue.complete(claimed[0], NOW)
+        await job_queue.fail(claimed[1], NOW, "")
         assert keys(await job_queue.list_jobs(limit=4)) == ["5", "4", "3", "2"]
-        assert keys(await job_queue.list_jobs(limit=9, before_id=locked_for_creation[2].id)) == ["1", "0"]
+        assert keys(await job_queue.list_jobs(limit=9, before_id=claimed[2].id)) == ["1", "0"]
         assert keys(await job_queue.list_jobs(limit=9, upload_id="b")) == ["5", "3", "1"]
         assert keys(await job_queue.list_jobs(limit=9, upload_id="b", states=[JobState.DEAD])) == ["1"]
         by_state = {state: keys(await job_queue.list_jobs(limit=9, states=[state])) for state in JobState}
@@ -261,24 +281,24 @@ class JobQueueContract(ABC):
         ended = (JobState.DONE, JobState.DEAD, JobState.RUNNING)
         assert keys(await job_queue.list_jobs(limit=2, states=ended)) == ["2", "1"]
 
-    async def test_events_come_back_whole(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_events_come_back_whole(self, records: Records, job_queue: JobQueue) -> None:
         """Every field of an event is found again: its upload with the token it was saved with, and each byte sent."""
         begun = an_upload(a_full_upload().id, kind=a_full_upload().kind, parts=a_full_upload().parts)
-        await job_queue.insert(begun)
+        await records.insert(begun)
         step = HistoryEntry(Status.REJECTED, NOW, "why", "validation", {"type": "text/plain", "é": "\N{GRINNING FACE}"})
         full = replace(a_full_upload(), pending_steps=("validation", "publishing"), history=(step,))
         event = an_event("e", full, caller=CALLER)
-        saved = await job_queue.update(begun, full, Effects(events=(event, an_event("f", full))))
+        saved = await records.update(begun, full, Effects(events=(event, an_event("f", full))))
         assert await job_queue.find_event("e") == replace(event, upload=saved)
         assert await job_queue.find_event("f") == an_event("f", saved)
-        assert await job_queue.find(saved.id) == saved
+        assert await records.find(saved.id) == saved
         assert await job_queue.find_event("g") is None
 
-    async def test_events_are_listed_in_order(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_events_are_listed_in_order(self, records: Records, job_queue: JobQueue) -> None:
         """Oldest first from beyond a place, of all uploads or one, or the newest of them."""
         for number in range(6):
             upload = an_upload(f"u{number}")
-            await job_queue.insert(
+            await records.insert(
                 upload, Effects(events=(an_event(f"e{number}", replace(upload, id="ab"[number % 2])),))
             )
 
@@ -294,7 +314,7 @@ class JobQueueContract(ABC):
         assert await ids(upload_id="b", newest=True, limit=2) == ["e3", "e5"]
         assert await ids(after=5, upload_id="b", newest=True, limit=9) == ["e5"]
 
-    async def test_only_what_is_over_is_forgotten(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_only_what_is_over_is_forgotten(self, records: Records, job_queue: JobQueue) -> None:
         """Jobs done before then go, then events of before then without a job; what waits, runs or is dead keeps its
         own, and places are never given anew.
         """
@@ -302,7 +322,7 @@ class JobQueueContract(ABC):
         named = ["done", "dead", "waiting", "new"]
         events = tuple(an_event(name, upload, at=LATER if name == "new" else NOW) for name in [*named, "alone"])
         jobs = tuple(a_job(name, event_id=name, subscription=name) for name in named)
-        await job_queue.insert(upload, Effects(events=events, jobs=jobs))
+        await records.insert(upload, Effects(events=events, jobs=jobs))
         for job in await job_queue.claim(NOW, LATER, 9):
             if job.key == "done" or job.key == "new":
                 await job_queue.complete(job, NOW if job.key == "done" else LATER)
@@ -313,10 +333,10 @@ class JobQueueContract(ABC):
         assert await job_queue.prune(LATER, 9) == 0
         assert keys(await job_queue.list_jobs(limit=9)) == ["new", "waiting", "dead"]
         assert [event.id for _, event in await job_queue.list_events(limit=9)] == ["dead", "waiting", "new"]
-        await job_queue.update(upload, upload, Effects(events=(an_event("next", upload),)))
+        await records.update(upload, upload, Effects(events=(an_event("next", upload),)))
         assert (await job_queue.list_events(after=5, limit=9))[0][0] == 6
 
-    async def test_nothing_to_do_is_said(self, job_queue: RecordsWithJobQueue) -> None:
+    async def test_nothing_to_do_is_said(self, job_queue: JobQueue) -> None:
         """An empty outbox gives nothing out and waits for nothing."""
         assert await job_queue.claim(NOW, LATER, 9) == []
         assert await job_queue.next_due() is None

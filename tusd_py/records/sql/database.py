@@ -1,0 +1,56 @@
+"""Opens a database: records, job queue and endpoint states over one transaction runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from tusd_py.records.sql.driver import DatabaseDriver, open_driver
+from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
+from tusd_py.records.sql.job_statements import compile_job_statements
+from tusd_py.records.sql.jobs import SqlJobQueue
+from tusd_py.records.sql.records import SqlRecords
+from tusd_py.records.sql.runner import Durability, TransactionRunner
+from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.statements import compile_statements
+
+
+@dataclass(frozen=True, slots=True)
+class SqlDatabase:
+    """What one database keeps. Its parts share two threads and every transaction; closing ``records`` closes all."""
+
+    records: SqlRecords
+    job_queue: SqlJobQueue
+    endpoint_states: SqlEndpointStates
+
+    @classmethod
+    async def open(
+        cls, url: str, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
+    ) -> Self:
+        """Open the database at ``url`` (``sqlite:///PATH``) for this event loop, after pending migrations.
+
+        ``on_work`` is called on the event loop, once for each commit that added jobs or made them due; it must neither
+        block nor raise. Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the
+        program has written it.
+        """
+        driver = await asyncio.to_thread(_prepare, url)
+        statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
+        runner = TransactionRunner(
+            driver.connect(), driver.connect(), statements, durability=durability, on_work=on_work
+        )
+        return cls(
+            records=SqlRecords(runner, statements, job_statements),
+            job_queue=SqlJobQueue(runner, job_statements),
+            endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
+        )
+
+    async def close(self) -> None:
+        """Finish the calls made before, and close the database. Raises ``RecordsUnavailable`` if it hangs."""
+        await self.records.close()
+
+
+def _prepare(url: str) -> DatabaseDriver:
+    bring_up_to_date(url)
+    return open_driver(url)
