@@ -32,7 +32,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.contract = contract
         self.directory = directory
-        self.runner = asyncio.Runner(loop_factory=getattr(contract, "loop_factory", None))
+        self.runner = asyncio.Runner(loop_factory=contract.loop_factory)
         self.store = self.runner.run(self.opened())
         self.model: dict[str, bytes] = {}
 

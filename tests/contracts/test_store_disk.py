@@ -14,7 +14,6 @@ import uvloop
 
 from tests.contracts.store import StoreContract, an_upload, append
 from tests.contracts.store_machine import check_machine
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import PATH, Store
 from tusd_py.model.upload import Upload
 from tusd_py.storage.disk.custom_path import CustomPath
@@ -58,7 +57,7 @@ class TestDiskStore(StoreContract):
         with small_disk(directory, room_bytes) as mounted:
             yield self.open(mounted)
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
         """Under the id, or at the path that was chosen, as an absolute path."""
         store = self.open(tmp_path / "bytes")
@@ -69,12 +68,16 @@ class TestDiskStore(StoreContract):
         await store.close()
 
     def test_machine(self, tmp_path: Path) -> None:
-        """Whatever is done to it in whatever order, it agrees with a dictionary of bytes."""
+        """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
 
 
 class TestDiskStoreUnderUvloop(TestDiskStore):
     loop_factory = staticmethod(uvloop.new_event_loop)
+
+    @pytest.fixture
+    def anyio_backend(self) -> object:
+        return ("asyncio", {"use_uvloop": True})
 
 
 class StoreOfCustomPaths(DiskStore):
@@ -102,9 +105,9 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         directory.close()
         super().put_beneath(store, path_of(upload_id), stored)
 
-    @on_loop
-    async def test_touches_nothing_before_bytes_come(self, tmp_path: Path) -> None:
-        """Creating keeps the place by an empty file, which erasing takes away."""
+    @pytest.mark.anyio
+    async def test_stores_nothing_before_the_first_byte(self, tmp_path: Path) -> None:
+        """``create`` makes an empty file to keep the path; deleting removes it."""
         store = self.open(tmp_path / "bytes")
         await store.create(an_upload())
         assert self.beneath(store, "an-upload") == b""
@@ -113,7 +116,7 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         assert self.beneath(store, "an-upload") is None
         await store.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
         """Where the record says that they were wanted."""
         store = DiskStore(tmp_path / "bytes")

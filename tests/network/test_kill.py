@@ -93,7 +93,7 @@ def standing(server: RunningServer, uploads: list[PatientUpload]) -> list[Killed
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> None:
-    """All 20 arrive whole; after no kill was more claimed than stored, nor lost than the last second brought."""
+    """All 20 complete; after no kill was more claimed than stored, nor more lost than the last second brought."""
     flags = [] if workers == 1 else ["--processes", str(workers)]
     dice = random.Random(workers)
     data = [content(number, 16 * MIB + number * 99_991) for number in range(20)]
@@ -170,7 +170,7 @@ def received_by(worker: int, server: RunningServer, uploads: list[PatientUpload]
     return len(sides) == len(uploads) and all(side and owner(side.inode, [worker]) for side in sides)
 
 
-def test_one_worker_killed(start: Start) -> None:
+def test_one_process_killed(start: Start) -> None:
     """When one of two workers is killed, its uploads go on elsewhere, those of the other notice nothing, and a new
     worker takes its place."""
     data = [content(number, 6 * MIB + number * 99_991) for number in range(20)]

@@ -96,7 +96,7 @@ async def many(server: RunningServer, method: str, pairs: AsyncIterator[tuple[Co
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_within_one_process(start: Start, method: str) -> None:
+def test_takeover_within_one_process(start: Start, method: str) -> None:
     """HEAD, PATCH and DELETE take over in under 0.1 s at the median; the old request ends with a 4xx."""
     server = start()
 
@@ -108,8 +108,8 @@ def test_within_one_process(start: Start, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_between_two_workers(start: Start, method: str) -> None:
-    """The same when another process holds the upload, whichever of the two it is."""
+def test_takeover_between_two_processes(start: Start, method: str) -> None:
+    """The same when another process has the lock, whichever of the two it is."""
     server = start("--processes", "2")
 
     async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:
