@@ -1,6 +1,6 @@
 // Hooks over HTTP, received by Node alone: `node examples/hook_receiver.mjs 9000`.
 //
-// Then `TUSD_PY_HOOKS__HTTP_URLS=http://127.0.0.1:9000/hooks tusd-py serve`, with the hooks that are answered here in
+// Then `TUSD_PY_HOOKS__HTTP_URLS=http://127.0.0.1:9000/hooks tusd-py serve`, with the hooks that it handles in
 // `TUSD_PY_HOOKS__ENABLED_EVENTS=authorize,pre-create,pre-finish`.
 
 import { createServer } from "node:http";
@@ -10,14 +10,14 @@ const refused = (status, sentence, flag) => ({
   HTTPResponse: { StatusCode: status, Body: `${sentence}\n` },
 });
 
-const answers = {
-  // Only who has a token, for this request and for this upload, is served.
+const handlers = {
+  // Allow only clients with the right token.
   authorize({ HTTPRequest }) {
     const [token] = HTTPRequest.Header.Authorization ?? [];
     return token === "Bearer let-me-in" ? {} : refused(401, "who are you?", "RejectRequest");
   },
 
-  // Uploads need a name, which is told back in lower case, and may have a gigabyte.
+  // Require a name, convert it to lower case, and allow at most 1 GB.
   "pre-create"({ Upload }) {
     const name = Upload.MetaData.filename;
     if (!name) return refused(422, "give the file a name", "RejectUpload");
@@ -25,7 +25,7 @@ const answers = {
     return { ChangeFileInfo: { MetaData: { ...Upload.MetaData, filename: name.toLowerCase() } } };
   },
 
-  // The client learns what became of its file; asked again if this answer does not arrive.
+  // Tell the client where its file is. Invoked again if this response does not arrive.
   "pre-finish"({ Upload }) {
     return { HTTPResponse: { Header: { "X-File": `/library/${Upload.ID}` } } };
   },
@@ -33,10 +33,10 @@ const answers = {
 
 const server = createServer(async (request, response) => {
   let body = "";
-  for await (const piece of request.setEncoding("utf8")) body += piece;
+  for await (const chunk of request.setEncoding("utf8")) body += chunk;
   const { Type, Event } = JSON.parse(body);
   response.setHeader("Content-Type", "application/json");
-  response.end(JSON.stringify(answers[Type]?.(Event) ?? {}));
+  response.end(JSON.stringify(handlers[Type]?.(Event) ?? {}));
 });
 
 server.listen(Number(process.argv[2] ?? 9000), "127.0.0.1", () => {

@@ -1,6 +1,6 @@
 """Hooks over HTTP, received by the standard library alone: ``python examples/hook_receiver.py 9000``.
 
-Then ``TUSD_PY_HOOKS__HTTP_URLS=http://127.0.0.1:9000/hooks tusd-py serve``, with the hooks that are answered here in
+Then ``TUSD_PY_HOOKS__HTTP_URLS=http://127.0.0.1:9000/hooks tusd-py serve``, with the hooks that it handles in
 ``TUSD_PY_HOOKS__ENABLED_EVENTS=authorize,pre-create,pre-finish``.
 """
 
@@ -19,13 +19,13 @@ def refused(status: int, sentence: str, flag: str) -> Json:
 
 
 def authorize(event: Json) -> Json:
-    """Only who has a token, for this request and for this upload, is served."""
+    """Allow only clients with the right token."""
     tokens = event["HTTPRequest"]["Header"].get("Authorization", [])
     return {} if tokens == ["Bearer let-me-in"] else refused(401, "who are you?", "RejectRequest")
 
 
 def pre_create(event: Json) -> Json:
-    """Uploads need a name, which is told back in lower case, and may have a gigabyte."""
+    """Require a name, convert it to lower case, and allow at most 1 GB."""
     upload = event["Upload"]
     name = upload["MetaData"].get("filename", "")
     if not name:
@@ -36,21 +36,21 @@ def pre_create(event: Json) -> Json:
 
 
 def pre_finish(event: Json) -> Json:
-    """The client learns what became of its file; asked again if this answer does not arrive."""
+    """Tell the client where its file is. Invoked again if this response does not arrive."""
     return {"HTTPResponse": {"Header": {"X-File": f"/library/{event['Upload']['ID']}"}}}
 
 
-ANSWERS = {"authorize": authorize, "pre-create": pre_create, "pre-finish": pre_finish}
+HANDLERS = {"authorize": authorize, "pre-create": pre_create, "pre-finish": pre_finish}
 
 
 class Hooks(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # the connection is used again
-    wbufsize = -1  # head and body of the answer go out together
+    protocol_version = "HTTP/1.1"  # connections are reused
+    wbufsize = -1  # send head and body of the response together
 
     def do_POST(self) -> None:
-        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        answer = ANSWERS.get(told["Type"], lambda _: {})(told["Event"])
-        body = json.dumps(answer).encode()
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        response = HANDLERS.get(request["Type"], lambda _: {})(request["Event"])
+        body = json.dumps(response).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

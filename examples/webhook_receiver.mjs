@@ -6,25 +6,25 @@ import { createServer } from "node:http";
 
 const key = Buffer.from(process.env.WEBHOOK_SECRET.replace(/^whsec_/, ""), "base64");
 const toleranceSeconds = 300;
-const seen = new Set(); // in your database, in the transaction of what you do
+const seen = new Set(); // in production: in your database, in the same transaction as your changes
 
-// Sent by who has the key, and not long ago.
+// Whether the request was sent by the owner of the key, and recently.
 function isGenuine(id, timestamp, signatures, body) {
   if (!(Math.abs(Date.now() / 1000 - Number(timestamp)) <= toleranceSeconds)) return false;
-  const right = Buffer.from("v1," + createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64"));
+  const expected = Buffer.from("v1," + createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64"));
   return signatures.split(" ").some((text) => {
     const signature = Buffer.from(text);
-    return signature.length === right.length && timingSafeEqual(signature, right);
+    return signature.length === expected.length && timingSafeEqual(signature, expected);
   });
 }
 
 const server = createServer(async (request, response) => {
-  const pieces = [];
-  for await (const piece of request) pieces.push(piece);
-  const body = Buffer.concat(pieces);
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const body = Buffer.concat(chunks);
   const { "webhook-id": id = "", "webhook-timestamp": timestamp = "", "webhook-signature": signatures = "" } = request.headers;
   if (!isGenuine(id, timestamp, signatures, body)) return response.writeHead(401).end();
-  if (!seen.has(id)) { // the same event may come twice
+  if (!seen.has(id)) { // the same event may be delivered twice
     seen.add(id);
     const { type, upload } = JSON.parse(body);
     console.log(type, upload.id);

@@ -15,16 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
 TOLERANCE_SECONDS = 300
-seen: set[str] = set()  # in your database, in the transaction of what you do
+seen: set[str] = set()  # in production: in your database, in the same transaction as your changes
 
 
 def is_genuine(event_id: str, timestamp: str, signatures: str, body: bytes) -> bool:
-    """Sent by who has the key, and not long ago."""
+    """Whether the request was sent by the owner of the key, and recently."""
     if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:
         return False
     digest = hmac.digest(KEY, f"{event_id}.{timestamp}.".encode() + body, "sha256")
-    right = "v1," + b64encode(digest).decode()
-    return any(hmac.compare_digest(right, signature) for signature in signatures.split())
+    expected = "v1," + b64encode(digest).decode()
+    return any(hmac.compare_digest(expected, signature) for signature in signatures.split())
 
 
 class Webhooks(BaseHTTPRequestHandler):
@@ -35,15 +35,15 @@ class Webhooks(BaseHTTPRequestHandler):
         names = ("webhook-id", "webhook-timestamp", "webhook-signature")
         event_id, timestamp, signatures = (self.headers.get(name, "") for name in names)
         if not is_genuine(event_id, timestamp, signatures, body):
-            self.answer(401)
+            self.respond(401)
             return
-        if event_id not in seen:  # the same event may come twice
+        if event_id not in seen:  # the same event may be delivered twice
             seen.add(event_id)
             event = json.loads(body)
             print(event["type"], event["upload"]["id"], flush=True)
-        self.answer(204)
+        self.respond(204)
 
-    def answer(self, status: int) -> None:
+    def respond(self, status: int) -> None:
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Length", "0")

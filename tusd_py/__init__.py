@@ -1,6 +1,6 @@
 """tusd-py: a resumable-upload server, as a program and as an ASGI application.
 
-``from tusd_py import Tus, Hook, HookAnswer, HookEvent, AuthorizeEvent, Overlay, Settings``: what an application needs.
+Applications import the names in ``__all__`` from here; each is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tusd_py.protocol.outcomes import ResponseOverride as ResponseOverride
     from tusd_py.settings import Settings as Settings
 
-_HOMES = {
+_MODULES = {
     "AuthorizeEvent": "tusd_py.contracts.hooks",
     "Hook": "tusd_py.model.hooks",
     "HookResponse": "tusd_py.contracts.hooks",
@@ -32,11 +32,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Looked up when asked for: whoever needs only the protocol need not load the server.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    # Loaded at first use: a program that only needs the protocol does not load the server.
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
-        # That of the installed package, which pyproject.toml alone states. The import takes a while.
+        # The version of the installed package, from pyproject.toml. The import is slow.
         from importlib.metadata import version
 
         return version("tusd-py")

@@ -1,4 +1,4 @@
-"""From settings to the ports of the use cases: the only place that sees both a contract and what fulfils it."""
+"""Builds the ports of the use cases from settings. The only module that imports both contracts and backends."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
+from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
+from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
+from tusd_py.model.steps import PUBLISHING, VALIDATION
 from tusd_py.model.upload import Upload
 from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
@@ -47,7 +51,7 @@ from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 
-# Keeping bytes in memory is for trying things out.
+# Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
 
 
@@ -58,41 +62,52 @@ def utc_now() -> datetime:
 def make_hook_handler(
     settings: Settings, functions: HookFunctions, store: Store, count: CountInvocation
 ) -> HookHandler:
-    """Everybody who is asked, in order: the URLs that ``settings`` name, the programs, then ``functions``.
+    """All blocking hooks, in order: the URLs of the settings, the programs, then ``functions``.
 
-    ``count`` is told of each call. Blocks for a moment where certificates have to be read. Raises ``OSError`` where
-    the directory of the programs is none.
+    ``count`` is called after each invocation. Blocks while TLS certificates are loaded. Raises ``OSError`` if the
+    directory of the programs does not exist.
     """
     hooks = settings.hooks
-    # What happened is told from its rows, by the worker; here only who is waited for.
+    # Only blocking hooks: workers deliver the events of all others.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
-    gates = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
+    handlers = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
     callables = CallableHooks(functions, hooks.timeout_seconds, count)
-    return HookChain([*gates, callables]) if gates else callables
+    return HookChain([*handlers, callables]) if handlers else callables
 
 
 def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
-    """Everybody who is told of events; nobody where records are in memory, for there is no worker then."""
+    """The subscriptions to events; none with records in memory, which have no worker."""
     if settings.database_path is None:
         return ()
-    told = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in configured_endpoints(settings)]
+    endpoints = configured_endpoints(settings)
+    found = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in endpoints]
     if settings.events.record:
-        told.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
-    return tuple(told)
+        found.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
+    return tuple(found)
 
 
-def steps(settings: Settings) -> tuple[str, ...]:
-    """What workers do with a complete upload before it is ready, in order."""
-    return settings.steps
+def webhook_endpoints(settings: Settings) -> tuple[WebhookEndpoint, ...]:
+    """The endpoints that events are delivered to."""
+    return configured_endpoints(settings)
+
+
+def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
+    """A deliverer for the running event loop."""
+    return Deliverer(clock)
+
+
+def asks_to_stop(response: bytes) -> bool:
+    """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
+    return parse_response(Hook.POST_RECEIVE, response).stop
 
 
 def needs_worker(settings: Settings) -> bool:
-    """Whether anything is configured that a worker has to do."""
-    return bool(steps(settings)) or any(subscription.actor for subscription in subscriptions(settings))
+    """Whether the settings enable anything that only a worker does."""
+    return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
 
 
 def look_for_libmagic() -> None:
-    """Load what tells the types of uploads. Raises ``ValidatorUnavailable`` where it is missing, with how to get it."""
+    """Load libmagic. Raises ``ValidatorUnavailable``, which says how to install it, if it is missing."""
     libmagic.detect_type(b"")
 
 
@@ -113,16 +128,16 @@ async def open_ports(
     clock: Callable[[], datetime] = utc_now,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
-    """Open records, store, locker and gate in this event loop, the schema brought up to date first.
+    """Open records, store, locker and hooks on this event loop, after applying pending migrations.
 
-    Raises ``OSError`` or ``RecordsError`` with a sentence for the operator; then nothing is left open.
+    Raises ``OSError`` or ``RecordsError`` with a message for the operator; then nothing is left open.
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await _open_database(settings)
     except BaseException:
-        # Tried again with the next request: each try would keep descriptors open.
+        # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
         await store.close()
         raise
@@ -132,22 +147,22 @@ async def open_ports(
         locker=locker,
         hooks=handler,
         clock=clock,
-        # 128 bits: whoever knows the URL of an upload may write to it, so it must not be guessed.
+        # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
         new_id=lambda: secrets.token_hex(16),
         policy=_policy(settings, functions),
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
-        validator=_examiner(settings) if settings.validation.enabled else None,
-        sniffer=_examiner(settings) if settings.validation.early else None,
-        publisher=_publisher(settings) if settings.publishing.directory else None,
+        validator=_validator(settings) if VALIDATION.name in settings.steps else None,
+        sniffer=_validator(settings) if settings.validation.early else None,
+        publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
     )
 
 
 async def close_ports(ports: Ports, settings: Settings) -> None:
-    """Wait for what runs in the background, then let go of everything that was opened."""
+    """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
     await ports.locker.close()
@@ -156,11 +171,11 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
 
 
 async def abandon_ports(ports: Ports) -> None:
-    """Let go of what was opened in an event loop that has ended: test clients give each request one of its own."""
+    """Close what was opened on an event loop that has ended: test clients run each request on a loop of its own."""
     try:
         await ports.records.close()
     except (RuntimeError, ValueError):
-        # Their thread ends all the same; only the word of that would have come to the loop that is gone.
+        # The thread of the records ends all the same; only its notification needed the loop that is gone.
         pass
     if isinstance(ports.locker, FileLocker):
         ports.locker.forget()
@@ -190,7 +205,7 @@ async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStat
 
 
 async def sweep_once(settings: Settings) -> Swept:
-    """One pass of the sweeper by itself, beside a running server or without one."""
+    """Run one pass of the sweeper, beside a running server or without one."""
     ports = await open_ports(settings)
     try:
         return await sweep(ports)
@@ -199,7 +214,7 @@ async def sweep_once(settings: Settings) -> Swept:
 
 
 def migrate_records(settings: Settings) -> list[str]:
-    """Bring the database up to date and return the steps that took. Blocks; raises ``OSError`` or ``RecordsError``."""
+    """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
     if settings.database_path is None:
         return []
     Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +222,7 @@ def migrate_records(settings: Settings) -> list[str]:
 
 
 def pending_migrations(settings: Settings) -> list[str]:
-    """The steps that ``migrate_records`` would take; changes nothing. Blocks; raises ``RecordsError``."""
+    """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
     return [] if settings.database_path is None else pending(settings.database_url)
 
 
@@ -230,7 +245,7 @@ async def _open_database(settings: Settings) -> SqlDatabase | None:
 
 
 def limits(settings: Settings) -> Limits:
-    """What the protocol's rules allow."""
+    """The limits and switches of the protocol's rules."""
     uploads = settings.uploads
     return Limits(
         length_max=uploads.length_max,
@@ -252,7 +267,7 @@ def _publisher(settings: Settings) -> DirectoryPublisher:
     return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
 
 
-def _examiner(settings: Settings) -> RuleValidator:
+def _validator(settings: Settings) -> RuleValidator:
     validation = settings.validation
     return RuleValidator(
         rules=validation.rules,
@@ -276,9 +291,9 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
         durable_saves=settings.storage.durability == "power",
         subscriptions=subscriptions(settings),
         forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
-        steps=steps(settings),
+        steps=settings.steps,
         delete_rejected=settings.validation.rejected == "delete",
-        # Functions run in this process: a worker could not invoke them before it finishes what it has concatenated.
+        # Functions run in this process: a worker could not invoke pre-finish and post-finish.
         assemble_in_worker=needs_worker(settings) and not functions,
         delete_concatenated_parts=uploads.delete_joined_parts,
     )

@@ -201,7 +201,7 @@ class Tus:
         parts = urlsplit(urljoin(self.subject.url, location))
         return parts.path + (f"?{parts.query}" if parts.query else "")
 
-    # -- facts --------------------------------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------------------------------
 
     def holds(self, target: str, content: bytes) -> None:
         """Expect the bytes behind ``target``, where the server serves downloads (tus itself has none)."""

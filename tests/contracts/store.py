@@ -1,10 +1,10 @@
-"""What every store must do. A backend inherits ``StoreContract`` and says how to reach its medium beneath the API."""
+"""What every store must do. A backend inherits ``StoreContract`` and accesses its medium directly for the tests."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import BytesMissing, Store, StoreFull
 from tusd_py.model.upload import Upload
 
@@ -49,7 +48,10 @@ async def read(store: Store, upload: Upload, start: int = 0, stop: int | None = 
 
 
 class StoreContract(ABC):
-    """The facts. ``beneath`` and ``put_beneath`` go round the store, as a crash or an administrator does."""
+    """The tests. ``beneath`` and ``put_beneath`` bypass the store, as a crash or an administrator does."""
+
+    #: Creates the event loop of the state machine; ``None`` is asyncio's. Tests use the fixture ``anyio_backend``.
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 
     @abstractmethod
     def open(self, directory: Path) -> Store: ...
@@ -70,9 +72,9 @@ class StoreContract(ABC):
 
     @pytest.mark.parametrize("piece_bytes", [1000, 64 * KIB, 700_001, 3 * MIB])
     @pytest.mark.parametrize("length", [1, 4 * KIB, 64 * KIB, MIB, 3 * MIB + 17])
-    @on_loop
-    async def test_stores_what_it_took(self, tmp_path: Path, length: int, piece_bytes: int) -> None:
-        """Whatever the pieces, the medium holds exactly the bytes given, and the offset says so."""
+    @pytest.mark.anyio
+    async def test_stores_pieces_of_any_size(self, tmp_path: Path, length: int, piece_bytes: int) -> None:
+        """Whatever the pieces, the medium has exactly the given bytes, and the offset says so."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(1, length))
         upload = await append(store, an_upload(), cut(body, piece_bytes))
         assert upload.offset == length
@@ -81,9 +83,9 @@ class StoreContract(ABC):
         assert await read(store, upload) == body
         await store.close()
 
-    @on_loop
-    async def test_thousands_of_tiny_pieces(self, tmp_path: Path) -> None:
-        """Pieces of a single byte, empty ones between them, many at once: all are stored in order."""
+    @pytest.mark.anyio
+    async def test_stores_thousands_of_tiny_pieces(self, tmp_path: Path) -> None:
+        """Pieces of a single byte, with empty ones between them, are stored in order."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(2, 5000))
         sink = store.open(an_upload())
         await sink.write([b"", *cut(body[:3000], 1), b""])
@@ -94,9 +96,9 @@ class StoreContract(ABC):
         assert self.beneath(store, "an-upload") == body
         await store.close()
 
-    @on_loop
-    async def test_touches_nothing_before_bytes_come(self, tmp_path: Path) -> None:
-        """Creating, opening and closing leave no bytes; an upload never heard of has none."""
+    @pytest.mark.anyio
+    async def test_stores_nothing_before_the_first_byte(self, tmp_path: Path) -> None:
+        """``create``, ``open`` and ``close`` leave no bytes; an unknown upload has none."""
         store = self.open(tmp_path / "bytes")
         await store.create(an_upload())
         sink = store.open(an_upload())
@@ -105,18 +107,18 @@ class StoreContract(ABC):
         assert await store.size(an_upload()) == 0
         await store.close()
 
-    @on_loop
-    async def test_empty_upload_exists_once_durable(self, tmp_path: Path) -> None:
-        """An upload of no bytes exists on the medium after a durable flush, and reads as nothing."""
+    @pytest.mark.anyio
+    async def test_empty_upload_exists_after_a_durable_flush(self, tmp_path: Path) -> None:
+        """It exists on the medium and reads as nothing."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [])
         assert self.beneath(store, upload.id) == b""
         assert await read(store, upload) == b""
         await store.close()
 
-    @on_loop
-    async def test_goes_on_at_the_offset(self, tmp_path: Path) -> None:
-        """Requests one after another, flushed in their middle too, add up to the whole."""
+    @pytest.mark.anyio
+    async def test_continues_at_the_offset(self, tmp_path: Path) -> None:
+        """Several requests, with flushes in between, add up to the whole."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(3, 2 * MIB))
         upload = await append(store, an_upload(), cut(body[: MIB + 5], 50_000), durable=False)
         sink = store.open(upload)
@@ -131,9 +133,9 @@ class StoreContract(ABC):
         assert self.beneath(store, upload.id) == body
         await store.close()
 
-    @on_loop
-    async def test_bytes_of_a_crash_are_overwritten_and_cut_off(self, tmp_path: Path) -> None:
-        """Bytes beyond the offset do not exist: new ones take their place, and none trail a durable end."""
+    @pytest.mark.anyio
+    async def test_bytes_after_the_offset_do_not_count(self, tmp_path: Path) -> None:
+        """New bytes overwrite them, and none trail a durable end."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"kept "], durable=False)
         self.put_beneath(store, upload.id, b"kept and then what a crash left behind")
@@ -144,9 +146,9 @@ class StoreContract(ABC):
         assert self.beneath(store, "other") == b""
         await store.close()
 
-    @on_loop
-    async def test_says_when_bytes_were_taken_away(self, tmp_path: Path) -> None:
-        """Where the medium has fewer bytes than the record says, nothing is written and the safe offset tells it."""
+    @pytest.mark.anyio
+    async def test_missing_bytes_raise_bytes_missing(self, tmp_path: Path) -> None:
+        """If the medium has fewer bytes than recorded, nothing is written and ``persisted_offset`` says how many."""
         store = self.open(tmp_path / "bytes")
         self.put_beneath(store, "short", b"only these")
         sink = store.open(an_upload("short", offset=100))
@@ -163,7 +165,7 @@ class StoreContract(ABC):
         assert not self.beneath(store, "gone")
         await store.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_committed_keeps_recorded_bytes(self, tmp_path: Path) -> None:
         """``committed`` after a save, even twice or without new bytes, loses nothing of what the record names."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(13, 300_000))
@@ -182,7 +184,7 @@ class StoreContract(ABC):
         assert await read(reopened, upload) == b"earlier " + body
         await reopened.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_committed_after_a_failure_raises_nothing(self, tmp_path: Path) -> None:
         """A sink that has failed accepts ``committed``: the record was saved with what is stored."""
         store = self.open(tmp_path / "bytes")
@@ -196,9 +198,9 @@ class StoreContract(ABC):
         await store.close()
 
     @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (17, 18), (0, 2 * MIB), (300_000, MIB + 1), (5, 5)])
-    @on_loop
+    @pytest.mark.anyio
     async def test_reads_ranges(self, tmp_path: Path, start: int, stop: int) -> None:
-        """A range is given back exactly, in pieces of bounded size, none empty."""
+        """A range is returned exactly, in pieces of bounded size, none empty."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(4, 2 * MIB))
         upload = await append(store, an_upload(), cut(body, 64 * KIB))
         pieces = [piece async for piece in store.read(upload, start, stop)]
@@ -206,9 +208,9 @@ class StoreContract(ABC):
         assert all(0 < len(piece) <= MIB for piece in pieces)
         await store.close()
 
-    @on_loop
-    async def test_reading_what_is_gone(self, tmp_path: Path) -> None:
-        """A read never gives fewer bytes than asked without saying so: not of what is gone, nor cut in the middle."""
+    @pytest.mark.anyio
+    async def test_reading_missing_bytes_raises_bytes_missing(self, tmp_path: Path) -> None:
+        """A read never silently returns fewer bytes than asked, even if they go missing while it runs."""
         store = self.open(tmp_path / "bytes")
         with pytest.raises(BytesMissing):
             await read(store, an_upload("gone", offset=1))
@@ -224,9 +226,9 @@ class StoreContract(ABC):
             await read(store, upload)
         await store.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_reads_while_more_is_written(self, tmp_path: Path) -> None:
-        """What an earlier request stored can be read while another adds to it."""
+        """Bytes of an earlier request can be read while another request adds to them."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"first"], durable=False)
         sink = store.open(upload)
@@ -237,9 +239,9 @@ class StoreContract(ABC):
         assert await read(store, upload) == b"first"
         await store.close()
 
-    @on_loop
-    async def test_joins_parts_in_order(self, tmp_path: Path) -> None:
-        """A join is its parts' bytes in the order given, a part twice too, and leaves the parts as they are."""
+    @pytest.mark.anyio
+    async def test_concatenates_parts_in_order(self, tmp_path: Path) -> None:
+        """The result is the bytes of the parts in the given order, repeated parts too; the parts are unchanged."""
         store = self.open(tmp_path / "bytes")
         bodies = [bytes(content(seed, length)) for seed, length in ((6, 3), (7, MIB + 1), (8, 0), (9, 70_000))]
         parts = [await append(store, an_upload(f"part-{n}"), [body]) for n, body in enumerate(bodies)]
@@ -250,9 +252,9 @@ class StoreContract(ABC):
         assert self.beneath(store, "nothing") == b""
         await store.close()
 
-    @on_loop
-    async def test_join_starts_over_and_takes_no_more_than_is_recorded(self, tmp_path: Path) -> None:
-        """What an earlier try left is replaced, and bytes of a part beyond its offset are not taken."""
+    @pytest.mark.anyio
+    async def test_concatenation_replaces_and_uses_recorded_bytes_only(self, tmp_path: Path) -> None:
+        """An earlier attempt is replaced, and bytes of a part after its offset are not copied."""
         store = self.open(tmp_path / "bytes")
         part = await append(store, an_upload("part"), [b"recorded"])
         self.put_beneath(store, "part", b"recorded and more")
@@ -261,9 +263,9 @@ class StoreContract(ABC):
         assert self.beneath(store, "final") == b"recordedrecorded"
         await store.close()
 
-    @on_loop
-    async def test_join_without_a_part_leaves_nothing(self, tmp_path: Path) -> None:
-        """A part that is gone or too short fails the join, and the final upload has no bytes."""
+    @pytest.mark.anyio
+    async def test_concatenation_of_a_missing_part_leaves_nothing(self, tmp_path: Path) -> None:
+        """A part that is missing or too short fails it, and the final upload has no bytes."""
         store = self.open(tmp_path / "bytes")
         whole = await append(store, an_upload("whole"), [bytes(content(10, 100_000))])
         self.put_beneath(store, "short", b"too short")
@@ -273,9 +275,9 @@ class StoreContract(ABC):
             assert not self.beneath(store, "final")
         await store.close()
 
-    @on_loop
-    async def test_erases_for_good(self, tmp_path: Path) -> None:
-        """Erased bytes are gone, others stay; erasing again, or what never was, is no error; ids come back."""
+    @pytest.mark.anyio
+    async def test_deletes(self, tmp_path: Path) -> None:
+        """Deleted bytes are gone and others stay; deleting again is no error; the id can be used again."""
         store = self.open(tmp_path / "bytes")
         for name in ("one", "other"):
             await append(store, an_upload(name), [b"bytes of " + name.encode()])
@@ -290,9 +292,9 @@ class StoreContract(ABC):
         await store.close()
 
     @pytest.mark.parametrize("turns", range(6))
-    @on_loop
-    async def test_cancelled_it_stays_true(self, tmp_path: Path, turns: int) -> None:
-        """Cancelled anywhere, the safe offset counts only bytes that are stored, and nothing is written once closed."""
+    @pytest.mark.anyio
+    async def test_cancelled_anywhere_the_offset_is_correct(self, tmp_path: Path, turns: int) -> None:
+        """``persisted_offset`` counts only stored bytes, and nothing is written after ``close``."""
         store, body = self.open(tmp_path / "bytes"), bytes(content(11, 8 * MIB))
         sink = store.open(an_upload())
 
@@ -315,18 +317,18 @@ class StoreContract(ABC):
         assert self.beneath(store, "an-upload") == body
         await store.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_many_uploads_at_once(self, tmp_path: Path) -> None:
-        """Sixty uploads that take turns by the piece do not touch one another."""
+        """Sixty uploads whose pieces alternate do not affect each other."""
         store = self.open(tmp_path / "bytes")
         bodies = {f"upload-{n}": bytes(content(n, 150_000 + n)) for n in range(60)}
         await asyncio.gather(*(append(store, an_upload(name), cut(body, 9973)) for name, body in bodies.items()))
         assert {name: self.beneath(store, name) for name in bodies} == bodies
         await store.close()
 
-    @on_loop
-    async def test_full_it_keeps_what_fitted_and_goes_on(self, tmp_path: Path) -> None:
-        """Out of room: the prefix stays and is counted, again and again; with room made, the upload goes on."""
+    @pytest.mark.anyio
+    async def test_full_store_keeps_the_prefix(self, tmp_path: Path) -> None:
+        """The stored prefix counts; once there is space again, the upload continues."""
         with self.small(tmp_path, 4 * MIB) as store:
             ballast = await append(store, an_upload("ballast"), [bytes(2 * MIB)])
             body = bytes(content(12, 3 * MIB))
@@ -354,9 +356,9 @@ class StoreContract(ABC):
             assert self.beneath(store, "an-upload") == body
             await store.close()
 
-    @on_loop
+    @pytest.mark.anyio
     async def test_probe(self, tmp_path: Path) -> None:
-        """A store that could take bytes says so and leaves nothing; one without room says that."""
+        """A working store passes and keeps nothing of it; a full one raises ``StoreFull``."""
         store = self.open(tmp_path / "bytes")
         await store.probe()
         await store.close()

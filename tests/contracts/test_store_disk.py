@@ -1,4 +1,4 @@
-"""The disk store keeps the contract of stores, also on a disk that is really full."""
+"""The disk store fulfils the contract of stores, also on a disk that is really full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import uvloop
 
 from tests.contracts.store import StoreContract, an_upload, append
 from tests.contracts.store_machine import check_machine
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import PATH, Store
 from tusd_py.model.upload import Upload
 from tusd_py.storage.disk.custom_path import CustomPath
@@ -58,27 +57,31 @@ class TestDiskStore(StoreContract):
         with small_disk(directory, room_bytes) as mounted:
             yield self.open(mounted)
 
-    @on_loop
-    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
-        """Under the id, or at the path that was chosen, as an absolute path."""
+    @pytest.mark.anyio
+    async def test_location(self, tmp_path: Path) -> None:
+        """An absolute path, named by the id."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"x"])
-        told = store.location(upload)
-        assert Path(told["Path"]).is_absolute() and Path(told["Path"]).read_bytes() == b"x"
-        assert told == {"Type": "filestore", "Path": told["Path"], "InfoPath": told["Path"] + ".info"}
+        location = store.location(upload)
+        assert Path(location["Path"]).is_absolute() and Path(location["Path"]).read_bytes() == b"x"
+        assert location == {"Type": "filestore", "Path": location["Path"], "InfoPath": location["Path"] + ".info"}
         await store.close()
 
     def test_machine(self, tmp_path: Path) -> None:
-        """Whatever is done to it in whatever order, it agrees with a dictionary of bytes."""
+        """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
 
 
 class TestDiskStoreUnderUvloop(TestDiskStore):
     loop_factory = staticmethod(uvloop.new_event_loop)
 
+    @pytest.fixture
+    def anyio_backend(self) -> object:
+        return ("asyncio", {"use_uvloop": True})
+
 
 class StoreOfCustomPaths(DiskStore):
-    """As if a hook had chosen a path for every upload."""
+    """A store in which a hook chose a path for every upload."""
 
     def _location_of(self, upload: Upload) -> CustomPath:
         return CustomPath(self._directory, path_of(upload.id))
@@ -102,9 +105,9 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         directory.close()
         super().put_beneath(store, path_of(upload_id), stored)
 
-    @on_loop
-    async def test_touches_nothing_before_bytes_come(self, tmp_path: Path) -> None:
-        """Creating keeps the place by an empty file, which erasing takes away."""
+    @pytest.mark.anyio
+    async def test_stores_nothing_before_the_first_byte(self, tmp_path: Path) -> None:
+        """``create`` makes an empty file to keep the path; deleting removes it."""
         store = self.open(tmp_path / "bytes")
         await store.create(an_upload())
         assert self.beneath(store, "an-upload") == b""
@@ -113,9 +116,9 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         assert self.beneath(store, "an-upload") is None
         await store.close()
 
-    @on_loop
-    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
-        """Where the record says that they were wanted."""
+    @pytest.mark.anyio
+    async def test_location(self, tmp_path: Path) -> None:
+        """At the path that the record names."""
         store = DiskStore(tmp_path / "bytes")
         upload = replace(an_upload(), storage={PATH: "p/x.pdf"})
         upload = await append(store, replace(upload, storage=await store.create(upload)), [b"x"])

@@ -1,4 +1,4 @@
-"""The memory store keeps the contract of stores."""
+"""The memory store fulfils the contract of stores."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class TestMemoryStore(StoreContract):
         yield MemoryStore(bytes_max=room_bytes)
 
     def test_machine(self, tmp_path: Path) -> None:
-        """Whatever is done to it in whatever order, it agrees with a dictionary of bytes."""
+        """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)

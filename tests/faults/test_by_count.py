@@ -90,7 +90,7 @@ class Story:
         assert content[: upload.offset] == await self.sound.content(upload_id)
         assert upload.is_complete == (upload.offset == len(content))
 
-    async def tell(self) -> None:
+    async def run(self) -> None:
         parts = [await self.upload(Kind.PARTIAL, _CONTENT), await self.upload(Kind.PARTIAL, _CONTENT[::-1])]
         final = await self.attempt(lambda: self.harness.create(None, kind=Kind.FINAL, parts=parts))
         if final is None:
@@ -147,9 +147,9 @@ async def _run(sound: UploadsHarness, faults: Faults) -> None:
         policy=sound.policy,
         ids=sound.ids,
     )
-    await Story(failing, sound).tell()
+    await Story(failing, sound).run()
     assert isinstance(sound.locker, MemoryLocker)
-    assert len(sound.locker) == 0, "a hold was not released"
+    assert len(sound.locker) == 0, "a lock was not released"
 
 
 # On disk every run waits for real fsyncs, and its ways to fail are the same: one kind of fault will do.

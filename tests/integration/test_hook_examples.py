@@ -1,4 +1,4 @@
-"""The receivers under examples/ run as they are, and do what they say, for a running server."""
+"""The receivers in examples/ work unchanged with a running server."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import TUS, create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.node import node
 from tests.support.server import start_server
+
+pytestmark = pytest.mark.anyio
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMED = {"Upload-Metadata": f"filename {b64encode(b'CAT.png').decode()},kind {b64encode(b'x').decode()}"}
@@ -28,7 +29,7 @@ LEAVE = {**TUS, "Authorization": "Bearer let-me-in"}
 
 @contextmanager
 def example(name: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The URL of a receiver that runs, and how to read its next line."""
+    """Run a receiver; yield its URL and a function that reads its next line of output."""
     program = sys.executable if name.endswith(".py") else node()
     environ = {**os.environ, **(environment or {})}
     with subprocess.Popen([program, EXAMPLES / name, "0"], stdout=subprocess.PIPE, text=True, env=environ) as process:
@@ -42,9 +43,8 @@ def example(name: str, environment: Mapping[str, str] | None = None) -> Iterator
 
 
 @pytest.mark.parametrize("name", ["hook_receiver.py", "hook_receiver.mjs"])
-@on_loop
-async def test_a_receiver_authorises_refuses_changes_and_answers(name: str, tmp_path: Path) -> None:
-    """Each of its answers reaches the client, or the upload."""
+async def test_hook_receivers(name: str, tmp_path: Path) -> None:
+    """Each of their responses reaches the client or the upload."""
     with example(name) as (url, _):
         settings = {"HOOKS__HTTP_URLS": url, "HOOKS__ENABLED_EVENTS": "authorize,pre-create,pre-finish"}
         server = start_server(tmp_path / "data", settings=settings)
@@ -67,16 +67,15 @@ async def test_a_receiver_authorises_refuses_changes_and_answers(name: str, tmp_
             server.kill()
 
 
-def test_every_receiver_is_in_the_papers() -> None:
-    """docs/hooks.md leads to each."""
+def test_the_docs_link_to_every_receiver() -> None:
+    """In docs/hooks.md."""
     text = (EXAMPLES.parent / "docs" / "hooks.md").read_text()
     assert all(f"../examples/{path.name}" in text for path in EXAMPLES.glob("*hook_receiver.*"))
 
 
 @pytest.mark.parametrize("name", ["webhook_receiver.py", "webhook_receiver.mjs"])
-@on_loop
-async def test_a_receiver_takes_what_is_signed_with_its_key(name: str, tmp_path: Path) -> None:
-    """Each event once, though there is another key beside its own; what somebody else sends is refused."""
+async def test_webhook_receivers_verify_signatures(name: str, tmp_path: Path) -> None:
+    """They accept each event once, also with a second key in the settings; forged requests get 401."""
     secret, other = "whsec_" + "A" * 32, "whsec_" + "B" * 32
     with example(name, {"WEBHOOK_SECRET": secret}) as (url, said):
         endpoint = {"name": "library", "url": url, "secrets": [other, secret], "allow_private": True}

@@ -1,4 +1,4 @@
-"""Blocking hooks over HTTP as tusd v2 has them, asked of a running server by a receiver written for tusd."""
+"""Blocking hooks of a running server over HTTP, with a receiver written for tusd v2."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import TUS, Connection, create, patch_headers, request
-from tests.support.loops import eventually, on_loop
 from tests.support.receiver import CUT, HANG, Answer, Receiver, receiving
 from tests.support.server import RunningServer, start_server
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
 
 ALL = "authorize,pre-create,pre-finish,pre-terminate"
 
@@ -39,7 +41,7 @@ def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(autouse=True)
-def forgetful(receiver: Receiver) -> None:
+def reset_receiver(receiver: Receiver) -> None:
     receiver.answers.clear()
     receiver.calls.clear()
 
@@ -53,16 +55,15 @@ async def post(server: RunningServer, *, query: str = "", **headers: str) -> Any
     return await request("POST", server.url + query, {**TUS, "Upload-Length": "4", **named})
 
 
-@on_loop
-async def test_a_creation_is_told_as_tusd_tells_it(server: RunningServer, receiver: Receiver) -> None:
-    """Every field of pre-create is there under tusd's name, with tusd's type, and nothing else is."""
+async def test_pre_create_request_is_that_of_tusd(server: RunningServer, receiver: Receiver) -> None:
+    """Every field of tusd's pre-create is there with its name and type, and no other."""
     answer = await post(server, query="?a=%20b", upload_metadata=metadata(filename="ä.png", kind="x"), x_tenant="7")
     assert answer.status == 201
     [call] = receiver.of("pre-create")
     assert (call.method, call.path, call.header("content-type")) == ("POST", "/hooks", ["application/json"])
     remote = call.request.pop("RemoteAddr")
     assert remote.startswith("127.0.0.1:")
-    assert call.told == {
+    assert call.payload == {
         "Type": "pre-create",
         "Event": {
             "Upload": {
@@ -91,9 +92,8 @@ async def test_a_creation_is_told_as_tusd_tells_it(server: RunningServer, receiv
     }
 
 
-@on_loop
-async def test_a_creation_can_be_refused(server: RunningServer, receiver: Receiver) -> None:
-    """With tusd's code, or whatever the receiver wants said instead; no upload is left."""
+async def test_pre_create_rejects_400(server: RunningServer, receiver: Receiver) -> None:
+    """With tusd's error code, or with the response of the receiver; no upload is created."""
     receiver.answers["pre-create"] = Answer({"RejectUpload": True})
     plain = await post(server)
     assert (plain.status, plain.body) == (
@@ -103,19 +103,18 @@ async def test_a_creation_can_be_refused(server: RunningServer, receiver: Receiv
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
     response = {"statusCode": 403, "body": '{"why":"no"}', "header": {"Content-Type": "application/json", "X-A": "1"}}
     receiver.answers["pre-create"] = Answer({"rejectUpload": True, "httpResponse": response})
-    told = await post(server)
-    assert (told.status, told.body, told.headers["content-type"], told.headers["x-a"]) == (
+    overridden = await post(server)
+    assert (overridden.status, overridden.body, overridden.headers["content-type"], overridden.headers["x-a"]) == (
         403,
         b'{"why":"no"}',
         "application/json",
         "1",
     )
-    assert "location" not in told.headers
+    assert "location" not in overridden.headers
 
 
-@on_loop
-async def test_a_creation_can_be_changed(server: RunningServer, receiver: Receiver) -> None:
-    """Id and metadata are the receiver's; its headers come with the 201."""
+async def test_pre_create_changes_id_and_metadata(server: RunningServer, receiver: Receiver) -> None:
+    """The upload has the id and metadata of the receiver; the 201 has its headers."""
     changes = {"ID": "chosen-1", "MetaData": {"filename": "b.png", "by": ""}}
     receiver.answers["pre-create"] = Answer(
         {"ChangeFileInfo": changes, "HTTPResponse": {"Header": {"X-B": "2"}}, "Unknown": [1]}
@@ -130,9 +129,8 @@ async def test_a_creation_can_be_changed(server: RunningServer, receiver: Receiv
     assert "upload-metadata" not in (await request("HEAD", server.root + url if url[0] == "/" else url)).headers
 
 
-@on_loop
-async def test_a_receiver_chooses_where_the_bytes_lie(server: RunningServer, receiver: Receiver) -> None:
-    """Below the directory of uploads, through every step of the upload's life; a taken path is refused."""
+async def test_pre_create_chooses_the_path(server: RunningServer, receiver: Receiver) -> None:
+    """The path is used by every later request; an existing path is refused with 409."""
     chosen = Answer({"ChangeFileInfo": {"ID": "by-path", "Storage": {"Path": "p/abc/x.pdf", "Other": "1"}}})
     receiver.answers["pre-create"] = chosen
     url = server.url + "by-path"
@@ -152,9 +150,8 @@ async def test_a_receiver_chooses_where_the_bytes_lie(server: RunningServer, rec
     assert (again.status, path.read_bytes()) == (201, b"abc")
 
 
-@on_loop
-async def test_an_id_may_have_what_a_url_may_have(server: RunningServer, receiver: Receiver) -> None:
-    """As it is or percent-encoded, in the URL, in Upload-Concat, and as the name of the file."""
+async def test_ids_with_special_characters(server: RunningServer, receiver: Receiver) -> None:
+    """Plain or percent-encoded, in the URL, in Upload-Concat, and as a file name."""
     upload_id = "0~!$'()*+,=@_-"
     receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"ID": upload_id}})
     headers = {**TUS, **patch_headers(0), "Upload-Length": "2", "Upload-Concat": "partial"}
@@ -171,9 +168,8 @@ async def test_an_id_may_have_what_a_url_may_have(server: RunningServer, receive
     assert (await request("DELETE", server.url + upload_id)).status == 204
 
 
-@on_loop
-async def test_a_final_upload_lies_where_it_is_wanted(server: RunningServer, receiver: Receiver) -> None:
-    """Parts and whole may each have a path."""
+async def test_pre_create_chooses_the_path_of_a_final_upload(server: RunningServer, receiver: Receiver) -> None:
+    """The parts and the final upload may each have a path."""
     parts = []
     for name in ("a", "b"):
         receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": f"parts/{name}.part"}}})
@@ -182,32 +178,31 @@ async def test_a_final_upload_lies_where_it_is_wanted(server: RunningServer, rec
     receiver.answers["pre-create"] = Answer({"ChangeFileInfo": {"Storage": {"Path": "whole/ab.txt"}}})
     final = await request("POST", server.url, {**TUS, "Upload-Concat": f"final;{' '.join(parts)}"})
     assert (final.status, receiver.of("pre-create")[-1].upload["IsFinal"]) == (201, True)
-    told = [part.rsplit("/", 1)[1] for part in parts]
-    assert receiver.of("pre-create")[-1].upload["PartialUploads"] == told
+    part_ids = [part.rsplit("/", 1)[1] for part in parts]
+    assert receiver.of("pre-create")[-1].upload["PartialUploads"] == part_ids
     assert (server.data_dir / "uploads" / "whole" / "ab.txt").read_bytes() == b"ab"
 
 
-BROKEN = {
-    "no JSON": Answer(raw=b"secret-of-the-hook"),
+INVALID = {
+    "not JSON": Answer(raw=b"secret-of-the-hook"),
     "too long": Answer(raw=b'{"a":"' + b"secret-of-the-hook" * 400 + b'"}'),
     "a header with several values": Answer({"HTTPResponse": {"Header": {"X": ["secret-of-the-hook"]}}}),
     "another content type": Answer({"secret-of-the-hook": 1}, content_type="text/html"),
     "no content type": Answer({"secret-of-the-hook": 1}, content_type=None),
     "an id that no URL can have": Answer({"ChangeFileInfo": {"ID": "secret-of-the-hook/../x"}}),
-    "a path that leads out": Answer({"ChangeFileInfo": {"Storage": {"Path": "../secret-of-the-hook"}}}),
+    "a path outside of the directory": Answer({"ChangeFileInfo": {"Storage": {"Path": "../secret-of-the-hook"}}}),
     "an absolute path": Answer({"ChangeFileInfo": {"Storage": {"Path": "/secret-of-the-hook/x"}}}),
     "not found": Answer(raw=b"secret-of-the-hook", status=404),
     "a redirect": Answer(raw=b"secret-of-the-hook", status=307, headers=(("Location", "/elsewhere"),)),
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN)
-@on_loop
-async def test_a_broken_answer_is_a_failure_and_stays_ours(
-    server: RunningServer, receiver: Receiver, broken: str
+@pytest.mark.parametrize("invalid", INVALID)
+async def test_an_invalid_response_is_a_failed_hook_500(
+    server: RunningServer, receiver: Receiver, invalid: str
 ) -> None:
-    """500 with a sentence of ours, what the receiver said in the log alone; it is not asked twice."""
-    receiver.answers["pre-create"] = BROKEN[broken]
+    """The client gets none of the response; the hook is not repeated."""
+    receiver.answers["pre-create"] = INVALID[invalid]
     answer = await post(server)
     assert (answer.status, answer.body.split(b":")[0]) == (500, b"ERR_HOOK_FAILED")
     assert b"secret" not in answer.body and "secret" not in str(answer.headers)
@@ -215,42 +210,38 @@ async def test_a_broken_answer_is_a_failure_and_stays_ours(
     assert {call.path for call in receiver.calls} == {"/hooks"}
 
 
-MILD = {"nothing at all": Answer(raw=b"", content_type=None), "204": Answer(status=204, content_type=None)}
+EMPTY_RESPONSES = {"nothing at all": Answer(raw=b"", content_type=None), "204": Answer(status=204, content_type=None)}
 
 
-@pytest.mark.parametrize("mild", MILD)
-@on_loop
-async def test_an_empty_answer_agrees(server: RunningServer, receiver: Receiver, mild: str) -> None:
-    """tusd fails here; an empty 2xx says that nothing shall change."""
-    receiver.answers["pre-create"] = MILD[mild]
+@pytest.mark.parametrize("empty", EMPTY_RESPONSES)
+async def test_an_empty_response_accepts(server: RunningServer, receiver: Receiver, empty: str) -> None:
+    """tusd fails here; for this server an empty 2xx changes nothing."""
+    receiver.answers["pre-create"] = EMPTY_RESPONSES[empty]
     assert (await post(server)).status == 201
 
 
-PASSING = {"500": Answer(status=500), "503": Answer(status=503), "cut": CUT, "hang": HANG}
+TEMPORARY = {"500": Answer(status=500), "503": Answer(status=503), "cut": CUT, "hang": HANG}
 
 
-@pytest.mark.parametrize("passing", PASSING)
-@on_loop
-async def test_what_may_pass_is_tried_again(server: RunningServer, receiver: Receiver, passing: str) -> None:
-    """After a 5xx, an answer that is cut and one that never comes the next attempt counts."""
-    first = PASSING[passing]
+@pytest.mark.parametrize("temporary", TEMPORARY)
+async def test_temporary_failures_are_retried(server: RunningServer, receiver: Receiver, temporary: str) -> None:
+    """After a 5xx, an incomplete response and a missing one the next attempt counts."""
+    first = TEMPORARY[temporary]
     receiver.answers["pre-create"] = [first, first, Answer({"HTTPResponse": {"Header": {"X-Try": "3"}}})]
     answer = await post(server)
     assert (answer.status, answer.headers.get("x-try")) == (201, "3")
     assert len(receiver.of("pre-create")) == 3
 
 
-@on_loop
-async def test_three_attempts_are_all(server: RunningServer, receiver: Receiver) -> None:
-    """``http_retry`` is how often it is tried in all."""
+async def test_attempts_are_limited(server: RunningServer, receiver: Receiver) -> None:
+    """``http_retry`` is the number of attempts in all."""
     receiver.answers["pre-create"] = Answer(raw=b"secret", status=502)
     assert (await post(server)).status == 500
     assert len(receiver.of("pre-create")) == 3
 
 
-@on_loop
-async def test_headers_are_forwarded_as_the_operator_writes_them(server: RunningServer, receiver: Receiver) -> None:
-    """Those named, with their values, as headers of the hook's request; no others."""
+async def test_configured_headers_are_forwarded(server: RunningServer, receiver: Receiver) -> None:
+    """These headers of the client, and no others, are sent with the hook request."""
     await post(server, x_tenant="7", cookie="a=b", authorization="Bearer x")
     [call] = receiver.of("pre-create")
     assert [pair for pair in call.headers if pair[0].lower() == "x-tenant"] == [("x-Tenant", "7")]
@@ -262,32 +253,30 @@ async def test_headers_are_forwarded_as_the_operator_writes_them(server: Running
     "first", [Answer(raw=b"secret", status=404), [HANG] * 3, [CUT] * 3], ids=["fails", "hangs", "is cut"]
 )
 @pytest.mark.parametrize("again", ["HEAD", "PATCH"])
-@on_loop
-async def test_a_pre_finish_that_fails_loses_nothing(
+async def test_a_failed_pre_finish_is_repeated(
     server: RunningServer, receiver: Receiver, first: Any, again: str
 ) -> None:
-    """Every byte is stored; the client gets 5xx, and its next request asks again."""
+    """Every byte is stored; the client gets 500, and its next request invokes the hook again."""
     url = await create(server.url, 4)
     receiver.answers["pre-finish"] = [first] if isinstance(first, Answer) else list(first)
     failed = await request("PATCH", url, patch_headers(0), b"0123")
     assert (failed.status, b"secret" in failed.body) == (500, False)
     receiver.answers["pre-finish"] = Answer({"HTTPResponse": {"Header": {"X-File": "9"}}})
-    told = len(receiver.of("pre-finish"))
+    calls_before = len(receiver.of("pre-finish"))
     headers = patch_headers(4) if again == "PATCH" else TUS
     answer = await request(again, url, headers)
     assert (answer.status, answer.offset) == ({"HEAD": 200, "PATCH": 204}[again], 4)
     assert answer.headers.get("x-file") == ("9" if again == "PATCH" else None)
-    assert len(receiver.of("pre-finish")) == told + 1
+    assert len(receiver.of("pre-finish")) == calls_before + 1
     last = receiver.of("pre-finish")[-1]
     assert (last.upload["Offset"], last.upload["Size"], last.request["Method"]) == (4, 4, again)
     assert server.stored(url) == b"0123"
     await request("HEAD", url)
-    assert len(receiver.of("pre-finish")) == told + 1
+    assert len(receiver.of("pre-finish")) == calls_before + 1
 
 
-@on_loop
-async def test_a_termination_can_be_refused(server: RunningServer, receiver: Receiver) -> None:
-    """pre-terminate hears of the upload as it is stored, and where; refused, it stays."""
+async def test_pre_terminate_rejects_400(server: RunningServer, receiver: Receiver) -> None:
+    """The request has the recorded upload and its storage; a refused termination keeps the upload."""
     url = await create(server.url, 4)
     receiver.answers["pre-terminate"] = Answer({"RejectTermination": True})
     refused = await request("DELETE", url)
@@ -300,9 +289,8 @@ async def test_a_termination_can_be_refused(server: RunningServer, receiver: Rec
     assert (await request("DELETE", url)).status == 204
 
 
-@on_loop
-async def test_leave_is_asked_for_every_request(server: RunningServer, receiver: Receiver) -> None:
-    """authorize hears of each but OPTIONS; refused is 403, the same whether the upload exists or not."""
+async def test_authorize_every_request_403(server: RunningServer, receiver: Receiver) -> None:
+    """Except OPTIONS; the 403 is the same whether the upload exists or not."""
     url = await create(server.url, 4)
     await request("PATCH", url, patch_headers(0), b"0123")
     receiver.calls.clear()
@@ -310,22 +298,21 @@ async def test_leave_is_asked_for_every_request(server: RunningServer, receiver:
     assert receiver.calls == []
     receiver.answers["authorize"] = Answer({"RejectRequest": True})
     methods = ("HEAD", "GET", "DELETE", "PATCH")
-    told = [
+    responses = [
         await request(method, target, *((patch_headers(0), b"0123") if method == "PATCH" else ()))
         for target in (url, server.url + "unknown")
         for method in methods
     ]
-    assert {answer.status for answer in told} == {403}
-    assert told[1].body == told[5].body == b"ERR_ACCESS_DENIED: this request is not allowed\n"
-    asked = [(call.hook, call.request["Method"], (call.upload or {}).get("Offset")) for call in receiver.calls]
-    assert asked == [("authorize", method, offset) for offset in (4, None) for method in methods]
+    assert {answer.status for answer in responses} == {403}
+    assert responses[1].body == responses[5].body == b"ERR_ACCESS_DENIED: this request is not allowed\n"
+    invoked = [(call.hook, call.request["Method"], (call.upload or {}).get("Offset")) for call in receiver.calls]
+    assert invoked == [("authorize", method, offset) for offset in (4, None) for method in methods]
     assert (await post(server)).status == 403
     assert receiver.calls[-1].upload is None
 
 
-@on_loop
-async def test_a_refused_request_interrupts_nobody(server: RunningServer, receiver: Receiver) -> None:
-    """While a body runs, others without leave get their answer at once and the body goes on."""
+async def test_a_refused_request_interrupts_no_upload(server: RunningServer, receiver: Receiver) -> None:
+    """While a client uploads, a refused DELETE is answered at once and the upload continues."""
     url = await create(server.url, 4)
     connection = await Connection.open(url)
     await connection.send_head("PATCH", url, {**patch_headers(0), "Content-Length": "4"})
@@ -341,9 +328,8 @@ async def test_a_refused_request_interrupts_nobody(server: RunningServer, receiv
     assert (answer.status, answer.offset) == (204, 4)
 
 
-@on_loop
-async def test_each_hook_is_counted(server: RunningServer, receiver: Receiver) -> None:
-    """One invocation a hook, however often it was tried; a failure once."""
+async def test_invocations_and_errors_are_counted(server: RunningServer, receiver: Receiver) -> None:
+    """One invocation for each hook, whatever the number of attempts; a failure counts once."""
 
     async def counts() -> dict[str, float]:
         lines = (await request("GET", f"{server.root}/metrics", {})).body.decode().splitlines()
@@ -358,9 +344,8 @@ async def test_each_hook_is_counted(server: RunningServer, receiver: Receiver) -
         assert after[key] - before.get(key, 0) == 1
 
 
-@on_loop
-async def test_several_urls_are_asked_in_order(tmp_path: Path) -> None:
-    """The second sees what the first changed; the last word counts, and the first refusal ends it."""
+async def test_several_urls_are_invoked_in_order(tmp_path: Path) -> None:
+    """The second gets the changes of the first and wins; the first refusal ends the sequence."""
     with receiving() as first, receiving() as second:
         server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": f"{first.url},{second.url}"})
         try:
@@ -372,8 +357,8 @@ async def test_several_urls_are_asked_in_order(tmp_path: Path) -> None:
             created = await post(server)
             assert (created.headers["x-a"], created.headers["x-b"]) == ("1", "2")
             path = str(server.data_dir / "uploads" / "p" / "x.txt")
-            told = second.calls[0].upload
-            assert (told["ID"], told["MetaData"], told["Storage"]["Path"]) == ("", {"a": "1"}, path)
+            upload = second.calls[0].upload
+            assert (upload["ID"], upload["MetaData"], upload["Storage"]["Path"]) == ("", {"a": "1"}, path)
             first.answers["pre-create"] = Answer({"RejectUpload": True})
             assert (await post(server)).status == 400
             assert len(second.calls) == 1

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import TUS, request
-from tests.support.loops import eventually, on_loop
 from tests.support.receiver import Answer, receiving
 from tests.support.server import start_server
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
 
 DOCS = Path(__file__).parents[2] / "docs" / "hooks.md"
 
@@ -22,9 +24,8 @@ def program(directory: Path, hook: str, text: str) -> None:
     (directory / hook).chmod(0o755)
 
 
-@on_loop
-async def test_the_program_of_the_papers_refuses_what_is_too_large(tmp_path: Path) -> None:
-    """The shell script in docs/hooks.md does what it says; hooks without a program hold nobody up."""
+async def test_the_program_of_the_docs_rejects_large_uploads_413(tmp_path: Path) -> None:
+    """The shell script in docs/hooks.md works; hooks without a program are accepted."""
     [script] = re.findall(r"```sh\n(#!/bin/sh\n# pre-create.+?)```", DOCS.read_text(), re.S)
     program(tmp_path / "hooks", "pre-create", script)
     settings = {"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks"), "HOOKS__ENABLED_EVENTS": "pre-create,pre-finish"}
@@ -37,9 +38,8 @@ async def test_the_program_of_the_papers_refuses_what_is_too_large(tmp_path: Pat
         server.kill()
 
 
-@on_loop
-async def test_what_a_failing_program_says_stays_in_the_log(tmp_path: Path) -> None:
-    """The client gets a sentence of ours."""
+async def test_output_of_a_failing_program_stays_in_the_log(tmp_path: Path) -> None:
+    """The client gets none of it."""
     program(tmp_path / "hooks", "pre-create", "#!/bin/sh\necho secret-path >&2; exit 1\n")
     server = start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks")})
     try:
@@ -50,9 +50,8 @@ async def test_what_a_failing_program_says_stays_in_the_log(tmp_path: Path) -> N
         server.kill()
 
 
-@on_loop
-async def test_urls_come_first_then_the_program(tmp_path: Path) -> None:
-    """It sees what the receiver changed, and its word is the later one."""
+async def test_urls_are_invoked_before_the_program(tmp_path: Path) -> None:
+    """The program gets the changes of the receiver, and its headers win."""
     text = """#!/bin/sh\ncat > "$PWD/$TUS_ID.json"; echo '{"HTTPResponse": {"Header": {"X-By": "program"}}}'\n"""
     program(tmp_path / "hooks", "pre-create", text)
     with receiving() as receiver:
@@ -68,9 +67,8 @@ async def test_urls_come_first_then_the_program(tmp_path: Path) -> None:
             server.kill()
 
 
-@on_loop
-async def test_a_stop_takes_its_programs_with_it(tmp_path: Path) -> None:
-    """A program that hangs is given the time a stop has, then ended with the server; nothing goes on without it."""
+async def test_shutdown_kills_programs(tmp_path: Path) -> None:
+    """A program that hangs is killed when the time for the shutdown is over."""
     program(tmp_path / "hooks", "pre-create", "#!/bin/sh\necho $$ > pid.new; mv pid.new pid; exec sleep 60\n")
     settings = {"HOOKS__EXECUTABLES_DIR": str(tmp_path / "hooks"), "SERVER__SHUTDOWN_TIMEOUT_SECONDS": "0.5"}
     server = start_server(tmp_path / "data", settings=settings)
@@ -85,7 +83,7 @@ async def test_a_stop_takes_its_programs_with_it(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_directory_that_is_missing_keeps_the_server_from_starting(tmp_path: Path) -> None:
-    """Better than hooks that nobody asks: the sentence says what to do."""
+def test_a_missing_directory_prevents_the_start(tmp_path: Path) -> None:
+    """The error says what to do."""
     with pytest.raises(RuntimeError, match=r"hooks\.executables_dir .+ is not a directory; create or change it"):
         start_server(tmp_path / "data", settings={"HOOKS__EXECUTABLES_DIR": str(tmp_path / "none")})

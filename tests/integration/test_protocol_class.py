@@ -79,8 +79,8 @@ def unread_bytes(server: Served, connection: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-def test_what_came_before_the_end_is_given_to_the_application(start: Start, reset: bool) -> None:
-    """An application that was busy when the client left still reads every byte, then hears that it was cut."""
+def test_bytes_before_a_disconnect_reach_the_application(start: Start, reset: bool) -> None:
+    """An application that was busy when the client left reads every byte, then the disconnect."""
     asked = head("POST", "/echo", "Content-Length: 1000000")
     for sent in (1, 300, 200_000):
         seen = seen_after_the_end(start(), asked + b"x" * sent, reset=reset)
@@ -89,15 +89,15 @@ def test_what_came_before_the_end_is_given_to_the_application(start: Start, rese
     assert ("aborted", 0) == (seen.ended, len(seen.body))
 
 
-def test_more_than_is_buffered_comes_before_the_end(start: Start) -> None:
-    """Megabytes that wait in the kernel when the client closes are all given out."""
+def test_bytes_in_the_kernel_reach_the_application(start: Start) -> None:
+    """Megabytes that wait in the kernel when the client closes are all read."""
     asked = head("POST", "/echo", "Content-Length: 100000000")
     seen = seen_after_the_end(start(), asked, b"x" * 2_000_000, awaits_loss=False)
     assert ("aborted", 2_000_000) == (seen.ended, len(seen.body))
 
 
-def test_a_whole_body_is_whole_though_the_client_is_gone(start: Start) -> None:
-    """A client that sends all and leaves: the application reads a body that ended, not one that was cut."""
+def test_complete_body_of_a_client_that_left(start: Start) -> None:
+    """A client that sends everything and leaves: the application reads a complete body."""
     for stock in (False, True):
         seen = seen_after_the_end(start(stock=stock), head("POST", "/echo", "Content-Length: 5") + b"hello")
         assert (("aborted", b"") if stock else ("complete", b"hello")) == (seen.ended, seen.body)
@@ -111,8 +111,8 @@ BODIES = {
 
 @pytest.mark.parametrize("framing", BODIES)
 @pytest.mark.parametrize("in_pieces", [False, True], ids=["at once", "in pieces"])
-def test_an_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: bool) -> None:
-    """A request that offers h2c beside its body is served as it is, and so is the next one on the connection."""
+def test_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: bool) -> None:
+    """A request that offers h2c beside its body is served without it, and so is the next one on the connection."""
     lines, body = BODIES[framing]
     asked = head("POST", "/echo", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA", *lines)
     server = start()
@@ -137,7 +137,7 @@ def test_an_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: boo
     assert b"" == stock.application.seen[0].body
 
 
-def test_an_upgrade_without_a_body_is_ignored(start: Start) -> None:
+def test_upgrade_without_a_body_is_ignored(start: Start) -> None:
     """A GET that offers h2c is answered over HTTP/1.1."""
     server = start()
     with server.connect() as connection:
@@ -166,8 +166,8 @@ LET_THROUGH = {"no host", "two hosts", "host with a path", "host with userinfo",
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_head_in_doubt_is_refused(start: Start, what: str) -> None:
-    """400 and the connection is closed; the application never hears of it."""
+def test_ambiguous_head_400(start: Start, what: str) -> None:
+    """The connection is closed; the application never sees the request."""
     server = start()
     got = server.exchange(REFUSED[what])
     assert (b"HTTP/1.1 400 ", True) == (got[:13], b"connection: close\r\n" in got)
@@ -180,8 +180,8 @@ def test_a_head_in_doubt_is_refused(start: Start, what: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["Host: [::1]:8080", "Host: a-b.example:", "Host:", "Host: x%20y"])
-def test_a_host_is_as_the_grammar_has_it(start: Start, host: str) -> None:
-    """Odd but right hosts are served, and HTTP/1.0 needs none."""
+def test_unusual_valid_hosts_200(start: Start, host: str) -> None:
+    """Unusual but valid hosts are served, and HTTP/1.0 needs none."""
     server = start()
     assert b"200 OK" in server.exchange(head("GET", "/echo", "Connection: close", host=host))
     assert b"200 OK" in server.exchange(b"GET /echo HTTP/1.0\r\n\r\n")
@@ -197,8 +197,8 @@ LARGE = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_a_large_head_is_refused(start: Start, what: str) -> None:
-    """431 and the connection is closed, also for a header that never ends."""
+def test_large_head_431(start: Start, what: str) -> None:
+    """The connection is closed, also for a header that never ends."""
     server = start()
     assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in server.exchange(*LARGE[what])
     assert [] == server.application.seen
@@ -209,8 +209,8 @@ def test_a_large_head_is_refused(start: Start, what: str) -> None:
     assert 2 == server.exchange(big + small[:20_000], small[20_000:]).count(b"200 OK")
 
 
-def test_a_slow_head_is_ended(start: Start) -> None:
-    """408 after the header timeout, however steadily its bytes come; on a used connection as well."""
+def test_slow_head_408(start: Start) -> None:
+    """After the header timeout, however steadily the bytes arrive; on a used connection as well."""
     server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
     for before in (b"", head("GET", "/first")):
         with server.connect() as connection:
@@ -231,16 +231,16 @@ def test_a_slow_head_is_ended(start: Start) -> None:
             assert HEADER_TIMEOUT_SECONDS * 0.9 <= time.monotonic() - began < 5
 
 
-def test_a_silent_connection_is_closed(start: Start) -> None:
-    """Without a word, after the header timeout; the stock class keeps it for ever."""
+def test_silent_connection_is_closed(start: Start) -> None:
+    """Without a response, after the header timeout; uvicorn's own class keeps it for ever."""
     with start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS).connect() as connection:
         assert b"" == rest(connection)
     with start(stock=True).connect() as connection:
         assert is_open(connection, HEADER_TIMEOUT_SECONDS * 2)
 
 
-def test_an_empty_line_keeps_no_connection(start: Start) -> None:
-    """What is no request gains an idle connection no time; with the stock class it is open for ever after."""
+def test_empty_line_does_not_keep_the_connection(start: Start) -> None:
+    """It is no request and does not prolong an idle connection; with uvicorn's own class it stays open for ever."""
     for stock in (False, True):
         server = start(stock=stock, keep_alive_seconds=1)
         with server.connect() as connection:
@@ -250,8 +250,8 @@ def test_an_empty_line_keeps_no_connection(start: Start) -> None:
             assert stock == is_open(connection, 1.5 if stock else 10)
 
 
-def test_the_header_timeout_is_for_heads_alone(start: Start) -> None:
-    """A body may take longer, an application may, and a used connection may rest."""
+def test_header_timeout_is_for_heads_only(start: Start) -> None:
+    """A body and an application may take longer, and a used connection may be idle longer."""
     server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
     with server.connect() as connection:
         for _ in range(2):
@@ -264,8 +264,8 @@ def test_the_header_timeout_is_for_heads_alone(start: Start) -> None:
         assert b"/last" in answer(connection)
 
 
-def test_trailers_stay_apart(start: Start) -> None:
-    """Declared trailers come by the extension, others not at all, and none of them among the headers."""
+def test_trailers_are_not_headers(start: Start) -> None:
+    """Declared trailers come by the extension, others are dropped, and none is among the headers."""
     asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: Checksum, Other", "Connection: close")
     body = b"5\r\nhello\r\n0\r\nChecksum: a\r\nHost: evil\r\nTus-Resumable: 2\r\nChecksum:  b\r\n\r\n"
     for stock in (False, True):
@@ -277,8 +277,8 @@ def test_trailers_stay_apart(start: Start) -> None:
         assert (1 + stock) == [name for name, _ in seen.headers].count(b"host")
 
 
-def test_trailers_are_bounded(start: Start) -> None:
-    """A flood of trailers ends the request: the body is kept and counts as cut."""
+def test_too_many_trailers_431(start: Start) -> None:
+    """They end the request: the application gets the body and a disconnect."""
     server = start()
     asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: A") + b"5\r\nhello\r\n0\r\n"
     assert b" 431 " in server.exchange(asked, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
@@ -288,7 +288,7 @@ def test_trailers_are_bounded(start: Start) -> None:
 
 
 def test_interim_responses(start: Start) -> None:
-    """They come before the answer, beside 100 Continue; after it has begun, and to HTTP/1.0, none is sent."""
+    """They are sent before the response, beside 100 Continue; after it has begun, and to HTTP/1.0, none is."""
     server = start()
     with server.connect() as connection:
         connection.sendall(head("POST", "/interim", "Content-Length: 5", "Expect: 100-continue"))
@@ -305,7 +305,7 @@ def test_interim_responses(start: Start) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
-    """Ten requests in one breath, bodies and all; a bad one behind them is refused when its turn has come."""
+    """Ten requests in one write, with bodies; a malformed one behind them is refused in its turn."""
     server = start()
     server.application.may_read.clear()
     asked = [head("POST", f"/{turn}", "Content-Length: 1") + b"x" for turn in range(10)]
@@ -322,8 +322,8 @@ def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     assert {(b"x", "complete")} == {(seen.body, seen.ended) for seen in server.application.seen}
 
 
-def test_a_body_that_breaks_its_framing_is_cut(start: Start) -> None:
-    """The bytes before a bad chunk are the application's, and the client is told 400."""
+def test_malformed_chunk_400(start: Start) -> None:
+    """The application gets the bytes before it and a disconnect."""
     server = start()
     got = server.exchange(head("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n", b"nonsense\r\n")
     assert got.startswith(b"HTTP/1.1 400 ")
@@ -332,8 +332,8 @@ def test_a_body_that_breaks_its_framing_is_cut(start: Start) -> None:
     assert (b"hello", "aborted") == (seen.body, seen.ended)
 
 
-def test_an_unwanted_body_is_bounded(start: Start) -> None:
-    """Of a body that the application left, a mebibyte or two is read; the answer can be read all the same."""
+def test_unread_body_is_bounded(start: Start) -> None:
+    """Of a body that the application does not read, one or two mebibytes are read; the client can read the response."""
     asked = head("POST", "/unread", f"Content-Length: {1 << 30}")
     for stock in (False, True):
         server = start(stock=stock)
@@ -350,8 +350,8 @@ def test_an_unwanted_body_is_bounded(start: Start) -> None:
         assert stock or taken <= 16 << 20
 
 
-def test_a_small_unwanted_body_costs_no_connection(start: Start) -> None:
-    """The rest is read, and the next request is answered; where it never comes, the connection is closed."""
+def test_small_unread_body_keeps_the_connection(start: Start) -> None:
+    """The rest is read, and the next request is answered; if it never arrives, the connection is closed."""
     server = start()
     with server.connect() as connection:
         connection.sendall(head("POST", "/unread", "Content-Length: 200000"))

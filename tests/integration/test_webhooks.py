@@ -1,4 +1,4 @@
-"""Webhooks from a running server and its worker, at a receiver that keeps what it was told."""
+"""Deliveries of a running server and its worker to a receiver that records them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.support.client import TUS, create, patch_headers, request
-from tests.support.loops import on_loop
 from tests.support.receiver import CUT, HANG, Answer, receiving
 from tests.support.server import start_server
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
 
 SECRETS = ("whsec_" + "A" * 32, "whsec_" + "B" * 32)
 
@@ -21,40 +22,38 @@ def endpoint(url: str, **more: object) -> dict[str, object]:
     return {"name": "library", "url": url, "allow_private": True, **more}
 
 
-def told_of(*endpoints: dict[str, object]) -> dict[str, str]:
+def settings_for(*endpoints: dict[str, object]) -> dict[str, str]:
     return {"WEBHOOKS__ENDPOINTS": json.dumps(endpoints)}
 
 
 async def upload(url: str, content: bytes = b"0123") -> str:
-    """The id of an upload that was made and filled."""
+    """Create and complete an upload; return its id."""
     location = await create(url, len(content))
     assert (await request("PATCH", location, patch_headers(0), content)).status == 204
     return location.rsplit("/", 1)[1]
 
 
-@on_loop
-async def test_events_come_signed_by_every_key_and_in_order(tmp_path: Path) -> None:
-    """An independent reader verifies each with either key; what happened first is told first."""
+async def test_events_are_signed_and_in_order(tmp_path: Path) -> None:
+    """The reference library verifies each event with either key."""
     with receiving() as receiver:
-        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, secrets=SECRETS)))
+        server = start_server(tmp_path / "data", settings=settings_for(endpoint(receiver.url, secrets=SECRETS)))
         try:
             upload_id = await upload(server.url)
-            await eventually(lambda: len(receiver.calls) >= 3, "three events are told")
+            await eventually(lambda: len(receiver.calls) >= 3, "three events are delivered")
         finally:
             server.stop()
         assert ["post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
         for call in receiver.calls:
             for secret in SECRETS:
-                assert call.told == Webhook(secret).verify(call.raw.decode(), dict(call.headers))
-            assert call.header("webhook-id") == [call.told["id"]]
-            assert call.told["upload"]["id"] == upload_id
-        assert receiver.calls[1].told["request"]["method"] == "PATCH"
-        assert receiver.calls[2].told["upload"]["status"] == "ready"
+                assert call.payload == Webhook(secret).verify(call.raw.decode(), dict(call.headers))
+            assert call.header("webhook-id") == [call.payload["id"]]
+            assert call.payload["upload"]["id"] == upload_id
+        assert receiver.calls[1].payload["request"]["method"] == "PATCH"
+        assert receiver.calls[2].payload["upload"]["status"] == "ready"
 
 
-@on_loop
-async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) -> None:
-    """With ``hooks.http_urls`` the four ``post-`` hooks come with tusd's JSON, and the forwarded headers."""
+async def test_post_hooks_are_those_of_tusd(tmp_path: Path) -> None:
+    """With ``hooks.http_urls`` the four ``post-`` hooks have tusd's JSON and the forwarded headers."""
     with receiving() as receiver:
         settings = {"HOOKS__HTTP_URLS": receiver.url, "HOOKS__HTTP_FORWARD_HEADERS": "X-Who"}
         server = start_server(tmp_path / "data", settings=settings)
@@ -62,7 +61,7 @@ async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) ->
             location = await create(server.url, 4, {**TUS, "Upload-Metadata": "filename YS5wbmc="})
             assert (await request("PATCH", location, {**patch_headers(0), "X-Who": "me"}, b"0123")).status == 204
             assert (await request("DELETE", location, TUS)).status == 204
-            await eventually(lambda: len(receiver.calls) >= 5, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 5, "all events are delivered")
         finally:
             server.stop()
         names = ["pre-create", "post-create", "post-receive", "post-finish", "post-terminate"]
@@ -70,7 +69,7 @@ async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) ->
         finish = receiver.of("post-finish")[0]
         upload_id = location.rsplit("/", 1)[1]
         assert finish.header("X-Who") == ["me"]
-        assert set(finish.told) == {"Type", "Event"}
+        assert set(finish.payload) == {"Type", "Event"}
         assert {
             "ID": upload_id,
             "Size": 4,
@@ -88,15 +87,14 @@ async def test_a_receiver_written_for_tusd_is_told_as_by_tusd(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("failing", [Answer(status=500), CUT, Answer(status=302, headers=(("Location", "/else"),))])
-@on_loop
-async def test_what_failed_is_told_again_with_the_same_id(failing: Answer, tmp_path: Path) -> None:
-    """And what happened later to the same upload waits for it."""
+async def test_failed_deliveries_are_retried_with_the_same_id(failing: Answer, tmp_path: Path) -> None:
+    """Later events of the same upload wait."""
     with receiving() as receiver:
         receiver.answers["post-create"] = [failing]
-        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url)))
+        server = start_server(tmp_path / "data", settings=settings_for(endpoint(receiver.url)))
         try:
             await upload(server.url)
-            await eventually(lambda: len(receiver.calls) >= 4, "everything is told")
+            await eventually(lambda: len(receiver.calls) >= 4, "all events are delivered")
         finally:
             server.stop()
         assert ["post-create", "post-create", "post-finish", "upload.ready"] == [call.hook for call in receiver.calls]
@@ -104,29 +102,27 @@ async def test_what_failed_is_told_again_with_the_same_id(failing: Answer, tmp_p
         assert first.header("webhook-id") == second.header("webhook-id")
 
 
-@on_loop
-async def test_an_endpoint_that_is_gone_is_told_nothing_more(tmp_path: Path) -> None:
-    """410 closes it: what waits for it is dead, and its other uploads are not told of."""
+async def test_an_endpoint_that_answers_410_is_closed(tmp_path: Path) -> None:
+    """Its waiting jobs are dead, and events of other uploads are not delivered to it."""
     with receiving() as receiver, receiving() as other:
         receiver.answers["post-create"] = Answer(status=410)
-        settings = told_of(endpoint(receiver.url), endpoint(other.url, name="other"))
+        settings = settings_for(endpoint(receiver.url), endpoint(other.url, name="other"))
         server = start_server(tmp_path / "data", settings=settings)
         try:
             await upload(server.url)
-            await eventually(lambda: len(other.calls) >= 3, "the other endpoint is told all")
+            await eventually(lambda: len(other.calls) >= 3, "the other endpoint gets all events")
             await eventually(lambda: server.log.read_text().count("job is dead") >= 3, "its jobs are dead")
             await upload(server.url)
-            await eventually(lambda: len(other.calls) >= 6, "the other endpoint is told all")
+            await eventually(lambda: len(other.calls) >= 6, "the other endpoint gets all events")
         finally:
             server.stop()
         assert ["post-create"] == [call.hook for call in receiver.calls]
 
 
-@on_loop
-async def test_private_addresses_are_refused_unless_they_are_allowed(tmp_path: Path) -> None:
-    """Without ``allow_private`` a receiver on this host hears nothing, and the log says why."""
+async def test_private_addresses_are_refused(tmp_path: Path) -> None:
+    """Without ``allow_private`` a receiver on this host gets nothing, and the log says why."""
     with receiving() as receiver:
-        server = start_server(tmp_path / "data", settings=told_of(endpoint(receiver.url, allow_private=False)))
+        server = start_server(tmp_path / "data", settings=settings_for(endpoint(receiver.url, allow_private=False)))
         try:
             await upload(server.url)
             await eventually(lambda: "which is not public" in server.log.read_text(), "the log says why")
@@ -135,8 +131,7 @@ async def test_private_addresses_are_refused_unless_they_are_allowed(tmp_path: P
         assert [] == receiver.calls
 
 
-@on_loop
-async def test_a_program_is_told_of_events(tmp_path: Path) -> None:
+async def test_programs_get_events(tmp_path: Path) -> None:
     """The program of a ``post-`` hook gets tusd's JSON."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -153,9 +148,8 @@ async def test_a_program_is_told_of_events(tmp_path: Path) -> None:
     assert json.loads(said.read_text())["Event"]["Upload"]["ID"] == upload_id
 
 
-@on_loop
-async def test_post_receive_may_stop_an_upload(tmp_path: Path) -> None:
-    """tusd's StopUpload ends an upload that is not complete, as a DELETE does."""
+async def test_post_receive_stops_an_upload(tmp_path: Path) -> None:
+    """tusd's StopUpload terminates an incomplete upload like a DELETE."""
     with receiving() as receiver:
         receiver.answers["post-receive"] = Answer({"StopUpload": True})
         server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": receiver.url})
@@ -168,17 +162,16 @@ async def test_post_receive_may_stop_an_upload(tmp_path: Path) -> None:
             server.stop()
 
 
-@on_loop
-async def test_an_endpoint_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
-    """Though more is to be told to it than a worker does at a time."""
+async def test_an_endpoint_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """Even if more deliveries wait for it than a worker makes at once."""
     with receiving() as slow, receiving() as fast:
         slow.answers["post-create"] = HANG
-        settings = told_of(endpoint(slow.url, name="slow", timeout_seconds=60), endpoint(fast.url, name="fast"))
+        settings = settings_for(endpoint(slow.url, name="slow", timeout_seconds=60), endpoint(fast.url, name="fast"))
         server = start_server(tmp_path / "data", settings=settings)
         try:
             for _ in range(20):
                 await upload(server.url)
-            await eventually(lambda: len(fast.calls) == 60, "the other is told everything")
+            await eventually(lambda: len(fast.calls) == 60, "the other endpoint gets all events")
             assert {"post-create"} == {call.hook for call in slow.calls}
         finally:
             server.kill()

@@ -191,7 +191,7 @@ class Chaos:
     def _compare_events(self, receiver: Receiver) -> None:
         told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for call in receiver.calls:
-            told[call.told["upload"]["id"]][call.told["type"]] += call.header("webhook-id")
+            told[call.payload["upload"]["id"]][call.payload["type"]] += call.header("webhook-id")
         for upload, life in self.lives.items():
             assert life == list(told[upload]), f"{upload} was told as {list(told[upload])}"
             for kind, event_ids in told[upload].items():

@@ -1,4 +1,4 @@
-"""Many connections at once, idle and slow: what each costs, and that nobody else is kept waiting for them.
+"""Many idle and slow connections at once: what each costs, and that no other request waits for them.
 
 ``python -m benchmarks.scale`` asks the same of ten thousand and two thousand.
 """
@@ -20,8 +20,8 @@ THREADS_MAX = 40
 
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
-def test_a_crowd(start: Callable[..., RunningServer]) -> None:
-    """None is dropped, a slow upload takes less than 40 KiB, an idle connection less than half of it, and no thread."""
+def test_many_idle_and_slow_connections(start: Callable[..., RunningServer]) -> None:
+    """None is dropped; a slow upload takes less than 40 KiB, an idle connection less than half of it, and no thread."""
     server = start()
     scale = measure(server.url, server.process.pid, IDLE, SLOW, rounds=1, probes=200)
     print(scale)

@@ -21,8 +21,8 @@ LENGTH = 24 * MIB
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("end", ["close", "half-close", "reset"])
-def test_every_byte_that_came_is_kept(start: Callable[..., RunningServer], is_zero_copy: bool, end: str) -> None:
-    """The next HEAD tells exactly what was sent before the end, from one byte to many MiB sent in one go."""
+def test_aborted_append_keeps_every_byte(start: Callable[..., RunningServer], is_zero_copy: bool, end: str) -> None:
+    """The next HEAD returns exactly what was sent before the end, from one byte to many MiB in one write."""
     server = start()
     data = content(60, LENGTH)
     cuts = [1, 1000, 65_536, 300_000, MIB + 1, 5 * MIB, 20 * MIB + 7]

@@ -1,4 +1,4 @@
-"""A full disk: the client is told so, what was stored stays and is claimed truly, and with room the upload goes on."""
+"""A full disk: the client gets 507, stored bytes stay and count, and with space the upload continues."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def fill(disk: Path, leave_bytes: int) -> Path:
 
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
-def test_a_full_disk(start: Callable[..., RunningServer], is_zero_copy: bool, small_disk: Path) -> None:
-    """507; the stored prefix stays, the offset is true, and after room is made the same upload ends right."""
+def test_append_on_a_full_disk_507(start: Callable[..., RunningServer], is_zero_copy: bool, small_disk: Path) -> None:
+    """The stored prefix stays, the offset is correct, and once there is space the same upload completes."""
     server = start(data_dir=small_disk / "data")
     data = content(50, 12 * MIB)
 
@@ -89,8 +89,8 @@ def test_a_full_disk(start: Callable[..., RunningServer], is_zero_copy: bool, sm
     assert server.stop() == 0
 
 
-def test_creating_on_a_full_disk(start: Callable[..., RunningServer], small_disk: Path) -> None:
-    """With no byte of room a creation with its body is refused with 507; one without goes through or is refused so."""
+def test_creation_on_a_full_disk_507(start: Callable[..., RunningServer], small_disk: Path) -> None:
+    """Without any space a creation with a body is refused; one without is accepted or refused the same way."""
     server = start(data_dir=small_disk / "data")
     data = content(51, 2 * MIB)
 

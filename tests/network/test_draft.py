@@ -1,4 +1,4 @@
-"""An optimistic creation that is cut, overtaken or killed: its client goes on by the URL that the 104 told."""
+"""An optimistic creation that is aborted, taken over or killed: the client resumes at the URL of the 104."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from tests.support.client import Answer, Connection
 from tests.support.content import MIB, content
 from tests.support.draft import Draft, receive_responses
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_processes, server_side
 from tests.support.stored import assert_stored, assert_zero_copy
@@ -32,7 +31,7 @@ def is_over(server_port: int, client_port: int) -> bool:
 
 
 async def begun(draft: Draft, connection: Connection, **more: str) -> str:
-    """Begin an optimistic creation; the URL that the server tells before it has any of the body."""
+    """Begin an optimistic creation. Return the URL that the server sends before it has any of the body."""
     headers = draft.creation(LENGTH, completes=True, content_length=str(LENGTH), **more)
     await connection.send_head("POST", draft.endpoint, headers)
     first = await connection.answer(interim=True)
@@ -41,7 +40,7 @@ async def begun(draft: Draft, connection: Connection, **more: str) -> str:
 
 
 async def finished(draft: Draft, url: str, data: memoryview) -> int:
-    """Ask how far it came, and send the rest; how far it was."""
+    """Get the offset, send the rest, and return the offset."""
     state = await draft.head(url)
     assert (state.status, state.headers["upload-complete"]) == (204, "?0")
     offset = int(state.headers["upload-offset"])
@@ -52,11 +51,9 @@ async def finished(draft: Draft, url: str, data: memoryview) -> int:
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("count", [1, 2])
-@on_loop
-async def test_a_cut_creation_is_gone_on_with(
-    start: Callable[..., RunningServer], is_zero_copy: bool, count: int
-) -> None:
-    """Every byte that was sent before the cut counts, from the first on, and the rest is all that is sent again."""
+@pytest.mark.anyio
+async def test_aborted_creation_is_resumed(start: Callable[..., RunningServer], is_zero_copy: bool, count: int) -> None:
+    """Every byte that was sent before the abort counts, and only the rest is sent again."""
     server = start("--processes", str(count))
     draft = Draft(server.url)
     data = content(80, LENGTH)
@@ -73,9 +70,9 @@ async def test_a_cut_creation_is_gone_on_with(
 
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
-@on_loop
-async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer], is_zero_copy: bool) -> None:
-    """Growing offsets while the body runs, each within what was sent; then the answer, on the same connection."""
+@pytest.mark.anyio
+async def test_interim_responses_report_progress(start: Callable[..., RunningServer], is_zero_copy: bool) -> None:
+    """Growing offsets while the body runs, each within what was sent; then the response, on the same connection."""
     server = start(**OFTEN)
     draft = Draft(server.url)
     data = content(81, LENGTH)
@@ -95,9 +92,9 @@ async def test_progress_is_told_on_every_road(start: Callable[..., RunningServer
 
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
-@on_loop
-async def test_another_worker_takes_over(start: Callable[..., RunningServer]) -> None:
-    """R16 between processes: the offset that is told while the creation still runs elsewhere can be used at once."""
+@pytest.mark.anyio
+async def test_takeover_by_another_process(start: Callable[..., RunningServer]) -> None:
+    """R16: the offset that is reported while the creation still runs in another process can be used at once."""
     server = start("--processes", "2")
     draft = Draft(server.url)
     data = content(82, LENGTH)
@@ -120,9 +117,9 @@ async def test_another_worker_takes_over(start: Callable[..., RunningServer]) ->
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("is_digested", [False, True])
-@on_loop
-async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServer], is_digested: bool) -> None:
-    """After ``kill -9`` the upload is where the 104 said, and has at least what the last 104 called safe."""
+@pytest.mark.anyio
+async def test_reported_offsets_survive_kill_9(start: Callable[..., RunningServer], is_digested: bool) -> None:
+    """After ``kill -9`` the upload is where the 104 said, and has at least the bytes that the last 104 reported."""
     server = start(**OFTEN)
     draft = Draft(server.url)
     data = content(83, LENGTH)
@@ -144,9 +141,9 @@ async def test_a_killed_server_has_what_it_told(start: Callable[..., RunningServ
     assert_stored(again, url, data)
 
 
-@on_loop
-async def test_a_stop_keeps_what_came(start: Callable[..., RunningServer]) -> None:
-    """A server that is stopped answers 503 with the offset, and the next one goes on with the creation."""
+@pytest.mark.anyio
+async def test_shutdown_during_a_creation_503(start: Callable[..., RunningServer]) -> None:
+    """The response has the offset, and the next server continues the creation."""
     server = start()
     draft = Draft(server.url)
     data = content(84, LENGTH)

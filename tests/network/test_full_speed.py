@@ -1,4 +1,4 @@
-"""Bodies that come as fast as they can, poured within the kernel or read: the same happens on both roads."""
+"""Bodies that arrive as fast as possible, by zero-copy transfers or read in pieces: both behave the same."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def stalled(server: RunningServer, data: bytes) -> tuple[str, Connection]:
     return url, connection
 
 
-def test_the_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -> None:
-    """What follows a body, sent right behind it or later, is a request of its own, and none of its bytes is stored."""
+def test_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -> None:
+    """A request sent right behind a body, or later, is answered, and none of its bytes is stored."""
     server = start()
     data = bytes(content(70, LENGTH))
 
@@ -61,8 +61,8 @@ def test_the_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None:
-    """Whoever comes next is told at once of every byte that was sent; the late ones are not stored."""
+def test_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None:
+    """The new request gets an offset with every byte that was sent; later bytes are not stored."""
     server = start()
     data = bytes(content(71, LENGTH))
 
@@ -82,8 +82,8 @@ def test_a_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_takeover_in_full_flow(start: Start, is_zero_copy: bool) -> None:
-    """A client that never stops sending gives way as soon as one that is silent, and the offset told is true."""
+def test_takeover_of_a_sending_client(start: Start, is_zero_copy: bool) -> None:
+    """A client that never stops sending is interrupted as fast as a silent one, and the offset is correct."""
     server = start()
     data = bytes(content(72, 64 * MIB))
 
@@ -122,7 +122,7 @@ def test_a_takeover_in_full_flow(start: Start, is_zero_copy: bool) -> None:
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_silent_client_is_timed_out(start: Start, is_zero_copy: bool) -> None:
+def test_silent_client_times_out(start: Start, is_zero_copy: bool) -> None:
     """After the idle time the request ends, with every byte kept."""
     server = start(UPLOADS__BODY_IDLE_SECONDS="1")
     data = bytes(content(73, LENGTH))
@@ -139,8 +139,8 @@ def test_a_silent_client_is_timed_out(start: Start, is_zero_copy: bool) -> None:
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_a_stop_in_full_flow(start: Start) -> None:
-    """At SIGTERM a body in full flow is saved as far as it came, and the server ends in time and in order."""
+def test_shutdown_of_a_sending_client(start: Start) -> None:
+    """At SIGTERM a running body is saved, and the server exits in time."""
     server = start()
     data = bytes(content(74, 64 * MIB))
 
@@ -171,12 +171,12 @@ def test_a_stop_in_full_flow(start: Start) -> None:
 
     locked_for_creation = asyncio.run(offset())
     assert locked_for_creation is not None
-    # More than the last save on the way would have told, unless it was the very last byte.
+    # More than the last save before the end reported, unless that was the last byte.
     assert locked_for_creation == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
 
 
-def test_many_at_once(start: Start, is_zero_copy: bool) -> None:
-    """More large bodies than there are pipes and threads all arrive whole."""
+def test_more_bodies_than_pipes(start: Start, is_zero_copy: bool) -> None:
+    """More large bodies than there are pipes and threads all arrive completely."""
     server = start()
     data = [bytes(content(number, 8 * MIB + number)) for number in range(24)]
 
@@ -195,7 +195,7 @@ def test_many_at_once(start: Start, is_zero_copy: bool) -> None:
 
 
 def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
-    """A large body that comes with its creation takes the same road."""
+    """A large body of a creation is received the same way."""
     server = start()
     data = bytes(content(75, LENGTH))
 
@@ -209,8 +209,8 @@ def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_bytes_that_are_needed_are_read(start: Start) -> None:
-    """A body of unknown length passes through the server on either road."""
+def test_chunked_body_is_read(start: Start) -> None:
+    """A body of unknown length is read in pieces, whatever the setting."""
     server = start()
     data = bytes(content(76, LENGTH))
 
@@ -229,8 +229,8 @@ def test_bytes_that_are_needed_are_read(start: Start) -> None:
     assert_zero_copy(server, False)
 
 
-def test_a_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
-    """Of a body that is not what it was to be nothing is kept; sent again as it was meant, it is whole."""
+def test_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
+    """After a mismatch nothing is kept; sent again correctly, the upload completes."""
     server = start()
     data = bytes(content(78, LENGTH))
     right = base64.b64encode(hashlib.sha256(data).digest()).decode()
@@ -249,8 +249,8 @@ def test_a_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
 
 
 @pytest.mark.parametrize("patience_seconds", [20, 1], ids=["in time", "too late"])
-def test_a_stop_while_downloads_run(start: Start, patience_seconds: int) -> None:
-    """At SIGTERM one that goes on gets every byte, one whose client takes nothing is cut when patience ends."""
+def test_shutdown_during_downloads(start: Start, patience_seconds: int) -> None:
+    """At SIGTERM a running download gets every byte; one whose client takes nothing is closed in the end."""
     server = start(SERVER__SHUTDOWN_TIMEOUT_SECONDS=str(patience_seconds))
     data = bytes(content(77, 48 * MIB))
 

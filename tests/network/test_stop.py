@@ -1,4 +1,4 @@
-"""SIGTERM during uploads: running requests are told to come back, what they brought is kept, and the clients go on."""
+"""SIGTERM during uploads: running requests get 503, their bytes are kept, and the clients continue."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Start = Callable[..., RunningServer]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_stalled_requests_are_told_to_come_back(start: Start, workers: int) -> None:
-    """Each running PATCH is answered 503 with Retry-After; every byte it brought is kept, and nothing more claimed."""
+def test_shutdown_with_stalled_requests_503(start: Start, workers: int) -> None:
+    """Each running PATCH gets Retry-After; every byte it brought is kept, and no other is claimed."""
     flags = [] if workers == 1 else ["--processes", str(workers)]
     data = [content(number, 2 * MIB) for number in range(6)]
     sent = [number * 123_457 + 1 for number in range(6)]
@@ -65,8 +65,8 @@ def test_stalled_requests_are_told_to_come_back(start: Start, workers: int) -> N
         assert_stored(server, url, piece)
 
 
-def test_uploads_in_full_flow_go_on_after_a_restart(start: Start) -> None:
-    """Uploads that never stop sending are answered 503 too, keep what was received, and finish after the restart."""
+def test_shutdown_with_sending_requests_503(start: Start) -> None:
+    """They keep what was received and complete after the restart."""
     data = [content(number, 8 * MIB) for number in range(6)]
 
     async def run() -> tuple[RunningServer, list[PatientUpload]]:

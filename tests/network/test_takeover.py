@@ -1,4 +1,4 @@
-"""A stalled PATCH gives way: whoever comes next for the same upload is served at once, with the true offset."""
+"""Takeover of a stalled PATCH: the next request for the upload is served at once, with the true offset."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def take_over(server: RunningServer, method: str, holder: Connection, newc
 
 
 async def finish(server: RunningServer, takeover: Takeover, method: str) -> None:
-    """The late bytes changed nothing: the upload is gone for good, or goes on to its right end from the offset told."""
+    """The late bytes changed nothing: the upload is deleted, or completes from the reported offset."""
     if method == "DELETE":
         assert head(server, takeover.url)[0] == 404
         assert not (server.data_dir / "uploads" / upload_id(takeover.url)).exists()
@@ -96,7 +96,7 @@ async def many(server: RunningServer, method: str, pairs: AsyncIterator[tuple[Co
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_within_one_process(start: Start, method: str) -> None:
+def test_takeover_within_one_process(start: Start, method: str) -> None:
     """HEAD, PATCH and DELETE take over in under 0.1 s at the median; the old request ends with a 4xx."""
     server = start()
 
@@ -108,8 +108,8 @@ def test_within_one_process(start: Start, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_between_two_workers(start: Start, method: str) -> None:
-    """The same when another process holds the upload, whichever of the two it is."""
+def test_takeover_between_two_processes(start: Start, method: str) -> None:
+    """The same when another process has the lock, whichever of the two it is."""
     server = start("--processes", "2")
 
     async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:

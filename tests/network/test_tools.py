@@ -23,8 +23,8 @@ async def with_server(handler: Handler, use: Callable[[int], Awaitable[None]]) -
 
 
 @pytest.mark.parametrize("offsets", [[10], [0, 3000, 2000]], ids=["more than was sent", "backwards"])
-def test_a_server_that_lies_is_noticed(offsets: list[int]) -> None:
-    """An upload fails as soon as its server claims an offset that cannot be."""
+def test_client_detects_wrong_offsets(offsets: list[int]) -> None:
+    """An upload fails as soon as its server claims an impossible offset."""
     told = iter(offsets)
 
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,14 +38,14 @@ def test_a_server_that_lies_is_noticed(offsets: list[int]) -> None:
         writer.close()
 
     async def upload(port: int) -> None:
-        with pytest.raises(AssertionError, match=r"claimed \d+ after \d+"):
+        with pytest.raises(AssertionError, match=r"reported \d+ after \d+"):
             await PatientUpload(f"http://127.0.0.1:{port}/files/", content(1, 5000)).run()
 
     asyncio.run(with_server(lie, upload))
 
 
-def test_every_fault_happens() -> None:
-    """Through the proxy an echo comes back whole, cut short, or not at all, as the plan has it for the connection."""
+def test_proxy_injects_every_fault() -> None:
+    """Through the proxy an echo comes back complete, cut short, or not at all, as the plan says for the connection."""
     data = bytes(content(2, 20_000))
     plan = Plan(1, 10_000)
     faults = [plan.fault(number) for number in range(22)]
@@ -89,8 +89,8 @@ def test_every_fault_happens() -> None:
 
 
 @pytest.mark.parametrize("same", [0, 1, 999, 1000])
-def test_a_common_prefix(same: int) -> None:
-    """Bytes agree exactly up to the first that differs."""
+def test_common_prefix(same: int) -> None:
+    """Bytes agree exactly up to the first one that differs."""
     left = content(3, 1000)
     right = bytes(left[:same]) + bytes(byte ^ 255 for byte in left[same:])
     assert common_prefix(left, right) == same

@@ -22,10 +22,10 @@ SEED = int(os.environ.get("NETWORK_SEED", "20260711"))
 LENGTHS = [(1 + number * 31 // 15) * MIB - number * 7_777 for number in range(16)]
 
 
-def test_twenty_uploads_at_once(tmp_path: Path) -> None:
+def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
     """20 uploads of 1 to 32 MiB, four of them by tus-js-client, end with the bytes that were sent.
 
-    No offset was ever claimed beyond what was sent or below an earlier claim (the client stops at once on either), and
+    No reported offset was above what was sent or below an earlier one (the client stops at once on either), and
     nothing but time and bytes on the way was lost: every half-closed request was answered or closed.
     """
     server = start_server(tmp_path / "data")
@@ -67,7 +67,7 @@ def test_twenty_uploads_at_once(tmp_path: Path) -> None:
     print(f"seed {SEED}: {proxy.connections} connections, {dict(proxy.struck)}, {broken} broken, {again:,} bytes again")
 
 
-def test_a_plan_is_replayable() -> None:
+def test_plan_is_reproducible() -> None:
     """The same seed gives the same faults to the same connections, another seed others."""
     faults = [Plan(1, MIB).fault(number) for number in range(70)]
     assert faults == [Plan(1, MIB).fault(number) for number in range(70)]

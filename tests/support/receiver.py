@@ -1,6 +1,6 @@
-"""A receiver of hooks, written by tusd's documentation: an HTTP endpoint that keeps what it was told.
+"""A receiver of hooks, written after tusd's documentation: an HTTP endpoint that records its requests.
 
-What it answers is set by hook; a list is used up one answer a call. Nothing here imports the server.
+Its answers are set for each hook; of a list, each call gets the next one. Nothing here imports the server.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: ``said`` as JSON, or ``raw`` as it is. One that hangs, or is cut, goes back in part or not."""
+    """The response to a call: ``content`` as JSON, or ``raw``. ``hangs`` sends nothing, ``is_cut`` a part of it."""
 
-    said: object = field(default_factory=dict)
+    content: object = field(default_factory=dict)
     raw: bytes | None = None
     status: int = 200
     content_type: str | None = "application/json"
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        return json.dumps(self.said).encode() if self.raw is None else self.raw
+        return json.dumps(self.content).encode() if self.raw is None else self.raw
 
 
 HANG = Answer(hangs=True)
@@ -37,32 +37,32 @@ CUT = Answer({"HTTPResponse": {"Body": "never whole"}}, is_cut=True)
 
 @dataclass(frozen=True)
 class Call:
-    """One request that came: its JSON, and its headers as they were sent."""
+    """One received request: its JSON, and its headers as they were sent."""
 
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    told: dict[str, Any]
+    payload: dict[str, Any]
     raw: bytes = b""
 
     @property
     def hook(self) -> str:
-        return str(self.told["Type"] if "Type" in self.told else self.told["type"])
+        return str(self.payload["Type"] if "Type" in self.payload else self.payload["type"])
 
     @property
     def upload(self) -> Any:
-        return self.told["Event"]["Upload"]
+        return self.payload["Event"]["Upload"]
 
     @property
     def request(self) -> Any:
-        return self.told["Event"]["HTTPRequest"]
+        return self.payload["Event"]["HTTPRequest"]
 
     def header(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
 class Receiver:
-    """Answers ``{}`` unless told otherwise: ``answers["pre-create"] = Answer(...)``, or a list of them."""
+    """Answers ``{}`` unless ``answers`` has an ``Answer`` for the hook, or a list of them."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer | list[Answer]] = {}
@@ -74,7 +74,7 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Head and body go out as one: otherwise the client's delayed acknowledgement would show in the figures.
+            # Send head and body together: the client's delayed acknowledgement would distort measurements.
             wbufsize = -1
 
             def do_POST(self) -> None:
@@ -96,7 +96,7 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_address[1]}/hooks"
 
     def of(self, hook: str) -> list[Call]:
-        """The calls of one hook, in the order they came."""
+        """The calls of one hook, in order."""
         return [call for call in self.calls if call.hook == hook]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the Linux kernel says of TCP connections to a local server: what waits unread, which process holds them."""
+"""Reads from Linux which TCP connections a local server has: their unread bytes and the processes that hold them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ServerSide:
 
 
 def server_side(server_port: int, client_port: int) -> ServerSide | None:
-    """The server's end of the connection from ``client_port``, or None when it is gone."""
+    """The server's end of the connection from ``client_port``; None if it is closed."""
     for local, remote, _, unread_bytes, inode in _connections():
         if (local, remote) == (server_port, client_port):
             return ServerSide(unread_bytes, inode)
@@ -34,19 +34,19 @@ def server_side(server_port: int, client_port: int) -> ServerSide | None:
 
 
 def bytes_in_the_kernel(server_port: int, client_port: int) -> int:
-    """At most so many bytes are on their way from this client: sent, and not yet read by the server."""
-    # The client's side first: what moves on meanwhile is counted twice, not missed.
+    """The number of bytes that this client has sent and the server has not read, at most."""
+    # The client's side first: bytes that arrive meanwhile are counted twice instead of not at all.
     unsent = next((unsent for *ports, unsent in _unsent() if ports == [client_port, server_port]), 0)
     side = server_side(server_port, client_port)
     return unsent + (0 if side is None else side.unread_bytes)
 
 
 async def all_read(server_port: int, client_port: int, timeout_seconds: float = 5.0) -> ServerSide:
-    """Return once the server has read every byte that was sent on this connection."""
+    """Wait until the server has read every byte that was sent on this connection."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         side = server_side(server_port, client_port)
-        # Inode 0: established, but no process has accepted it yet.
+        # Inode 0: the connection is established, but no process has accepted it yet.
         if side is not None and side.inode and side.unread_bytes == 0:
             return side
         await asyncio.sleep(0.002)
@@ -54,7 +54,7 @@ async def all_read(server_port: int, client_port: int, timeout_seconds: float = 
 
 
 def processes(leader: int) -> list[int]:
-    """The living processes of a process group: a server and all it started."""
+    """The running processes of a process group: a server and all processes it started."""
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -62,7 +62,7 @@ def processes(leader: int) -> list[int]:
         try:
             stat = (entry / "stat").read_text()
         except OSError:
-            continue  # ended meanwhile
+            continue  # the process has exited
         # After the name in brackets: state, parent, group.
         state, _, group = stat.rsplit(")", 1)[1].split()[:3]
         if int(group) == leader and state != "Z":
@@ -77,14 +77,14 @@ def server_processes(server: RunningServer) -> list[int]:
 
 
 def owner(inode: int, candidates: list[int]) -> int | None:
-    """Which of ``candidates`` holds the socket with this inode; None when none does."""
+    """The process of ``candidates`` that holds the socket with this inode; None if none does."""
     return next((pid for pid in candidates if _holds(pid, inode)), None)
 
 
 @contextmanager
-def alone(worker: int, server: RunningServer) -> Iterator[None]:
+def alone(process_id: int, server: RunningServer) -> Iterator[None]:
     """Stop the other server processes during the block, so that this one accepts every connection."""
-    others = [pid for pid in server_processes(server) if pid != worker]
+    others = [pid for pid in server_processes(server) if pid != process_id]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -94,12 +94,12 @@ def alone(worker: int, server: RunningServer) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-async def accepted_by(worker: int, server: RunningServer) -> Connection:
-    """A connection that this worker has accepted."""
-    with alone(worker, server):
+async def accepted_by(process_id: int, server: RunningServer) -> Connection:
+    """A connection that this server process has accepted."""
+    with alone(process_id, server):
         connection = await Connection.open(server.url)
         side = await all_read(server.port, connection.own_port)
-    assert owner(side.inode, [worker]) == worker
+    assert owner(side.inode, [process_id]) == process_id
     return connection
 
 

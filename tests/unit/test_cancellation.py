@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tusd_py.cancellation import finish_despite_cancel, shielded
+from tusd_py.cancellation import finish_despite_cancel, shielded, uninterrupted, wait_until_done
 
 pytestmark = pytest.mark.anyio
 
@@ -49,3 +49,31 @@ async def test_finish_despite_cancel_timeout(monkeypatch: pytest.MonkeyPatch) ->
     await finish_despite_cancel(never)
     await asyncio.wait([never])
     assert never.cancelled()
+
+
+async def test_wait_until_done_of_a_finished_future() -> None:
+    """It returns at once."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    await wait_until_done(future)
+
+
+async def test_uninterrupted_waits_for_the_future() -> None:
+    """However often the task is cancelled, the cancellation is raised only when the future is done."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(uninterrupted(future))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    future.set_result(1)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_uninterrupted_returns_the_result() -> None:
+    """Without a cancellation it is the same as awaiting the future."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    future.set_result(1)
+    assert await uninterrupted(future) == 1

@@ -7,14 +7,13 @@ import threading
 
 import pytest
 
-from tests.support.loops import eventually, on_loop
-from tusd_py.cancellation import wait_until_done
+from tests.support.waiting import eventually
 from tusd_py.threads import ThreadPool
 
 
-@on_loop
-async def test_runs_and_tells_what_came_of_it() -> None:
-    """Results and errors come back to who asked; the event loop's own thread does none of it."""
+@pytest.mark.anyio
+async def test_results_and_errors_reach_the_caller() -> None:
+    """The event loop's own thread executes none of the calls."""
     threads = ThreadPool(2, "test")
     assert await threads.run(threading.get_ident) != threading.get_ident()
     assert await threads.submit(divmod, 7, 2) == (3, 1)
@@ -23,9 +22,9 @@ async def test_runs_and_tells_what_came_of_it() -> None:
     await threads.close()
 
 
-@on_loop
-async def test_never_more_threads_than_allowed() -> None:
-    """ThreadPool are started as they are needed, never more than the limit; the rest waits for its turn."""
+@pytest.mark.anyio
+async def test_threads_are_bounded() -> None:
+    """Threads are started on demand, never more than the limit; further calls wait."""
     threads = ThreadPool(3, "bounded")
     handler = threading.Event()
     calls = [asyncio.create_task(threads.run(handler.wait, 20)) for _ in range(10)]
@@ -37,9 +36,9 @@ async def test_never_more_threads_than_allowed() -> None:
     await eventually(lambda: not any(thread.name.startswith("bounded") for thread in threading.enumerate()))
 
 
-@on_loop
-async def test_cancelled_it_waits_for_the_thread() -> None:
-    """A cancelled call raises that only once its thread is done, however often it is cancelled."""
+@pytest.mark.anyio
+async def test_cancelled_run_waits_for_the_thread() -> None:
+    """The cancellation is raised only when the thread is done, however often it is repeated."""
     threads = ThreadPool(1, "test")
     handler, done = threading.Event(), []
 
@@ -60,9 +59,9 @@ async def test_cancelled_it_waits_for_the_thread() -> None:
     await threads.close()
 
 
-@on_loop
-async def test_close_finishes_what_was_submitted() -> None:
-    """Closing waits for everything submitted before it, also for what nobody awaits."""
+@pytest.mark.anyio
+async def test_close_finishes_submitted_calls() -> None:
+    """``close`` waits for every call submitted before it, including those that are not awaited."""
     threads = ThreadPool(2, "test")
     done: list[int] = []
     for number in range(50):
@@ -71,16 +70,8 @@ async def test_close_finishes_what_was_submitted() -> None:
     assert sorted(done) == list(range(50))
 
 
-@on_loop
-async def test_waiting_out_a_future_that_is_done() -> None:
-    """A future that is done is not waited for."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_result(None)
-    await wait_until_done(future)
-
-
-def test_loop_that_ended_harms_no_other() -> None:
-    """A call that outlives its event loop is told to nobody, and its thread serves the next loop."""
+def test_call_that_outlives_its_event_loop() -> None:
+    """Its result is dropped, and its thread serves the next event loop."""
     threads = ThreadPool(1, "test")
     handler = threading.Event()
     done: list[str] = []
@@ -97,3 +88,31 @@ def test_loop_that_ended_harms_no_other() -> None:
     handler.set()
     asyncio.run(run())
     assert done == ["first loop", "second loop"]
+
+
+@pytest.mark.anyio
+async def test_call_cancelled_before_it_begins_is_not_made() -> None:
+    """A submitted call whose future is cancelled while it waits for a thread never runs; a running one continues."""
+    threads = ThreadPool(1, "test")
+    gate, done = threading.Event(), list[str]()
+
+    def running() -> None:
+        gate.wait(20)
+        done.append("running")
+
+    futures = [threads.submit(running), threads.submit(done.append, "waiting"), threads.submit(done.append, "last")]
+    for future in futures[:2]:
+        future.cancel()
+    gate.set()
+    await futures[2]
+    await threads.close()
+    assert done == ["running", "last"]
+
+
+@pytest.mark.anyio
+async def test_stop_iteration_becomes_a_runtime_error() -> None:
+    """A future accepts no ``StopIteration``, which a function may raise by mistake."""
+    threads = ThreadPool(1, "test")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await threads.run(next, iter(()))
+    await threads.close()

@@ -23,19 +23,12 @@ BROAD = {"Exception", "BaseException"}
 BANNED_NAMES = {"utils", "helpers", "common", "base", "core", "manager", "misc", "types"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 IGNORED_FOLDERS = {"node_modules", "__pycache__", "versions"}
-#: Unit tests of more than one module, or of none: each names what it covers in its first line.
+#: The only unit tests without a module of their name.
 TESTS_WITHOUT_A_MODULE = {
     "test_benchmarks.py",  # the package benchmarks
     "test_docs.py",
     "test_tidy.py",
     "protocol/test_bad_input.py",  # every parser, with one collection of malformed requests
-    # Use cases of several modules; to be named after one of them.
-    "uploads/test_announced.py",
-    "uploads/test_assemble_again.py",
-    "uploads/test_assemble_by_job.py",
-    "uploads/test_cancelled.py",
-    "uploads/test_chosen_paths.py",
-    "uploads/test_completes.py",
 }
 #: Passed on as a whole, with the names of its fields: a field that the receiver does not have is an error there.
 SECTIONS_PASSED_WHOLE = {"cors"}
@@ -127,7 +120,7 @@ def test_unit_tests_mirror_the_tree() -> None:
         roots = [ROOT] if name.parts[0] == "workers" else [ROOT / "tusd_py"]
         if not any((root / module).with_suffix(".py").exists() or (root / module).is_dir() for root in roots):
             without.add(str(name))
-    assert without <= TESTS_WITHOUT_A_MODULE, without - TESTS_WITHOUT_A_MODULE
+    assert TESTS_WITHOUT_A_MODULE == without
 
 
 def settings_by_name() -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
+from tusd_py.settings.loading import EXIT_UNUSABLE
 from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions
 
 #: With less free space the disk store refuses every upload.
@@ -55,7 +56,7 @@ def check(
     for result in checks:
         say(f"{'ok' if result.ok else 'NOT OK':<6}  {result.sentence}")
     if not all(result.ok for result in checks):
-        sys.exit(2)
+        sys.exit(EXIT_UNUSABLE)
 
 
 def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
@@ -111,14 +112,14 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
     length_max = settings.uploads.length_max
-    room = f"{free / 1024**3:.1f} GiB are free in {data_dir}"
+    free_text = f"{free / 1024**3:.1f} GiB are free in {data_dir}"
     if free < _FREE_BYTES_MIN:
-        return Check(False, f"{room}: every upload would be answered 507; free some space")
+        return Check(False, f"{free_text}: every upload would be answered 507; free some space")
     if free < length_max:
-        return Check(True, f"{room}, less than one upload of uploads.length_max: clients get 507 when it is full")
+        return Check(True, f"{free_text}, less than one upload of uploads.length_max: clients get 507 when it is full")
     if free < _FREE_BYTES_WARNING:
-        return Check(True, f"{room}, which is little: clients get 507 when it is full")
-    return Check(True, room)
+        return Check(True, f"{free_text}, which is little: clients get 507 when it is full")
+    return Check(True, free_text)
 
 
 def _existing(directory: Path) -> Path:

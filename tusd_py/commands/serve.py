@@ -44,12 +44,11 @@ from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_contex
 from tusd_py.serving.server import Server
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
 from tusd_py.settings import Settings
+from tusd_py.settings.loading import EXIT_UNUSABLE
 from tusd_py.web.metrics import SHARED_DIRECTORY
 from tusd_py.wiring import needs_worker
 
 _log = logging.getLogger("tusd_py.serving")
-
-_EXIT_UNUSABLE = 2
 
 UnixSocket = Annotated[str | None, typer.Option("--unix-socket", help="Listen on this unix socket instead.")]
 Processes = Annotated[str | None, typer.Option("--processes", help="The number of server processes. [1]")]
@@ -151,7 +150,7 @@ def run_process(
         _run_server(server, listeners)
     except StartupError as error:
         report.send(str(error))
-        sys.exit(_EXIT_UNUSABLE)
+        sys.exit(EXIT_UNUSABLE)
 
 
 def _run_alone(settings: Settings, listeners: Listeners, announce: Callable[[], None]) -> int:

@@ -162,7 +162,7 @@ def _fixed_headers(url: str) -> list[tuple[bytes, bytes]]:
 
 def _target(url: str) -> httpcore2.URL:
     parts = urlsplit(url)
-    # Percent signs stay: the operator has encoded the URL, except perhaps for letters beyond ASCII.
+    # Percent signs stay: the operator has encoded the URL, except perhaps for characters outside of ASCII.
     path, query = (quote(part, safe=string.punctuation) for part in (parts.path or "/", parts.query))
     return httpcore2.URL(
         scheme=parts.scheme, host=_host(url), port=parts.port, target=f"{path}?{query}" if query else path

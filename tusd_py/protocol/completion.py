@@ -16,7 +16,7 @@ class BodyOutcome(Enum):
 
 
 class BodyEnd(NamedTuple):
-    """The facts when a body has ended and the store was flushed. Offsets and lengths are absolute, in bytes."""
+    """The state after a body has ended and the store was flushed. Offsets and lengths are absolute, in bytes."""
 
     outcome: BodyOutcome
     #: What the request says of the upload's end. ``None`` (tus 1.0): the length alone decides. The draft's
@@ -71,7 +71,7 @@ def decide(end: BodyEnd) -> Decision:
         return Decision(_resumable(end, offset), None, False, Raises.CAUSE)
     if is_last is None:
         if end.received == length:
-            # Every byte arrived and none after it: complete, even if the client left before it could be told.
+            # Every byte arrived and none after it: complete, even if the client left before the response.
             return Decision(offset, length, offset == length, Raises.NOTHING)
         # Core, PATCH: "The Server SHOULD always attempt to store as much of the received data as possible."
         return Decision(offset, length, False, _cause(outcome))
@@ -95,7 +95,7 @@ def _cause(outcome: BodyOutcome) -> Raises:
 def _resumable(end: BodyEnd, offset: int) -> int:
     """The offset after a failure of the store, at which a tus 1.0 client must come back."""
     if end.is_last is None and not end.is_flushed and offset == end.length:
-        # All bytes are there but not as safe as asked. A client that is told the full offset takes the upload for done
-        # and never returns to make it so; one byte less, and it does.
+        # All bytes are stored but not as safely as required. A client that receives the full offset considers the
+        # upload complete and does not return; with one byte less it does.
         return max(end.recorded, offset - 1)
     return offset

@@ -61,8 +61,8 @@ class DirectoryPublisher:
         try:
             await _in_thread(placement.open_copy)
             async with aclosing(store.read(upload, 0, upload.offset)) as content:
-                async for piece in content:
-                    await _in_thread(placement.write_copy, piece)
+                async for chunk in content:
+                    await _in_thread(placement.write_copy, chunk)
             await _in_thread(placement.finish_copy)
         finally:
             placement.close_copy()

@@ -62,9 +62,9 @@ def safe_name(text: str) -> str:
 
 def numbered(path: str, number: int) -> str:
     """``path`` with ``number`` before its extension: the next choice if a name is already used."""
-    folder, slash, name = path.rpartition("/")
+    directory, slash, name = path.rpartition("/")
     stem, extension = _split_extension(name)
-    return f"{folder}{slash}{stem} ({number}){extension}"
+    return f"{directory}{slash}{stem} ({number}){extension}"
 
 
 def _split_extension(name: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ READY = ""
 _RESTART_SECONDS = 1.0
 #: Added to the time that requests have to end: the application closes its stores after them.
 _CLOSING_SECONDS = 5.0
-EXIT_STOPPED, EXIT_KILLED, EXIT_FAILED = 0, 1, 2
+EXIT_STOPPED, EXIT_KILLED = 0, 1
 
 
 class ServerProcessFailed(Exception):

@@ -130,10 +130,11 @@ async def _insert_empty(ports: Ports, upload: Upload, caller: Caller) -> Upload:
         try:
             await sink.flush(durable=True)
             upload = completed(ports, upload.with_storage(sink.state))
+            upload = upload.expiring(ports.policy.expiry(upload, upload.updated_at))
+            await shielded(insert(ports, upload, Cause(caller)))
+            await sink.committed()
         finally:
             await sink.close()
-        upload = upload.expiring(ports.policy.expiry(upload, upload.updated_at))
-        await shielded(insert(ports, upload, Cause(caller)))
     return upload
 
 

@@ -32,7 +32,7 @@ class LockedUpload:
 
 
 async def load(ports: Ports, upload_id: str) -> Upload:
-    """The upload, whose lock the caller holds. Raises ``UploadNotFound`` or ``UploadGone``."""
+    """The upload, whose lock the caller holds. Raises what ``rules.ensure_available`` raises."""
     return await verify_offset(ports, rules.ensure_available(await ports.records.find(upload_id), ports.clock()))
 
 

@@ -88,7 +88,7 @@ class Exchange:
             rate_min,
             extension.get("trailers", tuple),
             extension.get("acquire_socket"),
-            extension.get("take_whole"),
+            extension.get("take_buffered_body"),
         )
         self._acquire_send_socket = extension.get("acquire_send_socket")
 

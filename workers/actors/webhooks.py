@@ -11,27 +11,25 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.hooks.delivery.deliverer import Deliverer, DeliveryResult, DeliveryStatus
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
-from tusd_py.hooks.tusd_json import parse_response
+from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.hooks import Hook
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
 
 # One for each event loop, since its connections belong to the loop.
-_deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, Deliverer] = WeakKeyDictionary()
+_deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
 
 
 async def webhooks(context: JobContext) -> None:
     """Deliver the job's event to its subscription, at least once, each time with the same id."""
     job, job_queue, endpoint_states = context.job, context.ports.job_queue, context.ports.endpoint_states
     assert job_queue is not None and endpoint_states is not None, "jobs exist only in a database"
-    endpoint = next((each for each in configured_endpoints(context.settings) if each.name == job.subscription), None)
+    endpoint = next((each for each in webhook_endpoints(context.settings) if each.name == job.subscription), None)
     if endpoint is None:
         raise GiveUp(f"{job.subscription} is no longer in the settings: add it there again, or drop this job")
     closed = await endpoint_states.find_closed(endpoint.name)
@@ -66,7 +64,7 @@ async def _handle(
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        if not parse_response(Hook.POST_RECEIVE, response).stop:
+        if not asks_to_stop(response):
             return
     except HookFailed as failure:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})
@@ -84,9 +82,9 @@ async def close_deliverer() -> None:
         await deliverer.close()
 
 
-def _deliverer(context: JobContext) -> Deliverer:
+def _deliverer(context: JobContext) -> WebhookDeliverer:
     loop = asyncio.get_running_loop()
     found = _deliverers.get(loop)
     if found is None:
-        found = _deliverers[loop] = Deliverer(context.ports.clock)
+        found = _deliverers[loop] = make_deliverer(context.ports.clock)
     return found

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-HeaderList = tuple[tuple[str, bytes], ...]
+CaseHeaders = tuple[tuple[str, bytes], ...]
 
 TUS_TYPE = b"application/offset+octet-stream"
 #: Python's int(), JavaScript's parseInt or C's strtol accept some of these.
@@ -81,7 +81,7 @@ class BadInput:
     name: str
     method: str
     target: str
-    headers: HeaderList
+    headers: CaseHeaders
     statuses: tuple[int, ...]
     body: bytes = b""
     is_framing: bool = False
@@ -131,23 +131,25 @@ def good_inputs() -> list[BadInput]:
     ]
 
 
-def _post(*headers: tuple[str, bytes], body: bytes = b"") -> tuple[str, str, HeaderList, bytes]:
+def _post(*headers: tuple[str, bytes], body: bytes = b"") -> tuple[str, str, CaseHeaders, bytes]:
     return "POST", "", (("Tus-Resumable", b"1.0.0"), *headers, *_length(headers, body)), body
 
 
-def _patch(*headers: tuple[str, bytes], body: bytes = b"hello") -> tuple[str, str, HeaderList, bytes]:
+def _patch(*headers: tuple[str, bytes], body: bytes = b"hello") -> tuple[str, str, CaseHeaders, bytes]:
     named = {name for name, _ in headers}
     usual = (("Content-Type", TUS_TYPE), ("Upload-Offset", b"0"))
     given = (*(field for field in usual if field[0] not in named), *headers)
     return "PATCH", "{upload}", (("Tus-Resumable", b"1.0.0"), *given, *_length(headers, body)), body
 
 
-def _length(headers: Iterable[tuple[str, bytes]], body: bytes) -> HeaderList:
+def _length(headers: Iterable[tuple[str, bytes]], body: bytes) -> CaseHeaders:
     framed = any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers)
     return () if framed else (("Content-Length", b"%d" % len(body)),)
 
 
-def _case(name: str, request: tuple[str, str, HeaderList, bytes], *statuses: int, is_framing: bool = False) -> BadInput:
+def _case(
+    name: str, request: tuple[str, str, CaseHeaders, bytes], *statuses: int, is_framing: bool = False
+) -> BadInput:
     method, target, headers, body = request
     return BadInput(name, method, target, headers, statuses, body, is_framing)
 

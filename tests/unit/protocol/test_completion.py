@@ -1,4 +1,4 @@
-"""What the end of a body means for its upload, over every combination of the facts."""
+"""What the end of a body means for its upload, over every combination of its inputs."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "expected"), TABLE)
+@pytest.mark.parametrize(("end", "expected"), TABLE)
 def test_decisions(
-    facts: tuple[BodyOutcome, bool | None, int | None, int, int, bool], expected: tuple[int, int | None, bool, Raises]
+    end: tuple[BodyOutcome, bool | None, int | None, int, int, bool], expected: tuple[int, int | None, bool, Raises]
 ) -> None:
     """Each row of the table."""
-    outcome, is_last, length, received, stored, is_flushed = facts
+    outcome, is_last, length, received, stored, is_flushed = end
     assert decide(BodyEnd(outcome, is_last, length, RECORDED, received, stored, is_flushed)) == Decision(*expected)
 
 

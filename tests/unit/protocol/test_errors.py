@@ -10,8 +10,8 @@ from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.errors import TusError
 
-#: A refusal of each class that carries facts; the others need none.
-WITH_FACTS: list[TusError] = [
+#: One error of each class with fields; the other classes need no arguments.
+WITH_FIELDS: list[TusError] = [
     errors.UnsupportedVersion(None),
     errors.UnsupportedVersion("0.2.2"),
     errors.MethodNotAllowed(("POST", "OPTIONS")),
@@ -36,14 +36,14 @@ WITH_FACTS: list[TusError] = [
 ]
 
 
-def refusals() -> list[TusError]:
-    """One of every class, and more of those that speak in two ways."""
-    having = {type(error) for error in WITH_FACTS}
+def all_errors() -> list[TusError]:
+    """At least one error of every class, and one for each message."""
+    covered = {type(error) for error in WITH_FIELDS}
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TusError)]
-    return WITH_FACTS + [value() for value in classes if value not in having and value is not TusError]
+    return WITH_FIELDS + [value() for value in classes if value not in covered and value is not TusError]
 
 
-@pytest.mark.parametrize("error", refusals(), ids=repr)
+@pytest.mark.parametrize("error", all_errors(), ids=repr)
 def test_every_error_has_status_code_and_message(error: TusError) -> None:
     """Each has an error status, a code in the style of tusd, and a unique message with all fields filled in."""
     assert 400 <= error.status <= 599

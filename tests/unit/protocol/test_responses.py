@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.protocol.test_errors import refusals
+from tests.unit.protocol.test_errors import all_errors
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.downloads import format_etag
@@ -311,7 +311,7 @@ def test_overridden_responses_are_not_cached(context: ResponseContext) -> None:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("error", refusals(), ids=repr)
+    @pytest.mark.parametrize("error", all_errors(), ids=repr)
     def test_error_body(self, error: TusError) -> None:
         """Code and message on one line of plain text, as in tusd."""
         status, sent, body = refusal(error)
@@ -321,7 +321,7 @@ class TestRefusals:
         assert sent["content-length"] == str(len(body))
         assert "location" not in sent
 
-    @pytest.mark.parametrize("error", refusals(), ids=repr)
+    @pytest.mark.parametrize("error", all_errors(), ids=repr)
     def test_error_on_head(self, error: TusError) -> None:
         """There is no body, and no offset, which tus-py-client would take as success."""
         _, sent, body = refusal(error.with_upload(UPLOAD), plainly("HEAD"))

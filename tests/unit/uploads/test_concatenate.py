@@ -58,14 +58,14 @@ async def test_concatenate_small_at_once() -> None:
 
 async def test_concatenate_large_in_background() -> None:
     """The creation returns before; HEAD has the length, and the upload is complete after the assembly."""
-    told: list[str] = []
-    harness = UploadsHarness(policy=LATER, functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    calls: list[str] = []
+    harness = UploadsHarness(policy=LATER, functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     final = await create_final(harness, await part(harness, b"abc"), await part(harness, b"de"))
     assert not (await found(harness, final)).is_complete
     await harness.settle()
     assert (await harness.inspect(final)).upload.is_complete
     assert await harness.content(final) == b"abcde"
-    assert told == [final]
+    assert calls == [final]
 
 
 async def test_concatenate_waits_for_parts() -> None:

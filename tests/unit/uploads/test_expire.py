@@ -183,7 +183,7 @@ class Moving(FailingRecords):
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if self.conflict:
-            raise RecordConflict("somebody else was faster")
+            raise RecordConflict("another process was faster")
         return await super().update(before, after, effects)
 
 
@@ -205,16 +205,16 @@ async def test_sweep_record_changed_meanwhile(conflict: bool, swept: Swept) -> N
 
 async def test_recover_runs_post_finish_again() -> None:
     """If the process died during post-finish, the hook runs again, once, and the upload becomes ready."""
-    told: list[str] = []
+    calls: list[str] = []
     go = asyncio.Event()
 
     async def finished(event: HookEvent) -> None:
-        told.append(event.upload.id)
+        calls.append(event.upload.id)
         await go.wait()
 
     harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
     upload_id = (await harness.create(2, b"01")).upload.id
-    await eventually(lambda: told == [upload_id])
+    await eventually(lambda: calls == [upload_id])
     # Not by the process that is at it.
     assert await recover(harness.ports) == 0
     await harness.ports.background.drain(0)
@@ -223,18 +223,18 @@ async def test_recover_runs_post_finish_again() -> None:
     go.set()
     assert await recover(harness.ports) == 1
     await harness.settle()
-    assert told == [upload_id] * 2
+    assert calls == [upload_id] * 2
     assert await status(harness, upload_id) is Status.READY
     assert await recover(harness.ports) == 0
 
 
 async def test_recover_failed_hook_after_grace() -> None:
     """A failed hook is invoked again after some minutes, without a restart."""
-    told: list[str] = []
+    calls: list[str] = []
 
     def finished(event: HookEvent) -> None:
-        told.append(event.upload.id)
-        if len(told) == 1:
+        calls.append(event.upload.id)
+        if len(calls) == 1:
             raise OSError("the receiver is away")
 
     harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
@@ -246,7 +246,7 @@ async def test_recover_failed_hook_after_grace() -> None:
     assert await recover(harness.ports) == 1
     assert await recover(harness.ports) == 1
     await harness.settle()
-    assert told == [upload_id] * 2
+    assert calls == [upload_id] * 2
     assert await status(harness, upload_id) is Status.READY
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from starlette.types import Message
@@ -11,6 +12,9 @@ from starlette.types import Message
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, body, scope
 from tests.unit.web.serving import MOUNTED, create, patch_headers, request, serving
+from tusd_py.serving.http.extension import EXTENSION, ExtensionMethods
+from tusd_py.web.exchange import Exchange
+from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.response_body import SEND_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +59,26 @@ async def test_log_line_has_no_secrets(caplog: pytest.LogCaptureFixture) -> None
         assert (refused["levelname"], granted["levelname"]) == ("INFO", "DEBUG")
         for line in caplog.records:
             assert "s3cret" not in f"{vars(line)}"
+
+
+class RecordingDict(dict[str, Any]):
+    """A dictionary that records the keys it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.keys_read.add(key)
+        return super().get(key, default)
+
+
+async def test_reads_every_method_of_the_extension() -> None:
+    """The keys that the exchange reads are those that our HTTP server offers: a misspelt one would only cost speed."""
+    methods = RecordingDict()
+    head = scope("PATCH", "/files/a", extensions={EXTENSION: methods})
+    Exchange(head, Incoming(), Outgoing(), ServerMetrics(), 60.0, 0.0)
+    assert methods.keys_read == set(ExtensionMethods.__annotations__)
 
 
 # Bodies that are not read to their end

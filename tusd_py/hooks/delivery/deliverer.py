@@ -6,14 +6,13 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookEndpoint
 from tusd_py.hooks.blocking.executables import run_executable
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
 from tusd_py.hooks.delivery.payload import request_body
 from tusd_py.hooks.delivery.signing import signature_headers
 from tusd_py.hooks.tusd_json import excerpt
@@ -30,27 +29,6 @@ RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 
 # The same request would be refused again.
 _PERMANENT_REFUSALS = frozenset({400, 413, 415, 422})
-
-
-class DeliveryStatus(Enum):
-    DELIVERED = auto()
-    RETRY = auto()  # the failure may be temporary
-    GONE = auto()  # 410: the endpoint wants no more events
-    REJECTED = auto()  # the endpoint would refuse the same request again
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """The result of one attempt.
-
-    ``reason`` says what failed and follows the name of the endpoint in a sentence. ``retry_after_seconds`` is the wait
-    that the endpoint requested, if any. ``response`` is what it answered: at most ``response_bytes_max`` of it.
-    """
-
-    status: DeliveryStatus
-    reason: str = ""
-    retry_after_seconds: float | None = None
-    response: bytes = b""
 
 
 class Deliverer:
@@ -71,7 +49,7 @@ class Deliverer:
         slots = self._slots.setdefault(endpoint.name, asyncio.Semaphore(endpoint.concurrency))
         async with slots:
             body = request_body(endpoint, event, storage)
-            if endpoint.executables_dir is not None:
+            if endpoint.executables_dir:
                 return await self._run(endpoint, event, body)
             return await self._post(endpoint, event, body)
 
@@ -83,11 +61,10 @@ class Deliverer:
             await client.close()
 
     async def _run(self, endpoint: WebhookEndpoint, event: Event, body: bytes) -> DeliveryResult:
-        assert endpoint.executables_dir is not None
         hook = Hook(event.type.value)
         try:
             stdout = await run_executable(
-                endpoint.executables_dir, hook, body, event.upload, timeout_seconds=endpoint.timeout_seconds
+                Path(endpoint.executables_dir), hook, body, event.upload, timeout_seconds=endpoint.timeout_seconds
             )
         except HookFailed as failure:
             return DeliveryResult(DeliveryStatus.RETRY, str(failure))

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.model.events import EventType
 from tusd_py.settings import Settings
 
 _EXECUTABLES = "hooks.executables_dir"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookEndpoint:
-    """Where events of ``types`` are delivered: to ``url``, or to the programs in ``executables_dir``.
-
-    ``name`` has no secrets and may be shown; jobs refer to the endpoint by it.
-    """
-
-    name: str
-    types: frozenset[EventType]
-    url: str = ""
-    executables_dir: Path | None = None
-    body: Literal["envelope", "tusd"] = "tusd"
-    secrets: tuple[str, ...] = ()
-    timeout_seconds: float = 15.0
-    concurrency: int = 8
-    allow_private: bool = False
-    verifies: bool = True
-    forward_headers: tuple[str, ...] = ()
-    response_bytes_max: int = 5120
-    #: Configured like a hook of tusd: it may answer post-receive, and it gets the forwarded credentials.
-    is_tusd_hook: bool = False
 
 
 def configured_endpoints(settings: Settings) -> tuple[WebhookEndpoint, ...]:
@@ -88,7 +64,7 @@ def _executables(settings: Settings) -> Iterator[WebhookEndpoint]:
         yield WebhookEndpoint(
             name=_EXECUTABLES,
             types=_enabled_types(settings),
-            executables_dir=Path(settings.hooks.executables_dir).absolute(),
+            executables_dir=str(Path(settings.hooks.executables_dir).absolute()),
             timeout_seconds=settings.hooks.timeout_seconds,
             is_tusd_hook=True,
         )

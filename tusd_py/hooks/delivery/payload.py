@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
+from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.hooks.tusd_json import format_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event

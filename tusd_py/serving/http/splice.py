@@ -17,7 +17,7 @@ from contextlib import suppress
 PIPE_BYTES = 1024 * 1024
 #: A client that sends nothing for this long is left to the event loop, where waiting costs no thread.
 _WAIT_MILLISECONDS = 1
-#: A burst ends after this time: others need the thread, and a second request must learn soon how far this one came.
+#: A burst ends after this time: others need the thread, and a second request for the upload waits for its offset.
 _BURST_SECONDS = 0.02
 #: The record is saved between bursts: it can be late by what one burst brings.
 _BURST_BYTES = 4 * 1024 * 1024

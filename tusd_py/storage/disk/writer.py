@@ -21,7 +21,7 @@ BATCH_BYTES_MAX = 1024 * 1024
 #: What a slow upload may keep in memory; a thousand of them together stay below 64 MiB.
 BATCH_BYTES_MIN = 64 * 1024
 
-#: Given back when the disk is full: the record, perhaps on the same disk, needs it to save how far the upload came.
+#: Given back when the disk is full: the record, perhaps on the same disk, needs it to save the offset.
 RESERVE_BYTES = 64 * 1024
 
 #: As many pieces as one system call takes (``IOV_MAX``); it also bounds what tiny pieces cost in memory.

@@ -14,8 +14,8 @@ import pytest
 from tests.support.harness import EPOCH
 from tests.support.receiver import CUT, HANG, Answer, Receiver, receiving
 from tests.support.waiting import eventually
-from tusd_py.hooks.delivery.deliverer import RETRY_AFTER_SECONDS_MAX, Deliverer, DeliveryResult, DeliveryStatus
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
+from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookEndpoint
+from tusd_py.hooks.delivery.deliverer import RETRY_AFTER_SECONDS_MAX, Deliverer
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.upload import Upload
@@ -131,7 +131,7 @@ async def test_credentials_reach_tusd_hooks_only() -> None:
         await deliver(receiver, Answer(), body="tusd", is_tusd_hook=True, forward_headers=("Authorization",))
         webhook, envelope, hook = receiver.calls
     assert webhook.request["Header"] == {"Y": ["2"]}
-    assert "headers" not in envelope.told["request"]
+    assert "headers" not in envelope.payload["request"]
     assert not webhook.header("Authorization")
     assert hook.header("Authorization") == ["x"] == hook.request["Header"]["Authorization"]
 
@@ -148,7 +148,7 @@ async def test_private_addresses_are_refused() -> None:
 async def test_programs_are_run(tmp_path: Path) -> None:
     """Standard output is the response; a failure is retried; a missing program is a delivery."""
     program = tmp_path / "post-finish"
-    hooks = endpoint(executables_dir=tmp_path, timeout_seconds=10)
+    hooks = endpoint(executables_dir=str(tmp_path), timeout_seconds=10)
     async with delivering() as deliverer:
         assert (await deliverer.deliver(hooks, EVENT, None)).status is DeliveryStatus.DELIVERED
         program.write_text("#!/bin/sh\necho $TUS_ID\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint, configured_endpoints
+from tusd_py.contracts.webhooks import WebhookEndpoint
+from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.model.events import EventType
 from tusd_py.settings import Settings
 
@@ -107,6 +108,6 @@ def test_programs_are_one_endpoint() -> None:
         hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "timeout_seconds": 6}, webhooks=table()
     )
     assert ["library", "http://h/x", "hooks.executables_dir"] == [endpoint.name for endpoint in found]
-    assert (found[2].executables_dir, found[2].url, found[2].timeout_seconds) == (Path("d").absolute(), "", 6)
+    assert (found[2].executables_dir, found[2].url, found[2].timeout_seconds) == (str(Path("d").absolute()), "", 6)
     assert found[2].types == TUSDS
     assert found[2].is_tusd_hook

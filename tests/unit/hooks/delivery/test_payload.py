@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.harness import EPOCH
-from tusd_py.hooks.delivery.endpoints import WebhookEndpoint
+from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.hooks.delivery.payload import request_body
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event, EventType

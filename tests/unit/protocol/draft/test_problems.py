@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.protocol.test_errors import refusals
+from tests.unit.protocol.test_errors import all_errors
 from tusd_py.model.upload import Upload
 from tusd_py.protocol import errors
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem_for
@@ -62,7 +62,7 @@ def test_checksum_mismatch_400() -> None:
     assert Problem(400) == problem_for(errors.ChecksumMismatch(), VERSIONS[8])
 
 
-@pytest.mark.parametrize("error", refusals(), ids=repr)
+@pytest.mark.parametrize("error", all_errors(), ids=repr)
 def test_every_error_has_a_problem(error: TusError) -> None:
     """Every error has a document with a registered status, a title, its code and its message."""
     problem = problem_for(error, VERSIONS[9])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.protocol.test_errors import refusals
+from tests.unit.protocol.test_errors import all_errors
 from tests.unit.protocol.test_responses import headers, plainly
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import errors
@@ -259,7 +259,7 @@ class TestRefusals:
         assert (507, "9") == (response.status, headers(response)["retry-after"])
         assert "no room" == json.loads(response.body)["detail"]
 
-    @pytest.mark.parametrize("error", refusals(), ids=repr)
+    @pytest.mark.parametrize("error", all_errors(), ids=repr)
     def test_every_error_has_a_response(self, error: TusError) -> None:
         """R5: each is a 4xx or 5xx problem document that never claims a complete upload."""
         status, sent, document = refusal(error)

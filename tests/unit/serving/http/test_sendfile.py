@@ -1,4 +1,4 @@
-"""Bytes of a file into a socket: in order, for a moment, and none counted that was not taken, whatever breaks."""
+"""``SendfileWriter``: bytes arrive in order, bursts end, and only sent bytes are counted, whatever breaks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA = bytes(content(2, 300_000))
 
 @dataclass
 class Setting:
-    """A connection, a file to send, and what slots reported when they were closed."""
+    """A connection, a file to send, and the counts that writers reported when they were closed."""
 
     client: socket.socket
     server: socket.socket
@@ -60,17 +60,17 @@ def received(client: socket.socket, count: int) -> bytes:
 
 
 def drain(writer: SendfileWriter, file: int, offset: int, count: int) -> int:
-    """Give until the moment is over; how many bytes went."""
-    given = 0
-    while moved := writer.sendfile(file, offset + given, count - given):
-        given += moved
-        if given == count:
+    """Send until the burst is over. Return the number of bytes."""
+    sent = 0
+    while moved := writer.sendfile(file, offset + sent, count - sent):
+        sent += moved
+        if sent == count:
             break
-    return given
+    return sent
 
 
-def test_what_is_asked_for_is_sent(setting: Setting) -> None:
-    """A span of the file, behind what was sent before and before what is sent after."""
+def test_range_is_sent_in_order(setting: Setting) -> None:
+    """The range of the file is sent after what was sent before, and before what is sent later."""
     setting.server.send(b"head")
     writer = setting.writer()
     assert drain(writer, setting.file, 6, len(DATA)) == len(DATA) == writer.bytes_sent
@@ -80,26 +80,26 @@ def test_what_is_asked_for_is_sent(setting: Setting) -> None:
     assert [len(DATA)] == setting.reported
 
 
-def test_a_slow_client_ends_the_moment_at_once(setting: Setting, tmp_path: Path) -> None:
-    """What the connection holds is given, and the thread is free; the count is that of the bytes that arrive."""
+def test_slow_client_ends_the_burst(setting: Setting, tmp_path: Path) -> None:
+    """A burst ends when the connection takes no more, and the count is that of the bytes that arrive."""
     path = tmp_path / "large"
     path.write_bytes(bytes(64 * MIB))
     with path.open("rb") as large:
         writer = setting.writer()
-        given = drain(writer, large.fileno(), 0, 64 * MIB)
-        assert 0 < given < 64 * MIB
+        sent = drain(writer, large.fileno(), 0, 64 * MIB)
+        assert 0 < sent < 64 * MIB
         started = time.perf_counter()
-        assert writer.sendfile(large.fileno(), given, 1) == 0
+        assert writer.sendfile(large.fileno(), sent, 1) == 0
         assert time.perf_counter() - started < 0.5
         writer.close()
-    assert [given] == setting.reported
+    assert [sent] == setting.reported
     setting.server.shutdown(socket.SHUT_WR)
-    assert len(received(setting.client, given)) == given
+    assert len(received(setting.client, sent)) == sent
     assert setting.client.recv(1) == b""
 
 
-def test_a_fast_client_does_not_keep_the_thread(setting: Setting, tmp_path: Path) -> None:
-    """However much there is, a moment ends: others want the thread."""
+def test_fast_client_ends_the_burst_by_time(setting: Setting, tmp_path: Path) -> None:
+    """With a client that takes everything, a burst still ends after its time."""
     writer = setting.writer()
     started = time.perf_counter()
     while writer.sendfile(setting.file, 0, 1000):
@@ -109,8 +109,8 @@ def test_a_fast_client_does_not_keep_the_thread(setting: Setting, tmp_path: Path
     assert setting.reported[0] > 0
 
 
-def test_a_client_that_is_gone(setting: Setting) -> None:
-    """The moment is over, without an error: the event loop is reported of the end by the connection itself."""
+def test_broken_connection_ends_the_burst(setting: Setting) -> None:
+    """A broken connection raises nothing here: the event loop sees it itself."""
     setting.client.close()
     with suppress(OSError):
         setting.server.send(b"x")
@@ -124,16 +124,16 @@ def test_a_client_that_is_gone(setting: Setting) -> None:
     assert setting.slots.can_send
 
 
-def test_a_file_that_has_been_cut_short(setting: Setting) -> None:
-    """Nothing is given of what is not there, and that ends the moment."""
+def test_end_of_file_ends_the_burst(setting: Setting) -> None:
+    """Beyond the end of the file nothing is sent, and the burst is over."""
     writer = setting.writer()
     assert writer.sendfile(setting.file, 6 + len(DATA), 10) == 0
     writer.close()
     assert [0] == setting.reported
 
 
-def test_what_cannot_be_sent_this_way_is_not_tried_again(setting: Setting, tmp_path: Path) -> None:
-    """What sendfile(2) does not take, such as a file that is appended to: from then on nobody is writers anything."""
+def test_unsupported_sendfile_is_turned_off(setting: Setting, tmp_path: Path) -> None:
+    """After a socket that sendfile(2) does not accept, no slot is available any more."""
     assert setting.slots.acquire()
     appended = os.open(tmp_path / "file", os.O_WRONLY | os.O_APPEND)
     writer = SendfileWriter(setting.slots, appended, setting.reported.append)
@@ -143,8 +143,8 @@ def test_what_cannot_be_sent_this_way_is_not_tried_again(setting: Setting, tmp_p
     assert not setting.slots.acquire()
 
 
-def test_so_many_at_once(setting: Setting) -> None:
-    """Beyond that nobody is writers one until one is given back; none stays open."""
+def test_slots_are_bounded(setting: Setting) -> None:
+    """All slots taken, none is available until one is released; no descriptor stays open."""
     before = len(os.listdir("/proc/self/fd"))
     writers = [setting.writer() for _ in range(WRITERS_MAX)]
     assert not setting.slots.acquire()

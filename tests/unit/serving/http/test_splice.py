@@ -1,4 +1,4 @@
-"""Bytes through a pipe from a socket to a file: exactly so many, for a moment, and none twice whatever breaks."""
+"""``SpliceReader`` and ``PipePool``: exactly the body is moved, once, and bursts end, whatever breaks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice(2) is Li
 
 @dataclass
 class Setting:
-    """A connection, a file, and what loans over them told when they were closed."""
+    """A connection, a file, and the counts that readers reported when they were closed."""
 
     client: socket.socket
     server: socket.socket
@@ -52,7 +52,7 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
 
 
 def drain(reader: SpliceReader, path: Path, offset: int = 0, flags: int = 0) -> int:
-    """Move until the moment is over; how many bytes went to the file."""
+    """Splice until the burst is over. Return the number of bytes in the file."""
     descriptor = os.open(path, os.O_WRONLY | flags)
     moved_in_all = 0
     try:
@@ -63,8 +63,8 @@ def drain(reader: SpliceReader, path: Path, offset: int = 0, flags: int = 0) -> 
     return moved_in_all
 
 
-def test_exactly_the_rest_is_taken(setting: Setting) -> None:
-    """What follows the body stays in the socket; the bytes stand where they belong in the file."""
+def test_body_is_read_to_its_last_byte_only(setting: Setting) -> None:
+    """The bytes behind the body stay in the socket; the body is in the file at the right offset."""
     data = bytes(content(1, 200_000))
     setting.path.write_bytes(b"before")
     setting.client.sendall(data + b"next")
@@ -76,8 +76,8 @@ def test_exactly_the_rest_is_taken(setting: Setting) -> None:
     assert setting.server.recv(100) == b"next"
 
 
-def test_a_slow_client_ends_the_moment_at_once(setting: Setting) -> None:
-    """Nothing more within a millisecond: the thread is free, and the rest is told."""
+def test_slow_client_ends_the_burst(setting: Setting) -> None:
+    """With nothing to read for a millisecond the burst ends, and ``close`` reports what is left."""
     setting.client.sendall(b"some")
     reader = setting.reader(1000)
     started = time.monotonic()
@@ -88,8 +88,8 @@ def test_a_slow_client_ends_the_moment_at_once(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-def test_a_client_that_leaves_ends_the_moment(setting: Setting, reset: bool) -> None:
-    """The end of the connection is no error here; what came before it is in the file."""
+def test_disconnect_ends_the_burst(setting: Setting, reset: bool) -> None:
+    """The end of the connection is no error here; the bytes before it are in the file."""
     setting.client.sendall(b"some")
     reader = setting.reader(1000)
     assert drain(reader, setting.path) == 4
@@ -101,8 +101,8 @@ def test_a_client_that_leaves_ends_the_moment(setting: Setting, reset: bool) -> 
     assert (reader.bytes_read, setting.rests) == (4, [996])
 
 
-def test_a_fast_client_does_not_keep_the_thread(setting: Setting) -> None:
-    """Though there is always more to move, the moment passes."""
+def test_fast_client_ends_the_burst_by_time(setting: Setting) -> None:
+    """With a client that always sends, a burst still ends."""
     reader = setting.reader(2**40)
     block = bytes(64 * 1024)
     descriptor = os.open(setting.path, os.O_WRONLY)
@@ -120,8 +120,8 @@ def test_a_fast_client_does_not_keep_the_thread(setting: Setting) -> None:
     assert setting.rests == [2**40 - reader.bytes_read]
 
 
-def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
-    """The bytes in the pipe are written all the same; whoever borrows next takes the rest into a buffer."""
+def test_unsupported_splice_is_turned_off(setting: Setting) -> None:
+    """The bytes in the pipe are written all the same, and the next reader uses ``read_into``."""
     data = bytes(content(2, 100_000))
     setting.client.sendall(data)
     reader = setting.reader(len(data) + 10)
@@ -141,8 +141,8 @@ def test_a_file_that_cannot_be_spliced_to(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["with a pipe", "without"])
-def test_what_is_taken_into_buffers(setting: Setting, refused: bool) -> None:
-    """In order and never beyond the rest, with splice(2) or without; the loans are as many, and all end."""
+def test_read_into_buffers(setting: Setting, refused: bool) -> None:
+    """In order and never past the body, with or without splice(2); pipes are bounded in both cases."""
     setting.pipes.can_splice = not refused
     data = bytes(content(3, 50_000))
     setting.client.sendall(data + b"next")
@@ -164,8 +164,8 @@ def test_what_is_taken_into_buffers(setting: Setting, refused: bool) -> None:
         setting.pipes.release(ends, is_empty=True)
 
 
-def test_a_file_that_takes_nothing(setting: Setting) -> None:
-    """The error of the file is raised; what was in the pipe counts as taken, and never reaches another file."""
+def test_failing_file_raises(setting: Setting) -> None:
+    """The error of the file is raised; the bytes in the pipe count as read and never reach another file."""
     setting.client.sendall(b"lost")
     reader = setting.reader(1000)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
@@ -175,8 +175,8 @@ def test_a_file_that_takes_nothing(setting: Setting) -> None:
     assert setting.rests == [996]
 
 
-def test_what_is_left_in_a_pipe_is_for_nobody(setting: Setting) -> None:
-    """A pipe that was given back with bytes in it is not acquired again."""
+def test_pipe_with_bytes_is_not_reused(setting: Setting) -> None:
+    """A pipe that is released with bytes in it is closed."""
     setting.client.sendall(b"lost")
     reader = setting.reader(1000)
     read_only = os.open(setting.path, os.O_RDONLY)
@@ -191,8 +191,8 @@ def test_what_is_left_in_a_pipe_is_for_nobody(setting: Setting) -> None:
     assert setting.path.read_bytes() == b"good"
 
 
-def test_pipes_are_few_and_used_again(setting: Setting) -> None:
-    """So many at once and no more; given back, the same ones are acquired anew, and large."""
+def test_pipes_are_bounded_and_reused(setting: Setting) -> None:
+    """All pipes in use, none is available; released, the same pipes are used again, with a large capacity."""
     acquired = [ends for _ in range(READERS_MAX) if (ends := setting.pipes.acquire())]
     assert len(acquired) == READERS_MAX
     assert setting.pipes.acquire() is None
@@ -207,8 +207,8 @@ def test_pipes_are_few_and_used_again(setting: Setting) -> None:
         assert fcntl.fcntl(again[0], fcntl.F_GETPIPE_SZ) == PIPE_BYTES
 
 
-def test_a_loan_that_ended_keeps_no_bytes(setting: Setting) -> None:
-    """It is part of a circle and stays until the collector comes: with its bytes, 3 MiB an upload stayed too."""
+def test_closed_reader_keeps_no_bytes(setting: Setting) -> None:
+    """A reader lives in a reference cycle until the garbage collector runs; its bytes, 3 MiB per upload, must not."""
     reader = setting.reader(0)
     reader.pieces = [b"x" * 1000]
     reader.close()

@@ -1,4 +1,4 @@
-"""Which protocol class serves: what is relied on is named, and where it is missing the stock class takes over."""
+"""The choice of the protocol class: uvicorn's own is used if an internal that ours needs is missing."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tusd_py.serving.http.uvicorn_compat import differences, protocol_class
 from tusd_py.settings import ServerSettings
 
 
-def test_the_installed_uvicorn_is_as_expected() -> None:
-    """Nothing that is relied on is missing from the version that is locked."""
+def test_installed_uvicorn_has_every_internal() -> None:
+    """The locked version has everything that is used."""
     assert [] == differences(uvicorn.__version__)
 
 
-def test_another_minor_version_is_not_trusted() -> None:
-    """A patch of the minor version is; whatever else is not, even if it looks the same."""
+def test_other_minor_version_differs() -> None:
+    """Patch releases of the known minor version are accepted, other minor versions are not."""
     assert [] == differences("0.54.99")
     for version in ("0.53.0", "0.55.0", "0.5", "1.54.0"):
         assert ["version 0.54"] == differences(version)
 
 
 @pytest.mark.parametrize(
-    "owner,name,told",
+    "owner,name,expected",
     [
         (httptools_impl, "STATUS_LINE", "uvicorn.protocols.http.httptools_impl.STATUS_LINE"),
         (httptools_impl.HttpToolsProtocol, "_start_asgi_task", "HttpToolsProtocol._start_asgi_task"),
@@ -37,15 +37,15 @@ def test_another_minor_version_is_not_trusted() -> None:
         (flow_control.FlowControl, "pause_reading", "FlowControl.pause_reading"),
     ],
 )
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, told: str) -> None:
-    """Each internal that is gone is told, and the stock class is chosen."""
+def test_missing_internal_is_named(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, expected: str) -> None:
+    """Each missing internal is named, and uvicorn's own class is used."""
     monkeypatch.delattr(owner, name)
-    assert [told] == differences(uvicorn.__version__)
+    assert [expected] == differences(uvicorn.__version__)
     assert protocol_class(ServerSettings()) is None
 
 
-def test_fields_and_arguments_that_changed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field that is set no more, and an argument that is taken no more."""
+def test_changed_fields_and_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that is no longer set and an argument that is no longer accepted are named."""
 
     class Changed:
         def __init__(self, scope: object) -> None:
@@ -61,8 +61,8 @@ def test_fields_and_arguments_that_changed_are_named(monkeypatch: pytest.MonkeyP
     assert not {"Changed.scope", "RequestResponseCycle(scope=)"} & set(missing)
 
 
-def test_without_our_class_the_log_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning with the version that is there and the one that was expected."""
+def test_unknown_version_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning has the installed version and the expected one."""
     monkeypatch.setattr(uvicorn, "__version__", "0.55.1")
     with caplog.at_level(logging.WARNING):
         assert protocol_class(ServerSettings()) is None
@@ -70,8 +70,8 @@ def test_without_our_class_the_log_says_so(monkeypatch: pytest.MonkeyPatch, capl
     assert ("0.55.1", "0.54") == (record.__dict__["uvicorn"], record.__dict__["expected"])
 
 
-def test_the_class_is_bound_to_the_settings() -> None:
-    """Two servers in one process can have different bounds."""
+def test_class_has_the_limits_of_the_settings() -> None:
+    """Two servers in one process can have different limits."""
     for seconds, count in ((1.5, 1000), (2.5, 2000)):
         kind = protocol_class(ServerSettings(header_timeout_seconds=seconds, header_bytes_max=count))
         assert kind is not None
@@ -79,8 +79,8 @@ def test_the_class_is_bound_to_the_settings() -> None:
         assert (seconds, count) == (kind.limits.header_timeout_seconds, kind.limits.header_bytes_max)
 
 
-def asked_of(module: ModuleType, kind: str) -> set[str]:
-    """The attributes of ``self`` that the class named ``kind`` uses and does not make itself."""
+def used_attributes(module: ModuleType, kind: str) -> set[str]:
+    """The attributes of ``self`` that the class named ``kind`` uses and does not define itself."""
     tree = next(
         node
         for node in ast.parse(inspect.getsource(module)).body
@@ -107,11 +107,11 @@ def asked_of(module: ModuleType, kind: str) -> set[str]:
     return (used - own - made | overridden) - {"limits", "pipes", "send_slots", "__init__"}
 
 
-def test_the_list_is_complete() -> None:
-    """Whatever our classes use of their bases, and import from uvicorn, is on the list."""
+def test_list_of_internals_is_complete() -> None:
+    """Everything our classes use of their base classes, and import from uvicorn, is on the list."""
     connection = {*uvicorn_compat.CONNECTION_METHODS, *uvicorn_compat.CONNECTION_FIELDS}
-    assert set() == asked_of(protocol, "UploadProtocol") - connection
-    assert set() == asked_of(cycle, "Cycle") - set(uvicorn_compat.CYCLE_FIELDS)
+    assert set() == used_attributes(protocol, "UploadProtocol") - connection
+    assert set() == used_attributes(cycle, "Cycle") - set(uvicorn_compat.CYCLE_FIELDS)
     imported = {
         (node.module, alias.name)
         for module in (protocol, cycle, closing)

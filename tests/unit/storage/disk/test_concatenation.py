@@ -1,4 +1,4 @@
-"""Copying between files: by the kernel, and by hand where it will not."""
+"""Copying between files, with and without the kernel's help; the temporary file of a concatenation."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def other_file_system(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(("start", "offset", "count"), [(0, 0, LENGTH), (5, 3, 1), (1000, 0, LENGTH - 1000), (0, 9, 0)])
-def test_copies_a_range(tmp_path: Path, stack: ExitStack, start: int, offset: int, count: int) -> None:
-    """Exactly the range asked for stands at exactly the offset given."""
+def test_copy_range(tmp_path: Path, stack: ExitStack, start: int, offset: int, count: int) -> None:
+    """Exactly the given range is at exactly the given offset."""
     files = Files(stack, source_of(tmp_path), tmp_path / "target")
     copy_range(files.source, start, files.target, offset, count)
     expected = bytes(offset) + bytes(content(21, LENGTH)[start : start + count]) if count else b""
     assert (tmp_path / "target").read_bytes() == expected
 
 
-def test_copies_where_the_kernel_will_not(tmp_path: Path, stack: ExitStack) -> None:
-    """Files of the proc file system, of which the kernel's own copying takes nothing, are read by hand."""
+def test_copy_range_without_kernel_support(tmp_path: Path, stack: ExitStack) -> None:
+    """Files that the kernel cannot copy, such as those of proc, are read and written."""
     source = Path("/proc/self/status")
     if not source.exists():
         pytest.skip("there is no proc file system here")
@@ -65,8 +65,8 @@ def test_copies_where_the_kernel_will_not(tmp_path: Path, stack: ExitStack) -> N
     assert (tmp_path / "target").read_bytes() == b"Name:"
 
 
-def test_copies_between_file_systems(tmp_path: Path, stack: ExitStack) -> None:
-    """Between devices the bytes arrive as well, by whichever way this kernel has."""
+def test_copy_range_between_file_systems(tmp_path: Path, stack: ExitStack) -> None:
+    """Between devices the bytes arrive as well, whatever this kernel supports."""
     target = other_file_system(tmp_path) / f"concatenation-{os.getpid()}"
     stack.callback(target.unlink)
     files = Files(stack, source_of(tmp_path), target)
@@ -74,15 +74,15 @@ def test_copies_between_file_systems(tmp_path: Path, stack: ExitStack) -> None:
     assert target.read_bytes() == bytes(content(21, LENGTH))
 
 
-def test_source_that_ends_early(tmp_path: Path, stack: ExitStack) -> None:
-    """A source shorter than asked is said to be so, never filled up."""
+def test_copy_range_of_short_source(tmp_path: Path, stack: ExitStack) -> None:
+    """A source shorter than asked raises ``BytesMissing``."""
     files = Files(stack, source_of(tmp_path), tmp_path / "target")
     with pytest.raises(BytesMissing):
         copy_range(files.source, 10, files.target, 0, LENGTH)
 
 
-def test_upload_bears_its_id_only_when_whole(tmp_path: Path) -> None:
-    """Until a join is finished nothing bears the id; abandoned, nothing is left."""
+def test_name_appears_only_on_commit(tmp_path: Path) -> None:
+    """Before the commit no file has the upload's name; a discarded concatenation leaves nothing."""
     directory = UploadDirectory(tmp_path, 0o640)
     (tmp_path / "part").write_bytes(b"part")
     concatenation = Concatenation(directory, "final")

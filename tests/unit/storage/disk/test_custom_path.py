@@ -1,4 +1,4 @@
-"""Paths that a hook chooses: below the store's directory, one upload's at a time, and nobody else's bytes touched."""
+"""Paths that a hook chooses: within the directory, reserved for one upload, and no other file is touched."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write(location: CustomPath, upload_id: str, stored: bytes, offset: int = 0) 
 
 
 @pytest.mark.parametrize("path", ["p/abc/x.pdf", "x.pdf", "a b/ä ö", "a/" * 20 + "b", "2026/11/file", "x..y", "~"])
-def test_what_is_a_path(path: str) -> None:
-    """Names of every script, of some length, with a slash or a dot to tell them from ids."""
+def test_valid_paths(path: str) -> None:
+    """Names of every script, of limited length, with a slash or a dot that distinguishes them from ids."""
     assert is_storage_path(path)
 
 
@@ -37,15 +37,15 @@ def test_what_is_a_path(path: str) -> None:
         *("abc", "a" * 32, "a/" + "b" * 256, "ä/" + "ä" * 128, "/".join(["a" * 100] * 11)),
     ],
 )
-def test_what_is_no_path(directory: UploadDirectory, path: str) -> None:
-    """Nothing that leads out, hides, looks like another upload's id or surprises a file system."""
+def test_invalid_paths(directory: UploadDirectory, path: str) -> None:
+    """No path leads out of the directory, hides, looks like an id or confuses a file system."""
     assert not is_storage_path(path)
     with pytest.raises(ValueError, match="path"):
         CustomPath(directory, path)
 
 
-def test_a_path_belongs_to_one_upload(directory: UploadDirectory) -> None:
-    """Who comes second is refused, and the bytes of the first are as they were; asking again is no error."""
+def test_path_of_another_upload_is_taken(directory: UploadDirectory) -> None:
+    """The second upload is refused, and neither that nor deleting it touches the first one's bytes."""
     first = CustomPath(directory, "p/x.pdf")
     first.reserve("one")
     write(first, "one", b"one's")
@@ -56,8 +56,8 @@ def test_a_path_belongs_to_one_upload(directory: UploadDirectory) -> None:
     assert (first.size("one"), first.open_for_writing("one", 0)[1]) == (5, 5)
 
 
-def test_what_an_earlier_try_left_is_taken_up(directory: UploadDirectory) -> None:
-    """The same upload may have its path once more, with or without its file; what else lies there is not its own."""
+def test_reserve_continues_an_earlier_attempt(directory: UploadDirectory) -> None:
+    """The same upload may reserve its path again, with or without its file, but never takes over another file."""
     location = CustomPath(directory, "p/x.pdf")
     location.reserve("one")
     location.reserve("one")
@@ -75,8 +75,8 @@ def test_what_an_earlier_try_left_is_taken_up(directory: UploadDirectory) -> Non
     assert taken.value.owner_id == "one"
 
 
-def test_a_path_that_was_erased_is_free(directory: UploadDirectory) -> None:
-    """And erasing the first upload once more, after a crash, does nothing to the second one's bytes."""
+def test_deleted_path_is_free(directory: UploadDirectory) -> None:
+    """Deleting the first upload again, after a crash, does nothing to the second one's bytes."""
     location = CustomPath(directory, "p/x.pdf")
     location.reserve("one")
     location.delete("one")
@@ -87,8 +87,8 @@ def test_a_path_that_was_erased_is_free(directory: UploadDirectory) -> None:
     assert (directory.path / "p" / "x.pdf").read_bytes() == b"two's"
 
 
-def test_a_path_whose_file_was_moved_away_stays_claimed(directory: UploadDirectory) -> None:
-    """Until its upload is erased: its erasing must not find another upload's bytes there."""
+def test_path_of_a_moved_file_stays_reserved(directory: UploadDirectory) -> None:
+    """It is reserved until its upload is deleted, so that this cannot remove another upload's bytes."""
     location = CustomPath(directory, "p/x.pdf")
     location.reserve("one")
     (directory.path / "p" / "x.pdf").unlink()
@@ -104,8 +104,10 @@ def test_a_path_whose_file_was_moved_away_stays_claimed(directory: UploadDirecto
 
 @pytest.mark.parametrize("planted", ["file", "directory", "link", "dangling"])
 @pytest.mark.parametrize("where", ["p/x.pdf", "p"])
-def test_what_is_in_the_way_is_left_alone(directory: UploadDirectory, tmp_path: Path, planted: str, where: str) -> None:
-    """A file of somebody else, or a link on the way, is neither written to nor followed; the path is not claimed."""
+def test_other_files_along_the_path_are_untouched(
+    directory: UploadDirectory, tmp_path: Path, planted: str, where: str
+) -> None:
+    """Another file or a link along the path is neither written nor followed, and the path is not reserved."""
     outside = tmp_path / "outside"
     outside.mkdir()
     if where == "p" and planted == "directory":
@@ -130,8 +132,8 @@ def test_what_is_in_the_way_is_left_alone(directory: UploadDirectory, tmp_path: 
         assert (directory.path / where).read_bytes() == b"theirs"
 
 
-def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(directory: UploadDirectory) -> None:
-    """It will be tried again, and nobody shall have taken its path by then."""
+def test_discarded_concatenation_keeps_the_reservation(directory: UploadDirectory) -> None:
+    """It leaves no bytes, and no other upload can take the path before the next attempt."""
     location = CustomPath(directory, "p/x.pdf")
     location.reserve("final")
     os.close(location.open_concatenation("final"))
@@ -145,7 +147,7 @@ def test_a_join_that_failed_leaves_no_bytes_and_keeps_the_claim(directory: Uploa
 
 
 def test_modes(directory: UploadDirectory) -> None:
-    """Others can look neither into the directories nor into the file."""
+    """Other users can look into neither the directories nor the file."""
     CustomPath(directory, "p/q/x.pdf").reserve("one")
     for path in (
         directory.path / "p",

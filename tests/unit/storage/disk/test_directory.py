@@ -1,4 +1,4 @@
-"""The directory of the disk store: names, modes, what else may lie under an id."""
+"""The directory of the disk store: names, modes, and things that are no upload's file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def directory(tmp_path: Path) -> UploadDirectory:
 
 @pytest.mark.parametrize("upload_id", ["", ".", "..", "../x", "a/b", "a.b", "-a", "a" * 129, "a\n", "ä", "a\0b"])
 def test_only_ids_become_names(directory: UploadDirectory, upload_id: str) -> None:
-    """What is no id never reaches the file system, whoever let it through."""
+    """A name that is no id never reaches the file system."""
     for act in (
         directory.size,
         directory.delete,
@@ -34,7 +34,7 @@ def test_only_ids_become_names(directory: UploadDirectory, upload_id: str) -> No
 
 
 def test_modes(tmp_path: Path) -> None:
-    """Others can look neither into the directory nor into a file, and the umask takes more away."""
+    """Other users can look into neither the directory nor a file; the umask applies as well."""
     umask = os.umask(0o022)
     try:
         directory = UploadDirectory(tmp_path / "uploads", 0o664)
@@ -46,8 +46,8 @@ def test_modes(tmp_path: Path) -> None:
     directory.close()
 
 
-def test_new_file_only_at_the_start(directory: UploadDirectory) -> None:
-    """A file is made at offset 0 alone: further on, one that is gone is not replaced by a hole."""
+def test_file_is_created_only_at_offset_0(directory: UploadDirectory) -> None:
+    """At a later offset a missing file is an error: a new one would begin with a hole."""
     with pytest.raises(FileNotFoundError):
         directory.open_for_writing("an-upload", 1)
     assert directory.size("an-upload") == 0
@@ -62,8 +62,8 @@ def test_new_file_only_at_the_start(directory: UploadDirectory) -> None:
 
 
 @pytest.mark.parametrize("planted", ["link", "dangling", "pipe", "directory"])
-def test_nothing_but_plain_files(directory: UploadDirectory, tmp_path: Path, planted: str) -> None:
-    """A link, a pipe or a directory under an id is refused, to read and to write, and what it leads to is untouched."""
+def test_only_regular_files_are_opened(directory: UploadDirectory, tmp_path: Path, planted: str) -> None:
+    """A link, a pipe or a directory under an id is refused, and what it leads to is unchanged."""
     path, elsewhere = directory.path / "planted", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"not ours")
     if planted == "link":
@@ -88,14 +88,14 @@ def test_nothing_but_plain_files(directory: UploadDirectory, tmp_path: Path, pla
     assert not (tmp_path / "to-be-made").exists()
 
 
-def test_reading_what_is_gone(directory: UploadDirectory) -> None:
-    """A file that is not there is missing bytes, not a failure of the disk."""
+def test_reading_a_missing_file(directory: UploadDirectory) -> None:
+    """A missing file is ``BytesMissing``, not a failure of the disk."""
     with pytest.raises(BytesMissing):
         directory.open_for_reading("gone")
 
 
-def test_erase_takes_the_unfinished_join_too(directory: UploadDirectory) -> None:
-    """An upload's file and what a crash left of joining it both go."""
+def test_delete_removes_the_temporary_file(directory: UploadDirectory) -> None:
+    """An upload's file and the rest of an unfinished concatenation are both removed."""
     os.close(directory.open_concatenation("final"))
     os.close(directory.open_for_writing("final", 0)[0])
     assert len(list(directory.path.iterdir())) == 2
@@ -104,13 +104,13 @@ def test_erase_takes_the_unfinished_join_too(directory: UploadDirectory) -> None
 
 
 def test_probe_leaves_nothing(directory: UploadDirectory) -> None:
-    """A probe writes a byte and takes it away."""
+    """A probe writes a byte and removes it."""
     directory.probe()
     assert list(directory.path.iterdir()) == []
 
 
-def test_probe_notices_another_directory(directory: UploadDirectory) -> None:
-    """A directory that was replaced beneath the server is told of: the server still has the old one."""
+def test_probe_notices_a_replaced_directory(directory: UploadDirectory) -> None:
+    """If the directory was replaced, the server still has the old one open, and the probe fails."""
     directory.path.rename(directory.path.with_name("moved"))
     with pytest.raises(FileNotFoundError):
         directory.probe()
@@ -120,8 +120,8 @@ def test_probe_notices_another_directory(directory: UploadDirectory) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_no_room_is_told_apart(number: int) -> None:
-    """No room, no quota and too large a file are all a full store; any other error is a failing one."""
+def test_full_disk_errors(number: int) -> None:
+    """No space, no quota and too large a file are ``StoreFull``; any other error is ``StoreUnavailable``."""
     assert isinstance(store_error(OSError(number, "x")), StoreFull)
     assert isinstance(store_error(OSError(errno.EIO, "Input/output error")), StoreUnavailable)
     assert "Input/output error" in str(store_error(OSError(errno.EIO, "Input/output error")))

@@ -1,4 +1,4 @@
-"""What the disk store does beyond the contract: descriptors, joins that are cut short, an event loop left free."""
+"""The disk store besides its contract: open files, cancelled concatenations, threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from tests.contracts.store import MIB, an_upload, append
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.disk.reader import READ_BYTES
 from tusd_py.storage.disk.store import CONCATENATION_BYTES, SLOW_THREADS, DiskStore
@@ -23,9 +22,9 @@ def open_files(directory: Path) -> list[str]:
     return [os.readlink(link) for link in links if os.path.lexists(link) and f"{directory}/" in os.readlink(link)]
 
 
-@on_loop
-async def test_download_that_breaks_off_leaves_no_file_open(tmp_path: Path) -> None:
-    """A reader that stops in the middle, or is cancelled there, lets go of the file."""
+@pytest.mark.anyio
+async def test_aborted_download_closes_the_file(tmp_path: Path) -> None:
+    """A download that stops halfway, or is cancelled there, leaves no file open."""
     store = DiskStore(tmp_path)
     upload = await append(store, an_upload(), [bytes(content(41, MIB))])
     async with aclosing(store.read(upload, 0, MIB)) as pieces:
@@ -48,9 +47,9 @@ async def test_download_that_breaks_off_leaves_no_file_open(tmp_path: Path) -> N
     await store.close()
 
 
-@on_loop
-async def test_join_can_be_cancelled(tmp_path: Path) -> None:
-    """A join is cut between its steps; nothing of the final upload is left, nor any open file."""
+@pytest.mark.anyio
+async def test_concatenation_can_be_cancelled(tmp_path: Path) -> None:
+    """It stops between its steps, and leaves neither a file of the final upload nor an open one."""
     store = DiskStore(tmp_path)
     (tmp_path / "part").touch()
     os.truncate(tmp_path / "part", 3 * CONCATENATION_BYTES)  # a hole: it costs no room
@@ -67,9 +66,9 @@ async def test_join_can_be_cancelled(tmp_path: Path) -> None:
     await store.close()
 
 
-@on_loop
-async def test_refuses_what_was_planted(tmp_path: Path) -> None:
-    """A symbolic link under an upload's id is a failing store, and what it leads to is untouched."""
+@pytest.mark.anyio
+async def test_planted_link_is_unavailable(tmp_path: Path) -> None:
+    """A symbolic link under an upload's id is ``StoreUnavailable``, and its target is unchanged."""
     store, elsewhere = DiskStore(tmp_path / "uploads"), tmp_path / "elsewhere"
     elsewhere.write_bytes(b"not ours")
     (tmp_path / "uploads" / "an-upload").symlink_to(elsewhere)
@@ -86,9 +85,9 @@ async def test_refuses_what_was_planted(tmp_path: Path) -> None:
     await store.close()
 
 
-@on_loop
-async def test_nobody_waits_for_joins(tmp_path: Path) -> None:
-    """However many joins and removals are under way, an upload's bytes find a thread."""
+@pytest.mark.anyio
+async def test_concatenations_have_their_own_threads(tmp_path: Path) -> None:
+    """However many concatenations and deletions are running, bytes of other uploads are written."""
     store, gate = DiskStore(tmp_path), threading.Event()
     for _ in range(SLOW_THREADS):
         store._slow_threads.submit(gate.wait, 20)
@@ -101,7 +100,7 @@ async def test_nobody_waits_for_joins(tmp_path: Path) -> None:
     await store.close()
 
 
-def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created(tmp_path: Path) -> None:
     """A path that leads through a file is refused when the store is made, not at the first upload."""
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):

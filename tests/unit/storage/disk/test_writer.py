@@ -1,4 +1,4 @@
-"""What the disk sink does beyond the contract: batches, hops, descriptors, failing disks."""
+"""The disk sink besides its contract: batches, hops to threads, open files, failing disks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pytest
 
 from tests.contracts.store import KIB, MIB, an_upload, cut
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.storage.disk.directory import UploadDirectory
 from tusd_py.storage.disk.writer import BATCH_BYTES_MAX, OBSERVED_BYTES, DiskSink
@@ -25,7 +24,7 @@ from tusd_py.threads import ThreadPool
 
 
 class CountedThreads(ThreadPool):
-    """The pool, counting its hops; they wait while ``handler`` is closed."""
+    """Counts its calls. They wait until ``gate`` is set."""
 
     def __init__(self) -> None:
         super().__init__(2, "counted")
@@ -44,7 +43,7 @@ class CountedThreads(ThreadPool):
 
 
 class FailingDirectory(UploadDirectory):
-    """A directory whose syncing fails while ``broken`` is set: a disk that loses its cable."""
+    """A directory whose ``sync`` fails while ``broken`` is set."""
 
     broken = False
 
@@ -62,12 +61,12 @@ def directory(tmp_path: Path) -> Iterator[FailingDirectory]:
 
 
 def open_descriptors(directory: UploadDirectory) -> int:
-    """How many files of the directory this process has open."""
+    """The number of files in the directory that this process has open."""
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
     return sum(str(directory.path) + "/" in os.readlink(link) for link in links if os.path.lexists(link))
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_small_body_is_one_hop(directory: FailingDirectory) -> None:
     """A small body, written, made durable and closed, costs one hop to a thread and leaves no open file."""
     threads = CountedThreads()
@@ -80,9 +79,9 @@ async def test_small_body_is_one_hop(directory: FailingDirectory) -> None:
     await threads.close()
 
 
-@on_loop
-async def test_large_body_is_a_hop_a_mebibyte(directory: FailingDirectory) -> None:
-    """Batches grow to 1 MiB: a large body in small pieces costs little more than a hop for each."""
+@pytest.mark.anyio
+async def test_large_body_is_one_hop_per_mebibyte(directory: FailingDirectory) -> None:
+    """Batches grow to 1 MiB: a large body in small pieces costs little more than one hop for each."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     for piece in cut(bytes(32 * MIB), 64 * KIB):
@@ -93,9 +92,9 @@ async def test_large_body_is_a_hop_a_mebibyte(directory: FailingDirectory) -> No
     await threads.close()
 
 
-@on_loop
-async def test_waits_only_when_two_batches_are_full(directory: FailingDirectory) -> None:
-    """While a batch is being written another is gathered; only when that is full too does a write wait."""
+@pytest.mark.anyio
+async def test_write_waits_only_with_two_full_batches(directory: FailingDirectory) -> None:
+    """While one batch is written another is gathered; only when that is full too does ``write`` wait."""
     threads = CountedThreads()
     threads.gate.clear()
     sink = DiskSink(directory, threads, an_upload())
@@ -116,9 +115,9 @@ async def test_waits_only_when_two_batches_are_full(directory: FailingDirectory)
     await threads.close()
 
 
-@on_loop
-async def test_slow_upload_holds_little_and_no_descriptor(directory: FailingDirectory) -> None:
-    """An upload that trickles hands on what it has at 64 KiB, and between flushes it has no file open."""
+@pytest.mark.anyio
+async def test_slow_upload_has_no_open_file_between_flushes(directory: FailingDirectory) -> None:
+    """A slow upload writes batches of 64 KiB, and between flushes it has no file open."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     for number in range(1, 4):
@@ -133,7 +132,7 @@ async def test_slow_upload_holds_little_and_no_descriptor(directory: FailingDire
 
 
 class PiecesReader:
-    """Moves ``pieces``, each with one call, and then raises ``failure`` or is over. Waits for ``handler`` first."""
+    """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait for ``gate``."""
 
     pieces: Sequence[bytes] = ()
     bytes_read = 0
@@ -189,9 +188,9 @@ class _LateFuture(Future[None]):
 
 
 @pytest.mark.parametrize("is_observed", [False, True])
-@on_loop
-async def test_what_is_poured_through_buffers(directory: FailingDirectory, is_observed: bool) -> None:
-    """Where bytes cannot be moved unseen, or are watched: file and watcher get every one, in order."""
+@pytest.mark.anyio
+async def test_transfer_through_buffers(directory: FailingDirectory, is_observed: bool) -> None:
+    """If bytes cannot be spliced or are observed, file and observer get every one in order."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     pieces = [bytes(content(number, OBSERVED_BYTES - number)) for number in range(7)]
@@ -206,9 +205,9 @@ async def test_what_is_poured_through_buffers(directory: FailingDirectory, is_ob
     await threads.close()
 
 
-@on_loop
-async def test_a_watcher_is_done_when_the_file_fails(directory: FailingDirectory) -> None:
-    """The buffers are somebody else's next: nobody may look at them any more."""
+@pytest.mark.anyio
+async def test_failing_file_waits_for_the_observer(directory: FailingDirectory) -> None:
+    """The buffers are used again, so the observer must be done with them although the write failed."""
 
     class ReadOnly(FailingDirectory):
         def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
@@ -227,11 +226,11 @@ async def test_a_watcher_is_done_when_the_file_fails(directory: FailingDirectory
     await threads.close()
 
 
-@on_loop
-async def test_what_is_poured_comes_behind_what_was_written(directory: FailingDirectory) -> None:
-    """Written, poured and written again, the bytes stand in that order, and the offset tells them all."""
-    threads, pouring = CountedThreads(), CountedThreads()
-    sink = DiskSink(directory, threads, an_upload(), pouring)
+@pytest.mark.anyio
+async def test_transfer_between_writes(directory: FailingDirectory) -> None:
+    """Written, transferred and written again, the bytes are in that order, and the offset counts all of them."""
+    threads, transferring = CountedThreads(), CountedThreads()
+    sink = DiskSink(directory, threads, an_upload(), transferring)
     await sink.write([b"one "])
     await sink.transfer(PiecesReader(b"two ", b"three "))
     assert sink.persisted_offset == 14
@@ -239,17 +238,17 @@ async def test_what_is_poured_comes_behind_what_was_written(directory: FailingDi
     await sink.write([b"four"])
     assert await sink.flush(durable=True) == 18
     assert (directory.path / "an-upload").read_bytes() == b"one two three four"
-    # Large bodies wait for each other, and for nobody else.
-    assert (pouring.hops, threads.hops) == (2, 1)
+    # Large bodies wait only for each other.
+    assert (transferring.hops, threads.hops) == (2, 1)
     assert open_descriptors(directory) == 0
     await sink.close()
     await threads.close()
-    await pouring.close()
+    await transferring.close()
 
 
-@on_loop
-async def test_a_disk_that_fills_while_pouring(directory: FailingDirectory) -> None:
-    """``StoreFull``, from then on; a little of what was moved is given back, and the offset stays true."""
+@pytest.mark.anyio
+async def test_disk_full_during_a_transfer(directory: FailingDirectory) -> None:
+    """``StoreFull``, also from then on; a little space is given back, and the offset is correct."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -263,30 +262,30 @@ async def test_a_disk_that_fills_while_pouring(directory: FailingDirectory) -> N
     await threads.close()
 
 
-@on_loop
-async def test_a_cancelled_pour_ends_first(directory: FailingDirectory) -> None:
-    """Cancelled, it waits until the thread is done with the reader: somebody else may read the connection then."""
+@pytest.mark.anyio
+async def test_cancelled_transfer_waits_for_the_thread(directory: FailingDirectory) -> None:
+    """The cancellation is raised only when the thread no longer uses the reader."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     reader = PiecesReader(b"body")
     reader.gate.clear()
-    pouring = asyncio.create_task(sink.transfer(reader))
-    await asyncio.wait([pouring], timeout=0.02)
-    pouring.cancel()
-    await asyncio.wait([pouring], timeout=0.05)
-    assert not pouring.done()
+    transferring = asyncio.create_task(sink.transfer(reader))
+    await asyncio.wait([transferring], timeout=0.02)
+    transferring.cancel()
+    await asyncio.wait([transferring], timeout=0.05)
+    assert not transferring.done()
     reader.gate.set()
     with pytest.raises(asyncio.CancelledError):
-        await pouring
+        await transferring
     reader.close()
     assert sink.persisted_offset == 4
     await sink.close()
     await threads.close()
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
-    """A sink whose request was cancelled writes nothing after its close has returned, though that is cancelled too."""
+    """After ``close`` nothing is written, even if the request and ``close`` itself were cancelled."""
     threads = CountedThreads()
     threads.gate.clear()
     sink = DiskSink(directory, threads, an_upload())
@@ -304,9 +303,9 @@ async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
     await threads.close()
 
 
-@on_loop
-async def test_failed_sync_takes_back_what_was_not_promised(directory: FailingDirectory) -> None:
-    """When syncing fails nobody knows which pages were lost: only what an earlier flush returned stays safe."""
+@pytest.mark.anyio
+async def test_failed_sync_reverts_to_the_last_flush(directory: FailingDirectory) -> None:
+    """After a failed sync it is unknown which pages were lost: only what a flush returned still counts."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     await sink.write([b"promised"])
@@ -353,10 +352,10 @@ asyncio.run(main())
 """
 
 
-def test_file_that_may_not_grow(tmp_path: Path) -> None:
-    """Where the system limits the size of files the store is full at that size, and every byte up to it is counted."""
+def test_file_size_limit_is_a_full_store(tmp_path: Path) -> None:
+    """At the system's limit for file sizes the store is full, and every byte up to it counts."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
-    assert told == "full 300000\n"
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
+    assert output == "full 300000\n"
     assert (tmp_path / "an-upload").read_bytes() == b"x" * 300_000

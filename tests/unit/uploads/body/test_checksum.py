@@ -1,4 +1,4 @@
-"""Digests over a body as it comes, beside it and in bounded memory, with the checksum before it or behind it."""
+"""``ChecksumVerifier``: hashes a body while it arrives, in bounded memory, with the checksum in head or trailer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.content import content
-from tests.support.loops import on_loop
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
 from tusd_py.protocol.requests import BodyInfo
@@ -30,27 +29,27 @@ def trailer(algorithm: str, pieces: tuple[bytes, ...]) -> list[tuple[bytes, byte
 
 
 @pytest.mark.parametrize("pieces", [SMALL, LARGE], ids=["inline", "in a thread"])
-@on_loop
-async def test_every_algorithm_can_come_behind_the_body(pieces: tuple[bytes, ...]) -> None:
-    """Which one is known only then; a wrong digest is refused with each."""
-    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
+@pytest.mark.anyio
+async def test_trailer_may_use_every_algorithm(pieces: tuple[bytes, ...]) -> None:
+    """The trailer names the algorithm after the body; a wrong digest is refused with each."""
+    verifier = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
     for piece in pieces:
-        await digesting.update([piece])
+        await verifier.update([piece])
     for algorithm in ALGORITHMS:
-        await digesting.verify(trailer(algorithm, pieces))
+        await verifier.verify(trailer(algorithm, pieces))
         with pytest.raises(ChecksumMismatch):
-            await digesting.verify(trailer(algorithm, (b"other",)))
+            await verifier.verify(trailer(algorithm, (b"other",)))
 
 
-@on_loop
-async def test_a_checksum_of_the_head_needs_no_trailer() -> None:
-    """And is not changed by one."""
+@pytest.mark.anyio
+async def test_checksum_in_the_head_ignores_trailers() -> None:
+    """A checksum in the head needs no trailer and is not changed by one."""
     body = BodyInfo(length=5, checksum=Checksum("sha1", hashlib.sha1(b"hello").digest()))
     assert body.is_verified
-    digesting = ChecksumVerifier(body)
-    await digesting.update(SMALL)
-    await digesting.verify([])
-    await digesting.verify(trailer("md5", (b"other",)))
+    verifier = ChecksumVerifier(body)
+    await verifier.update(SMALL)
+    await verifier.verify([])
+    await verifier.verify(trailer("md5", (b"other",)))
 
 
 @pytest.mark.parametrize(
@@ -64,26 +63,26 @@ async def test_a_checksum_of_the_head_needs_no_trailer() -> None:
         trailer("sha1", SMALL) * 2,
     ],
 )
-@on_loop
-async def test_a_trailer_that_says_nothing_is_refused(trailers: list[tuple[bytes, bytes]]) -> None:
-    """Missing, malformed or twice: nothing can be verified."""
-    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
-    await digesting.update(SMALL)
+@pytest.mark.anyio
+async def test_unusable_trailer_is_refused(trailers: list[tuple[bytes, bytes]]) -> None:
+    """A missing, malformed or repeated trailer cannot be verified."""
+    verifier = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
+    await verifier.update(SMALL)
     with pytest.raises((InvalidChecksum, UnsupportedAlgorithm)):
-        await digesting.verify(trailers)
+        await verifier.verify(trailers)
 
 
-@on_loop
-async def test_an_unknown_algorithm_is_told() -> None:
-    """As in the header."""
-    digesting = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
+@pytest.mark.anyio
+async def test_unknown_algorithm_in_the_trailer() -> None:
+    """It is refused as in the header."""
+    verifier = ChecksumVerifier(BodyInfo(length=None, checksum_in_trailer=True))
     with pytest.raises(UnsupportedAlgorithm):
-        await digesting.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
+        await verifier.verify([(b"upload-checksum", b"sha3 " + base64.b64encode(b"x" * 20))])
 
 
 @contextmanager
-def threads_held_up() -> Iterator[None]:
-    """No thread that hashes gets to its next batch meanwhile."""
+def threads_occupied() -> Iterator[None]:
+    """Occupy every thread that hashes."""
     go_on = threading.Event()
     for _ in range(os.cpu_count() or 1):
         cpu_threads.submit(go_on.wait)
@@ -93,47 +92,47 @@ def threads_held_up() -> Iterator[None]:
         go_on.set()
 
 
-def digesting_sha1(data: bytes) -> ChecksumVerifier:
+def sha1_verifier(data: bytes) -> ChecksumVerifier:
     return ChecksumVerifier(BodyInfo(length=len(data), checksum=Checksum("sha1", hashlib.sha1(data).digest())))
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 32 * 1024, 70_000, 256 * 1024, 3 * 1024 * 1024])
-@on_loop
+@pytest.mark.anyio
 async def test_pieces_of_any_size(piece_bytes: int) -> None:
-    """They are hashed in order, once, however they are gathered."""
+    """Pieces are hashed once and in order, however they are batched."""
     data = bytes(content(5, min(3000 * piece_bytes, 6_000_000)))
-    digesting = digesting_sha1(data)
+    verifier = sha1_verifier(data)
     for start in range(0, len(data), piece_bytes):
-        await digesting.update([data[start : start + piece_bytes]])
-    await digesting.verify([])
+        await verifier.update([data[start : start + piece_bytes]])
+    await verifier.verify([])
 
 
-@on_loop
-async def test_the_body_goes_on_while_it_is_hashed() -> None:
-    """One batch is in the thread, one is gathered; only who brings a third waits for the first."""
+@pytest.mark.anyio
+async def test_update_waits_only_for_a_third_batch() -> None:
+    """While one batch is hashed in a thread another is gathered; only a third one waits."""
     data = bytes(content(6, 3 * BATCH_BYTES_MAX))
-    digesting = digesting_sha1(data)
+    verifier = sha1_verifier(data)
     step = BATCH_BYTES_MAX // 4
-    with threads_held_up():
+    with threads_occupied():
         for start in range(0, len(data), step):
-            update = asyncio.create_task(digesting.update([data[start : start + step]]))
+            update = asyncio.create_task(verifier.update([data[start : start + step]]))
             for _ in range(5):
                 await asyncio.sleep(0)
             if not update.done():
                 break
         assert BATCH_BYTES_MAX <= start < 2 * BATCH_BYTES_MAX
     await update
-    await digesting.update([data[start + step :]])
-    await digesting.verify([])
+    await verifier.update([data[start + step :]])
+    await verifier.verify([])
 
 
-@on_loop
-async def test_a_body_given_up_while_it_is_hashed() -> None:
-    """A cancelled wait leaves nothing running that anybody would have to wait for."""
-    digesting = digesting_sha1(b"other")
-    with threads_held_up():
-        await digesting.update([bytes(BATCH_BYTES_MAX)])
-        waiting = asyncio.create_task(digesting.verify([]))
+@pytest.mark.anyio
+async def test_cancelled_verify() -> None:
+    """A cancelled ``verify`` ends at once, without the thread."""
+    verifier = sha1_verifier(b"other")
+    with threads_occupied():
+        await verifier.update([bytes(BATCH_BYTES_MAX)])
+        waiting = asyncio.create_task(verifier.verify([]))
         await asyncio.sleep(0)
         waiting.cancel()
         outcome = await asyncio.gather(waiting, return_exceptions=True)

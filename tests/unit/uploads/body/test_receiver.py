@@ -1,4 +1,4 @@
-"""Bodies that are lent: who pours and who reads, nothing lost or counted twice, whatever ends it."""
+"""``BodyReceiver`` with zero-copy transfers: when they are used; nothing is lost or counted twice, however they end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.content import content
 from tests.support.harness import FakeBody, UploadsHarness
-from tests.support.loops import on_loop
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.store import StoreFull
 from tusd_py.model.jobs import NO_EFFECTS, Effects
@@ -31,7 +30,7 @@ BODY = bytes(content(90, 4 * PIECE))
 
 
 class ZeroCopyFakeBody(FakeBody):
-    """Gives the first piece of a body by reading, and the rest on loan: one piece waits, the others are moved."""
+    """A zero-copy body: its first piece is read, then each burst has one waiting piece and one to transfer."""
 
     def __init__(self, body: bytes, *, ends_early: bool = False, failure: OSError | None = None) -> None:
         pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
@@ -39,7 +38,7 @@ class ZeroCopyFakeBody(FakeBody):
         self.bursts = 0
         self.pieces: Sequence[bytes] = ()
         self.bytes_read = 0
-        self._moving: list[bytes] = []
+        self._unread: list[bytes] = []
         self._left = len(pieces) - ends_early
         self._failure = failure
         self._was_read = False
@@ -56,39 +55,39 @@ class ZeroCopyFakeBody(FakeBody):
         if not self._was_read or self._left < 2:
             return None
         self.bursts += 1
-        waiting, moving = self._pieces[:2]
+        waiting, piece = self._pieces[:2]
         assert isinstance(waiting, bytes)
-        assert isinstance(moving, bytes)
+        assert isinstance(piece, bytes)
         self._pieces = self._pieces[2:]
         self._left -= 2
-        self.pieces, self.bytes_read, self._moving = (waiting,), 0, [moving]
+        self.pieces, self.bytes_read, self._unread = (waiting,), 0, [piece]
         return self
 
     def splice(self, descriptor: int, offset: int) -> int:
-        if not self._moving:
+        if not self._unread:
             return 0
-        moving = self._moving.pop()
-        self.bytes_read += len(moving)
+        piece = self._unread.pop()
+        self.bytes_read += len(piece)
         if self._failure is not None:
             raise self._failure
-        return os.pwrite(descriptor, moving, offset)
+        return os.pwrite(descriptor, piece, offset)
 
     can_splice = True
 
     def read_into(self, buffer: memoryview) -> int:
-        if not self._moving:
+        if not self._unread:
             return 0
-        moving = self._moving.pop()
-        self.bytes_read += len(moving)
-        buffer[: len(moving)] = moving
-        return len(moving)
+        piece = self._unread.pop()
+        self.bytes_read += len(piece)
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def close(self) -> None:
-        self._moving.clear()
+        self._unread.clear()
 
 
-class WatchedRecords(MemoryRecords):
-    """Remembers the offsets that were saved."""
+class RecordingRecords(MemoryRecords):
+    """Records the offsets that were saved."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +101,7 @@ class WatchedRecords(MemoryRecords):
 @asynccontextmanager
 async def on_disk(folder: Path, **policy: int) -> AsyncIterator[UploadsHarness]:
     harness = UploadsHarness(
-        records=WatchedRecords(),
+        records=RecordingRecords(),
         store=DiskStore(folder / "uploads"),
         policy=UploadPolicy(**policy),  # type: ignore[arg-type]  # whatever figures the test names
     )
@@ -113,9 +112,9 @@ async def on_disk(folder: Path, **policy: int) -> AsyncIterator[UploadsHarness]:
         await harness.store.close()
 
 
-@on_loop
-async def test_a_large_body_is_poured(tmp_path: Path) -> None:
-    """Read, waiting and moved bytes stand in the file in their order, and the upload is complete once."""
+@pytest.mark.anyio
+async def test_large_body_is_transferred(tmp_path: Path) -> None:
+    """Read, waiting and transferred bytes are in the file in order, and the upload completes once."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY)
@@ -126,24 +125,24 @@ async def test_a_large_body_is_poured(tmp_path: Path) -> None:
         assert len(harness.completed) == 1
 
 
-@on_loop
-async def test_progress_is_saved_between_moments(tmp_path: Path) -> None:
-    """Poured bytes count for the next save as read ones do: a crash in the middle leaves them claimed."""
+@pytest.mark.anyio
+async def test_progress_is_saved_between_bursts(tmp_path: Path) -> None:
+    """Transferred bytes count for the next save like read ones, so a crash halfway keeps them."""
     async with on_disk(tmp_path, save_interval_bytes=2 * PIECE) as harness:
         upload_id = (await harness.create(8 * PIECE)).upload.id
         body = bytes(content(91, 5 * PIECE))
         source = ZeroCopyFakeBody(body)
         await harness.append(upload_id, 0, body=source, content_length=len(body))
         assert source.bursts == 2
-        assert isinstance(harness.records, WatchedRecords)
+        assert isinstance(harness.records, RecordingRecords)
         assert harness.records.offsets == [3 * PIECE, 5 * PIECE]
         assert await harness.content(upload_id) == body
 
 
 @pytest.mark.parametrize("reason", ["length unknown", "small", "memory"])
-@on_loop
-async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
-    """Nothing is lent where bytes could be too many, are few, or have no file to go to."""
+@pytest.mark.anyio
+async def test_bodies_that_are_read_in_pieces(reason: str, tmp_path: Path) -> None:
+    """No transfer if the bytes could be too many, are few, or have no file to go to."""
     async with on_disk(tmp_path) as disk:
         harness = UploadsHarness() if reason == "memory" else disk
         body = BODY[: 3 * PIECE] if reason == "small" else BODY
@@ -156,9 +155,9 @@ async def test_who_is_read_all_the_same(reason: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "crc32"])
-@on_loop
-async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) -> None:
-    """Read, waiting and poured bytes are hashed in order; of a body that is not what it was to be, none is kept."""
+@pytest.mark.anyio
+async def test_checksum_of_a_transferred_body(algorithm: str, tmp_path: Path) -> None:
+    """Read, waiting and transferred bytes are hashed in order; after a mismatch none is kept."""
     async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         body = bytes(content(92, 9 * PIECE))
         digest = new_digest(algorithm)
@@ -174,12 +173,12 @@ async def test_a_checksum_over_what_is_poured(algorithm: str, tmp_path: Path) ->
         assert appended.upload.is_complete
         assert await harness.content(upload_id) == body
         assert wrong.bursts == right.bursts == 4
-        assert isinstance(harness.records, WatchedRecords)
+        assert isinstance(harness.records, RecordingRecords)
         assert harness.records.offsets == [len(body)]
 
 
-@on_loop
-async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_transfer_with_checksum_cancelled_anywhere(tmp_path: Path) -> None:
     """All or nothing: the record has the whole body or none of it."""
     checksum = Checksum("sha1", hashlib.sha1(BODY).digest())
     async with on_disk(tmp_path) as harness:
@@ -200,9 +199,9 @@ async def test_a_poured_append_with_a_checksum_cancelled_anywhere(tmp_path: Path
         assert nth > 5
 
 
-@on_loop
-async def test_a_body_that_ends_early(tmp_path: Path) -> None:
-    """What came is kept, and the client told to go on from there."""
+@pytest.mark.anyio
+async def test_incomplete_transferred_body_is_kept(tmp_path: Path) -> None:
+    """The received bytes are kept, and the client continues from there."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY, ends_early=True)
@@ -213,9 +212,9 @@ async def test_a_body_that_ends_early(tmp_path: Path) -> None:
         assert await harness.content(upload_id) == BODY[: 3 * PIECE]
 
 
-@on_loop
-async def test_a_file_that_fails(tmp_path: Path) -> None:
-    """A full disk is told; what stands in the file but for a little is claimed, and what was lost is not."""
+@pytest.mark.anyio
+async def test_disk_full_during_a_transfer(tmp_path: Path) -> None:
+    """The client gets ``StoreFull``; the offset counts what is in the file, and no lost byte."""
     async with on_disk(tmp_path) as harness:
         upload_id = (await harness.create(len(BODY))).upload.id
         source = ZeroCopyFakeBody(BODY, failure=OSError(errno.ENOSPC, "No space left on device"))
@@ -226,9 +225,9 @@ async def test_a_file_that_fails(tmp_path: Path) -> None:
         assert await harness.content(upload_id) == BODY[:offset]
 
 
-@on_loop
-async def test_a_poured_append_cancelled_anywhere(tmp_path: Path) -> None:
-    """The offset says what is stored, and the upload is complete exactly if all of its bytes are."""
+@pytest.mark.anyio
+async def test_transfer_cancelled_anywhere(tmp_path: Path) -> None:
+    """The offset says what is stored, and the upload is complete exactly if all bytes are."""
     async with on_disk(tmp_path, save_interval_bytes=PIECE) as harness:
         for nth in range(1, 100):
             upload_id = (await harness.create(len(BODY))).upload.id

@@ -1,4 +1,4 @@
-"""The first bytes are judged as they come in: what is not wanted is ended before the rest is taken."""
+"""``Sniffer``: an upload of a forbidden type is refused by its first bytes, before the rest is received."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from tests.support import samples
 from tests.support.harness import FakeBody, RecordingListener, UploadsHarness
-from tests.support.loops import on_loop
 from tests.support.processing import with_ports
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.upload import Kind, Status, Upload
@@ -30,9 +29,9 @@ def a_harness() -> UploadsHarness:
 
 
 @pytest.mark.parametrize("size", [1, 100, 4095, 4096, 5000])
-@on_loop
-async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> None:
-    """However the bytes are cut, no piece beyond them is read; upload and bytes are gone."""
+@pytest.mark.anyio
+async def test_forbidden_type_is_refused_after_4_kib(size: int) -> None:
+    """However the body is cut, no piece after the first 4 KiB is read; record and bytes are removed."""
     harness = a_harness()
     made = await harness.create(len(BAD), metadata=METADATA)
     pieces = [BAD[start : start + size] for start in range(0, len(BAD), size)]
@@ -47,8 +46,8 @@ async def test_a_forbidden_type_is_refused_after_four_kibibytes(size: int) -> No
         await harness.inspect(made.upload.id)
 
 
-@on_loop
-async def test_an_allowed_type_goes_on() -> None:
+@pytest.mark.anyio
+async def test_allowed_type_is_stored() -> None:
     """Nothing is lost, whatever the pieces."""
     harness = a_harness()
     made = await harness.create(len(GOOD), metadata=METADATA)
@@ -56,9 +55,9 @@ async def test_an_allowed_type_goes_on() -> None:
     assert GOOD == await harness.content(made.upload.id)
 
 
-@on_loop
-async def test_the_first_bytes_may_come_with_several_requests() -> None:
-    """Those of earlier requests are read back; a request that stays below is not judged yet."""
+@pytest.mark.anyio
+async def test_first_bytes_of_several_requests() -> None:
+    """Bytes of earlier requests are read back; a request that stays below 4 KiB is not checked yet."""
     harness = a_harness()
     for content, is_good in ((GOOD, True), (BAD, False)):
         made = await harness.create(len(content), content[:60], metadata=METADATA)
@@ -71,9 +70,9 @@ async def test_the_first_bytes_may_come_with_several_requests() -> None:
 
 
 @pytest.mark.parametrize("completes", [None, True])
-@on_loop
-async def test_a_small_upload_is_judged_when_it_is_whole(completes: bool | None) -> None:
-    """It never has 4 KiB: its last byte is as good; in the draft, its body's end."""
+@pytest.mark.anyio
+async def test_small_upload_is_checked_at_its_end(completes: bool | None) -> None:
+    """An upload below 4 KiB is checked at its last byte, or in the draft at the end of its last body."""
     harness = a_harness()
     length = None if completes else len(samples.HTML)
     made = await harness.create(length, metadata=METADATA)
@@ -84,9 +83,9 @@ async def test_a_small_upload_is_judged_when_it_is_whole(completes: bool | None)
 
 
 @pytest.mark.parametrize("listens", [True, False])
-@on_loop
-async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) -> None:
-    """Recorded before its body or not: nobody finds anything of it."""
+@pytest.mark.anyio
+async def test_creation_with_a_forbidden_body_leaves_nothing(listens: bool) -> None:
+    """Whether or not it was recorded before its body."""
     harness = a_harness()
     listener = RecordingListener() if listens else None
     with pytest.raises(TypeNotAllowed):
@@ -99,9 +98,9 @@ async def test_a_creation_with_a_forbidden_body_leaves_nothing(listens: bool) ->
     )
 
 
-@on_loop
-async def test_what_falls_under_no_rule_about_types_is_not_looked_at() -> None:
-    """Nor are partial uploads, which are only pieces of something."""
+@pytest.mark.anyio
+async def test_uploads_without_a_type_rule_are_not_checked() -> None:
+    """Nor are partial uploads, which are only pieces of a file."""
     harness = a_harness()
     assert (await harness.create(len(BAD), BAD)).upload.is_complete
     assert (await harness.create(len(BAD), BAD, kind=Kind.PARTIAL, metadata=METADATA)).upload.is_complete
@@ -116,9 +115,9 @@ class Blind:
         raise ValidatorUnavailable("libmagic is missing")
 
 
-@on_loop
-async def test_who_cannot_look_lets_everything_through(caplog: pytest.LogCaptureFixture) -> None:
-    """It is told in the log; whoever examines the whole has the last word."""
+@pytest.mark.anyio
+async def test_unavailable_sniffer_accepts(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why; validation checks the complete upload later."""
     harness = a_harness()
     with_ports(harness, sniffer=Blind())
     assert (await harness.create(len(BAD), BAD, metadata=METADATA)).upload.is_complete

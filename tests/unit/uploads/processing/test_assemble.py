@@ -135,10 +135,10 @@ async def test_assemble_job_terminated_meanwhile(harness: UploadsHarness) -> Non
 
     class Terminating(FailingStore):
         async def concatenate(
-            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+            self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
         ) -> Mapping[str, object]:
             await harness.terminate(final.id)
-            return await super().concatenate(upload, parts, tell)
+            return await super().concatenate(upload, parts, on_progress)
 
     sound = harness.ports
     with_ports(harness, store=Terminating(harness.store, Faults()))
@@ -150,11 +150,11 @@ async def test_assemble_job_terminated_meanwhile(harness: UploadsHarness) -> Non
 
 async def test_assemble_pre_finish_failed_retried(harness: UploadsHarness) -> None:
     """The bytes are concatenated once; the repetition only invokes the hook again."""
-    asked: list[int] = []
+    invoked: list[int] = []
 
     def pre_finish(event: object) -> None:
-        asked.append(1)
-        if len(asked) == 1:
+        invoked.append(1)
+        if len(invoked) == 1:
             raise ValueError("not yet")
 
     handler = CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
@@ -163,7 +163,7 @@ async def test_assemble_pre_finish_failed_retried(harness: UploadsHarness) -> No
     with pytest.raises(Exception, match="pre-finish"):
         await assembled(harness, final)
     assert Status.READY is (await assembled(harness, final)).status
-    assert 2 == len(asked)
+    assert 2 == len(invoked)
 
 
 async def test_assemble_locked_by_other_worker(harness: UploadsHarness) -> None:
@@ -212,7 +212,7 @@ async def test_assemble_record_changed_tried_again() -> None:
     """The assembly continues with the new record, without waiting for a request or the sweeper."""
     harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))
     part = (await harness.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
-    await harness.settle()  # or the part, when it is told of, would look at the final upload once more
+    await harness.settle()  # or the completion of the part would schedule the assembly once more
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
     await harness.settle()
     assert await harness.content(final) == b"abcdabcd"
@@ -242,11 +242,11 @@ class LateRecords(FailingRecords):
         super().__init__(inner, Faults())
         self.go = asyncio.Event()
         self.go.set()
-        self.asked = 0
+        self.invoked = 0
 
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         found = await super().find_all(upload_ids)
-        self.asked += 1
+        self.invoked += 1
         await self.go.wait()
         return found
 
@@ -260,8 +260,8 @@ async def test_schedule_assembly_part_completes_meanwhile() -> None:
     await harness.settle()
     records.go.clear()
     await recover(harness.ports)
-    asked = records.asked
-    await eventually(lambda: records.asked == asked + 1)
+    invoked = records.invoked
+    await eventually(lambda: records.invoked == invoked + 1)
     await harness.append(one, 2, b"c")
     await harness.ports.background.after(task_key(TaskKind.WAKE_FINALS, one))
     records.go.set()
@@ -295,7 +295,7 @@ async def test_assemble_full_store_retried_by_head() -> None:
     harness = UploadsHarness(records=records, store=FailingStore(store, faults), policy=LATER)
     one = await part(harness, b"abc")
     await harness.settle()
-    faults.nth = faults.seen + 2  # create, join
+    faults.nth = faults.seen + 2  # create, concatenate
     final = await create_final(harness, one)
     await harness.settle()
     assert faults.struck
@@ -325,12 +325,12 @@ async def test_recover_restarts_assembly() -> None:
 async def test_assemble_locked_by_other_process() -> None:
     """A process that finds the assembly running elsewhere does nothing."""
     harness = UploadsHarness(policy=LATER)
-    final_hold = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
-    assert final_hold is not None
+    lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
+    assert lock is not None
     final = await create_final(harness, await part(harness, b"abc"))
     await harness.settle()
     assert not (await found(harness, final)).is_complete
-    await final_hold.release()
+    await lock.release()
     await harness.inspect(final)
     await harness.settle()
     assert (await found(harness, final)).is_complete
@@ -341,18 +341,18 @@ async def test_assemble_terminated_meanwhile() -> None:
 
     class Slow(FailingStore):
         go = asyncio.Event()
-        joins = 0
+        concatenations = 0
 
         async def concatenate(
-            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+            self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
         ) -> dict[str, object]:
-            Slow.joins += 1
+            Slow.concatenations += 1
             await self.go.wait()
-            return dict(await super().concatenate(upload, parts, tell))
+            return dict(await super().concatenate(upload, parts, on_progress))
 
     harness = UploadsHarness(store=Slow(MemoryStore(bytes_max=100), Faults()), policy=LATER)
     final = await create_final(harness, await part(harness, b"abc"))
-    await eventually(lambda: Slow.joins == 1)
+    await eventually(lambda: Slow.concatenations == 1)
     # HEAD is answered meanwhile, and does not wait.
     assert not (await harness.inspect(final)).upload.is_complete
     await harness.terminate(final)
