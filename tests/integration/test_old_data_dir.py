@@ -132,7 +132,7 @@ async def test_queued_and_running_jobs_are_done_once(old: OldDataDir) -> None:
         if path.is_file() and not path.name.startswith(".")
     ]
     assert sorted(published) == sorted(old.uploads[name]["sha256"] for name in [*interrupted, "joined final"])
-    delivered = {call.told["upload"]["id"] for call in old.receivers["library"].calls}
+    delivered = {call.payload["upload"]["id"] for call in old.receivers["library"].calls}
     assert {old.uploads[name]["id"] for name in interrupted if not name.startswith("finished")} <= delivered
 
 
@@ -146,8 +146,8 @@ async def test_dead_jobs_can_be_retried(old: OldDataDir) -> None:
     await old.api(f"jobs/{job['id']}/retry", "POST")
     await old.jobs_ended()
     assert (await old.api(f"jobs/{job['id']}"))["state"] == "done"
-    (call,) = [call for call in old.receivers["strict"].calls if call.told["id"] == job["event_id"]]
-    assert call.told["upload"]["id"] == job["upload_id"]
+    (call,) = [call for call in old.receivers["strict"].calls if call.payload["id"] == job["event_id"]]
+    assert call.payload["upload"]["id"] == job["upload_id"]
 
 
 async def test_closed_endpoint_is_still_closed(old: OldDataDir) -> None:
