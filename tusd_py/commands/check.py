@@ -15,6 +15,7 @@ from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail,
 from tusd_py.commands.live import Live, check_live
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
 from tusd_py.settings.loading import EXIT_UNUSABLE
@@ -107,6 +108,9 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
         return
     state = "exists" if data_dir.exists() else "will be created"
     yield Check(True, f"the data directory {data_dir} {state}")
+    path = str(data_dir.absolute())
+    if valid_unicode(path) != path:
+        yield Check(True, f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
     yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
 
 
