@@ -38,6 +38,7 @@ from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
+from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.schema import bring_up_to_date, pending
@@ -271,7 +272,17 @@ def limits(settings: Settings) -> Limits:
 def _publisher(settings: Settings) -> DirectoryPublisher:
     publishing = settings.publishing
     directory = Path(publishing.directory).absolute()
-    return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+    return DirectoryPublisher(
+        directory=directory,
+        pattern=publishing.pattern,
+        links=publishing.mode == "link",
+        file_mode=int(publishing.file_mode, 8),
+    )
+
+
+def try_publishing(directory: Path) -> str:
+    """How files are placed in the existing ``directory``, found out by placing one. Raises ``OSError``."""
+    return try_out(directory)
 
 
 def _validator(settings: Settings) -> RuleValidator:
