@@ -44,7 +44,7 @@ async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
     try:
         yield harness
     finally:
-        await harness.settle()
+        await harness.drain()
         await harness.records.close()
         await harness.store.close()
 
@@ -56,7 +56,7 @@ async def locks_released(harness: UploadsHarness) -> None:
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
     """Every file belongs to a record and has all bytes up to the recorded offset."""
-    await harness.settle()
+    await harness.drain()
     for file in (folder / "uploads").iterdir():
         upload = await harness.record(file.name)
         assert upload is not None, f"{file.name} is left alone"
@@ -189,7 +189,7 @@ async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
             harness.locker = MemoryLocker()
             harness.restart()
             await recover(harness.ports)
-            await harness.settle()
+            await harness.drain()
             assert await harness.content(final.id) == CONTENT * 2
             if nth > 10:
                 return

@@ -81,13 +81,13 @@ class UploadsMachine(RuleBasedStateMachine):
         self.finished: list[str] = []
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        async def and_settle() -> T:
+        async def and_drain() -> T:
             try:
                 return await work
             finally:
-                await self.harness.settle()
+                await self.harness.drain()
 
-        return self.runner.run(and_settle())
+        return self.runner.run(and_drain())
 
     def make_store(self) -> Store:
         return MemoryStore(bytes_max=2**24)

@@ -215,10 +215,10 @@ async def test_append_empty_to_complete_upload() -> None:
     calls: list[str] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     upload_id = (await harness.create(4, b"0123")).upload.id
-    await harness.settle()
+    await harness.drain()
     before = await harness.record(upload_id)
     assert (await harness.append(upload_id, 4)).upload == before
-    await harness.settle()
+    await harness.drain()
     assert (calls, len(harness.completed)) == ([upload_id], 1)
 
 
@@ -290,7 +290,7 @@ async def test_append_declare_reached_length_completes() -> None:
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.length)})
     upload_id = (await harness.create(None, b"0123")).upload.id
     assert (await harness.append(upload_id, 4, length=4)).upload.is_complete
-    await harness.settle()
+    await harness.drain()
     assert calls == [4]
 
 

@@ -61,7 +61,7 @@ async def recording(
     try:
         yield Recorder(harness, database.job_queue)
     finally:
-        await harness.settle()
+        await harness.drain()
         await database.close()
 
 
@@ -145,10 +145,10 @@ async def test_commit_events_of_final_upload(tmp_path: Path) -> None:
         assert await recorder.types(at_once) == ["post-create", "upload.assembled", *FINISHED]
         second = (await recorder.harness.create(2, kind=Kind.PARTIAL)).upload.id
         later = (await recorder.harness.create(None, kind=Kind.FINAL, parts=[first, second])).upload.id
-        await recorder.harness.settle()
+        await recorder.harness.drain()
         assert await recorder.types(later) == ["post-create"]
         await recorder.harness.append(second, 0, b"cd")
-        await recorder.harness.settle()
+        await recorder.harness.drain()
         assert await recorder.types(later) == ["post-create", "upload.assembled", *FINISHED]
 
 
@@ -161,7 +161,7 @@ async def test_commit_failed_assembly_event(tmp_path: Path) -> None:
         assert record is not None
         await update(recorder.harness.ports, record, record.with_status(Status.EXPIRED, recorder.harness.clock()))
         await recorder.harness.inspect(final)
-        await recorder.harness.settle()
+        await recorder.harness.drain()
         assert await recorder.types(final) == ["post-create", "upload.failed"]
 
 

@@ -69,7 +69,7 @@ async def test_create_length_zero_complete() -> None:
     calls: list[str] = []
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     upload = (await harness.create(0)).upload
-    await harness.settle()
+    await harness.drain()
     assert upload.is_complete
     assert [done.id for done in harness.completed] == [upload.id] == calls
 
@@ -116,7 +116,7 @@ async def test_create_refused_leaves_nothing(
         harness = UploadsHarness(limits=harness.limits, policy=type(harness.policy)(save_interval_bytes=1))
     with pytest.raises(refusal):
         await harness.create(length, body=FakeBody(*body._pieces), checksum=checksum)
-    await harness.settle()
+    await harness.drain()
     assert stored(harness) == {}
     record = await harness.record("u1")
     assert record is None or record.status is Status.TERMINATED
@@ -239,7 +239,7 @@ async def test_create_post_create_after_record() -> None:
     await harness.create(3, b"abc")
     await harness.create(3, b"abc", kind=Kind.PARTIAL)
     await harness.create(None, kind=Kind.FINAL, parts=["u3"])
-    await harness.settle()
+    await harness.drain()
     assert sorted(calls) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
 
 

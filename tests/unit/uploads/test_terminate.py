@@ -32,7 +32,7 @@ async def test_terminate_leaves_tombstone() -> None:
         for request in (harness.inspect(upload_id), harness.append(upload_id, 2), harness.terminate(upload_id)):
             with pytest.raises(UploadNotFound):
                 await request
-    await harness.settle()
+    await harness.drain()
     assert calls == [Status.TERMINATED] * 2
     with pytest.raises(UploadNotFound):
         await harness.terminate("unknown")
@@ -72,7 +72,7 @@ async def test_terminate_store_fails() -> None:
     faults.nth = faults.seen + 1
     with pytest.raises(StoreUnavailable):
         await harness.terminate(upload_id)
-    await harness.settle()
+    await harness.drain()
     assert calls == [upload_id] == list(inner.uploads)
     harness.clock.move(harness.policy.tombstone_seconds + 1)
     await sweep(harness.ports)

@@ -43,7 +43,9 @@ class DatabaseConnection(Protocol):
 
         A ``durable`` commit survives a power failure; any other survives the death of every process. Other writers may
         commit between two statements of the block, so each UPDATE names the state that it expects and its ``rowcount``
-        decides. Raises ``RecordsUnavailable`` if no transaction can begin.
+        decides. The head of a sequence of jobs (``is_head``) is the exception: it depends on other rows, so a driver
+        whose writers run at once must serialise transactions that add or end jobs of the same sequence key. Raises
+        ``RecordsUnavailable`` if no transaction can begin.
         """
         ...
 

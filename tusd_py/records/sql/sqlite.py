@@ -282,8 +282,8 @@ class SqliteConnection:
     def _open(self) -> sqlite3.Connection:
         """The driver's connection, to the same file as ever.
 
-        If the open file has been replaced, nobody would read what is written to it, since it no longer has a name. The
-        check costs a microsecond.
+        If the open file has been replaced, it no longer has a name, and what is written to it would be lost. The check
+        costs a microsecond.
         """
         if _identity(self._path) != self._identity:
             raise RecordsUnavailable("the database file was replaced while in use; restart the server")

@@ -69,7 +69,7 @@ async def test_pre_finish_failed_runs_again(again: str) -> None:
             harness.clock.move(1)
             harness.restart()
             await recover(harness.ports)
-    await harness.settle()
+    await harness.drain()
     assert (calls, answers, len(harness.completed)) == ([upload_id], [], 1)
 
 
@@ -108,7 +108,7 @@ async def test_post_finish_once_after_response() -> None:
     assert (await harness.inspect(upload_id)).upload.status is Status.PROCESSING
     assert (await harness.append(upload_id, 2)).upload.is_complete
     go.set()
-    await harness.settle()
+    await harness.drain()
     assert (await harness.inspect(upload_id)).upload.status is Status.READY
     assert calls == [upload_id]
 
@@ -127,9 +127,9 @@ async def test_hooks_of_upload_in_order() -> None:
     ids = [(await harness.create(4)).upload.id for _ in range(3)]
     for upload_id in ids:
         await harness.append(upload_id, 0, b"01", b"23")
-    await harness.settle()
+    await harness.drain()
     await harness.terminate(ids[0])
-    await harness.settle()
+    await harness.drain()
     for upload_id in ids:
         order = [hook for called_id, hook in calls if called_id == upload_id]
         assert order == list(after[: 4 if upload_id == ids[0] else 3])
@@ -146,7 +146,7 @@ async def test_post_finish_returns_after_terminate() -> None:
     upload_id = (await harness.create(2, b"01")).upload.id
     await harness.terminate(upload_id)
     go.set()
-    await harness.settle()
+    await harness.drain()
     record = await harness.record(upload_id)
     assert record is not None
     assert record.status is Status.TERMINATED
@@ -172,7 +172,7 @@ async def test_finish_hooks_only_for_final() -> None:
     harness = UploadsHarness(functions={Hook.PRE_FINISH: tell, Hook.POST_FINISH: tell})
     part = (await harness.create(2, b"01", kind=Kind.PARTIAL)).upload.id
     await harness.create(None, kind=Kind.FINAL, parts=[part])
-    await harness.settle()
+    await harness.drain()
     assert calls == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]
 
 
@@ -180,6 +180,6 @@ async def test_partial_upload_ready_without_hooks() -> None:
     """ "The Server SHOULD NOT process these partial uploads until they are concatenated"."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("invoked for a partial upload")})
     part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
-    await harness.settle()
+    await harness.drain()
     assert part.status is Status.READY
     assert harness.hooked == []
