@@ -25,7 +25,7 @@ class Publisher(Protocol):
     async def place(self, upload: Upload) -> str:
         """Publish the prepared ``upload`` and return its path in the target; the same path if it is published already.
 
-        The publisher remembers the path until ``cleanup``, also over a crash. Takes little time. Raises
+        The publisher remembers the path until ``cleanup``, even after a crash. Takes little time. Raises
         ``PublishFailed``.
         """
         ...
