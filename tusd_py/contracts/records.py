@@ -75,7 +75,7 @@ class Records(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Return if records can be read; raises ``RecordsUnavailable`` otherwise."""
+        """Check that records can be read. Raises ``RecordsUnavailable`` if not."""
         ...
 
     async def close(self) -> None:

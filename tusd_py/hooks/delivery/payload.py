@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.hooks.tusd_json import format_event
 from tusd_py.model.events import Event
+from tusd_py.model.text import valid_unicode
 from tusd_py.views import event_view
 
 
@@ -22,4 +23,4 @@ def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, 
             # The headers that http_forward_headers names are stored for tusd's hooks, and only those may get them.
             caller = caller.recorded()
         return format_event(event.type, event.upload, caller, storage)
-    return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
+    return valid_unicode(json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":"))).encode()

@@ -1,7 +1,7 @@
 """The contract of a database driver, and the choice of one by URL.
 
-Statements, transactions and jobs are written against these protocols and know no database: a driver owns connections,
-transactions, the isolation it needs, and the translation of its faults.
+Statements, transactions and jobs use these protocols and no particular database. A driver provides connections,
+transactions with the isolation they need, and the translation of its faults.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect
 
-from tusd_py.records.sql.sqlite import SqliteDriver
+from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
 
 class ResultCursor(Protocol):
@@ -53,10 +53,15 @@ class DatabaseConnection(Protocol):
         """A transaction whose statements all see the same snapshot. Raises ``RecordsUnavailable``."""
         ...
 
-    def execute(self, statement: str, values: Mapping[str, object]) -> ResultCursor: ...
+    def execute(self, statement: str, values: Mapping[str, object]) -> ResultCursor:
+        """Run one statement in the open transaction. Raises one of ``statement_errors``."""
+        ...
 
     def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
-        """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total."""
+        """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total.
+
+        Raises like ``execute``.
+        """
         ...
 
     def to_fault(self, error: Exception) -> Exception:
@@ -100,6 +105,6 @@ class DatabaseDriver(Protocol):
         ...
 
 
-def open_driver(url: str) -> DatabaseDriver:
+def open_driver(url: DatabaseUrl) -> DatabaseDriver:
     """The driver for ``url``; nothing is opened yet. Raises ``RecordsUnavailable`` if no driver supports the URL."""
     return SqliteDriver(url)
