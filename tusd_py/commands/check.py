@@ -18,7 +18,7 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
-from tusd_py.settings.loading import EXIT_UNUSABLE
+from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions, try_publishing
 
 #: With less free space the disk store refuses every upload.
@@ -53,6 +53,8 @@ def check(
     for name, value in sorted(sourced.items()):
         if differs(settings, name):
             say(f"  {name} = {as_text(settings, name)}  ({value.origin})")
+    for variable in injected(environ):
+        say(f"  {variable} is ignored: it describes a service of Kubernetes")
     checks = run_checks(settings, environ)
     for result in checks:
         say(f"{'ok' if result.ok else 'NOT OK':<6}  {result.sentence}")

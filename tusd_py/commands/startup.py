@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
-from tusd_py.wiring import migrate_records
+from tusd_py.wiring import migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
@@ -31,6 +34,67 @@ def prepare(settings: Settings) -> None:
             _log.info("migration applied", extra={"step": step})
     except (OSError, RecordsError) as error:
         raise StartupError(reason(error)) from error
+
+
+def require_database(settings: Settings) -> None:
+    """Check that the database exists and has the schema of this version; changes nothing. Raises ``StartupError``.
+
+    For commands that read or change what is recorded: a mistyped directory must not become a new one, and a newer
+    program must not migrate the database under a running older server.
+    """
+    path = settings.database_path
+    if path is None:
+        return
+    if not Path(path).exists():
+        raise StartupError(f"there is no database at {path}: check --data-dir, the configuration and the directory")
+    try:
+        if pending_migrations(settings):
+            raise StartupError(f"the database {path} has the schema of another version: run tusd-py migrate first")
+    except (OSError, RecordsError) as error:
+        raise StartupError(f"the database {path}: {reason(error)}") from error
+
+
+@contextmanager
+def keeping_owner(settings: Settings) -> Iterator[None]:
+    """Give what the block creates in the data directory to the owner of the directory, if this process is root.
+
+    Otherwise a server that runs as another user could not write to it.
+    """
+    data_dir = Path(settings.storage.data_dir)
+    if os.geteuid() != 0 or not data_dir.is_dir():
+        yield
+        return
+    before = set(_own_paths(settings))
+    try:
+        yield
+    finally:
+        owner = data_dir.stat()
+        for path in _own_paths(settings):
+            if path not in before:
+                _give_to(path, owner.st_uid, owner.st_gid)
+
+
+def _own_paths(settings: Settings) -> Iterator[Path]:
+    """What commands may create: the database with its files, and the directories with their lock files."""
+    data_dir = Path(settings.storage.data_dir)
+    if settings.database_path is not None:
+        yield from (Path(settings.database_path + suffix) for suffix in ("", "-wal", "-shm", "-journal"))
+    yield from (data_dir / name for name in ("uploads", "locks", "wake"))
+    yield from (data_dir / "locks").glob("*.lock")
+
+
+def _give_to(path: Path, uid: int, gid: int) -> None:
+    # The owner of the directory could put another file or a link at this path meanwhile: only the opened one counts.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(OSError):
+        descriptor = os.open(path, flags)
+        try:
+            status = os.fstat(descriptor)
+            is_single = stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1)
+            if is_single and status.st_uid == 0:
+                os.fchown(descriptor, uid, gid)
+        finally:
+            os.close(descriptor)
 
 
 def ensure_data_dir(data_dir: Path) -> None:
@@ -57,5 +121,29 @@ def _in_subprocess(work: Callable[[Settings], T], settings: Settings) -> T:
     """Call ``work`` in a forked process, so that the 12 MiB of modules that a migration loads do not stay in memory."""
     if "fork" not in get_all_start_methods():
         return work(settings)
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return process.submit(work, settings).result()
+    # Not a pool: its semaphores need /dev/shm, which a container may not have.
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, work, settings))
+    process.start()
+    sender.close()
+    try:
+        result, failure = receiver.recv()
+    except EOFError:
+        raise StartupError("the process that migrates the database ended without a result") from None
+    finally:
+        receiver.close()
+        process.join()
+    if failure is not None:
+        raise failure
+    migrated: T = result
+    return migrated
+
+
+def _send_result(sender: Connection, work: Callable[[Settings], T], settings: Settings) -> None:
+    try:
+        result = work(settings), None
+    except (OSError, RecordsError) as failure:
+        sender.send((None, failure))
+    else:
+        sender.send(result)
