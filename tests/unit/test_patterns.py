@@ -35,9 +35,9 @@ def module_files() -> Iterator[Path]:
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """The calls of functions of ``re`` in a module, by name."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
-                yield node.func.attr, node
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=function)):
+                yield function, node
 
 
 def collect() -> dict[str, Pattern]:
@@ -51,7 +51,7 @@ def collect() -> dict[str, Pattern]:
                     found[f"{name}.{attribute}[{index}]"] = each
         for function, call in calls(path):
             if function != "compile" and isinstance(call.args[0], ast.Constant):
-                found[f"{name}:{call.lineno} re.{function}"] = re.compile(call.args[0].value)
+                found[f"{name}:{call.lineno} re.{function}"] = re.compile(str(call.args[0].value))
     return found
 
 
@@ -94,7 +94,7 @@ def matches(opcode: Any, argument: Any, character: str) -> bool:
             return is_member != ("not" in name)
         case "IN":
             is_negated = str(argument[0][0]) == "NEGATE"
-            return is_negated != any(matches(*each, character) for each in argument[is_negated:])
+            return is_negated != any(matches(each[0], each[1], character) for each in argument[is_negated:])
     return True
 
 
@@ -136,7 +136,9 @@ def adversarial_texts(pattern: Pattern) -> Iterator[str]:
     tokens = _parser.parse(source, pattern.flags & ~re.UNICODE)
     sets = list(character_tokens(tokens))
     # Characters that no token of the pattern tells apart are equal: one of each kind is enough.
-    kinds = {tuple(matches(*each, character) for each in sets): character for character in ALPHABET}
+    kinds = {
+        tuple(matches(opcode, argument, character) for opcode, argument in sets): character for character in ALPHABET
+    }
     whole = samples(tokens, 0)
     pumps = {*kinds.values(), *bodies(tokens), whole[: len(whole) // 2], whole} - {""}
     matched = {samples(tokens, chosen) for chosen in range(10)}
