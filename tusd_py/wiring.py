@@ -337,7 +337,7 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
         limits=limits(settings),
         durable_saves=settings.storage.durability == "power",
         subscriptions=subscriptions(settings),
-        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        forwarded_headers=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         steps=settings.steps,
         delete_rejected=settings.validation.rejected == "delete",
         # Functions run in this process: a worker could not invoke pre-finish and post-finish.
