@@ -41,7 +41,7 @@ from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.schema import bring_up_to_date, pending
+from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.settings import Settings
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
@@ -54,6 +54,8 @@ from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 
+#: Only the server, and the group an administrator gives the directory, may look into it.
+DATA_DIR_MODE = 0o750
 # Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
 
@@ -116,6 +118,7 @@ def look_for_libmagic() -> None:
 
 def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> AbstractContextManager[None]:
     """Call ``on_jobs`` on this event loop soon after any process has added jobs. A wake-up may be missed."""
+    make_data_dir(settings)
     return subscribe(_wake_directory(settings), on_jobs)
 
 
@@ -216,11 +219,36 @@ async def sweep_once(settings: Settings) -> Swept:
         await close_ports(ports, settings)
 
 
+def make_data_dir(settings: Settings) -> None:
+    """Create the data directory if it is missing, accessible to its owner and group only. Raises ``OSError``."""
+    if settings.storage.kind == "disk":
+        Path(settings.storage.data_dir).mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
+
+
+def exposed_data(settings: Settings) -> list[str]:
+    """A sentence for the operator for each existing directory and database that other users of the machine can read."""
+    found = []
+    data_dir = Path(settings.storage.data_dir)
+    if settings.storage.kind == "disk" and (mode := _mode_of(data_dir)) & 0o007:
+        found.append(f"other users can enter {data_dir} (mode {mode:04o}): chmod 0750 it")
+    if settings.database_path is not None and (mode := _mode_of(Path(settings.database_path))) & 0o006:
+        found.append(f"other users can read {settings.database_path} (mode {mode:04o}): chmod 0640 it")
+    return found
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode & 0o7777
+    except OSError:
+        return 0
+
+
 def migrate_records(settings: Settings) -> list[str]:
     """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
     if settings.database_path is None:
         return []
-    Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
+    make_data_dir(settings)
+    Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     return bring_up_to_date(_database_url(settings))
 
 
@@ -234,9 +262,16 @@ def _database_url(settings: Settings) -> str | URL:
     return settings.records.url or URL.create("sqlite", database=settings.database_path)
 
 
+def try_records(settings: Settings) -> None:
+    """Take the write lock of the database, if it exists, and change nothing. Blocks; raises ``RecordsError``."""
+    if settings.database_path is not None and Path(settings.database_path).exists():
+        try_writing(_database_url(settings))
+
+
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
+    make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
     lock_directory = data_dir / "locks"

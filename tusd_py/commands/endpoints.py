@@ -10,7 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, keeping_owner, reason, require_database
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings

@@ -10,7 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, keeping_owner, reason, require_database
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, ensure_data_dir, keeping_owner, reason
+from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
 from tusd_py.wiring import migrate_records
 

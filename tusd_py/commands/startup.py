@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
-from tusd_py.wiring import migrate_records, pending_migrations
+from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
@@ -30,6 +27,8 @@ def prepare(settings: Settings) -> None:
     try:
         if settings.storage.kind == "disk":
             ensure_data_dir(Path(settings.storage.data_dir))
+        for sentence in exposed_data(settings):
+            _log.warning("other users can read the data", extra={"advice": sentence})
         for step in _in_subprocess(migrate_records, settings):
             _log.info("migration applied", extra={"step": step})
     except (OSError, RecordsError) as error:
@@ -54,56 +53,13 @@ def require_database(settings: Settings) -> None:
         raise StartupError(f"the database {path}: {reason(error)}") from error
 
 
-@contextmanager
-def keeping_owner(settings: Settings) -> Iterator[None]:
-    """Give what the block creates in the data directory to the owner of the directory, if this process is root.
-
-    Otherwise a server that runs as another user could not write to it.
-    """
-    data_dir = Path(settings.storage.data_dir)
-    if os.geteuid() != 0 or not data_dir.is_dir():
-        yield
-        return
-    before = set(_own_paths(settings))
-    try:
-        yield
-    finally:
-        owner = data_dir.stat()
-        for path in _own_paths(settings):
-            if path not in before:
-                _give_to(path, owner.st_uid, owner.st_gid)
-
-
-def _own_paths(settings: Settings) -> Iterator[Path]:
-    """What commands may create: the database with its files, and the directories with their lock files."""
-    data_dir = Path(settings.storage.data_dir)
-    if settings.database_path is not None:
-        yield from (Path(settings.database_path + suffix) for suffix in ("", "-wal", "-shm", "-journal"))
-    yield from (data_dir / name for name in ("uploads", "locks", "wake"))
-    yield from (data_dir / "locks").glob("*.lock")
-
-
-def _give_to(path: Path, uid: int, gid: int) -> None:
-    # The owner of the directory could put another file or a link at this path meanwhile: only the opened one counts.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with suppress(OSError):
-        descriptor = os.open(path, flags)
-        try:
-            status = os.fstat(descriptor)
-            is_single = stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1)
-            if is_single and status.st_uid == 0:
-                os.fchown(descriptor, uid, gid)
-        finally:
-            os.close(descriptor)
-
-
 def ensure_data_dir(data_dir: Path) -> None:
     """Create the data directory, accessible to its owner and group only, and check that it is writable.
 
     Raises ``StartupError``.
     """
     try:
-        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        data_dir.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
     except OSError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, keeping_owner, reason, require_database
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.wiring import sweep_once

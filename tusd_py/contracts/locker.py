@@ -39,6 +39,10 @@ class Locker(Protocol):
         """The lock if it is free, else ``None``; never requests its release."""
         ...
 
+    async def probe(self) -> None:
+        """Return if locks can be acquired; raises ``OSError`` otherwise."""
+        ...
+
     async def close(self) -> None:
         """Close sockets and files. Locks that are still held are lost."""
         ...

@@ -84,6 +84,10 @@ class FileLocker:
         local.release_to_next()
         return None
 
+    async def probe(self) -> None:
+        if self._medium is None:
+            self._open()
+
     async def close(self) -> None:
         await self._local.close()
         self._held.clear()

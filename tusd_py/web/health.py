@@ -20,7 +20,7 @@ _PROBE_SECONDS = 2.0
 
 def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> list[BaseRoute]:
     """Return the routes. They answer GET and HEAD, and no response may be cached."""
-    records, storage = _Probe(), _Probe()
+    records, storage, locks = _Probe(), _Probe(), _Probe()
 
     async def healthz(_: Request) -> JSONResponse:
         return _answer(200, {"status": "ok"})
@@ -34,6 +34,7 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
         else:
             checks["records"] = await records.run(ports.records.probe)
             checks["storage"] = await storage.run(ports.store.probe)
+            checks["locks"] = await locks.run(ports.locker.probe)
         is_ready = set(checks.values()) == {"ok"}
         return _answer(200 if is_ready else 503, {"status": "ok" if is_ready else "unavailable", "checks": checks})
 
@@ -57,6 +58,8 @@ class _Probe:
         failure = running.exception()
         if isinstance(failure, RecordsError | StoreError):
             return str(failure)
+        if isinstance(failure, OSError):
+            return f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)
         if failure is not None:
             raise failure
         return "ok"

@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
-from tusd_py.web.shared_metrics import SHARED_DIRECTORY
+from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class ServerMetrics:
         try:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)
-        except Exception as error:  # noqa: BLE001 - the library raises whatever its parsing stumbles on
+        except UNREADABLE as error:
             log.warning("the metrics of other processes cannot be read: %s", error)
             return b""
 

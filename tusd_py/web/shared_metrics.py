@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from prometheus_client.multiprocess import mark_process_dead
 _log = logging.getLogger("tusd_py.serving")
 #: The environment variable that names the directory; prometheus_client reads it when it is imported.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+#: What prometheus_client raises for files that are missing or damaged.
+UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, struct.error)
 #: The kinds of metrics in ``ServerMetrics``, as prometheus_client names their files.
 _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 #: Room for every metric. The blocks are allocated beforehand: with none left on the disk, a process that writes to a
@@ -100,12 +103,18 @@ def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
 def _allocate(path: Path) -> None:
     """Make the file with blocks for all of its bytes; one that a killed process left unreadable is made anew."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        list(MmapedDict.read_all_values_from_file(path))  # type: ignore[no-untyped-call]
-    except FileNotFoundError:
-        pass
-    except Exception:  # noqa: BLE001 - the library raises whatever its parsing stumbles on
+    if path.exists() and not _is_readable(path):
         path.unlink()
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            (used,) = struct.unpack("i", file.read(4))
+        list(MmapedDict.read_all_values_from_file(path))  # type: ignore[no-untyped-call]
+    except UNREADABLE:
+        return False
+    return 0 <= used <= path.stat().st_size
