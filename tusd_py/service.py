@@ -24,6 +24,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
@@ -115,6 +116,7 @@ class Service:
                 public_url=settings.server.public_url,
                 trusted_proxies=settings.server.trusted_proxies,
             ),
+            client_addresses=ClientAddresses(trusted_proxies=settings.server.trusted_proxies),
             metrics=self.metrics,
             active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,

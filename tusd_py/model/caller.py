@@ -18,3 +18,4 @@ class Caller:
     target: str  # raw request target with base path and query
     headers: HeaderList
     owner: str = ""
+    client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
