@@ -139,10 +139,10 @@ class FailingStore:
             yield piece
 
     async def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         self._faults.store()
-        return await self._inner.concatenate(upload, parts, tell)
+        return await self._inner.concatenate(upload, parts, on_progress)
 
     async def ensure_space(self, count: int) -> None:
         self._faults.store()

@@ -50,7 +50,7 @@ def test_a_healthy_server_is_found_on_its_port(tmp_path: Path, host: str) -> Non
     done = check(tmp_path, **asked)
     assert 1 == done.returncode
     assert done.stderr.startswith("tusd-py: http://")
-    assert done.stderr.endswith("cannot be asked: Connection refused\n")
+    assert done.stderr.endswith("cannot be reached: Connection refused\n")
     assert 1 == done.stderr.count("\n")
 
 

@@ -32,5 +32,5 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
 @pytest.fixture
 def is_zero_copy(request: pytest.FixtureRequest) -> bool:
-    """Whether the server of this test is expected to pour."""
+    """Whether the server of this test is expected to use zero-copy transfers."""
     return request.node.callspec.params.get("start") != "read" and sys.platform == "linux"

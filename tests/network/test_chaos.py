@@ -1,4 +1,4 @@
-"""Server and worker killed at random: everything is done in the end, and told with one id."""
+"""Server and worker are killed at random: every job is done in the end, and each event has one id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_killed_eight_times_during_sixty_uploads(tmp_path: Path, broker: str) -> None:
-    """Each upload is joined, examined and published once, and told of in order, each event under one id however often.
+    """Each upload is concatenated, validated and published once; events arrive in order, repeated ones with one id.
 
     With Redis, it loses everything at each kill.
     """

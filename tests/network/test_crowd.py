@@ -1,4 +1,4 @@
-"""Many connections at once, idle and slow: what each costs, and that nobody else is kept waiting for them.
+"""Many idle and slow connections at once: what each costs, and that no other request waits for them.
 
 ``python -m benchmarks.scale`` asks the same of ten thousand and two thousand.
 """

@@ -1,4 +1,4 @@
-"""A full disk: the client is told so, what was stored stays and is claimed truly, and with room the upload goes on."""
+"""A full disk: the client gets 507, stored bytes stay and count, and with space the upload continues."""
 
 from __future__ import annotations
 

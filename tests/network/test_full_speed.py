@@ -1,4 +1,4 @@
-"""Bodies that come as fast as they can, poured within the kernel or read: the same happens on both roads."""
+"""Bodies that arrive as fast as possible, by zero-copy transfers or read in pieces: both behave the same."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_shutdown_of_a_sending_client(start: Start) -> None:
 
     locked_for_creation = asyncio.run(offset())
     assert locked_for_creation is not None
-    # More than the last save on the way would have told, unless it was the very last byte.
+    # More than the last save before the end reported, unless that was the last byte.
     assert locked_for_creation == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
 
 

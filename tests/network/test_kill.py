@@ -24,19 +24,19 @@ pytestmark = pytest.mark.timeout(120)
 
 Start = Callable[..., RunningServer]
 
-# What may be lost by kill -9: what came in the last second, or in the last 64 MiB.
+# kill -9 may lose the bytes of the last second, or the last 64 MiB.
 LOST_SECONDS = 1.0
 LOST_BYTES = 64 * MIB
 # How late a save that is due may be on a busy machine.
 LATE_SECONDS = 0.75
 
 
-# What one moment brings before it is looked whether a save is due: what had been read ahead (1 MiB, and twice what one
-# read of the loop brings), the 4 MiB of a body that is poured, and as much as the call that passes them takes (1 MiB).
-MOMENT_BYTES = 7 * MIB
-# What the server has in its hands: read ahead, in the two batches of a sink (1 MiB each, and what one read brings), in
-# a pipe; and in those of the client: two pieces.
-IN_HANDS_BYTES = 7 * MIB
+# What one burst brings before the next check for a save: bytes read ahead (1 MiB, and twice what one
+# read of the loop brings), 4 MiB of a zero-copy transfer, and the size of one call (1 MiB).
+BURST_BYTES = 7 * MIB
+# Bytes in memory: in the server those read ahead, the two batches of a sink (1 MiB each, and what one read brings) and
+# a pipe; in the client two pieces.
+IN_FLIGHT_BYTES = 7 * MIB
 
 RATE = 1.0 * MIB
 
@@ -128,7 +128,7 @@ def test_killed_five_times_during_twenty_uploads(start: Start, workers: int) -> 
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 def test_killed_at_full_speed(start: Start) -> None:
-    """Of an upload that runs as fast as it can, a kill costs at most 64 MiB, what one moment brings, and what had not
+    """Of an upload that runs as fast as it can, a kill costs at most 64 MiB, what one burst brings, and what had not
     come to the file: every byte is accounted for."""
     data = memoryview(b"".join(content(number, 32 * MIB) for number in range(8)))
 
@@ -158,8 +158,8 @@ def test_killed_at_full_speed(start: Start) -> None:
     print(
         f"lost {lost:,} of {killed.position:,}: unrecorded {unrecorded:,}, in hands {in_hands:,}, kernel {under_way:,}"
     )
-    assert unrecorded <= LOST_BYTES + MOMENT_BYTES < killed.position
-    assert in_hands <= IN_HANDS_BYTES
+    assert unrecorded <= LOST_BYTES + BURST_BYTES < killed.position
+    assert in_hands <= IN_FLIGHT_BYTES
     assert upload.url is not None
     assert_stored(server, upload.url, data)
 

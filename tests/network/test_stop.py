@@ -1,4 +1,4 @@
-"""SIGTERM during uploads: running requests are told to come back, what they brought is kept, and the clients go on."""
+"""SIGTERM during uploads: running requests get 503, their bytes are kept, and the clients continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stalled PATCH gives way: whoever comes next for the same upload is served at once, with the true offset."""
+"""Takeover of a stalled PATCH: the next request for the upload is served at once, with the true offset."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def take_over(server: RunningServer, method: str, holder: Connection, newc
 
 
 async def finish(server: RunningServer, takeover: Takeover, method: str) -> None:
-    """The late bytes changed nothing: the upload is gone for good, or goes on to its right end from the offset told."""
+    """The late bytes changed nothing: the upload is deleted, or completes from the reported offset."""
     if method == "DELETE":
         assert head(server, takeover.url)[0] == 404
         assert not (server.data_dir / "uploads" / upload_id(takeover.url)).exists()

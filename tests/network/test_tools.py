@@ -38,7 +38,7 @@ def test_client_detects_wrong_offsets(offsets: list[int]) -> None:
         writer.close()
 
     async def upload(port: int) -> None:
-        with pytest.raises(AssertionError, match=r"claimed \d+ after \d+"):
+        with pytest.raises(AssertionError, match=r"reported \d+ after \d+"):
             await PatientUpload(f"http://127.0.0.1:{port}/files/", content(1, 5000)).run()
 
     asyncio.run(with_server(lie, upload))

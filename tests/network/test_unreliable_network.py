@@ -25,7 +25,7 @@ LENGTHS = [(1 + number * 31 // 15) * MIB - number * 7_777 for number in range(16
 def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
     """20 uploads of 1 to 32 MiB, four of them by tus-js-client, end with the bytes that were sent.
 
-    No offset was ever claimed beyond what was sent or below an earlier claim (the client stops at once on either), and
+    No reported offset was above what was sent or below an earlier one (the client stops at once on either), and
     nothing but time and bytes on the way was lost: every half-closed request was answered or closed.
     """
     server = start_server(tmp_path / "data")

@@ -219,6 +219,6 @@ class UploadsHarness:
         assert upload is not None
         return b"".join([piece async for piece in self.store.read(upload, 0, upload.offset)])
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait for all background work."""
         await self.ports.background.drain(10)

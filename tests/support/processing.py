@@ -37,7 +37,7 @@ async def a_harness(tmp_path: Path, store: Store | None = None, **changes: objec
     try:
         yield harness
     finally:
-        await harness.settle()
+        await harness.drain()
         await database.close()
 
 

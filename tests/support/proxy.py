@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections by a plan which its seed determines. Knows nothing of HTTP or of tus."""
+"""A TCP proxy that breaks connections by a plan that its seed determines. Knows nothing of HTTP or tus."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DECK = (*Kind, Kind.CUT, Kind.RESET, Kind.HALF_CLOSE, Kind.LOST_ANSWER)
 
 @dataclass(frozen=True)
 class Fault:
-    """One connection's fate: what strikes it, after how many bytes in its direction, and how long a pause takes."""
+    """The fault of one connection: its kind, after how many bytes it happens, and how long a pause takes."""
 
     kind: Kind
     after_bytes: int
@@ -42,7 +42,7 @@ class Fault:
 
 
 class Plan:
-    """The fate of each connection by its number: the same for the same seed. Every deck of them meets every kind."""
+    """The fault of each connection by its number, the same for the same seed. Each deck contains every kind."""
 
     def __init__(self, seed: int, after_bytes_max: int) -> None:
         self._seed, self._after_bytes_max = seed, after_bytes_max
@@ -57,7 +57,7 @@ class Plan:
         if kind is Kind.LOST_ANSWER:
             after_bytes = dice.randrange(64)
         elif kind is Kind.HALF_CLOSE:
-            # Within a body: half a head is a bad request, which a client is right to give up on.
+            # Within a body: half a head is a bad request, which a client does not retry.
             after_bytes += 1024
         return Fault(kind, after_bytes, dice.uniform(0.05, 0.3))
 
@@ -139,7 +139,7 @@ class _Link:
                 writer.close()
 
     async def _after_request(self, up: asyncio.Task[None], down: asyncio.Task[None]) -> None:
-        """The request's direction ended first: end the connection in the way the fault wants it."""
+        """The direction of the request ended first: end the connection as the fault says."""
         if up.exception() is not None or self._fault.kind is not Kind.HALF_CLOSE:
             return
         self._server_writer.write_eof()
@@ -177,7 +177,7 @@ class _Link:
                 trickled = _TRICKLED_PIECES if fault.kind is Kind.TRICKLE else 0
 
     async def _strike(self) -> bool:
-        """Let the fault happen; True when it ends the relaying."""
+        """Inject the fault. Return whether it ends the relaying."""
         self._proxy.struck[self._fault.kind] += 1
         if self._fault.kind is Kind.RESET:
             self._reset()

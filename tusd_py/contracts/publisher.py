@@ -18,7 +18,7 @@ class Publisher(Protocol):
     async def publish(self, upload: Upload, store: Store) -> str:
         """Publish ``upload`` and return its path in the target; the same path if it is already published.
 
-        The publisher remembers the path until ``cleanup``, also over a crash. Raises ``PublishFailed`` or
+        The publisher remembers the path until ``cleanup``, even after a crash. Raises ``PublishFailed`` or
         ``StoreError``.
         """
         ...

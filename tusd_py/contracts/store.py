@@ -11,7 +11,7 @@ from tusd_py.protocol.outcomes import Content
 #: Key in ``Upload.storage``: where a hook wants the bytes, relative to the store's own location. Disk stores obey it.
 PATH = "path"
 
-#: Called with the number of bytes that are done.
+#: Called from time to time with the number of bytes that are done; an exception that it raises ends the work.
 OnProgress = Callable[[int], Awaitable[None]]
 
 
@@ -115,9 +115,8 @@ class Store(Protocol):
     ) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
-        ``on_progress`` is called now and then with the number of bytes done; an exception it raises ends the work like
-        an error. Replaces whatever an earlier attempt left. The parts are unchanged. Raises ``StoreFull``,
-        ``StoreUnavailable`` or ``BytesMissing``; ``upload`` then has no bytes.
+        Replaces what an earlier attempt left; the parts are unchanged. Raises ``StoreFull``, ``StoreUnavailable`` or
+        ``BytesMissing``, and what ``on_progress`` raises; ``upload`` then has no bytes.
         """
         ...
 
@@ -144,7 +143,7 @@ class Store(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Return if the store can take bytes now. Raises ``StoreError`` with the reason otherwise."""
+        """Check that the store can take bytes now. Raises ``StoreError`` with the reason if it cannot."""
         ...
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ class TusError(Exception):
     """A request that the server refuses.
 
     ``upload`` is the upload whose offset the response must include, if any. ``override`` is the response that a hook
-    wants instead.
+    requested instead.
     """
 
     status: ClassVar[int] = 400
@@ -33,7 +33,7 @@ class TusError(Exception):
         return self
 
     def with_response(self, override: ResponseOverride | None) -> Self:
-        """This refusal, answered as the hook that refused wants it answered."""
+        """This error with the response that the refusing hook requested; returns itself."""
         self.override = override
         return self
 

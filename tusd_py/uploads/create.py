@@ -54,7 +54,7 @@ async def create(
     """Create an upload and store the body of the request, if it has one.
 
     A refused creation leaves nothing behind. If the body is cut, the upload remains with the bytes that arrived; if
-    ``listener`` has told the client the URL, it remains after every failure except one of its content. Raises
+    ``listener`` has sent the URL to the client, it remains after every failure except one of its content. Raises
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits)

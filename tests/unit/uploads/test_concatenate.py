@@ -65,14 +65,14 @@ async def test_concatenate_small_at_once() -> None:
 
 async def test_concatenate_large_in_background() -> None:
     """The creation returns before; HEAD has the length, and the upload is complete after the assembly."""
-    told: list[str] = []
-    harness = UploadsHarness(policy=LATER, functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    calls: list[str] = []
+    harness = UploadsHarness(policy=LATER, functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     final = await create_final(harness, await part(harness, b"abc"), await part(harness, b"de"))
     assert not (await found(harness, final)).is_complete
-    await harness.settle()
+    await harness.drain()
     assert (await harness.inspect(final)).upload.is_complete
     assert await harness.content(final) == b"abcde"
-    assert told == [final]
+    assert calls == [final]
 
 
 async def test_concatenate_waits_for_parts() -> None:
@@ -80,13 +80,13 @@ async def test_concatenate_waits_for_parts() -> None:
     harness = UploadsHarness()
     one, two = await part(harness, b"abc"), (await harness.create(None, kind=Kind.PARTIAL)).upload.id
     final = await create_final(harness, one, two)
-    await harness.settle()
+    await harness.drain()
     assert (await harness.inspect(final)).upload.length is None
     await harness.append(two, 0, b"d", length=2)
     assert (await harness.inspect(final)).upload.length == 5
     assert not (await harness.inspect(final)).upload.is_complete
     await harness.append(two, 1, b"e")
-    await harness.settle()
+    await harness.drain()
     assert (await found(harness, final)).is_complete
     assert await harness.content(final) == b"abcde"
 
@@ -135,7 +135,7 @@ async def test_concatenate_length_max() -> None:
     two = (await harness.create(None, kind=Kind.PARTIAL)).upload.id
     final = await create_final(harness, one, two)
     await harness.append(two, 0, b"de", length=2)
-    await harness.settle()
+    await harness.drain()
     failed = await found(harness, final)
     assert failed.status is Status.FAILED
     assert "more than an upload may have" in failed.history[-1].reason
@@ -188,7 +188,7 @@ async def test_concatenate_uses_counted_with_the_record(policy: UploadPolicy) ->
     harness = UploadsHarness(policy=policy, limits=Limits(part_uses_max=3))
     one = await part(harness, b"abc")
     made = await asyncio.gather(*(create_final(harness, one) for _ in range(10)), return_exceptions=True)
-    await harness.settle()
+    await harness.drain()
     assert [type(each) for each in made].count(str) == 3
     assert dict(await harness.records.count_part_uses([one])) == {one: 3}
     sizes = [await harness.store.size(replace(await found(harness, one), id=f"u{n}")) for n in range(2, 12)]
@@ -234,7 +234,7 @@ async def test_concatenate_bounded_per_client(policy: UploadPolicy) -> None:
     await eventually(lambda: store.running == 2)
     store.go.set()
     made = await finals
-    await harness.settle()
+    await harness.drain()
     assert store.running_max == 2
     assert all([(await found(harness, final)).is_complete for final in made])
 

@@ -57,7 +57,7 @@ class Wanting:
 
     async def check(self) -> None:
         """Every file and every reservation has a record."""
-        await self.harness.settle()
+        await self.harness.drain()
         claims = self.folder / ".claims"
         for claim in claims.iterdir() if claims.exists() else ():
             upload = await self.harness.record(str(claim.readlink()))

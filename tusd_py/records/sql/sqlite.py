@@ -152,7 +152,7 @@ _SENTENCES = {
 
 
 def unavailable(error: sqlite3.Error) -> RecordsUnavailable:
-    """The exception to raise in place of ``error``; a new one for each caller, since a traceback grows on it."""
+    """The exception to raise in place of ``error``; a new one for each caller, since a raise adds to its traceback."""
     code = _primary_code(error)
     fault_type = RecordsFull if code == sqlite3.SQLITE_FULL else RecordsUnavailable
     fault = fault_type(_SENTENCES.get(code, f"the database failed: {error}"))
@@ -293,10 +293,10 @@ class SqliteConnection:
             self.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The driver's connection, to the same file as ever.
+        """The driver's connection. Raises ``RecordsUnavailable`` if another file is at the path by now.
 
-        If the open file has been replaced, nobody would read what is written to it, since it no longer has a name. The
-        check costs a microsecond.
+        If the open file has been replaced, it no longer has a name, and what is written to it would be lost. The check
+        costs a microsecond.
         """
         if _identity(self._path) != self._identity:
             raise RecordsUnavailable("the database file was replaced while in use; restart the server")

@@ -229,8 +229,8 @@ async def test_failing_file_waits_for_the_observer(directory: FailingDirectory) 
 @pytest.mark.anyio
 async def test_transfer_between_writes(directory: FailingDirectory) -> None:
     """Written, transferred and written again, the bytes are in that order, and the offset counts all of them."""
-    threads, pouring = CountedThreads(), CountedThreads()
-    sink = DiskSink(directory, threads, an_upload(), pouring)
+    threads, transferring = CountedThreads(), CountedThreads()
+    sink = DiskSink(directory, threads, an_upload(), transferring)
     await sink.write([b"one "])
     await sink.transfer(PiecesReader(b"two ", b"three "))
     assert sink.persisted_offset == 14
@@ -238,12 +238,12 @@ async def test_transfer_between_writes(directory: FailingDirectory) -> None:
     await sink.write([b"four"])
     assert await sink.flush(durable=True) == 18
     assert (directory.path / "an-upload").read_bytes() == b"one two three four"
-    # Large bodies wait for each other, and for nobody else.
-    assert (pouring.hops, threads.hops) == (2, 1)
+    # Large bodies wait only for each other.
+    assert (transferring.hops, threads.hops) == (2, 1)
     assert open_descriptors(directory) == 0
     await sink.close()
     await threads.close()
-    await pouring.close()
+    await transferring.close()
 
 
 @pytest.mark.anyio
@@ -269,14 +269,14 @@ async def test_cancelled_transfer_waits_for_the_thread(directory: FailingDirecto
     sink = DiskSink(directory, threads, an_upload())
     reader = PiecesReader(b"body")
     reader.gate.clear()
-    pouring = asyncio.create_task(sink.transfer(reader))
-    await asyncio.wait([pouring], timeout=0.02)
-    pouring.cancel()
-    await asyncio.wait([pouring], timeout=0.05)
-    assert not pouring.done()
+    transferring = asyncio.create_task(sink.transfer(reader))
+    await asyncio.wait([transferring], timeout=0.02)
+    transferring.cancel()
+    await asyncio.wait([transferring], timeout=0.05)
+    assert not transferring.done()
     reader.gate.set()
     with pytest.raises(asyncio.CancelledError):
-        await pouring
+        await transferring
     reader.close()
     assert sink.persisted_offset == 4
     await sink.close()
@@ -356,6 +356,6 @@ def test_file_size_limit_is_a_full_store(tmp_path: Path) -> None:
     """At the system's limit for file sizes the store is full, and every byte up to it counts."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
-    assert told == "full 300000\n"
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
+    assert output == "full 300000\n"
     assert (tmp_path / "an-upload").read_bytes() == b"x" * 300_000

@@ -41,7 +41,7 @@ async def test_post_receive_may_stop_append() -> None:
     first.set()
     with pytest.raises(UploadStopped) as told:
         await appending
-    await harness.settle()
+    await harness.drain()
     assert told.value.override == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
     record = await harness.record(upload_id)
@@ -77,6 +77,6 @@ async def test_post_receive_slow_skips_steps() -> None:
     body = FakeBody(*(b"x" for _ in range(50)))
     await harness.append(upload_id, 0, body=body)
     go.set()
-    await harness.settle()
+    await harness.drain()
     assert seen[0] < 10
     assert seen[1:] == [50]

@@ -22,7 +22,7 @@ from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.processing.publish import publish
 
-CONTENT = b"what somebody has sent" * 1000
+CONTENT = b"what a client has sent" * 1000
 
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +103,7 @@ async def test_publish_records_fail_published_once(world: World, tmp_path: Path,
         await world.publish(upload)
     world.harness.ports = sound
     assert Status.READY is (await world.publish(upload)).status
-    assert Status.READY is (await world.publish(upload)).status, "a job that is given out once more"
+    assert Status.READY is (await world.publish(upload)).status, "a job that runs once more"
     assert ["nobody/cat.png"] == world.files()
 
 
