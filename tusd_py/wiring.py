@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from sqlalchemy import URL
+
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -36,6 +38,7 @@ from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
+from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.schema import bring_up_to_date, pending
@@ -221,12 +224,17 @@ def migrate_records(settings: Settings) -> list[str]:
     if settings.database_path is None:
         return []
     Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
-    return bring_up_to_date(settings.database_url)
+    return bring_up_to_date(_database_url(settings))
 
 
 def pending_migrations(settings: Settings) -> list[str]:
     """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
-    return [] if settings.database_path is None else pending(settings.database_url)
+    return [] if settings.database_path is None else pending(_database_url(settings))
+
+
+def _database_url(settings: Settings) -> str | URL:
+    """Built of its parts, since the data directory's path may have characters with a meaning in URLs."""
+    return settings.records.url or URL.create("sqlite", database=settings.database_path)
 
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
@@ -244,7 +252,7 @@ async def _open_database(settings: Settings) -> SqlDatabase | None:
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
     on_work = partial(notify, _wake_directory(settings))
-    return await SqlDatabase.open(settings.database_url, durability=settings.storage.durability, on_work=on_work)
+    return await SqlDatabase.open(_database_url(settings), durability=settings.storage.durability, on_work=on_work)
 
 
 def limits(settings: Settings) -> Limits:
@@ -268,7 +276,17 @@ def limits(settings: Settings) -> Limits:
 def _publisher(settings: Settings) -> DirectoryPublisher:
     publishing = settings.publishing
     directory = Path(publishing.directory).absolute()
-    return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+    return DirectoryPublisher(
+        directory=directory,
+        pattern=publishing.pattern,
+        links=publishing.mode == "link",
+        file_mode=int(publishing.file_mode, 8),
+    )
+
+
+def try_publishing(directory: Path) -> str:
+    """How files are placed in the existing ``directory``, found out by placing one. Raises ``OSError``."""
+    return try_out(directory)
 
 
 def _validator(settings: Settings) -> RuleValidator:

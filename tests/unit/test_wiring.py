@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,3 +59,26 @@ async def test_power_durability_syncs_every_save(tmp_path: Path) -> None:
     assert abs(made.upload.created_at - utc_now()) < timedelta(minutes=1)
     assert not ports.hooks.handles(Hook.POST_FINISH)
     await service.close()
+
+
+#: Names of directories with a meaning in URLs, and one that is not UTF-8.
+ODD_NAMES = ["a%20b", "a b", "a?mode=ro", "a?b", "a#b", "file:x", os.fsdecode(b"caf\xe9")]
+
+
+def test_every_data_directory_has_its_own_database(tmp_path: Path) -> None:
+    """The database is in the data directory whatever characters its path has, and check names that path."""
+    for number, name in enumerate(ODD_NAMES):
+        settings = settings_of(tmp_path / name)
+        assert pending_migrations(settings), name
+        migrate_records(settings)
+        assert settings.database_path == str(tmp_path / name / "tusd.sqlite3")
+        assert ["tusd.sqlite3"] == sorted(os.listdir(tmp_path / name))
+        assert number + 1 == len(os.listdir(tmp_path))
+
+
+def test_url_of_records_is_decoded_like_any_url(tmp_path: Path) -> None:
+    """An explicit URL has percent-encoded characters and options; its path is the file that is opened."""
+    settings = settings_of(tmp_path, records={"url": f"sqlite:///{tmp_path}/a%20b%3F.sqlite3?timeout=3"})
+    migrate_records(settings)
+    assert settings.database_path == str(tmp_path / "a b?.sqlite3")
+    assert ["a b?.sqlite3"] == os.listdir(tmp_path)

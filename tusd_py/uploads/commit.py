@@ -29,6 +29,7 @@ class Cause:
     caller: Caller | None = None
     completed_job: Job | None = None  # the job whose effect the change is; it ends in the same transaction
     reports_progress: bool = True  # whether bytes saved by this change emit post-receive
+    durable: bool = False  # the change must survive a loss of power before what follows from it is done
     owes_progress_report: bool = False  # emit post-receive for an earlier save even if this one brings no bytes
 
 
@@ -66,9 +67,9 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
         jobs.append(step_job(after, after.pending_steps[0]))
-    if not events and not jobs and cause.completed_job is None:
+    if not events and not jobs and cause.completed_job is None and not cause.durable:
         return NO_EFFECTS
-    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job)
+    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job, durable=cause.durable)
 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:

@@ -10,6 +10,7 @@ from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.hooks.tusd_json import format_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event
+from tusd_py.model.text import valid_unicode
 from tusd_py.views import event_view
 
 _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
@@ -25,7 +26,7 @@ def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, 
         if caller is not None and not endpoint.is_tusd_hook:
             caller = _without_credentials(caller)
         return format_event(event.type, event.upload, caller, storage)
-    return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
+    return valid_unicode(json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 def _without_credentials(caller: Caller) -> Caller:

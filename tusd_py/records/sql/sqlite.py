@@ -15,6 +15,9 @@ from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
 
+#: Where a database is: a URL as text, or one that SQLAlchemy has built of its parts, for paths with odd characters.
+DatabaseUrl = str | URL
+
 #: How long a connection waits for another process's transaction. Ours take milliseconds; a backup may take seconds.
 BUSY_SECONDS = 10.0
 #: The write-ahead log is cut back to this many bytes once its content has moved to the database.
@@ -26,7 +29,7 @@ _RETRY_SECONDS = 0.001
 class SqliteDriver:
     """Opens connections to a SQLite file. Raises ``RecordsUnavailable`` for a URL that names none."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._engine = open_engine(url)
         self._path = str(self._engine.url.database)
 
@@ -70,7 +73,7 @@ class SqliteDriver:
         driver.execute("PRAGMA synchronous=FULL")
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: DatabaseUrl) -> Engine:
     """An engine for ``url`` that connects on first use. Raises ``RecordsUnavailable`` if ``url`` names no SQLite file.
 
     Transactions begin only where the code says so: a driver that begins them on the first write, after the connection
@@ -92,7 +95,7 @@ def _connect(engine: Engine) -> sqlite3.Connection:
     return driver
 
 
-def _parse_url(url: str) -> URL:
+def _parse_url(url: DatabaseUrl) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
