@@ -19,7 +19,14 @@ from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
 from tusd_py.settings.loading import EXIT_UNUSABLE
-from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions, try_publishing
+from tusd_py.wiring import (
+    exposed_data,
+    look_for_libmagic,
+    needs_worker,
+    pending_migrations,
+    subscriptions,
+    try_publishing,
+)
 
 #: With less free space the disk store refuses every upload.
 _FREE_BYTES_MIN = 4 * 1024**2
@@ -65,6 +72,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
     return [
         *_data_dir(settings),
         *_database(settings),
+        *(Check(True, sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
         *_worker(settings),
         *_broker(settings),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.contracts.records import PartOverused
@@ -18,8 +18,6 @@ from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
-
-_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,8 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
 
 def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:
     types = derive_events(before, after)
-    caller = _without_credentials(cause.caller, ports.policy.forwarded_credentials)
+    # Events stay in the database for days, so passwords must not be in them.
+    caller = None if cause.caller is None else cause.caller.recorded(ports.policy.forwarded_headers)
     if cause.owes_progress_report and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
@@ -96,16 +95,6 @@ def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 upload_id=event.upload.id,
                 event_id=event.id,
             )
-
-
-def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset[bytes]) -> Caller | None:
-    """The caller as an event keeps it: events stay in the database for days, so passwords must not be in them."""
-    if caller is None:
-        return None
-    kept = [
-        (name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwarded_credentials
-    ]
-    return replace(caller, headers=kept)
 
 
 def _event_id(at: datetime) -> str:

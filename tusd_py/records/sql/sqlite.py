@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
@@ -24,6 +24,8 @@ BUSY_SECONDS = 10.0
 _LOG_BYTES_MAX = 64 * 1024 * 1024
 #: How often a process that waits for the write lock tries again: the length of a short transaction.
 _RETRY_SECONDS = 0.001
+#: Only the server, and the group an administrator gives the file, may read it: metadata and hooks' headers are in it.
+_FILE_MODE = 0o640
 
 
 class SqliteDriver:
@@ -55,6 +57,7 @@ class SqliteDriver:
 
     @contextmanager
     def open_for_migration(self) -> Iterator[Connection]:
+        self._create_private()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -63,6 +66,14 @@ class SqliteDriver:
             raise unavailable(error.orig) from error
         except sqlite3.Error as error:
             raise unavailable(error) from error
+
+    def _create_private(self) -> None:
+        """Create the file if it is missing: SQLite itself would make it readable by everyone whom the umask allows.
+
+        The -wal and -shm files get the same mode.
+        """
+        with suppress(OSError):  # SQLite's own error is more precise
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
 
     def prepare_for_migration(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
