@@ -296,11 +296,12 @@ class Settings(Section):
         return bool(getattr(getattr(self, section), key))
 
     @property
-    def database_url(self) -> str:
-        """The database: ``sqlite:///path``, or ``memory``."""
-        return self.records.url or f"{_SQLITE}{PurePath(self.storage.data_dir, 'tusd.sqlite3')}"
-
-    @property
     def database_path(self) -> str | None:
-        """The path of the SQLite database; ``None`` if records are in memory."""
-        return unquote(self.database_url.removeprefix(_SQLITE)) if self.database_url.startswith(_SQLITE) else None
+        """The path of the SQLite database; ``None`` if records are in memory.
+
+        The path of the data directory is no part of a URL: its characters stand for themselves.
+        """
+        url = self.records.url
+        if not url:
+            return str(PurePath(self.storage.data_dir, "tusd.sqlite3"))
+        return unquote(url.removeprefix(_SQLITE).partition("?")[0]) if url.startswith(_SQLITE) else None

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect
 
-from tusd_py.records.sql.sqlite import SqliteDriver
+from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
 
 class ResultCursor(Protocol):
@@ -105,6 +105,6 @@ class DatabaseDriver(Protocol):
         ...
 
 
-def open_driver(url: str) -> DatabaseDriver:
+def open_driver(url: DatabaseUrl) -> DatabaseDriver:
     """The driver for ``url``; nothing is opened yet. Raises ``RecordsUnavailable`` if no driver supports the URL."""
     return SqliteDriver(url)

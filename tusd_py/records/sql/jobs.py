@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
+from tusd_py.model.text import valid_unicode
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import job_row, to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
@@ -47,11 +48,11 @@ class SqlJobQueue:
         await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
     async def retry(self, job: Job, at: datetime, error: str) -> None:
-        values: dict[str, object] = {"at": to_microseconds(at), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(error)}
         await self._write(UpdateLeased(self._sql, job, self._sql.retry, values))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        values: dict[str, object] = {"at": to_microseconds(now), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(now), "why": valid_unicode(error)}
         await self._write(UpdateLeased(self._sql, job, self._sql.fail, values, ends=True))
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:

@@ -91,10 +91,11 @@ class SqlRecords:
 def needs_fsync(before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> bool:
     """Whether the change must survive a power failure: completion, every end, and events of a complete upload.
 
-    ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart finds the upload as it was
-    before and repeats the work. That spares a small upload the second of two fsyncs. But an event that was delivered
-    and then lost would be delivered again with another id, which no receiver could recognise as a repetition.
+    So must what the caller says. ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart
+    finds the upload as it was before and repeats the work. That spares a small upload the second of two fsyncs. But an
+    event that was delivered and then lost would be delivered again with another id, which no receiver could recognise
+    as a repetition.
     """
     completes = after.is_complete and not before.is_complete
     ends = after.status is not before.status and after.status is not Status.READY
-    return completes or ends or (after.is_complete and bool(effects.events))
+    return completes or ends or effects.durable or (after.is_complete and bool(effects.events))

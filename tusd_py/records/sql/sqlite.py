@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
@@ -15,18 +15,23 @@ from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
 
+#: Where a database is: a URL as text, or one that SQLAlchemy has built of its parts, for paths with odd characters.
+DatabaseUrl = str | URL
+
 #: How long a connection waits for another process's transaction. Ours take milliseconds; a backup may take seconds.
 BUSY_SECONDS = 10.0
 #: The write-ahead log is cut back to this many bytes once its content has moved to the database.
 _LOG_BYTES_MAX = 64 * 1024 * 1024
 #: How often a process that waits for the write lock tries again: the length of a short transaction.
 _RETRY_SECONDS = 0.001
+#: Only the server, and the group an administrator gives the file, may read it: metadata and hooks' headers are in it.
+_FILE_MODE = 0o640
 
 
 class SqliteDriver:
     """Opens connections to a SQLite file. Raises ``RecordsUnavailable`` for a URL that names none."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._engine = open_engine(url)
         self._path = str(self._engine.url.database)
 
@@ -52,6 +57,7 @@ class SqliteDriver:
 
     @contextmanager
     def open_for_migration(self) -> Iterator[Connection]:
+        self._create_private()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -60,6 +66,14 @@ class SqliteDriver:
             raise unavailable(error.orig) from error
         except sqlite3.Error as error:
             raise unavailable(error) from error
+
+    def _create_private(self) -> None:
+        """Create the file if it is missing: SQLite itself would make it readable by everyone whom the umask allows.
+
+        The -wal and -shm files get the same mode.
+        """
+        with suppress(OSError):  # SQLite's own error is more precise
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
 
     def prepare_for_migration(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
@@ -70,7 +84,7 @@ class SqliteDriver:
         driver.execute("PRAGMA synchronous=FULL")
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: DatabaseUrl) -> Engine:
     """An engine for ``url`` that connects on first use. Raises ``RecordsUnavailable`` if ``url`` names no SQLite file.
 
     Transactions begin only where the code says so: a driver that begins them on the first write, after the connection
@@ -92,7 +106,7 @@ def _connect(engine: Engine) -> sqlite3.Connection:
     return driver
 
 
-def _parse_url(url: str) -> URL:
+def _parse_url(url: DatabaseUrl) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
