@@ -56,6 +56,9 @@ class ServerSettings(Section):
     base_path: BasePath = "/files/"
     public_url: PublicUrl = ""
     trusted_proxies: Networks = ()
+    forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
+        "x-forwarded"
+    )
     page: Bool = True
     tls_certificate: Text = ""
     tls_key: Text = ""

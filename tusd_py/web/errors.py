@@ -72,6 +72,14 @@ class AlreadyExists(TusError):
     sentence = "an upload with the id or the path chosen for this one already exists"
 
 
+class CrossOriginRequest(TusError):
+    """A web page of another origin made a browser send a request to the API or a page."""
+
+    status = 403
+    code = "ERR_CROSS_ORIGIN"
+    sentence = "a web page of another origin sent this request; name its origin in cors.allow_origins to permit that"
+
+
 class HookUnavailable(TusError):
     """A blocking hook failed or gave no valid answer. Details are only logged: they may be confidential."""
 
