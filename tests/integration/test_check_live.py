@@ -37,17 +37,21 @@ def silent_listener() -> Iterator[int]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
 def test_a_healthy_server_is_found_on_its_port(tmp_path: Path, host: str) -> None:
-    """Exit code 0; a server on every address is asked over loopback. Once it has stopped the exit code is 1."""
+    """Exit code 0, over loopback if the server listens on every address; 1 once it has stopped."""
     server = start_server(tmp_path / "data", "--base-path", "/elsewhere/files/")
-    asked = {"SERVER__HOST": host, "SERVER__PORT": str(server.port), "SERVER__BASE_PATH": "/elsewhere/files/"}
+    settings = {
+        "SERVER__HOST": host,
+        "SERVER__PORT": str(server.port),
+        "SERVER__BASE_PATH": "/elsewhere/files/",
+    }
     try:
-        done = check(tmp_path, **asked)
+        done = check(tmp_path, **settings)
         assert 0 == done.returncode, done.stderr
         assert f":{server.port}/healthz\n" == done.stdout[-len(f":{server.port}/healthz\n") :]
         assert 0 == check(tmp_path, "--host", host, "--port", str(server.port)).returncode
     finally:
         server.stop()
-    done = check(tmp_path, **asked)
+    done = check(tmp_path, **settings)
     assert 1 == done.returncode
     assert done.stderr.startswith("tusd-py: http://")
     assert done.stderr.endswith("cannot be reached: Connection refused\n")
@@ -55,7 +59,7 @@ def test_a_healthy_server_is_found_on_its_port(tmp_path: Path, host: str) -> Non
 
 
 def test_a_healthy_server_is_found_over_tls(tmp_path: Path) -> None:
-    """The certificate is that of another name and signed by nobody; a port that speaks no TLS is not healthy."""
+    """The certificate has another name and is self-signed; a port without TLS is not healthy."""
     certificate, key = make_certificate(tmp_path, "uploads.example.com")
     tls = {"SERVER__TLS_CERTIFICATE": str(certificate), "SERVER__TLS_KEY": str(key)}
     server = start_server(tmp_path / "data", settings=tls)

@@ -71,12 +71,12 @@ def constraints(tmp_path: Path, installed: Installed) -> Path:
     return file
 
 
-def told(receiver: Receiver) -> dict[str, str]:
+def webhook_settings(receiver: Receiver) -> dict[str, str]:
     return {"WEBHOOKS__ENDPOINTS": json.dumps([{"name": "all", "url": receiver.url, "allow_private": True}])}
 
 
 def has_completed(receiver: Receiver) -> bool:
-    """Whether the receiver was told that an upload is complete."""
+    """Whether the receiver got an event of an upload that is ready."""
     return any(call.hook == "upload.ready" for call in receiver.calls)
 
 
@@ -135,11 +135,11 @@ def test_an_installed_server_takes_an_upload_and_tells_of_it(
     """From a directory with a ``workers`` of the user: tuspy uploads, the embedded worker calls the webhook."""
     with receiving() as receiver:
         program = [installed.command("tusd-py")]
-        server = start_server(tmp_path / "data", settings=told(receiver), program=program)
+        server = start_server(tmp_path / "data", settings=webhook_settings(receiver), program=program)
         try:
             url = upload(server.url, tmp_path / "source.bin")
             assert_stored(server, url, content(30, MIB + 3))
-            until_now(lambda: has_completed(receiver), "the webhook is told of the finished upload")
+            until_now(lambda: has_completed(receiver), "the webhook receives the finished upload")
             live = subprocess.run([*program, "check", "--live", "--port", str(server.port)], capture_output=True)
             assert 0 == live.returncode, live.stderr
         finally:
@@ -151,8 +151,8 @@ def test_an_installed_server_takes_an_upload_and_tells_of_it(
 @contextmanager
 def running(command: list[str], data_dir: Path, settings: dict[str, str]) -> Iterator[None]:
     """A worker process as long as the block runs."""
-    given = {f"TUSD_PY_{name}": value for name, value in settings.items()}
-    environment = {**os.environ, **given, "TUSD_PY_STORAGE__DATA_DIR": str(data_dir)}
+    variables = {f"TUSD_PY_{name}": value for name, value in settings.items()}
+    environment = {**os.environ, **variables, "TUSD_PY_STORAGE__DATA_DIR": str(data_dir)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             yield
@@ -167,13 +167,13 @@ def test_an_installed_worker_does_the_jobs(
 ) -> None:
     """By the program's own command and by Dramatiq's, beside a ``workers`` of the user."""
     with receiving() as receiver:
-        settings = told(receiver)
+        settings = webhook_settings(receiver)
         program = [installed.command("tusd-py")]
         server = start_server(tmp_path / "data", "--no-worker", settings=settings, program=program)
         try:
             upload(server.url, tmp_path / "source.bin")
             with running([installed.command(command[0]), *command[1:]], tmp_path / "data", settings):
-                until_now(lambda: has_completed(receiver), "the webhook is told of the finished upload")
+                until_now(lambda: has_completed(receiver), "the webhook receives the finished upload")
         finally:
             server.stop()
 
