@@ -121,6 +121,13 @@ class Store(Protocol):
         """
         ...
 
+    async def ensure_space(self, count: int) -> None:
+        """Return if ``count`` more bytes fit beside what ``concatenate`` writes now. Raises ``StoreFull`` otherwise.
+
+        ``concatenate`` checks the same before it writes. A store without a known end of its space accepts any number.
+        """
+        ...
+
     async def delete(self, upload: Upload) -> None:
         """Remove the bytes of ``upload``. It is no error if there are none."""
         ...

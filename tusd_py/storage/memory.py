@@ -94,8 +94,7 @@ class MemoryStore:
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         self.uploads.pop(upload.id, None)
-        if sum(part.offset for part in parts) > self.bytes_available():
-            raise StoreFull("the memory for uploads is used up")
+        await self.ensure_space(sum(part.offset for part in parts))
         concatenated = bytearray()
         for part in parts:
             concatenated += self.stored(part.id, at_least=part.offset)[: part.offset]
@@ -103,6 +102,10 @@ class MemoryStore:
             await on_progress(len(concatenated))
         self.uploads[upload.id] = concatenated
         return NO_STATE
+
+    async def ensure_space(self, count: int) -> None:
+        if count > self.bytes_available():
+            raise StoreFull("the memory for uploads is used up")
 
     async def delete(self, upload: Upload) -> None:
         self.uploads.pop(upload.id, None)
