@@ -27,6 +27,7 @@ IGNORED_FOLDERS = {"node_modules", "__pycache__", "versions"}
 TESTS_WITHOUT_A_MODULE = {
     "test_benchmarks.py",  # the package benchmarks
     "test_docs.py",
+    "test_patterns.py",  # every regular expression of the product
     "test_tidy.py",
     "protocol/test_bad_input.py",  # every parser, with one collection of malformed requests
 }
