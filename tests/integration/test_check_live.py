@@ -36,21 +36,10 @@ def silent_listener() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-<<<<<<< HEAD
-def test_a_healthy_server_is_found_on_its_port(tmp_path: Path, host: str) -> None:
-    """Exit code 0, over loopback if the server listens on every address; 1 once it has stopped."""
-    server = start_server(tmp_path / "data", "--base-path", "/elsewhere/files/")
-    settings = {
-        "SERVER__HOST": host,
-        "SERVER__PORT": str(server.port),
-        "SERVER__BASE_PATH": "/elsewhere/files/",
-    }
-=======
 def test_healthy_server_on_a_port_exits_0(tmp_path: Path, host: str) -> None:
     """A healthy server exits with 0, after it has stopped with 1; a server on every address is asked over loopback."""
     server = start_server(tmp_path / "data", "--base-path", "/elsewhere/files/")
     settings = {"SERVER__HOST": host, "SERVER__PORT": str(server.port), "SERVER__BASE_PATH": "/elsewhere/files/"}
->>>>>>> main
     try:
         done = check(tmp_path, **settings)
         assert 0 == done.returncode, done.stderr
@@ -65,13 +54,8 @@ def test_healthy_server_on_a_port_exits_0(tmp_path: Path, host: str) -> None:
     assert 1 == done.stderr.count("\n")
 
 
-<<<<<<< HEAD
-def test_a_healthy_server_is_found_over_tls(tmp_path: Path) -> None:
-    """The certificate has another name and is self-signed; a port without TLS is not healthy."""
-=======
 def test_healthy_server_over_tls_exits_0(tmp_path: Path) -> None:
     """The name and the signer of the certificate do not matter; a port without TLS is not healthy."""
->>>>>>> main
     certificate, key = make_certificate(tmp_path, "uploads.example.com")
     tls = {"SERVER__TLS_CERTIFICATE": str(certificate), "SERVER__TLS_KEY": str(key)}
     server = start_server(tmp_path / "data", settings=tls)

@@ -76,11 +76,7 @@ def webhook_settings(receiver: Receiver) -> dict[str, str]:
 
 
 def has_completed(receiver: Receiver) -> bool:
-<<<<<<< HEAD
-    """Whether the receiver got an event of an upload that is ready."""
-=======
     """Whether the receiver got ``upload.ready``."""
->>>>>>> main
     return any(call.hook == "upload.ready" for call in receiver.calls)
 
 
@@ -143,11 +139,7 @@ def test_installed_server_stores_an_upload_and_delivers_its_event(
         try:
             url = upload(server.url, tmp_path / "source.bin")
             assert_stored(server, url, content(30, MIB + 3))
-<<<<<<< HEAD
-            until_now(lambda: has_completed(receiver), "the webhook receives the finished upload")
-=======
             until_now(lambda: has_completed(receiver), "the webhook gets upload.ready")
->>>>>>> main
             live = subprocess.run([*program, "check", "--live", "--port", str(server.port)], capture_output=True)
             assert 0 == live.returncode, live.stderr
         finally:
@@ -158,15 +150,9 @@ def test_installed_server_stores_an_upload_and_delivers_its_event(
 
 @contextmanager
 def running(command: list[str], data_dir: Path, settings: dict[str, str]) -> Iterator[None]:
-<<<<<<< HEAD
-    """A worker process as long as the block runs."""
-    variables = {f"TUSD_PY_{name}": value for name, value in settings.items()}
-    environment = {**os.environ, **variables, "TUSD_PY_STORAGE__DATA_DIR": str(data_dir)}
-=======
     """Run a worker process during the block."""
     given = {f"TUSD_PY_{name}": value for name, value in settings.items()}
     environment = {**os.environ, **given, "TUSD_PY_STORAGE__DATA_DIR": str(data_dir)}
->>>>>>> main
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             yield
@@ -187,11 +173,7 @@ def test_installed_worker_delivers_events(
         try:
             upload(server.url, tmp_path / "source.bin")
             with running([installed.command(command[0]), *command[1:]], tmp_path / "data", settings):
-<<<<<<< HEAD
-                until_now(lambda: has_completed(receiver), "the webhook receives the finished upload")
-=======
                 until_now(lambda: has_completed(receiver), "the webhook gets upload.ready")
->>>>>>> main
         finally:
             server.stop()
 

@@ -1,4 +1,4 @@
-"""Which package a worker process runs: the one beside ``tusd_py``, whatever ``sys.path`` contains."""
+"""Which package a worker process runs: the one beside ``tusd_py``, wherever ``sys.path`` leads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ from tusd_py.serving.worker_program import worker_package
     ids=["wheel", "checkout", "wheel beside a package of the user"],
 )
 def test_the_worker_package_lies_beside_tusd_py(tmp_path: Path, beside: list[str], expected: str) -> None:
-<<<<<<< HEAD
-    """The name that a wheel installs is preferred: ``workers`` beside it is another program's."""
-=======
     """The name that a wheel installs is preferred: a package ``workers`` beside it belongs to the user."""
->>>>>>> main
     for name in ("tusd_py", *beside):
         (tmp_path / name).mkdir()
     assert tmp_path / expected == worker_package(tmp_path / "tusd_py")

@@ -58,15 +58,9 @@ class CreationsAtPaths:
     async def check(self) -> None:
         """Every file and every reservation has a record."""
         await self.harness.drain()
-<<<<<<< HEAD
         reservations = self.folder / ".claims"
         for reservation in reservations.iterdir() if reservations.exists() else ():
-            upload = await self.harness.record(str(reservation.readlink()))
-=======
-        claims = self.folder / ".claims"
-        for claim in claims.iterdir() if claims.exists() else ():
-            upload = await self.harness.record(claim.readlink().parts[0])
->>>>>>> main
+            upload = await self.harness.record(reservation.readlink().parts[0])
             assert upload is not None and PATH in upload.storage
         files = [path for path in self.folder.glob("p/*") if path.is_file()]
         for file in files:
