@@ -152,6 +152,15 @@ class FailingStore:
         self._faults.store()
         await self._inner.delete(upload)
 
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        self._faults.store()
+        async for ids in self._inner.find_old(before):
+            yield ids
+
+    async def purge(self, upload_id: str) -> None:
+        self._faults.store()
+        await self._inner.purge(upload_id)
+
     async def size(self, upload: Upload) -> int:
         self._faults.store()
         return await self._inner.size(upload)

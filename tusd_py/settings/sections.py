@@ -195,6 +195,7 @@ class ExpirationSettings(Section):
     finished_seconds: Seconds = 0
     partial_seconds: Seconds = 604800
     tombstone_seconds: Seconds = 86400
+    leftover_seconds: Seconds = 86400
     sweep_interval_seconds: PositiveSeconds = 60
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
 
 from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError, StoreFull
 from tusd_py.model.upload import NO_STATE, Upload
@@ -108,6 +109,14 @@ class MemoryStore:
 
     async def delete(self, upload: Upload) -> None:
         self.uploads.pop(upload.id, None)
+
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        """Nothing: no bytes outlive the process that has lost their record."""
+        return
+        yield
+
+    async def purge(self, upload_id: str) -> None:
+        self.uploads.pop(upload_id, None)
 
     async def size(self, upload: Upload) -> int:
         return len(self.uploads.get(upload.id, b""))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -12,6 +14,7 @@ from tusd_py.model.upload import NO_STATE, Upload
 from tusd_py.storage.disk.concatenation import Concatenation
 from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import FileLocation, UploadDirectory, store_error
+from tusd_py.storage.disk.leftovers import old_ids, remove
 from tusd_py.storage.disk.reader import DiskContent
 from tusd_py.storage.disk.writer import DiskSink
 from tusd_py.threads import ThreadPool
@@ -27,6 +30,9 @@ THREADS = 16
 
 #: Zero-copy transfers have threads of their own: however many large bodies arrive, small ones find a thread at once.
 ZERO_COPY_THREADS = 4
+
+#: A thread looks at this many old files in one turn: some milliseconds.
+_FOUND_PER_TURN = 200
 
 #: Concatenating and deleting large files takes seconds: only each other must wait for that.
 SLOW_THREADS = 2
@@ -100,6 +106,17 @@ class DiskStore:
 
     async def delete(self, upload: Upload) -> None:
         await self._run(self._slow_threads, self._location_of(upload).delete, upload.id)
+
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        ids = old_ids(self._directory, before.timestamp())
+        try:
+            while batch := await self._run(self._slow_threads, lambda: [*islice(ids, _FOUND_PER_TURN)]):
+                yield batch
+        finally:
+            ids.close()
+
+    async def purge(self, upload_id: str) -> None:
+        await self._run(self._slow_threads, remove, self._directory, upload_id)
 
     async def size(self, upload: Upload) -> int:
         return await self._run(self._threads, self._location_of(upload).size, upload.id)
