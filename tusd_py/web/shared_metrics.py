@@ -113,7 +113,7 @@ def _allocate(path: Path) -> None:
 def _is_readable(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            (used,) = struct.unpack("i", file.read(4))
+            used: int = struct.unpack("i", file.read(4))[0]
         list(MmapedDict.read_all_values_from_file(path))  # type: ignore[no-untyped-call]
     except UNREADABLE:
         return False
