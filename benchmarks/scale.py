@@ -100,7 +100,7 @@ def _probe(url: str, count: int, spread_seconds: float) -> list[float]:
     return taken
 
 
-class _Connections:
+class _ConnectionsProcess:
     """The process of ``benchmarks.many_connections``."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -127,11 +127,11 @@ class _Connections:
 
 
 @contextmanager
-def _connections(url: str, idle: int, slow: int) -> Iterator[_Connections]:
+def _connections(url: str, idle: int, slow: int) -> Iterator[_ConnectionsProcess]:
     command = [sys.executable, "-m", "benchmarks.many_connections", url, str(idle), str(slow)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield _Connections(process)
+        yield _ConnectionsProcess(process)
     finally:
         process.kill()
         process.communicate()

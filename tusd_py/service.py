@@ -24,6 +24,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.health import health_routes
@@ -118,6 +119,7 @@ class Service:
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
+            client_addresses=ClientAddresses(trusted_proxies=settings.server.trusted_proxies),
             metrics=self.metrics,
             active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,

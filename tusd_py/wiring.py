@@ -46,6 +46,7 @@ from tusd_py.settings import Settings
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
+from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
@@ -159,6 +160,8 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
+        concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
+        empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
@@ -288,6 +291,7 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,
         concatenation=uploads.concatenation,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from tusd_py.model.upload import Upload
@@ -120,8 +121,30 @@ class Store(Protocol):
         """
         ...
 
+    async def ensure_space(self, count: int) -> None:
+        """Return if ``count`` more bytes fit beside what ``concatenate`` writes now. Raises ``StoreFull`` otherwise.
+
+        ``concatenate`` checks the same before it writes. A store without a known end of its space accepts any number.
+        """
+        ...
+
     async def delete(self, upload: Upload) -> None:
         """Remove the bytes of ``upload``. It is no error if there are none."""
+        ...
+
+    def find_old(self, before: datetime) -> AsyncIterator[Sequence[str]]:
+        """The ids, in batches, under which something is stored that did not change since ``before``.
+
+        Only what this store certainly has made itself is found: other programs may keep files beside it. Raises
+        ``StoreUnavailable``.
+        """
+        ...
+
+    async def purge(self, upload_id: str) -> None:
+        """Remove everything stored under ``upload_id``, which no record has. The caller holds its lock.
+
+        Raises ``StoreUnavailable``.
+        """
         ...
 
     async def size(self, upload: Upload) -> int:

@@ -52,6 +52,7 @@ class Caller:
     target: str  # raw request target with base path and query
     headers: HeaderList
     owner: str = ""
+    client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
 
     def recorded(self, named_headers: Collection[bytes] = ()) -> Caller:
         """The caller without what may be a credential: the query, and headers not in ``RECORDED_HEADERS``.

@@ -248,6 +248,36 @@ class TooManyParts(TusError):
     parts_max: int
 
 
+@dataclass(eq=False)
+class PartUsedTooOften(TusError):
+    """A partial upload that final uploads would use more often than the server allows."""
+
+    status = 413
+    code = "ERR_PART_USED_TOO_OFTEN"
+    sentence = "final uploads may use one partial upload at most {part_uses_max} times on this server"
+
+    part_uses_max: int
+
+
+class TooManyConcatenations(TusError):
+    """The client has as many concatenations running and waiting as the server allows."""
+
+    # 503 because clients retry it.
+    status = 503
+    code = "ERR_TOO_MANY_CONCATENATIONS"
+    sentence = "too many final uploads of this client are being concatenated; try again shortly"
+    retry_after_seconds = 5
+
+
+class TooManyEmptyUploads(TusError):
+    """The client has as many unfinished uploads without a byte as the server allows."""
+
+    status = 503
+    code = "ERR_TOO_MANY_EMPTY_UPLOADS"
+    sentence = "too many uploads of this client have received no byte yet; send their bytes or terminate them first"
+    retry_after_seconds = 30
+
+
 class PartInUse(TusError):
     status = 409
     code = "ERR_PARTIAL_UPLOAD_IN_USE"

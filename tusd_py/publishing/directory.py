@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from tusd_py.cancellation import uninterrupted
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
-from tusd_py.publishing.names import numbered, published_name
+from tusd_py.publishing.names import candidates, published_name
 from tusd_py.publishing.placement import Placement
 from tusd_py.threads import in_executor
 
@@ -46,7 +45,9 @@ class DirectoryPublisher:
 
     async def place(self, upload: Upload) -> str:
         """See ``Publisher.place``."""
-        return await self._in_thread(self._placement(upload).publish, self._names(upload))
+        return await self._in_thread(
+            self._placement(upload).publish, candidates(published_name(self.pattern, upload), upload.id)
+        )
 
     async def withdraw(self, upload: Upload, path: str) -> None:
         """See ``Publisher.withdraw``."""
@@ -65,10 +66,6 @@ class DirectoryPublisher:
             return await in_executor(_threads, work, *args, **kwargs)
         except OSError as error:
             raise _publish_failed(self.directory, error) from error
-
-    def _names(self, upload: Upload) -> Iterator[str]:
-        name = published_name(self.pattern, upload)
-        return itertools.chain([name], (numbered(name, number) for number in itertools.count(2)))
 
     async def _link(self, placement: Placement, upload: Upload, store: Store) -> bool:
         location = store.location(upload)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -36,9 +36,10 @@ class Placement:
         self._file_mode = file_mode
         self._copy = self._folder / f".{upload_id}.published"
         self._target_note = self._folder / f".{upload_id}.target"
+        # A directory of its own: what interrupted attempts have left is found without listing the whole folder.
+        self._partials = self._folder / f".{upload_id}.partial"
         # One for each attempt: two workers may copy at once, if the first has lost its lease and not noticed yet.
-        self._partial = self._folder / f".{upload_id}.{secrets.token_hex(4)}.partial"
-        self._partials = f".{glob.escape(upload_id)}.*.partial"
+        self._partial = self._partials / secrets.token_hex(4)
         self._descriptor = -1
 
     def prepare(self) -> bool:
@@ -48,8 +49,7 @@ class Placement:
 
     def open_copy(self) -> None:
         """Create an empty file to copy into."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._partial, flags, self._file_mode)
+        self._descriptor = self._open_partial(self._file_mode)
 
     def write_copy(self, chunk: bytes) -> None:
         """Append ``chunk`` to the copy."""
@@ -78,6 +78,7 @@ class Placement:
             os.close(self._descriptor)
             self._descriptor = -1
             self._partial.unlink(missing_ok=True)
+            self._remove_partials_directory()
 
     def link(self, source: Path) -> bool:
         """Link ``source`` under the hidden name. Return ``False`` if the file system cannot."""
@@ -124,8 +125,10 @@ class Placement:
     def cleanup(self) -> None:
         """Remove the hidden names and copies of interrupted attempts."""
         self._copy.unlink(missing_ok=True)
-        for partial in self._folder.glob(self._partials):
-            partial.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._partials):
+                (self._partials / name).unlink(missing_ok=True)
+        self._remove_partials_directory()
         self._target_note.unlink(missing_ok=True)
 
     def _place(self, name: str) -> bool:
@@ -145,6 +148,15 @@ class Placement:
             return rename_exclusively(self._copy, target)
         return True
 
+    def _open_partial(self, mode: int) -> int:
+        self._partials.mkdir(mode=0o700, exist_ok=True)
+        return os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+    def _remove_partials_directory(self) -> None:
+        # Another worker may still copy into it, or have removed it.
+        with contextlib.suppress(OSError):
+            self._partials.rmdir()
+
     def _noted_target(self) -> str | None:
         """The public name that the hidden one was to be renamed to, if that was ever tried."""
         try:
@@ -154,14 +166,14 @@ class Placement:
 
     def _note_target(self, name: str) -> None:
         """Write down the public name, such that a loss of power leaves the whole name or none."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(self._partial, flags, 0o600)
+        descriptor = self._open_partial(0o600)
         try:
             os.write(descriptor, name.encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(self._partial, self._target_note)
+        self._remove_partials_directory()
         _sync(self._folder)
 
 

@@ -20,6 +20,7 @@ from tusd_py.settings.values import (
     Bool,
     Broker,
     Count,
+    CountOrNone,
     Expects,
     FileMode,
     ForwardedNames,
@@ -111,6 +112,9 @@ class UploadsSettings(Section):
     length_max: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
+    part_uses_max: Count = 16
+    concatenations_per_client_max: Count = 4
+    empty_per_client_max: CountOrNone = 10_000
     termination: Bool = True
     concatenation: Bool = True
     concat_hosts: Hosts = ()
@@ -190,6 +194,7 @@ class ExpirationSettings(Section):
     finished_seconds: Seconds = 0
     partial_seconds: Seconds = 604800
     tombstone_seconds: Seconds = 86400
+    leftover_seconds: Seconds = 86400
     sweep_interval_seconds: PositiveSeconds = 60
 
 

@@ -200,6 +200,9 @@ Port = Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, le=65535), Expe
 Count = Annotated[
     int, BeforeValidator(_reject_bool), Field(ge=1, le=1_000_000), Expects("a whole number from 1 to 1000000")
 ]
+CountOrNone = Annotated[
+    int, BeforeValidator(_reject_bool), Field(ge=0, le=1_000_000), Expects("a whole number from 0 to 1000000")
+]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.contracts.records import PartOverused
 from tusd_py.model.caller import Caller
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
+from tusd_py.protocol.errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 
 
@@ -33,8 +35,16 @@ NO_CAUSE = Cause()
 
 
 async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
-    """Record a new upload with its effects. Raises ``RecordExists``."""
-    await ports.records.insert(upload, _effects(ports, None, upload, cause))
+    """Record a new upload with its effects. Raises ``RecordExists`` or ``PartUsedTooOften``."""
+    effects = _effects(ports, None, upload, cause)
+    if not upload.parts:
+        await ports.records.insert(upload, effects)
+        return
+    uses_max = ports.policy.limits.part_uses_max
+    try:
+        await ports.records.insert(upload, effects, part_uses_max=uses_max)
+    except PartOverused:
+        raise PartUsedTooOften(uses_max) from None
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:

@@ -16,6 +16,7 @@ from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.background import Background
+from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.policy import UploadPolicy
 
 
@@ -33,6 +34,8 @@ class Ports:
     background: Background
     opened_at: datetime  # records older than this may count bytes that a power loss destroyed
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
+    concatenations: ConcatenationSlots
+    empty_uploads: EmptyUploads
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"

@@ -10,9 +10,16 @@ from types import MappingProxyType
 
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
-from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
+from tusd_py.contracts.records import (
+    PartOverused,
+    RecordConflict,
+    RecordExists,
+    RecordsError,
+    RecordsFull,
+    RecordsUnavailable,
+)
 from tusd_py.contracts.store import BytesMissing, PathTaken, StoreError, StoreFull, StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.protocol.errors import TusError
@@ -98,6 +105,8 @@ class InternalError(TusError):
 TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
     {
         LockTimeout: Locked,
+        LocksUnavailable: Unavailable,
+        PartOverused: Unavailable,  # the use case raises PartUsedTooOften instead
         RecordConflict: UploadChanged,
         RecordExists: AlreadyExists,
         RecordsFull: StorageFull,

@@ -6,10 +6,12 @@ import errno
 import os
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.publishing import without_links, without_renameat2
+from tusd_py.publishing.names import candidates
 from tusd_py.publishing.placement import Placement, try_out
 
 
@@ -183,3 +185,40 @@ def test_try_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_renameat2(monkeypatch)
     assert "an empty file" in try_out(tmp_path)
     assert [] == os.listdir(tmp_path)
+
+
+def test_full_folder_is_neither_counted_nor_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files have the same name, publishing tries a few names and never lists their folder."""
+    for number in range(2, 3000):
+        (tmp_path / f"image-{number}.jpg").touch()
+    (tmp_path / "image.jpg").touch()
+    links = 0
+    listed: list[Path] = []
+    link, listdir, scandir = os.link, os.listdir, os.scandir
+
+    def recording(function: Any) -> Any:
+        def record(path: Any = ".") -> Any:
+            listed.append(Path(path))
+            return function(path)
+
+        return record
+
+    def counting(*args: Any, **kwargs: Any) -> None:
+        nonlocal links
+        links += 1
+        link(*args, **kwargs)
+
+    monkeypatch.setattr(os, "link", counting)
+    monkeypatch.setattr(os, "listdir", recording(listdir))
+    monkeypatch.setattr(os, "scandir", recording(scandir))
+    placement = Placement(tmp_path, "id", "image.jpg")
+    placement.prepare()
+    placement.open_copy()
+    placement.write_copy(b"mine")
+    placement.finish_copy()
+    placement.close_copy()
+    name = placement.publish(candidates("image.jpg", "id"))
+    placement.cleanup()
+    assert (tmp_path / name).read_bytes() == b"mine"
+    assert links <= 12
+    assert tmp_path not in listed

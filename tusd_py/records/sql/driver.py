@@ -38,6 +38,11 @@ class DatabaseConnection(Protocol):
         """What ``execute``, ``execute_many`` and a commit may raise: faults, and values that cannot be stored."""
         ...
 
+    @property
+    def row_errors(self) -> tuple[type[Exception], ...]:
+        """Those of ``statement_errors`` that only the values of one statement cause; the transaction goes on."""
+        ...
+
     def writing(self, *, durable: bool) -> AbstractContextManager[None]:
         """A transaction that commits at the end of its block and is rolled back if the block raises.
 
@@ -51,6 +56,10 @@ class DatabaseConnection(Protocol):
 
     def reading(self) -> AbstractContextManager[None]:
         """A transaction whose statements all see the same snapshot. Raises ``RecordsUnavailable``."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part of the transaction that is undone alone if its block raises."""
         ...
 
     def execute(self, statement: str, values: Mapping[str, object]) -> ResultCursor:

@@ -193,6 +193,7 @@ class SqliteConnection:
 
     #: The last two: a value that the driver cannot store, such as an integer over 64 bits or a lone surrogate.
     statement_errors: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, OverflowError)
+    row_errors: tuple[type[Exception], ...] = (sqlite3.IntegrityError, sqlite3.DataError, ValueError, OverflowError)
 
     def __init__(self, engine: Engine, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._engine = engine
@@ -233,6 +234,21 @@ class SqliteConnection:
             raise self.to_fault(error) from error
         with self._commit_or_roll_back(driver):
             yield
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        driver = self._driver
+        assert driver is not None, "no transaction has begun"
+        driver.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            # Some faults (a full disk) have rolled the transaction back already, and the savepoint with it.
+            if driver.in_transaction:
+                driver.execute("ROLLBACK TO one")
+                driver.execute("RELEASE one")
+            raise
+        driver.execute("RELEASE one")
 
     def execute(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
         assert self._driver is not None, "no transaction has begun"

@@ -91,9 +91,9 @@ async def test_publish_taken_name_gets_number(world: World, tmp_path: Path, link
     (world.folder / "nobody/cat.png").write_bytes(b"older")
     for number in (2, 3):
         after = await world.publish(await world.sent())
-        assert {"path": f"nobody/cat ({number}).png"} == after.history[-2].details
+        assert {"path": f"nobody/cat-{number}.png"} == after.history[-2].details
     assert b"older" == (world.folder / "nobody/cat.png").read_bytes()
-    assert ["nobody/cat (2).png", "nobody/cat (3).png", "nobody/cat.png"] == world.files()
+    assert ["nobody/cat-2.png", "nobody/cat-3.png", "nobody/cat.png"] == world.files()
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -254,8 +254,8 @@ async def test_publish_without_hard_links(world: World, can_rename: bool, monkey
     world.harness.ports = sound
     for _ in range(2):
         assert Status.READY is (await world.publish(upload)).status
-    assert ["nobody/cat (2).png", "nobody/cat.png"] == world.files()
-    assert CONTENT == (world.folder / "nobody/cat (2).png").read_bytes()
+    assert ["nobody/cat-2.png", "nobody/cat.png"] == world.files()
+    assert CONTENT == (world.folder / "nobody/cat-2.png").read_bytes()
 
 
 async def test_publish_across_a_mount(world: World, tmp_path: Path) -> None:
