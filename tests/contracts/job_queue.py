@@ -166,16 +166,19 @@ class JobQueueContract(ABC):
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["other"]
 
     async def test_claim_leases_jobs(self, job_queue: JobQueue) -> None:
-        """A job is claimed once until its lease expires; each claim increments its attempt and its token."""
+        """A job is claimed once until its lease expires; each claim increments its token, and is no attempt yet."""
         await job_queue.add_jobs([a_job("k")], NOW)
         first = await self.claim_one(job_queue)
-        assert (first.state, first.attempt, first.next_attempt_at) == (JobState.RUNNING, 1, LATER)
+        assert (first.state, first.attempt, first.next_attempt_at) == (JobState.RUNNING, 0, LATER)
         assert await job_queue.claim(LATER - timedelta(microseconds=1), LATER, 9) == []
         assert await job_queue.next_due() == LATER
         second = await self.claim_one(job_queue, LATER)
-        assert (second.id, second.attempt, second.token > first.token) == (first.id, 2, True)
+        assert (second.id, second.attempt, second.token > first.token) == (first.id, 0, True)
         for call in (
             job_queue.renew(first, LATER),
+            job_queue.start(first),
+            job_queue.clear_starts(first),
+            job_queue.release(first, LATER, "no"),
             job_queue.complete(first, LATER),
             job_queue.retry(first, LATER, "no"),
             job_queue.fail(first, LATER, "no"),
@@ -183,6 +186,39 @@ class JobQueueContract(ABC):
             with pytest.raises(LeaseLost):
                 await call
         assert await job_queue.find_job(first.id) == second
+
+    async def test_attempts_are_counted_at_the_start(self, job_queue: JobQueue) -> None:
+        """A claim without a start is no attempt, nor is a start after a crash; a retry ends the attempt."""
+        await job_queue.add_jobs([a_job("k")], NOW)
+        await job_queue.release(await self.claim_one(job_queue), LATER, "not sent")
+        returned = (await job_queue.list_jobs(limit=1))[0]
+        assert (returned.state, returned.attempt, returned.starts) == (JobState.WAITING, 0, 0)
+        assert (returned.next_attempt_at, returned.error) == (LATER, "not sent")
+        at = LATER
+        for starts in (1, 2):
+            claimed = await self.claim_one(job_queue, at)
+            job = await job_queue.start(claimed)
+            assert (job.attempt, job.starts) == (1, starts)
+            assert await job_queue.find_job(job.id) == job
+            at += timedelta(seconds=60)
+        claimed = await self.claim_one(job_queue, at)
+        await job_queue.release(claimed, at, "not sent")
+        assert (await job_queue.list_jobs(limit=1))[0].starts == 2, "it is still a suspect"
+        await job_queue.retry(await job_queue.start(await self.claim_one(job_queue, at)), at, "no")
+        job = await job_queue.start(await self.claim_one(job_queue, at))
+        assert (job.attempt, job.starts) == (2, 1)
+
+    async def test_interrupted_attempt_does_not_count(self, job_queue: JobQueue) -> None:
+        """A started job that is released waits as before its start; ``clear_starts`` keeps the attempt."""
+        await job_queue.add_jobs([a_job("k")], NOW)
+        job = await job_queue.start(await self.claim_one(job_queue))
+        await job_queue.release(job, NOW, "stopped", started=True)
+        assert [(0, 0)] == [(job.attempt, job.starts) for job in await job_queue.list_jobs(limit=9)]
+        job = await job_queue.start(await self.claim_one(job_queue))
+        await job_queue.clear_starts(job)
+        assert [(1, 0)] == [(job.attempt, job.starts) for job in await job_queue.list_jobs(limit=9)]
+        again = await job_queue.start(await self.claim_one(job_queue, LATER))
+        assert (again.attempt, again.starts, again.error) == (2, 1, "stopped")
 
     async def test_renew_extends_lease(self, job_queue: JobQueue) -> None:
         """A renewed job is claimed only after the new time; the holder can complete it with the job from before."""
@@ -240,7 +276,7 @@ class JobQueueContract(ABC):
         await job_queue.fail(first, NOW, "never")
         assert await job_queue.requeue(first.id, LATER)
         requeued = await self.claim_one(job_queue, LATER)
-        assert (requeued.key, requeued.attempt, requeued.ended_at, requeued.error) == ("1", 1, None, "never")
+        assert (requeued.key, requeued.attempt, requeued.ended_at, requeued.error) == ("1", 0, None, "never")
         with pytest.raises(LeaseLost):
             await job_queue.complete(first, LATER)
         await job_queue.retry(requeued, LATER + timedelta(days=1), "later")

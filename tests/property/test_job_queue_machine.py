@@ -135,7 +135,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         assert [job.id for job in claimed] == [job.id for job in due[:limit]]
         for job in due[:limit]:
             until = self.now + _LEASE
-            changes = {"state": JobState.RUNNING, "attempt": job.attempt + 1, "token": job.token + 1}
+            changes = {"state": JobState.RUNNING, "token": job.token + 1}
             self.model.change(job.id, **changes, next_attempt_at=until)
         assert claimed == [self.model.jobs[job.id] for job in claimed]
         self.leases += claimed
@@ -188,7 +188,7 @@ class JobQueueMachine(RuleBasedStateMachine):
     @rule(number=_NUMBERS, seconds=st.sampled_from([0, 5, 30]))
     def retry(self, number: int, seconds: int) -> None:
         at = self.now + timedelta(seconds=seconds)
-        changes = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now"}
+        changes = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now", "starts": 0}
         self.with_lease(number, lambda job: self.job_queue.retry(job, at, "not now"), **changes)
 
     @precondition(lambda self: self.leases)
@@ -196,6 +196,32 @@ class JobQueueMachine(RuleBasedStateMachine):
     def fail(self, number: int) -> None:
         changes = {"state": JobState.DEAD, "ended_at": self.now, "error": "never"}
         self.with_lease(number, lambda job: self.job_queue.fail(job, self.now, "never"), **changes)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def start(self, number: int) -> None:
+        lease = self.leases[-1 - number % len(self.leases)]
+        job = self.model.jobs.get(lease.id, lease)
+        changes = {"attempt": job.attempt + (job.starts == 0), "starts": job.starts + 1}
+        self.with_lease(number, self.job_queue.start, **changes)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def clear_starts(self, number: int) -> None:
+        self.with_lease(number, self.job_queue.clear_starts, starts=0)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def release(self, number: int) -> None:
+        """A job that has started was interrupted; the other has not been sent."""
+        lease = self.leases[-1 - number % len(self.leases)]
+        job = self.model.jobs.get(lease.id, lease)
+        started = job.starts > 0
+        changes = {"state": JobState.WAITING, "next_attempt_at": self.now, "error": "returned"}
+        changes |= {"attempt": job.attempt - started, "starts": 0} if started else {}
+        self.with_lease(
+            number, lambda lease: self.job_queue.release(lease, self.now, "returned", started=started), **changes
+        )
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
@@ -213,7 +239,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         may = job is not None and job.state in (JobState.DEAD, JobState.WAITING)
         assert self.run(self.job_queue.requeue(job_id, self.now)) == may
         if may:
-            changes = {"state": JobState.WAITING, "attempt": 0, "ended_at": None}
+            changes = {"state": JobState.WAITING, "attempt": 0, "starts": 0, "ended_at": None}
             self.model.change(job_id, **changes, next_attempt_at=self.now)
 
     @rule(number=_NUMBERS)

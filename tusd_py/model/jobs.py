@@ -55,8 +55,10 @@ class NewJob:
 class Job:
     """A job in the job queue.
 
-    ``attempt`` counts the claims since the job was created or requeued. ``token`` is the fencing token of the lease: it
-    grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
+    ``attempt`` counts the attempts since the job was created or requeued; a claim is none until the actor starts.
+    ``starts`` counts the starts since the end of an attempt was last recorded: it is above 0 if the actor runs, or if
+    its worker died. The repetition after such a crash is not a new attempt. ``token`` is the fencing token of the
+    lease: it grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
     """
 
     id: int
@@ -73,6 +75,7 @@ class Job:
     next_attempt_at: datetime  # of a running job: the end of its lease
     ended_at: datetime | None = None
     error: str = ""  # of the latest failed attempt
+    starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Dialect,
     Select,
     bindparam,
+    case,
     delete,
     exists,
     false,
@@ -53,6 +55,9 @@ class JobStatements:
     ready: str  # of_subscription, now, limit
     lease: str  # job_id, seen_state, seen_token, now, until
     has_lease: str  # job_id, seen_token; locks the row until the transaction ends
+    start: str  # job_id, seen_token
+    clear_starts: str  # job_id, seen_token
+    release: str  # job_id, seen_token, at, why, undone: the attempts that do not count, 0 or 1
     renew: str  # job_id, seen_token, at
     complete: str  # job_id, seen_token, at
     retry: str  # job_id, seen_token, at, why
@@ -135,6 +140,7 @@ def _change_statements() -> dict[str, Any]:
         .scalar_subquery()
     )
     ended = {"ended_at": at, "is_head": false()}
+    zero: ColumnElement[int] = literal_column("0")
     requeueable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
     waiting = {"state": _text(JobState.WAITING), "next_attempt_at": at}
     return {
@@ -149,15 +155,25 @@ def _change_statements() -> dict[str, Any]:
         )
         .values(
             state=_text(JobState.RUNNING),
-            attempt=_jobs.c.attempt + literal_column("1"),
             token=_jobs.c.token + literal_column("1"),
             next_attempt_at=bindparam("until"),
         ),
         # FOR UPDATE where writers run at once; SQLite's dialect leaves it out, as its writers do not.
         "has_lease": select(_jobs.c.sequence_key).where(*leased).with_for_update(),
+        "start": change.values(
+            attempt=_jobs.c.attempt + case((_jobs.c.starts == literal_column("0"), literal_column("1")), else_=zero),
+            starts=_jobs.c.starts + literal_column("1"),
+        ),
+        "clear_starts": change.values(starts=zero),
+        "release": change.values(
+            **waiting,
+            error=bindparam("why"),
+            attempt=_jobs.c.attempt - bindparam("undone", type_=BigInteger),
+            starts=case((bindparam("undone", type_=BigInteger) == literal_column("1"), zero), else_=_jobs.c.starts),
+        ),
         "renew": change.values(next_attempt_at=at),
         "complete": change.values(state=_text(JobState.DONE), **ended),
-        "retry": change.values(**waiting, error=bindparam("why")),
+        "retry": change.values(**waiting, starts=zero, error=bindparam("why")),
         "fail": change.values(state=_text(JobState.DEAD), **ended, error=bindparam("why")),
         "promote": update(_jobs).where(_jobs.c.id == earliest).values(is_head=true()),
         "demote": update(_jobs)
@@ -170,7 +186,7 @@ def _change_statements() -> dict[str, Any]:
         .values(is_head=false()),
         "requeue": update(_jobs)
         .where(_ITS_ID, requeueable)
-        .values(**waiting, attempt=literal_column("0"), ended_at=null()),
+        .values(**waiting, attempt=zero, starts=zero, ended_at=null()),
         "delete_job": delete(_jobs).where(_ITS_ID, not_(running)),
     }
 

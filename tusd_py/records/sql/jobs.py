@@ -38,6 +38,17 @@ class SqlJobQueue:
         claim = Claim(self._sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
         return [*(await self._write(claim)).jobs]
 
+    async def start(self, job: Job) -> Job:
+        await self._write(UpdateLeased(self._sql, job, self._sql.start, {}))
+        return replace(job, attempt=job.attempt + (job.starts == 0), starts=job.starts + 1)
+
+    async def clear_starts(self, job: Job) -> None:
+        await self._write(UpdateLeased(self._sql, job, self._sql.clear_starts, {}))
+
+    async def release(self, job: Job, at: datetime, reason: str, *, started: bool = False) -> None:
+        values: dict[str, object] = {"at": to_microseconds(at), "why": reason, "undone": int(started)}
+        await self._write(UpdateLeased(self._sql, job, self._sql.release, values))
+
     async def renew(self, job: Job, until: datetime) -> Job:
         await self._write(UpdateLeased(self._sql, job, self._sql.renew, {"at": to_microseconds(until)}))
         return replace(job, next_attempt_at=until)
@@ -162,7 +173,7 @@ class Claim:
     def _leased(self, job: Job) -> Job:
         until = from_microseconds(self.until)
         running = JobState.RUNNING
-        return replace(job, state=running, attempt=job.attempt + 1, token=job.token + 1, next_attempt_at=until)
+        return replace(job, state=running, token=job.token + 1, next_attempt_at=until)
 
 
 @dataclass(frozen=True, slots=True)
