@@ -79,7 +79,7 @@ class JobRunner:
         try:
             await self.actors[job.actor](JobContext(job, self.ports, self.settings))
         except Retry as error:
-            await self.retry(job, error.reason, error.after_seconds)
+            await self.retry(job, error.reason, error.after_seconds, alone=error.alone)
         except GiveUp as error:
             await self._fail(job, error.reason)
         except LeaseLost:
@@ -103,8 +103,11 @@ class JobRunner:
         """Renew the lease of ``job`` for its whole duration. Raises ``LeaseLost``."""
         await self.job_queue.renew(job, self.ports.clock() + self.lease)
 
-    async def retry(self, job: Job, reason: str, after_seconds: float | None) -> None:
-        """Return ``job`` to be run again later; fail it if that was its last attempt."""
+    async def retry(self, job: Job, reason: str, after_seconds: float | None, *, alone: bool = False) -> None:
+        """Return ``job`` to be run again later; fail it if that was its last attempt.
+
+        A job of a subscription without order leaves its sequence, and so does one with ``alone``.
+        """
         if job.attempt >= self.settings.worker.attempts_max:
             await self._fail(job, f"gave up after {job.attempt} attempts: {reason}")
             return
@@ -112,7 +115,8 @@ class JobRunner:
         log.info("job will be retried", extra={**log_fields(job), "after_seconds": round(seconds, 3), "reason": reason})
         self.counters.retried += 1
         at = self.ports.clock() + timedelta(seconds=seconds)
-        await _record(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX]))
+        alone = alone or self._is_unordered(job)
+        await _record(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX], alone=alone))
 
     async def give_back(self, job: Job, reason: str, *, started: bool = False) -> None:
         """Return ``job``, which has not failed, to run again at once; ``started`` if its actor was interrupted."""
@@ -130,6 +134,10 @@ class JobRunner:
                 await states.clear_failure(DISPATCH)
         except RecordsError as error:
             log.warning("could not record the state of the dispatcher", extra={"reason": describe(error)})
+
+    def _is_unordered(self, job: Job) -> bool:
+        subscriptions = self.ports.policy.subscriptions
+        return any(each.name == job.subscription and not each.is_ordered for each in subscriptions)
 
     async def _return(self, job: Job, reason: str, after_seconds: float = 0.0, *, started: bool = False) -> None:
         at = self.ports.clock() + timedelta(seconds=after_seconds)

@@ -261,6 +261,48 @@ class JobQueueContract(ABC):
         await job_queue.complete(second, LATER)
         assert keys([second, await self.claim_one(job_queue, LATER)]) == ["2", "3"]
 
+    async def test_retry_alone_leaves_the_sequence(self, job_queue: JobQueue) -> None:
+        """The next job of the sequence is due at once, and the retried one at its time, in no sequence."""
+        await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x")], NOW)
+        first = await self.claim_one(job_queue)
+        await job_queue.retry(first, LATER, "no", alone=True)
+        second = await self.claim_one(job_queue)
+        assert second.key == "2"
+        await job_queue.renew(second, LATER + timedelta(seconds=60))
+        again = await self.claim_one(job_queue, LATER)
+        assert again.key == "1"
+        await job_queue.complete(again, LATER)
+        await job_queue.fail(second, LATER, "never")
+        assert keys(await job_queue.claim(LATER, LATER, 9)) == ["3"]
+
+    async def test_waiting_progress_delivers_the_newest_event(self, records: Records, job_queue: JobQueue) -> None:
+        """A post-receive takes the place of one that waits at the end of its sequence, and of no other job."""
+        upload = an_upload("a")
+        await records.insert(upload)
+
+        async def report(*names: str) -> None:
+            nonlocal upload
+            jobs = [replace(a_job(name, sequence="x", event_id=name), is_progress=name != "end") for name in names]
+            events = tuple(
+                replace(an_event(name, upload), type=EventType.POST_FINISH if name == "end" else EventType.POST_RECEIVE)
+                for name in names
+            )
+            upload = await records.update(upload, upload, Effects(events=events, jobs=tuple(jobs)))
+
+        async def events_in(*states: JobState) -> list[str]:
+            return [job.event_id for job in await job_queue.list_jobs(states=states, limit=9)][::-1]
+
+        await report("1")
+        running = await self.claim_one(job_queue)
+        await report("2")
+        await report("3")
+        assert (await events_in(JobState.RUNNING), await events_in(JobState.WAITING)) == (["1"], ["3"])
+        await report("4", "end")
+        await report("5")
+        assert await events_in(JobState.WAITING) == ["4", "end", "5"]
+        await job_queue.complete(running, NOW)
+        assert keys([await self.claim_one(job_queue)]) == ["4"]
+
     async def test_full_subscriptions_are_skipped(self, job_queue: JobQueue) -> None:
         """Jobs of a full subscription are not claimed, however many there are; later jobs of others are."""
         await job_queue.add_jobs([a_job(f"f{number}", subscription="full") for number in range(50)], NOW)

@@ -56,8 +56,11 @@ class JobQueue(Protocol):
         """Mark a job as done whose effect is not a change of a record. Raises ``LeaseLost``."""
         ...
 
-    async def retry(self, job: Job, at: datetime, error: str) -> None:
-        """End this attempt; the job is due again from ``at`` on. Raises ``LeaseLost``."""
+    async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
+        """End this attempt; the job is due again from ``at`` on. Raises ``LeaseLost``.
+
+        With ``alone`` the job leaves its sequence, so that the jobs behind it do not wait for it any longer.
+        """
         ...
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:

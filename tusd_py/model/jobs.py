@@ -16,6 +16,7 @@ class Subscription:
     name: str
     actor: str
     types: frozenset[EventType]
+    is_ordered: bool = True  # whether an event waits until the events before it are delivered, however long that takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class NewJob:
     sequence_key: str
     subscription: str = ""
     event_id: str = ""
+    #: The job is for a post-receive: where another one waits at the end of its sequence, that one delivers this event.
+    is_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.records.sql.driver import DatabaseConnection
-from tusd_py.records.sql.job_rows import job_row, to_event, to_job
+from tusd_py.records.sql.job_rows import to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import Query, WriteResult, lease_lost
+from tusd_py.records.sql.transactions import NewJobRows, Query, WriteResult, job_rows, lease_lost
 
 T = TypeVar("T")
 
@@ -57,9 +57,10 @@ class SqlJobQueue:
         values: dict[str, object] = {"at": to_microseconds(now)}
         await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
-    async def retry(self, job: Job, at: datetime, error: str) -> None:
+    async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
         values: dict[str, object] = {"at": to_microseconds(at), "why": error}
-        await self._write(UpdateLeased(self._sql, job, self._sql.retry, values))
+        statement = self._sql.retry_alone if alone else self._sql.retry
+        await self._write(UpdateLeased(self._sql, job, statement, values, ends=alone))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
         values: dict[str, object] = {"at": to_microseconds(now), "why": error}
@@ -67,7 +68,7 @@ class SqlJobQueue:
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
         if jobs:
-            await self._write(AddJobs(self._sql, [job_row(job, now) for job in jobs]))
+            await self._write(AddJobs(self._sql, job_rows(jobs, now)))
 
     async def next_due(self) -> datetime | None:
         (due,) = await self._query(self._sql.next_due, _number)
@@ -165,6 +166,7 @@ class Claim:
             "job_id": job.id,
             "seen_state": job.state.value,
             "seen_token": job.token,
+            "seen_event_id": job.event_id,
             "now": self.now,
             "until": self.until,
         }
@@ -178,7 +180,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class UpdateLeased:
-    """A statement about a leased job; with ``ends`` the next job of its sequence becomes the head."""
+    """A statement about a leased job; with ``ends`` it ends or leaves its sequence, and the next job is the head."""
 
     sql: JobStatements
     job: Job
@@ -222,11 +224,11 @@ class AddJobs:
     """Add jobs, except those whose key exists already."""
 
     sql: JobStatements
-    rows: Sequence[dict[str, object]]
+    rows: NewJobRows
     durable: bool = True
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
-        count = connection.execute_many(self.sql.add_job, self.rows)
+        count = self.rows.write(connection, self.sql)
         return WriteResult(count=count, has_work=count > 0)
 
 
