@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tusd_py.contracts.records import RecordConflict, RecordExists, Records, RecordsUnavailable
+from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, Records, RecordsUnavailable
 from tusd_py.model.upload import Kind, Status, Upload
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -122,6 +122,32 @@ class RecordsContract(ABC):
         await records.insert(b)
         assert await records.find_all(["b", "x", "a", "b"]) == [b, None, a, b]
         assert await records.find_all([]) == []
+
+    async def test_uses_of_parts_are_counted_and_limited(self, records: Records) -> None:
+        """Every use counts, of all final uploads that are not expired, terminated or failed; the insert is refused."""
+        await records.insert(an_upload("a"))
+        uses = {"f1": ("a", "b", "a"), "f2": ("a",), "ended": ("b",) * 4}
+        for final_id, parts in uses.items():
+            await records.insert(an_upload(final_id, kind=Kind.FINAL, parts=parts), part_uses_max=5)
+        ended = await records.find("ended")
+        assert ended is not None
+        await records.update(ended, ended.with_status(Status.TERMINATED, NOW))
+        assert dict(await records.count_part_uses(["a", "b", "c", "a"])) == {"a": 3, "b": 1}
+        await records.insert(an_upload("f3", kind=Kind.FINAL, parts=("a", "a")), part_uses_max=5)
+        with pytest.raises(PartOverused):
+            await records.insert(an_upload("f4", kind=Kind.FINAL, parts=("b", "a")), part_uses_max=5)
+        assert await records.find("f4") is None
+
+    async def test_empty_uploads_are_found(self, records: Records) -> None:
+        """Of the ids asked: those unfinished and without a byte."""
+        await records.insert(an_upload("empty"))
+        await records.insert(an_upload("deferred", length=None))
+        await records.insert(an_upload("begun", offset=1))
+        await records.insert(an_upload("complete", length=0).complete(NOW))
+        await records.insert(an_upload("gone").with_status(Status.TERMINATED, NOW))
+        await records.insert(an_upload("another"))
+        ids = ["empty", "deferred", "begun", "complete", "gone", "unknown"]
+        assert await records.find_empty(ids) == {"empty", "deferred"}
 
     async def test_update_increments_token(self, records: Records, tmp_path: Path) -> None:
         """A saved change has the next token, in the returned value and in the medium."""

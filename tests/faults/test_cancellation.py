@@ -15,6 +15,7 @@ from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.rules import Limits
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.storage.disk.store import DiskStore
@@ -179,6 +180,7 @@ async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)
+        harness.limits = Limits(part_uses_max=0)
         harness.restart()
         for nth in range(1, 50):
             final = (await harness.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload

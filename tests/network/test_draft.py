@@ -62,7 +62,7 @@ async def test_aborted_creation_is_resumed(start: Callable[..., RunningServer], 
         url = await begun(draft, connection)
         await connection.send(data[:bytes_sent])
         await connection.end()
-        # Asked earlier, it would be a takeover, which need not wait for what is still under way.
+        # An earlier request would be a takeover, which need not wait for bytes that are still under way.
         await eventually(partial(is_over, server.port, connection.own_port), "the server ends the connection")
         assert await finished(draft, url, data) == bytes_sent
         assert_stored(server, url, data)

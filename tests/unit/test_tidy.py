@@ -27,6 +27,7 @@ IGNORED_FOLDERS = {"node_modules", "__pycache__", "versions"}
 TESTS_WITHOUT_A_MODULE = {
     "test_benchmarks.py",  # the package benchmarks
     "test_docs.py",
+    "test_patterns.py",  # every regular expression of the product
     "test_tidy.py",
     "protocol/test_bad_input.py",  # every parser, with one collection of malformed requests
 }
@@ -135,8 +136,8 @@ def settings_by_name() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("section", "key"), settings_by_name())
 def test_every_setting_is_read(section: str, key: str) -> None:
-    """Each setting is read by name somewhere; ``records.url`` is read through ``database_url``."""
-    name = "database_url" if (section, key) == ("records", "url") else key
+    """Each setting is read by name somewhere; ``records.url`` is read through ``database_path``."""
+    name = "database_path" if (section, key) == ("records", "url") else key
     readers = [path for glob in SETTINGS_READERS for path in ROOT.glob(glob)]
     in_steps = f'"{section}.{key}"' in (ROOT / "tusd_py/model/steps.py").read_text()
     assert in_steps or any(re.search(rf"\b\w+\.{name}\b", path.read_text()) for path in readers)

@@ -80,13 +80,13 @@ async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
     return count
 
 
-def _call(settings: Settings, question: Callable[[EndpointStates], Awaitable[T]]) -> T:
+def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
     if settings.database_path is None:
         fail(['records.url is "memory": there are no webhooks without a database'])
 
     async def run() -> T:
         async with open_endpoint_states(settings) as states:
-            return await question(states)
+            return await use(states)
 
     try:
         prepare(settings)

@@ -1,4 +1,4 @@
-"""The contract of the job queue: events, and jobs until their effect is made."""
+"""The contract of the job queue, which keeps the jobs of the workers and the events that they deliver."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class JobQueue(Protocol):
         ...
 
     async def complete(self, job: Job, now: datetime) -> None:
-        """Mark a job as done whose effect is not a change of a record. Raises ``LeaseLost``."""
+        """Mark a job as done; then the next job of its sequence can be claimed. Raises ``LeaseLost``.
+
+        For a job whose effect is a change of a record, ``Effects.completed_job`` does this with the change.
+        """
         ...
 
     async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
@@ -64,18 +67,20 @@ class JobQueue(Protocol):
         ...
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        """Mark a job as dead: it is kept, and the next job of its sequence is due. Raises ``LeaseLost``."""
+        """Mark a job as dead: it is kept, and the next job of its sequence can be claimed. Raises ``LeaseLost``."""
         ...
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
-        """Add jobs without a change of a record."""
+        """Add jobs, due now, without a change of a record. Jobs whose key exists already are left out."""
         ...
 
     async def next_due(self) -> datetime | None:
         """The earliest time at which ``claim`` may return a job; ``None`` if all jobs have ended."""
         ...
 
-    async def find_job(self, job_id: int) -> Job | None: ...
+    async def find_job(self, job_id: int) -> Job | None:
+        """The job with this id; ``None`` if there is none."""
+        ...
 
     async def list_jobs(
         self, *, states: Collection[JobState] = (), upload_id: str = "", before_id: int | None = None, limit: int
@@ -91,7 +96,9 @@ class JobQueue(Protocol):
         """Delete a job that is not running; False if there is no such job."""
         ...
 
-    async def find_event(self, event_id: str) -> Event | None: ...
+    async def find_event(self, event_id: str) -> Event | None:
+        """The event with this id; ``None`` if there is none (any more)."""
+        ...
 
     async def list_events(
         self, *, after: int = 0, upload_id: str = "", newest: bool = False, limit: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -16,6 +16,10 @@ class RecordsError(Exception):
 
 class RecordExists(RecordsError):
     """An upload with this id is already recorded."""
+
+
+class PartOverused(RecordsError):
+    """Final uploads would use a partial upload more often than allowed; nothing was changed."""
 
 
 class RecordConflict(RecordsError):
@@ -33,8 +37,12 @@ class RecordsFull(RecordsUnavailable):
 class Records(Protocol):
     """Keeps ``Upload`` values. When a call returns, its change is durable and visible to every process."""
 
-    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
-        """Record a new upload and ``effects`` in one transaction. Raises ``RecordExists``."""
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
+        """Record a new upload and ``effects`` in one transaction. Raises ``RecordExists``.
+
+        Raises ``PartOverused`` if final uploads would then use one of its parts more than ``part_uses_max`` times, as
+        ``count_part_uses`` counts; 0 is no limit.
+        """
         ...
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -74,8 +82,16 @@ class Records(Protocol):
         """Final uploads in status ``UPLOADING`` or ``PROCESSING`` that have this upload among their parts."""
         ...
 
+    async def count_part_uses(self, part_ids: Collection[str]) -> Mapping[str, int]:
+        """How often final uploads have each of these uploads as a part, if any; those that have ended do not count."""
+        ...
+
+    async def find_empty(self, upload_ids: Collection[str]) -> set[str]:
+        """Those of these uploads that are in status ``UPLOADING`` and have no byte."""
+        ...
+
     async def probe(self) -> None:
-        """Return if records can be read; raises ``RecordsUnavailable`` otherwise."""
+        """Check that records can be read. Raises ``RecordsUnavailable`` if not."""
         ...
 
     async def close(self) -> None:

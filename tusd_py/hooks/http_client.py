@@ -90,6 +90,9 @@ class HttpClient:
                     return await self._exchange(url, headers, body, response_bytes_max)
         except TimeoutError as failure:
             raise RequestFailed(f"took more than {round(timeout_seconds, 3):g} seconds") from failure
+        except httpcore2.LocalProtocolError:
+            # Its text has the value of the header, which may be a credential.
+            raise RequestFailed("was not called: a header of the request is not valid in HTTP") from None
         except (
             httpcore2.NetworkError,
             httpcore2.ProtocolError,

@@ -1,4 +1,4 @@
-"""The locker of the processes of one host: the kernel keeps the locks, and the processes notify each other."""
+"""The locker of all processes of one host: the kernel keeps the locks, and the processes notify each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tusd_py.contracts.notifier import Notifier, OpenNotifier
 from tusd_py.locking.lock_files import LockFiles
 from tusd_py.locking.memory import MemoryLock, MemoryLocker
 
-#: A caller that waits for another process tries and asks again this often: messages may be lost, holders may be killed.
+#: A caller that waits for another process tries and requests again after this: messages may be lost, holders may die.
 POLL_SECONDS = 0.025
 
 #: How long this process leaves an upload to another one that waits for it before its own next waiter takes it.
@@ -33,7 +33,7 @@ class FileLock:
         self._locker = locker
         self.key = key
         self.local = local
-        self.waiters: dict[str, None] = {}  # addresses of other processes that wait for it, in the order they asked
+        self.waiters: dict[str, None] = {}  # addresses of processes that wait for it, in order
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
         self.local.on_release_requested(callback)
@@ -57,7 +57,7 @@ class FileLocker:
         self._local = MemoryLocker()
         self._medium: tuple[LockFiles, Notifier] | None = None
         self._held: dict[str, FileLock] = {}
-        self._waiters: dict[str, asyncio.Future[None]] = {}  # those here that wait for another process
+        self._waiters: dict[str, asyncio.Future[None]] = {}  # callers of this process that wait for another one
         _LOCKERS.add(self)
 
     async def acquire(self, upload_id: str, timeout_seconds: float) -> FileLock:

@@ -47,6 +47,7 @@ class LockFiles:
         return True
 
     def unlock(self, key: str) -> None:
+        """Unlock the byte of ``key``, which this object has locked."""
         self._set(fcntl.F_UNLCK, fcntl.LOCK_UN, key)
 
     def close(self) -> None:

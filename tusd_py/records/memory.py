@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
+from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, RecordsUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
+
+#: Final uploads in these statuses have no bytes and will not get any.
+_WITHOUT_BYTES = (Status.EXPIRED, Status.TERMINATED, Status.FAILED)
 
 
 class MemoryRecords:
@@ -20,11 +24,16 @@ class MemoryRecords:
         self._uploads: dict[str, Upload] = {}
         self._closed = False
 
-    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         self._refuse_when_closed()
         _refuse_effects(effects)
         if upload.id in self._uploads:
             raise RecordExists(f"upload {upload.id} is already recorded")
+        if part_uses_max and upload.parts:
+            uses = Counter(await self.count_part_uses(upload.parts))
+            uses.update(upload.parts)
+            if max(uses.values()) > part_uses_max:
+                raise PartOverused(f"a partial upload is used by final uploads {part_uses_max} times already")
         self._uploads[upload.id] = _with_copied_storage(upload)
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -67,6 +76,16 @@ class MemoryRecords:
         waiting = (Status.UPLOADING, Status.PROCESSING)
         found = (u for u in self._uploads.values() if u.status in waiting and part_id in u.parts)
         return sorted(found, key=lambda upload: upload.id)
+
+    async def count_part_uses(self, part_ids: Collection[str]) -> Mapping[str, int]:
+        self._refuse_when_closed()
+        wanted, living = set(part_ids), (u for u in self._uploads.values() if u.status not in _WITHOUT_BYTES)
+        return Counter(part_id for upload in living for part_id in upload.parts if part_id in wanted)
+
+    async def find_empty(self, upload_ids: Collection[str]) -> set[str]:
+        self._refuse_when_closed()
+        uploads = (self._uploads.get(upload_id) for upload_id in upload_ids)
+        return {u.id for u in uploads if u is not None and not u.offset and u.status is Status.UPLOADING}
 
     async def probe(self) -> None:
         self._refuse_when_closed()

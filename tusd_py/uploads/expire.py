@@ -127,15 +127,17 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
 async def recover(ports: Ports) -> int:
     """Continue what a crash or a restart interrupted: hooks not invoked, final uploads not assembled. Returns how many.
 
-    An upload that changed recently, after this process started, is left alone: another process may be busy with it.
+    An upload that changed recently, after this process started, is left alone: another process may be busy with it. One
+    that seems to have changed later than now is continued: the clock was set back.
     """
     count, after_id = 0, ""
-    idle_before = ports.clock() - _GRACE
+    now = ports.clock()
+    recent = (max(ports.opened_at, now - _GRACE), now + _GRACE)
     while interrupted := await ports.records.needing_recovery(_BATCH, after_id):
         for upload in interrupted:
             if not upload.is_complete:
                 schedule_assembly(ports, upload)
-            elif upload.updated_at < ports.opened_at or upload.updated_at < idle_before:
+            elif not recent[0] <= upload.updated_at <= recent[1]:
                 key = task_key(TaskKind.RECOVER, upload.id)
                 ports.background.spawn_once(key, partial(_finish, ports, upload.id))
                 count += 1

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.store import OnProgress
+from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.outcomes import Content

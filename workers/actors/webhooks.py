@@ -45,7 +45,9 @@ async def webhooks(context: JobContext) -> None:
     if event is None:
         raise GiveUp("the event no longer exists")
     if await _is_superseded(context, job_queue, endpoint, event):
-        log.info("event superseded by a later one", extra={"job": job.id, "upload": job.upload_id, "event_id": event.id})
+        log.info(
+            "event superseded by a later one", extra={"job": job.id, "upload": job.upload_id, "event_id": event.id}
+        )
         return
     result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
     await _handle(context, endpoint_states, endpoint, event, result)

@@ -261,6 +261,17 @@ def test_forwarded_credentials_replace_those_of_the_url() -> None:
     assert values(headers.for_caller(CALLER), b"Authorization") == [b"Basic bWU6cHc="]
 
 
+async def test_failures_do_not_quote_headers() -> None:
+    """A value that HTTP does not allow may be a credential, and the text of a failure is stored with the job."""
+    with receiving() as receiver:
+        client = HttpClient(tls_context(receiver.url, verifies=True))
+        headers = [(b"Authorization", b"Bearer secret\r\nX: y")]
+        with pytest.raises(RequestFailed, match="a header of the request is not valid") as failed:
+            await client.post(receiver.url, headers, BODY, timeout_seconds=5, response_bytes_max=1)
+        await client.close()
+    assert "secret" not in str(failed.value)
+
+
 def test_forwarded_headers_are_unchanged() -> None:
     """All values of each, also bytes that are not text, under the names of the setting."""
     headers = RequestHeaders("http://h/x", ["COOKIE", "x", "absent"])

@@ -79,7 +79,7 @@ async def next_line(process: subprocess.Popen[str]) -> str:
 
 
 async def test_takeover_between_processes_within_20_ms(tmp_path: Path) -> None:
-    """A holder in another process is told at once; ``acquire`` returns within 20 ms at the median."""
+    """A holder in another process is asked at once; the median of ``acquire`` is below 20 ms."""
     locker, loop = open_file_locker(tmp_path), asyncio.get_running_loop()
     seconds = []
     with holder(tmp_path, "yield", times=25) as process:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
+from tusd_py.model.text import valid_unicode
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
@@ -46,7 +47,7 @@ class SqlJobQueue:
         await self._write(UpdateLeased(self._sql, job, self._sql.clear_starts, {}))
 
     async def release(self, job: Job, at: datetime, reason: str, *, started: bool = False) -> None:
-        values: dict[str, object] = {"at": to_microseconds(at), "why": reason, "undone": int(started)}
+        values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(reason), "undone": int(started)}
         await self._write(UpdateLeased(self._sql, job, self._sql.release, values))
 
     async def renew(self, job: Job, until: datetime) -> Job:
@@ -58,12 +59,12 @@ class SqlJobQueue:
         await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
     async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
-        values: dict[str, object] = {"at": to_microseconds(at), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(error)}
         statement = self._sql.retry_alone if alone else self._sql.retry
         await self._write(UpdateLeased(self._sql, job, statement, values, ends=alone))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        values: dict[str, object] = {"at": to_microseconds(now), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(now), "why": valid_unicode(error)}
         await self._write(UpdateLeased(self._sql, job, self._sql.fail, values, ends=True))
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:

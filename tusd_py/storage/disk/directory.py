@@ -127,13 +127,17 @@ class UploadDirectory:
     def sync(self) -> None:
         os.fsync(self.descriptor)
 
+    def available_bytes(self) -> int:
+        """How many bytes can be written until ``AVAILABLE_BYTES_MIN`` are left."""
+        space = os.statvfs(self.descriptor)
+        return space.f_bavail * space.f_frsize - AVAILABLE_BYTES_MIN
+
     def probe(self) -> None:
         """Return if a file can be created and written here now. Raises ``StoreError`` with the reason otherwise."""
         opened, present = os.fstat(self.descriptor), self.path.stat()
         if (opened.st_dev, opened.st_ino) != (present.st_dev, present.st_ino):
             raise StoreUnavailable(f"{self.path} is no longer the directory this server opened; restart it")
-        space = os.statvfs(self.descriptor)
-        if space.f_bavail * space.f_frsize < AVAILABLE_BYTES_MIN:
+        if self.available_bytes() <= 0:
             raise StoreFull(f"less than {AVAILABLE_BYTES_MIN >> 20} MiB is free in {self.path}")
         name = f".probe-{os.getpid()}"
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | SAFELY, 0o600, dir_fd=self.descriptor)

@@ -37,7 +37,7 @@ def test_a_webhook_has_the_settings_of_its_table() -> None:
         "body": "tusd",
         "ordered": False,
     }
-    (endpoint,) = endpoints(webhooks=table(events=["post-finish"], ordered=False, **keys))
+    (endpoint,) = endpoints(webhooks=table(events=["post-finish"], **keys))
     assert endpoint == WebhookEndpoint(
         name="library",
         types=frozenset({EventType.POST_FINISH}),

@@ -15,7 +15,7 @@ from tusd_py.records.sql.sqlite import _switch_to_wal, unavailable
 
 
 def test_file_system_without_wal_is_refused() -> None:
-    """Where SQLite cannot use a write-ahead log, the operator is told to use a local disk."""
+    """If SQLite cannot use a write-ahead log, the message tells the operator to use a local disk."""
     # A database in memory has no log, as one on a file system without shared memory.
     with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(RecordsUnavailable) as raised:
         _switch_to_wal(connection)

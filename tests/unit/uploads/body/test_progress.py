@@ -39,10 +39,10 @@ async def test_post_receive_may_stop_append() -> None:
     appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"01", first, b"23", never, b"4")))
     await eventually(lambda: seen == [2])
     first.set()
-    with pytest.raises(UploadStopped) as told:
+    with pytest.raises(UploadStopped) as stopped:
         await appending
     await harness.drain()
-    assert told.value.override == ResponseOverride(status=402)
+    assert stopped.value.override == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
     record = await harness.record(upload_id)
     assert record is not None

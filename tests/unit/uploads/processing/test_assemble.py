@@ -295,7 +295,7 @@ async def test_assemble_full_store_retried_by_head() -> None:
     harness = UploadsHarness(records=records, store=FailingStore(store, faults), policy=LATER)
     one = await part(harness, b"abc")
     await harness.drain()
-    faults.nth = faults.seen + 2  # create, concatenate
+    faults.nth = faults.seen + 3  # ensure_space, create, concatenate
     final = await create_final(harness, one)
     await harness.drain()
     assert faults.struck

@@ -117,13 +117,13 @@ async def test_hooks_of_upload_in_order() -> None:
     """However slow a hook is, the hooks of one upload run in the order of its life."""
     calls: list[tuple[str, Hook]] = []
 
-    async def tell(event: HookEvent) -> None:
+    async def record(event: HookEvent) -> None:
         if event.hook is Hook.POST_CREATE:
             await asyncio.sleep(0.01)
         calls.append((event.upload.id, event.hook))
 
     after = (Hook.POST_CREATE, Hook.POST_RECEIVE, Hook.POST_FINISH, Hook.POST_TERMINATE)
-    harness = UploadsHarness(functions=dict.fromkeys(after, tell), policy=UploadPolicy(save_interval_bytes=2))
+    harness = UploadsHarness(functions=dict.fromkeys(after, record), policy=UploadPolicy(save_interval_bytes=2))
     ids = [(await harness.create(4)).upload.id for _ in range(3)]
     for upload_id in ids:
         await harness.append(upload_id, 0, b"01", b"23")
@@ -166,10 +166,10 @@ async def test_finish_hooks_only_for_final() -> None:
     """pre-finish and post-finish run for the final upload, not for its parts."""
     calls: list[tuple[Hook, Kind]] = []
 
-    def tell(event: HookEvent) -> None:
+    def record(event: HookEvent) -> None:
         calls.append((event.hook, event.upload.kind))
 
-    harness = UploadsHarness(functions={Hook.PRE_FINISH: tell, Hook.POST_FINISH: tell})
+    harness = UploadsHarness(functions={Hook.PRE_FINISH: record, Hook.POST_FINISH: record})
     part = (await harness.create(2, b"01", kind=Kind.PARTIAL)).upload.id
     await harness.create(None, kind=Kind.FINAL, parts=[part])
     await harness.drain()

@@ -14,8 +14,8 @@ from tests.support import samples
 from tests.support.harness import UploadsHarness
 from tests.support.processing import a_harness, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.store import OnProgress, StoreUnavailable
+from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.model.validation_rule import ValidationRule
