@@ -10,7 +10,7 @@ from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
 from tusd_py.uploads.background import TaskKind, task_key
-from tusd_py.uploads.expire import prune, recover, sweep
+from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
@@ -68,6 +68,7 @@ class Maintenance:
         swept = await sweep(self._ports)
         self._metrics.expired.inc(swept.expired)
         await prune(self._ports, self._settings.events.keep_seconds)
+        self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
         await self._remove_leftovers()
         await self._measure_jobs()
 

@@ -119,7 +119,9 @@ class Service:
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
-            client_addresses=ClientAddresses(trusted_proxies=settings.server.trusted_proxies),
+            client_addresses=ClientAddresses(
+                trusted_proxies=settings.server.trusted_proxies, forwarded_headers=settings.server.forwarded_headers
+            ),
             metrics=self.metrics,
             active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,

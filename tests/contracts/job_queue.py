@@ -415,6 +415,47 @@ class JobQueueContract(ABC):
         await records.update(upload, upload, Effects(events=(an_event("next", upload),)))
         assert (await job_queue.list_events(after=5, limit=9))[0][0] == 6
 
+    async def test_prune_dead_deletes_dead_jobs_of_ended_uploads(self, records: Records, job_queue: JobQueue) -> None:
+        """Old dead jobs are deleted if their upload is unknown or has ended; those of others may be requeued."""
+        living, ended = an_upload("living"), an_upload("ended").with_status(Status.TERMINATED, NOW)
+        await records.insert(living)
+        await records.insert(ended)
+        for upload_id in ("living", "ended", "unknown"):
+            names = [f"{upload_id} {state}" for state in ("dead", "new", "done", "waiting")]
+            await job_queue.add_jobs([a_job(name, upload_id=upload_id, subscription=name) for name in names], NOW)
+        for job in await job_queue.claim(NOW, LATER, 99):
+            if job.key.endswith(("dead", "new")):
+                await job_queue.fail(job, LATER if job.key.endswith("new") else NOW, "")
+            elif job.key.endswith("done"):
+                await job_queue.complete(job, NOW)
+        assert await job_queue.prune_dead(LATER, 1) == 1
+        assert await job_queue.prune_dead(LATER, 9) == 1
+        assert await job_queue.prune_dead(LATER, 9) == 0
+        left = keys(await job_queue.list_jobs(states=[JobState.DEAD], limit=99))
+        assert sorted(left) == ["ended new", "living dead", "living new", "unknown new"]
+        assert len(await job_queue.list_jobs(limit=99)) == 10
+
+    async def test_impossible_waits_are_limited(self, job_queue: JobQueue) -> None:
+        """Due times of before the clock was set back are limited by state and attempt; possible ones stay."""
+        back, second = NOW - timedelta(days=30), timedelta(seconds=1)
+        await job_queue.add_jobs([a_job(key) for key in ("new", "failed", "running")], NOW)
+        new = (await job_queue.list_jobs(limit=9))[-1]
+        assert [job.key for job in await job_queue.claim(NOW, NOW + timedelta(seconds=30), 3)] == [
+            "new",
+            "failed",
+            "running",
+        ]
+        for job in await job_queue.list_jobs(limit=9):
+            if job.key != "running":
+                await job_queue.retry(await job_queue.start(job), NOW, "")
+        assert await job_queue.requeue(new.id, NOW)
+        assert await job_queue.claim(back, back + second, 9) == []
+        assert await job_queue.limit_waits(back, 30 * second, [second, 9 * second]) == 3
+        assert await job_queue.limit_waits(back, 30 * second, [second, 9 * second]) == 0
+        dues = {job.key: job.next_attempt_at - back for job in await job_queue.list_jobs(limit=9)}
+        assert dues["new"] == second and dues["failed"] <= 9 * second and dues["running"] == 30 * second
+        assert keys(await job_queue.claim(back + 31 * second, back + 61 * second, 9)) == ["new", "failed", "running"]
+
     async def test_empty_queue(self, job_queue: JobQueue) -> None:
         """An empty queue has no job to claim and no due time."""
         assert await job_queue.claim(NOW, LATER, 9) == []

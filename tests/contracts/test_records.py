@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -35,9 +34,10 @@ async def _insert_with_job(records: MemoryRecords) -> None:
     assert await records.find("a") is None
 
 
-def test_memory_records_refuse_effects() -> None:
+@pytest.mark.anyio
+async def test_memory_records_refuse_effects() -> None:
     """Effects in memory are a mistake of the wiring: the insert fails and nothing is recorded."""
-    asyncio.run(_insert_with_job(MemoryRecords()))
+    await _insert_with_job(MemoryRecords())
 
 
 class TestSqliteRecords(RecordsContract):

@@ -34,12 +34,12 @@ def running_worker(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[
         yield
     finally:
         stop(worker)
-    assert not failed, "the worker came to an end by itself"
+    assert not failed, "the worker stopped by itself"
 
 
 @asynccontextmanager
 async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The jobs in the database beside other processes; adding jobs wakes workers, as a server does."""
+    """The job queue of the database, which other processes use too; adding jobs wakes workers, as in a server."""
     ports = await open_ports(settings)
     assert ports.job_queue is not None
     try:

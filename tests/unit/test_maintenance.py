@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody
 from tests.support.waiting import eventually
+from tusd_py.model.jobs import NewJob
 from tusd_py.model.upload import Status
 from tusd_py.protocol.requests import Create
 from tusd_py.service import Service
@@ -69,6 +70,24 @@ async def test_failure_is_logged_and_retried(tmp_path: Path, caplog: pytest.LogC
     await eventually(lambda: "maintenance failed" in caplog.text)
     clock.now = datetime.now(UTC) + timedelta(seconds=20)
     await eventually(lambda: service.metrics.expired._value.get() == 1)
+    await service.close()
+
+
+@pytest.mark.anyio
+async def test_dead_jobs_of_unknown_uploads_are_deleted(tmp_path: Path) -> None:
+    """After ``events.keep_dead_seconds``, and counted in the metrics."""
+    clock = Clock(datetime.now(UTC))
+    service = Service(settings_of(tmp_path), clock=clock)
+    ports = await service.ports()
+    assert ports.job_queue is not None
+    await ports.job_queue.add_jobs([NewJob(actor="a", key="k", upload_id="gone", sequence_key="s")], clock())
+    (job,) = await ports.job_queue.claim(clock(), clock() + timedelta(seconds=1), 1)
+    await ports.job_queue.fail(job, clock(), "never")
+    await eventually(lambda: service.metrics.jobs_dead._value.get() == 1)
+    assert service.metrics.jobs_dead_pruned._value.get() == 0
+    clock.move(31 * 86400)
+    await eventually(lambda: service.metrics.jobs_dead_pruned._value.get() == 1)
+    assert await ports.job_queue.list_jobs(limit=1) == []
     await service.close()
 
 

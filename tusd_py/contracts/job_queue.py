@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tusd_py.contracts.records import RecordsError
@@ -74,6 +74,14 @@ class JobQueue(Protocol):
         """Add jobs, due now, without a change of a record. Jobs whose key exists already are left out."""
         ...
 
+    async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
+        """Bring due times that are later than they can be back to the latest that is possible; return how many.
+
+        Such times come from a clock that has been set back since. The lease of a running job ends after ``running`` at
+        the latest; a job that has failed ``n`` times waits ``waiting[n]`` at most, or the last of them.
+        """
+        ...
+
     async def next_due(self) -> datetime | None:
         """The earliest time at which ``claim`` may return a job; ``None`` if all jobs have ended."""
         ...
@@ -113,5 +121,12 @@ class JobQueue(Protocol):
         """Delete at most ``limit`` jobs done before ``before``, and as many older events that have no job left.
 
         Return the number of both together: 0 if there are no more.
+        """
+        ...
+
+    async def prune_dead(self, before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` jobs that died before then and whose upload has ended or is unknown.
+
+        Return how many.
         """
         ...

@@ -10,6 +10,10 @@ class LockTimeout(Exception):
     """The holder did not release the lock in time; the client should try again shortly."""
 
 
+class LocksUnavailable(Exception):
+    """Nothing can be locked at the moment, or any more; the message is for operators. No lock is held then."""
+
+
 class Lock(Protocol):
     """The exclusive right to change one upload, until ``release`` or until the process dies."""
 
@@ -31,12 +35,13 @@ class Locker(Protocol):
     async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
         """Wait for the lock and request its release from the holder; waiters are served in the order they came.
 
-        Raises ``LockTimeout`` after ``timeout_seconds``. A caller that is cancelled while it waits has no lock.
+        Raises ``LockTimeout`` after ``timeout_seconds``, or ``LocksUnavailable``. A caller that is cancelled while it
+        waits has no lock.
         """
         ...
 
     async def try_acquire(self, upload_id: str) -> Lock | None:
-        """The lock if it is free, else ``None``; never requests its release."""
+        """The lock if it is free, else ``None``; never requests its release. Raises ``LocksUnavailable``."""
         ...
 
     async def close(self) -> None:

@@ -180,6 +180,7 @@ class EventsSettings(Section):
 
     record: Bool = False
     keep_seconds: Seconds = 604800
+    keep_dead_seconds: Seconds = 2592000
 
 
 class ApiSettings(Section):

@@ -65,6 +65,17 @@ async def prune(ports: Ports, keep_seconds: float) -> int:
     return total
 
 
+async def prune_dead(ports: Ports, keep_seconds: float) -> int:
+    """Delete dead jobs of ended uploads that died ``keep_seconds`` ago (0 keeps all) and return how many."""
+    if ports.job_queue is None or not keep_seconds:
+        return 0
+    before = ports.clock() - timedelta(seconds=keep_seconds)
+    total = 0
+    while (pruned := await ports.job_queue.prune_dead(before, _BATCH)) > 0:
+        total += pruned
+    return total
+
+
 async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
     lock = await ports.locker.try_acquire(upload_id)
     if lock is None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
+from typing import Literal
 
 from starlette.types import Scope
 
+from tusd_py.model.addresses import Network, parse_address
 from tusd_py.protocol.headers import Headers
+from tusd_py.web.location import parse_forwarded
 
 #: Forwarded addresses of one header that are looked at, from the right: a chain of trusted proxies is short.
 _HOPS_MAX = 10
@@ -23,7 +26,8 @@ _HOPS_MAX = 10
 class ClientAddresses:
     """Finds the key of a client. ``trusted_proxies`` are never counted as clients themselves if they forward one."""
 
-    trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+    trusted_proxies: Sequence[Network] = ()
+    forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
 
     def key(self, scope: Scope, headers: Headers) -> str:
         """The key of the client that sent this request."""
@@ -33,10 +37,9 @@ class ClientAddresses:
         # A peer on a unix socket has passed the permissions of the socket file.
         if client is not None and not self._is_trusted(str(client[0])):
             return _key(str(client[0]))
-        hops = (headers.get(b"x-forwarded-for") or "").rsplit(",", _HOPS_MAX)[-_HOPS_MAX:]
         found = ""
         # Each proxy appends the address of its own peer: all before the first one that is not trusted may be invented.
-        for hop in reversed(hops):
+        for hop in reversed(self._hops(headers)[-_HOPS_MAX:]):
             found = _without_port(hop.strip())
             if not self._is_trusted(found):
                 break
@@ -46,26 +49,21 @@ class ClientAddresses:
         """The key of a connection from ``peer``: empty for trusted proxies and on unix sockets."""
         return "" if peer is None or self._is_trusted(peer) else _key(peer)
 
+    def _hops(self, headers: Headers) -> list[str]:
+        if self.forwarded_headers == "forwarded":
+            return [hop.get("for", "") for hop in parse_forwarded(headers.get(b"forwarded") or "")]
+        return (headers.get(b"x-forwarded-for") or "").rsplit(",", _HOPS_MAX)
+
     def _is_trusted(self, text: str) -> bool:
         if not self.trusted_proxies:
             return False
-        address = _parsed(text)
+        address = parse_address(text)
         return address is not None and any(address in network for network in self.trusted_proxies)
 
 
 @lru_cache(maxsize=4096)
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-@lru_cache(maxsize=4096)
 def _key(text: str) -> str:
-    address = _parsed(text)
+    address = parse_address(text)
     if address is None:
         return ""
     return str(IPv6Network((int(address), 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

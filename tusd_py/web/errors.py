@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import (
     PartOverused,
@@ -105,6 +105,7 @@ class InternalError(TusError):
 TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
     {
         LockTimeout: Locked,
+        LocksUnavailable: Unavailable,
         PartOverused: Unavailable,  # the use case raises PartUsedTooOften instead
         RecordConflict: UploadChanged,
         RecordExists: AlreadyExists,

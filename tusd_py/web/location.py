@@ -71,7 +71,7 @@ class Locator:
 
 def _forwarded(headers: Headers, is_trusted: Callable[[str], bool]) -> Forwarded:
     """RFC 7239. Each proxy appends an element. Use the right-most one whose ``for`` is not a trusted proxy."""
-    hops = _parse_forwarded(headers.get(b"forwarded") or "")
+    hops = parse_forwarded(headers.get(b"forwarded") or "")
     chosen: dict[str, str] = {}
     for hop in reversed(hops):
         chosen = hop
@@ -87,7 +87,7 @@ def _address(node: str) -> str:
     return node.partition(":")[0]
 
 
-def _parse_forwarded(text: str) -> list[dict[str, str]]:
+def parse_forwarded(text: str) -> list[dict[str, str]]:
     """The elements of a Forwarded header; an empty list if any part of it is malformed."""
     hops: list[dict[str, str]] = [{}]
     position = 0

@@ -250,6 +250,28 @@ async def test_recover_failed_hook_after_grace() -> None:
     assert await status(harness, upload_id) is Status.READY
 
 
+async def test_recover_after_clock_was_set_back() -> None:
+    """An upload that was interrupted before the clock was set back is finished at once, not when it has caught up."""
+    calls: list[str] = []
+    go = asyncio.Event()
+
+    async def finished(event: HookEvent) -> None:
+        calls.append(event.upload.id)
+        await go.wait()
+
+    harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
+    upload_id = (await harness.create(2, b"01")).upload.id
+    await eventually(lambda: calls == [upload_id])
+    await harness.ports.background.drain(0)
+    harness.clock.move(-30 * 86400)
+    harness.restart()
+    go.set()
+    assert await recover(harness.ports) == 1
+    await harness.drain()
+    assert await status(harness, upload_id) is Status.READY
+    assert await recover(harness.ports) == 0
+
+
 async def test_recover_terminated_meanwhile() -> None:
     """An upload that is terminated after it was listed does not finish."""
     harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: None})

@@ -50,6 +50,14 @@ def test_key_behind_proxy(forwarded_for: bytes, key: str, client: tuple[str, int
     assert PROXIES.key({"client": client}, Headers([(b"x-forwarded-for", forwarded_for)])) == key
 
 
+def test_key_by_the_convention_that_is_believed() -> None:
+    """A proxy that sets one of the two headers passes on what the client sent of the other."""
+    headers = Headers([(b"x-forwarded-for", b"198.51.100.7"), (b"forwarded", b'for="[2001:db8::1]:80";proto=https')])
+    rfc7239 = ClientAddresses(trusted_proxies=PROXIES.trusted_proxies, forwarded_headers="forwarded")
+    assert rfc7239.key({"client": ("10.0.0.1", 1)}, headers) == "2001:db8::/64"
+    assert PROXIES.key({"client": ("10.0.0.1", 1)}, headers) == "198.51.100.7"
+
+
 def test_key_of_unix_socket_without_proxies() -> None:
     """The peer of a unix socket has no address, and nothing says that its headers can be trusted."""
     assert ClientAddresses().key({"client": None}, Headers([(b"x-forwarded-for", b"198.51.100.7")])) == ""

@@ -6,7 +6,7 @@ import heapq
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -71,6 +71,22 @@ class SqlJobQueue:
         if jobs:
             await self._write(AddJobs(self._sql, job_rows(jobs, now)))
 
+    async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
+        limits = [(JobState.RUNNING, 0, _NEWEST, running)]
+        for attempt, wait in enumerate(waiting):
+            is_last = attempt == len(waiting) - 1
+            limits.append((JobState.WAITING, attempt, _NEWEST if is_last else attempt, wait))
+        rows: list[dict[str, object]] = [
+            {
+                "of_state": state.value,
+                "attempt_min": attempt_min,
+                "attempt_max": attempt_max,
+                "latest": to_microseconds(now + wait),
+            }
+            for state, attempt_min, attempt_max, wait in limits
+        ]
+        return (await self._write(LimitWaits(self._sql, rows))).count
+
     async def next_due(self) -> datetime | None:
         (due,) = await self._query(self._sql.next_due, _number)
         return None if due is None else from_microseconds(due)
@@ -121,6 +137,12 @@ class SqlJobQueue:
 
     async def prune(self, before: datetime, limit: int) -> int:
         return (await self._write(Prune(self._sql, to_microseconds(before), limit))).count
+
+    async def prune_dead(self, before: datetime, limit: int) -> int:
+        # Found by a read, which no other write waits for: most dead jobs may belong to uploads that exist.
+        values = {"before": to_microseconds(before), "limit": limit}
+        ids = await self._query(self._sql.find_forgotten, _number, **values)
+        return (await self._write(DeleteDead(self._sql, [{"job_id": job_id} for job_id in ids]))).count if ids else 0
 
     async def _query(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
         return await self._read(Query(statement, values, read))
@@ -231,6 +253,31 @@ class AddJobs:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         count = self.rows.write(connection, self.sql)
         return WriteResult(count=count, has_work=count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitWaits:
+    """Bring due times back that are later than they can be."""
+
+    sql: JobStatements
+    rows: Sequence[dict[str, object]]
+    durable: bool = False
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        count = connection.execute_many(self.sql.limit_waits, self.rows)
+        return WriteResult(count=count, has_work=count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDead:
+    """Delete jobs, except those that are no longer dead: an operator may have requeued them meanwhile."""
+
+    sql: JobStatements
+    rows: Sequence[dict[str, object]]
+    durable: bool = False
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        return WriteResult(count=connection.execute_many(self.sql.delete_dead, self.rows))
 
 
 @dataclass(frozen=True, slots=True)

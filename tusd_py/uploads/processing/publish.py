@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import Publisher, PublishFailed
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import BytesMissing
@@ -47,7 +47,7 @@ async def _publish(ports: Ports, publisher: Publisher, upload: Upload) -> None:
         # Copying may have taken an hour, in which a client may have terminated the upload; none can while it is locked.
         async with locked(ports, upload.id):
             await _place(ports, publisher, upload.id)
-    except LockTimeout as error:
+    except (LockTimeout, LocksUnavailable) as error:
         raise PublishFailed(str(error)) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -52,7 +51,8 @@ def test_models_and_migrations_agree(url: str) -> None:
         command.check(config)
 
 
-def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> None:
+@pytest.mark.anyio
+async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> None:
     """Uploads of the first revision are read unchanged, have no pending steps, and can be updated."""
     to_version(url, "0001")
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -63,17 +63,14 @@ def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> No
         connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
     assert [step[:4] for step in migrate(url)] == ["0002", "0003", "0004", "0005"]
 
-    async def check() -> None:
-        records = (await SqlDatabase.open(url)).records
-        (upload,) = await records.needing_recovery(9)
-        assert upload == await records.find("a")
-        assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
-        assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
-        saved = await records.update(upload, upload.hand_to_workers(("validation",), upload.updated_at))
-        assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
-        await records.close()
-
-    asyncio.run(check())
+    records = (await SqlDatabase.open(url)).records
+    (upload,) = await records.needing_recovery(9)
+    assert upload == await records.find("a")
+    assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
+    assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
+    saved = await records.update(upload, upload.hand_to_workers(("validation",), upload.updated_at))
+    assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
+    await records.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM upload_parts").fetchall() == [("a", 0, "p")]
 
