@@ -37,7 +37,7 @@ class DeliveryStatus(Enum):
     DELIVERED = auto()
     RETRY = auto()  # the failure may be temporary
     GONE = auto()  # 410: the endpoint wants no more events
-    REJECTED = auto()  # the endpoint would refuse the same request again
+    REJECTED = auto()  # the endpoint would refuse the same request again, or it can never be sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMoved, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.ids import is_upload_id
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
@@ -40,7 +40,7 @@ class FileLocation(Protocol):
         ...
 
     def open_for_reading(self, upload_id: str) -> tuple[int, int]:
-        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMissing`` if it is gone."""
+        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMoved`` if it is gone."""
         ...
 
     def open_concatenation(self, upload_id: str) -> int:
@@ -91,7 +91,7 @@ class UploadDirectory:
         try:
             return open_regular(_checked(upload_id), os.O_RDONLY, self.descriptor)
         except FileNotFoundError as error:
-            raise BytesMissing("the file of this upload is gone") from error
+            raise BytesMoved("the file of this upload is gone") from error
 
     def open_concatenation(self, upload_id: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY

@@ -169,3 +169,10 @@ async def test_connections_are_reused_and_closed() -> None:
             await deliverer.close()
             await deliverer.deliver(endpoint(url=receiver.url), EVENT, None)
         await eventually(lambda: len(receiver.connections) == 2)
+
+
+async def test_a_request_that_can_never_be_sent_is_rejected() -> None:
+    """It is not repeated: the jobs behind it would wait for three days."""
+    async with delivering() as deliverer:
+        result = await deliverer.deliver(endpoint(url=f"http://{'a' * 64}.example/"), EVENT, None)
+    assert (result.status, "was not called" in result.reason) == (DeliveryStatus.REJECTED, True)
