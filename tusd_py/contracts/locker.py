@@ -45,7 +45,7 @@ class Locker(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Return if locks can be acquired; raises ``OSError`` otherwise."""
+        """Check that locks can be acquired. Raises ``LocksUnavailable`` or ``OSError`` if not."""
         ...
 
     async def close(self) -> None:

@@ -95,8 +95,9 @@ class FileLocker:
         return None
 
     async def probe(self) -> None:
-        if self._medium is None:
-            self._open()
+        lock = await self.try_acquire("")  # the id of no upload; if it is locked, another process probes just now
+        if lock is not None:
+            await lock.release()
 
     async def close(self) -> None:
         await self._local.close()
