@@ -102,6 +102,18 @@ def test_file_names() -> None:
     assert [] == [path for path in EVERYTHING if path.stem in BANNED_NAMES]
 
 
+def test_the_default_executor_is_for_the_start_only() -> None:
+    """Everything shares it: a name server or a disk that does not answer would stop what has nothing to do with it."""
+    found = [
+        f"{path}:{number}"
+        for path in PRODUCT
+        if path.as_posix() not in ("tusd_py/wiring.py", "tusd_py/records/sql/database.py")
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
+        if re.search(r"to_thread\(|run_in_executor\(None|loop\(\)\.getaddrinfo|run_sync\(", line)
+    ]
+    assert [] == found
+
+
 def test_class_names_are_unique() -> None:
     """No two classes of the product have the same name, not even private ones in different modules."""
     places = defaultdict(list)

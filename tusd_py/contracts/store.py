@@ -32,6 +32,10 @@ class BytesMissing(StoreError):
     """The medium holds fewer bytes than the record says: something other than this server removed them."""
 
 
+class BytesMoved(BytesMissing):
+    """The medium holds nothing for the upload any more: another program, such as a hook, has moved or removed it."""
+
+
 class PathTaken(StoreError):
     """Something else is at the path that a hook chose for a new upload. It was not touched.
 
@@ -106,8 +110,8 @@ class Store(Protocol):
     def read(self, upload: Upload, start: int, stop: int) -> Content:
         """Return the bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
 
-        Iterating raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. A caller
-        that does not read it to its end must close it (``aclosing``).
+        Iterating raises ``BytesMissing`` where the medium has fewer, ``BytesMoved`` if nothing is there. Memory is
+        bounded whatever the range. A caller that does not read it to its end must close it (``aclosing``).
         """
         ...
 
@@ -122,9 +126,9 @@ class Store(Protocol):
         ...
 
     async def ensure_space(self, count: int) -> None:
-        """Return if ``count`` more bytes fit beside what ``concatenate`` writes now. Raises ``StoreFull`` otherwise.
+        """Check that ``count`` more bytes fit beside running concatenations. Raises ``StoreFull`` if they do not.
 
-        ``concatenate`` checks the same before it writes. A store without a known end of its space accepts any number.
+        ``concatenate`` checks the same before it writes. A store whose free space is unknown accepts any number.
         """
         ...
 

@@ -172,6 +172,11 @@ class UploadGone(TusError):
     sentence = "this upload has expired or could not be finished; create a new one with POST"
 
 
+class ContentGone(UploadGone):
+    code = "ERR_CONTENT_GONE"
+    sentence = "this upload is complete, but its content is no longer on this server"
+
+
 @dataclass(eq=False)
 class OffsetMismatch(TusError):
     status = 409

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import candidates, published_name
 from tusd_py.publishing.placement import Placement
+from tusd_py.threads import in_executor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_threads = ThreadPoolExecutor(8, "publish")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ class DirectoryPublisher:
         """See ``Publisher.prepare``."""
         placement = self._placement(upload)
         try:
-            is_complete = await asyncio.to_thread(placement.prepare)
+            is_complete = await in_executor(_threads, placement.prepare)
             if not is_complete and not await self._link(placement, upload, store):
                 await self._copy(placement, upload, store)
         except OSError as error:
@@ -59,7 +63,7 @@ class DirectoryPublisher:
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await asyncio.to_thread(work, *args, **kwargs)
+            return await in_executor(_threads, work, *args, **kwargs)
         except OSError as error:
             raise _publish_failed(self.directory, error) from error
 
@@ -68,7 +72,7 @@ class DirectoryPublisher:
         # After a crash a file may be longer than its upload; then only the bytes of the upload are copied.
         if not self.links or location.get("Type") != "filestore" or await store.size(upload) != upload.offset:
             return False
-        return await asyncio.to_thread(placement.link, Path(location["Path"]))
+        return await in_executor(_threads, placement.link, Path(location["Path"]))
 
     async def _copy(self, placement: Placement, upload: Upload, store: Store) -> None:
         try:
@@ -83,7 +87,7 @@ class DirectoryPublisher:
 
 async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     """Run ``work`` in a thread to its end, also when cancelled: the descriptor must not be closed beneath it."""
-    await uninterrupted(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
+    await uninterrupted(asyncio.ensure_future(in_executor(_threads, work, *args, **kwargs)))
 
 
 def _publish_failed(directory: Path, error: OSError) -> PublishFailed:

@@ -161,6 +161,7 @@ class HooksSettings(Section):
     http_size_limit_bytes: PositiveSize = 5120
     http_skip_verify: Bool = False
     executables_dir: Text = ""
+    program_timeout_seconds: PositiveSeconds = 3600
 
 
 class WorkerSettings(Section):

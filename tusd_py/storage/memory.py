@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 
-from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError, StoreFull
+from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreError, StoreFull
 from tusd_py.model.upload import NO_STATE, Upload
 
 _READ_BYTES = 256 * 1024
@@ -136,7 +136,9 @@ class MemoryStore:
         stored = self.uploads.get(upload_id)
         if stored is None and at_least == 0:
             stored = self.uploads[upload_id] = bytearray()
-        if stored is None or len(stored) < at_least:
+        if stored is None:
+            raise BytesMoved("the memory holds nothing of this upload")
+        if len(stored) < at_least:
             raise BytesMissing("the memory holds fewer bytes of this upload than were stored")
         return stored
 

@@ -94,6 +94,7 @@ def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 sequence_key=f"{event.upload.id} {subscription.name}",
                 upload_id=event.upload.id,
                 event_id=event.id,
+                is_progress=event.type is EventType.POST_RECEIVE,
             )
 
 

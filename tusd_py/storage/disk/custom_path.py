@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
-from tusd_py.contracts.store import BytesMissing, PathTaken
+from tusd_py.contracts.store import BytesMoved, PathTaken
 from tusd_py.model.ids import is_storage_path
 from tusd_py.storage.disk.directory import (
     DIRECTORY_MODE,
@@ -76,7 +76,7 @@ class CustomPath:
             with self._parent() as parent:
                 return open_regular(self._name, os.O_RDONLY, parent)
         except FileNotFoundError as error:
-            raise BytesMissing("the file of this upload is gone") from error
+            raise BytesMoved("the file of this upload is gone") from error
 
     def open_concatenation(self, upload_id: str) -> int:
         return self._directory.open_concatenation(upload_id)

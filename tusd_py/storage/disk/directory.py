@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMoved, PathTaken, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.ids import is_upload_id
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
@@ -40,7 +41,7 @@ class FileLocation(Protocol):
         ...
 
     def open_for_reading(self, upload_id: str) -> tuple[int, int]:
-        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMissing`` if it is gone."""
+        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMoved`` if it is gone."""
         ...
 
     def open_concatenation(self, upload_id: str) -> int:
@@ -77,6 +78,13 @@ class UploadDirectory:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def ensure_usable(self, upload_id: str) -> None:
+        """Raise ``PathTaken`` if what has the name of this upload is no file: a directory of a custom path remains."""
+        with suppress(FileNotFoundError):
+            status = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise PathTaken(f"something else is at {upload_id}")
+
     def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
         name = _checked(upload_id)
         if offset == 0:
@@ -91,7 +99,7 @@ class UploadDirectory:
         try:
             return open_regular(_checked(upload_id), os.O_RDONLY, self.descriptor)
         except FileNotFoundError as error:
-            raise BytesMissing("the file of this upload is gone") from error
+            raise BytesMoved("the file of this upload is gone") from error
 
     def open_concatenation(self, upload_id: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY

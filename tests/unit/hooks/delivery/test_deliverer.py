@@ -76,6 +76,13 @@ async def test_result_of_each_status(status: int, expected: DeliveryStatus) -> N
         assert len(receiver.calls) == 1
 
 
+async def test_410_is_about_one_upload_for_tusds_hooks() -> None:
+    """A receiver written for tusd does not know that 410 closes a webhook."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(status=410), is_tusd_hook=True)
+    assert result.status is DeliveryStatus.REJECTED
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -169,3 +176,10 @@ async def test_connections_are_reused_and_closed() -> None:
             await deliverer.close()
             await deliverer.deliver(endpoint(url=receiver.url), EVENT, None)
         await eventually(lambda: len(receiver.connections) == 2)
+
+
+async def test_a_request_that_can_never_be_sent_is_rejected() -> None:
+    """It is not repeated: the jobs behind it would wait for three days."""
+    async with delivering() as deliverer:
+        result = await deliverer.deliver(endpoint(url=f"http://{'a' * 64}.example/"), EVENT, None)
+    assert (result.status, "was not called" in result.reason) == (DeliveryStatus.REJECTED, True)
