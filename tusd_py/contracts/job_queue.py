@@ -75,7 +75,7 @@ class JobQueue(Protocol):
         ...
 
     async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
-        """Bring due times that are later than they can be back to the latest that is possible; return how many.
+        """Move due times that are later than possible back to the latest possible time; return how many were moved.
 
         Such times come from a clock that has been set back since. The lease of a running job ends after ``running`` at
         the latest; a job that has failed ``n`` times waits ``waiting[n]`` at most, or the last of them.

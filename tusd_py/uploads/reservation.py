@@ -10,7 +10,8 @@ from dataclasses import replace
 from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordExists
-from tusd_py.contracts.store import PathTaken
+from tusd_py.contracts.store import PATH, PathTaken
+from tusd_py.model.ids import is_upload_id
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.commit import Cause, insert
@@ -77,12 +78,22 @@ async def reserve_storage(ports: Ports, upload: Upload) -> Upload:
     A path that a hook chose may still be reserved by a creation that crashed before its record was saved; it is
     reclaimed then.
     """
+    await _ensure_no_upload_in_path(ports, upload)
     try:
         return upload.with_storage(await ports.store.create(upload))
     except PathTaken as taken:
         if taken.owner_id is None or not await _reclaim(ports, upload, taken.owner_id):
             raise
     return upload.with_storage(await ports.store.create(upload))
+
+
+async def _ensure_no_upload_in_path(ports: Ports, upload: Upload) -> None:
+    """Raise ``PathTaken`` if the first directory of the path would have the name of another upload's file."""
+    directory, slash, _ = str(upload.storage.get(PATH, "")).partition("/")
+    if slash and is_upload_id(directory):
+        other = await ports.records.find(directory)
+        if other is not None and not other.has_ended and not other.storage:
+            raise PathTaken(f"upload {directory} has the name of a directory in the path")
 
 
 async def _reclaim(ports: Ports, upload: Upload, owner_id: str) -> bool:

@@ -219,3 +219,24 @@ async def test_tombstone_is_not_the_record_of_the_new_upload() -> None:
     await harness.records.insert(tombstone)
     await delete_unrecorded(harness.ports, upload)
     assert await harness.store.size(upload) == 0
+
+
+@pytest.mark.parametrize("body", [(), (b"",), (b"0123",)])
+async def test_reservation_id_named_like_a_directory(tmp_path: Path, body: tuple[bytes, ...]) -> None:
+    """An id is refused at its creation if a directory has its name: one of a path remains after its uploads."""
+    response = HookResponse(storage_path="team/cat.png")
+
+    harness = UploadsHarness(store=DiskStore(tmp_path / "uploads"), functions={Hook.PRE_CREATE: lambda _: response})
+    await harness.terminate((await harness.create(4, b"0123")).upload.id)
+    response = HookResponse(upload_id="team")
+    with pytest.raises(PathTaken):
+        await harness.create(4, *body)
+    assert await harness.record("team") is None
+    response = HookResponse(upload_id="other")
+    await harness.create(4, *body)
+    response = HookResponse(storage_path="other/cat.png")
+    with pytest.raises(PathTaken):
+        await harness.create(4, *body)
+    await harness.terminate("other")
+    await harness.create(4, *body)
+    await harness.store.close()
