@@ -14,6 +14,7 @@ from tusd_py.contracts.endpoint_states import DISPATCH
 from tusd_py.contracts.locker import LocksUnavailable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.text import valid_unicode
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import format_time
 from tusd_py.web.request_body import ActiveBodies
@@ -34,7 +35,7 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
         try:
             ports = await open_ports()
         except (OSError, RecordsError, StoreError) as error:
-            checks["open"] = str(error)
+            checks["open"] = valid_unicode(str(error))  # it may have a path that is not UTF-8
         else:
             checks["records"] = await records.run(ports.records.probe)
             checks["storage"] = await storage.run(ports.store.probe)
@@ -74,9 +75,9 @@ class _Probe:
             return f"no answer within {_PROBE_SECONDS:g} seconds"
         failure = running.exception()
         if isinstance(failure, RecordsError | StoreError | LocksUnavailable):
-            return str(failure)
+            return valid_unicode(str(failure))
         if isinstance(failure, OSError):
-            return f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)
+            return valid_unicode(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure))
         if failure is not None:
             raise failure
         return "ok"
