@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.contracts.endpoint_states import DISPATCH
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.text import valid_unicode
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import format_time
 from tusd_py.web.request_body import ActiveBodies
@@ -33,7 +34,7 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
         try:
             ports = await open_ports()
         except (OSError, RecordsError, StoreError) as error:
-            checks["open"] = str(error)
+            checks["open"] = valid_unicode(str(error))  # it may have a path that is not UTF-8
         else:
             checks["records"] = await records.run(ports.records.probe)
             checks["storage"] = await storage.run(ports.store.probe)
@@ -72,7 +73,7 @@ class _Probe:
             return f"no answer within {_PROBE_SECONDS:g} seconds"
         failure = running.exception()
         if isinstance(failure, RecordsError | StoreError):
-            return str(failure)
+            return valid_unicode(str(failure))
         if failure is not None:
             raise failure
         return "ok"

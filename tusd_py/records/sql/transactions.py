@@ -192,6 +192,7 @@ class RecordChange:
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
     effects: EffectRows | None = None
     part_uses: PartUses | None = None
+    replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
 
     def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
@@ -200,6 +201,8 @@ class RecordChange:
         # Before the record is changed, which would otherwise have to be undone.
         if effects is not None and (lost := effects.check_lease(connection)) is not None:
             return lost
+        if self.replaced is not None:
+            connection.execute(*self.replaced)
         if connection.execute(self.statement, self.values).rowcount == 0:
             return self.refusal or _CHANGED
         if self.parts:
