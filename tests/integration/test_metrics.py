@@ -52,7 +52,8 @@ async def test_removed_directory_of_shared_metrics(tmp_path: Path) -> None:
     try:
         await create(server.url, 4)
         [directory] = (tmp_path / "data" / "metrics").iterdir()
-        assert len(list(directory.iterdir())) == 8
+        # The server announces itself when the first of its processes is ready.
+        await eventually(lambda: len(list(directory.iterdir())) == 8)
         shutil.rmtree(tmp_path / "data" / "metrics")
         await samples(server)
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
