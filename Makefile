@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
-# Two processes, since the tests are bound by I/O. The tests of a file run in one process and share its server.
+# Two processes, because the tests are bound by I/O. The tests of a file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
@@ -38,7 +38,7 @@ format: $(DEV) ## format the code
 	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(BENCH) ## measure beside other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
+bench: $(BENCH) ## measure tusd-py and other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 conformance: $(DEV) ## run the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
@@ -50,7 +50,7 @@ conformance-report: $(DEV) ## write docs/conformance.md
 
 UPPY ?= 6.0.1
 VENDOR := tusd_py/web/page/vendor
-# The licences are those of every package that Uppy's source map lists.
+# uppy.NOTICES has the licence of every package that Uppy's source map lists.
 vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	npm install --silent --no-save --ignore-scripts --prefix "$$folder" uppy@$(UPPY) >/dev/null && \

@@ -1,1 +1,1 @@
-"""Measures tusd-py beside other tus servers in one run. The server is not imported: it is a process with a URL."""
+"""Measures tusd-py and other tus servers in one run. No server is imported: each is a process with a URL."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: reads the arguments, prepares the servers, runs, and writes what came out."""
+"""``python -m benchmarks``: reads the arguments, prepares the servers, measures them and writes the results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks import plots, recipes, report, wrk
 from benchmarks.figures import judge
 from benchmarks.floors import FLOORS
 from benchmarks.machine import (
-    Others,
+    OtherPrograms,
+    describe_machine,
     divide_cores,
-    facts,
     raise_open_files_limit,
     scratch_directory,
     touch_memory,
@@ -51,7 +51,7 @@ _DOCUMENT = _ROOT / "docs" / "benchmarks.md"
 
 
 def main() -> int:
-    """Run what the arguments ask for; 0 when every server and every floor held, 1 otherwise."""
+    """Run what the arguments request. Returns 0 if every server was measured and every floor holds, else 1."""
     arguments = _arguments()
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
     servers, missing = _prepare(arguments.servers)
@@ -63,10 +63,10 @@ def main() -> int:
     with scratch_directory(arguments.scratch) as scratch:
         touch_memory(scratch)
         bench = Bench(scratch, cores)
-        others = Others()
-        outcomes = run(scenarios, servers, bench, arguments.rounds, _say)
-        busy_elsewhere = round(others.cores(), 2)
-        machine = facts(cores, scratch) | {
+        other_programs = OtherPrograms()
+        outcomes = run(scenarios, servers, bench, arguments.rounds, _log)
+        busy_elsewhere = round(other_programs.cores(), 2)
+        machine = describe_machine(cores, scratch) | {
             "load": "wrk" if wrk.is_installed() else "own",
             "cores_busy_elsewhere": busy_elsewhere,
         }
@@ -78,26 +78,31 @@ def main() -> int:
         rounds=arguments.rounds,
         scenarios=scenarios,
         outcomes=outcomes,
-        verdicts=judge(FLOORS, metrics, outcomes),
+        floor_results=judge(FLOORS, metrics, outcomes),
     )
     print(report.as_text(finished))
     whole = len(scenarios) == len(SCENARIOS) and len(servers) == len(recipes.usual()) and arguments.rounds >= _ROUNDS
     if whole and busy_elsewhere <= _CORES_BUSY_ELSEWHERE_MAX:
         _write(finished)
     elif whole:
-        _say(f"other programs kept {busy_elsewhere} cores busy: nothing is written, measure again when it is quiet")
+        _log(f"other programs kept {busy_elsewhere} cores busy: nothing is written; measure again on an idle machine")
     else:
-        _say(f"not a whole run of {_ROUNDS} rounds: {_RESULTS.name} and {_DOCUMENT.name} stay as they are")
+        _log(f"not a whole run of {_ROUNDS} rounds: {_RESULTS.name} and {_DOCUMENT.name} are not changed")
     ours_failed = any("ours" in by_server and by_server["ours"].failure for by_server in outcomes.values())
-    return 1 if missing or ours_failed or not all(verdict.passed for verdict in finished.verdicts) else 0
+    return 1 if missing or ours_failed or not all(result.passed for result in finished.floor_results) else 0
 
 
 def _arguments() -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tusd-py beside other servers.")
-    parser.add_argument("--only", type=_one_of(names), default=names, help=f"scenarios, of {','.join(names)}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tusd-py and other tus servers.")
     parser.add_argument(
-        "--servers", type=_one_of(list(recipes.ALL)), default=recipes.usual(), help=f"of {','.join(recipes.ALL)}"
+        "--only", type=_one_of(names), default=names, help=f"comma-separated scenarios: {','.join(names)}"
+    )
+    parser.add_argument(
+        "--servers",
+        type=_one_of(list(recipes.ALL)),
+        default=recipes.usual(),
+        help=f"comma-separated servers: {','.join(recipes.ALL)}",
     )
     parser.add_argument("--before", type=Path, help="also measure the checkout of this project in this directory")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="rounds of each scenario")
@@ -111,21 +116,21 @@ def _one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(known)}")
         return names
 
     return parse
 
 
 def _prepare(names: Sequence[str]) -> tuple[list[Recipe], list[str]]:
-    """The servers that can be had, and the sentence for each that cannot."""
+    """Return the available servers, and a message for each that is not available."""
     found, missing = [], []
     for name in names:
         try:
             found.append(recipes.ALL[name]())
         except ServerUnavailable as reason:
             missing.append(f"{name} is left out: {reason}")
-            _say(missing[-1])
+            _log(missing[-1])
     return found, missing
 
 
@@ -135,11 +140,11 @@ def _write(finished: report.Report) -> None:
     _RESULTS.write_text(json.dumps(data, indent=1) + "\n")
     _DOCUMENT.write_text(report.replace_between_markers(_DOCUMENT.read_text(), report.as_markdown(finished)))
     drawn = plots.draw(data, _DOCUMENT.parent / "benchmarks")
-    _say(f"written: {', '.join(str(path.relative_to(_ROOT)) for path in (_RESULTS, _DOCUMENT, *drawn))}")
+    _log(f"written: {', '.join(str(path.relative_to(_ROOT)) for path in (_RESULTS, _DOCUMENT, *drawn))}")
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+def _log(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

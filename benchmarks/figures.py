@@ -1,4 +1,4 @@
-"""How figures are made: metrics, the values of each round, medians, ratios, floors. No I/O."""
+"""Figures: metrics, the values of each round, medians, ratios and floors. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Metric:
 
 @dataclass
 class Outcome:
-    """What one server did in one scenario: the values of each round by metric, or why there are none."""
+    """The result of one server in one scenario: the values of each round by metric, or the reason for its failure."""
 
     rounds: dict[str, list[float]] = field(default_factory=dict)
     failure: str | None = None
@@ -35,7 +35,7 @@ class Outcome:
         return statistics.median(values) if values else None
 
     def spread(self, key: str) -> tuple[float, float] | None:
-        """The lowest and the highest round: how far to trust the median."""
+        """The lowest and the highest round, which show how reliable the median is."""
         values = self.rounds.get(key)
         return (min(values), max(values)) if values else None
 
@@ -45,7 +45,7 @@ Outcomes = Mapping[str, Mapping[str, Outcome]]
 
 
 def advantage(metric: Metric, ours: float | None, peer: float | None) -> float | None:
-    """How many times better ours is than the peer's: above 1 is better, whichever way the metric points."""
+    """How many times better our figure is than the peer's: above 1 is better, for costs as well as for rates."""
     if ours is None or peer is None or ours <= 0 or peer <= 0:
         return None
     return ours / peer if metric.better == "higher" else peer / ours
@@ -53,7 +53,7 @@ def advantage(metric: Metric, ours: float | None, peer: float | None) -> float |
 
 @dataclass(frozen=True)
 class Floor:
-    """A figure the project promises not to fall below. ``peer`` empty: the bound is absolute."""
+    """A bound that the project promises to keep: a ratio to ``peer``, or absolute if ``peer`` is empty."""
 
     scenario: str
     metric: str
@@ -63,15 +63,15 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FloorResult:
     floor: Floor
     measured: float
     passed: bool
 
 
-def judge(floors: Sequence[Floor], metrics: Mapping[tuple[str, str], Metric], outcomes: Outcomes) -> list[Verdict]:
-    """Hold each floor that this run has the figures for against them."""
-    verdicts = []
+def judge(floors: Sequence[Floor], metrics: Mapping[tuple[str, str], Metric], outcomes: Outcomes) -> list[FloorResult]:
+    """Compare the outcomes with each floor for which this run has figures."""
+    results = []
     for floor in floors:
         metric = metrics[floor.scenario, floor.metric]
         servers = outcomes.get(floor.scenario, {})
@@ -80,8 +80,8 @@ def judge(floors: Sequence[Floor], metrics: Mapping[tuple[str, str], Metric], ou
             peer = servers[floor.peer].median(floor.metric) if floor.peer in servers else None
             ratio = advantage(metric, ours, peer)
             if ratio is not None:
-                verdicts.append(Verdict(floor, ratio, ratio >= floor.bound))
+                results.append(FloorResult(floor, ratio, ratio >= floor.bound))
         elif ours is not None:
-            held = ours >= floor.bound if metric.better == "higher" else ours <= floor.bound
-            verdicts.append(Verdict(floor, ours, held))
-    return verdicts
+            passed = ours >= floor.bound if metric.better == "higher" else ours <= floor.bound
+            results.append(FloorResult(floor, ours, passed))
+    return results

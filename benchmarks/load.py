@@ -1,7 +1,7 @@
-"""As many small requests as a server takes: one epoll loop over keep-alive connections that send prepared bytes.
+"""Sends as many small requests as a server can answer: an epoll loop over connections that send prepared bytes.
 
-Answers are only delimited and counted, which is what lets one Python core make several times the requests that
-any of the servers can answer. ``wrk`` is used instead where it is installed and the request allows it.
+It only finds the end of each answer and counts it, so that one core can send several times the requests that any of
+the servers answers. If ``wrk`` is installed, it is used instead for the requests that it supports.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _STALL_SECONDS = 10.0
 
 
 class LoadFailed(Exception):
-    """The load could not be put on a server, or it answered with anything but success."""
+    """The requests could not be sent, or the server answered with another status than 2xx."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go, and what they are; ``requests`` are sent in turn by each connection."""
+    """The address and the content of the requests; each connection cycles through ``paths``, if there are any."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Target:
     paths: Sequence[str] = ()
 
     def encoded(self) -> list[bytes]:
-        """The requests as they go over the wire, one for each of ``paths`` (or for ``path``)."""
+        """The bytes of the requests, one for each of ``paths`` (or for ``path``)."""
         headers = {"Host": f"{self.host}:{self.port}", **self.headers}
         if self.method != "HEAD":
             headers["Content-Length"] = str(len(self.body))
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What a spell of load came to."""
+    """How many requests were answered in how many seconds."""
 
     requests: int
     seconds: float
@@ -58,12 +58,12 @@ class Load:
 @dataclass
 class _Connection:
     socket: socket.socket
-    turn: int
+    next_request: int
     received: bytes = b""
 
 
 def complete_answer(received: bytes, method: str) -> bool:
-    """Whether ``received`` holds one whole answer: its head, and the body that its head announces."""
+    """Whether ``received`` is one whole answer: its head, and the body that the head announces."""
     head_end = received.find(b"\r\n\r\n")
     if head_end < 0:
         return False
@@ -74,13 +74,16 @@ def complete_answer(received: bytes, method: str) -> bool:
         return received.endswith(b"0\r\n\r\n")
     position = head.find(b"\r\ncontent-length:")
     if position < 0:
-        raise LoadFailed("an answer has neither Content-Length nor chunks; its end is not known")
+        raise LoadFailed("an answer has neither Content-Length nor chunks, so its end is unknown")
     length = int(head[position + 17 :].split(b"\r\n", 1)[0])
     return len(received) >= head_end + 4 + length
 
 
 def make_load(target: Target, seconds: float, connections: int) -> Load:
-    """Keep ``connections`` requests on their way to ``target`` for ``seconds``; any answer but a 2xx fails."""
+    """Keep ``connections`` requests in progress at ``target`` for ``seconds``.
+
+    Raises ``LoadFailed`` for any answer that is not 2xx, a closed connection, or no answer within 10 seconds.
+    """
     requests = target.encoded()
     done = 0
     with selectors.DefaultSelector() as selector:
@@ -88,7 +91,7 @@ def make_load(target: Target, seconds: float, connections: int) -> Load:
         try:
             started = time.perf_counter()
             for connection in opened:
-                connection.socket.send(requests[connection.turn % len(requests)])
+                connection.socket.send(requests[connection.next_request % len(requests)])
             while (elapsed := time.perf_counter() - started) < seconds:
                 ready = selector.select(_STALL_SECONDS)
                 if not ready:
@@ -110,7 +113,7 @@ def _open(target: Target, selector: selectors.BaseSelector, index: int) -> _Conn
 
 
 def _advance(connection: _Connection, requests: Sequence[bytes], method: str) -> int:
-    """Take in what came; once it is a whole answer, send the next request. Returns the answers completed."""
+    """Receive bytes; after a whole answer send the next request. Returns how many answers this completed: 0 or 1."""
     piece = connection.socket.recv(_RECEIVE_BYTES)
     if not piece:
         raise LoadFailed("the server closed a keep-alive connection")
@@ -120,6 +123,6 @@ def _advance(connection: _Connection, requests: Sequence[bytes], method: str) ->
     if connection.received[9:10] != b"2":
         raise LoadFailed(f"answered {connection.received[:200]!r}")
     connection.received = b""
-    connection.turn += 1
-    connection.socket.sendall(requests[connection.turn % len(requests)])
+    connection.next_request += 1
+    connection.socket.sendall(requests[connection.next_request % len(requests)])
     return 1

@@ -1,4 +1,4 @@
-"""The machine that measures: cores, limits, a directory in memory, and the facts that belong beside a figure."""
+"""The machine: cores, limits, a directory in memory, and the description that is published with the figures."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Cores:
-    """Which core the servers run on and which one the load."""
+    """The core of the servers and the core of the load generator."""
 
     server: frozenset[int]
     load: frozenset[int]
 
 
 def divide_cores() -> Cores:
-    """Give the server one core of its own, the highest one, and the load the lowest.
+    """The highest core for the server and the lowest for the load generator.
 
-    With one core only, both share it: the ratios still say something, the absolute figures little.
+    If there is only one core, both share it: then compare only the ratios.
     """
     cores = sorted(os.sched_getaffinity(0))
     return Cores(server=frozenset({cores[-1]}), load=frozenset({cores[0]}))
 
 
 def raise_open_files_limit() -> None:
-    """Let this process and the servers it starts hold ten thousand sockets and as many files."""
+    """Allow this process and the servers it starts to open ten thousand sockets and as many files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:
@@ -46,7 +46,7 @@ def raise_open_files_limit() -> None:
 
 @contextmanager
 def scratch_directory(parent: Path | None) -> Iterator[Path]:
-    """A directory that is gone afterwards; in memory, so that no disk is measured, unless ``parent`` is given."""
+    """A temporary directory in ``parent``, by default in memory, so that no disk is measured."""
     chosen = parent or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix="tusd-py-bench-", dir=chosen))
     try:
@@ -56,7 +56,7 @@ def scratch_directory(parent: Path | None) -> Iterator[Path]:
 
 
 def touch_memory(directory: Path) -> None:
-    """Fill pages and give them back: on virtual machines the host hands out a page slowly the first time it is used."""
+    """Write and free pages: on virtual machines the first use of a page is slow, because the host has to provide it."""
     filler = directory / "filler"
     write_file(filler, min(_TOUCHED_BYTES, shutil.disk_usage(directory).free // 4))
     filler.unlink()
@@ -70,22 +70,22 @@ def write_file(path: Path, length: int) -> None:
             file.write(block[: min(_BLOCK_BYTES, length - offset)])
 
 
-class Others:
-    """How much of the processor other programs took since it was made: figures of a busy machine are worth little."""
+class OtherPrograms:
+    """Measures the CPU time of other programs since it was created: figures of a busy machine are unreliable."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._before = _busy_seconds() - _own_seconds()
 
     def cores(self) -> float:
-        """How many cores others kept busy on average, what a hypervisor took included. Children must have ended."""
+        """How many cores other programs and the hypervisor kept busy on average. All children must have ended."""
         return max(0.0, _busy_seconds() - _own_seconds() - self._before) / (time.monotonic() - self._started)
 
 
 def _busy_seconds() -> float:
-    """Time in which any core worked for a program, from the first line of /proc/stat: proc(5).
+    """The time that all cores spent in programs, from the first line of /proc/stat: proc(5).
 
-    Interrupts are left out: those of the load's own traffic are nobody's time, and would look like another program's.
+    Without interrupts: those of our own traffic belong to no program and would count as the time of another one.
     """
     user, nice, system, _idle, _waiting, _interrupts, _soft_interrupts, stolen = (
         int(ticks) for ticks in Path("/proc/stat").read_text().split(None, 9)[1:9]
@@ -98,8 +98,8 @@ def _own_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def facts(cores: Cores, scratch: Path) -> dict[str, str | float]:
-    """What a reader must know to place the figures; no name of the machine."""
+def describe_machine(cores: Cores, scratch: Path) -> dict[str, str | float]:
+    """What a reader needs to interpret the figures, without the name of the machine."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 1,
@@ -120,7 +120,7 @@ def _cpu_model() -> str:
 
 
 def _file_system(path: Path) -> str:
-    """The type of the file system that holds ``path``: the longest mount point above it wins."""
+    """The type of the file system of ``path``: that of the longest mount point that contains it."""
     resolved = str(path.resolve())
     best, kind = "", "unknown"
     for line in Path("/proc/mounts").read_text().splitlines():

@@ -1,6 +1,6 @@
-"""The plots of docs/benchmarks.md, drawn by matplotlib from the results of a run: a panel a metric, a bar a server.
+"""The plots of docs/benchmarks.md, drawn by matplotlib from the results of a run.
 
-``python -m benchmarks.plots`` draws them anew from ``results/latest.json``. matplotlib is in the dependency group
+``python -m benchmarks.plots`` draws them again from ``results/latest.json``. matplotlib is in the dependency group
 ``bench``, which ``make bench`` installs.
 """
 
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Okabe and Ito's colours, which the colour-blind tell apart; a server keeps its own in every plot, and its place.
+#: Okabe and Ito's colours, which colour-blind readers can distinguish; each server has the same colour and position in
+#: every plot.
 COLOURS = {
     "ours": "#0072B2",
     "tusd": "#D55E00",
@@ -22,7 +23,7 @@ COLOURS = {
     "resumable-upload": "#CC79A7",
     "raw": "#999999",
 }
-# Read on white as well as on black: WCAG's contrast is above 4 on both.
+# Legible on white and on black: WCAG's contrast ratio is above 4 on both.
 _INK = "#7B7B7B"
 _PANEL_INCHES = 3.3
 _BAR_INCHES = 0.27
@@ -40,7 +41,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture: its file beside the document, what it says in words, and its panels."""
+    """One image: the name of its file, its alternative text, and its panels."""
 
     name: str
     caption: str
@@ -90,7 +91,7 @@ PLOTS = (
 
 
 def bars(data: Mapping[str, Any], panel: Panel) -> list[tuple[str, float, float, float]]:
-    """The servers that have this figure, in the plots' order: name, median, lowest and highest round."""
+    """Name, median, lowest and highest round of each server that has this figure, in the order of ``COLOURS``."""
     by_server = data["scenarios"].get(panel.scenario, {})
     found = []
     for server in COLOURS:
@@ -107,7 +108,7 @@ def draw(data: Mapping[str, Any], directory: Path) -> list[Path]:
 
 
 def label(data: Mapping[str, Any], server: str) -> str:
-    """What a server is called beside its bar: its title as far as its version."""
+    """The label of a server's bar: its title without the version and what follows it."""
     title = str(data["servers"].get(server, server))
     return re.split(r" (?=\d)", title, maxsplit=1)[0]
 
@@ -125,7 +126,7 @@ def _draw(data: Mapping[str, Any], plot: Plot, path: Path) -> Path:
         figure = Figure(figsize=(_PANEL_INCHES * columns, 0.9 + _BAR_INCHES * rows), layout="constrained")
         for axes, panel in zip(figure.subplots(1, columns, squeeze=False)[0], panels, strict=True):
             _draw_panel(axes, data, panel)
-        # Without its date, the same figures give the same file.
+        # Without the date the same figures produce the same file.
         figure.savefig(path, transparent=True, metadata={"Date": None, "Title": plot.caption})
     return path
 

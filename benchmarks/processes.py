@@ -1,4 +1,4 @@
-"""What a server costs, read from /proc: CPU time and resident memory of a process and all its descendants."""
+"""CPU time and resident memory of a process and all its descendants, read from /proc."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 _PROC = Path("/proc")
-# The kernel's clock id of another process' CPU time (all threads, ended ones too), in nanoseconds:
-# /proc/<pid>/stat has the same figure in ticks of 10 ms, too coarse for a PATCH of 0.3 s. See clock_getcpuclockid(3).
+# The kernel's clock of another process' CPU time (all threads, also those that ended), in nanoseconds. The figure in
+# /proc/<pid>/stat has ticks of 10 ms, too coarse for a PATCH of 0.3 s. See clock_getcpuclockid(3).
 _SCHEDULED_TIME = 2
 
 
 def tree(process_id: int) -> list[int]:
-    """``process_id`` and every living descendant."""
+    """``process_id`` and all its descendants that are running."""
     found = [process_id]
     for parent in found:
         for children in _PROC.glob(f"{parent}/task/*/children"):
@@ -29,7 +29,7 @@ def cpu_seconds(process_id: int) -> float:
 
 
 def resident_bytes(process_id: int) -> int:
-    """Memory resident now. Pages shared between a parent and its workers count once for each."""
+    """The resident memory now. Pages that several of the processes share are counted once for each."""
     return sum(_status_bytes(one, "VmRSS:") for one in tree(process_id))
 
 
@@ -39,7 +39,7 @@ def peak_resident_bytes(process_id: int) -> int:
 
 
 def reset_peak(process_id: int) -> None:
-    """Let the kernel count the peak anew from what is resident now: proc(5), clear_refs, 5."""
+    """Reset the peak to the memory that is resident now: proc(5), clear_refs, 5."""
     for one in tree(process_id):
         (_PROC / str(one) / "clear_refs").write_text("5")
 

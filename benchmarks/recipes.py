@@ -1,4 +1,4 @@
-"""How each server is had: ours from this environment, the peers installed on first use from locked versions."""
+"""The recipes of all servers: ours from this environment; the peers are installed on first use, in locked versions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def ours() -> Recipe:
     """tusd-py as shipped: default settings, one process."""
 
     def command(data: Path) -> Sequence[str]:
-        place = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
-        return [sys.executable, "-m", "tusd_py", "serve", *place]
+        options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
+        return [sys.executable, "-m", "tusd_py", "serve", *options]
 
     return Recipe("ours", f"tusd-py {metadata.version('tusd-py')}", command)
 
 
 def before(checkout: Path) -> Recipe:
-    """Another checkout of this project, run by the interpreter of its own ``.venv`` (``make run`` makes that)."""
+    """Another checkout of this project, run by the interpreter of its own ``.venv`` (which ``make run`` creates)."""
     python = checkout / ".venv" / "bin" / "python"
     if not python.exists():
         raise ServerUnavailable(f"{python} does not exist; run make in {checkout} first")
@@ -37,8 +37,8 @@ def before(checkout: Path) -> Recipe:
     ).stdout.strip()
 
     def command(data: Path) -> Sequence[str]:
-        place = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
-        return [str(python), "-m", "tusd_py", "serve", *place]
+        options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
+        return [str(python), "-m", "tusd_py", "serve", *options]
 
     return Recipe("before", f"tusd-py at {revision}", command)
 
@@ -71,7 +71,7 @@ def resumable_upload() -> Recipe:
 
 
 def _python_peer(name: str) -> Recipe:
-    """A peer from PyPI, in an environment of its own made of its lock file: made anew when that has changed."""
+    """A peer from PyPI in an environment of its own, which is created again when the lock file changes."""
     stem = name.replace("-", "_")
     lock, environment = _PEERS / f"{stem}.lock", _HERE / f".venv-{name}"
     python, stamp = environment / "bin" / "python", environment / "installed"
@@ -88,24 +88,26 @@ def _python_peer(name: str) -> Recipe:
 
 
 def tusd() -> Recipe:
-    """The tusd binary on PATH, on its local disk store, not logging requests."""
+    """The tusd binary on PATH with its local disk store and without request logs."""
     program = _program("tusd")
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stdout
-    version = next((line.split()[1] for line in said.splitlines() if line.startswith("Version:")), "of unknown version")
+    output = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stdout
+    version = next(
+        (line.split()[1] for line in output.splitlines() if line.startswith("Version:")), "of unknown version"
+    )
 
     def command(data: Path) -> Sequence[str]:
-        place = ["-host=127.0.0.1", "-port=0", "-base-path=/files/", f"-upload-dir={data}"]
-        return [program, *place, "-verbose=false"]
+        options = ["-host=127.0.0.1", "-port=0", "-base-path=/files/", f"-upload-dir={data}"]
+        return [program, *options, "-verbose=false"]
 
     return Recipe("tusd", f"tusd {version}", command)
 
 
 def raw() -> Recipe:
-    """The raw limit of the machine: a loop of splice(2) from socket to file, no tus server at all."""
+    """The upper bound of this machine: a loop of splice(2) from socket to file, which is not a tus server."""
     if not hasattr(os, "splice"):
         raise ServerUnavailable("this system has no splice(2)")
     program = str(_PEERS / "raw_splice.py")
-    return Recipe("raw", "raw splice loop", lambda data: [sys.executable, program, str(data)], is_limit=True)
+    return Recipe("raw", "raw splice loop", lambda data: [sys.executable, program, str(data)], is_upper_bound=True)
 
 
 ALL: dict[str, Callable[[], Recipe]] = {
@@ -119,7 +121,7 @@ ALL: dict[str, Callable[[], Recipe]] = {
 
 
 def usual() -> list[str]:
-    """The servers of a whole run: all that install themselves, and tusd where it happens to be."""
+    """The servers of a whole run: all that can be installed here, and tusd if it is on PATH."""
     return [name for name in ALL if name != "tusd" or shutil.which("tusd")]
 
 

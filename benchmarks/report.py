@@ -1,11 +1,11 @@
-"""Figures for people and programs: the tables on the terminal, the JSON, the part of the docs between markers."""
+"""Formats the results of a run: tables for the terminal, JSON, and the generated part of the documentation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Metric, Outcome, Outcomes, Verdict, advantage
+from benchmarks.figures import FloorResult, Metric, Outcome, Outcomes, advantage
 from benchmarks.plots import PLOTS
 from benchmarks.scenarios.contract import Scenario
 
@@ -16,7 +16,7 @@ _FAILURE_CHARACTERS = 160
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a finished run has to tell."""
+    """The results of a run."""
 
     date: str
     machine: Mapping[str, str | float]
@@ -24,10 +24,10 @@ class Report:
     rounds: int
     scenarios: Sequence[Scenario]
     outcomes: Outcomes
-    verdicts: Sequence[Verdict]
+    floor_results: Sequence[FloorResult]
 
     def as_data(self) -> dict[str, object]:
-        """The same as plain data: every round of every figure, so that others can compute with them."""
+        """The results as JSON values, with every round of every figure."""
         return {
             "date": self.date,
             "machine": dict(self.machine),
@@ -36,14 +36,14 @@ class Report:
             "scenarios": {scenario.name: self._scenario_data(scenario) for scenario in self.scenarios},
             "floors": [
                 {
-                    "scenario": verdict.floor.scenario,
-                    "metric": verdict.floor.metric,
-                    "peer": verdict.floor.peer or None,
-                    "bound": verdict.floor.bound,
-                    "measured": round(verdict.measured, 3),
-                    "passed": verdict.passed,
+                    "scenario": result.floor.scenario,
+                    "metric": result.floor.metric,
+                    "peer": result.floor.peer or None,
+                    "bound": result.floor.bound,
+                    "measured": round(result.measured, 3),
+                    "passed": result.passed,
                 }
-                for verdict in self.verdicts
+                for result in self.floor_results
             ],
         }
 
@@ -60,7 +60,7 @@ class Report:
         }
 
     def rows(self, scenario: Scenario) -> list[list[str]]:
-        """The scenario's table: a metric a row, a column for each server, then our advantage over each peer."""
+        """The table of a scenario: a row per metric, a column per server, then our advantage over each peer."""
         outcomes = self.outcomes[scenario.name]
         peers = [name for name in outcomes if name != "ours"] if "ours" in outcomes else []
         head = ["", *(self.servers[name] for name in outcomes), *(f"ours / {name}" for name in peers)]
@@ -92,16 +92,16 @@ def _ratio(metric: Metric, ours: Outcome, peer: Outcome) -> str:
     return "" if ratio is None else f"{ratio:.1f}x"
 
 
-def verdict_rows(report: Report) -> list[list[str]]:
-    """A floor a row: what is promised, what was measured, whether it holds."""
+def floor_rows(report: Report) -> list[list[str]]:
+    """A row per floor: the promised and the measured value, and whether the floor holds."""
     rows = [["floor", "promised", "measured", ""]]
-    for verdict in report.verdicts:
-        floor = verdict.floor
+    for result in report.floor_results:
+        floor = result.floor
         promised = (
             f"at least {floor.bound:.3g} times {report.servers[floor.peer]}" if floor.peer else f"{floor.bound:g}"
         )
-        measured = f"{verdict.measured:.2f} times" if floor.peer else f"{verdict.measured:.3g}"
-        rows.append([floor.sentence, promised, measured, "holds" if verdict.passed else "**FAILS**"])
+        measured = f"{result.measured:.2f} times" if floor.peer else f"{result.measured:.3g}"
+        rows.append([floor.sentence, promised, measured, "holds" if result.passed else "**FAILS**"])
     return rows
 
 
@@ -111,13 +111,13 @@ def as_text(report: Report) -> str:
     for scenario in report.scenarios:
         parts.append(f"\n{scenario.title}\n{_aligned(report.rows(scenario))}")
         parts += [f"  failed: {sentence}" for sentence in report.failures(scenario)]
-    if report.verdicts:
-        parts.append(f"\n{_aligned(verdict_rows(report))}")
+    if report.floor_results:
+        parts.append(f"\n{_aligned(floor_rows(report))}")
     return "\n".join(parts)
 
 
 def as_markdown(report: Report) -> str:
-    """The part of docs/benchmarks.md that a run writes."""
+    """The generated part of docs/benchmarks.md."""
     machine = report.machine
     parts = [
         f"Measured {report.date} with {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}, data on "
@@ -128,12 +128,12 @@ def as_markdown(report: Report) -> str:
     for scenario in report.scenarios:
         parts.append(f"### {scenario.title}\n\n{_markdown(report.rows(scenario))}")
         parts += [f"Failed: {sentence}" for sentence in report.failures(scenario)]
-    parts.append(f"### Floors\n\n{_markdown(verdict_rows(report))}")
+    parts.append(f"### Floors\n\n{_markdown(floor_rows(report))}")
     return "\n\n".join(parts)
 
 
 def replace_between_markers(document: str, part: str) -> str:
-    """``document`` with what stands between the markers replaced. Raises ``ValueError`` where they are missing."""
+    """Return ``document`` with the text between the markers replaced. Raises ``ValueError`` if a marker is missing."""
     before, found_begin, rest = document.partition(BEGIN)
     _, found_end, after = rest.partition(END)
     if not (found_begin and found_end):

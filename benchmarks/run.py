@@ -1,4 +1,4 @@
-"""The order of a run: scenario by scenario, round by round, the servers taking turns within each round."""
+"""Runs scenario after scenario and round after round; the servers take turns within each round."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from benchmarks.tus import UnexpectedAnswer
 
 _QUIET_SECONDS = 0.05
 _QUIET_SHARE = 0.05
-_SETTLE_SECONDS_MAX = 1.0
+_IDLE_WAIT_SECONDS_MAX = 1.0
 
-# What a server can do wrong under measurement. It is told in the table; the run goes on with the others.
+# Failures of a server. The table shows them, and the run continues with the other servers.
 _FAILURES = (
     UnexpectedAnswer,
     LoadFailed,
@@ -31,24 +31,24 @@ _FAILURES = (
 
 
 def run(
-    scenarios: Sequence[Scenario], recipes: Sequence[Recipe], bench: Bench, rounds: int, say: Callable[[str], None]
+    scenarios: Sequence[Scenario], recipes: Sequence[Recipe], bench: Bench, rounds: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, Outcome]]:
     """Measure every scenario on every server and return the outcomes by scenario and server."""
     outcomes: dict[str, dict[str, Outcome]] = {}
     for scenario in scenarios:
         started = time.monotonic()
-        playing = [recipe for recipe in recipes if scenario.with_limit or not recipe.is_limit]
-        outcomes[scenario.name] = {recipe.name: Outcome() for recipe in playing}
-        measure = _fresh_rounds if scenario.fresh_server else _lasting_rounds
-        measure(scenario, playing, bench, rounds, outcomes[scenario.name])
-        say(f"{scenario.name}: {time.monotonic() - started:.0f} s")
+        measured = [recipe for recipe in recipes if scenario.with_upper_bound or not recipe.is_upper_bound]
+        outcomes[scenario.name] = {recipe.name: Outcome() for recipe in measured}
+        measure = _measure_fresh_servers if scenario.fresh_server else _measure_running_servers
+        measure(scenario, measured, bench, rounds, outcomes[scenario.name])
+        log(f"{scenario.name}: {time.monotonic() - started:.0f} s")
     return outcomes
 
 
-def _lasting_rounds(
+def _measure_running_servers(
     scenario: Scenario, recipes: Sequence[Recipe], bench: Bench, rounds: int, outcomes: dict[str, Outcome]
 ) -> None:
-    """Each server is started and warmed up once and asked in every round; the others stand idle meanwhile."""
+    """Start and warm up each server once and measure it in every round, while the others are idle."""
     with ExitStack() as stack:
         servers: list[Server] = []
         for recipe in recipes:
@@ -60,15 +60,15 @@ def _lasting_rounds(
             for server in servers:
                 outcome = outcomes[server.recipe.name]
                 if outcome.failure is None:
-                    _settle(servers)
+                    _wait_until_idle(servers)
                     with _recorded(outcome):
                         outcome.add(scenario.measure(server, bench))
 
 
-def _fresh_rounds(
+def _measure_fresh_servers(
     scenario: Scenario, recipes: Sequence[Recipe], bench: Bench, rounds: int, outcomes: dict[str, Outcome]
 ) -> None:
-    """Every round of every server has a newly started process, alone on its core."""
+    """Start a new process for every round of every server, alone on its core."""
     for _ in range(rounds):
         for recipe in recipes:
             outcome = outcomes[recipe.name]
@@ -80,16 +80,16 @@ def _fresh_rounds(
 
 @contextmanager
 def _recorded(outcome: Outcome) -> Iterator[None]:
-    """Turn a failure of the server into the outcome's."""
+    """Record a failure of the server in ``outcome``."""
     try:
         yield
     except _FAILURES as failure:
         outcome.failure = f"{type(failure).__name__}: {failure}"
 
 
-def _settle(servers: Sequence[Server]) -> None:
-    """Wait until no server works on after the last round (garbage, write-back), so that each has the core to itself."""
-    deadline = time.monotonic() + _SETTLE_SECONDS_MAX
+def _wait_until_idle(servers: Sequence[Server]) -> None:
+    """Wait until no server still works after its last round (garbage collection, write-back), at most one second."""
+    deadline = time.monotonic() + _IDLE_WAIT_SECONDS_MAX
     while time.monotonic() < deadline:
         before = sum(cpu_seconds(server.process_id) for server in servers)
         time.sleep(_QUIET_SECONDS)

@@ -1,6 +1,6 @@
-"""How one process carries a crowd: ten thousand idle connections, two thousand slow uploads, and others beside them.
+"""Measures one process with ten thousand idle connections and two thousand slow uploads, and other requests meanwhile.
 
-``python -m benchmarks.scale`` starts a server of this project on a core of its own and prints what it found.
+``python -m benchmarks.scale`` starts a server of this project on a core of its own and prints the figures.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from benchmarks.tus import Client, UnexpectedAnswer
 
 _PROBE_BODY = bytes(4096)
 _WARM_UP_PROBES = 300
-#: Between the begins of two small uploads.
+#: Between the starts of two small uploads.
 _PROBE_SECONDS = 0.005
-#: Long enough for every slow upload to have been saved on the way.
+#: Long enough for the record of every slow upload to be saved while its body runs.
 _SETTLE_SECONDS = 2.5
 _END_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a crowd costs. A small upload is a creation with 4 KiB by another client, one after the other."""
+    """The cost of many connections. ``alone`` and ``beside`` are times of small uploads, each a creation with 4 KiB."""
 
     idle: int
     slow: int
@@ -50,34 +50,34 @@ class Scale:
 
 
 def measure(url: str, process_id: int, idle: int, slow: int, rounds: int = 3, probes: int = 500) -> Scale:
-    """Measure the server at ``url``, a fresh process. Raises ``UnexpectedAnswer`` where it does not carry the crowd.
+    """Measure the server at ``url``, a new process. Raises ``UnexpectedAnswer`` if the connections cannot be opened.
 
-    Small uploads are timed without and beside the slow ones in turns: the machine's own moods fall on both.
+    Small uploads are timed in turn without slow ones and beside them, so that other load affects both alike.
     """
     _probe(url, _WARM_UP_PROBES, 0.0)
     before = resident_bytes(process_id)
     alone, beside, kib_per_slow, threads, still_slow = [], [], [], [], []
-    with _crowd(url, idle, 0) as idlers:
-        with_idlers = resident_bytes(process_id)
+    with _connections(url, idle, 0) as idle_connections:
+        with_idle = resident_bytes(process_id)
         for _ in range(rounds):
             alone.append(_probe(url, probes, probes * _PROBE_SECONDS))
             empty = resident_bytes(process_id)
-            with _crowd(url, 0, slow) as uploads:
-                uploads.go_on()
+            with _connections(url, 0, slow) as uploads:
+                uploads.start_slow_uploads()
                 time.sleep(_SETTLE_SECONDS)
                 kib_per_slow.append((resident_bytes(process_id) - empty) / max(1, slow) / 1024)
                 beside.append(_probe(url, probes, probes * _PROBE_SECONDS))
                 threads.append(_threads(process_id))
-                still_slow.append(uploads.end()["slow"])
-        idlers.go_on()
-        still_idle = idlers.end()["idle"]
+                still_slow.append(uploads.stop()["slow"])
+        idle_connections.start_slow_uploads()
+        still_idle = idle_connections.stop()["idle"]
     return Scale(
         idle=idle,
         slow=slow,
         still_idle=still_idle,
         still_slow=min(still_slow),
-        kib_per_idle=(with_idlers - before) / max(1, idle) / 1024,
-        # Later crowds use what the first one left.
+        kib_per_idle=(with_idle - before) / max(1, idle) / 1024,
+        # Later rounds reuse the memory of the first one.
         kib_per_slow=max(kib_per_slow),
         threads=max(threads),
         alone_p50_ms=_median_percentile(alone, 50),
@@ -88,48 +88,50 @@ def measure(url: str, process_id: int, idle: int, slow: int, rounds: int = 3, pr
 
 
 def _probe(url: str, count: int, spread_seconds: float) -> list[float]:
-    """The milliseconds that ``count`` small uploads took, started at an even pace."""
+    """The milliseconds of each of ``count`` small uploads, started at equal intervals."""
     taken = []
     with Client(url) as client:
-        begun = time.perf_counter()
+        probe_started = time.perf_counter()
         for index in range(count):
-            time.sleep(max(0.0, begun + spread_seconds * index / count - time.perf_counter()))
+            time.sleep(max(0.0, probe_started + spread_seconds * index / count - time.perf_counter()))
             started = time.perf_counter()
             client.create(len(_PROBE_BODY), _PROBE_BODY)
             taken.append((time.perf_counter() - started) * 1e3)
     return taken
 
 
-class _Crowd:
+class _ConnectionsProcess:
+    """The process of ``benchmarks.many_connections``."""
+
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._hear()
+        self._read_line()
 
-    def go_on(self) -> None:
-        """Begin the slow uploads too."""
+    def start_slow_uploads(self) -> None:
+        """Start the slow uploads, if there are any, and wait until all run."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        self._hear()
+        self._read_line()
 
-    def end(self) -> dict[str, int]:
-        """How many of each the server had let stand."""
-        said, _ = self._process.communicate(timeout=_END_SECONDS)
-        counts: dict[str, int] = json.loads(said)
+    def stop(self) -> dict[str, int]:
+        """Stop sending and return how many connections of each kind the server has kept open."""
+        output, _ = self._process.communicate(timeout=_END_SECONDS)
+        counts: dict[str, int] = json.loads(output)
         return counts
 
-    def _hear(self) -> None:
+    def _read_line(self) -> None:
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
-            raise UnexpectedAnswer("the crowd did not come together; what it says stands above")
+            raise UnexpectedAnswer("not all connections were opened; the error is printed above")
 
 
 @contextmanager
-def _crowd(url: str, idle: int, slow: int) -> Iterator[_Crowd]:
-    command = [sys.executable, "-m", "benchmarks.crowd", url, str(idle), str(slow)]
+def _connections(url: str, idle: int, slow: int) -> Iterator[_ConnectionsProcess]:
+    command = [sys.executable, "-m", "benchmarks.many_connections", url, str(idle), str(slow)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield _Crowd(process)
+        yield _ConnectionsProcess(process)
     finally:
         process.kill()
         process.communicate()
@@ -146,7 +148,7 @@ def _median_percentile(rounds: list[list[float]], percent: int) -> float:
 
 
 def main() -> None:
-    """Print the figures, a line each."""
+    """Print the figures, one per line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--idle", type=int, default=10_000, help="idle keep-alive connections (10,000)")
     parser.add_argument("--slow", type=int, default=2_000, help="uploads at 1 KiB/s each (2,000)")

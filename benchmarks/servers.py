@@ -1,4 +1,4 @@
-"""The servers measured: how each is prepared on first use, started on its own core, and stopped."""
+"""Starts a server on its own core over an empty directory, and stops it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _STOP_SECONDS = 5.0
 
 
 class ServerUnavailable(Exception):
-    """A server cannot be had on this machine; the sentence says why."""
+    """A server is not available on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One server: its short name, its name and version, the command that serves a directory."""
+    """One server: its short name, its name and version, and the command that serves a directory."""
 
     name: str
     title: str
     command: Callable[[Path], Sequence[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
-    is_limit: bool = False  # no server to compare with, but what the machine can do
+    is_upper_bound: bool = False  # not a tus server: it shows what the machine can do
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Server:
 
 @contextmanager
 def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
-    """Run the server over an empty ``directory`` on the server's core; stopped, and the directory gone, afterwards."""
+    """Run the server over an empty ``directory`` on the server's core; then stop it and delete the directory."""
     shutil.rmtree(directory, ignore_errors=True)
     data = directory / "data"
     data.mkdir(parents=True)
@@ -74,7 +74,7 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
                 list(recipe.command(data)),
                 stdout=subprocess.PIPE,
                 stderr=log_file,
-                # Elsewhere a config.toml might lie about, and Python would import what lies beside it.
+                # Another directory may contain a config.toml, or modules that Python would import.
                 cwd=directory,
                 env={**environment, **recipe.environment},
                 start_new_session=True,
@@ -89,9 +89,9 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
 
 
 def _endpoint(process: subprocess.Popen[bytes], recipe: Recipe, log: Path) -> str:
-    """Read standard output until it names the endpoint."""
+    """Read the standard output until it names the endpoint, and return the endpoint."""
     assert process.stdout is not None
-    said = b""
+    output = b""
     deadline = time.monotonic() + _START_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -99,17 +99,17 @@ def _endpoint(process: subprocess.Popen[bytes], recipe: Recipe, log: Path) -> st
             if not selector.select(0.2):
                 continue
             piece = os.read(process.stdout.fileno(), 65_536)
-            said += piece
-            if match := _ENDPOINT.search(said):
+            output += piece
+            if match := _ENDPOINT.search(output):
                 return match[1].decode()
             if not piece:
                 break
-    last_words = (said + log.read_bytes()).decode(errors="replace").strip().splitlines()[-1:]
-    raise ServerUnavailable(f"did not start: {''.join(last_words) or 'it said nothing'}")
+    last_line = (output + log.read_bytes()).decode(errors="replace").strip().splitlines()[-1:]
+    raise ServerUnavailable(f"did not start: {''.join(last_line) or 'it printed nothing'}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, then make sure of it and of every process of its session."""
+    """Terminate the server, and kill every process of its session that is left."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)

@@ -1,8 +1,7 @@
-"""Large bodies at the speed of the kernel, in both directions: the load that must never be what a figure measures.
+"""Sends and receives large bodies as fast as the kernel can, so that the load generator is never the bottleneck.
 
-What is sent is one mebibyte, again and again, straight from this process' memory. Sent by ``sendfile`` from a file of
-512 MiB, every page came from memory that no cache held, and the server paid for fetching it: that made the same server
-a quarter slower than a client over a network would find it.
+It sends one mebibyte of this process' memory again and again. With ``sendfile`` from a file of 512 MiB no page was in
+the processor's caches, and the server had to fetch it: the same server appeared a quarter slower than over a network.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from benchmarks.tus import Answer, Client, UnexpectedAnswer
 _BLOCK = os.urandom(1 << 20)
 _TIMEOUT_SECONDS = 30
 _DISCARD_BYTES = 4 << 20
-_PARTING_SECONDS = 0.1
+_CLOSE_DELAY_SECONDS = 0.1
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 def send_body(connection: socket.socket, length: int) -> None:
-    """Send ``length`` bytes. Raises ``OSError`` when the other side takes nothing for half a minute."""
+    """Send ``length`` bytes. Raises ``OSError`` if the server takes nothing for half a minute."""
     _block_in_kernel(connection)
     block = memoryview(_BLOCK)
     while length:
@@ -35,14 +34,14 @@ def send_body(connection: socket.socket, length: int) -> None:
 
 
 def append(client: Client, path: str, offset: int, length: int) -> None:
-    """PATCH ``length`` bytes at ``offset``. Raises ``UnexpectedAnswer`` unless all of them were taken."""
+    """PATCH ``length`` bytes at ``offset``. Raises ``UnexpectedAnswer`` unless the server accepted all of them."""
     client.start_append(path, offset, length)
     send_body(client.connection.sock, length)
     _check(client.answer(), offset + length)
 
 
 def append_side_by_side(clients: Sequence[Client], paths: Sequence[str], length: int) -> None:
-    """PATCH ``length`` bytes into each of ``paths`` at once, each over its own client, whoever has room first."""
+    """PATCH ``length`` bytes to each of ``paths`` concurrently, each over its own client."""
     block = memoryview(_BLOCK)
     left = dict.fromkeys(range(len(clients)), length)
     with selectors.DefaultSelector() as selector:
@@ -53,7 +52,7 @@ def append_side_by_side(clients: Sequence[Client], paths: Sequence[str], length:
         while left:
             ready = selector.select(_TIMEOUT_SECONDS)
             if not ready:
-                raise UnexpectedAnswer(f"nothing was taken for {_TIMEOUT_SECONDS} s")
+                raise UnexpectedAnswer(f"the server took nothing for {_TIMEOUT_SECONDS} s")
             for key, _ in ready:
                 index = key.data
                 left[index] -= clients[index].connection.sock.send(block[: left[index]])
@@ -67,9 +66,9 @@ def append_side_by_side(clients: Sequence[Client], paths: Sequence[str], length:
 
 @contextmanager
 def downloaded(url: str, path: str) -> Iterator[int]:
-    """GET the whole of ``path`` from the server of ``url`` and look at no byte of it; within, how many there were.
+    """GET ``path`` from the server of ``url``, discard the body and yield its length.
 
-    The connection is closed a moment after the block: closed with the last byte, it ends @tus/server 2.4.5's process.
+    The connection is closed 0.1 s after the block: if it is closed with the last byte, @tus/server 2.4.5 crashes.
     """
     parts = urlsplit(url)
     address = (parts.hostname or "127.0.0.1", parts.port or 80)
@@ -80,7 +79,7 @@ def downloaded(url: str, path: str) -> Iterator[int]:
         while b"\r\n\r\n" not in received:
             piece = connection.recv(65_536)
             if not piece:
-                raise UnexpectedAnswer("the connection ended before the head of the answer did")
+                raise UnexpectedAnswer("the connection ended within the head of the answer")
             received += piece
         head, _, body = received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -88,21 +87,21 @@ def downloaded(url: str, path: str) -> Iterator[int]:
             raise UnexpectedAnswer(f"the GET was answered {head[:200]!r}")
         _discard(connection, int(length[1]) - len(body))
         yield int(length[1])
-        time.sleep(_PARTING_SECONDS)
+        time.sleep(_CLOSE_DELAY_SECONDS)
 
 
 def _discard(connection: socket.socket, length: int) -> None:
-    """With MSG_TRUNC the kernel drops what came without a copy: tcp(7)."""
-    room = bytearray(_DISCARD_BYTES)
+    """Receive ``length`` bytes. With MSG_TRUNC the kernel discards them without a copy: tcp(7)."""
+    buffer = bytearray(_DISCARD_BYTES)
     while length:
-        dropped = connection.recv_into(room, min(length, _DISCARD_BYTES), socket.MSG_TRUNC)
+        dropped = connection.recv_into(buffer, min(length, _DISCARD_BYTES), socket.MSG_TRUNC)
         if not dropped:
-            raise UnexpectedAnswer(f"the connection ended {length} bytes before the body did")
+            raise UnexpectedAnswer(f"the connection ended {length} bytes before the end of the body")
         length -= dropped
 
 
 def _block_in_kernel(connection: socket.socket) -> None:
-    """Let each call wait in the kernel until it is done: with a timeout of Python's own it would be many calls."""
+    """Make each call wait in the kernel: with a timeout of Python's it would need many calls."""
     connection.settimeout(None)
     limit = struct.pack("ll", _TIMEOUT_SECONDS, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

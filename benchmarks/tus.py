@@ -1,4 +1,4 @@
-"""The few tus requests that scenarios make themselves, over one blocking connection. Load comes from elsewhere."""
+"""A tus client over one blocking connection, for the requests that are not part of the load."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 VERSION = {"Tus-Resumable": "1.0.0"}
-# tuspyserver refuses HEAD of an upload without these two names, so every server is sent them.
+# tuspyserver refuses HEAD of an upload without these two keys, so every server gets them.
 METADATA = {"Upload-Metadata": "filename YmVuY2guYmlu,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"}
 BODY_TYPE = {"Content-Type": "application/offset+octet-stream"}
 _TIMEOUT_SECONDS = 60.0
 
 
 class UnexpectedAnswer(Exception):
-    """A server answered what no figure can be made of."""
+    """A server answered something that cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Client:
         return self.answer()
 
     def create(self, length: int, body: bytes | None = None, *, is_part: bool = False) -> str:
-        """Create an upload, with its first bytes when ``body`` is given, and return the path of its URL."""
+        """Create an upload, with its first bytes if ``body`` is given, and return the path of its URL."""
         headers = {"Upload-Length": str(length), **METADATA}
         if is_part:
             headers["Upload-Concat"] = "partial"
@@ -66,7 +66,7 @@ class Client:
         return urlsplit(location).path
 
     def concatenate(self, paths: Sequence[str]) -> str:
-        """Make a final upload of these partial ones, and return the path of its URL; it may not be joined yet."""
+        """Create a final upload and return the path of its URL. It may not be concatenated yet."""
         answer = self.request("POST", self.base_path, {"Upload-Concat": f"final;{' '.join(paths)}", **METADATA}, b"")
         location = answer.headers.get("location")
         if answer.status != 201 or location is None:
@@ -80,7 +80,7 @@ class Client:
         return self.request("PATCH", path, {"Upload-Offset": str(offset), **BODY_TYPE}, body)
 
     def start_append(self, path: str, offset: int, length: int) -> None:
-        """Send the head of a PATCH; the caller sends the body, or does not."""
+        """Send the head of a PATCH. The caller sends the body."""
         self.connection.putrequest("PATCH", path)
         headers = {**VERSION, **BODY_TYPE, "Upload-Offset": str(offset), "Content-Length": str(length)}
         for name, value in headers.items():
@@ -93,7 +93,7 @@ class Client:
             raise UnexpectedAnswer(f"DELETE was answered {answer.status}")
 
     def answer(self) -> Answer:
-        """What the server says to the request that was begun with ``start_append``."""
+        """Return the answer to the last request, for example to one that ``start_append`` started."""
         response = self.connection.getresponse()
         response.read()
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()})

@@ -1,4 +1,4 @@
-"""Small requests by wrk, a load generator in C. Its script goes through a file that only says which request to send."""
+"""Sends small requests with wrk, a load generator in C, whose script only says which request to send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.load import Load, LoadFailed, Target
 _PROGRAM = "wrk"
 _REPORT = "REPORT "
 _GRACE_SECONDS = 30.0
-# wrk.request() runs once for each request; the request is formatted once here, so that Lua adds next to nothing.
+# wrk calls request() for each request; formatting the request only once keeps the cost of Lua small.
 _SCRIPT = """
 wrk.method = {method}
 wrk.body = {body}
@@ -35,7 +35,10 @@ def is_installed() -> bool:
 
 
 def make_load(target: Target, seconds: float, connections: int, script: Path) -> Load:
-    """Run wrk against ``target``; any answer but a 2xx, and any connection lost, fails. ``script`` is overwritten."""
+    """Run wrk against ``target``. Raises ``LoadFailed`` for any answer that is not 2xx or a lost connection.
+
+    ``script`` is overwritten.
+    """
     script.write_bytes(_script(target))
     address = f"http://{target.host}:{target.port}{target.path}"
     command = [_PROGRAM, "--threads=1", f"--connections={connections}", f"--duration={seconds:.0f}s"]
@@ -48,7 +51,7 @@ def make_load(target: Target, seconds: float, connections: int, script: Path) ->
     )
     reports = [line.removeprefix(_REPORT) for line in done.stdout.splitlines() if line.startswith(_REPORT)]
     if not reports:
-        raise LoadFailed(f"wrk said {done.stdout[-400:]!r} {done.stderr[-400:]!r}")
+        raise LoadFailed(f"wrk printed {done.stdout[-400:]!r} {done.stderr[-400:]!r}")
     report = json.loads(reports[-1])
     if report["failures"] or not report["requests"]:
         raise LoadFailed(f"{report['failures']} of {report['requests']} requests failed")
@@ -64,5 +67,5 @@ def _script(target: Target) -> bytes:
 
 
 def _lua(text: str) -> str:
-    """A Lua string literal: every byte as an escape, so that no byte of a body can end it."""
+    """A Lua string literal with every byte escaped, so that no byte of a body can end it."""
     return '"' + "".join(f"\\{byte:03d}" for byte in text.encode("latin-1")) + '"'

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
 from tusd_py.uploads.background import TaskKind, task_key
-from tusd_py.uploads.expire import prune, recover, sweep
+from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
+from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
 
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 # The process that holds this lock does the maintenance for all processes; no upload can have this id.
 _LEADER = task_key(TaskKind.SWEEPER)
 _DEAD_JOBS_COUNTED_MAX = 1000
+# How often leftovers are looked for, as a part of their age: every file in the store is looked at.
+_LEFTOVERS_INTERVAL = 0.25
 
 
 class Maintenance:
@@ -31,6 +35,7 @@ class Maintenance:
         self._settings = settings
         self._metrics = metrics
         self._leadership: Lock | None = None
+        self._leftovers_at = ports.opened_at + timedelta(seconds=settings.expiration.leftover_seconds)
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -63,7 +68,23 @@ class Maintenance:
         swept = await sweep(self._ports)
         self._metrics.expired.inc(swept.expired)
         await prune(self._ports, self._settings.events.keep_seconds)
+        self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
+        await self._remove_leftovers()
         await self._measure_jobs()
+
+    async def _remove_leftovers(self) -> None:
+        """Remove bytes that no record names, at first when this process is as old as such bytes must be.
+
+        Until then an operator can notice that the records are the wrong ones, or are not restored yet.
+        """
+        seconds = self._settings.expiration.leftover_seconds
+        # With records in memory, the uploads of an earlier process are not known to be anyone's.
+        if not seconds or self._settings.database_path is None:
+            return
+        now = self._ports.clock()
+        if now >= self._leftovers_at:
+            self._leftovers_at = now + timedelta(seconds=seconds * _LEFTOVERS_INTERVAL)
+            await remove_leftovers(self._ports, now - timedelta(seconds=seconds))
 
     async def _measure_jobs(self) -> None:
         job_queue = self._ports.job_queue

@@ -24,7 +24,9 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -53,6 +55,11 @@ class Service:
         self.metrics = ServerMetrics()
         self.active_bodies = ActiveBodies()
         self.limits = limits(settings)
+        self.locator = Locator(
+            public_url=settings.server.public_url,
+            trusted_proxies=settings.server.trusted_proxies,
+            forwarded_headers=settings.server.forwarded_headers,
+        )
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
@@ -111,9 +118,9 @@ class Service:
             open=self.ports,
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
             cors=CorsPolicy(**settings.cors.model_dump()),
-            locator=Locator(
-                public_url=settings.server.public_url,
-                trusted_proxies=settings.server.trusted_proxies,
+            locator=self.locator,
+            client_addresses=ClientAddresses(
+                trusted_proxies=settings.server.trusted_proxies, forwarded_headers=settings.server.forwarded_headers
             ),
             metrics=self.metrics,
             active_bodies=self.active_bodies,
@@ -170,6 +177,9 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes += api_routes(service.ports)
     if settings.server.page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan)
+    cross_origin = CrossOriginPolicy(
+        locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
+    )
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
     app.state.drain = service.active_bodies.drain
     return app

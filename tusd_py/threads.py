@@ -1,7 +1,8 @@
 """Threads for calls that would block the event loop.
 
 ``ThreadPool`` serves what blocks: files, and hooks that are plain functions. ``cpu_threads`` serves what computes.
-``asyncio.to_thread`` is for single calls outside of requests, at the start and in workers.
+``in_executor`` calls a function in such a pool of another module. ``asyncio.to_thread`` is only for the start: it uses
+the default executor of the event loop, which everything shares, and a few calls that hang would stop everything.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +25,12 @@ T = TypeVar("T")
 #: For computations that release the interpreter's lock, such as digests of large pieces: one thread per processor,
 #: since more would only share them. An executor of the standard library, because threads submit to it too.
 cpu_threads = ThreadPoolExecutor(os.cpu_count() or 1, "cpu")
+
+
+async def in_executor(executor: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``asyncio.to_thread`` with a chosen executor: if cancelled, the call goes on and its result is dropped."""
+    call = partial(copy_context().run, work, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(executor, call)
 
 
 class ThreadPool:
@@ -70,6 +79,13 @@ class ThreadPool:
         self._threads.clear()
         for end in ends:
             await wait_until_done(end)
+
+    def abandon(self) -> None:
+        """End each thread once its call has ended, without waiting: a call may hang."""
+        loop = asyncio.get_running_loop()
+        for _ in self._threads:
+            self._put(loop.create_future(), None, ())
+        self._threads.clear()
 
     def _put(self, future: asyncio.Future[Any], work: Callable[..., Any] | None, args: tuple[Any, ...]) -> None:
         self._unfinished += 1

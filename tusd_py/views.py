@@ -41,11 +41,12 @@ def upload_view(upload: Upload) -> dict[str, object]:
 
 
 def event_view(event: Event) -> dict[str, object]:
-    """The envelope of an event. The headers of the request are left out, because they may contain credentials."""
+    """The envelope of an event, without the headers and the query of the request: they may contain credentials."""
     caller = event.caller
     request = None
     if caller is not None:
-        target = caller.target.encode("latin-1", "replace").decode("utf-8", "replace")
+        # Events recorded by older versions have the query.
+        target = caller.target.partition("?")[0].encode("latin-1", "replace").decode("utf-8", "replace")
         request = {"method": caller.method, "target": target, "remote_address": caller.remote_address}
     return {
         "id": event.id,

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from sqlalchemy import URL
+
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -36,6 +38,7 @@ from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
+from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.schema import bring_up_to_date, pending
@@ -43,6 +46,7 @@ from tusd_py.settings import Settings
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
+from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
@@ -51,6 +55,8 @@ from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 
+#: Only the server, and the group an administrator gives the directory, may look into it.
+DATA_DIR_MODE = 0o750
 # Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
 
@@ -113,6 +119,7 @@ def look_for_libmagic() -> None:
 
 def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> AbstractContextManager[None]:
     """Call ``on_jobs`` on this event loop soon after any process has added jobs. A wake-up may be missed."""
+    make_data_dir(settings)
     return subscribe(_wake_directory(settings), on_jobs)
 
 
@@ -153,6 +160,8 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
+        concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
+        empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
@@ -213,22 +222,53 @@ async def sweep_once(settings: Settings) -> Swept:
         await close_ports(ports, settings)
 
 
+def make_data_dir(settings: Settings) -> None:
+    """Create the data directory if it is missing, accessible to its owner and group only. Raises ``OSError``."""
+    if settings.storage.kind == "disk":
+        Path(settings.storage.data_dir).mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
+
+
+def exposed_data(settings: Settings) -> list[str]:
+    """A sentence for the operator for each existing directory and database that other users of the machine can read."""
+    found = []
+    data_dir = Path(settings.storage.data_dir)
+    if settings.storage.kind == "disk" and (mode := _mode_of(data_dir)) & 0o007:
+        found.append(f"other users can enter {data_dir} (mode {mode:04o}): chmod 0750 it")
+    if settings.database_path is not None and (mode := _mode_of(Path(settings.database_path))) & 0o006:
+        found.append(f"other users can read {settings.database_path} (mode {mode:04o}): chmod 0640 it")
+    return found
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode & 0o7777
+    except OSError:
+        return 0
+
+
 def migrate_records(settings: Settings) -> list[str]:
     """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
     if settings.database_path is None:
         return []
-    Path(settings.database_path).parent.mkdir(parents=True, exist_ok=True)
-    return bring_up_to_date(settings.database_url)
+    make_data_dir(settings)
+    Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
+    return bring_up_to_date(_database_url(settings))
 
 
 def pending_migrations(settings: Settings) -> list[str]:
     """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
-    return [] if settings.database_path is None else pending(settings.database_url)
+    return [] if settings.database_path is None else pending(_database_url(settings))
+
+
+def _database_url(settings: Settings) -> str | URL:
+    """Built of its parts, since the data directory's path may have characters with a meaning in URLs."""
+    return settings.records.url or URL.create("sqlite", database=settings.database_path)
 
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
+    make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
     lock_directory = data_dir / "locks"
@@ -241,7 +281,7 @@ async def _open_database(settings: Settings) -> SqlDatabase | None:
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
     on_work = partial(notify, _wake_directory(settings))
-    return await SqlDatabase.open(settings.database_url, durability=settings.storage.durability, on_work=on_work)
+    return await SqlDatabase.open(_database_url(settings), durability=settings.storage.durability, on_work=on_work)
 
 
 def limits(settings: Settings) -> Limits:
@@ -251,6 +291,7 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,
         concatenation=uploads.concatenation,
@@ -264,7 +305,17 @@ def limits(settings: Settings) -> Limits:
 def _publisher(settings: Settings) -> DirectoryPublisher:
     publishing = settings.publishing
     directory = Path(publishing.directory).absolute()
-    return DirectoryPublisher(directory=directory, pattern=publishing.pattern, links=publishing.mode == "link")
+    return DirectoryPublisher(
+        directory=directory,
+        pattern=publishing.pattern,
+        links=publishing.mode == "link",
+        file_mode=int(publishing.file_mode, 8),
+    )
+
+
+def try_publishing(directory: Path) -> str:
+    """How files are placed in the existing ``directory``, found out by placing one. Raises ``OSError``."""
+    return try_out(directory)
 
 
 def _validator(settings: Settings) -> RuleValidator:
@@ -290,7 +341,7 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
         limits=limits(settings),
         durable_saves=settings.storage.durability == "power",
         subscriptions=subscriptions(settings),
-        forwarded_credentials=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
+        forwarded_headers=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         steps=settings.steps,
         delete_rejected=settings.validation.rejected == "delete",
         # Functions run in this process: a worker could not invoke pre-finish and post-finish.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 
@@ -39,7 +40,7 @@ def _read_settings(descriptor: int) -> Settings:
         if not piece or len(line) > _SETTINGS_BYTES_MAX:
             sys.exit("tusd-py: no settings arrived on the descriptor of --settings")
         line += piece
-    return Settings.model_validate_json(line)
+    return Settings.model_validate(json.loads(line))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import dramatiq
@@ -18,11 +18,15 @@ from redis.exceptions import RedisError
 
 from tusd_py.model.jobs import Job
 from tusd_py.settings import Settings
+from tusd_py.threads import in_executor
 
 QUEUE = "jobs"
 _NAMESPACE = "tusd-py"
 _LOOP_START_SECONDS = 60.0
 _REDIS_SECONDS = 5.0
+
+# Redis may take _REDIS_SECONDS for each call.
+_redis_threads = ThreadPoolExecutor(8, "redis")
 
 Perform = Callable[[int, int], Coroutine[Any, Any, None]]
 
@@ -68,10 +72,10 @@ class RedisTransport:
         self._broker = broker
 
     async def workers(self, within_seconds: float) -> int:
-        return max(1, await asyncio.to_thread(self._count_heartbeats, within_seconds))
+        return max(1, await in_executor(_redis_threads, self._count_heartbeats, within_seconds))
 
     async def send(self, job: Job) -> None:
-        await asyncio.to_thread(self._enqueue, job)
+        await in_executor(_redis_threads, self._enqueue, job)
 
     def _count_heartbeats(self, within_seconds: float) -> int:
         # Dramatiq stores here when each worker last asked for jobs, in milliseconds of that worker's clock.

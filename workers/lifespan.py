@@ -21,6 +21,7 @@ from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
 from .actor import Actor
 from .actors.webhooks import close_deliverer
 from .broker import job_transport
+from .clock_watch import ClockWatch
 from .dispatcher import Dispatcher
 from .runner import JobRunner, describe
 
@@ -104,7 +105,11 @@ class Lifespan(Middleware):
                 self._has_opened.set()
                 log.info("worker started", extra={"actors": sorted(self._actors), "threads": threads})
                 stopping = asyncio.create_task(self._stop_dispatcher(dispatcher))
-                await dispatcher.run()
+                watching = asyncio.create_task(ClockWatch(runner, dispatcher.wake).run())
+                try:
+                    await dispatcher.run()
+                finally:
+                    watching.cancel()
                 await stopping
         finally:
             log.info("worker stopped", extra=asdict(runner.counters))

@@ -1,5 +1,5 @@
-// @tus/server over a FileStore, with nothing else in the way: no hooks, no logging. It takes the data directory
-// as its argument and prints its endpoint in the line that tusd-py prints, so that the harness reads both alike.
+// @tus/server over a FileStore, without hooks and logging. It takes the data directory
+// as its argument and prints its endpoint in the same format as tusd-py, so that the harness can read it.
 import { FileStore } from '@tus/file-store';
 import { Server } from '@tus/server';
 

@@ -1,8 +1,8 @@
-"""The raw limit of the machine: socket to file by splice(2), in one loop without a web server around it.
+"""The upper bound of the machine: socket to file by splice(2), in one loop without a web server.
 
-It skips the head of each request and answers what the client of the benchmarks needs to hear: no checks, no locks, no
-records, one connection at a time. What a tus server reaches of its speed is what the rest of that server costs.
-``python raw_splice.py DIRECTORY`` serves it.
+It skips the head of each request and sends the answer that the client of the benchmarks expects: no checks, no locks,
+no records, one connection at a time. The difference to a tus server is the cost of everything else in that server.
+Run it with ``python raw_splice.py DIRECTORY``.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def _answer(connection: socket.socket, head: bytes, body: bytes, path: str, ends
 
 
 def _store(connection: socket.socket, file: int, body: bytes, length: int, ends: tuple[int, int]) -> None:
-    """What came with the head is written, the rest goes from the socket through the pipe to the file."""
+    """Write the bytes that arrived with the head; move the rest from the socket through the pipe to the file."""
     offset = os.write(file, body)
     source = connection.fileno()
     while offset < length:
         arrived = os.splice(source, ends[1], min(_PIPE_BYTES, length - offset), flags=os.SPLICE_F_MOVE)
         if not arrived:
-            raise ConnectionError("the client went away")
+            raise ConnectionError("the client closed the connection")
         while arrived:
             moved = os.splice(ends[0], file, arrived, offset_dst=offset, flags=os.SPLICE_F_MOVE)
             arrived -= moved

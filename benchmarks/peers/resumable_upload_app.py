@@ -1,7 +1,7 @@
-"""resumable-upload as fast as it goes: its ASGI application under one uvicorn process with uvloop and httptools.
+"""resumable-upload in its fastest configuration: its ASGI application with uvicorn, uvloop and httptools.
 
-It runs in an environment of its own, takes the data directory as its argument, and prints its endpoint in the
-line that tusd-py prints, so that the harness reads both alike.
+It runs in an environment of its own, takes the data directory as its argument, and prints its endpoint in the same
+format as tusd-py, so that the harness can read it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""tuspyserver as fast as it goes: FastAPI under one uvicorn process with uvloop and httptools, no access log.
+"""tuspyserver in its fastest configuration: FastAPI with uvicorn, uvloop and httptools, no access log.
 
-It runs in an environment of its own, takes the data directory as its argument, and prints its endpoint in the
-line that tusd-py prints, so that the harness reads both alike.
+It runs in an environment of its own, takes the data directory as its argument, and prints its endpoint in the same
+format as tusd-py, so that the harness can read it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import uvicorn
 from fastapi import FastAPI
-from tuspyserver import create_tus_router  # type: ignore[import-not-found]  # lives in the peer's own environment
+from tuspyserver import create_tus_router  # type: ignore[import-not-found]  # in the peer's environment
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""The scenarios, a file each. A scenario knows a server by its URL and process only, so that all are asked the same."""
+"""The scenarios, one or more per module. They know only the URL and the process of a server."""

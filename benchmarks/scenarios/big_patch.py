@@ -1,4 +1,4 @@
-"""Large bodies going in: one PATCH of 512 MiB, the same bytes in PATCHes of 8 MiB, and 32 uploads at once."""
+"""Uploads of large bodies: one PATCH of 512 MiB, the same bytes in PATCHes of 8 MiB, and 32 uploads at once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _metrics(what: str) -> tuple[Metric, ...]:
     )
 
 
-def _timed(server: Server, act: Callable[[], object]) -> Mapping[str, float]:
-    """What it took to bring ``_BYTES`` in."""
+def _timed(server: Server, action: Callable[[], object]) -> Mapping[str, float]:
+    """Measure ``action``, which uploads ``_BYTES``."""
     reset_peak(server.process_id)
     before, started = cpu_seconds(server.process_id), time.perf_counter()
-    act()
+    action()
     elapsed, spent = time.perf_counter() - started, cpu_seconds(server.process_id) - before
     return {
         "megabytes_per_second": _BYTES / elapsed / 1e6,
@@ -39,7 +39,7 @@ def _timed(server: Server, act: Callable[[], object]) -> Mapping[str, float]:
     }
 
 
-# Each upload is gone before the next one, so that the next writes to memory that has been touched already.
+# Each upload is deleted before the next one, so that the next writes to memory that was used before.
 
 
 def _one_patch(server: Server, bench: Bench) -> Mapping[str, float]:
@@ -51,13 +51,13 @@ def _one_patch(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 def _chunks(server: Server, bench: Bench) -> Mapping[str, float]:
-    def act() -> None:
+    def send_chunks() -> None:
         for offset in range(0, _BYTES, _CHUNK_BYTES):
             append(client, path, offset, _CHUNK_BYTES)
 
     with Client(server.url) as client:
         path = client.create(_BYTES)
-        values = _timed(server, act)
+        values = _timed(server, send_chunks)
         client.delete(path)
     return values
 
@@ -74,11 +74,11 @@ def _side_by_side(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 def _scenario(
-    name: str, title: str, what: str, measure: Callable[[Server, Bench], Mapping[str, float]], limit: bool = False
+    name: str, title: str, what: str, measure: Callable[[Server, Bench], Mapping[str, float]], upper_bound: bool = False
 ) -> Scenario:
-    return Scenario(name, title, _metrics(what), measure=measure, warm_up=measure, with_limit=limit)
+    return Scenario(name, title, _metrics(what), measure=measure, warm_up=measure, with_upper_bound=upper_bound)
 
 
-BIG_PATCH = _scenario("big-patch", "One PATCH of 512 MiB", "one PATCH", _one_patch, limit=True)
+BIG_PATCH = _scenario("big-patch", "One PATCH of 512 MiB", "one PATCH", _one_patch, upper_bound=True)
 CHUNKS = _scenario("chunks", "512 MiB in PATCHes of 8 MiB on one connection", "the upload", _chunks)
 PARALLEL = _scenario("parallel", "32 uploads of 16 MiB at once", "all together", _side_by_side)

@@ -1,4 +1,4 @@
-"""What a scenario is: its metrics, and the act that is warmed up and then measured in rounds."""
+"""The type of a scenario: its metrics, and the function that is run to warm up and then measured in rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.servers import Server
 
 @dataclass(frozen=True)
 class Bench:
-    """What a scenario may use beside the server: a directory in memory, and the cores."""
+    """What a scenario gets besides the server: a directory in memory, and the cores."""
 
     scratch: Path
     cores: Cores
@@ -21,11 +21,11 @@ class Bench:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question to a server. ``measure`` asks it once and returns a value for each metric.
+    """One scenario. ``measure`` runs it once and returns a value for each metric.
 
-    ``warm_up`` runs once per server before the rounds: just-in-time compilers, caches and pools settle.
-    With ``fresh_server`` each round has a newly started one, for what a former round would leave behind. With
-    ``with_limit`` the raw limit of the machine, which is no tus server, is measured beside the others.
+    ``warm_up`` runs once per server before the rounds, so that caches, pools and just-in-time compilers are warm. With
+    ``fresh_server`` each round gets a new server process, if earlier rounds would affect the figures. With
+    ``with_upper_bound`` the upper bound of the machine, which is not a tus server, is measured as well.
     """
 
     name: str
@@ -34,4 +34,4 @@ class Scenario:
     measure: Callable[[Server, Bench], Mapping[str, float]]
     warm_up: Callable[[Server, Bench], object]
     fresh_server: bool = False
-    with_limit: bool = False
+    with_upper_bound: bool = False

@@ -1,4 +1,4 @@
-"""What is done with whole uploads: four are joined into one, one is downloaded."""
+"""Scenarios with complete uploads: concatenating four, and downloading one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmarks.tus import Client, UnexpectedAnswer
 _PARTS = 4
 _PART_BYTES = 256 << 20
 _DOWNLOAD_BYTES = 512 << 20
-_ASK_AGAIN_SECONDS = 0.002
-_LIMIT_SECONDS = 30.0
+_POLL_SECONDS = 0.002
+_TIMEOUT_SECONDS = 30.0
 
-_JOIN_METRICS = (
-    Metric("join_seconds", "from the POST until HEAD tells the whole offset", "s", "lower", 3),
+_CONCATENATION_METRICS = (
+    Metric("concatenation_seconds", "from the POST until HEAD returns the full offset", "s", "lower", 3),
     Metric("server_cpu_seconds", "server CPU", "s", "lower", 3),
 )
 _DOWNLOAD_METRICS = (
@@ -36,22 +36,22 @@ def _concatenation(server: Server, bench: Bench) -> Mapping[str, float]:
             append(client, part, 0, _PART_BYTES)
         before, started = cpu_seconds(server.process_id), time.perf_counter()
         final = client.concatenate(parts)
-        _wait_until_joined(client, final)
+        _wait_until_concatenated(client, final)
         elapsed, spent = time.perf_counter() - started, cpu_seconds(server.process_id) - before
         client.delete(final)
         for part in parts:
-            # A server may have taken the parts away with the joining: 404 then.
+            # A server may have deleted the parts after concatenating them; then this is 404.
             client.request("DELETE", part, {})
-    return {"join_seconds": elapsed, "server_cpu_seconds": spent}
+    return {"concatenation_seconds": elapsed, "server_cpu_seconds": spent}
 
 
-def _wait_until_joined(client: Client, path: str) -> None:
-    """Some servers join before they answer, ours joins what is large behind the answer: HEAD tells when it is done."""
-    deadline = time.monotonic() + _LIMIT_SECONDS
+def _wait_until_concatenated(client: Client, path: str) -> None:
+    """Poll HEAD for the full offset: our server concatenates large uploads after its answer, others before it."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while (offset := client.head(path).offset) != _PARTS * _PART_BYTES:
         if time.monotonic() > deadline:
-            raise UnexpectedAnswer(f"not joined within {_LIMIT_SECONDS:.0f} s; last offset: {offset}")
-        time.sleep(_ASK_AGAIN_SECONDS)
+            raise UnexpectedAnswer(f"not concatenated within {_TIMEOUT_SECONDS:.0f} s; last offset: {offset}")
+        time.sleep(_POLL_SECONDS)
 
 
 def _download(server: Server, bench: Bench) -> Mapping[str, float]:
@@ -65,7 +65,7 @@ def _download(server: Server, bench: Bench) -> Mapping[str, float]:
         peak = peak_resident_bytes(server.process_id)
     if received != _DOWNLOAD_BYTES:
         raise UnexpectedAnswer(f"the download had {received} bytes")
-    # Over another connection: the first may have been idle for too long while this ran.
+    # Over a new connection: the server may have closed the first one, which was idle during the download.
     with Client(server.url) as client:
         client.delete(path)
     return {
@@ -76,6 +76,10 @@ def _download(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 CONCATENATION = Scenario(
-    "concatenation", "Joining 4 uploads of 256 MiB", _JOIN_METRICS, measure=_concatenation, warm_up=_concatenation
+    "concatenation",
+    "Concatenating 4 uploads of 256 MiB",
+    _CONCATENATION_METRICS,
+    measure=_concatenation,
+    warm_up=_concatenation,
 )
 DOWNLOAD = Scenario("download", "One GET of 512 MiB", _DOWNLOAD_METRICS, measure=_download, warm_up=_download)

@@ -1,4 +1,4 @@
-"""How soon a client can go on: after its connection was cut, and while its old connection hangs."""
+"""How soon a client can resume: after its connection was closed, and while its old connection hangs."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _LENGTH = 64 << 20
 _SENT = 16 << 20
 _REST = bytes(64 << 10)
 _RETRY_SECONDS = 0.01
-_LIMIT_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 _LOST = Metric("lost_kib", "bytes that had been sent and must be sent again", "KiB", "lower", 1)
 _CUT_METRICS = (Metric("resume_ms", "from the cut to the next PATCH accepted", "ms", "lower", 1), _LOST)
 _TAKEOVER_METRICS = (
     Metric("takeover_ms", "from the second client's HEAD to its PATCH accepted", "ms", "lower", 1),
-    # Who throws away what the first client sent is quick at it.
+    # A server that discards what the first client sent is fast, but loses bytes.
     _LOST,
 )
 
 
 def _cut(server: Server, bench: Bench) -> Mapping[str, float]:
-    """Send a quarter of an upload, close the connection, go on over another."""
+    """Send a quarter of an upload, close the connection, and resume over another one."""
     path, first = _started(server)
     with Client(server.url) as second:
-        # The second connection stands before the cut: it is the server's answer that is timed, not the handshake.
+        # Connect before the first connection is closed, so that the handshake is not measured.
         second.connection.connect()
         started = time.perf_counter()
         first.close()
-        offset = _go_on(second, path)
+        offset = _resume(second, path)
         elapsed = time.perf_counter() - started
         second.delete(path)
     return {"resume_ms": elapsed * 1e3, "lost_kib": (_SENT - offset) / 1024}
 
 
 def _takeover(server: Server, bench: Bench) -> Mapping[str, float]:
-    """Send a quarter of an upload and fall silent with the connection open; another client goes on."""
+    """Send a quarter of an upload and leave the connection open and silent; another client resumes."""
     path, first = _started(server)
     with Client(server.url) as second:
         second.connection.connect()
         started = time.perf_counter()
-        offset = _go_on(second, path)
+        offset = _resume(second, path)
         elapsed = time.perf_counter() - started
         first.close()
         second.delete(path)
@@ -53,7 +53,7 @@ def _takeover(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 def _started(server: Server) -> tuple[str, Client]:
-    """A PATCH with a quarter of its body sent, and read by the server as far as it will."""
+    """Start a PATCH, send a quarter of its body, and give the server time to read it."""
     with Client(server.url) as maker:
         path = maker.create(_LENGTH)
     client = Client(server.url)
@@ -63,11 +63,11 @@ def _started(server: Server) -> tuple[str, Client]:
     return path, client
 
 
-def _go_on(client: Client, path: str) -> int:
-    """HEAD, then PATCH where it says, until a PATCH is accepted; returns the offset it was accepted at."""
-    client.connection.timeout = _LIMIT_SECONDS
-    client.connection.sock.settimeout(_LIMIT_SECONDS)
-    deadline = time.monotonic() + _LIMIT_SECONDS
+def _resume(client: Client, path: str) -> int:
+    """HEAD, then PATCH at that offset, until a PATCH is accepted. Returns the offset of that PATCH."""
+    client.connection.timeout = _TIMEOUT_SECONDS
+    client.connection.sock.settimeout(_TIMEOUT_SECONDS)
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     answer: Answer | None = None
     while time.monotonic() < deadline:
         try:
@@ -80,7 +80,7 @@ def _go_on(client: Client, path: str) -> int:
         except TimeoutError:
             break
         time.sleep(_RETRY_SECONDS)
-    raise UnexpectedAnswer(f"not within {_LIMIT_SECONDS:.0f} s; last answer: {answer and answer.status}")
+    raise UnexpectedAnswer(f"not within {_TIMEOUT_SECONDS:.0f} s; last answer: {answer and answer.status}")
 
 
 CUT = Scenario("resume", "Resuming after a cut connection", _CUT_METRICS, measure=_cut, warm_up=_cut)

@@ -1,4 +1,4 @@
-"""A thousand slow uploads at once: the memory they add, and what another client feels of them."""
+"""A thousand slow uploads: the memory they add, and the delay they add for another client."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _PROBE_BODY = bytes(4096)
 _PROBES = 500
 _PROBE_SECONDS = 2.5
 _WARM_UP_PROBES = 300
-_TRICKLE_END_SECONDS = 60
+_STOP_SECONDS = 60
 
 _METRICS = (
     Metric("added_resident_mib", "RSS that 1,000 slow uploads add", "MiB", "lower", 1),
-    Metric("alone_p50_ms", "another's small upload, without them: p50", "ms", "lower", 2),
-    Metric("alone_p99_ms", "another's small upload, without them: p99", "ms", "lower", 2),
-    Metric("beside_p50_ms", "another's small upload, beside them: p50", "ms", "lower", 2),
-    Metric("beside_p99_ms", "another's small upload, beside them: p99", "ms", "lower", 2),
-    Metric("slowdown_p50_ms", "what they add to p50", "ms", "lower", 2),
-    Metric("slowdown_p99_ms", "what they add to p99", "ms", "lower", 2),
-    Metric("kept_percent", "bytes kept when all are cut off", "%", "higher", 1),
+    Metric("alone_p50_ms", "small upload of another client, without them: p50", "ms", "lower", 2),
+    Metric("alone_p99_ms", "small upload of another client, without them: p99", "ms", "lower", 2),
+    Metric("beside_p50_ms", "small upload of another client, beside them: p50", "ms", "lower", 2),
+    Metric("beside_p99_ms", "small upload of another client, beside them: p99", "ms", "lower", 2),
+    Metric("slowdown_p50_ms", "added to p50", "ms", "lower", 2),
+    Metric("slowdown_p99_ms", "added to p99", "ms", "lower", 2),
+    Metric("kept_percent", "bytes kept when all are interrupted", "%", "higher", 1),
 )
 
 
@@ -39,7 +39,7 @@ def _measure(server: Server, bench: Bench) -> Mapping[str, float]:
     _probe(server, _WARM_UP_PROBES, 0.0)
     alone = _probe(server, _PROBES, _PROBE_SECONDS)
     idle = resident_bytes(server.process_id)
-    with _trickle(server) as seen:
+    with _slow_clients(server) as seen:
         beside = _probe(server, _PROBES, _PROBE_SECONDS)
         added = resident_bytes(server.process_id) - idle
     if seen["open"] != _SLOW_UPLOADS:
@@ -57,12 +57,12 @@ def _measure(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 def _probe(server: Server, count: int, spread_seconds: float) -> list[float]:
-    """The milliseconds that ``count`` uploads of 4 KiB took, one after the other, started at an even pace."""
+    """The milliseconds of each of ``count`` uploads of 4 KiB, one after the other, started at equal intervals."""
     taken = []
     with Client(server.url) as client:
-        begun = time.perf_counter()
+        probe_started = time.perf_counter()
         for index in range(count):
-            due = begun + spread_seconds * index / count
+            due = probe_started + spread_seconds * index / count
             time.sleep(max(0.0, due - time.perf_counter()))
             started = time.perf_counter()
             client.create(len(_PROBE_BODY), _PROBE_BODY)
@@ -75,9 +75,9 @@ def _percentile(values: list[float], percent: int) -> float:
 
 
 @contextmanager
-def _trickle(server: Server) -> Iterator[dict[str, float]]:
-    """Keep the slow uploads going; what their process saw is in the dictionary afterwards."""
-    command = [sys.executable, "-m", "benchmarks.trickle", server.url, str(_SLOW_UPLOADS)]
+def _slow_clients(server: Server) -> Iterator[dict[str, float]]:
+    """Run the slow uploads during the block. Afterwards the dictionary contains the results of their process."""
+    command = [sys.executable, "-m", "benchmarks.slow_clients", server.url, str(_SLOW_UPLOADS)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     seen: dict[str, float] = {}
@@ -85,19 +85,19 @@ def _trickle(server: Server) -> Iterator[dict[str, float]]:
         if not process.stdout.readline():
             raise UnexpectedAnswer(f"the slow uploads did not start: {_last_line(process)}")
         yield seen
-        said, _ = process.communicate(timeout=_TRICKLE_END_SECONDS)
+        output, _ = process.communicate(timeout=_STOP_SECONDS)
         if process.returncode:
-            raise UnexpectedAnswer("the slow uploads failed once cut off")
-        seen |= json.loads(said)
+            raise UnexpectedAnswer("the slow uploads failed after their connections were closed")
+        seen |= json.loads(output)
     finally:
         process.kill()
         process.wait()
 
 
 def _last_line(process: subprocess.Popen[bytes]) -> str:
-    _, complaint = process.communicate(timeout=_TRICKLE_END_SECONDS)
-    lines = complaint.decode().strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    _, error_output = process.communicate(timeout=_STOP_SECONDS)
+    lines = error_output.decode().strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"
 
 
 SLOW_UPLOADS = Scenario(

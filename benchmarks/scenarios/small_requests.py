@@ -1,7 +1,7 @@
-"""Requests per second of the three small requests, and what each costs the server's CPU.
+"""Requests per second and CPU time per request of the three small requests.
 
-``server_busy_percent`` tells whether the figure is the server's: near 100 the server's core was the bottleneck,
-well below it the server waited for something else (a disk, a pool of threads, the load).
+``server_busy_percent`` shows whether the server was the bottleneck: near 100 its core was busy all the time, well below
+that it waited for something else (a disk, a pool of threads, the load generator).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONNECTIONS = 16
 _SECONDS = 2.0
 _WARM_UP_SECONDS = 2.0
 _SMALL_BODY = bytes(range(256)) * 16
-_UPLOADS_ASKED_FOR = 100
+_UPLOADS = 100
 
 Request = Callable[[Server], load.Target]
 
@@ -44,24 +44,24 @@ def creation_with_upload(server: Server) -> load.Target:
 
 
 def inspection(server: Server) -> load.Target:
-    """HEADs over a hundred uploads, made anew for each round, each half there."""
+    """HEADs of a hundred half-finished uploads, which are created for each round."""
     with Client(server.url) as client:
-        paths = [client.create(2 * len(_SMALL_BODY), _SMALL_BODY) for _ in range(_UPLOADS_ASKED_FOR)]
+        paths = [client.create(2 * len(_SMALL_BODY), _SMALL_BODY) for _ in range(_UPLOADS)]
     return load.Target(server.host, server.port, "HEAD", paths[0], dict(VERSION), paths=paths)
 
 
 def _run(request: Request, server: Server, bench: Bench, seconds: float) -> Mapping[str, float]:
     target = request(server)
     before, started = cpu_seconds(server.process_id), time.perf_counter()
-    # wrk waits for a body after the answer to a HEAD that announces one; our own load knows better.
+    # wrk waits for a body after an answer to HEAD that has a Content-Length; our own load generator does not.
     if wrk.is_installed() and target.method != "HEAD":
-        made = wrk.make_load(target, seconds, _CONNECTIONS, bench.scratch / "wrk.lua")
+        sent = wrk.make_load(target, seconds, _CONNECTIONS, bench.scratch / "wrk.lua")
     else:
-        made = load.make_load(target, seconds, _CONNECTIONS)
+        sent = load.make_load(target, seconds, _CONNECTIONS)
     spent, elapsed = cpu_seconds(server.process_id) - before, time.perf_counter() - started
     return {
-        "per_second": made.per_second,
-        "server_cpu_microseconds": spent / made.requests * 1e6,
+        "per_second": sent.per_second,
+        "server_cpu_microseconds": spent / sent.requests * 1e6,
         "server_busy_percent": spent / elapsed * 100,
     }
 

@@ -5,11 +5,9 @@ Java is not needed: the test sends what ``TusUploader`` and ``HttpURLConnection`
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from tests.support.client import BODY, TUS, Answer, Connection, create
+from tests.support.client import BODY, TUS, Connection, create
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.stored import assert_stored, head
@@ -37,41 +35,35 @@ async def send_chunked(connection: Connection, data: memoryview) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-def test_chunked_requests_with_expect_100_204(server: RunningServer, method: str) -> None:
+@pytest.mark.anyio
+async def test_chunked_requests_with_expect_100_204(server: RunningServer, method: str) -> None:
     """Each request gets 100 Continue before its body, and 204 with the offset it reached."""
     data = content(30, 2 * REQUEST_BYTES + 5 * MIB + 1)
 
-    async def upload() -> tuple[str, list[Answer]]:
-        url = await create(server.url, len(data))
-        connection = await Connection.open(url)
-        answers = []
-        for offset in range(0, len(data), REQUEST_BYTES):
-            await connection.send_head(method, url, expecting(offset, method))
-            answers.append(await connection.answer(interim=True))
-            await send_chunked(connection, data[offset : offset + REQUEST_BYTES])
-            answers.append(await connection.answer())
-        connection.close()
-        return url, answers
-
-    url, answers = asyncio.run(upload())
+    url = await create(server.url, len(data))
+    connection = await Connection.open(url)
+    answers = []
+    for offset in range(0, len(data), REQUEST_BYTES):
+        await connection.send_head(method, url, expecting(offset, method))
+        answers.append(await connection.answer(interim=True))
+        await send_chunked(connection, data[offset : offset + REQUEST_BYTES])
+        answers.append(await connection.answer())
+    connection.close()
     ends = [REQUEST_BYTES, 2 * REQUEST_BYTES, len(data)]
     expected = [pair for end in ends for pair in ((100, None), (204, end))]
     assert [(answer.status, answer.offset) for answer in answers] == expected
     assert_stored(server, url, data)
 
 
-def test_wrong_offset_instead_of_100_continue_409(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_wrong_offset_instead_of_100_continue_409(server: RunningServer) -> None:
     """A request at a wrong offset is refused before its body, so the client never sends it."""
     data = content(31, 1000)
 
-    async def refused() -> tuple[str, Answer]:
-        url = await create(server.url, len(data))
-        connection = await Connection.open(url)
-        await connection.send_head("PATCH", url, expecting(7, "PATCH"))
-        answer = await connection.answer(interim=True)
-        connection.close()
-        return url, answer
-
-    url, answer = asyncio.run(refused())
+    url = await create(server.url, len(data))
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, expecting(7, "PATCH"))
+    answer = await connection.answer(interim=True)
+    connection.close()
     assert (answer.status, answer.offset) == (409, 0)
     assert head(server, url)[1]["upload-offset"] == "0"

@@ -5,11 +5,9 @@ So every response must have the true offset or none, and a client that only foll
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from tests.support.client import BODY, Answer, create, request
+from tests.support.client import BODY, create, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.stored import assert_stored, head
@@ -21,27 +19,24 @@ TUS = {"TUS-Resumable": "1.0.0"}
 CHUNK_BYTES = 500 * 1024
 
 
-def test_client_that_follows_every_offset_completes(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_client_that_follows_every_offset_completes(server: RunningServer) -> None:
     """After two lost responses the client starts from 0; the offset in the refusal (409) lets it complete."""
     data = content(40, 3 * MIB)
 
-    async def upload() -> tuple[str, list[Answer]]:
-        url = await create(server.url, len(data), TUS)
-        for offset in (0, CHUNK_BYTES):
-            lost = data[offset : offset + CHUNK_BYTES]
-            await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(offset)}, lost)
-        believed, answers = 0, []
-        while believed < len(data):
-            piece = data[believed : believed + CHUNK_BYTES]
-            answer = await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(believed)}, piece)
-            answers.append(answer)
-            # TUSAPI.upload: an offset that has not moved is its only error.
-            assert answer.offset not in (None, believed), answer
-            assert answer.offset is not None
-            believed = answer.offset
-        return url, answers
-
-    url, answers = asyncio.run(upload())
+    url = await create(server.url, len(data), TUS)
+    for offset in (0, CHUNK_BYTES):
+        lost = data[offset : offset + CHUNK_BYTES]
+        await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(offset)}, lost)
+    believed, answers = 0, []
+    while believed < len(data):
+        piece = data[believed : believed + CHUNK_BYTES]
+        answer = await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": str(believed)}, piece)
+        answers.append(answer)
+        # TUSAPI.upload: an offset that has not moved is its only error.
+        assert answer.offset not in (None, believed), answer
+        assert answer.offset is not None
+        believed = answer.offset
     assert (answers[0].status, answers[0].offset) == (409, 2 * CHUNK_BYTES)
     assert [answer.status for answer in answers[1:]] == [204] * 5
     assert_stored(server, url, data)
@@ -57,30 +52,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refusals_have_the_true_offset_or_none(server: RunningServer, case: str) -> None:
+@pytest.mark.anyio
+async def test_refusals_have_the_true_offset_or_none(server: RunningServer, case: str) -> None:
     """A refusal has the true offset or none, and changes nothing."""
     data = content(41, 4000)
     headers, body_bytes, status = REFUSED[case]
 
-    async def refused() -> tuple[str, Answer]:
-        url = await create(server.url, len(data), TUS)
-        await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": "0"}, data[:1000])
-        return url, await request("PATCH", url, headers, content(42, body_bytes))
-
-    url, answer = asyncio.run(refused())
+    url = await create(server.url, len(data), TUS)
+    await request("PATCH", url, {**TUS, **BODY, "Upload-Offset": "0"}, data[:1000])
+    answer = await request("PATCH", url, headers, content(42, body_bytes))
     assert answer.status == status
     assert answer.offset in (None, 1000)
     assert head(server, url)[1]["upload-offset"] == "1000"
 
 
-def test_head_of_known_and_unknown_uploads_200_404(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_head_of_known_and_unknown_uploads_200_404(server: RunningServer) -> None:
     """HEAD has the length and the offset; for an unknown upload it is 404 without an offset."""
-
-    async def status() -> tuple[Answer, Answer]:
-        url = await create(server.url, 1000, TUS)
-        other = url[:-1] + ("1" if url[-1] == "0" else "0")
-        return await request("HEAD", url, TUS), await request("HEAD", other, TUS)
-
-    known, unknown = asyncio.run(status())
+    url = await create(server.url, 1000, TUS)
+    other = url[:-1] + ("1" if url[-1] == "0" else "0")
+    known, unknown = await request("HEAD", url, TUS), await request("HEAD", other, TUS)
     assert (known.status, known.headers["upload-length"], known.offset) == (200, "1000", 0)
     assert (unknown.status, unknown.offset) == (404, None)

@@ -110,15 +110,12 @@ def test_wrong_checksum_460(server: RunningServer, source: Path) -> None:
     assert uploader.get_offset() == 0
 
 
-def test_asynchronous_uploader(server: RunningServer, source: Path) -> None:
+@pytest.mark.anyio
+async def test_asynchronous_uploader(server: RunningServer, source: Path) -> None:
     """The asynchronous uploader uploads three files concurrently."""
-
-    async def all_at_once() -> list[str]:
-        uploaders: list[Any] = [TusClient(server.url).async_uploader(str(source), chunk_size=2 * MIB) for _ in range(3)]
-        await asyncio.gather(*(uploader.upload() for uploader in uploaders))
-        return [uploader.url for uploader in uploaders]
-
-    urls = asyncio.run(all_at_once())
+    uploaders: list[Any] = [TusClient(server.url).async_uploader(str(source), chunk_size=2 * MIB) for _ in range(3)]
+    await asyncio.gather(*(uploader.upload() for uploader in uploaders))
+    urls = [uploader.url for uploader in uploaders]
     assert len(set(urls)) == 3
     for url in urls:
         assert_stored(server, url, source.read_bytes())

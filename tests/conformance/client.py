@@ -18,7 +18,7 @@ from tests.conformance.subject import Subject
 from tests.conformance.wire import NoAnswer, Wire
 
 TUS_TYPE = "application/offset+octet-stream"
-#: str, int, bytes or None. Named so and left ``Any``: unpacked headers stand beside other arguments in every call.
+#: str, int, bytes or None. ``Any``, because headers are unpacked into calls that have other arguments too.
 Value = Any
 Pairs = Iterable[tuple[str, Value]]
 
@@ -46,8 +46,7 @@ def metadata(**pairs: str) -> str:
 
 
 def fields(**headers: Value) -> dict[str, Value]:
-    """Headers that several requests of a case share. ``Any``: unpacked into a call they stand beside other
-    arguments."""
+    """Headers that several requests of a case share, to be unpacked into calls."""
     return headers
 
 

@@ -89,8 +89,8 @@ class JobQueueContract(ABC):
         (job,) = await job_queue.claim(now, now + timedelta(seconds=60), 10)
         return job
 
-    async def test_a_change_and_what_follows_are_there_together(self, records: Records, job_queue: JobQueue) -> None:
-        """What is added along with a record is there when the call returns, the jobs waiting and due at once."""
+    async def test_insert_writes_record_and_effects(self, records: Records, job_queue: JobQueue) -> None:
+        """The effects of an insert are recorded when the call returns; its jobs wait and are due at once."""
         upload = an_upload("a")
         event = an_event("e1", upload, caller=CALLER)
         await records.insert(upload, Effects(events=(event,), jobs=(a_job("k", subscription="c", event_id="e1"),)))
@@ -112,8 +112,8 @@ class JobQueueContract(ABC):
         )
         assert await job_queue.next_due() == NOW
 
-    async def test_what_follows_a_refused_change_is_not_written(self, records: Records, job_queue: JobQueue) -> None:
-        """A record that exists already, or has moved on, takes neither events nor jobs along, nor ends a job."""
+    async def test_effects_of_refused_change_are_not_written(self, records: Records, job_queue: JobQueue) -> None:
+        """A refused insert or update writes no events and no jobs, and completes no job."""
         upload = an_upload("a")
         await records.insert(upload, Effects(jobs=(a_job("first"),)))
         job = await self.claim_one(job_queue)
@@ -125,8 +125,8 @@ class JobQueueContract(ABC):
         assert await job_queue.list_events(limit=9) == []
         assert await job_queue.list_jobs(limit=9) == [job]
 
-    async def test_the_effect_of_a_job_ends_it(self, records: Records, job_queue: JobQueue) -> None:
-        """The change of a record that is a job's effect ends the job, and makes the next, at the time of the change."""
+    async def test_update_completes_its_job(self, records: Records, job_queue: JobQueue) -> None:
+        """An update that is the effect of a job completes the job and adds the next one, at the time of the update."""
         upload = an_upload("a")
         await records.insert(upload, Effects(jobs=(a_job("first", sequence="steps"),)))
         job = await self.claim_one(job_queue)
@@ -139,34 +139,34 @@ class JobQueueContract(ABC):
         assert ended == replace(job, state=JobState.DONE, ended_at=LATER)
         assert keys(await job_queue.claim(LATER, LATER, 9)) == ["second"]
 
-    async def test_the_effect_of_a_lost_job_is_not_made(self, records: Records, job_queue: JobQueue) -> None:
-        """Where the job has been given out anew, its first worker changes nothing; the neighbours' changes are made."""
+    async def test_update_with_lost_lease_changes_nothing(self, records: Records, job_queue: JobQueue) -> None:
+        """If another worker has the job, the first one's update changes nothing; concurrent changes are saved."""
         upload = an_upload("a")
         await records.insert(upload, Effects(jobs=(a_job("k"),)))
         slow = await self.claim_one(job_queue)
         fast = await self.claim_one(job_queue, LATER)
         effects = Effects(events=(an_event("e", upload),), jobs=(a_job("k2"),), completed_job=slow)
-        asked = [
+        calls = [
             records.insert(an_upload("b")),
             records.update(upload, upload.advance(5, NOW), effects),
             records.insert(an_upload("c")),
         ]
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [type(None), LeaseLost, type(None)]
         assert await records.find_all(["a", "b", "c"]) == [upload, an_upload("b"), an_upload("c")]
         assert await job_queue.list_events(limit=9) == []
         assert await job_queue.list_jobs(limit=9) == [fast]
 
-    async def test_a_key_is_used_once(self, records: Records, job_queue: JobQueue) -> None:
-        """A second job with the same key is not made, whatever became of the first; its neighbours are."""
+    async def test_key_is_used_once(self, records: Records, job_queue: JobQueue) -> None:
+        """A second job with the same key is not added, in whatever state the first one is; other jobs are."""
         await job_queue.add_jobs([a_job("k"), a_job("k")], NOW)
         await job_queue.complete(await self.claim_one(job_queue), NOW)
         await records.insert(an_upload("a"), Effects(jobs=(a_job("k"), a_job("other"))))
         assert keys(await job_queue.list_jobs(limit=9)) == ["other", "k"]
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["other"]
 
-    async def test_claims_are_leases(self, job_queue: JobQueue) -> None:
-        """A job is given out once, until its lease runs out; each time its attempt and its token grow."""
+    async def test_claim_leases_jobs(self, job_queue: JobQueue) -> None:
+        """A job is claimed once until its lease expires; each claim increments its attempt and its token."""
         await job_queue.add_jobs([a_job("k")], NOW)
         first = await self.claim_one(job_queue)
         assert (first.state, first.attempt, first.next_attempt_at) == (JobState.RUNNING, 1, LATER)
@@ -184,8 +184,8 @@ class JobQueueContract(ABC):
                 await call
         assert await job_queue.find_job(first.id) == second
 
-    async def test_a_lease_is_renewed(self, job_queue: JobQueue) -> None:
-        """A renewed job is given out only after the new time, and ends with what it was renewed as or before."""
+    async def test_renew_extends_lease(self, job_queue: JobQueue) -> None:
+        """A renewed job is claimed only after the new time; the holder can complete it with the job from before."""
         await job_queue.add_jobs([a_job("k")], NOW)
         job = await self.claim_one(job_queue)
         renewed = await job_queue.renew(job, LATER + timedelta(seconds=1))
@@ -193,8 +193,8 @@ class JobQueueContract(ABC):
         assert await job_queue.claim(LATER, LATER, 9) == []
         await job_queue.complete(job, LATER)
 
-    async def test_the_longest_due_go_first(self, job_queue: JobQueue) -> None:
-        """Jobs are given out by their time, then as they were made, across consumers, no more than asked."""
+    async def test_longest_due_jobs_are_claimed_first(self, job_queue: JobQueue) -> None:
+        """Jobs are claimed by due time, then by id, across subscriptions, up to the limit."""
         for number, key in enumerate(["late", "b", "a"]):
             at = NOW + timedelta(seconds=2 if key == "late" else 1)
             await job_queue.add_jobs([a_job(key, subscription=f"c{3 - number}")], at)
@@ -204,8 +204,8 @@ class JobQueueContract(ABC):
         assert keys(await job_queue.claim(at, LATER, 2)) == ["b", "a"]
         assert keys(await job_queue.claim(at, LATER, 2)) == ["late"]
 
-    async def test_a_lane_goes_in_order(self, job_queue: JobQueue) -> None:
-        """Behind a job that waits, runs or is tried again later nothing of its lane is given out; others are."""
+    async def test_sequence_is_claimed_in_order(self, job_queue: JobQueue) -> None:
+        """Behind a job that waits, runs or will be retried, no job of its sequence is claimed; others are."""
         await job_queue.add_jobs(
             [a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x"), a_job("o")], NOW
         )
@@ -225,33 +225,33 @@ class JobQueueContract(ABC):
         await job_queue.complete(second, LATER)
         assert keys([second, await self.claim_one(job_queue, LATER)]) == ["2", "3"]
 
-    async def test_full_consumers_are_passed_over(self, job_queue: JobQueue) -> None:
-        """Jobs of a full consumer stay, however many; those behind them are given out."""
+    async def test_full_subscriptions_are_skipped(self, job_queue: JobQueue) -> None:
+        """Jobs of a full subscription are not claimed, however many there are; later jobs of others are."""
         await job_queue.add_jobs([a_job(f"f{number}", subscription="full") for number in range(50)], NOW)
         await job_queue.add_jobs([a_job("o", subscription="other"), a_job("n")], NOW)
         assert keys(await job_queue.claim(NOW, LATER, 5, ["full", "unknown"])) == ["o", "n"]
         assert len(await job_queue.claim(NOW, LATER, 99)) == 50
 
-    async def test_a_revived_job_is_given_out_at_once(self, job_queue: JobQueue) -> None:
-        """A dead job, or one that waits for later, is tried anew before its lane goes on; no other can be."""
+    async def test_requeued_job_is_claimed_at_once(self, job_queue: JobQueue) -> None:
+        """A dead or waiting job can be requeued, and then runs before the rest of its sequence; no other can."""
         await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x")], NOW)
         first = await self.claim_one(job_queue)
         assert not await job_queue.requeue(first.id, NOW)
         await job_queue.fail(first, NOW, "never")
         assert await job_queue.requeue(first.id, LATER)
-        again = await self.claim_one(job_queue, LATER)
-        assert (again.key, again.attempt, again.ended_at, again.error) == ("1", 1, None, "never")
+        requeued = await self.claim_one(job_queue, LATER)
+        assert (requeued.key, requeued.attempt, requeued.ended_at, requeued.error) == ("1", 1, None, "never")
         with pytest.raises(LeaseLost):
             await job_queue.complete(first, LATER)
-        await job_queue.retry(again, LATER + timedelta(days=1), "later")
-        assert await job_queue.requeue(again.id, LATER)
+        await job_queue.retry(requeued, LATER + timedelta(days=1), "later")
+        assert await job_queue.requeue(requeued.id, LATER)
         await job_queue.complete(await self.claim_one(job_queue, LATER), LATER)
-        assert not await job_queue.requeue(again.id, LATER)
+        assert not await job_queue.requeue(requeued.id, LATER)
         assert not await job_queue.requeue(99, LATER)
         assert keys(await job_queue.claim(LATER, LATER, 9)) == ["2"]
 
-    async def test_a_dropped_job_lets_its_lane_go_on(self, job_queue: JobQueue) -> None:
-        """A job that does not run can be forgotten, once."""
+    async def test_deleted_job_unblocks_its_sequence(self, job_queue: JobQueue) -> None:
+        """A job that is not running can be deleted, once."""
         await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x")], NOW)
         job = await self.claim_one(job_queue)
         assert not await job_queue.delete_job(job.id)
@@ -262,7 +262,7 @@ class JobQueueContract(ABC):
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["2"]
 
     async def test_jobs_are_listed_newest_first(self, job_queue: JobQueue) -> None:
-        """By state, by upload, or all, a page before an id at a time."""
+        """Jobs are listed by state, by upload, or all, in pages before an id."""
         await job_queue.add_jobs([a_job(f"{n}", upload_id="ab"[n % 2]) for n in range(6)], NOW)
         claimed = await job_queue.claim(NOW, LATER, 3)
         await job_queue.complete(claimed[0], NOW)
@@ -281,8 +281,8 @@ class JobQueueContract(ABC):
         ended = (JobState.DONE, JobState.DEAD, JobState.RUNNING)
         assert keys(await job_queue.list_jobs(limit=2, states=ended)) == ["2", "1"]
 
-    async def test_events_come_back_whole(self, records: Records, job_queue: JobQueue) -> None:
-        """Every field of an event is found again: its upload with the token it was saved with, and each byte sent."""
+    async def test_events_keep_every_field(self, records: Records, job_queue: JobQueue) -> None:
+        """Every field of an event is read back: its upload with the saved token, and each header byte."""
         begun = an_upload(a_full_upload().id, kind=a_full_upload().kind, parts=a_full_upload().parts)
         await records.insert(begun)
         step = HistoryEntry(Status.REJECTED, NOW, "why", "validation", {"type": "text/plain", "é": "\N{GRINNING FACE}"})
@@ -295,7 +295,7 @@ class JobQueueContract(ABC):
         assert await job_queue.find_event("g") is None
 
     async def test_events_are_listed_in_order(self, records: Records, job_queue: JobQueue) -> None:
-        """Oldest first from beyond a place, of all uploads or one, or the newest of them."""
+        """Events are listed oldest first after a number, of all uploads or one, or the newest of them."""
         for number in range(6):
             upload = an_upload(f"u{number}")
             await records.insert(
@@ -314,9 +314,10 @@ class JobQueueContract(ABC):
         assert await ids(upload_id="b", newest=True, limit=2) == ["e3", "e5"]
         assert await ids(after=5, upload_id="b", newest=True, limit=9) == ["e5"]
 
-    async def test_only_what_is_over_is_forgotten(self, records: Records, job_queue: JobQueue) -> None:
-        """Jobs done before then go, then events of before then without a job; what waits, runs or is dead keeps its
-        own, and places are never given anew.
+    async def test_prune_deletes_done_jobs_and_their_events(self, records: Records, job_queue: JobQueue) -> None:
+        """``prune`` deletes old done jobs, then old events without a job; other jobs keep their events.
+
+        Sequence numbers of events are never reused.
         """
         upload = an_upload("a")
         named = ["done", "dead", "waiting", "new"]
@@ -336,8 +337,49 @@ class JobQueueContract(ABC):
         await records.update(upload, upload, Effects(events=(an_event("next", upload),)))
         assert (await job_queue.list_events(after=5, limit=9))[0][0] == 6
 
-    async def test_nothing_to_do_is_said(self, job_queue: JobQueue) -> None:
-        """An empty outbox gives nothing out and waits for nothing."""
+    async def test_prune_dead_deletes_dead_jobs_of_ended_uploads(self, records: Records, job_queue: JobQueue) -> None:
+        """Old dead jobs are deleted if their upload is unknown or has ended; those of others may be requeued."""
+        living, ended = an_upload("living"), an_upload("ended").with_status(Status.TERMINATED, NOW)
+        await records.insert(living)
+        await records.insert(ended)
+        for upload_id in ("living", "ended", "unknown"):
+            names = [f"{upload_id} {state}" for state in ("dead", "new", "done", "waiting")]
+            await job_queue.add_jobs([a_job(name, upload_id=upload_id, subscription=name) for name in names], NOW)
+        for job in await job_queue.claim(NOW, LATER, 99):
+            if job.key.endswith(("dead", "new")):
+                await job_queue.fail(job, LATER if job.key.endswith("new") else NOW, "")
+            elif job.key.endswith("done"):
+                await job_queue.complete(job, NOW)
+        assert await job_queue.prune_dead(LATER, 1) == 1
+        assert await job_queue.prune_dead(LATER, 9) == 1
+        assert await job_queue.prune_dead(LATER, 9) == 0
+        left = keys(await job_queue.list_jobs(states=[JobState.DEAD], limit=99))
+        assert sorted(left) == ["ended new", "living dead", "living new", "unknown new"]
+        assert len(await job_queue.list_jobs(limit=99)) == 10
+
+    async def test_impossible_waits_are_limited(self, job_queue: JobQueue) -> None:
+        """Due times of before the clock was set back are limited by state and attempt; possible ones stay."""
+        back, second = NOW - timedelta(days=30), timedelta(seconds=1)
+        await job_queue.add_jobs([a_job(key) for key in ("new", "failed", "running")], NOW)
+        new = (await job_queue.list_jobs(limit=9))[-1]
+        assert [job.key for job in await job_queue.claim(NOW, NOW + timedelta(seconds=30), 3)] == [
+            "new",
+            "failed",
+            "running",
+        ]
+        for job in await job_queue.list_jobs(limit=9):
+            if job.key != "running":
+                await job_queue.retry(job, NOW, "")
+        assert await job_queue.requeue(new.id, NOW)
+        assert await job_queue.claim(back, back + second, 9) == []
+        assert await job_queue.limit_waits(back, 30 * second, [second, 9 * second]) == 3
+        assert await job_queue.limit_waits(back, 30 * second, [second, 9 * second]) == 0
+        dues = {job.key: job.next_attempt_at - back for job in await job_queue.list_jobs(limit=9)}
+        assert dues["new"] == second and dues["failed"] <= 9 * second and dues["running"] == 30 * second
+        assert keys(await job_queue.claim(back + 31 * second, back + 61 * second, 9)) == ["new", "failed", "running"]
+
+    async def test_empty_queue(self, job_queue: JobQueue) -> None:
+        """An empty queue has no job to claim and no due time."""
         assert await job_queue.claim(NOW, LATER, 9) == []
         assert await job_queue.next_due() is None
         assert await job_queue.list_jobs(limit=9) == []

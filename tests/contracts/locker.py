@@ -90,7 +90,7 @@ class LockerContract(ABC):
         await locker.close()
 
     async def test_waiters_are_served_in_order(self, tmp_path: Path) -> None:
-        """Waiters get the lock in the order they came, and each is told at once that the next one waits."""
+        """Waiters get the lock in the order they came, and each is asked at once to release it for the next one."""
         locker = self.open(tmp_path)
         first = await locker.acquire("an-upload", LONG)
         served: list[int] = []

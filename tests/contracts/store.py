@@ -1,4 +1,4 @@
-"""What every store must do. A backend inherits ``StoreContract`` and says how to reach its medium beneath the API."""
+"""What every store must do. A backend inherits ``StoreContract`` and accesses its medium directly for the tests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def read(store: Store, upload: Upload, start: int = 0, stop: int | None = 
 
 
 class StoreContract(ABC):
-    """The facts. ``beneath`` and ``put_beneath`` go round the store, as a crash or an administrator does."""
+    """The tests. ``beneath`` and ``put_beneath`` bypass the store, as a crash or an administrator does."""
 
     #: Creates the event loop of the state machine; ``None`` is asyncio's. Tests use the fixture ``anyio_backend``.
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None

@@ -1,4 +1,4 @@
-"""A store against a dictionary: any order of appends, cuts, crashes, joins, removals and restarts."""
+"""A store compared with a dictionary: any order of appends, cancellations, crashes, concatenations and deletions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=IDS, body=BODIES, turns=st.integers(0, 5))
     def append_cancelled(self, name: str, body: bytes, turns: int) -> None:
-        """A request cancelled somewhere: what the sink calls safe counts."""
+        """A request that is cancelled at some point: bytes up to ``persisted_offset`` count."""
 
         async def act() -> None:
             start = self.offset(name)
@@ -88,17 +88,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=IDS, body=BODIES)
     def crash_leaves_bytes(self, name: str, body: bytes) -> None:
-        """Bytes were written that no record knows of."""
+        """Bytes were written that no record counts."""
         self.contract.put_beneath(self.store, name, self.model.setdefault(name, b"") + body)
 
     @rule(names=st.lists(IDS, max_size=4))
-    def join(self, names: list[str]) -> None:
+    def concatenate(self, names: list[str]) -> None:
         parts = [an_upload(name, self.offset(name)) for name in names if name in self.model]
-        self.run(self.store.concatenate(an_upload("joined"), parts))
-        self.model["joined"] = b"".join(self.model[part.id] for part in parts)
+        self.run(self.store.concatenate(an_upload("concatenated"), parts))
+        self.model["concatenated"] = b"".join(self.model[part.id] for part in parts)
 
     @rule(name=IDS)
-    def erase(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         self.run(self.store.delete(an_upload(name)))
         self.model.pop(name, None)
         assert self.contract.beneath(self.store, name) is None
@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        """What the records claim is there, in the first place."""
+        """The store has the bytes that records would claim."""
         for name, stored in self.model.items():
             beneath = self.contract.beneath(self.store, name)
             assert beneath is not None

@@ -1,8 +1,7 @@
-"""Every backend of records against the one contract."""
+"""Every backend of records against their contract."""
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -23,38 +22,39 @@ class TestMemoryRecords(RecordsContract):
     async def open(self, directory: Path) -> Records:
         return MemoryRecords()
 
-    def beneath(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
+    def read_directly(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
         assert isinstance(records, MemoryRecords)
         return {upload_id: (upload.offset, upload.token) for upload_id, upload in records._uploads.items()}
 
 
-async def _add_with_a_job(records: MemoryRecords) -> None:
+async def _insert_with_job(records: MemoryRecords) -> None:
     job = NewJob(actor="act", key="k", upload_id="a", sequence_key="l")
-    with pytest.raises(AssertionError, match="kept in a database"):
+    with pytest.raises(AssertionError, match="need a database"):
         await records.insert(an_upload("a"), Effects(jobs=(job,)))
     assert await records.find("a") is None
 
 
-def test_memory_keeps_no_jobs() -> None:
-    """Jobs that would be forgotten are a mistake of the wiring, not dropped in silence; nor is the record made."""
-    asyncio.run(_add_with_a_job(MemoryRecords()))
+@pytest.mark.anyio
+async def test_memory_records_refuse_effects() -> None:
+    """Effects in memory are a mistake of the wiring: the insert fails and nothing is recorded."""
+    await _insert_with_job(MemoryRecords())
 
 
 class TestSqliteRecords(RecordsContract):
-    """Records in a SQLite file, read beneath by a connection of the test's own."""
+    """Records in a SQLite file, which the test also reads with a connection of its own."""
 
     durability: Literal["completion", "power"] = "completion"
 
     async def open(self, directory: Path) -> Records:
         return (await SqlDatabase.open(f"sqlite:///{directory}/records.sqlite3", durability=self.durability)).records
 
-    def beneath(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
+    def read_directly(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
         with closing(sqlite3.connect(directory / "records.sqlite3")) as connection:
             rows = connection.execute('SELECT id, "offset", token FROM uploads').fetchall()
         return {upload_id: (offset, token) for upload_id, offset, token in rows}
 
 
 class TestSqliteRecordsSafeFromPowerLoss(TestSqliteRecords):
-    """The same, with every commit on the disk before it is told."""
+    """The same, with an fsync for every commit."""
 
     durability = "power"

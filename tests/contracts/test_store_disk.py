@@ -1,4 +1,4 @@
-"""The disk store keeps the contract of stores, also on a disk that is really full."""
+"""The disk store fulfils the contract of stores, also on a disk that is really full."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class TestDiskStore(StoreContract):
             yield self.open(mounted)
 
     @pytest.mark.anyio
-    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
-        """Under the id, or at the path that was chosen, as an absolute path."""
+    async def test_location(self, tmp_path: Path) -> None:
+        """An absolute path, named by the id."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"x"])
-        told = store.location(upload)
-        assert Path(told["Path"]).is_absolute() and Path(told["Path"]).read_bytes() == b"x"
-        assert told == {"Type": "filestore", "Path": told["Path"], "InfoPath": told["Path"] + ".info"}
+        location = store.location(upload)
+        assert Path(location["Path"]).is_absolute() and Path(location["Path"]).read_bytes() == b"x"
+        assert location == {"Type": "filestore", "Path": location["Path"], "InfoPath": location["Path"] + ".info"}
         await store.close()
 
     def test_machine(self, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ class TestDiskStoreUnderUvloop(TestDiskStore):
 
 
 class StoreOfCustomPaths(DiskStore):
-    """As if a hook had chosen a path for every upload."""
+    """A store in which a hook chose a path for every upload."""
 
     def _location_of(self, upload: Upload) -> CustomPath:
         return CustomPath(self._directory, path_of(upload.id))
@@ -117,8 +117,8 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         await store.close()
 
     @pytest.mark.anyio
-    async def test_says_where_the_bytes_lie(self, tmp_path: Path) -> None:
-        """Where the record says that they were wanted."""
+    async def test_location(self, tmp_path: Path) -> None:
+        """At the path that the record names."""
         store = DiskStore(tmp_path / "bytes")
         upload = replace(an_upload(), storage={PATH: "p/x.pdf"})
         upload = await append(store, replace(upload, storage=await store.create(upload)), [b"x"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,9 +47,9 @@ class FailingRecords:
     def __init__(self, inner: Records, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         self._faults.records()
-        await self._inner.insert(upload, effects)
+        await self._inner.insert(upload, effects, part_uses_max=part_uses_max)
 
     async def find(self, upload_id: str) -> Upload | None:
         self._faults.records()
@@ -78,6 +78,14 @@ class FailingRecords:
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         self._faults.records()
         return await self._inner.finals_waiting(part_id)
+
+    async def count_part_uses(self, part_ids: Collection[str]) -> Mapping[str, int]:
+        self._faults.records()
+        return await self._inner.count_part_uses(part_ids)
+
+    async def find_empty(self, upload_ids: Collection[str]) -> set[str]:
+        self._faults.records()
+        return await self._inner.find_empty(upload_ids)
 
     async def probe(self) -> None:
         await self._inner.probe()
@@ -131,14 +139,27 @@ class FailingStore:
             yield piece
 
     async def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+        self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         self._faults.store()
-        return await self._inner.concatenate(upload, parts, tell)
+        return await self._inner.concatenate(upload, parts, on_progress)
+
+    async def ensure_space(self, count: int) -> None:
+        self._faults.store()
+        await self._inner.ensure_space(count)
 
     async def delete(self, upload: Upload) -> None:
         self._faults.store()
         await self._inner.delete(upload)
+
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        self._faults.store()
+        async for ids in self._inner.find_old(before):
+            yield ids
+
+    async def purge(self, upload_id: str) -> None:
+        self._faults.store()
+        await self._inner.purge(upload_id)
 
     async def size(self, upload: Upload) -> int:
         self._faults.store()

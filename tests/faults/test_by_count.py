@@ -69,7 +69,7 @@ class Story:
         await self.attempt(lambda: self.go_on(self.harness, upload_id, content))
         await self.check(upload_id, content)
         await self.go_on(self.sound, upload_id, content)
-        await self.sound.settle()
+        await self.sound.drain()
         assert content == await self.sound.content(upload_id)
         return upload_id
 
@@ -90,16 +90,16 @@ class Story:
         assert content[: upload.offset] == await self.sound.content(upload_id)
         assert upload.is_complete == (upload.offset == len(content))
 
-    async def tell(self) -> None:
+    async def run(self) -> None:
         parts = [await self.upload(Kind.PARTIAL, _CONTENT), await self.upload(Kind.PARTIAL, _CONTENT[::-1])]
         final = await self.attempt(lambda: self.harness.create(None, kind=Kind.FINAL, parts=parts))
         if final is None:
             final = await self.sound.create(None, kind=Kind.FINAL, parts=parts)
-        await self.harness.settle()
+        await self.harness.drain()
         final_id = final.upload.id
         # Whatever failed in the background is taken up by the next look, or the next start.
         await self.sound.inspect(final_id)
-        await self.sound.settle()
+        await self.sound.drain()
         assert _CONTENT + _CONTENT[::-1] == await self.sound.content(final_id)
         gone = await self.upload(Kind.REGULAR, _CONTENT)
         await self.attempt(lambda: self.harness.terminate(gone))
@@ -112,7 +112,7 @@ class Story:
         self.sound.clock.move(1000)
         await self.attempt(lambda: sweep(self.harness.ports))
         await self.attempt(lambda: recover(self.harness.ports))
-        await self.harness.settle()
+        await self.harness.drain()
         await sweep(self.sound.ports)
         record = await self.sound.record(abandoned.upload.id)
         assert record is not None
@@ -147,9 +147,9 @@ async def _run(sound: UploadsHarness, faults: Faults) -> None:
         policy=sound.policy,
         ids=sound.ids,
     )
-    await Story(failing, sound).tell()
+    await Story(failing, sound).run()
     assert isinstance(sound.locker, MemoryLocker)
-    assert len(sound.locker) == 0, "a hold was not released"
+    assert len(sound.locker) == 0, "a lock was not released"
 
 
 # On disk every run waits for real fsyncs, and its ways to fail are the same: one kind of fault will do.

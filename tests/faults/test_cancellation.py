@@ -15,6 +15,7 @@ from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.rules import Limits
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.storage.disk.store import DiskStore
@@ -44,19 +45,19 @@ async def on_disk(folder: Path) -> AsyncIterator[UploadsHarness]:
     try:
         yield harness
     finally:
-        await harness.settle()
+        await harness.drain()
         await harness.records.close()
         await harness.store.close()
 
 
-async def holds_released(harness: UploadsHarness) -> None:
+async def locks_released(harness: UploadsHarness) -> None:
     assert isinstance(harness.locker, MemoryLocker)
-    assert len(harness.locker) == 0, "a hold was not released"
+    assert len(harness.locker) == 0, "a lock was not released"
 
 
 async def check_files(harness: UploadsHarness, folder: Path) -> None:
     """Every file belongs to a record and has all bytes up to the recorded offset."""
-    await harness.settle()
+    await harness.drain()
     for file in (folder / "uploads").iterdir():
         upload = await harness.record(file.name)
         assert upload is not None, f"{file.name} is left alone"
@@ -70,7 +71,7 @@ async def test_append_cancelled_anywhere(checksum: Checksum | None, tmp_path: Pa
         for nth in range(1, 200):
             upload_id = (await harness.create(4)).upload.id
             cancelled = await cancel_at(harness.append(upload_id, 0, body=FakeBody(*PIECES), checksum=checksum), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
@@ -97,7 +98,7 @@ async def test_last_append_cancelled_anywhere(checksum: Checksum | None, tmp_pat
             cancelled = await cancel_at(
                 harness.append(upload_id, 0, body=body, checksum=checksum, keep_partial=True, is_last=True), nth
             )
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert await harness.content(upload_id) == CONTENT[: record.offset]
@@ -143,7 +144,7 @@ async def test_create_cancelled_anywhere(act: Act, tmp_path: Path) -> None:
         await harness.create(2, b"xy", kind=Kind.PARTIAL)
         for nth in range(1, 200):
             cancelled = await cancel_at(act(harness), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             await check_files(harness, tmp_path)
             record = await harness.record(f"u{nth + 1}")
             if record is not None:
@@ -160,7 +161,7 @@ async def test_terminate_cancelled_anywhere(tmp_path: Path) -> None:
         for nth in range(1, 50):
             upload_id = (await harness.create(4, b"ab")).upload.id
             cancelled = await cancel_at(harness.terminate(upload_id), nth)
-            await holds_released(harness)
+            await locks_released(harness)
             record = await harness.record(upload_id)
             assert record is not None
             assert record.has_ended or await harness.content(upload_id) == b"ab"
@@ -179,6 +180,7 @@ async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
     async with on_disk(tmp_path) as harness:
         part = (await harness.create(4, CONTENT, kind=Kind.PARTIAL)).upload
         harness.policy = UploadPolicy(concatenate_at_once_bytes_max=0)
+        harness.limits = Limits(part_uses_max=0)
         harness.restart()
         for nth in range(1, 50):
             final = (await harness.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
@@ -189,7 +191,7 @@ async def test_assembly_cancelled_anywhere_recovered(tmp_path: Path) -> None:
             harness.locker = MemoryLocker()
             harness.restart()
             await recover(harness.ports)
-            await harness.settle()
+            await harness.drain()
             assert await harness.content(final.id) == CONTENT * 2
             if nth > 10:
                 return

@@ -39,20 +39,20 @@ async def _attempt(step: Awaitable[object]) -> None:
 async def _check(sound: UploadsHarness, upload_id: str) -> int:
     """The recorded offset; all bytes up to it are stored and are those that were sent."""
     upload = await sound.record(upload_id)
-    assert upload is not None, "who knows the URL finds the upload"
+    assert upload is not None, "a client that knows the URL finds the upload"
     assert not upload.has_ended
     assert _CONTENT[: upload.offset] == await sound.content(upload_id)
     assert upload.offset == len(_CONTENT) or not upload.is_complete
     return upload.offset
 
 
-async def _tell(harness: UploadsHarness, sound: UploadsHarness) -> None:
+async def _run_story(harness: UploadsHarness, sound: UploadsHarness) -> None:
     """A creation that is cut, an append that is cut after the last byte, and the rest, empty or not."""
-    hearing = RecordingListener()
-    await _attempt(harness.create(None, body=cut(*_pieces(_CONTENT[:5000])), is_last=True, listener=hearing))
-    if not hearing.created_ids:
+    listener = RecordingListener()
+    await _attempt(harness.create(None, body=cut(*_pieces(_CONTENT[:5000])), is_last=True, listener=listener))
+    if not listener.created_ids:
         return
-    (upload_id,) = hearing.created_ids
+    (upload_id,) = listener.created_ids
     for of, source in ((harness, cut), (harness, FakeBody), (sound, FakeBody)):
         offset = await _check(sound, upload_id)
         await _attempt(of.append(upload_id, offset, body=source(*_pieces(_CONTENT[offset:])), is_last=True))
@@ -80,7 +80,7 @@ async def test_draft_record_true_after_any_fault(lasting: bool, tmp_path: Path) 
                 policy=policy,
                 ids=sound.ids,
             )
-            await _tell(failing, sound)
+            await _run_story(failing, sound)
             if not faults.struck:
                 assert nth > 15, "the story has more operations than that"
                 return

@@ -45,10 +45,10 @@ class FailingConnection(SqliteConnection):
         return self._failing(lambda: super(FailingConnection, self).execute_many(statement, rows))
 
     def _failing(self, run: Callable[[], T]) -> T:
-        made = run() if self.after else None
+        result = run() if self.after else None
         if self.faults.is_due():
             raise sqlite3.OperationalError("a fault of the test")
-        return run() if made is None else made
+        return run() if result is None else result
 
 
 class Scenario:

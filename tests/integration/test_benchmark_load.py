@@ -62,8 +62,8 @@ def test_refused_request_stops_the_round(server: Server) -> None:
             pass
 
 
-def test_raw_limit_stores_the_body(tmp_path: Path) -> None:
-    """The raw limit is no tus server, but it stores the whole body and deletes it."""
+def test_upper_bound_stores_the_body(tmp_path: Path) -> None:
+    """The upper bound is not a tus server, but it stores the whole body and deletes it."""
     with running(raw(), tmp_path / "raw", divide_cores()) as server, Client(server.url) as client:
         path = client.create(LENGTH)
         append(client, path, 0, LENGTH)

@@ -1,4 +1,4 @@
-"""``tusd-py check --live``: whether the running server answers, at whatever address its settings name."""
+"""``tusd-py check --live``: whether the running server answers at the address in its settings."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def check(directory: Path, *flags: str, **settings: str) -> subprocess.Completed
 
 @contextmanager
 def silent_listener() -> Iterator[int]:
-    """A listener that the kernel accepts connections for and that never answers: a server that hangs."""
+    """A server that hangs: connections are accepted, but never answered."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-def test_a_healthy_server_is_found_on_its_port(tmp_path: Path, host: str) -> None:
-    """Exit code 0; a server on every address is asked over loopback. Once it has stopped the exit code is 1."""
+def test_healthy_server_on_a_port_exits_0(tmp_path: Path, host: str) -> None:
+    """A healthy server exits with 0, after it has stopped with 1; a server on every address is asked over loopback."""
     server = start_server(tmp_path / "data", "--base-path", "/elsewhere/files/")
-    asked = {"SERVER__HOST": host, "SERVER__PORT": str(server.port), "SERVER__BASE_PATH": "/elsewhere/files/"}
+    settings = {"SERVER__HOST": host, "SERVER__PORT": str(server.port), "SERVER__BASE_PATH": "/elsewhere/files/"}
     try:
-        done = check(tmp_path, **asked)
+        done = check(tmp_path, **settings)
         assert 0 == done.returncode, done.stderr
         assert f":{server.port}/healthz\n" == done.stdout[-len(f":{server.port}/healthz\n") :]
         assert 0 == check(tmp_path, "--host", host, "--port", str(server.port)).returncode
     finally:
         server.stop()
-    done = check(tmp_path, **asked)
+    done = check(tmp_path, **settings)
     assert 1 == done.returncode
     assert done.stderr.startswith("tusd-py: http://")
-    assert done.stderr.endswith("cannot be asked: Connection refused\n")
+    assert done.stderr.endswith("cannot be reached: Connection refused\n")
     assert 1 == done.stderr.count("\n")
 
 
-def test_a_healthy_server_is_found_over_tls(tmp_path: Path) -> None:
-    """The certificate is that of another name and signed by nobody; a port that speaks no TLS is not healthy."""
+def test_healthy_server_over_tls_exits_0(tmp_path: Path) -> None:
+    """The name and the signer of the certificate do not matter; a port without TLS is not healthy."""
     certificate, key = make_certificate(tmp_path, "uploads.example.com")
     tls = {"SERVER__TLS_CERTIFICATE": str(certificate), "SERVER__TLS_KEY": str(key)}
     server = start_server(tmp_path / "data", settings=tls)
@@ -70,8 +70,8 @@ def test_a_healthy_server_is_found_over_tls(tmp_path: Path) -> None:
         plain.stop()
 
 
-def test_a_healthy_server_is_found_on_its_unix_socket(tmp_path: Path) -> None:
-    """The configuration file of the server says where it is."""
+def test_healthy_server_on_a_unix_socket_exits_0(tmp_path: Path) -> None:
+    """The command reads the path of the socket from the configuration file."""
     path = tmp_path / "tus.sock"
     (tmp_path / "config.toml").write_text(f'[server]\nunix_socket = "{path}"\n')
     command = [sys.executable, "-m", "tusd_py", "serve"]
@@ -86,8 +86,8 @@ def test_a_healthy_server_is_found_on_its_unix_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_server_that_hangs_is_not_healthy(tmp_path: Path, scheme: str) -> None:
-    """It accepts and never answers: after two seconds the exit code is 1, with one sentence."""
+def test_server_that_hangs_exits_1(tmp_path: Path, scheme: str) -> None:
+    """A server that accepts and never answers exits with 1 after two seconds and prints one sentence."""
     certificate, key = make_certificate(tmp_path)
     tls = {"SERVER__TLS_CERTIFICATE": str(certificate), "SERVER__TLS_KEY": str(key)} if scheme == "https" else {}
     with silent_listener() as port:
@@ -106,8 +106,8 @@ def test_a_server_that_hangs_is_not_healthy(tmp_path: Path, scheme: str) -> None
         (b"", "closed the connection or answered something other than HTTP"),
     ],
 )
-def test_another_answer_than_200_is_not_healthy(tmp_path: Path, answer: bytes, expected: str) -> None:
-    """It is named in the sentence."""
+def test_other_answers_than_200_exit_1(tmp_path: Path, answer: bytes, expected: str) -> None:
+    """The sentence names the answer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with subprocess.Popen([*CHECK, "--port", str(port)], cwd=tmp_path, stderr=subprocess.PIPE) as checking:
@@ -116,21 +116,21 @@ def test_another_answer_than_200_is_not_healthy(tmp_path: Path, answer: bytes, e
                 connection.recv(1024)
                 connection.sendall(answer)
             assert checking.stderr is not None
-            said = checking.stderr.read().decode()
+            output = checking.stderr.read().decode()
     assert 1 == checking.returncode
-    assert f"tusd-py: http://127.0.0.1:{port}/healthz {expected}\n" == said
+    assert f"tusd-py: http://127.0.0.1:{port}/healthz {expected}\n" == output
 
 
-def test_settings_that_cannot_be_used_are_told_with_exit_code_2(tmp_path: Path) -> None:
-    """As by every command. A port that the system chose stands in no setting, so it has to be passed."""
+def test_invalid_settings_exit_2_and_port_0_exits_1(tmp_path: Path) -> None:
+    """An unknown setting exits with 2. With port 0 the system chose the port, which has to be passed as a flag."""
     assert 2 == check(tmp_path, SERVER__PROT="1").returncode
     done = check(tmp_path, SERVER__PORT="0")
     assert 1 == done.returncode
     assert done.stderr.startswith("tusd-py: server.port is 0")
 
 
-def test_the_command_line_has_the_same_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The quick way into ``check --live`` and the whole command line agree, and ``--help`` tells of it."""
+def test_shortcut_and_command_line_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shortcut for ``check --live`` and the command line have the same result, and ``--help`` lists the flag."""
     monkeypatch.chdir(tmp_path)
     with silent_listener() as port:
         pass
@@ -140,8 +140,8 @@ def test_the_command_line_has_the_same_check(tmp_path: Path, monkeypatch: pytest
     assert "--live" in CliRunner().invoke(app, ["check", "--help"]).output
 
 
-def test_the_check_does_not_load_the_server(tmp_path: Path) -> None:
-    """A container runs it every few seconds: it imports neither an ASGI application nor a database."""
+def test_check_does_not_import_the_server(tmp_path: Path) -> None:
+    """Containers run the check every few seconds, so it imports no ASGI application, database or HTTP client."""
     program = (
         "import sys\n"
         "from tusd_py.__main__ import main\n"
@@ -149,7 +149,7 @@ def test_the_check_does_not_load_the_server(tmp_path: Path) -> None:
         "try:\n"
         "    main()\n"
         "except SystemExit as end:\n"
-        "    print(end.code, sorted({'starlette', 'uvicorn', 'sqlalchemy', 'httpx2'} & set(sys.modules)))\n"
+        "    print(end.code, sorted({'starlette', 'uvicorn', 'sqlalchemy', 'httpcore2'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert "1 []\n" == done.stdout, done.stderr

@@ -48,6 +48,19 @@ async def test_small_parts_are_concatenated_at_once_201(server: RunningServer) -
 
 
 @pytest.mark.anyio
+async def test_final_beyond_every_limit_413(server: RunningServer) -> None:
+    """A part named 250 times, and two unfinished parts of 2^63-1 bytes: refused, while other clients go on."""
+    one = await part(server.url, b"x" * 10_000)
+    refused = await concatenate(server.url, *[one] * 250)
+    assert (refused.status, refused.body.split(b":")[0]) == (413, b"ERR_PART_USED_TOO_OFTEN")
+    huge = await create(server.url, 2**63 - 1, PARTIAL)
+    refused, _ = await asyncio.gather(
+        concatenate(server.url, huge, huge), asyncio.gather(*(create(server.url, 1) for _ in range(20)))
+    )
+    assert (refused.status, refused.body.split(b":")[0]) == (413, b"ERR_MAX_SIZE_EXCEEDED")
+
+
+@pytest.mark.anyio
 async def test_large_parts_are_concatenated_in_the_background_201(server: RunningServer) -> None:
     """The creation is answered first; later GET returns the bytes of all parts in their order."""
     data = [content(seed, 3 * MIB) for seed in (11, 12, 13)]

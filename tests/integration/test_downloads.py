@@ -218,3 +218,14 @@ async def test_stalled_download_holds_no_lock(server: RunningServer) -> None:
     assert (await asyncio.wait_for(request("HEAD", url), 5)).status == 200
     assert (await asyncio.wait_for(request("DELETE", url), 5)).status == 204
     connection.close()
+
+
+@pytest.mark.anyio
+async def test_moved_file_410(server: RunningServer) -> None:
+    """A program that moves the file away after post-finish leaves no URL that promises bytes."""
+    url = await uploaded(server, DATA)
+    (server.data_dir / "uploads" / url.rpartition("/")[2]).unlink()
+    for headers in ({}, {"Range": "bytes=5-9"}):
+        assert 410 == (await request("GET", url, headers)).status
+    assert 200 == (await request("HEAD", url, TUS)).status
+    assert 204 == (await request("DELETE", url, TUS)).status

@@ -1,4 +1,4 @@
-"""The image's wheel and environment, and what the README says of installing: from an empty directory to an upload."""
+"""The wheel and the environment of the image, and the installation as the README describes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with the wheel and what it needs, and nothing else."""
+    """An environment that contains only the wheel and its requirements."""
 
     environment: Path
     wheel: Path
@@ -46,13 +46,13 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """What the first stage of the Dockerfile makes."""
+    """The result of the first stage of the Dockerfile."""
     return Installed(*build(tmp_path_factory.mktemp("image")))
 
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory but for a package ``workers`` of the user, which ``PYTHONPATH`` names too."""
+    """A working directory that contains only a package ``workers`` of the user and is also on ``PYTHONPATH``."""
     directory = tmp_path / "empty"
     (directory / "workers").mkdir(parents=True)
     for module in ("__init__.py", "__main__.py"):
@@ -64,24 +64,24 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def constraints(tmp_path: Path, installed: Installed) -> Path:
-    """A file for pip and uv: the locked versions, and the wheel in place of what an index has."""
+    """A constraints file for pip and uv: the locked versions, and our wheel instead of a published one."""
     file = tmp_path / "constraints.txt"
     locked = re.findall(r"^[a-z0-9-]+==[^\\\n]*", (ROOT / "requirements.lock").read_text(), re.M)
     file.write_text("\n".join([*locked, f"tusd-py @ {installed.wheel.as_uri()}\n"]))
     return file
 
 
-def told(receiver: Receiver) -> dict[str, str]:
+def webhook_settings(receiver: Receiver) -> dict[str, str]:
     return {"WEBHOOKS__ENDPOINTS": json.dumps([{"name": "all", "url": receiver.url, "allow_private": True}])}
 
 
 def has_completed(receiver: Receiver) -> bool:
-    """Whether the receiver was told that an upload is complete."""
+    """Whether the receiver got ``upload.ready``."""
     return any(call.hook == "upload.ready" for call in receiver.calls)
 
 
 def upload(url: str, source: Path) -> str:
-    """Upload by tuspy in two chunks; returns the upload's URL."""
+    """Upload with tuspy in two chunks and return the URL of the upload."""
     source.write_bytes(content(30, MIB + 3))
     uploader = TusClient(url).uploader(str(source), chunk_size=MIB)
     uploader.upload()
@@ -89,19 +89,19 @@ def upload(url: str, source: Path) -> str:
     return str(uploader.url)
 
 
-def test_every_source_of_the_image_is_sent_to_its_builder() -> None:
-    """``.dockerignore`` holds back nothing that the Dockerfile copies, and no more is sent than that."""
+def test_build_context_is_what_the_dockerfile_copies() -> None:
+    """``.dockerignore`` lets through what the Dockerfile copies, and nothing else."""
     sources = [name for stage in stages() for names, _ in copied(stage) for name in names]
     assert {"tusd_py", "workers", "config.toml"} <= set(sources)
     for name in sources:
         assert (ROOT / name).exists(), name
-        assert is_sent(PurePosixPath(name)), f".dockerignore holds back {name}"
+        assert is_sent(PurePosixPath(name)), f".dockerignore excludes {name}"
     assert set(sources) == {path.name for path in ROOT.iterdir() if is_sent(PurePosixPath(path.name))}
     assert not is_sent(PurePosixPath("tusd_py/web/__pycache__"))
 
 
-def test_the_image_has_a_user_a_volume_a_reaper_and_a_health_check_that_knows_the_settings() -> None:
-    """tini is its first process, and the health check is the command that reads the configuration."""
+def test_image_has_user_volume_tini_and_health_check() -> None:
+    """The image runs as its own user, tini is the first process, and the health check reads the configuration."""
     last = {item.word: item.text for item in stages()[-1]}
     assert "tusd-py" == last["USER"]
     assert "/data" == last["VOLUME"]
@@ -109,8 +109,8 @@ def test_the_image_has_a_user_a_volume_a_reaper_and_a_health_check_that_knows_th
     assert last["HEALTHCHECK"].endswith('CMD ["tusd-py", "check", "--live"]')
 
 
-def test_the_wheel_owns_no_foreign_name(installed: Installed) -> None:
-    """It installs ``tusd_py`` and ``tusd_py_workers``, the configuration, and every licence."""
+def test_wheel_uses_only_our_import_names(installed: Installed) -> None:
+    """The wheel installs ``tusd_py`` and ``tusd_py_workers``, the configuration, and every licence."""
     with zipfile.ZipFile(installed.wheel) as wheel:
         names = wheel.namelist()
         configuration = wheel.read("tusd_py/config.toml")
@@ -121,36 +121,36 @@ def test_the_wheel_owns_no_foreign_name(installed: Installed) -> None:
     assert {f"{metadata}/licenses/{name}" for name in licences} <= set(names)
 
 
-def test_the_image_holds_no_build_tools(installed: Installed) -> None:
-    """Its environment has neither pip nor anything else of what the wheel is built with."""
+def test_image_has_no_build_tools(installed: Installed) -> None:
+    """The environment of the image contains neither pip nor any other build tool."""
     found = {path.name.partition("-")[0].lower() for path in installed.environment.rglob("*.dist-info")}
     assert {"tusd_py", "uvicorn"} <= found
     assert not found & {"pip", "setuptools", "wheel", "hatchling", "editables", "tomlkit"}
     assert not (installed.environment / "bin" / "pip").exists()
 
 
-def test_an_installed_server_takes_an_upload_and_tells_of_it(
+def test_installed_server_stores_an_upload_and_delivers_its_event(
     tmp_path: Path, hostile: Path, installed: Installed
 ) -> None:
-    """From a directory with a ``workers`` of the user: tuspy uploads, the embedded worker calls the webhook."""
+    """In a directory with a package ``workers`` of the user, the embedded worker delivers the event of an upload."""
     with receiving() as receiver:
         program = [installed.command("tusd-py")]
-        server = start_server(tmp_path / "data", settings=told(receiver), program=program)
+        server = start_server(tmp_path / "data", settings=webhook_settings(receiver), program=program)
         try:
             url = upload(server.url, tmp_path / "source.bin")
             assert_stored(server, url, content(30, MIB + 3))
-            until_now(lambda: has_completed(receiver), "the webhook is told of the finished upload")
+            until_now(lambda: has_completed(receiver), "the webhook gets upload.ready")
             live = subprocess.run([*program, "check", "--live", "--port", str(server.port)], capture_output=True)
             assert 0 == live.returncode, live.stderr
         finally:
             code = server.stop()
     assert 0 == code
-    assert "died" not in server.log.read_text()
+    assert "exited" not in server.log.read_text()
 
 
 @contextmanager
 def running(command: list[str], data_dir: Path, settings: dict[str, str]) -> Iterator[None]:
-    """A worker process as long as the block runs."""
+    """Run a worker process during the block."""
     given = {f"TUSD_PY_{name}": value for name, value in settings.items()}
     environment = {**os.environ, **given, "TUSD_PY_STORAGE__DATA_DIR": str(data_dir)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
@@ -162,24 +162,24 @@ def running(command: list[str], data_dir: Path, settings: dict[str, str]) -> Ite
 
 
 @pytest.mark.parametrize("command", [["tusd-py", "worker"], ["dramatiq", "tusd_py_workers", "--processes", "1"]])
-def test_an_installed_worker_does_the_jobs(
+def test_installed_worker_delivers_events(
     tmp_path: Path, hostile: Path, installed: Installed, command: list[str]
 ) -> None:
-    """By the program's own command and by Dramatiq's, beside a ``workers`` of the user."""
+    """``tusd-py worker`` and ``dramatiq tusd_py_workers`` work beside a package ``workers`` of the user."""
     with receiving() as receiver:
-        settings = told(receiver)
+        settings = webhook_settings(receiver)
         program = [installed.command("tusd-py")]
         server = start_server(tmp_path / "data", "--no-worker", settings=settings, program=program)
         try:
             upload(server.url, tmp_path / "source.bin")
             with running([installed.command(command[0]), *command[1:]], tmp_path / "data", settings):
-                until_now(lambda: has_completed(receiver), "the webhook is told of the finished upload")
+                until_now(lambda: has_completed(receiver), "the webhook gets upload.ready")
         finally:
             server.stop()
 
 
-def test_an_installed_program_names_what_it_has(hostile: Path, installed: Installed) -> None:
-    """``config --default`` prints the repository's file, and a mistake is told with that command."""
+def test_installed_program_prints_the_default_configuration(hostile: Path, installed: Installed) -> None:
+    """``config --default`` prints ``config.toml`` of the repository, and the message for a wrong name refers to it."""
     program = installed.command("tusd-py")
     printed = subprocess.run([program, "config", "--default"], capture_output=True, text=True, check=True)
     assert (ROOT / "config.toml").read_text() == printed.stdout
@@ -187,8 +187,8 @@ def test_an_installed_program_names_what_it_has(hostile: Path, installed: Instal
     assert "tusd-py: zzz (TUSD_PY_ZZZ) is not a setting; see tusd-py config --default\n" == mistaken.stderr
 
 
-def test_the_install_section_of_the_readme(tmp_path: Path, hostile: Path, constraints: Path) -> None:
-    """Typed as it stands in an empty directory, it ends with a server that takes an upload."""
+def test_install_section_of_the_readme(tmp_path: Path, hostile: Path, constraints: Path) -> None:
+    """The commands of the section, run unchanged, install and start a server that stores an upload."""
     section = (ROOT / "README.md").read_text().partition("## Install\n")[2]
     (*commands, serve) = section.partition("```sh\n")[2].partition("```")[0].splitlines()
     run("\n".join(commands), hostile, PIP_CONSTRAINT=str(constraints))
@@ -203,7 +203,7 @@ def test_the_install_section_of_the_readme(tmp_path: Path, hostile: Path, constr
 
 @pytest.mark.skipif(shutil.which("uvx") is None, reason="uv is not installed")
 def test_uvx_runs_the_wheel(tmp_path: Path, hostile: Path, installed: Installed, constraints: Path) -> None:
-    """``uvx`` serves from the wheel alone, without installing it."""
+    """``uvx`` runs the server from the wheel without installing it."""
     program = ["uvx", "--python", sys.executable, "--constraints", str(constraints), "--from", str(installed.wheel)]
     run(f"{' '.join(program)} tusd-py --version", hostile)
     server = start_server(tmp_path / "data", program=[*program, "tusd-py"])

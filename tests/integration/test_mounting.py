@@ -79,8 +79,10 @@ async def test_draft_without_interim_responses(example: MountedServer) -> None:
     await all_read(example.port, connection.own_port)
     connection.close()
     state = await draft.head(url)
-    assert (state.headers["upload-offset"], state.headers["upload-complete"]) == ("4", "?0")
-    assert (await draft.append(url, 4, b"ef")).headers["upload-complete"] == "?1"
+    # uvicorn's own classes may report a disconnect before they pass on what has arrived: then fewer bytes are kept.
+    offset = int(state.headers["upload-offset"])
+    assert (offset <= 4, state.headers["upload-complete"]) == (True, "?0")
+    assert (await draft.append(url, offset, b"abcdef"[offset:])).headers["upload-complete"] == "?1"
     assert (await request("GET", url, {})).body == b"abcdef"
 
 

@@ -1,8 +1,7 @@
-"""Behind a real nginx with the configuration of docs/operations.md."""
+"""The server behind a real nginx with the configuration of docs/operations.md."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -15,11 +14,11 @@ import pytest
 
 from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import MIB, content
-from tests.support.loops import on_loop
 from tests.support.server import RunningServer, start_server
+from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
-#: Where Debian installs it is not on the path of every user.
+#: Debian installs it in a directory that is not on the path of every user.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 pytestmark = pytest.mark.skipif(
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    # What docs/operations.md names beside the configuration of nginx.
+    # The setting that docs/operations.md requires with that configuration.
     settings = {"SERVER__TRUSTED_PROXIES": "127.0.0.1"}
     server = start_server(tmp_path_factory.mktemp("upstream") / "data", settings=settings)
     yield server
@@ -56,28 +55,20 @@ def endpoint(upstream: RunningServer, tmp_path_factory: pytest.TempPathFactory) 
     command = [NGINX, "-e", f"{directory}/error.log", "-c", f"{directory}/nginx.conf"]
     with subprocess.Popen(command) as process:
         try:
-            asyncio.run(answering(port))
+            until_now(lambda: accepts_connections(port), "nginx accepts connections")
             yield f"http://127.0.0.1:{port}/files/"
         finally:
             process.terminate()
 
 
-async def answering(port: int) -> None:
-    """Return once something accepts connections on ``port``."""
-    async with asyncio.timeout(15):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return
+def accepts_connections(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@on_loop
+@pytest.mark.anyio
 async def test_tus_through_nginx(endpoint: str, upstream: RunningServer) -> None:
-    """Location names nginx, and an upload in two requests is stored whole."""
+    """Location has the address of nginx, and an upload in two requests is stored completely."""
     data = bytes(content(40, 2 * MIB))
     location = await create(endpoint, len(data))
     assert location.startswith(endpoint)
@@ -87,9 +78,9 @@ async def test_tus_through_nginx(endpoint: str, upstream: RunningServer) -> None
 
 
 @pytest.mark.parametrize("version", [3, 5, 6, 8, 9])
-@on_loop
+@pytest.mark.anyio
 async def test_the_draft_through_nginx(endpoint: str, upstream: RunningServer, version: int) -> None:
-    """One final answer, no interim one in its place; a creation without content is continued by an append."""
+    """A creation gets one final response; a creation without content is continued by an append."""
     data = bytes(content(41, MIB))
     is_old = version < 5
     draft = {"Upload-Draft-Interop-Version": str(version)}

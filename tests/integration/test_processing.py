@@ -118,15 +118,17 @@ async def test_large_final_upload_is_concatenated_validated_and_published(server
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Path) -> None:
     """curl gets 415 after a few of many megabytes, and the upload is deleted."""
     length = 200 * 1024 * 1024
     with (tmp_path / "big").open("wb") as file:
         file.write(samples.HTML)
         file.truncate(length)
-    url = asyncio.run(create(server.url, length, {**TUS, "Upload-Metadata": metadata(filetype="image/png")}))
+    url = await create(server.url, length, {**TUS, "Upload-Metadata": metadata(filetype="image/png")})
     headers = [f"-H{name}: {value}" for name, value in patch_headers(0, length).items() if name != "Content-Length"]
-    done = subprocess.run(
+    done = await asyncio.to_thread(
+        subprocess.run,
         [
             *("curl", "-sS", "-o", str(tmp_path / "answer"), "-w", "%{http_code} %{size_upload}", "-X", "PATCH"),
             *("--limit-rate", "50M", "-T", str(tmp_path / "big"), *headers, url),
@@ -139,7 +141,7 @@ def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Pa
     status, uploaded = done.stdout.split()
     assert ("415", True) == (status, int(uploaded) < length // 4), done
     assert (tmp_path / "answer").read_bytes().startswith(b"ERR_TYPE_NOT_ALLOWED: ")
-    assert 404 == asyncio.run(request("HEAD", url, TUS)).status
+    assert 404 == (await request("HEAD", url, TUS)).status
 
 
 @pytest.mark.anyio

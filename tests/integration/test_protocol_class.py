@@ -89,18 +89,18 @@ def unread_bytes(server: Served, connection: socket.socket) -> int:
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 def test_bytes_before_a_disconnect_reach_the_application(start: Start, reset: bool) -> None:
     """An application that was busy when the client left reads every byte, then the disconnect."""
-    asked = head("POST", "/echo", "Content-Length: 1000000")
+    request = head("POST", "/echo", "Content-Length: 1000000")
     for sent in (1, 300, 200_000):
-        seen = seen_after_the_end(start(), asked + b"x" * sent, reset=reset)
+        seen = seen_after_the_end(start(), request + b"x" * sent, reset=reset)
         assert ("aborted", sent) == (seen.ended, len(seen.body))
-    seen = seen_after_the_end(start(stock=True), asked + b"x" * 300, reset=reset)
+    seen = seen_after_the_end(start(stock=True), request + b"x" * 300, reset=reset)
     assert ("aborted", 0) == (seen.ended, len(seen.body))
 
 
 def test_bytes_in_the_kernel_reach_the_application(start: Start) -> None:
     """Megabytes that wait in the kernel when the client closes are all read."""
-    asked = head("POST", "/echo", "Content-Length: 100000000")
-    seen = seen_after_the_end(start(), asked, b"x" * 2_000_000, awaits_loss=False)
+    request = head("POST", "/echo", "Content-Length: 100000000")
+    seen = seen_after_the_end(start(), request, b"x" * 2_000_000, awaits_loss=False)
     assert ("aborted", 2_000_000) == (seen.ended, len(seen.body))
 
 
@@ -122,16 +122,18 @@ BODIES = {
 def test_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: bool) -> None:
     """A request that offers h2c beside its body is served without it, and so is the next one on the connection."""
     lines, body = BODIES[framing]
-    asked = head("POST", "/echo", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA", *lines)
+    request = head(
+        "POST", "/echo", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA", *lines
+    )
     server = start()
     with server.connect() as connection:
         if in_pieces:
-            for byte in asked + body:
+            for byte in request + body:
                 connection.sendall(bytes([byte]))
             assert b"/echo" in answer(connection)
             connection.sendall(head("GET", "/next"))
         else:
-            connection.sendall(asked + body + head("GET", "/next"))
+            connection.sendall(request + body + head("GET", "/next"))
             assert b"/echo" in answer(connection)
         assert b"/next" in answer(connection)
     assert [b"hello", b""] == [seen.body for seen in server.application.seen]
@@ -140,7 +142,7 @@ def test_upgrade_to_h2c_is_ignored(start: Start, framing: str, in_pieces: bool) 
     ]
     stock = start(stock=True)
     with stock.connect() as connection:
-        connection.sendall(asked + body)
+        connection.sendall(request + body)
         assert b"/echo" in answer(connection)
     assert b"" == stock.application.seen[0].body
 
@@ -274,11 +276,11 @@ def test_header_timeout_is_for_heads_only(start: Start) -> None:
 
 def test_trailers_are_not_headers(start: Start) -> None:
     """Declared trailers come by the extension, others are dropped, and none is among the headers."""
-    asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: Checksum, Other", "Connection: close")
+    request = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: Checksum, Other", "Connection: close")
     body = b"5\r\nhello\r\n0\r\nChecksum: a\r\nHost: evil\r\nTus-Resumable: 2\r\nChecksum:  b\r\n\r\n"
     for stock in (False, True):
         server = start(stock=stock)
-        assert b"200 OK" in server.exchange(asked, body)
+        assert b"200 OK" in server.exchange(request, body)
         (seen,) = server.application.seen
         assert (b"hello", "complete") == (seen.body, seen.ended)
         assert ([] if stock else [(b"checksum", b"a"), (b"checksum", b"b")]) == seen.trailers
@@ -401,8 +403,8 @@ def test_nothing_is_left_of_a_connection(start: Start, ending: str) -> None:
 def test_too_many_trailers_431(start: Start) -> None:
     """They end the request: the application gets the body and a disconnect."""
     server = start()
-    asked = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: A") + b"5\r\nhello\r\n0\r\n"
-    assert b" 431 " in server.exchange(asked, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
+    request = head("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: A") + b"5\r\nhello\r\n0\r\n"
+    assert b" 431 " in server.exchange(request, *[b"A: " + b"a" * 1000 + b"\r\n"] * 70)
     until(lambda: bool(server.application.seen and server.application.seen[0].ended))
     (seen,) = server.application.seen
     assert (b"hello", "aborted") == (seen.body, seen.ended)
@@ -429,9 +431,9 @@ def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     """Ten requests in one write, with bodies; a malformed one behind them is refused in its turn."""
     server = start()
     server.application.may_read.clear()
-    asked = [head("POST", f"/{turn}", "Content-Length: 1") + b"x" for turn in range(10)]
+    request = [head("POST", f"/{turn}", "Content-Length: 1") + b"x" for turn in range(10)]
     with server.connect() as connection:
-        connection.sendall(b"".join(asked) + REFUSED["two hosts"])
+        connection.sendall(b"".join(request) + REFUSED["two hosts"])
         until(lambda: bool(server.application.seen))
         server.application.may_read.set()
         for turn in range(10):
@@ -455,11 +457,11 @@ def test_malformed_chunk_400(start: Start) -> None:
 
 def test_unread_body_is_bounded(start: Start) -> None:
     """Of a body that the application does not read, one or two mebibytes are read; the client can read the response."""
-    asked = head("POST", "/unread", f"Content-Length: {1 << 30}")
+    request = head("POST", "/unread", f"Content-Length: {1 << 30}")
     for stock in (False, True):
         server = start(stock=stock)
         with server.connect() as connection:
-            connection.sendall(asked)
+            connection.sendall(request)
             assert b"/unread" in answer(connection)
             taken = 0
             try:

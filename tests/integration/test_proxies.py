@@ -26,7 +26,10 @@ async def location(server: RunningServer, headers: dict[str, str]) -> str:
     [
         ({}, "/files/"),
         ({"X-Forwarded-Host": "u.example", "X-Forwarded-Proto": "https"}, "https://u.example/files/"),
-        ({"Forwarded": 'host="u.example:8443";proto=https'}, "https://u.example:8443/files/"),
+        (
+            {"X-Forwarded-Host": "u.example", "Forwarded": 'host="evil.example";proto=https'},
+            "http://u.example/files/",
+        ),
         ({"X-Forwarded-Prefix": "/api"}, "/api/files/"),
         ({"X-Forwarded-Host": "u.example/evil"}, "/files/"),
     ],

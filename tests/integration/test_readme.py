@@ -46,15 +46,15 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
     shutil.which("sqlite3") is None and not os.environ.get("CI"),
     reason="sqlite3 is not installed (Debian: apt-get install sqlite3)",
 )
-def test_a_backup_is_restored(tmp_path: Path) -> None:
-    """The documented commands, typed as they stand: what a killed server left behind does not get into the copy."""
+def test_documented_backup_and_restore(tmp_path: Path) -> None:
+    """The documented commands restore the backup; the log that a killed server left behind is not applied to it."""
     backup, restore = (
         block.replace("/backup", str(tmp_path / "backup"))
         for block in blocks("docs/operations.md", "sh")
         if "/backup" in block
     )
     data_dir = tmp_path / "data"
-    # Each commit stays in the -wal file until there are far more pages than these few uploads make.
+    # SQLite keeps commits in the -wal file until it has far more pages than these few uploads write.
     server = start_server(data_dir)
     kept = [TusClient(server.url).uploader(file_stream=io.BytesIO(b"kept")) for _ in range(20)]
     for uploader in kept:
@@ -63,7 +63,7 @@ def test_a_backup_is_restored(tmp_path: Path) -> None:
     for _ in range(200):
         TusClient(server.url).uploader(file_stream=io.BytesIO(b"lost")).upload()
     server.kill()
-    assert (data_dir / "tusd.sqlite3-wal").stat().st_size > 0, "what the restore must not meet"
+    assert (data_dir / "tusd.sqlite3-wal").stat().st_size > 0, "the log that must not be applied"
     run(restore, tmp_path)
     server = start_server(data_dir)
     try:

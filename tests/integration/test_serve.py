@@ -287,8 +287,8 @@ def test_systemd_socket_activation(tmp_path: Path) -> None:
     notify.settimeout(DEADLINE_SECONDS)
     with notify, socket.create_server(("127.0.0.1", 0)) as listener:
         # As systemd does it: the socket is descriptor 3, and LISTEN_PID is the process that gets it.
-        given = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
-        script = f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({given}))"
+        added = "LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), **os.environ"
+        script = f"import os, sys; os.dup2({listener.fileno()}, 3); os.execve(sys.argv[1], sys.argv[1:], dict({added}))"
         environ = os.environ | {
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "TUSD_PY_SERVER__SYSTEMD_SOCKET": "true",

@@ -81,7 +81,7 @@ def test_wrapped_receive_is_not_bypassed(start: Start) -> None:
 
 
 def test_chunked_body_is_not_transferred(start: Start) -> None:
-    """Chunks have lines between them: only the parser can tell which bytes are the body."""
+    """Chunks have lines between them: only the parser knows which bytes are the body."""
     server = start()
     with server.connect() as connection:
         connection.sendall(head("/transferred", "Transfer-Encoding: chunked"))

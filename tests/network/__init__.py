@@ -1,1 +1,1 @@
-"""Broken connections, killed and stopped servers, full disks: what was acknowledged stays, and everything goes on."""
+"""Broken connections, killed and stopped servers, full disks: acknowledged bytes are kept, and uploads continue."""

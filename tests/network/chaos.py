@@ -1,8 +1,9 @@
-"""Uploads while server and worker are killed at random, and Redis loses everything: what becomes of each in the end.
+"""Uploads while server and worker are killed at random and Redis loses everything: each must end completely.
 
-Each is examined, published and told of; some are joined of parts. So whatever a worker does is cut in the middle.
+Each is validated and published, and its events are delivered; some are concatenated from parts. So the kills interrupt
+everything that a worker does.
 
-As a program it does so at full size: ``python -m tests.network.chaos --uploads 500 --kills 20 --broker redis``.
+As a program it runs at full size: ``python -m tests.network.chaos --uploads 500 --kills 20 --broker redis``.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.wiring import close_ports, open_ports
 
-#: What becomes of an upload, in this order: of one that is sent, of one that a worker joins, and of its parts.
-LIFE = ["post-create", "post-finish", "upload.validated", "upload.ready"]
-LIFE_OF_FINAL = ["post-create", "upload.assembled", "post-finish", "upload.validated", "upload.ready"]
-LIFE_OF_PART = ["post-create", "post-finish", "upload.ready"]
-#: Every fourth upload is joined of two parts.
+#: The events of an upload in order: of one that is sent, of one that a worker concatenates, and of its parts.
+EVENTS = ["post-create", "post-finish", "upload.validated", "upload.ready"]
+FINAL_EVENTS = ["post-create", "upload.assembled", "post-finish", "upload.validated", "upload.ready"]
+PART_EVENTS = ["post-create", "post-finish", "upload.ready"]
+#: Every fourth upload is concatenated from two parts.
 FINAL_EVERY = 4
-#: So few names that every one of them is wanted by many.
+#: So few file names that many uploads have the same one.
 NAMES = 5
 AT_A_TIME = 20
 BYTES = 60_000
-#: So long a kill finds something to interrupt.
+#: Bytes per second, so slow that a kill always interrupts some uploads.
 RATE = 40_000.0
 
 
 @dataclass
 class Chaos:
-    """One run: its figures, and what the receiver was told."""
+    """One run: its settings, its counts, and what the uploads are expected to end as."""
 
     data_dir: Path
     broker: str
@@ -64,11 +65,11 @@ class Chaos:
     mode: str = "link"  # of publishing
     killed: Counter[str] = field(default_factory=Counter)
     redelivered: int = 0
-    redone: Counter[str] = field(default_factory=Counter)  # jobs given out more than once, by actor
+    rerun: Counter[str] = field(default_factory=Counter)  # jobs claimed more than once, by actor
     finished: int = 0
-    joined: int = 0
-    lives: dict[str, list[str]] = field(default_factory=dict)  # by the ids of uploads
-    sent: dict[str, str] = field(default_factory=dict)  # SHA-256 by the ids of those that are published
+    concatenated: int = 0
+    expected_events: dict[str, list[str]] = field(default_factory=dict)  # by upload id
+    sent: dict[str, str] = field(default_factory=dict)  # SHA-256 by upload id, of uploads that are published
 
     @property
     def published(self) -> Path:
@@ -91,7 +92,7 @@ class Chaos:
             self._server = await asyncio.to_thread(self._start, 0)
             try:
                 await self._upload_and_kill()
-                uploads = await self._settled()
+                uploads = await self._finished()
             finally:
                 self._server.kill()
             self._compare_events(receiver)
@@ -101,11 +102,11 @@ class Chaos:
         return start_server(self.data_dir, settings=self._settings, port=port)
 
     async def _upload_and_kill(self) -> None:
-        room = asyncio.Semaphore(AT_A_TIME)
+        slots = asyncio.Semaphore(AT_A_TIME)
         killing = asyncio.create_task(self._kill())
 
         async def one(number: int) -> None:
-            async with room:
+            async with slots:
                 await (self._final(number) if number % FINAL_EVERY == 0 else self._whole(number))
                 self.finished += 1
 
@@ -115,7 +116,7 @@ class Chaos:
     async def _whole(self, number: int) -> None:
         sent = content(number, BYTES)
         url = await PatientUpload(self._server.url, sent, rate=RATE, headers=_metadata(number, sent)).run()
-        self._expect(url, LIFE, sent)
+        self._expect(url, EVENTS, sent)
 
     async def _final(self, number: int) -> None:
         sent = content(number, BYTES)
@@ -125,7 +126,7 @@ class Chaos:
             *(PatientUpload(self._server.url, half, rate=RATE, headers=headers).run() for half in halves)
         )
         for url in urls:
-            self._expect(url, LIFE_OF_PART)
+            self._expect(url, PART_EVENTS)
         headers = {**TUS, **_metadata(number, sent), "Upload-Concat": "final;" + " ".join(urls)}
         while True:
             with contextlib.suppress(OSError, TimeoutError):
@@ -134,35 +135,35 @@ class Chaos:
                     break
                 assert answer.status in (423, 503), f"POST: {answer}"
             await asyncio.sleep(0.1)
-        self._expect(urljoin(self._server.url, answer.headers["location"]), LIFE_OF_FINAL, sent)
-        self.joined += 1
+        self._expect(urljoin(self._server.url, answer.headers["location"]), FINAL_EVENTS, sent)
+        self.concatenated += 1
 
-    def _expect(self, url: str, life: list[str], sent: memoryview | None = None) -> None:
-        self.lives[upload_id(url)] = life
+    def _expect(self, url: str, events: list[str], sent: memoryview | None = None) -> None:
+        self.expected_events[upload_id(url)] = events
         if sent is not None:
             self.sent[upload_id(url)] = sha256(sent)
 
     async def _kill(self) -> None:
-        """Spread the kills over the uploads, the last ones behind them."""
+        """Spread the kills evenly over the uploads."""
         dice = random.Random(self.seed)
         for number in range(self.kills):
             enough = self.uploads * number // self.kills
-            while self.finished < enough:  # noqa: ASYNC110 - it is counted by others, and nobody is told
+            while self.finished < enough:  # noqa: ASYNC110 - a counter reports no change
                 await asyncio.sleep(0.01)
             await asyncio.sleep(dice.uniform(0.0, 0.4))
-            whom = dice.choice(["both", "server", "worker"])
-            self.killed[whom] += 1
+            victim = dice.choice(["both", "server", "worker"])
+            self.killed[victim] += 1
             if self.broker != "embedded":
                 flush(self.broker)
-            await self._kill_one(whom)
+            await self._kill_one(victim)
 
-    async def _kill_one(self, whom: str) -> None:
-        if whom == "worker":
+    async def _kill_one(self, victim: str) -> None:
+        if victim == "worker":
             for pid in set(processes(self._server.process.pid)) - {self._server.process.pid}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             return
-        if whom == "both":
+        if victim == "both":
             self._server.kill()
         else:
             os.kill(self._server.process.pid, signal.SIGKILL)
@@ -171,8 +172,8 @@ class Chaos:
                 self._server.process.stdout.close()
         self._server = await asyncio.to_thread(self._start, self._server.port)
 
-    async def _settled(self, timeout_seconds: float = 90.0) -> list[Upload]:
-        """All uploads that are complete, once every one is ready and no job is left to be done."""
+    async def _finished(self, timeout_seconds: float = 90.0) -> list[Upload]:
+        """All complete uploads, once each of them is ready and no job is left."""
         deadline = time.monotonic() + timeout_seconds
         async with _ports_of(settings_of(self.data_dir)) as ports:
             assert ports.job_queue is not None
@@ -180,37 +181,37 @@ class Chaos:
                 jobs = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
                 uploads = await _complete(ports, self.data_dir)
                 late = [upload for upload in uploads if upload.status is not Status.READY]
-                if not jobs and not late and self.lives.keys() <= {upload.id for upload in uploads}:
+                if not jobs and not late and self.expected_events.keys() <= {upload.id for upload in uploads}:
                     break
                 assert time.monotonic() < deadline, f"{len(jobs)} jobs and {len(late)} uploads: {jobs[:1]}, {late[:1]}"
                 await asyncio.sleep(0.05)
             assert [] == await jobs_in(ports.job_queue, JobState.DEAD)
-            self.redone.update(job.actor for job in await jobs_in(ports.job_queue, JobState.DONE) if job.attempt > 1)
+            self.rerun.update(job.actor for job in await jobs_in(ports.job_queue, JobState.DONE) if job.attempt > 1)
             return uploads
 
     def _compare_events(self, receiver: Receiver) -> None:
-        told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        delivered: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for call in receiver.calls:
-            told[call.payload["upload"]["id"]][call.payload["type"]] += call.header("webhook-id")
-        for upload, life in self.lives.items():
-            assert life == list(told[upload]), f"{upload} was told as {list(told[upload])}"
-            for kind, event_ids in told[upload].items():
+            delivered[call.payload["upload"]["id"]][call.payload["type"]] += call.header("webhook-id")
+        for upload, events in self.expected_events.items():
+            assert events == list(delivered[upload]), f"{upload} has the events {list(delivered[upload])}"
+            for kind, event_ids in delivered[upload].items():
                 assert 1 == len(set(event_ids)), f"{kind} of {upload} has the ids {event_ids}"
                 self.redelivered += len(event_ids) - 1
-        # A kill between a creation and its answer leaves an upload that its client never heard of; a final one of
-        # these goes all its way, for its parts are there.
-        for upload in told.keys() - self.lives.keys():
-            assert list(told[upload]) in (["post-create"], LIFE_OF_FINAL), f"{upload}: {list(told[upload])}"
+        # A kill between a creation and its answer leaves an upload whose URL the client does not know. A final upload
+        # of this kind is completed, because it has its parts.
+        for upload in delivered.keys() - self.expected_events.keys():
+            assert list(delivered[upload]) in (["post-create"], FINAL_EVENTS), f"{upload}: {list(delivered[upload])}"
 
     def _compare_files(self, uploads: list[Upload]) -> None:
-        """Every file in the directory, hidden ones too, is that of one upload, under the path in its history."""
+        """Every file in the directory, hidden ones too, belongs to one upload and has the path in its history."""
         paths: dict[str, str] = {}
         for upload in uploads:
             found = [step.details["path"] for step in upload.history if "path" in step.details]
             assert len(found) == (upload.kind is not Kind.PARTIAL), f"{upload.id} was published as {found}"
             paths |= dict.fromkeys(found, upload.id)
         files = {str(path.relative_to(self.published)) for path in self.published.rglob("*") if not path.is_dir()}
-        assert files == paths.keys(), f"nobody's: {files - paths.keys()}, missing: {paths.keys() - files}"
+        assert files == paths.keys(), f"of no upload: {files - paths.keys()}, missing: {paths.keys() - files}"
         wrong = [
             path
             for path, upload in paths.items()
@@ -222,7 +223,7 @@ class Chaos:
 
 
 async def _complete(ports: Ports, data_dir: Path) -> list[Upload]:
-    """All complete uploads; whoever has bytes has a file."""
+    """All complete uploads: each has a file in the store."""
     ids = [path.name for path in (data_dir / "uploads").iterdir() if path.is_file()]
     return [upload for upload in await ports.records.find_all(ids) if upload is not None and upload.is_complete]
 
@@ -252,17 +253,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broker", choices=["embedded", "redis"], default="embedded")
     parser.add_argument("--mode", choices=["link", "copy"], default="link")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        broker = "embedded" if given.broker == "embedded" else stack.enter_context(running_redis())
+        broker = "embedded" if arguments.broker == "embedded" else stack.enter_context(running_redis())
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
-        chaos = Chaos(Path(directory, "data"), broker, given.uploads, given.kills, given.seed, given.mode)
+        chaos = Chaos(
+            Path(directory, "data"), broker, arguments.uploads, arguments.kills, arguments.seed, arguments.mode
+        )
         began_at = time.monotonic()
         asyncio.run(chaos.run())
     seconds = time.monotonic() - began_at
-    print(f"{given.uploads} uploads, {chaos.joined} of them joined, {len(chaos.sent)} published")
+    print(f"{arguments.uploads} uploads, {chaos.concatenated} of them concatenated, {len(chaos.sent)} published")
     print(
-        f"killed {dict(chaos.killed)}, done again {dict(chaos.redone)}, told again {chaos.redelivered}, {seconds:.0f} s"
+        f"killed {dict(chaos.killed)}, run again {dict(chaos.rerun)}, delivered again {chaos.redelivered}, "
+        f"{seconds:.0f} s"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What the tests of broken servers share: a server is started for each test, and never outlives it."""
+"""Fixtures of the network tests: a server for each test, which never outlives it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.server import RunningServer, start_server
 
 @pytest.fixture
 def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningServer]]:
-    """Start a server over this test's data directory; what still runs at its end is killed.
+    """Start a server over this test's data directory; servers that still run at its end are killed.
 
     By parameter, large bodies are ``"zero-copy"`` (as they are by default) or ``"read"``.
     """
@@ -32,5 +32,5 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
 @pytest.fixture
 def is_zero_copy(request: pytest.FixtureRequest) -> bool:
-    """Whether the server of this test is expected to pour."""
+    """Whether the server of this test is expected to use zero-copy transfers."""
     return request.node.callspec.params.get("start") != "read" and sys.platform == "linux"

@@ -1,6 +1,6 @@
-"""Many connections at once, idle and slow: what each costs, and that nobody else is kept waiting for them.
+"""Many idle and slow connections at once: what each costs, and that no other request waits for them.
 
-``python -m benchmarks.scale`` asks the same of ten thousand and two thousand.
+``python -m benchmarks.scale`` measures the same with ten thousand idle and two thousand slow ones.
 """
 
 from __future__ import annotations
@@ -29,5 +29,5 @@ def test_many_idle_and_slow_connections(start: Callable[..., RunningServer]) -> 
     assert scale.kib_per_slow < 40
     assert scale.kib_per_idle < 20
     assert scale.threads < THREADS_MAX
-    # A median, with room for what else runs on the machine of a test.
+    # A median, with a margin for other programs on the machine.
     assert scale.beside_p50_ms < 2 * scale.alone_p50_ms + 5

@@ -1,8 +1,7 @@
-"""A request that is cut in its body: every byte that reached the server counts, whatever ended the connection."""
+"""Requests that are cut in their body: every byte that reached the server is kept, however the connection ended."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -21,7 +20,10 @@ LENGTH = 24 * MIB
 
 @pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
 @pytest.mark.parametrize("end", ["close", "half-close", "reset"])
-def test_aborted_append_keeps_every_byte(start: Callable[..., RunningServer], is_zero_copy: bool, end: str) -> None:
+@pytest.mark.anyio
+async def test_aborted_append_keeps_every_byte(
+    start: Callable[..., RunningServer], is_zero_copy: bool, end: str
+) -> None:
     """The next HEAD returns exactly what was sent before the end, from one byte to many MiB in one write."""
     server = start()
     data = content(60, LENGTH)
@@ -33,23 +35,20 @@ def test_aborted_append_keeps_every_byte(start: Callable[..., RunningServer], is
         await connection.send_head("PATCH", url, patch_headers(0, LENGTH))
         await connection.send(data[:bytes_sent])
         if end == "reset":
-            # A reset takes with it whatever still waits in the server's socket.
+            # A reset discards the bytes that still wait in the server's socket.
             await all_read(server.port, connection.own_port)
         await connection.end(half=end == "half-close", reset=end == "reset")
-        # Asked earlier, it would be a takeover, which need not wait for what is still under way.
+        # An earlier HEAD would be a takeover, which need not wait for bytes that are still under way.
         await eventually(
             lambda: server_side(server.port, connection.own_port) is None, "the server ends the connection"
         )
         return url, (await request("HEAD", url)).offset
 
-    async def run() -> list[str]:
-        ends = [await cut(bytes_sent) for bytes_sent in cuts]
-        assert [offset for _, offset in ends] == cuts
-        for (url, _), offset in zip(ends, cuts, strict=True):
-            answer = await request("PATCH", url, patch_headers(offset), data[offset:])
-            assert (answer.status, answer.offset) == (204, LENGTH)
-        return [url for url, _ in ends]
-
-    for url in asyncio.run(run()):
+    ends = [await cut(bytes_sent) for bytes_sent in cuts]
+    assert [offset for _, offset in ends] == cuts
+    for (url, _), offset in zip(ends, cuts, strict=True):
+        answer = await request("PATCH", url, patch_headers(offset), data[offset:])
+        assert (answer.status, answer.offset) == (204, LENGTH)
+    for url in [url for url, _ in ends]:
         assert_stored(server, url, data)
     assert_zero_copy(server, is_zero_copy)

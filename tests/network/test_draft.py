@@ -1,4 +1,4 @@
-"""An optimistic creation that is cut, overtaken or killed: its client goes on by the URL that the 104 told."""
+"""An optimistic creation that is aborted, taken over or killed: the client resumes at the URL of the 104."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_over(server_port: int, client_port: int) -> bool:
 
 
 async def begun(draft: Draft, connection: Connection, **more: str) -> str:
-    """Begin an optimistic creation; the URL that the server tells before it has any of the body."""
+    """Begin an optimistic creation. Return the URL that the server sends before it has any of the body."""
     headers = draft.creation(LENGTH, completes=True, content_length=str(LENGTH), **more)
     await connection.send_head("POST", draft.endpoint, headers)
     first = await connection.answer(interim=True)
@@ -40,7 +40,7 @@ async def begun(draft: Draft, connection: Connection, **more: str) -> str:
 
 
 async def finished(draft: Draft, url: str, data: memoryview) -> int:
-    """Ask how far it came, and send the rest; how far it was."""
+    """Get the offset, send the rest, and return the offset."""
     state = await draft.head(url)
     assert (state.status, state.headers["upload-complete"]) == (204, "?0")
     offset = int(state.headers["upload-offset"])
@@ -62,7 +62,7 @@ async def test_aborted_creation_is_resumed(start: Callable[..., RunningServer], 
         url = await begun(draft, connection)
         await connection.send(data[:bytes_sent])
         await connection.end()
-        # Asked earlier, it would be a takeover, which need not wait for what is still under way.
+        # An earlier request would be a takeover, which need not wait for bytes that are still under way.
         await eventually(partial(is_over, server.port, connection.own_port), "the server ends the connection")
         assert await finished(draft, url, data) == bytes_sent
         assert_stored(server, url, data)

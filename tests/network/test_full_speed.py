@@ -1,4 +1,4 @@
-"""Bodies that come as fast as they can, poured within the kernel or read: the same happens on both roads."""
+"""Bodies that arrive as fast as possible, by zero-copy transfers or read in pieces: both behave the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STALLED_AT = 8 * MIB + 12_345
 
 
 async def stalled(server: RunningServer, data: bytes) -> tuple[str, Connection]:
-    """A PATCH whose client has fallen silent at ``STALLED_AT``, all of which the server has read."""
+    """A PATCH whose client has sent ``STALLED_AT`` bytes, all of which the server has read, and sends no more."""
     url = await create(server.url, len(data))
     connection = await Connection.open(url)
     await connection.send_head("PATCH", url, patch_headers(0, len(data)))
@@ -36,146 +36,132 @@ async def stalled(server: RunningServer, data: bytes) -> tuple[str, Connection]:
     return url, connection
 
 
-def test_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -> None:
-    """A request sent right behind a body, or later, is answered, and none of its bytes is stored."""
+@pytest.mark.anyio
+async def test_next_requests_of_the_connection(start: Start, is_zero_copy: bool) -> None:
+    """A request sent right after a body, or later, is answered, and none of its bytes is stored."""
     server = start()
     data = bytes(content(70, LENGTH))
 
-    async def run() -> str:
-        url = await create(server.url, 2 * LENGTH)
-        path = "/files/" + upload_id(url)
-        head = f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
-        connection = await Connection.open(url)
-        await connection.send_head("PATCH", url, patch_headers(0, LENGTH))
-        await connection.send(data + head)
-        answer = await connection.answer()
-        assert (answer.status, answer.offset) == (204, LENGTH)
-        following = await connection.answer()
-        assert following.status == 204
-        done = await connection.request("PATCH", url, patch_headers(LENGTH), data)
-        assert (done.status, done.offset) == (204, 2 * LENGTH)
-        connection.close()
-        return url
-
-    assert_stored(server, asyncio.run(run()), data + data)
+    url = await create(server.url, 2 * LENGTH)
+    path = "/files/" + upload_id(url)
+    head = f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n".encode()
+    connection = await Connection.open(url)
+    await connection.send_head("PATCH", url, patch_headers(0, LENGTH))
+    await connection.send(data + head)
+    answer = await connection.answer()
+    assert (answer.status, answer.offset) == (204, LENGTH)
+    following = await connection.answer()
+    assert following.status == 204
+    done = await connection.request("PATCH", url, patch_headers(LENGTH), data)
+    assert (done.status, done.offset) == (204, 2 * LENGTH)
+    connection.close()
+    assert_stored(server, url, data + data)
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_takeover_of_a_silent_client(start: Start, is_zero_copy: bool) -> None:
     """The new request gets an offset with every byte that was sent; later bytes are not stored."""
     server = start()
     data = bytes(content(71, LENGTH))
 
-    async def run() -> str:
-        url, holder = await stalled(server, data)
-        started = time.perf_counter()
-        answer = await request("HEAD", url)
-        assert time.perf_counter() - started < 0.5
-        assert (answer.status, answer.offset) == (200, STALLED_AT)
-        assert 400 <= (await holder.answer()).status < 500
-        holder.close()
-        done = await request("PATCH", url, patch_headers(STALLED_AT), data[STALLED_AT:])
-        assert (done.status, done.offset) == (204, LENGTH)
-        return url
-
-    assert_stored(server, asyncio.run(run()), data)
+    url, holder = await stalled(server, data)
+    started = time.perf_counter()
+    answer = await request("HEAD", url)
+    assert time.perf_counter() - started < 0.5
+    assert (answer.status, answer.offset) == (200, STALLED_AT)
+    assert 400 <= (await holder.answer()).status < 500
+    holder.close()
+    done = await request("PATCH", url, patch_headers(STALLED_AT), data[STALLED_AT:])
+    assert (done.status, done.offset) == (204, LENGTH)
+    assert_stored(server, url, data)
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_takeover_of_a_sending_client(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_takeover_of_a_sending_client(start: Start, is_zero_copy: bool) -> None:
     """A client that never stops sending is interrupted as fast as a silent one, and the offset is correct."""
     server = start()
     data = bytes(content(72, 64 * MIB))
 
-    async def run() -> str:
-        url = await create(server.url, 100 * len(data))
-        holder = await Connection.open(url)
-        await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
+    url = await create(server.url, 100 * len(data))
+    holder = await Connection.open(url)
+    await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
 
-        async def send() -> None:
-            for _ in range(100):
-                await holder.send(data)
+    async def send() -> None:
+        for _ in range(100):
+            await holder.send(data)
 
-        sending = asyncio.create_task(send())
-        stored = server.data_dir / "uploads" / upload_id(url)
-        while not (stored.exists() and stored.stat().st_size > len(data)):  # noqa: ASYNC110 - a file tells no event
-            await asyncio.sleep(0.002)
-        assert not sending.done()
-        started = time.perf_counter()
-        answer = await request("HEAD", url)
-        seconds = time.perf_counter() - started
-        print(f"took over in {seconds * 1000:.1f} ms")
-        assert seconds < 1.0
-        assert answer.status == 200
-        assert answer.offset is not None
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        holder.close()
-        assert stored.stat().st_size >= answer.offset > len(data)
-        turns, rest = divmod(answer.offset, len(data))
-        with stored.open("rb") as file:
-            assert all(file.read(len(data)) == data for _ in range(turns))
-            assert file.read(rest) == data[:rest]
-        return url
-
-    asyncio.run(run())
+    sending = asyncio.create_task(send())
+    stored = server.data_dir / "uploads" / upload_id(url)
+    while not (stored.exists() and stored.stat().st_size > len(data)):  # noqa: ASYNC110 - nothing reports the growth of a file
+        await asyncio.sleep(0.002)
+    assert not sending.done()
+    started = time.perf_counter()
+    answer = await request("HEAD", url)
+    seconds = time.perf_counter() - started
+    print(f"took over in {seconds * 1000:.1f} ms")
+    assert seconds < 1.0
+    assert answer.status == 200
+    assert answer.offset is not None
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    holder.close()
+    assert stored.stat().st_size >= answer.offset > len(data)
+    turns, rest = divmod(answer.offset, len(data))
+    with stored.open("rb") as file:
+        assert all(file.read(len(data)) == data for _ in range(turns))
+        assert file.read(rest) == data[:rest]
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_silent_client_times_out(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_silent_client_times_out(start: Start, is_zero_copy: bool) -> None:
     """After the idle time the request ends, with every byte kept."""
     server = start(UPLOADS__BODY_IDLE_SECONDS="1")
     data = bytes(content(73, LENGTH))
 
-    async def run() -> None:
-        url, holder = await stalled(server, data)
-        answer = await asyncio.wait_for(holder.answer(), 10)
-        holder.close()
-        assert (answer.status, b"ERR_READ_TIMEOUT" in answer.body) == (503, True)
-        answer = await request("HEAD", url)
-        assert (answer.status, answer.offset) == (200, STALLED_AT)
-
-    asyncio.run(run())
+    url, holder = await stalled(server, data)
+    answer = await asyncio.wait_for(holder.answer(), 10)
+    holder.close()
+    assert (answer.status, b"ERR_READ_TIMEOUT" in answer.body) == (503, True)
+    answer = await request("HEAD", url)
+    assert (answer.status, answer.offset) == (200, STALLED_AT)
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_shutdown_of_a_sending_client(start: Start) -> None:
+@pytest.mark.anyio
+async def test_shutdown_of_a_sending_client(start: Start) -> None:
     """At SIGTERM a running body is saved, and the server exits in time."""
     server = start()
     data = bytes(content(74, 64 * MIB))
 
-    async def run() -> str:
-        url = await create(server.url, 100 * len(data))
-        holder = await Connection.open(url)
-        await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
+    url = await create(server.url, 100 * len(data))
+    holder = await Connection.open(url)
+    await holder.send_head("PATCH", url, patch_headers(0, 100 * len(data)))
 
-        async def send() -> None:
-            for _ in range(100):
-                await holder.send(data)
+    async def send() -> None:
+        for _ in range(100):
+            await holder.send(data)
 
-        sending = asyncio.create_task(send())
-        stored = server.data_dir / "uploads" / upload_id(url)
-        while not (stored.exists() and stored.stat().st_size > 2 * len(data)):  # noqa: ASYNC110 - a file tells no event
-            await asyncio.sleep(0.002)
-        assert await asyncio.to_thread(server.stop, 8) == 0
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        holder.close()
-        return url
-
-    url = asyncio.run(run())
+    sending = asyncio.create_task(send())
+    stored = server.data_dir / "uploads" / upload_id(url)
+    while not (stored.exists() and stored.stat().st_size > 2 * len(data)):  # noqa: ASYNC110 - nothing reports the growth of a file
+        await asyncio.sleep(0.002)
+    assert await asyncio.to_thread(server.stop, 8) == 0
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    holder.close()
     again = start()
 
-    async def offset() -> int | None:
-        return (await request("HEAD", again.url + upload_id(url))).offset
-
-    locked_for_creation = asyncio.run(offset())
-    assert locked_for_creation is not None
-    # More than the last save on the way would have told, unless it was the very last byte.
-    assert locked_for_creation == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
+    offset = (await request("HEAD", again.url + upload_id(url))).offset
+    assert offset is not None
+    # The shutdown saves the bytes after the last save at an interval too.
+    assert offset == (server.data_dir / "uploads" / upload_id(url)).stat().st_size
 
 
-def test_more_bodies_than_pipes(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_more_bodies_than_pipes(start: Start, is_zero_copy: bool) -> None:
     """More large bodies than there are pipes and threads all arrive completely."""
     server = start()
     data = [bytes(content(number, 8 * MIB + number)) for number in range(24)]
@@ -186,89 +172,78 @@ def test_more_bodies_than_pipes(start: Start, is_zero_copy: bool) -> None:
         assert (answer.status, answer.offset) == (204, len(piece))
         return url
 
-    async def run() -> list[str]:
-        return await asyncio.gather(*map(one, data))
-
-    for url, piece in zip(asyncio.run(run()), data, strict=True):
+    for url, piece in zip(await asyncio.gather(*map(one, data)), data, strict=True):
         assert_stored(server, url, piece)
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
     """A large body of a creation is received the same way."""
     server = start()
     data = bytes(content(75, LENGTH))
 
-    async def run() -> str:
-        headers = {**patch_headers(0), "Upload-Length": str(LENGTH)}
-        answer = await request("POST", server.url, headers, data)
-        assert (answer.status, answer.offset) == (201, LENGTH)
-        return server.root + answer.headers["location"]
-
-    assert_stored(server, asyncio.run(run()), data)
+    headers = {**patch_headers(0), "Upload-Length": str(LENGTH)}
+    answer = await request("POST", server.url, headers, data)
+    assert (answer.status, answer.offset) == (201, LENGTH)
+    assert_stored(server, server.root + answer.headers["location"], data)
     assert_zero_copy(server, is_zero_copy)
 
 
-def test_chunked_body_is_read(start: Start) -> None:
+@pytest.mark.anyio
+async def test_chunked_body_is_read(start: Start) -> None:
     """A body of unknown length is read in pieces, whatever the setting."""
     server = start()
     data = bytes(content(76, LENGTH))
 
-    async def run() -> str:
-        url = await create(server.url, LENGTH)
-        connection = await Connection.open(url)
-        chunked = {**TUS, **patch_headers(0), "Transfer-Encoding": "chunked"}
-        await connection.send_head("PATCH", url, chunked)
-        await connection.send(b"%x\r\n" % LENGTH + data + b"\r\n0\r\n\r\n")
-        answer = await connection.answer()
-        assert (answer.status, answer.offset) == (204, LENGTH)
-        connection.close()
-        return url
-
-    assert_stored(server, asyncio.run(run()), data)
+    url = await create(server.url, LENGTH)
+    connection = await Connection.open(url)
+    chunked = {**TUS, **patch_headers(0), "Transfer-Encoding": "chunked"}
+    await connection.send_head("PATCH", url, chunked)
+    await connection.send(b"%x\r\n" % LENGTH + data + b"\r\n0\r\n\r\n")
+    answer = await connection.answer()
+    assert (answer.status, answer.offset) == (204, LENGTH)
+    connection.close()
+    assert_stored(server, url, data)
     assert_zero_copy(server, False)
 
 
-def test_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
+@pytest.mark.anyio
+async def test_checksum_at_full_speed(start: Start, is_zero_copy: bool) -> None:
     """After a mismatch nothing is kept; sent again correctly, the upload completes."""
     server = start()
     data = bytes(content(78, LENGTH))
     right = base64.b64encode(hashlib.sha256(data).digest()).decode()
 
-    async def run() -> str:
-        url = await create(server.url, LENGTH)
-        headers = {**patch_headers(0), "Upload-Checksum": f"sha256 {right}"}
-        assert (await request("PATCH", url, headers, data[:-1] + b"!")).status == 460
-        assert (await request("HEAD", url)).offset == 0
-        answer = await request("PATCH", url, headers, data)
-        assert (answer.status, answer.offset) == (204, LENGTH)
-        return url
-
-    assert_stored(server, asyncio.run(run()), data)
+    url = await create(server.url, LENGTH)
+    headers = {**patch_headers(0), "Upload-Checksum": f"sha256 {right}"}
+    assert (await request("PATCH", url, headers, data[:-1] + b"!")).status == 460
+    assert (await request("HEAD", url)).offset == 0
+    answer = await request("PATCH", url, headers, data)
+    assert (answer.status, answer.offset) == (204, LENGTH)
+    assert_stored(server, url, data)
     assert_zero_copy(server, is_zero_copy)
 
 
-@pytest.mark.parametrize("patience_seconds", [20, 1], ids=["in time", "too late"])
-def test_shutdown_during_downloads(start: Start, patience_seconds: int) -> None:
+@pytest.mark.parametrize("grace_seconds", [20, 1], ids=["in time", "too late"])
+@pytest.mark.anyio
+async def test_shutdown_during_downloads(start: Start, grace_seconds: int) -> None:
     """At SIGTERM a running download gets every byte; one whose client takes nothing is closed in the end."""
-    server = start(SERVER__SHUTDOWN_TIMEOUT_SECONDS=str(patience_seconds))
+    server = start(SERVER__SHUTDOWN_TIMEOUT_SECONDS=str(grace_seconds))
     data = bytes(content(77, 48 * MIB))
 
-    async def run() -> None:
-        url = await create(server.url, len(data))
-        assert (await request("PATCH", url, patch_headers(0), data)).status == 204
-        reader = await Connection.open(url)
-        await reader.send_head("GET", url, TUS)
-        await reader._reader.readexactly(1000)
-        server.process.terminate()
-        if patience_seconds == 1:
-            assert await asyncio.to_thread(server.process.wait, 8) == 0
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await reader._reader.readexactly(len(data))
-        else:
-            assert (await reader._reader.read()).endswith(data[1000:])
-            assert await asyncio.to_thread(server.process.wait, 8) == 0
-        reader.close()
-        server.stop()
-
-    asyncio.run(run())
+    url = await create(server.url, len(data))
+    assert (await request("PATCH", url, patch_headers(0), data)).status == 204
+    reader = await Connection.open(url)
+    await reader.send_head("GET", url, TUS)
+    await reader._reader.readexactly(1000)
+    server.process.terminate()
+    if grace_seconds == 1:
+        assert await asyncio.to_thread(server.process.wait, 8) == 0
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader._reader.readexactly(len(data))
+    else:
+        assert (await reader._reader.read()).endswith(data[1000:])
+        assert await asyncio.to_thread(server.process.wait, 8) == 0
+    reader.close()
+    server.stop()

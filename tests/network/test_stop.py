@@ -1,4 +1,4 @@
-"""SIGTERM during uploads: running requests are told to come back, what they brought is kept, and the clients go on."""
+"""SIGTERM during uploads: running requests get 503, their bytes are kept, and the clients continue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.client import Answer, Connection, PatientUpload, create, patch_headers, request
+from tests.support.client import Connection, PatientUpload, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
@@ -20,32 +20,15 @@ pytestmark = pytest.mark.timeout(60)
 Start = Callable[..., RunningServer]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_shutdown_with_stalled_requests_503(start: Start, workers: int) -> None:
-    """Each running PATCH gets Retry-After; every byte it brought is kept, and no other is claimed."""
-    flags = [] if workers == 1 else ["--processes", str(workers)]
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.anyio
+async def test_shutdown_with_stalled_requests_503(start: Start, processes: int) -> None:
+    """Each running PATCH gets Retry-After; HEAD reports exactly the bytes that it sent."""
+    flags = [] if processes == 1 else ["--processes", str(processes)]
     data = [content(number, 2 * MIB) for number in range(6)]
     sent = [number * 123_457 + 1 for number in range(6)]
 
-    async def run() -> tuple[RunningServer, list[str], list[Answer], int]:
-        server = start(*flags)
-        urls = [await create(server.url, len(piece)) for piece in data]
-        connections = []
-        for url, piece, bytes_sent in zip(urls, data, sent, strict=True):
-            connection = await Connection.open(url)
-            await connection.send_head("PATCH", url, patch_headers(0, len(piece)))
-            await connection.send(piece[:bytes_sent])
-            connections.append(connection)
-        for connection in connections:
-            await all_read(server.port, connection.own_port)
-        server.process.send_signal(signal.SIGTERM)
-        answers = await asyncio.wait_for(asyncio.gather(*(one.answer() for one in connections)), 10)
-        for connection in connections:
-            connection.close()
-        await asyncio.to_thread(server.process.wait, 15)
-        return server, urls, answers, server.stop()
-
-    async def go_on(urls: list[str], port: int) -> RunningServer:
+    async def resume(urls: list[str], port: int) -> RunningServer:
         server = await asyncio.to_thread(start, *flags, port=port)
         for url, piece, bytes_sent in zip(urls, data, sent, strict=True):
             answer = await request("HEAD", url)
@@ -54,41 +37,53 @@ def test_shutdown_with_stalled_requests_503(start: Start, workers: int) -> None:
             assert (answer.status, answer.offset) == (204, len(piece))
         return server
 
-    server, urls, answers, exit_code = asyncio.run(run())
+    server = start(*flags)
+    urls = [await create(server.url, len(piece)) for piece in data]
+    connections = []
+    for url, piece, bytes_sent in zip(urls, data, sent, strict=True):
+        connection = await Connection.open(url)
+        await connection.send_head("PATCH", url, patch_headers(0, len(piece)))
+        await connection.send(piece[:bytes_sent])
+        connections.append(connection)
+    for connection in connections:
+        await all_read(server.port, connection.own_port)
+    server.process.send_signal(signal.SIGTERM)
+    answers = await asyncio.wait_for(asyncio.gather(*(one.answer() for one in connections)), 10)
+    for connection in connections:
+        connection.close()
+    await asyncio.to_thread(server.process.wait, 15)
+    server, urls, answers, exit_code = server, urls, answers, server.stop()
     assert [answer.status for answer in answers] == [503] * len(data)
     assert all(int(answer.headers["retry-after"]) >= 0 for answer in answers)
     assert exit_code == 0
     for url, piece, bytes_sent in zip(urls, data, sent, strict=True):
         assert (server.data_dir / "uploads" / upload_id(url)).read_bytes()[:bytes_sent] == piece[:bytes_sent]
-    server = asyncio.run(go_on(urls, server.port))
+    server = await resume(urls, server.port)
     for url, piece in zip(urls, data, strict=True):
         assert_stored(server, url, piece)
 
 
-def test_shutdown_with_sending_requests_503(start: Start) -> None:
+@pytest.mark.anyio
+async def test_shutdown_with_sending_requests_503(start: Start) -> None:
     """They keep what was received and complete after the restart."""
     data = [content(number, 8 * MIB) for number in range(6)]
 
-    async def run() -> tuple[RunningServer, list[PatientUpload]]:
-        server = start()
-        uploads = [PatientUpload(server.url, piece, rate=3 * MIB) for piece in data]
-        async with asyncio.TaskGroup() as group:
-            for upload in uploads:
-                group.create_task(upload.run())
-            await asyncio.sleep(1.0)
-            moment = time.monotonic()
-            # A fifth of a second is what a busy machine may take to read what was sent.
-            received = [upload.position_at(moment - 0.2) for upload in uploads]
-            exit_code = await asyncio.to_thread(server.stop)
-            assert exit_code == 0
-            server = await asyncio.to_thread(start, port=server.port)
-        for upload, bytes_received in zip(uploads, received, strict=True):
-            claim = upload.first_reported_after(moment)
-            assert claim is not None
-            assert MIB < bytes_received <= claim.offset
-        return server, uploads
-
-    server, uploads = asyncio.run(run())
+    server = start()
+    uploads = [PatientUpload(server.url, piece, rate=3 * MIB) for piece in data]
+    async with asyncio.TaskGroup() as group:
+        for upload in uploads:
+            group.create_task(upload.run())
+        await asyncio.sleep(1.0)
+        stopped_at = time.monotonic()
+        # A fifth of a second is what a busy machine may take to read what was sent.
+        received = [upload.position_at(stopped_at - 0.2) for upload in uploads]
+        exit_code = await asyncio.to_thread(server.stop)
+        assert exit_code == 0
+        server = await asyncio.to_thread(start, port=server.port)
+    for upload, bytes_received in zip(uploads, received, strict=True):
+        report = upload.first_reported_after(stopped_at)
+        assert report is not None
+        assert MIB < bytes_received <= report.offset
     assert all(503 in upload.statuses for upload in uploads)
     for upload in uploads:
         assert upload.url is not None

@@ -1,4 +1,4 @@
-"""A stalled PATCH gives way: whoever comes next for the same upload is served at once, with the true offset."""
+"""Takeover of a stalled PATCH: the next request for the upload is served at once, with the true offset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEDIAN_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Takeover:
-    """What both requests were answered, and how long the newcomer waited."""
+    """The answers to both requests, and how long the newcomer waited."""
 
     seconds: float
     newcomer: Answer
@@ -39,7 +39,7 @@ class Takeover:
 
 
 async def take_over(server: RunningServer, method: str, holder: Connection, newcomer: Connection) -> Takeover:
-    """Let ``holder`` stall in a PATCH, ask with ``newcomer``, then send the holder's late bytes."""
+    """Let ``holder`` stall in a PATCH, send ``method`` with ``newcomer``, then send the holder's late bytes."""
     data = content(1, LENGTH)
     url = await create(server.url, LENGTH)
     await holder.send_head("PATCH", url, patch_headers(0, LENGTH))
@@ -51,7 +51,7 @@ async def take_over(server: RunningServer, method: str, holder: Connection, newc
     else:
         answer = await newcomer.request(method, url, TUS)
     seconds = time.perf_counter() - started
-    # Not the upload's bytes: if any of them were stored, the upload would not end with the right SHA-256.
+    # Other bytes than those of the upload: if any of them were stored, its SHA-256 would be wrong.
     try:
         await holder.send(bytes(LENGTH - STALLED_AT))
     except ConnectionError:
@@ -60,7 +60,7 @@ async def take_over(server: RunningServer, method: str, holder: Connection, newc
 
 
 async def finish(server: RunningServer, takeover: Takeover, method: str) -> None:
-    """The late bytes changed nothing: the upload is gone for good, or goes on to its right end from the offset told."""
+    """The late bytes changed nothing: the upload is deleted, or completes from the reported offset."""
     if method == "DELETE":
         assert head(server, takeover.url)[0] == 404
         assert not (server.data_dir / "uploads" / upload_id(takeover.url)).exists()
@@ -83,7 +83,7 @@ async def many(server: RunningServer, method: str, pairs: AsyncIterator[tuple[Co
     async for holder, newcomer in pairs:
         takeover = await take_over(server, method, holder, newcomer)
         assert (takeover.newcomer.status, takeover.newcomer.offset) == EXPECTED[method]
-        # Not one that tus-js-client retries (409, 423): two open tabs would interrupt each other for ever.
+        # Not one that tus-js-client retries (409, 423): two open tabs would interrupt each other endlessly.
         assert 400 <= takeover.holder.status < 500
         assert takeover.holder.status not in (409, 423)
         await finish(server, takeover, method)
@@ -96,7 +96,8 @@ async def many(server: RunningServer, method: str, pairs: AsyncIterator[tuple[Co
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_takeover_within_one_process(start: Start, method: str) -> None:
+@pytest.mark.anyio
+async def test_takeover_within_one_process(start: Start, method: str) -> None:
     """HEAD, PATCH and DELETE take over in under 0.1 s at the median; the old request ends with a 4xx."""
     server = start()
 
@@ -104,17 +105,18 @@ def test_takeover_within_one_process(start: Start, method: str) -> None:
         for _ in range(TRIES):
             yield await Connection.open(server.url), await Connection.open(server.url)
 
-    assert asyncio.run(many(server, method, pairs())) < MEDIAN_SECONDS
+    assert await many(server, method, pairs()) < MEDIAN_SECONDS
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_takeover_between_two_processes(start: Start, method: str) -> None:
+@pytest.mark.anyio
+async def test_takeover_between_two_processes(start: Start, method: str) -> None:
     """The same when another process has the lock, whichever of the two it is."""
     server = start("--processes", "2")
 
     async def pairs() -> AsyncIterator[tuple[Connection, Connection]]:
         one, other = server_processes(server)
-        for holding, coming in itertools.islice(itertools.cycle([(one, other), (other, one)]), TRIES):
-            yield await accepted_by(holding, server), await accepted_by(coming, server)
+        for first, second in itertools.islice(itertools.cycle([(one, other), (other, one)]), TRIES):
+            yield await accepted_by(first, server), await accepted_by(second, server)
 
-    assert asyncio.run(many(server, method, pairs())) < MEDIAN_SECONDS
+    assert await many(server, method, pairs()) < MEDIAN_SECONDS

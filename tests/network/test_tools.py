@@ -1,4 +1,4 @@
-"""The tools of this folder notice what they are there to notice: tried on servers that lie, and on a plain echo."""
+"""The client and the proxy of the network tests, tested against lying servers and an echo server."""
 
 from __future__ import annotations
 
@@ -23,29 +23,31 @@ async def with_server(handler: Handler, use: Callable[[int], Awaitable[None]]) -
 
 
 @pytest.mark.parametrize("offsets", [[10], [0, 3000, 2000]], ids=["more than was sent", "backwards"])
-def test_client_detects_wrong_offsets(offsets: list[int]) -> None:
-    """An upload fails as soon as its server claims an impossible offset."""
-    told = iter(offsets)
+@pytest.mark.anyio
+async def test_client_detects_wrong_offsets(offsets: list[int]) -> None:
+    """An upload fails as soon as its server reports an impossible offset."""
+    reported = iter(offsets)
 
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.startswith(b"POST"):
             writer.write(b"HTTP/1.1 201 Created\r\nLocation: /files/a\r\nContent-Length: 0\r\n\r\n")
         elif head.startswith(b"HEAD"):
-            writer.write(b"HTTP/1.1 200 OK\r\nUpload-Offset: %d\r\n\r\n" % next(told))
+            writer.write(b"HTTP/1.1 200 OK\r\nUpload-Offset: %d\r\n\r\n" % next(reported))
         else:
             await reader.read(3000)
         writer.close()
 
     async def upload(port: int) -> None:
-        with pytest.raises(AssertionError, match=r"claimed \d+ after \d+"):
+        with pytest.raises(AssertionError, match=r"reported \d+ after \d+"):
             await PatientUpload(f"http://127.0.0.1:{port}/files/", content(1, 5000)).run()
 
-    asyncio.run(with_server(lie, upload))
+    await with_server(lie, upload)
 
 
-def test_proxy_injects_every_fault() -> None:
-    """Through the proxy an echo comes back complete, cut short, or not at all, as the plan says for the connection."""
+@pytest.mark.anyio
+async def test_proxy_injects_every_fault() -> None:
+    """Through the proxy an echo arrives complete, cut short, or not at all, as the plan says for the connection."""
     data = bytes(content(2, 20_000))
     plan = Plan(1, 10_000)
     faults = [plan.fault(number) for number in range(22)]
@@ -59,7 +61,7 @@ def test_proxy_injects_every_fault() -> None:
             pass  # what a reset does
         writer.close()
 
-    async def ask(port: int) -> bytes:
+    async def receive_echo(port: int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         received = b""
         try:
@@ -73,7 +75,7 @@ def test_proxy_injects_every_fault() -> None:
 
     async def use(port: int) -> None:
         async with FaultyProxy(port, plan) as proxy:
-            echoed = [await asyncio.wait_for(ask(proxy.port), 5) for _ in faults]
+            echoed = [await asyncio.wait_for(receive_echo(proxy.port), 5) for _ in faults]
             assert set(proxy.struck) == set(Kind) - {Kind.CLEAN}
             assert proxy.unanswered == 0
         for fault, received in zip(faults, echoed, strict=True):
@@ -85,12 +87,12 @@ def test_proxy_injects_every_fault() -> None:
             else:
                 assert len(received) <= fault.after_bytes
 
-    asyncio.run(with_server(echo, use))
+    await with_server(echo, use)
 
 
 @pytest.mark.parametrize("same", [0, 1, 999, 1000])
 def test_common_prefix(same: int) -> None:
-    """Bytes agree exactly up to the first one that differs."""
+    """The length up to the first byte that differs."""
     left = content(3, 1000)
     right = bytes(left[:same]) + bytes(byte ^ 255 for byte in left[same:])
     assert common_prefix(left, right) == same

@@ -1,4 +1,4 @@
-"""Uploads through a network that cuts, resets, half-closes, delays, trickles and loses answers: all arrive, whole."""
+"""Uploads through a network that cuts, resets, half-closes, delays, trickles and loses answers: all arrive complete."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from tests.support.stored import assert_stored
 
 pytestmark = pytest.mark.timeout(120)
 
-# A run that failed names its seed; with that in the environment its connections meet the same faults again.
+# A failed run prints its seed; with that in the environment its connections have the same faults again.
 SEED = int(os.environ.get("NETWORK_SEED", "20260711"))
 LENGTHS = [(1 + number * 31 // 15) * MIB - number * 7_777 for number in range(16)]
 
 
-def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
     """20 uploads of 1 to 32 MiB, four of them by tus-js-client, end with the bytes that were sent.
 
-    No offset was ever claimed beyond what was sent or below an earlier claim (the client stops at once on either), and
-    nothing but time and bytes on the way was lost: every half-closed request was answered or closed.
+    No reported offset is above what was sent or below an earlier one (the client fails at once on either), and every
+    half-closed request is answered or closed.
     """
     server = start_server(tmp_path / "data")
     own = [content(number, length) for number, length in enumerate(LENGTHS)]
@@ -51,7 +52,7 @@ def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
             return uploads, [run.result() for run in runs], proxy
 
     try:
-        uploads, outcomes, proxy = asyncio.run(run())
+        uploads, outcomes, proxy = await run()
         for upload, data in zip(uploads, own, strict=True):
             assert upload.url is not None
             assert_stored(server, upload.url, data)

@@ -57,15 +57,15 @@ class EventsMachine(UploadsMachine):
     def events_match_history(self) -> None:
         """Each type except post-receive at most once, finished if complete and only then, a job for each event."""
         for upload_id in self.known:
-            told = [
+            events = [
                 event
                 for _, event in self.runner.run(self.database.job_queue.list_events(upload_id=upload_id, limit=999))
             ]
-            types = [event.type for event in told]
+            types = [event.type for event in events]
             assert types[0] is EventType.POST_CREATE
             others = [kind for kind in types if kind is not EventType.POST_RECEIVE]
             assert len(others) == len(set(others))
-            offsets = [event.upload.offset for event in told if event.type is EventType.POST_RECEIVE]
+            offsets = [event.upload.offset for event in events if event.type is EventType.POST_RECEIVE]
             assert offsets == sorted(set(offsets))
             upload = self.runner.run(self.harness.record(upload_id))
             assert upload is not None
@@ -80,7 +80,7 @@ class EventsMachine(UploadsMachine):
             else:
                 assert (offsets[-1] if offsets else 0) == upload.offset
             jobs = self.runner.run(self.database.job_queue.list_jobs(upload_id=upload_id, limit=999))
-            assert [job.event_id for job in jobs[::-1]] == [event.id for event in told]
+            assert [job.event_id for job in jobs[::-1]] == [event.id for event in events]
 
 
 TestEvents = EventsMachine.TestCase

@@ -72,7 +72,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         (self.directory / "records.sqlite3").write_bytes(empty_database())
         self.now = NOW
         self.model = Model()
-        self.leases: list[Job] = []  # all that were ever given out: workers may use any of them later
+        self.leases: list[Job] = []  # all leases ever claimed: workers may use any of them later
         self.upload = an_upload("a", length=None)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

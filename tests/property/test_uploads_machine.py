@@ -60,7 +60,7 @@ class Known:
     acknowledged: int = 0
     parts: tuple[str, ...] = ()
     gone: bool = False
-    has_length: bool = True  # the server was told how long it will be
+    has_length: bool = True  # the server knows its length
     ended: bool = False  # a request brought its end
 
     @property
@@ -81,13 +81,13 @@ class UploadsMachine(RuleBasedStateMachine):
         self.finished: list[str] = []
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        async def and_settle() -> T:
+        async def and_drain() -> T:
             try:
                 return await work
             finally:
-                await self.harness.settle()
+                await self.harness.drain()
 
-        return self.runner.run(and_settle())
+        return self.runner.run(and_drain())
 
     def make_store(self) -> Store:
         return MemoryStore(bytes_max=2**24)
@@ -103,7 +103,7 @@ class UploadsMachine(RuleBasedStateMachine):
         self.harness = self.runner.run(build())
 
     def teardown(self) -> None:
-        if hasattr(self, "heart"):
+        if hasattr(self, "harness"):
             self.runner.run(self.harness.store.close())
         self.runner.close()
 
@@ -128,17 +128,17 @@ class UploadsMachine(RuleBasedStateMachine):
     def create_draft(self, content: bytes, first: int, has_length: bool, is_heard: bool, end: str) -> Any:
         """A creation of the draft that says whether it is the whole upload; its client may learn the URL early."""
         first = len(content) if end == "last" else first
-        hearing = RecordingListener(can_announce=is_heard)
+        listener = RecordingListener(can_announce=is_heard)
         body = cut(content[:first]) if end == "cut" else FakeBody(content[:first])
         length = len(content) if has_length else None
-        creating = self.harness.create(length, body=body, is_last=end != "open", listener=hearing)
+        creating = self.harness.create(length, body=body, is_last=end != "open", listener=listener)
         try:
             made = self.run(creating).upload
         except BodyIncomplete:
             assert end == "cut"
         else:
             assert made.is_complete == (end == "last")
-        (upload_id,) = hearing.created_ids
+        (upload_id,) = listener.created_ids
         has_length = has_length or end == "last"
         acknowledged = min(first, len(content))
         self.known[upload_id] = Known(content, acknowledged=acknowledged, has_length=has_length, ended=end == "last")
@@ -162,14 +162,14 @@ class UploadsMachine(RuleBasedStateMachine):
         checksum = Checksum("md5", bytes(16)) if end == "wrong" else None
         try:
             answer = self.run(self.harness.append(upload_id, known.acknowledged, body=body, checksum=checksum)).upload
-        except BodyIncomplete as told:
+        except BodyIncomplete as raised:
             assert end == "cut"
-            assert told.upload is not None
-            answer = told.upload
-        except ChecksumMismatch as told:
+            assert raised.upload is not None
+            answer = raised.upload
+        except ChecksumMismatch as raised:
             assert end == "wrong"
-            assert told.upload is not None
-            assert told.upload.offset == known.acknowledged, "bytes with a wrong checksum were kept"
+            assert raised.upload is not None
+            assert raised.upload.offset == known.acknowledged, "bytes with a wrong checksum were kept"
             return
         except FinalUploadModified:
             assert known.kind is Kind.FINAL
@@ -214,12 +214,12 @@ class UploadsMachine(RuleBasedStateMachine):
         """HEAD of a tus 1.0 client completes an upload at its length, and its offset is the stored one."""
         known = self.known[upload_id]
         try:
-            told = self.run(self.harness.inspect(upload_id, length_completes=True)).upload
+            raised = self.run(self.harness.inspect(upload_id, length_completes=True)).upload
         except (UploadGone, UploadNotFound):
             assert self.is_gone(upload_id)
             return
         if known.kind is not Kind.FINAL:
-            assert told.offset == known.acknowledged
+            assert raised.offset == known.acknowledged
             known.ended = known.ended or known.is_at_length
 
     @rule(upload_id=uploads, offset=st.integers(0, 60))
@@ -314,13 +314,13 @@ class UploadsMachine(RuleBasedStateMachine):
     def completions_run_post_finish(self) -> None:
         """post-finish has run exactly once for each complete regular and final upload: nothing failed here."""
         for upload_id, known in self.known.items():
-            told = self.finished.count(upload_id)
+            raised = self.finished.count(upload_id)
             if known.kind is Kind.PARTIAL:
-                assert told == 0
+                assert raised == 0
             elif not known.gone:
                 upload = self.runner.run(self.harness.record(upload_id))
                 assert upload is not None
-                assert told == int(upload.is_complete)
+                assert raised == int(upload.is_complete)
 
 
 class DiskUploadsMachine(UploadsMachine):

@@ -164,7 +164,7 @@ def patch_headers(offset: int, length: int | None = None) -> dict[str, str]:
 class ReportedOffset:
     """An offset that the server reported, and the time at which the client read it."""
 
-    moment: float
+    at: float
     offset: int
 
 
@@ -272,10 +272,11 @@ class PatientUpload:
         """The offset that the running (or last) PATCH has reached."""
         return self._position
 
-    def position_at(self, moment: float) -> int:
-        """The offset that the running (or last) PATCH had reached at ``moment``; its start if it began later."""
-        index = bisect_right(self._sent_at, moment, key=lambda entry: entry[0])
+    def position_at(self, at: float) -> int:
+        """The offset that the running (or last) PATCH had reached at ``at``; its start if it began later."""
+        index = bisect_right(self._sent_at, at, key=lambda entry: entry[0])
         return self._sent_at[max(0, index - 1)][1] if self._sent_at else 0
 
-    def first_reported_after(self, moment: float) -> ReportedOffset | None:
-        return next((report for report in self.reported if report.moment > moment), None)
+    def first_reported_after(self, at: float) -> ReportedOffset | None:
+        """The first offset that the server reported after the time ``at``; None if there is none."""
+        return next((report for report in self.reported if report.at > at), None)

@@ -38,10 +38,9 @@ class Application:
     """Reads each body to its end once ``may_read`` is set, then responds 200 with its path. ``/unread`` reads nothing.
 
     ``/interim`` sends interim responses before and after the response begins. ``/transferred`` acquires the socket to
-    move its body through a file, ``/wrapped`` tries so with a ``receive`` that is not the server's. ``/sent`` responds
-    with as many bytes as its query says, from a file whenever it can acquire the socket; ``/sent-wrapped`` tries so
-    with a ``send`` that is not the server's. ``/taken`` takes a body that has arrived completely, ``/taken-wrapped``
-    tries so with a ``receive`` that is not the server's.
+    move its body through a file. ``/sent`` responds with as many bytes as its query says, from a file whenever it can
+    acquire the socket. ``/taken`` takes a body that has arrived completely. ``/wrapped``, ``/sent-wrapped`` and
+    ``/taken-wrapped`` try the same with a ``receive`` or ``send`` that is not the server's.
     """
 
     seen: list[Seen] = field(default_factory=list)
@@ -90,7 +89,7 @@ class Application:
 
 
 async def _transfer(seen: Seen, receive: Callable[[], Awaitable[Message]], acquire: Callable[[], Any]) -> None:
-    """Move the body through a file until a burst brings nothing."""
+    """Move the body through a file until a burst reads nothing."""
     message = await receive()
     seen.body += message["body"]
     with tempfile.TemporaryFile() as file:
@@ -186,31 +185,31 @@ def until(condition: Callable[[], bool]) -> None:
     """Return as soon as ``condition`` holds; fail the test if it does not in time."""
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition does not hold in time"
         time.sleep(0.002)
 
 
 def rest(connection: socket.socket, quiet_seconds: float = _DEADLINE_SECONDS) -> bytes:
     """Return what arrives until the server closes the connection. Raises ``TimeoutError`` if it stays open."""
     connection.settimeout(quiet_seconds)
-    got = b""
+    received = b""
     while piece := connection.recv(65536):
-        got += piece
-    return got
+        received += piece
+    return received
 
 
 def answer(connection: socket.socket) -> bytes:
     """The next response of ``Application``, whose body is the path and nothing else."""
     connection.settimeout(_DEADLINE_SECONDS)
-    got = b""
-    while b"\r\n\r\n" not in got:
+    received = b""
+    while b"\r\n\r\n" not in received:
         piece = connection.recv(1)
-        assert piece, f"closed after {got!r}"
-        got += piece
-    head = got.lower()
+        assert piece, f"closed after {received!r}"
+        received += piece
+    head = received.lower()
     length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0]) if b"content-length: " in head else 0
     while length:
         piece = connection.recv(length)
-        assert piece, f"closed after {got!r}"
-        got, length = got + piece, length - len(piece)
-    return got
+        assert piece, f"closed after {received!r}"
+        received, length = received + piece, length - len(piece)
+    return received

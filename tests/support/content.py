@@ -1,4 +1,4 @@
-"""Bytes to upload: reproducible by a seed, cheap, and different at every offset of every upload."""
+"""Bytes to upload: reproducible from a seed, cheap, and different at every offset of every upload."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _BLOCK_BYTES = 64 * MIB
 
 @cache
 def _block() -> memoryview:
-    """One random block per process: slices of a memoryview need no copy."""
+    """One random block per process; slices of a memoryview are not copied."""
     return memoryview(random.Random(20260711).randbytes(_BLOCK_BYTES + MIB))
 
 
 def content(seed: int, length: int) -> memoryview:
     """``length`` bytes, at most 64 MiB, that differ at every offset from those of every other ``seed`` below 1,000."""
     if length > _BLOCK_BYTES:
-        raise ValueError(f"at most {_BLOCK_BYTES} bytes, asked for {length}")
+        raise ValueError(f"at most {_BLOCK_BYTES} bytes, not {length}")
     start = seed % 1000 * 1031
     return _block()[start : start + length]
 

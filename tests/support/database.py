@@ -1,4 +1,4 @@
-"""A database in which nothing is yet, made once: to bring one up to date takes longer than most tests."""
+"""An empty database with the newest schema, created once, since migrations take longer than most tests."""
 
 from __future__ import annotations
 

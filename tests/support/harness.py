@@ -28,6 +28,7 @@ from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.append import append
 from tusd_py.uploads.background import Background
+from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.create import create
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.policy import UploadPolicy
@@ -130,6 +131,9 @@ class UploadsHarness:
     hooked: list[tuple[Hook, bool]] = field(default_factory=list)
     completed: list[Upload] = field(default_factory=list)
     subscriptions: tuple[Subscription, ...] = ()
+    concatenations_max: int = 4
+    empty_uploads_max: int = 0
+    caller: Caller = CALLER
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -148,6 +152,8 @@ class UploadsHarness:
             background=Background(),
             opened_at=self.clock(),
             count_complete=self.completed.append,
+            concatenations=ConcatenationSlots(self.concatenations_max),
+            empty_uploads=EmptyUploads(self.empty_uploads_max),
         )
 
     async def create(
@@ -178,7 +184,7 @@ class UploadsHarness:
             body=info if pieces or body is not None else None,
             is_last=is_last,
         )
-        return await create(self.ports, request, CALLER, body or FakeBody(*pieces), listener)
+        return await create(self.ports, request, self.caller, body or FakeBody(*pieces), listener)
 
     async def append(
         self,
@@ -213,6 +219,6 @@ class UploadsHarness:
         assert upload is not None
         return b"".join([piece async for piece in self.store.read(upload, 0, upload.offset)])
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait for all background work."""
         await self.ports.background.drain(10)

@@ -37,22 +37,22 @@ async def a_harness(tmp_path: Path, store: Store | None = None, **changes: objec
     try:
         yield harness
     finally:
-        await harness.settle()
+        await harness.drain()
         await database.close()
 
 
 async def job(harness: UploadsHarness, upload_id: str, actor: str) -> Job:
     """The job of ``actor`` for this upload, claimed as by a worker; an earlier worker's lease is expired first.
 
-    A job that has ended is returned as it is, as to a worker that comes too late.
+    A job that has ended is returned unchanged, as for a worker that is too late.
     """
     job_queue = harness.ports.job_queue
     assert job_queue is not None
     (found,) = (each for each in await job_queue.list_jobs(upload_id=upload_id, limit=100) if each.actor == actor)
     if found.state in (JobState.WAITING, JobState.RUNNING):
         harness.clock.now = max(harness.clock.now, found.next_attempt_at)
-        given = await job_queue.claim(harness.clock(), harness.clock() + _LEASE, 100)
-        (found,) = (each for each in given if each.id == found.id)
+        claimed = await job_queue.claim(harness.clock(), harness.clock() + _LEASE, 100)
+        (found,) = (each for each in claimed if each.id == found.id)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections by a plan which its seed determines. Knows nothing of HTTP or of tus."""
+"""A TCP proxy that breaks connections by a plan that its seed determines. It does not depend on HTTP or tus."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Kind(StrEnum):
     LOST_ANSWER = "lost answer"  # the request arrives, its answer does not
 
 
-# What a connection draws from: two in three are broken off.
+# The faults that connections get: two in three break the connection.
 _DECK = (*Kind, Kind.CUT, Kind.RESET, Kind.HALF_CLOSE, Kind.LOST_ANSWER)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One connection's fate: what strikes it, after how many bytes in its direction, and how long a pause takes."""
+    """The fault of one connection: its kind, after how many bytes it happens, and how long a pause takes."""
 
     kind: Kind
     after_bytes: int
@@ -42,7 +42,7 @@ class Fault:
 
 
 class Plan:
-    """The fate of each connection by its number: the same for the same seed. Every deck of them meets every kind."""
+    """The fault of each connection by its number, the same for the same seed. Each deck contains every kind."""
 
     def __init__(self, seed: int, after_bytes_max: int) -> None:
         self._seed, self._after_bytes_max = seed, after_bytes_max
@@ -57,7 +57,7 @@ class Plan:
         if kind is Kind.LOST_ANSWER:
             after_bytes = dice.randrange(64)
         elif kind is Kind.HALF_CLOSE:
-            # Within a body: half a head is a bad request, which a client is right to give up on.
+            # Within a body: half a head is a bad request, which a client does not retry.
             after_bytes += 1024
         return Fault(kind, after_bytes, dice.uniform(0.05, 0.3))
 
@@ -69,8 +69,8 @@ class FaultyProxy:
     ``unanswered`` counts half-closed connections that the server neither answered nor closed in time.
     """
 
-    def __init__(self, target_port: int, plan: Plan, patience_seconds: float = 5.0) -> None:
-        self._target_port, self._plan, self._patience_seconds = target_port, plan, patience_seconds
+    def __init__(self, target_port: int, plan: Plan, grace_seconds: float = 5.0) -> None:
+        self._target_port, self._plan, self._grace_seconds = target_port, plan, grace_seconds
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.struck: Counter[Kind] = Counter()
@@ -105,8 +105,8 @@ class FaultyProxy:
         await _Link(self, fault, (reader, writer), to_server).run()
 
     async def half_closed(self, answering: asyncio.Task[None]) -> None:
-        """Wait until the server has ended its side, which a half-closed request leaves it to do."""
-        done, _ = await asyncio.wait((answering,), timeout=self._patience_seconds)
+        """Wait until the server ends its side of a half-closed connection; count it if it does not in time."""
+        done, _ = await asyncio.wait((answering,), timeout=self._grace_seconds)
         self.unanswered += not done
 
 
@@ -139,11 +139,11 @@ class _Link:
                 writer.close()
 
     async def _after_request(self, up: asyncio.Task[None], down: asyncio.Task[None]) -> None:
-        """The request's direction ended first: end the connection in the way the fault wants it."""
+        """The direction of the request ended first: end the connection as the fault says."""
         if up.exception() is not None or self._fault.kind is not Kind.HALF_CLOSE:
             return
         self._server_writer.write_eof()
-        # The client goes on sending and must not notice: its bytes are read and dropped.
+        # The client continues to send and must not notice: its bytes are read and discarded.
         dropping = asyncio.create_task(self._drop())
         try:
             await self._proxy.half_closed(down)
@@ -156,28 +156,28 @@ class _Link:
             pass
 
     async def _relay_up(self) -> None:
-        """Carry the client's bytes to the server until its end, or until a fault that ends the connection."""
-        fault, carried, struck = self._fault, 0, self._fault.kind in (Kind.CLEAN, Kind.LOST_ANSWER)
+        """Relay the client's bytes until they end, or until a fault ends the connection."""
+        fault, relayed, struck = self._fault, 0, self._fault.kind in (Kind.CLEAN, Kind.LOST_ANSWER)
         trickled = 0
         while True:
-            room = _RELAY_BYTES if struck else min(_RELAY_BYTES, fault.after_bytes - carried)
+            bytes_max = _RELAY_BYTES if struck else min(_RELAY_BYTES, fault.after_bytes - relayed)
             if trickled:
-                room, trickled = 1 + trickled * 97 % 700, trickled - 1
+                bytes_max, trickled = 1 + trickled * 97 % 700, trickled - 1
                 await asyncio.sleep(0.01)
-            piece = await self._client_reader.read(room)
+            piece = await self._client_reader.read(bytes_max)
             if not piece:
                 return
             self._server_writer.write(piece)
             await self._server_writer.drain()
-            carried += len(piece)
-            if not struck and carried >= fault.after_bytes:
+            relayed += len(piece)
+            if not struck and relayed >= fault.after_bytes:
                 struck = True
                 if await self._strike():
                     return
                 trickled = _TRICKLED_PIECES if fault.kind is Kind.TRICKLE else 0
 
     async def _strike(self) -> bool:
-        """Let the fault happen; True when it ends the relaying."""
+        """Inject the fault. Return whether it ends the relaying."""
         self._proxy.struck[self._fault.kind] += 1
         if self._fault.kind is Kind.RESET:
             self._reset()
@@ -186,7 +186,7 @@ class _Link:
         return self._fault.kind in (Kind.CUT, Kind.RESET, Kind.HALF_CLOSE)
 
     async def _relay_down(self) -> None:
-        """Carry the server's bytes to the client, all or (lost answer) only the first few."""
+        """Relay the server's bytes to the client: all, or only the first few if the answer is to be lost."""
         left = self._fault.after_bytes if self._fault.kind is Kind.LOST_ANSWER else None
         while piece := await self._server_reader.read(_RELAY_BYTES):
             self._client_writer.write(piece if left is None else piece[:left])

@@ -1,4 +1,4 @@
-"""A Redis of the test's own, that keeps nothing. Where the system has none, what needs it is skipped."""
+"""Starts a Redis server for one test, without persistence. If redis-server is not installed, the test is skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_SECONDS = 20.0
 
 @contextmanager
 def running_redis() -> Iterator[str]:
-    """Start one and give its URL; it listens on a unix socket only."""
+    """Start a Redis server that listens on a unix socket only, and yield its URL."""
     # Not under tmp_path: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="redis-") as directory, redis_in(Path(directory)) as url:
         yield url
@@ -27,27 +27,29 @@ def running_redis() -> Iterator[str]:
 
 @contextmanager
 def redis_in(directory: Path) -> Iterator[str]:
-    """One whose socket is in ``directory``: started there again, it has the same URL, and nothing of what it had."""
+    """Start a Redis server with its socket in ``directory``. Started there again, it has the same URL and no data."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
     socket = directory / "redis.sock"
-    where = ["--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
-    with subprocess.Popen([program, *where, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL) as process:
+    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
+    with subprocess.Popen(
+        [program, *options, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
+    ) as process:
         try:
-            _await_answer(f"unix://{socket}")
+            _wait_for_answer(f"unix://{socket}")
             yield f"unix://{socket}"
         finally:
             process.terminate()
 
 
 def flush(url: str) -> None:
-    """Have it lose everything."""
+    """Delete all data."""
     with Redis.from_url(url) as client:
         client.flushdb()
 
 
-def _await_answer(url: str) -> None:
+def _wait_for_answer(url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     with Redis.from_url(url) as client:
         while True:

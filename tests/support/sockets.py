@@ -1,4 +1,4 @@
-"""Reads from Linux which TCP connections a local server has: their unread bytes and the processes that hold them."""
+"""Reads the TCP connections of a local server from /proc: their unread bytes and the processes that own them."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def processes(leader: int) -> list[int]:
 def server_processes(server: RunningServer) -> list[int]:
     """The processes that accept connections for a server started with ``--processes``."""
     listening = next(inode for port, _, state, _, inode in _connections() if port == server.port and state == _LISTEN)
-    return [pid for pid in processes(server.process.pid) if pid != server.process.pid and _holds(pid, listening)]
+    return [pid for pid in processes(server.process.pid) if pid != server.process.pid and _has_open(pid, listening)]
 
 
 def owner(inode: int, candidates: list[int]) -> int | None:
-    """The process of ``candidates`` that holds the socket with this inode; None if none does."""
-    return next((pid for pid in candidates if _holds(pid, inode)), None)
+    """The process of ``candidates`` that has the socket with this inode open; None if none has."""
+    return next((pid for pid in candidates if _has_open(pid, inode)), None)
 
 
 @contextmanager
@@ -119,15 +119,15 @@ def _unsent() -> Iterator[tuple[int, int, int]]:
         yield ports[0], ports[1], int(fields[4].split(":")[0], 16)
 
 
-def _holds(pid: int, inode: int) -> bool:
+def _has_open(pid: int, inode: int) -> bool:
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        return False  # ended meanwhile
+        return False  # the process has exited
     for descriptor in descriptors:
         try:
             if os.readlink(descriptor) == f"socket:[{inode}]":
                 return True
         except OSError:
-            continue  # closed meanwhile
+            continue  # the descriptor was closed
     return False

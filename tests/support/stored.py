@@ -66,7 +66,7 @@ def assert_zero_copy(server: RunningServer, is_zero_copy: bool) -> None:
 
 
 def assert_stored(server: RunningServer, upload_url: str, sent: bytes | memoryview) -> None:
-    """The upload is complete, and disk and GET both hold exactly what was sent."""
+    """Assert that the upload is complete, and that its file and GET have exactly the bytes that were sent."""
     status, headers = head(server, upload_url)
     assert (status, headers.get("upload-offset")) == (200, str(len(sent)))
     expected = sha256(sent)

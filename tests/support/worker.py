@@ -26,7 +26,7 @@ def settings_of(data_dir: Path, **worker: Any) -> Settings:
 
 
 @contextmanager
-def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
+def running_worker(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
     """Run a worker during the block, and stop it in order."""
     failed: list[bool] = []
     worker = start(settings, actors, lambda: failed.append(True))
@@ -34,12 +34,12 @@ def working(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
         yield
     finally:
         stop(worker)
-    assert not failed, "the worker came to an end by itself"
+    assert not failed, "the worker stopped by itself"
 
 
 @asynccontextmanager
 async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The jobs in the database beside other processes; adding jobs wakes workers, as a server does."""
+    """The job queue of the database, which other processes use too; adding jobs wakes workers, as in a server."""
     ports = await open_ports(settings)
     assert ports.job_queue is not None
     try:
@@ -48,17 +48,19 @@ async def job_queue_of(settings: Settings) -> AsyncIterator[JobQueue]:
         await close_ports(ports, settings)
 
 
-def job(actor: str = "act", *, subscription: str = "", lane: str = "", upload_id: str = "u") -> NewJob:
-    """A job; without ``lane`` it waits for no other job."""
+def job(actor: str = "act", *, subscription: str = "", sequence_key: str = "", upload_id: str = "u") -> NewJob:
+    """A job; without ``sequence_key`` it waits for no other job."""
     key = f"key {next(_keys)}"
-    return NewJob(actor=actor, key=key, upload_id=upload_id, sequence_key=lane or key, subscription=subscription)
+    return NewJob(
+        actor=actor, key=key, upload_id=upload_id, sequence_key=sequence_key or key, subscription=subscription
+    )
 
 
 async def jobs_in(job_queue: JobQueue, *states: JobState) -> list[Job]:
     return await job_queue.list_jobs(states=states, limit=10_000)
 
 
-async def settled(job_queue: JobQueue, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
+async def wait_for_jobs(job_queue: JobQueue, jobs: int, *states: JobState, timeout_seconds: float = 20.0) -> list[Job]:
     """Return the jobs in these states once there are so many; fail after the timeout."""
     deadline = utc_now() + timedelta(seconds=timeout_seconds)
     while len(found := await jobs_in(job_queue, *states)) < jobs:

@@ -1,4 +1,4 @@
-"""The arithmetic and the texts of the benchmarks. Nothing here is timed, and no server is started."""
+"""The arithmetic and the formatting of the benchmarks. Nothing is timed, and no server is started."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _report(outcomes: dict[str, dict[str, Outcome]], floors: tuple[Floor, ...] =
         rounds=3,
         scenarios=[SCENARIO],
         outcomes=outcomes,
-        verdicts=judge(floors, METRICS, outcomes),
+        floor_results=judge(floors, METRICS, outcomes),
     )
 
 
-def test_the_median_is_taken_over_rounds_with_their_spread() -> None:
-    """One slow and one fast round do not move the figure, and both are shown."""
+def test_median_and_spread_of_rounds() -> None:
+    """One slow and one fast round do not change the median; the spread shows both."""
     outcome = Outcome()
     for value in (5.0, 1000.0, 7.0):
         outcome.add({"per_second": value})
@@ -71,36 +71,36 @@ def test_the_median_is_taken_over_rounds_with_their_spread() -> None:
         (MEMORY, 40.0, -1.0, None),
     ],
 )
-def test_the_advantage_is_above_one_when_ours_is_better(
+def test_advantage_is_above_one_if_ours_is_better(
     metric: Metric, ours: float | None, peer: float | None, expected: float | None
 ) -> None:
-    """More is better for rates and less for costs; without two positive figures there is no ratio."""
+    """Higher is better for rates, lower for costs; without two positive figures there is no ratio."""
     assert expected == advantage(metric, ours, peer)
 
 
 @pytest.mark.parametrize(("bound", "passed"), [(3.0, True), (3.1, False)])
-def test_a_floor_against_a_peer_is_a_ratio_of_medians(bound: float, passed: bool) -> None:
-    """300 against 100 holds a floor of three times, and no more."""
-    (verdict,) = judge([Floor("creations", "per_second", "", bound, "node")], METRICS, _outcomes())
-    assert (3.0, passed) == (verdict.measured, verdict.passed)
+def test_floor_against_a_peer_is_a_ratio_of_medians(bound: float, passed: bool) -> None:
+    """300 against 100 holds a floor of 3 times, but not of 3.1 times."""
+    (result,) = judge([Floor("creations", "per_second", "", bound, "node")], METRICS, _outcomes())
+    assert (3.0, passed) == (result.measured, result.passed)
 
 
 @pytest.mark.parametrize(("memory", "passed"), [(60.0, True), (60.1, False)])
-def test_an_absolute_floor_bounds_a_cost_from_above(memory: float, passed: bool) -> None:
-    """Memory up to the bound passes and above it fails."""
+def test_absolute_floor_of_a_cost_is_a_maximum(memory: float, passed: bool) -> None:
+    """Memory up to the bound passes; memory above it fails."""
     floor = Floor("creations", "resident_mib", "", 60.0)
-    (verdict,) = judge([floor], METRICS, _outcomes(ours_memory=memory))
-    assert passed == verdict.passed
+    (result,) = judge([floor], METRICS, _outcomes(ours_memory=memory))
+    assert passed == result.passed
 
 
-def test_an_absolute_floor_bounds_a_rate_from_below() -> None:
-    """A rate under the bound fails."""
-    (verdict,) = judge([Floor("creations", "per_second", "", 301.0)], METRICS, _outcomes())
-    assert not verdict.passed
+def test_absolute_floor_of_a_rate_is_a_minimum() -> None:
+    """A rate below the bound fails."""
+    (result,) = judge([Floor("creations", "per_second", "", 301.0)], METRICS, _outcomes())
+    assert not result.passed
 
 
-def test_a_floor_without_figures_is_not_judged() -> None:
-    """A narrowed run says nothing about what it did not measure."""
+def test_floor_without_figures_is_skipped() -> None:
+    """A run without the figures of a floor has no result for it."""
     outcomes = _outcomes()
     del outcomes["creations"]["node"]
     floors = [Floor("creations", "per_second", "", 1.0, "node")]
@@ -122,19 +122,19 @@ def test_a_floor_without_figures_is_not_judged() -> None:
         (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "POST", True),
     ],
 )
-def test_an_answer_ends_where_its_head_says(received: bytes, method: str, complete: bool) -> None:
-    """An answer is counted once it is whole, and not before."""
+def test_answer_is_complete_as_its_head_says(received: bytes, method: str, complete: bool) -> None:
+    """An answer is complete after its head and the body that the head announces."""
     assert complete == complete_answer(received, method)
 
 
-def test_an_answer_without_an_end_is_refused() -> None:
-    """Without a length and without chunks the load cannot know when to send the next request."""
+def test_answer_of_unknown_length_fails() -> None:
+    """An answer without a length and without chunks raises ``LoadFailed``: its end is unknown."""
     with pytest.raises(LoadFailed, match="neither Content-Length nor chunks"):
         complete_answer(b"HTTP/1.1 201 Created\r\n\r\n", "POST")
 
 
-def test_requests_carry_their_length_and_body() -> None:
-    """A POST announces its body; a HEAD has none to announce; each path gives one request."""
+def test_requests_have_their_length_and_body() -> None:
+    """A POST has a Content-Length, a HEAD has none, and each path becomes one request."""
     post = Target("127.0.0.1", 1, "POST", "/files/", {"Upload-Length": "2"}, b"ab").encoded()
     assert [
         b"POST /files/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\nUpload-Length: 2\r\nContent-Length: 2\r\n\r\nab",
@@ -143,8 +143,8 @@ def test_requests_carry_their_length_and_body() -> None:
     assert [b"HEAD /a HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", b"HEAD /b HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n"] == heads
 
 
-def test_the_tables_show_medians_ratios_and_floors() -> None:
-    """A reader finds each figure with its spread, how many times better it is, and whether the floor holds."""
+def test_tables_show_medians_ratios_and_floors() -> None:
+    """The tables show each figure with its spread, our advantage, and whether the floor holds."""
     report = _report(_outcomes(), (Floor("creations", "per_second", "creations", 3.5, "node"),))
     assert "| creations, 1/s | 300 (100-900) | 100 (100-100) | 3.0x |" in as_markdown(report)
     assert "| memory, MiB | 40.0 (40.0-40.0) | 80.0 (80.0-80.0) | 2.0x |" in as_markdown(report)
@@ -153,43 +153,43 @@ def test_the_tables_show_medians_ratios_and_floors() -> None:
     assert "Other programs kept 0.25 of 2 cores busy" in as_markdown(report)
 
 
-def test_a_failed_server_is_named_with_its_reason() -> None:
-    """A server that failed has no figure and no ratio, and the reason stands below the table."""
+def test_failed_server_is_shown_with_its_reason() -> None:
+    """A server that failed has no figure and no ratio, and its reason is below the table."""
     outcomes = _outcomes()
-    outcomes["creations"]["node"] = Outcome(failure="it fell over")
+    outcomes["creations"]["node"] = Outcome(failure="it crashed")
     report = _report(outcomes)
     assert "| creations, 1/s | 300 (100-900) | failed |  |" in as_markdown(report)
-    assert "Failed: @tus/server 2: it fell over" in as_markdown(report)
+    assert "Failed: @tus/server 2: it crashed" in as_markdown(report)
 
 
-def test_the_data_holds_every_round() -> None:
-    """Others can compute with the rounds, and the whole of it is JSON."""
+def test_data_contains_every_round() -> None:
+    """The data can be written as JSON and contains the value of every round."""
     data = json.loads(json.dumps(_report(_outcomes()).as_data()))
     figures = data["scenarios"]["creations"]["ours"]["figures"]["per_second"]
     assert {"median": 300.0, "rounds": [100.0, 300.0, 900.0]} == figures
 
 
-def test_only_what_stands_between_the_markers_is_written() -> None:
-    """The prose around the figures stays; a document without markers is refused rather than overwritten."""
+def test_only_the_text_between_the_markers_is_replaced() -> None:
+    """The text around the markers stays; a document without markers raises ``ValueError``."""
     document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
     assert f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n" == replace_between_markers(document, "new")
     with pytest.raises(ValueError, match="lacks the lines"):
         replace_between_markers("no markers", "new")
 
 
-def test_every_panel_and_floor_is_of_a_figure_that_is_measured() -> None:
-    """A metric that is renamed leaves no empty panel and no floor that nobody judges."""
+def test_every_panel_and_floor_has_a_measured_metric() -> None:
+    """Every panel and every floor names a metric of a scenario, and every server has a colour."""
     measured = {(scenario.name, metric.key) for scenario in SCENARIOS for metric in scenario.metrics}
     assert {(panel.scenario, panel.metric) for plot in plots.PLOTS for panel in plot.panels} <= measured
     assert {(floor.scenario, floor.metric) for floor in FLOORS} <= measured
     assert set(recipes.ALL) == set(plots.COLOURS)
 
 
-def test_bars_stand_in_one_order_with_their_spread() -> None:
-    """Ours comes first in every panel; who failed, or was not measured, has no bar."""
+def test_bars_have_one_order_and_their_spread() -> None:
+    """Ours comes first in every panel; a server that failed or was not measured has no bar."""
     outcomes = _outcomes()
     outcomes["creations"] = {"node": outcomes["creations"]["node"], "ours": outcomes["creations"]["ours"]}
-    outcomes["creations"]["tuspyserver"] = Outcome({"per_second": [5.0]}, failure="it fell over")
+    outcomes["creations"]["tuspyserver"] = Outcome({"per_second": [5.0]}, failure="it crashed")
     data = _report(outcomes).as_data()
     panel = plots.Panel("creations", "per_second", "")
     assert [("ours", 300.0, 100.0, 900.0), ("node", 100.0, 100.0, 100.0)] == plots.bars(data, panel)
@@ -197,8 +197,8 @@ def test_bars_stand_in_one_order_with_their_spread() -> None:
     assert ["tusd-py", "@tus/server", "raw"] == [plots.label(data, server) for server in ("ours", "node", "raw")]
 
 
-def test_the_plots_that_the_document_shows_are_there() -> None:
-    """Each has its file, with words for who cannot see it."""
+def test_plots_of_the_document_exist() -> None:
+    """Each plot has a file, and its caption is the alternative text."""
     docs = Path(__file__).parent.parent.parent / "docs"
     document = (docs / "benchmarks.md").read_text()
     for plot in plots.PLOTS:

@@ -1,10 +1,12 @@
-"""The docs list every setting, refusal, metric, hook and command, and their links lead to files."""
+"""The docs list every setting, refusal, metric, hook, command and layer; the files and names they mention exist."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import typer.core
@@ -87,6 +89,35 @@ def test_documented_make_targets_exist() -> None:
     known = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.M))
     for document in DOCUMENTS:
         assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= known, document.name
+
+
+def test_hops_and_new_names_exist() -> None:
+    """Every ``module:name`` in ``docs/architecture.md`` is importable."""
+    names = re.findall(r"`((?:tusd_py|workers)[\w.]*:[\w.]+)`", text("docs/architecture.md"))
+    assert len(names) > 150
+    for name in names:
+        resolve_name(name)
+
+
+def test_renamed_modules_exist_under_their_new_names_only() -> None:
+    """In the table of renamed modules every new name is a module, and no old name is one, except as a package."""
+    table = text("docs/architecture.md").partition("### Modules")[2].partition("###")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", table, re.M)
+    assert len(rows) > 90
+    for old, new in rows:
+        assert not (ROOT / f"{old.replace('.', '/')}.py").exists(), old
+        for module in re.findall(r"`([\w.]+)`", new):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__init__.py").exists(), module
+
+
+def test_layers_are_documented() -> None:
+    """The picture of the layers in ``docs/architecture.md`` is import-linter's contract, from the top down."""
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    picture = text("docs/architecture.md").split("```")[1].splitlines()[2:]
+    for layer, line in zip(layers, picture, strict=True):
+        assert re.match(rf"(?:layer \d)? +{re.escape(layer)}(?: |$)", line), line
 
 
 def links(document: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody
 from tests.support.waiting import eventually
+from tusd_py.model.jobs import NewJob
 from tusd_py.model.upload import Status
 from tusd_py.protocol.requests import Create
 from tusd_py.service import Service
 from tusd_py.settings import Settings
+from tusd_py.settings.sections import RecordsSettings
 from tusd_py.uploads.create import create
 
 
@@ -67,3 +71,44 @@ async def test_failure_is_logged_and_retried(tmp_path: Path, caplog: pytest.LogC
     clock.now = datetime.now(UTC) + timedelta(seconds=20)
     await eventually(lambda: service.metrics.expired._value.get() == 1)
     await service.close()
+
+
+@pytest.mark.anyio
+async def test_dead_jobs_of_unknown_uploads_are_deleted(tmp_path: Path) -> None:
+    """After ``events.keep_dead_seconds``, and counted in the metrics."""
+    clock = Clock(datetime.now(UTC))
+    service = Service(settings_of(tmp_path), clock=clock)
+    ports = await service.ports()
+    assert ports.job_queue is not None
+    await ports.job_queue.add_jobs([NewJob(actor="a", key="k", upload_id="gone", sequence_key="s")], clock())
+    (job,) = await ports.job_queue.claim(clock(), clock() + timedelta(seconds=1), 1)
+    await ports.job_queue.fail(job, clock(), "never")
+    await eventually(lambda: service.metrics.jobs_dead._value.get() == 1)
+    assert service.metrics.jobs_dead_pruned._value.get() == 0
+    clock.move(31 * 86400)
+    await eventually(lambda: service.metrics.jobs_dead_pruned._value.get() == 1)
+    assert await ports.job_queue.list_jobs(limit=1) == []
+    await service.close()
+
+
+@pytest.mark.anyio
+async def test_leftovers_are_removed_by_an_old_enough_process(tmp_path: Path) -> None:
+    """Bytes without a record go after a day, but not in the first day of a process; never with records in memory."""
+    clock = Clock(datetime.now(UTC))
+    for name, records, removes in (("sql", "", True), ("memory", "memory", False)):
+        settings = settings_of(tmp_path / name).model_copy(update={"records": RecordsSettings(url=records)})
+        service = Service(settings, clock=clock)
+        await service.open()
+        lost = tmp_path / name / "uploads" / ("a" * 32)
+        lost.write_bytes(b"0123")
+        os.utime(lost, (1, 1))
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            assert lost.exists()
+        clock.move(24 * 3600)
+        if removes:
+            await eventually(lambda lost=lost: not lost.exists())  # type: ignore[misc]
+        else:
+            await asyncio.sleep(0.1)
+            assert lost.exists()
+        await service.close()

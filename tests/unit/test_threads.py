@@ -94,16 +94,16 @@ def test_call_that_outlives_its_event_loop() -> None:
 async def test_call_cancelled_before_it_begins_is_not_made() -> None:
     """A submitted call whose future is cancelled while it waits for a thread never runs; a running one continues."""
     threads = ThreadPool(1, "test")
-    gate, done = threading.Event(), list[str]()
+    may_run, done = threading.Event(), list[str]()
 
     def running() -> None:
-        gate.wait(20)
+        may_run.wait(20)
         done.append("running")
 
     futures = [threads.submit(running), threads.submit(done.append, "waiting"), threads.submit(done.append, "last")]
     for future in futures[:2]:
         future.cancel()
-    gate.set()
+    may_run.set()
     await futures[2]
     await threads.close()
     assert done == ["running", "last"]

@@ -27,6 +27,7 @@ IGNORED_FOLDERS = {"node_modules", "__pycache__", "versions"}
 TESTS_WITHOUT_A_MODULE = {
     "test_benchmarks.py",  # the package benchmarks
     "test_docs.py",
+    "test_patterns.py",  # every regular expression of the product
     "test_tidy.py",
     "protocol/test_bad_input.py",  # every parser, with one collection of malformed requests
 }
@@ -101,6 +102,18 @@ def test_file_names() -> None:
     assert [] == [path for path in EVERYTHING if path.stem in BANNED_NAMES]
 
 
+def test_the_default_executor_is_for_the_start_only() -> None:
+    """Everything shares it: a name server or a disk that does not answer would stop what has nothing to do with it."""
+    found = [
+        f"{path}:{number}"
+        for path in PRODUCT
+        if path.as_posix() not in ("tusd_py/wiring.py", "tusd_py/records/sql/database.py")
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
+        if re.search(r"to_thread\(|run_in_executor\(None|loop\(\)\.getaddrinfo|run_sync\(", line)
+    ]
+    assert [] == found
+
+
 def test_class_names_are_unique() -> None:
     """No two classes of the product have the same name, not even private ones in different modules."""
     places = defaultdict(list)
@@ -135,8 +148,8 @@ def settings_by_name() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("section", "key"), settings_by_name())
 def test_every_setting_is_read(section: str, key: str) -> None:
-    """Each setting is read by name somewhere; ``records.url`` is read through ``database_url``."""
-    name = "database_url" if (section, key) == ("records", "url") else key
+    """Each setting is read by name somewhere; ``records.url`` is read through ``database_path``."""
+    name = "database_path" if (section, key) == ("records", "url") else key
     readers = [path for glob in SETTINGS_READERS for path in ROOT.glob(glob)]
     in_steps = f'"{section}.{key}"' in (ROOT / "tusd_py/model/steps.py").read_text()
     assert in_steps or any(re.search(rf"\b\w+\.{name}\b", path.read_text()) for path in readers)

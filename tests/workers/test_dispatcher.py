@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
+from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.wiring import utc_now
 from workers.actor import GiveUp, JobContext, Retry
@@ -27,12 +27,12 @@ def test_dispatch_each_job_once(tmp_path: Path, broker: str) -> None:
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job() for _ in range(200)], utc_now())
-            done = await settled(job_queue, 200, DONE)
+            done = await wait_for_jobs(job_queue, 200, DONE)
             assert {1} == {item.attempt for item in done}
             assert sorted(item.id for item in done) == sorted(seen)
 
     settings = settings_of(tmp_path, broker=broker)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -49,12 +49,12 @@ def test_dispatch_woken_by_new_job(tmp_path: Path, broker: str) -> None:
             for number in range(1, 21):
                 await job_queue.add_jobs([job()], utc_now())
                 made_at = time.monotonic()
-                await settled(job_queue, number, DONE)
+                await wait_for_jobs(job_queue, number, DONE)
                 waits.append(began[number] - made_at)
         assert sorted(waits)[10] < 0.25, waits
 
     settings = settings_of(tmp_path, broker=broker)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -78,9 +78,9 @@ def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> Non
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job("later"), job("never"), job("broken")], utc_now())
-            [done] = await settled(job_queue, 1, DONE)
+            [done] = await wait_for_jobs(job_queue, 1, DONE)
             assert 3 == done.attempt
-            [dead] = await settled(job_queue, 1, DEAD)
+            [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert "it is gone" == dead.error
             assert dead.ended_at is not None
             broken = next(item for item in await jobs_in(job_queue) if item.actor == "broken")
@@ -88,7 +88,7 @@ def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> Non
             assert "secret" not in broken.error
 
     settings = settings_of(tmp_path, broker=broker)
-    with working(settings, {"later": later, "never": never, "broken": broken}):
+    with running_worker(settings, {"later": later, "never": never, "broken": broken}):
         asyncio.run(check())
     assert (3, 1) == (attempts["later"], attempts["never"])
 
@@ -102,12 +102,12 @@ def test_job_dead_after_attempts_max(tmp_path: Path, broker: str) -> None:
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
-            [dead] = await settled(job_queue, 1, DEAD)
+            [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert 3 == dead.attempt
             assert "gave up after 3 attempts: the receiver is away" == dead.error
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -125,12 +125,12 @@ def test_time_limit_interrupts_actor(tmp_path: Path, broker: str) -> None:
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
-            [done] = await settled(job_queue, 1, DONE)
+            [done] = await wait_for_jobs(job_queue, 1, DONE)
             assert 2 == done.attempt
             assert "longer than 0.5 s" in done.error
 
     settings = settings_of(tmp_path, broker=broker, time_limit_seconds=0.5)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
     assert cut.is_set()
 
@@ -147,13 +147,13 @@ def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> No
         async with job_queue_of(settings) as job_queue:
             slow = [job(subscription=f"slow {number % 2}") for number in range(100)]
             await job_queue.add_jobs([*slow, *(job(subscription="quick") for _ in range(50))], utc_now())
-            done = await settled(job_queue, 50, DONE)
+            done = await wait_for_jobs(job_queue, 50, DONE)
             assert {"quick"} == {item.subscription for item in done}
             running = await jobs_in(job_queue, RUNNING)
             assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
 
     settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -168,14 +168,14 @@ def test_sequence_key_keeps_order(tmp_path: Path, broker: str) -> None:
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
-            await job_queue.add_jobs([job(lane=f"lane {number % 2}") for number in range(30)], utc_now())
-            await settled(job_queue, 30, DONE)
+            await job_queue.add_jobs([job(sequence_key=f"key {number % 2}") for number in range(30)], utc_now())
+            await wait_for_jobs(job_queue, 30, DONE)
 
     settings = settings_of(tmp_path, broker=broker)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
-    for lane in ("lane 0", "lane 1"):
-        ids = [item.id for item in seen if item.sequence_key == lane]
+    for sequence_key in ("key 0", "key 1"):
+        ids = [item.id for item in seen if item.sequence_key == sequence_key]
         assert sorted(ids) == ids
         assert 15 == len(ids)
 
@@ -199,7 +199,7 @@ def test_stop_waits_then_returns_jobs(tmp_path: Path, broker: str) -> None:
             assert found["slow"].next_attempt_at <= utc_now()
 
     settings = settings_of(tmp_path, broker=broker, shutdown_timeout_seconds=0.6)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(make())
         begun.wait(10)
     asyncio.run(check())
@@ -216,11 +216,11 @@ def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
-            [done] = await settled(job_queue, 1, DONE)
+            [done] = await wait_for_jobs(job_queue, 1, DONE)
             assert 1 == done.attempt
 
     settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
     assert [1] == begun
 
@@ -240,14 +240,14 @@ def test_expired_lease_dispatched_again(tmp_path: Path, broker: str) -> None:
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
-            [done] = await settled(job_queue, 1, DONE)
-            [dead] = await settled(job_queue, 1, DEAD)
+            [done] = await wait_for_jobs(job_queue, 1, DONE)
+            [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert 2 == done.attempt
             assert ("unlucky", "gave up after 3 attempts: its workers died") == (dead.subscription, dead.error)
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     asyncio.run(claim())
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -272,7 +272,7 @@ def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
             await job_queue.complete(taken, utc_now())
 
     settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())
 
 
@@ -289,7 +289,7 @@ def test_unknown_actor_waits(tmp_path: Path, broker: str) -> None:
             assert "no actor 'unheard'" in waiting[0].error
 
     settings = settings_of(tmp_path, broker=broker)
-    with working(settings, {}):
+    with running_worker(settings, {}):
         asyncio.run(check())
 
 

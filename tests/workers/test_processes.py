@@ -60,18 +60,20 @@ async def worked(settings: Settings, timeout_seconds: float = 30.0) -> None:
     ],
     ids=["tusd-py worker", "python -m workers", "dramatiq workers"],
 )
-def test_worker_command(tmp_path: Path, broker: str, command: list[str | Path]) -> None:
+@pytest.mark.anyio
+async def test_worker_command(tmp_path: Path, broker: str, command: list[str | Path]) -> None:
     """It runs jobs with the settings of the environment, and exits with 0 soon after SIGTERM."""
     settings = settings_of(tmp_path / "data", broker=broker)
     log = tmp_path / "worker.log"
     with started([str(word) for word in command], settings, log) as process:
-        asyncio.run(worked(settings))
+        await worked(settings)
         process.terminate()
         assert 0 == process.wait(15), log.read_text()
     assert "Traceback" not in log.read_text()
 
 
-def test_worker_waits_for_database(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_worker_waits_for_database(tmp_path: Path) -> None:
     """Started before its database can be opened, it logs that and works once it can."""
     (tmp_path / "data").mkdir()
     database = tmp_path / "data" / "tusd.sqlite3"
@@ -79,13 +81,10 @@ def test_worker_waits_for_database(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "data")
     log = tmp_path / "worker.log"
 
-    async def check() -> None:
+    with started([sys.executable, "-m", "workers"], settings, log):
         await eventually(lambda: "could not start, retrying" in log.read_text(), "the worker says what it waits for")
         database.rmdir()
         await worked(settings)
-
-    with started([sys.executable, "-m", "workers"], settings, log):
-        asyncio.run(check())
 
 
 def supervised_child(settings: Settings, *, grace_seconds: float = 20.0) -> SupervisedChild:
@@ -98,21 +97,22 @@ def pid_of(child: SupervisedChild) -> int:
     return child.pid
 
 
-def test_child_restarted_and_stopped(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_child_restarted_and_stopped(tmp_path: Path) -> None:
     """A killed worker is replaced; it stops when the server stops it, not by signals to the process group."""
     settings = settings_of(tmp_path)
     child = supervised_child(settings)
     child.start()
     try:
-        asyncio.run(worked(settings))
+        await worked(settings)
         first = pid_of(child)
         os.kill(first, signal.SIGKILL)
-        asyncio.run(worked(settings_of(tmp_path)))
+        await worked(settings_of(tmp_path))
         second = pid_of(child)
         assert second != first
         os.kill(second, signal.SIGTERM)
         os.kill(second, signal.SIGINT)
-        asyncio.run(worked(settings_of(tmp_path)))
+        await worked(settings_of(tmp_path))
         assert second == child.pid
     finally:
         child.stop()
@@ -120,7 +120,12 @@ def test_child_restarted_and_stopped(tmp_path: Path) -> None:
         os.kill(second, 0)
 
 
-def test_child_exits_with_parent(tmp_path: Path) -> None:
+def parent_process(arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+
+
+@pytest.mark.anyio
+async def test_child_exits_with_parent(tmp_path: Path) -> None:
     """The worker exits however its parent dies, ``kill -9`` included."""
     settings = settings_of(tmp_path)
     program = (
@@ -134,17 +139,17 @@ def test_child_exits_with_parent(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     arguments = [sys.executable, "-c", program, settings.model_dump_json()]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as parent:
+    with parent_process(arguments) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        asyncio.run(worked(settings))
+        await worked(settings)
         parent.kill()
-    asyncio.run(eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended"))
+    await eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended")
 
 
 def test_settings_passed_to_worker(tmp_path: Path) -> None:
     """The worker has the settings of the server."""
-    given = Settings.model_validate(
+    settings = Settings.model_validate(
         {
             "server": {"trusted_proxies": ["10.0.0.0/8", "::1"], "header_bytes_max": "64KiB"},
             "storage": {"data_dir": str(tmp_path)},
@@ -152,4 +157,4 @@ def test_settings_passed_to_worker(tmp_path: Path) -> None:
             "worker": {"broker": "redis://:secret@127.0.0.1/1", "lease_seconds": 2.5},
         }
     )
-    assert given == Settings.model_validate_json(given.model_dump_json())
+    assert settings == Settings.model_validate_json(settings.model_dump_json())

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.redis import flush, redis_in
-from tests.support.worker import job, job_queue_of, jobs_in, settings_of, settled, working
+from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
 from tusd_py.model.jobs import JobState
 from tusd_py.wiring import utc_now
 from workers.actor import JobContext
@@ -25,20 +25,20 @@ def test_redis_unavailable_jobs_wait(tmp_path: Path) -> None:
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job() for _ in range(20)], utc_now())
             if first:
-                await settled(job_queue, first, JobState.DONE)
+                await wait_for_jobs(job_queue, first, JobState.DONE)
                 return
             await asyncio.sleep(1.5)  # longer than a worker goes without looking
-            assert 20 == len(await jobs_in(job_queue, JobState.WAITING)), "nothing can be given out"
+            assert 20 == len(await jobs_in(job_queue, JobState.WAITING)), "nothing can be dispatched"
 
     async def all_done() -> None:
         async with job_queue_of(settings) as job_queue:
-            done = await settled(job_queue, 40, JobState.DONE)
+            done = await wait_for_jobs(job_queue, 40, JobState.DONE)
             assert 2 >= max(item.attempt for item in done)
 
     with tempfile.TemporaryDirectory(prefix="redis-") as directory, ExitStack() as worker:
         with redis_in(Path(directory)) as url:
             settings = settings_of(tmp_path, broker=url, lease_seconds=2)
-            worker.enter_context(working(settings, {"act": act}))
+            worker.enter_context(running_worker(settings, {"act": act}))
             asyncio.run(make(20))
         asyncio.run(make(0))
         with redis_in(Path(directory)):
@@ -53,11 +53,11 @@ def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> 
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job() for _ in range(300)], utc_now())
             for done in (50, 100, 150, 200, 250):
-                await settled(job_queue, done, JobState.DONE)
+                await wait_for_jobs(job_queue, done, JobState.DONE)
                 flush(redis_url)
-            await settled(job_queue, 300, JobState.DONE)
+            await wait_for_jobs(job_queue, 300, JobState.DONE)
 
     settings = settings_of(tmp_path, broker=redis_url, lease_seconds=1)
     flush(redis_url)
-    with working(settings, {"act": act}):
+    with running_worker(settings, {"act": act}):
         asyncio.run(check())

@@ -15,10 +15,18 @@ from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail,
 from tusd_py.commands.live import Live, check_live
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
 from tusd_py.settings.loading import EXIT_UNUSABLE
-from tusd_py.wiring import look_for_libmagic, needs_worker, pending_migrations, subscriptions
+from tusd_py.wiring import (
+    exposed_data,
+    look_for_libmagic,
+    needs_worker,
+    pending_migrations,
+    subscriptions,
+    try_publishing,
+)
 
 #: With less free space the disk store refuses every upload.
 _FREE_BYTES_MIN = 4 * 1024**2
@@ -64,6 +72,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
     return [
         *_data_dir(settings),
         *_database(settings),
+        *(Check(True, sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
         *_worker(settings),
         *_broker(settings),
@@ -107,6 +116,9 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
         return
     state = "exists" if data_dir.exists() else "will be created"
     yield Check(True, f"the data directory {data_dir} {state}")
+    path = str(data_dir.absolute())
+    if valid_unicode(path) != path:
+        yield Check(True, f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
     yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
 
 
@@ -238,8 +250,17 @@ def _steps(settings: Settings) -> Iterator[Check]:
                 False, f"publishing.directory {directory} cannot be written to: {existing} is not a writable directory"
             )
         else:
-            state = "is writable" if directory.exists() else "will be created"
-            yield Check(True, f"the directory of published uploads {directory} {state}")
+            yield _placing(directory)
+
+
+def _placing(directory: Path) -> Check:
+    """Whether files can be published into ``directory``, or into its nearest parent until it exists."""
+    state = "is writable" if directory.exists() else "will be created"
+    try:
+        how = try_publishing(_existing(directory))
+    except OSError as error:
+        return Check(False, f"nothing can be published in {directory}: {error.strerror}")
+    return Check(True, f"the directory of published uploads {directory} {state}: {how}")
 
 
 def _tls(settings: Settings) -> Iterator[Check]:

@@ -41,7 +41,8 @@ def sourced_flags(flags: dict[str, str | None]) -> dict[str, Sourced]:
 
 def say(line: str) -> None:
     """Print one line on standard output and flush it: scripts wait for some of them."""
-    print(line, flush=True)
+    # A path that is not UTF-8 has characters that standard output cannot encode.
+    print(line.encode("utf-8", "backslashreplace").decode(), flush=True)
 
 
 def fail(problems: list[str]) -> NoReturn:

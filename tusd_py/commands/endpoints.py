@@ -51,13 +51,13 @@ def open_endpoints(names: Names, config: Config = None, data_dir: DataDir = None
         fail([f"{name} is not closed; tusd-py endpoints list shows those that are" for name in not_closed])
 
 
-def _call(settings: Settings, question: Callable[[EndpointStates], Awaitable[T]]) -> T:
+def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
     if settings.database_path is None:
         fail(['records.url is "memory": there are no webhooks without a database'])
 
     async def run() -> T:
         async with open_endpoint_states(settings) as states:
-            return await question(states)
+            return await use(states)
 
     try:
         prepare(settings)

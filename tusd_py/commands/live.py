@@ -17,12 +17,12 @@ from tusd_py.serving.probe import NotHealthy, probe
 Live = Annotated[bool, typer.Option("--live", help="Ask the running server for /healthz; exits with 1 if it fails.")]
 
 
-def check_live(config: Path | None, given: dict[str, str | None]) -> NoReturn:
+def check_live(config: Path | None, flags: dict[str, str | None]) -> NoReturn:
     """Exit with 0 if the server of these settings is healthy, else with 1 and one sentence on standard error.
 
-    ``given`` are the flags, by setting. Exits with 2 if the settings cannot be used.
+    ``flags`` are values by name of the setting. Exits with 2 if the settings cannot be used.
     """
-    settings = settings_of(config, given)
+    settings = settings_of(config, flags)
     try:
         say(f"healthy  {probe(settings.server)}")
     except NotHealthy as error:

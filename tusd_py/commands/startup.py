@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
-from tusd_py.wiring import migrate_records
+from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
@@ -27,6 +27,8 @@ def prepare(settings: Settings) -> None:
     try:
         if settings.storage.kind == "disk":
             ensure_data_dir(Path(settings.storage.data_dir))
+        for sentence in exposed_data(settings):
+            _log.warning("other users can read the data", extra={"advice": sentence})
         for step in _in_subprocess(migrate_records, settings):
             _log.info("migration applied", extra={"step": step})
     except (OSError, RecordsError) as error:
@@ -39,7 +41,7 @@ def ensure_data_dir(data_dir: Path) -> None:
     Raises ``StartupError``.
     """
     try:
-        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        data_dir.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def exec_worker(settings: Settings) -> NoReturn:
     prepare(settings)
     # A file, not a pipe: nothing would empty a full pipe before the worker reads it.
     with tempfile.TemporaryFile() as file:
-        file.write(_as_line(settings))
+        file.write(settings_line(settings))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
         os.execv(sys.executable, [*_COMMAND, str(file.fileno())])
@@ -49,11 +50,12 @@ def worker_child(settings: Settings) -> SupervisedChild:
     """A worker as a child process of the server, not started yet."""
     return SupervisedChild(
         [*_COMMAND, "{descriptor}", "--child"],
-        _as_line(settings),
+        settings_line(settings),
         grace_seconds=settings.worker.shutdown_timeout_seconds + _CLOSING_SECONDS,
     )
 
 
-def _as_line(settings: Settings) -> bytes:
+def settings_line(settings: Settings) -> bytes:
     """All settings as a line of JSON. They are not passed as arguments or variables, which other users can read."""
-    return settings.model_dump_json().encode() + b"\n"
+    # Not model_dump_json: the path of a directory need not be UTF-8, and the escapes of this JSON hold its bytes.
+    return json.dumps(settings.model_dump(mode="json")).encode() + b"\n"

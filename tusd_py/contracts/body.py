@@ -1,4 +1,4 @@
-"""The contract of a request body: it yields the bytes of one request as they arrive, whatever server carries it."""
+"""The contract of a request body: it yields the bytes of one request as they arrive, from any server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BodyTimeout(BodyError):
 
 
 class RequestBody(Protocol):
-    """One request's body, read in pieces. It reads ahead by a bounded amount, so that a cut loses no received byte."""
+    """One request's body, read in pieces. It reads ahead by a bounded amount, so that no received byte is lost."""
 
     async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
         """Return the pieces that have arrived, at least one byte; an empty sequence at the clean end, repeatedly.

@@ -1,9 +1,9 @@
-"""The contract of the outbox: events, and the jobs that follow from them, until each has had its effect."""
+"""The contract of the job queue, which keeps the jobs of the workers and the events that they deliver."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tusd_py.contracts.records import RecordsError
@@ -12,78 +12,100 @@ from tusd_py.model.jobs import Job, JobState, NewJob
 
 
 class LeaseLost(RecordsError):
-    """The lease of a job ran out, and another worker has it or has ended it: whoever asked must give up."""
+    """The lease of a job has expired, and another worker has the job or has ended it; the caller must stop."""
 
 
 class JobQueue(Protocol):
-    """Keeps events and jobs. What a call has returned from is durable and seen by every process.
+    """Keeps events and jobs. When a call returns, its change is durable and visible to every process.
 
-    Every change of a job names the token it was given out with: with another one it raises ``LeaseLost`` and nothing
-    has changed. Times are given, never taken from a clock of the database.
+    A worker changes a job with the token of its lease: if the job has another token by now, the call raises
+    ``LeaseLost`` and changes nothing. All times are arguments; the clock of the database is not used.
     """
 
     async def claim(self, now: datetime, until: datetime, limit: int, full: Collection[str] = ()) -> list[Job]:
-        """Give out at most ``limit`` jobs that are due, with a lease until ``until``, each to one caller only.
+        """Lease at most ``limit`` due jobs until ``until``, the longest due first, each to one caller only.
 
-        Due are those that wait with their time come, and those that run with their lease run out, if no earlier one of
-        their lane is still to be done. Jobs of the consumers in ``full`` stay.
+        A job is due if it waits and its time has come, or runs and its lease has expired, and no earlier job with its
+        sequence key is unfinished. Jobs of the subscriptions in ``full`` are left out.
         """
         ...
 
     async def renew(self, job: Job, until: datetime) -> Job:
-        """Keep the lease of a job that takes long. Raises ``LeaseLost``."""
+        """Extend the lease of a job. Raises ``LeaseLost``."""
         ...
 
     async def complete(self, job: Job, now: datetime) -> None:
-        """End a job whose effect is no change of a record. Raises ``LeaseLost``."""
+        """Mark a job as done; then the next job of its sequence can be claimed. Raises ``LeaseLost``.
+
+        For a job whose effect is a change of a record, ``Effects.completed_job`` does this with the change.
+        """
         ...
 
     async def retry(self, job: Job, at: datetime, error: str) -> None:
-        """Give a job back, to be given out again from ``at`` on. Raises ``LeaseLost``."""
+        """End this attempt; the job is due again from ``at`` on. Raises ``LeaseLost``."""
         ...
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        """Give a job up: it is kept as dead, and its lane goes on. Raises ``LeaseLost``."""
+        """Mark a job as dead: it is kept, and the next job of its sequence can be claimed. Raises ``LeaseLost``."""
         ...
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
-        """Make jobs that follow from no change of a record."""
+        """Add jobs, due now, without a change of a record. Jobs whose key exists already are left out."""
+        ...
+
+    async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
+        """Bring due times that are later than they can be back to the latest that is possible; return how many.
+
+        Such times come from a clock that has been set back since. The lease of a running job ends after ``running`` at
+        the latest; a job that has failed ``n`` times waits ``waiting[n]`` at most, or the last of them.
+        """
         ...
 
     async def next_due(self) -> datetime | None:
-        """When ``claim`` may next find something; ``None`` when nothing is to be done."""
+        """The earliest time at which ``claim`` may return a job; ``None`` if all jobs have ended."""
         ...
 
-    async def find_job(self, job_id: int) -> Job | None: ...
+    async def find_job(self, job_id: int) -> Job | None:
+        """The job with this id; ``None`` if there is none."""
+        ...
 
     async def list_jobs(
         self, *, states: Collection[JobState] = (), upload_id: str = "", before_id: int | None = None, limit: int
     ) -> list[Job]:
-        """Jobs, newest first, all states where none is named."""
+        """Jobs in these states, newest first; in all states if ``states`` is empty."""
         ...
 
     async def requeue(self, job_id: int, now: datetime) -> bool:
-        """Have a dead or waiting job given out at once, its attempts counted anew; False if there is none such."""
+        """Make a dead or waiting job due now and reset its attempts; False if there is no such job."""
         ...
 
     async def delete_job(self, job_id: int) -> bool:
-        """Forget a job that does not run; False if there is none such."""
+        """Delete a job that is not running; False if there is no such job."""
         ...
 
-    async def find_event(self, event_id: str) -> Event | None: ...
+    async def find_event(self, event_id: str) -> Event | None:
+        """The event with this id; ``None`` if there is none (any more)."""
+        ...
 
     async def list_events(
         self, *, after: int = 0, upload_id: str = "", newest: bool = False, limit: int
     ) -> list[tuple[int, Event]]:
-        """Events with their place in the order they were recorded in, oldest first, from beyond ``after``.
+        """Events with their sequence number, in the order in which they were recorded, after number ``after``.
 
-        With ``newest`` the last ``limit`` of them, still oldest first.
+        With ``newest`` the last ``limit`` of them, in the same order.
         """
         ...
 
     async def prune(self, before: datetime, limit: int) -> int:
-        """Forget at most ``limit`` jobs done before then, and as many events from before then that no job is left of.
+        """Delete at most ``limit`` jobs done before ``before``, and as many older events that have no job left.
 
-        Return how many went of both together: 0 when there are no more.
+        Return the number of both together: 0 if there are no more.
+        """
+        ...
+
+    async def prune_dead(self, before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` jobs that died before then and whose upload has ended or is unknown.
+
+        Return how many.
         """
         ...

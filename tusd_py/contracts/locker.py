@@ -10,11 +10,15 @@ class LockTimeout(Exception):
     """The holder did not release the lock in time; the client should try again shortly."""
 
 
+class LocksUnavailable(Exception):
+    """Nothing can be locked at the moment, or any more; the message is for operators. No lock is held then."""
+
+
 class Lock(Protocol):
     """The exclusive right to change one upload, until ``release`` or until the process dies."""
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one does.
+        """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one waits already.
 
         ``callback`` must not block; the holder should flush, save and release within a few hundredths of a second.
         """
@@ -26,17 +30,18 @@ class Lock(Protocol):
 
 
 class Locker(Protocol):
-    """Gives out locks: at most one for each upload at any time, among all processes that share the medium."""
+    """Locks uploads: at most one lock for each upload at any time, among all processes that share the medium."""
 
     async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
         """Wait for the lock and request its release from the holder; waiters are served in the order they came.
 
-        Raises ``LockTimeout`` after ``timeout_seconds``. A caller that is cancelled while it waits has no lock.
+        Raises ``LockTimeout`` after ``timeout_seconds``, or ``LocksUnavailable``. A caller that is cancelled while it
+        waits has no lock.
         """
         ...
 
     async def try_acquire(self, upload_id: str) -> Lock | None:
-        """The lock if it is free, else ``None``; never requests its release."""
+        """The lock if it is free, else ``None``; never requests its release. Raises ``LocksUnavailable``."""
         ...
 
     async def close(self) -> None:

@@ -15,12 +15,23 @@ class PublishFailed(Exception):
 class Publisher(Protocol):
     """Publishes uploads atomically. Publishing an upload again has no further effect."""
 
-    async def publish(self, upload: Upload, store: Store) -> str:
-        """Publish ``upload`` and return its path in the target; the same path if it is already published.
+    async def prepare(self, upload: Upload, store: Store) -> None:
+        """Bring the bytes of ``upload`` to the target, where no one sees them yet. This may take long.
 
-        The publisher remembers the path until ``cleanup``, also over a crash. Raises ``PublishFailed`` or
-        ``StoreError``.
+        Raises ``PublishFailed`` or ``StoreError``.
         """
+        ...
+
+    async def place(self, upload: Upload) -> str:
+        """Publish the prepared ``upload`` and return its path in the target; the same path if it is published already.
+
+        The publisher remembers the path until ``cleanup``, even after a crash. Takes little time. Raises
+        ``PublishFailed``.
+        """
+        ...
+
+    async def withdraw(self, upload: Upload, path: str) -> None:
+        """Undo ``place``, which returned ``path``; to be called before ``cleanup``. Raises ``PublishFailed``."""
         ...
 
     async def cleanup(self, upload: Upload) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from tusd_py.model.upload import Upload
@@ -11,7 +12,7 @@ from tusd_py.protocol.outcomes import Content
 #: Key in ``Upload.storage``: where a hook wants the bytes, relative to the store's own location. Disk stores obey it.
 PATH = "path"
 
-#: Called with the number of bytes that are done.
+#: Called from time to time with the number of bytes that are done; an exception that it raises ends the work.
 OnProgress = Callable[[int], Awaitable[None]]
 
 
@@ -29,6 +30,10 @@ class StoreUnavailable(StoreError):
 
 class BytesMissing(StoreError):
     """The medium holds fewer bytes than the record says: something other than this server removed them."""
+
+
+class BytesMoved(BytesMissing):
+    """The medium holds nothing for the upload any more: another program, such as a hook, has moved or removed it."""
 
 
 class PathTaken(StoreError):
@@ -105,8 +110,8 @@ class Store(Protocol):
     def read(self, upload: Upload, start: int, stop: int) -> Content:
         """Return the bytes from ``start`` up to, not including, ``stop``; ``stop`` is at most ``upload.offset``.
 
-        Iterating raises ``BytesMissing`` where the medium has fewer. Memory is bounded whatever the range. A caller
-        that does not read it to its end must close it (``aclosing``).
+        Iterating raises ``BytesMissing`` where the medium has fewer, ``BytesMoved`` if nothing is there. Memory is
+        bounded whatever the range. A caller that does not read it to its end must close it (``aclosing``).
         """
         ...
 
@@ -115,14 +120,35 @@ class Store(Protocol):
     ) -> Mapping[str, object]:
         """Make the bytes of ``upload`` the bytes of ``parts`` in order, durably, and return its new state.
 
-        ``on_progress`` is called now and then with the number of bytes done; an exception it raises ends the work like
-        an error. Replaces whatever an earlier attempt left. The parts are unchanged. Raises ``StoreFull``,
-        ``StoreUnavailable`` or ``BytesMissing``; ``upload`` then has no bytes.
+        Replaces what an earlier attempt left; the parts are unchanged. Raises ``StoreFull``, ``StoreUnavailable`` or
+        ``BytesMissing``, and what ``on_progress`` raises; ``upload`` then has no bytes.
+        """
+        ...
+
+    async def ensure_space(self, count: int) -> None:
+        """Return if ``count`` more bytes fit beside what ``concatenate`` writes now. Raises ``StoreFull`` otherwise.
+
+        ``concatenate`` checks the same before it writes. A store without a known end of its space accepts any number.
         """
         ...
 
     async def delete(self, upload: Upload) -> None:
         """Remove the bytes of ``upload``. It is no error if there are none."""
+        ...
+
+    def find_old(self, before: datetime) -> AsyncIterator[Sequence[str]]:
+        """The ids, in batches, under which something is stored that did not change since ``before``.
+
+        Only what this store certainly has made itself is found: other programs may keep files beside it. Raises
+        ``StoreUnavailable``.
+        """
+        ...
+
+    async def purge(self, upload_id: str) -> None:
+        """Remove everything stored under ``upload_id``, which no record has. The caller holds its lock.
+
+        Raises ``StoreUnavailable``.
+        """
         ...
 
     async def size(self, upload: Upload) -> int:
@@ -137,7 +163,7 @@ class Store(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Return if the store can take bytes now. Raises ``StoreError`` with the reason otherwise."""
+        """Check that the store can take bytes now. Raises ``StoreError`` with the reason if it cannot."""
         ...
 
     async def close(self) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tusd_py.contracts.store import OnProgress
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.outcomes import Content
-
-#: Called with the number of bytes read so far; an exception from it ends the validation.
-OnProgress = Callable[[int], Awaitable[None]]
 
 
 class ValidatorUnavailable(Exception):
@@ -19,7 +17,11 @@ class ValidatorUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """The result: ``reasons`` against the upload, one sentence each, and ``details`` such as its type."""
+    """The result of a validation.
+
+    ``reasons`` against the upload are sentences; without any the upload is accepted. ``details`` are what was found,
+    such as its type.
+    """
 
     reasons: tuple[str, ...]
     details: Mapping[str, str]

@@ -21,14 +21,14 @@ class WebhookEndpoint:
     types: frozenset[EventType]
     url: str = ""
     executables_dir: str = ""
-    body: Literal["envelope", "tusd"] = "tusd"
-    secrets: tuple[str, ...] = ()
-    timeout_seconds: float = 15.0
-    concurrency: int = 8
-    allow_private: bool = False
-    verifies: bool = True
-    forward_headers: tuple[str, ...] = ()
-    response_bytes_max: int = 5120
+    body: Literal["envelope", "tusd"] = "tusd"  # our own JSON, or that of tusd's hooks
+    secrets: tuple[str, ...] = ()  # keys to sign requests with; without any they are not signed
+    timeout_seconds: float = 15.0  # for one attempt
+    concurrency: int = 8  # attempts at the same time, in one worker
+    allow_private: bool = False  # whether ``url`` may lead to an address that is not public
+    verifies: bool = True  # the TLS certificate of ``url``
+    forward_headers: tuple[str, ...] = ()  # headers of the caller's request that are sent on
+    response_bytes_max: int = 5120  # read of a response
     #: Configured like a hook of tusd: it may answer post-receive, and it gets the forwarded credentials.
     is_tusd_hook: bool = False
 
@@ -37,7 +37,7 @@ class DeliveryStatus(Enum):
     DELIVERED = auto()
     RETRY = auto()  # the failure may be temporary
     GONE = auto()  # 410: the endpoint wants no more events
-    REJECTED = auto()  # the endpoint would refuse the same request again
+    REJECTED = auto()  # the endpoint would refuse the same request again, or it can never be sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ decided by its callers. Importing this module loads the HTTP library, so only co
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import string
 from base64 import b64encode
@@ -17,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpcore2
 
+from tusd_py.hooks.network import ResolvingBackend
 from tusd_py.model.caller import Caller, HeaderList
 
 #: At most this much is read of a response outside 2xx: its body is only quoted in the log.
@@ -26,10 +28,16 @@ REFUSAL_BYTES_MAX = 4096
 # side closes just as it is used again would cost an attempt.
 _KEEP_ALIVE_SECONDS = 1.5
 _IDLE_CONNECTIONS_MAX = 20
+# RFC 9110, 5.5: what a value may contain. Our HTTP server accepts more of its clients than the library sends.
+_VALUE = re.compile(rb"[^\x00\n\x0b\x0c\r]*")
 
 
 class RequestFailed(Exception):
     """No complete response arrived; the text says why and follows the name of the hook or endpoint in a sentence."""
+
+
+class RequestInvalid(RequestFailed):
+    """The request can never be sent, because its URL or one of its headers is not valid. Another attempt is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +68,19 @@ class HttpClient:
         self,
         tls: ssl.SSLContext,
         *,
-        backend: httpcore2.AsyncNetworkBackend | None = None,
+        backend: ResolvingBackend | None = None,
         requests_max: int | None = None,
     ) -> None:
         # The limit is enforced here and not by the pool: a request that is cancelled while it waits for a connection
         # can occupy a slot of the pool forever (httpcore issue 1093).
         self._slots = None if requests_max is None else asyncio.Semaphore(requests_max)
+        self._backend = backend or ResolvingBackend()
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=None,
             max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
             keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            network_backend=backend,
+            network_backend=self._backend,
         )
 
     async def post(
@@ -80,7 +89,7 @@ class HttpClient:
         """Send ``body`` and return the response, of whose body at most ``response_bytes_max`` bytes are read.
 
         ``timeout_seconds`` covers everything, also the wait for one of ``requests_max`` slots. Raises
-        ``RequestFailed``.
+        ``RequestFailed``; ``RequestInvalid`` if another attempt is useless.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -90,6 +99,11 @@ class HttpClient:
                     return await self._exchange(url, headers, body, response_bytes_max)
         except TimeoutError as failure:
             raise RequestFailed(f"took more than {round(timeout_seconds, 3):g} seconds") from failure
+        except httpcore2.LocalProtocolError:
+            # Its text has the value of the header, which may be a credential.
+            raise RequestInvalid("was not called: a header of the request is not valid in HTTP") from None
+        except httpcore2.UnsupportedProtocol as failure:
+            raise RequestInvalid(f"was not called: {failure}") from failure
         except (
             httpcore2.NetworkError,
             httpcore2.ProtocolError,
@@ -101,9 +115,13 @@ class HttpClient:
     async def close(self) -> None:
         """Close all connections. The client cannot be used afterwards."""
         await self._pool.aclose()
+        self._backend.close()
 
     async def _exchange(self, url: str, headers: HeaderList, body: bytes, response_bytes_max: int) -> HttpResponse:
-        host, target = _host_header(url), _target(url)
+        try:
+            host, target = _host_header(url), _target(url)
+        except ValueError as error:  # also UnicodeError, of names that IDNA does not allow
+            raise RequestInvalid("was not called: its URL is not valid") from error
         request_headers = [(b"Host", host), *headers, (b"Content-Length", b"%d" % len(body))]
         async with self._pool.stream("POST", target, headers=request_headers, content=body) as response:
             limit = response_bytes_max if _is_success(response.status) else min(response_bytes_max, REFUSAL_BYTES_MAX)
@@ -122,9 +140,17 @@ class RequestHeaders:
         self._forwarded = {name.lower().encode(): name.encode() for name in forward_headers}
 
     def for_caller(self, caller: Caller | None) -> list[tuple[bytes, bytes]]:
-        """The headers of one request; names of forwarded headers are written as in ``forward_headers``."""
+        """The headers of one request; names of forwarded headers are written as in ``forward_headers``.
+
+        Whitespace around values is removed, and a value that HTTP does not allow is left out: the HTTP library would
+        refuse the request, and so would the receiver.
+        """
         received = caller.headers if caller is not None else ()
-        forwarded = [(self._forwarded[name], value) for name, value in received if name in self._forwarded]
+        forwarded = [
+            (self._forwarded[name], value.strip())
+            for name, value in received
+            if name in self._forwarded and _VALUE.fullmatch(value.strip())
+        ]
         names = {name.lower() for name, _ in forwarded}
         return [*(header for header in self._fixed if header[0].lower() not in names), *forwarded]
 

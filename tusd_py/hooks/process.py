@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tusd_py.cancellation import finish_despite_cancel, shielded
+from tusd_py.threads import in_executor
 
 #: Far more than any response needs: a program that writes more has failed.
 STDOUT_BYTES_MAX = 1024 * 1024
@@ -21,6 +23,8 @@ STDOUT_BYTES_MAX = 1024 * 1024
 #: The beginning of standard error is kept; the rest is read and discarded, so that the program is never blocked.
 STDERR_BYTES_MAX = 8192
 
+# Starting a program takes a millisecond, but may hang on a file system that does not answer.
+_start_threads = ThreadPoolExecutor(8, "start-program")
 _CHUNK_BYTES = 64 * 1024
 # Where the kernel cannot report the end of a process, it is polled for.
 _POLL_SECONDS = 0.01
@@ -72,7 +76,7 @@ class HookProcess:
     async def _run(self) -> ProcessResult:
         try:
             # Cancelled meanwhile, the start is awaited first: then there is a process to kill, or none.
-            await shielded(asyncio.to_thread(self._start))
+            await shielded(in_executor(_start_threads, self._start))
             assert self._process is not None
             with ExitStack() as stack:
                 return await self._communicate(self._process, stack)

@@ -12,6 +12,7 @@ from tusd_py.hooks.responses import validate_response
 from tusd_py.model.caller import Caller, HeaderList
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
+from tusd_py.model.text import valid_unicode
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import parse_metadata
@@ -34,10 +35,12 @@ def format_event(
     """The body of a hook request, with the keys and values of tusd v2.
 
     ``storage`` says where the bytes are (``Store.location``); like tusd, pre-create has ``null``, since nothing is
-    stored yet. Without a ``caller`` the fields of ``HTTPRequest`` are empty.
+    stored yet. Bytes of a path that are not UTF-8 become U+FFFD, as in Go. Without a ``caller`` the fields of
+    ``HTTPRequest`` are empty.
     """
     event = {"Upload": None if upload is None else _upload(upload, storage), "HTTPRequest": _request(caller)}
-    return json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":"))
+    return valid_unicode(body).encode()
 
 
 def _upload(upload: Upload, storage: Mapping[str, str] | None) -> dict[str, object]:
@@ -192,7 +195,7 @@ class _ResponseReader:
         if not isinstance(value, str):
             self._refuse(name, "text")
         # JSON can hold half a surrogate pair, but neither a response nor a record can.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return valid_unicode(value)
 
     def _texts(self, value: object, name: str) -> dict[str, str] | None:
         if value is None:

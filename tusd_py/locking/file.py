@@ -1,8 +1,9 @@
-"""The locker of the processes of one host: the kernel keeps the locks, and the processes notify each other."""
+"""The locker of all processes of one host: the kernel keeps the locks, and the processes notify each other."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import weakref
@@ -10,16 +11,21 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.notifier import Notifier, OpenNotifier
 from tusd_py.locking.lock_files import LockFiles
 from tusd_py.locking.memory import MemoryLock, MemoryLocker
 
-#: A caller that waits for another process tries and asks again this often: messages may be lost, holders may be killed.
+#: A caller that waits for another process tries and requests again after this: messages may be lost, holders may die.
 POLL_SECONDS = 0.025
 
 #: How long this process leaves an upload to another one that waits for it before its own next waiter takes it.
 YIELD_SECONDS = 0.005
+
+#: How long after a failure the system is asked again to unlock an upload.
+UNLOCK_AGAIN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 _MESSAGE = re.compile(rb"(want|free) ([0-9a-f]{14})(?: (\S{1,40}))?")
 
@@ -33,7 +39,7 @@ class FileLock:
         self._locker = locker
         self.key = key
         self.local = local
-        self.waiters: dict[str, None] = {}  # addresses of other processes that wait for it, in the order they asked
+        self.waiters: dict[str, None] = {}  # addresses of processes that wait for it, in order
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
         self.local.on_release_requested(callback)
@@ -57,7 +63,7 @@ class FileLocker:
         self._local = MemoryLocker()
         self._medium: tuple[LockFiles, Notifier] | None = None
         self._held: dict[str, FileLock] = {}
-        self._waiters: dict[str, asyncio.Future[None]] = {}  # those here that wait for another process
+        self._waiters: dict[str, asyncio.Future[None]] = {}  # callers of this process that wait for another one
         _LOCKERS.add(self)
 
     async def acquire(self, upload_id: str, timeout_seconds: float) -> FileLock:
@@ -66,7 +72,7 @@ class FileLocker:
         local = await self._local.acquire(key, timeout_seconds)
         try:
             lock_files, notifier = self._medium or self._open()
-            if not lock_files.try_lock(key):
+            if not self._try_lock(lock_files, key):
                 await self._wait_for_other_process(lock_files, notifier, key, deadline)
         except BaseException:
             local.release_to_next()
@@ -78,9 +84,13 @@ class FileLocker:
         local = await self._local.try_acquire(key)
         if local is None:
             return None
-        lock_files, _ = self._medium or self._open()
-        if lock_files.try_lock(key):
-            return self._lock(key, local)
+        try:
+            lock_files, _ = self._medium or self._open()
+            if self._try_lock(lock_files, key):
+                return self._lock(key, local)
+        except BaseException:
+            local.release_to_next()
+            raise
         local.release_to_next()
         return None
 
@@ -99,7 +109,7 @@ class FileLocker:
             return
         del self._held[lock.key]
         lock_files, notifier = self._medium
-        lock_files.unlock(lock.key)
+        self._unlock(lock_files, lock.key)
         if not lock.waiters:
             lock.local.release_to_next()
             return
@@ -127,6 +137,29 @@ class FileLocker:
             raise
         return self._medium
 
+    def _try_lock(self, lock_files: LockFiles, key: str) -> bool:
+        """Lock the byte of ``key``; return whether it was free. Raises ``LocksUnavailable``."""
+        try:
+            return lock_files.try_lock(key)
+        except LocksUnavailable:
+            # If the files were replaced, another process may lock what this one holds: save and stop before that.
+            for lock in list(self._held.values()):
+                lock.local.request_release()
+            raise
+
+    def _unlock(self, lock_files: LockFiles, key: str) -> None:
+        """Unlock the byte of ``key``, if necessary by repeating it until the system does it."""
+        try:
+            lock_files.unlock(key)
+        except OSError as error:
+            log.warning("could not unlock an upload, retrying: %s", error.strerror)
+            asyncio.get_running_loop().call_later(UNLOCK_AGAIN_SECONDS, self._unlock_again, lock_files, key)
+
+    def _unlock_again(self, lock_files: LockFiles, key: str) -> None:
+        # A new holder in this process unlocks it itself; closed files have unlocked everything.
+        if key not in self._held and self._medium is not None and self._medium[0] is lock_files:
+            self._unlock(lock_files, key)
+
     def _lock(self, key: str, local: MemoryLock) -> FileLock:
         self._held[key] = lock = FileLock(self, key, local)
         return lock
@@ -142,7 +175,7 @@ class FileLocker:
                 self._waiters[key] = waiter = loop.create_future()
                 # Sent again each time, since the holder may be another process by now.
                 notifier.broadcast(want)
-                if lock_files.try_lock(key):  # released before the holder received the message
+                if self._try_lock(lock_files, key):  # released before the holder received the message
                     return
                 remaining = deadline - loop.time()
                 if remaining <= 0:
@@ -152,7 +185,7 @@ class FileLocker:
                     await waiter
                 finally:
                     timer.cancel()
-                if lock_files.try_lock(key):
+                if self._try_lock(lock_files, key):
                     return
         finally:
             del self._waiters[key]

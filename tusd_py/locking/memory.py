@@ -31,7 +31,7 @@ class MemoryLock:
             self._callbacks.append(callback)
 
     def request_release(self) -> None:
-        """Tell the holder that another caller waits for the lock."""
+        """Notify the holder that another caller waits for the lock."""
         self._is_release_requested = True
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 #: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
 #: duplicates.
 HeaderList = list[tuple[bytes, bytes]]
+
+#: The headers of a request that events keep. Every other one may contain a credential: services invent names for them.
+#: Upload-Metadata and Upload-Concat are not here because the record has their content, as a hook may have changed it,
+#: and the URLs of Upload-Concat may contain credentials.
+RECORDED_HEADERS = frozenset(
+    {
+        b"host",
+        b"user-agent",
+        b"origin",
+        b"content-type",
+        b"content-length",
+        b"content-digest",
+        b"repr-digest",
+        b"tus-resumable",
+        b"upload-length",
+        b"upload-defer-length",
+        b"upload-offset",
+        b"upload-checksum",
+        b"upload-complete",
+        b"upload-incomplete",
+        b"upload-draft-interop-version",
+        b"x-http-method-override",
+        b"x-request-id",
+        b"traceparent",
+        b"via",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +52,12 @@ class Caller:
     target: str  # raw request target with base path and query
     headers: HeaderList
     owner: str = ""
+    client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
+
+    def recorded(self, named_headers: Collection[bytes] = ()) -> Caller:
+        """The caller without what may be a credential: the query, and headers not in ``RECORDED_HEADERS``.
+
+        ``named_headers`` (in lower case) stay too: the operator has named them for hooks.
+        """
+        kept = [header for header in self.headers if header[0] in RECORDED_HEADERS or header[0] in named_headers]
+        return replace(self, target=self.target.partition("?")[0], headers=kept)

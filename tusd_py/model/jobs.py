@@ -82,6 +82,7 @@ class Effects:
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()
     completed_job: Job | None = None  # the job that made the change, which is thereby done
+    durable: bool = False  # whether the change must survive a loss of power, whatever it changes
 
 
 NO_EFFECTS = Effects()

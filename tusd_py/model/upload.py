@@ -72,7 +72,8 @@ class Upload:
 
     ``offset`` is the number of bytes that exist; bytes that a store has beyond it do not count. ``token`` is the
     fencing token: it grows with every saved change, and a change can be saved only with the newest token.
-    ``metadata_header`` and ``concat_header`` are as the client sent them, to be echoed byte for byte (Latin-1 text).
+    ``metadata_header`` and ``concat_header`` are as the client sent them, to be echoed byte for byte (Latin-1 text);
+    only credentials in the URLs of ``concat_header`` are left out.
     Times are aware, in UTC. ``expires_at`` is the time for the sweeper to act: the expiry of an unfinished upload, the
     end of the retention of a finished one, the deletion of the record of an ended one; ``None`` is never.
     """

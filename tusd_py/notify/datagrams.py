@@ -21,7 +21,7 @@ _NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.sock")
 
 
 def is_endpoint_name(name: str) -> bool:
-    """Whether ``name`` is a name that a ``DatagramEndpoint`` gives itself."""
+    """Whether ``name`` has the form of the names of ``DatagramEndpoint``."""
     return _NAME.fullmatch(name) is not None
 
 

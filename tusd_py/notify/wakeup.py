@@ -1,4 +1,4 @@
-"""Wakes every process that has subscribed in a directory. Wake-ups may be missed, so subscribers also poll."""
+"""Wakes every process that has subscribed in a directory. Wake-ups may be missed: subscribers also poll."""
 
 from __future__ import annotations
 

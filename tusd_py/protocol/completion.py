@@ -65,7 +65,7 @@ def decide(end: BodyEnd) -> Decision:
     outcome, is_last, length, stored = end.outcome, end.is_last, end.length, end.stored
     offset = max(end.recorded, stored)
     if outcome is BodyOutcome.BYTES_MISSING:
-        # The client sends the missing bytes again once the record admits that they are gone.
+        # The client sends the missing bytes again once the record no longer counts them.
         return Decision(_resumable(end, stored), None, False, Raises.CAUSE)
     if outcome is BodyOutcome.STORE_FAILED:
         return Decision(_resumable(end, offset), None, False, Raises.CAUSE)
@@ -93,7 +93,7 @@ def _cause(outcome: BodyOutcome) -> Raises:
 
 
 def _resumable(end: BodyEnd, offset: int) -> int:
-    """The offset after a failure of the store, at which a tus 1.0 client must come back."""
+    """The offset to record after a failure of the store, from which the client resumes."""
     if end.is_last is None and not end.is_flushed and offset == end.length:
         # All bytes are stored but not as safely as required. A client that receives the full offset considers the
         # upload complete and does not return; with one byte less it does.

@@ -79,6 +79,11 @@ def _is_allowed(authority: str, hosts: Sequence[str]) -> bool:
     return host in hosts or re.sub(r":[0-9]*\Z", "", host) in hosts
 
 
+def without_credentials(header: str) -> str:
+    """The header without user names, passwords, queries and fragments of URLs, for the record; others unchanged."""
+    return re.sub(r"//[^/ ]*@", "//", re.sub(r"[?#][^ ]*", "", header))
+
+
 def format_concat(kind: Kind, urls: Sequence[str] = ()) -> str | None:
     """The header a client would send for an upload of this kind; None for a regular upload."""
     if kind is Kind.FINAL:

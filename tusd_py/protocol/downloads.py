@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.dates import format_date, parse_date
 from tusd_py.protocol.errors import PreconditionFailed, RangeNotSatisfiable
@@ -105,7 +106,7 @@ def _changed_at(upload: Upload) -> datetime:
     return (upload.completed_at or upload.updated_at).replace(microsecond=0)
 
 
-def validator_headers(upload: Upload) -> list[tuple[bytes, bytes]]:
+def validator_headers(upload: Upload) -> HeaderList:
     """The validator fields (RFC 9110, 8.8) and Cache-Control; a 304 has only these."""
     return [
         (b"etag", format_etag(upload).encode("ascii")),
@@ -115,7 +116,7 @@ def validator_headers(upload: Upload) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def content_headers(upload: Upload, inline_types: Set[str]) -> list[tuple[bytes, bytes]]:
+def content_headers(upload: Upload, inline_types: Set[str]) -> HeaderList:
     """The headers that describe the bytes. Only ``inline_types`` are displayed by browsers, in a sandbox."""
     metadata = parse_metadata(upload.metadata_header)
     media_type = _media_type(metadata.get("filetype", b""))

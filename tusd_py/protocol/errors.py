@@ -17,7 +17,7 @@ class TusError(Exception):
     """A request that the server refuses.
 
     ``upload`` is the upload whose offset the response must include, if any. ``override`` is the response that a hook
-    wants instead.
+    requested instead.
     """
 
     status: ClassVar[int] = 400
@@ -33,7 +33,7 @@ class TusError(Exception):
         return self
 
     def with_response(self, override: ResponseOverride | None) -> Self:
-        """This refusal, answered as the hook that refused wants it answered."""
+        """This error with the response that the refusing hook requested; returns itself."""
         self.override = override
         return self
 
@@ -172,6 +172,11 @@ class UploadGone(TusError):
     sentence = "this upload has expired or could not be finished; create a new one with POST"
 
 
+class ContentGone(UploadGone):
+    code = "ERR_CONTENT_GONE"
+    sentence = "this upload is complete, but its content is no longer on this server"
+
+
 @dataclass(eq=False)
 class OffsetMismatch(TusError):
     status = 409
@@ -246,6 +251,36 @@ class TooManyParts(TusError):
     sentence = "a final upload may consist of at most {parts_max} partial uploads on this server"
 
     parts_max: int
+
+
+@dataclass(eq=False)
+class PartUsedTooOften(TusError):
+    """A partial upload that final uploads would use more often than the server allows."""
+
+    status = 413
+    code = "ERR_PART_USED_TOO_OFTEN"
+    sentence = "final uploads may use one partial upload at most {part_uses_max} times on this server"
+
+    part_uses_max: int
+
+
+class TooManyConcatenations(TusError):
+    """The client has as many concatenations running and waiting as the server allows."""
+
+    # 503 because clients retry it.
+    status = 503
+    code = "ERR_TOO_MANY_CONCATENATIONS"
+    sentence = "too many final uploads of this client are being concatenated; try again shortly"
+    retry_after_seconds = 5
+
+
+class TooManyEmptyUploads(TusError):
+    """The client has as many unfinished uploads without a byte as the server allows."""
+
+    status = 503
+    code = "ERR_TOO_MANY_EMPTY_UPLOADS"
+    sentence = "too many uploads of this client have received no byte yet; send their bytes or terminate them first"
+    retry_after_seconds = 30
 
 
 class PartInUse(TusError):

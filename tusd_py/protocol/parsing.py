@@ -12,7 +12,7 @@ from types import MappingProxyType
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
-from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat
+from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat, without_credentials
 from tusd_py.protocol.errors import (
     AmbiguousLength,
     ExtensionDisabled,
@@ -115,6 +115,7 @@ class Parser:
 
     def _create(self, headers: Headers, base_paths: tuple[str, ...]) -> Create:
         concat = self._concat(headers, base_paths)
+        concat_header = headers.get(b"upload-concat")
         length = _creation_length(headers, is_final=concat.kind is Kind.FINAL)
         metadata_header = self._metadata_header(headers)
         body = self._creation_body(headers, concat.kind)
@@ -122,7 +123,7 @@ class Parser:
             length=length,
             kind=concat.kind,
             metadata_header=metadata_header,
-            concat_header=headers.get(b"upload-concat"),
+            concat_header=None if concat_header is None else without_credentials(concat_header),
             parts=concat.parts,
             body=body,
         )

@@ -61,7 +61,7 @@ class Create:
     length: int | None
     kind: Kind = Kind.REGULAR
     metadata_header: str | None = None  # as received; None when absent or empty
-    concat_header: str | None = None  # as received
+    concat_header: str | None = None  # as received, without credentials in URLs
     parts: tuple[str, ...] = ()  # upload ids, in order; repetitions are allowed
     body: BodyInfo | None = None
     is_last: bool | None = None

@@ -5,7 +5,8 @@ The order of the checks is part of the protocol; where the specification fixes i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     OffsetMismatch,
     PartInUse,
+    PartUsedTooOften,
     RejectedByRules,
     TusError,
     UploadGone,
@@ -27,6 +29,7 @@ from tusd_py.protocol.errors import (
     UploadNotValidated,
     UploadUnfinished,
 )
+from tusd_py.protocol.headers import NUMBER_MAX
 from tusd_py.protocol.requests import Append, Create
 
 _BLOCKING_STEPS = frozenset(step.name for step in STEPS if step.blocks_downloads)
@@ -39,6 +42,7 @@ class Limits:
     length_max: int = 0  # bytes of one upload (Tus-Max-Size)
     metadata_bytes_max: int = 8192  # the Upload-Metadata header
     parts_max: int = 1000  # partial uploads in one final upload
+    part_uses_max: int = 16  # how often one partial upload is used by all final uploads together
     concat_bytes_max: int = 131072  # the Upload-Concat header
     creation_with_upload: bool = True
     termination: bool = True
@@ -90,20 +94,29 @@ def _expires_by_sweep_only(upload: Upload) -> bool:
     return upload.kind is not Kind.REGULAR or upload.is_complete
 
 
+def ensure_allowed_length(length: int | None, limits: Limits) -> None:
+    """Raise ``MaxSizeExceeded`` for a length above the limit, or above what databases and file systems can store.
+
+    Each number of a request is at most ``NUMBER_MAX``, but the sum of two of them may exceed it.
+    """
+    length_max = limits.length_max or NUMBER_MAX
+    if length is not None and length > length_max:
+        raise MaxSizeExceeded(length_max)
+
+
 def create(request: Create, limits: Limits) -> None:
     """Check a creation. Raises ``MaxSizeExceeded`` or ``LengthExceeded``.
 
     Creation: "If the length of the upload exceeds the maximum, the Server MUST respond with 413".
     """
-    if limits.length_max and request.length is not None and request.length > limits.length_max:
-        raise MaxSizeExceeded(limits.length_max)
+    ensure_allowed_length(request.length, limits)
     if request.body is None or request.body.length is None:
         return
     # Refused before anything is created: other servers leave behind an upload whose URL the client never learns.
     if request.length is not None and request.body.length > request.length:
         raise LengthExceeded(request.length)
-    if request.length is None and limits.length_max and request.body.length > limits.length_max:
-        raise MaxSizeExceeded(limits.length_max)
+    if request.length is None:
+        ensure_allowed_length(request.body.length, limits)
 
 
 def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
@@ -132,8 +145,7 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
         if request.length != upload.length:
             raise LengthAlreadyKnown(upload.length, upload.offset)
         return upload.length
-    if limits.length_max and request.length > limits.length_max:
-        raise MaxSizeExceeded(limits.length_max)
+    ensure_allowed_length(request.length, limits)
     if request.length < upload.offset:
         raise LengthAlreadyKnown(None, upload.offset)
     return request.length
@@ -157,9 +169,21 @@ def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, 
     # "The Client MUST NOT include the Upload-Length header in the final upload creation": tolerated if it is correct.
     if request.length is not None and request.length != total:
         raise InvalidLength("Upload-Length", "no such header for a final upload, or the sum of its parts")
-    if limits.length_max and total is not None and total > limits.length_max:
-        raise MaxSizeExceeded(limits.length_max)
+    ensure_allowed_length(total, limits)
     return total
+
+
+def ensure_uses_allowed(parts: Sequence[str], uses: Mapping[str, int], limits: Limits) -> None:
+    """Raise ``PartUsedTooOften`` if a part would be used more often than ``part_uses_max`` by all final uploads.
+
+    ``parts`` are the parts of the new final upload; ``uses`` says how often others use them. The specification lets a
+    part be named several times; without a limit, few bytes sent become many bytes stored.
+    """
+    if not limits.part_uses_max:
+        return
+    for part_id, count in Counter(parts).items():
+        if count + uses.get(part_id, 0) > limits.part_uses_max:
+            raise PartUsedTooOften(limits.part_uses_max)
 
 
 def ensure_same_owner(parts: Sequence[Upload], owner: str) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from tusd_py.cancellation import uninterrupted
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
-from tusd_py.publishing.names import numbered, published_name
+from tusd_py.publishing.names import candidates, published_name
 from tusd_py.publishing.placement import Placement
+from tusd_py.threads import in_executor
 
 P = ParamSpec("P")
+T = TypeVar("T")
+
+_threads = ThreadPoolExecutor(8, "publish")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,35 +31,48 @@ class DirectoryPublisher:
     directory: Path
     pattern: str
     links: bool = True  # hard links instead of copies, where the file system supports them
+    file_mode: int = 0o640  # of published files, and so of uploads that are linked
 
-    async def publish(self, upload: Upload, store: Store) -> str:
-        """See ``Publisher.publish``."""
-        placement = Placement(self.directory, upload.id)
+    async def prepare(self, upload: Upload, store: Store) -> None:
+        """See ``Publisher.prepare``."""
+        placement = self._placement(upload)
         try:
-            is_complete = await asyncio.to_thread(placement.prepare)
+            is_complete = await in_executor(_threads, placement.prepare)
             if not is_complete and not await self._link(placement, upload, store):
                 await self._copy(placement, upload, store)
-            return await asyncio.to_thread(placement.publish, self._names(upload))
         except OSError as error:
             raise _publish_failed(self.directory, error) from error
+
+    async def place(self, upload: Upload) -> str:
+        """See ``Publisher.place``."""
+        return await self._in_thread(
+            self._placement(upload).publish, candidates(published_name(self.pattern, upload), upload.id)
+        )
+
+    async def withdraw(self, upload: Upload, path: str) -> None:
+        """See ``Publisher.withdraw``."""
+        await self._in_thread(self._placement(upload).withdraw, path)
 
     async def cleanup(self, upload: Upload) -> None:
         """See ``Publisher.cleanup``."""
+        await self._in_thread(self._placement(upload).cleanup)
+
+    def _placement(self, upload: Upload) -> Placement:
+        name = published_name(self.pattern, upload)
+        return Placement(self.directory, upload.id, name, file_mode=self.file_mode)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            await asyncio.to_thread(Placement(self.directory, upload.id).cleanup)
+            return await in_executor(_threads, work, *args, **kwargs)
         except OSError as error:
             raise _publish_failed(self.directory, error) from error
-
-    def _names(self, upload: Upload) -> Iterator[str]:
-        name = published_name(self.pattern, upload)
-        return itertools.chain([name], (numbered(name, number) for number in itertools.count(2)))
 
     async def _link(self, placement: Placement, upload: Upload, store: Store) -> bool:
         location = store.location(upload)
         # After a crash a file may be longer than its upload; then only the bytes of the upload are copied.
         if not self.links or location.get("Type") != "filestore" or await store.size(upload) != upload.offset:
             return False
-        return await asyncio.to_thread(placement.link, Path(location["Path"]))
+        return await in_executor(_threads, placement.link, Path(location["Path"]))
 
     async def _copy(self, placement: Placement, upload: Upload, store: Store) -> None:
         try:
@@ -70,7 +87,7 @@ class DirectoryPublisher:
 
 async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     """Run ``work`` in a thread to its end, also when cancelled: the descriptor must not be closed beneath it."""
-    await uninterrupted(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
+    await uninterrupted(asyncio.ensure_future(in_executor(_threads, work, *args, **kwargs)))
 
 
 def _publish_failed(directory: Path, error: OSError) -> PublishFailed:

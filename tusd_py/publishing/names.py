@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC
 
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import parse_metadata
 
-#: File systems allow 255; the rest is for numbers.
+#: File systems allow 255; the rest is for suffixes.
 NAME_BYTES_MAX = 200
+#: Names are numbered up to this, so that a name costs a few attempts however many uploads have the same one.
+_NUMBER_MAX = 9
+_SUFFIX_CHARACTERS = 8  # 40 bits
 _FIELD = re.compile(r"\{([a-z]+)\}")
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -60,11 +67,24 @@ def safe_name(text: str) -> str:
     return _shortened(name) or "_"
 
 
-def numbered(path: str, number: int) -> str:
-    """``path`` with ``number`` before its extension: the next choice if a name is already used."""
+def candidates(path: str, upload_id: str) -> Iterator[str]:
+    """The names to try for ``path``, in order, without end: ``image.jpg``, ``image-2.jpg`` to ``image-9.jpg``, others.
+
+    The others have a suffix such as ``image-mzxw6ytb.jpg``, which is unused although nothing is counted or listed. It
+    follows from the id, so that an attempt after a crash finds the name of the one before, but does not reveal it.
+    """
+    yield path
+    for number in range(2, _NUMBER_MAX + 1):
+        yield _with_suffix(path, str(number))
+    for attempt in itertools.count():
+        digest = hashlib.sha256(f"{upload_id} {attempt}".encode()).digest()
+        yield _with_suffix(path, base64.b32encode(digest)[:_SUFFIX_CHARACTERS].decode().lower())
+
+
+def _with_suffix(path: str, suffix: str) -> str:
     directory, slash, name = path.rpartition("/")
     stem, extension = _split_extension(name)
-    return f"{directory}{slash}{stem} ({number}){extension}"
+    return f"{directory}{slash}{stem}-{suffix}{extension}"
 
 
 def _split_extension(name: str) -> tuple[str, str]:

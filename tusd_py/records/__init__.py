@@ -1,1 +1,1 @@
-"""Backends of the records contract: what is known of each upload, in memory or in a database. No bytes, no locks."""
+"""Backends of the records contract, in memory and in a database."""

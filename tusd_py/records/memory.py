@@ -1,31 +1,40 @@
-"""Records in the memory of one process: for tests, and for servers that may forget. Nothing here outlives it."""
+"""Records in the memory of one process: for tests, and for servers whose uploads need not survive a restart."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsUnavailable
+from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, RecordsUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
 
+#: Final uploads in these statuses have no bytes and will not get any.
+_WITHOUT_BYTES = (Status.EXPIRED, Status.TERMINATED, Status.FAILED)
+
 
 class MemoryRecords:
-    """Keeps ``Upload`` values in a dictionary: no call waits, so each is one step of the event loop."""
+    """Keeps ``Upload`` values in a dictionary. No call awaits, so each is atomic on the event loop."""
 
     def __init__(self) -> None:
         self._uploads: dict[str, Upload] = {}
         self._closed = False
 
-    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         self._refuse_when_closed()
-        _refuse_company(effects)
+        _refuse_effects(effects)
         if upload.id in self._uploads:
             raise RecordExists(f"upload {upload.id} is already recorded")
-        self._uploads[upload.id] = _detached(upload)
+        if part_uses_max and upload.parts:
+            uses = Counter(await self.count_part_uses(upload.parts))
+            uses.update(upload.parts)
+            if max(uses.values()) > part_uses_max:
+                raise PartOverused(f"a partial upload is used by final uploads {part_uses_max} times already")
+        self._uploads[upload.id] = _with_copied_storage(upload)
 
     async def find(self, upload_id: str) -> Upload | None:
         self._refuse_when_closed()
@@ -37,12 +46,12 @@ class MemoryRecords:
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         self._refuse_when_closed()
-        _refuse_company(effects)
-        assert before.id == after.id, "a record changes, it does not move"
+        _refuse_effects(effects)
+        assert before.id == after.id, "an update must not change the id"
         recorded = self._uploads.get(before.id)
         if recorded is None or (recorded.offset, recorded.token) != (before.offset, before.token):
-            raise RecordConflict(f"the record of upload {before.id} has moved on")
-        saved = _detached(replace(after, token=before.token + 1))
+            raise RecordConflict(f"another request has changed the record of upload {before.id}")
+        saved = _with_copied_storage(replace(after, token=before.token + 1))
         self._uploads[before.id] = saved
         return saved
 
@@ -59,7 +68,7 @@ class MemoryRecords:
 
     async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._refuse_when_closed()
-        ids = (u.id for u in self._uploads.values() if _is_unsettled(u) and u.id > after_id)
+        ids = (u.id for u in self._uploads.values() if _needs_recovery(u) and u.id > after_id)
         return [self._uploads[upload_id] for upload_id in sorted(ids)[:limit]]
 
     async def finals_waiting(self, part_id: str) -> list[Upload]:
@@ -67,6 +76,16 @@ class MemoryRecords:
         waiting = (Status.UPLOADING, Status.PROCESSING)
         found = (u for u in self._uploads.values() if u.status in waiting and part_id in u.parts)
         return sorted(found, key=lambda upload: upload.id)
+
+    async def count_part_uses(self, part_ids: Collection[str]) -> Mapping[str, int]:
+        self._refuse_when_closed()
+        wanted, living = set(part_ids), (u for u in self._uploads.values() if u.status not in _WITHOUT_BYTES)
+        return Counter(part_id for upload in living for part_id in upload.parts if part_id in wanted)
+
+    async def find_empty(self, upload_ids: Collection[str]) -> set[str]:
+        self._refuse_when_closed()
+        uploads = (self._uploads.get(upload_id) for upload_id in upload_ids)
+        return {u.id for u in uploads if u is not None and not u.offset and u.status is Status.UPLOADING}
 
     async def probe(self) -> None:
         self._refuse_when_closed()
@@ -79,18 +98,18 @@ class MemoryRecords:
             raise RecordsUnavailable("the records are closed")
 
 
-def _refuse_company(effects: Effects) -> None:
-    assert effects == NO_EFFECTS, "events and jobs are kept in a database: settings allow nobody to tell without one"
+def _refuse_effects(effects: Effects) -> None:
+    assert effects == NO_EFFECTS, "events and jobs need a database: the settings allow no subscriptions without one"
 
 
-def _detached(upload: Upload) -> Upload:
-    """The upload with its store's state copied as a database would: what its giver changes later is not recorded."""
+def _with_copied_storage(upload: Upload) -> Upload:
+    """The upload with a copy of its storage state, as from a database: later changes by the caller are not recorded."""
     if not upload.storage:
         return upload
     state: Mapping[str, object] = MappingProxyType(json.loads(json.dumps(dict(upload.storage))))
     return replace(upload, storage=state)
 
 
-def _is_unsettled(upload: Upload) -> bool:
+def _needs_recovery(upload: Upload) -> bool:
     is_pending_final = upload.kind is Kind.FINAL and upload.status is Status.UPLOADING
     return (upload.status is Status.PROCESSING and not upload.pending_steps) or is_pending_final

@@ -24,7 +24,9 @@ def probe(server: ServerSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> 
     Name lookup, connection, TLS handshake and answer together take at most ``timeout_seconds``.
     """
     if not server.unix_socket and server.port == 0:
-        raise NotHealthy("server.port is 0, which names no port to ask: pass the one that the server printed as --port")
+        raise NotHealthy(
+            "server.port is 0, which names no port to connect to: pass the one that the server printed as --port"
+        )
     url = _url(server)
     lines: list[bytes] = []
     problems: list[str] = []
@@ -42,7 +44,7 @@ def probe(server: ServerSettings, timeout_seconds: float = _TIMEOUT_SECONDS) -> 
     asking.start()
     asking.join(timeout_seconds)
     if problems:
-        raise NotHealthy(f"{url} cannot be asked: {problems[0]}")
+        raise NotHealthy(f"{url} cannot be reached: {problems[0]}")
     if not lines:
         raise NotHealthy(f"{url} did not answer within {timeout_seconds:g} s")
     version, _, rest = lines[0].partition(b" ")

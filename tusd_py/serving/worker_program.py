@@ -1,7 +1,7 @@
 """Starts the worker's package by its location, so that no other package of the same name can take its place.
 
 As a module it gives the command of a worker process. As a program, ``python -P worker_program.py [ARGUMENTS]``, it is
-that process: it imports nothing of ``tusd_py`` before it has fixed where ``tusd_py`` and the worker's package lie.
+that process: it imports nothing of ``tusd_py`` before it has fixed the locations of both packages.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
 from tusd_py.model.validation_rule import ValidationRule
-from tusd_py.settings.values import DOCS, Bool, Expects, Section, Size, Text
+from tusd_py.settings.values import DOCS, Bool, Expects, FileMode, Section, Size, Text
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: The fields that a pattern of published names can contain in braces.
@@ -106,3 +106,4 @@ class PublishingSettings(Section):
         "{yyyy}/{mm}/{filename}"
     )
     mode: Annotated[Literal["link", "copy"], Expects('"link" or "copy"')] = "link"
+    file_mode: FileMode = "0640"

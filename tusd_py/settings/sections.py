@@ -20,6 +20,7 @@ from tusd_py.settings.values import (
     Bool,
     Broker,
     Count,
+    CountOrNone,
     Expects,
     FileMode,
     ForwardedNames,
@@ -56,6 +57,9 @@ class ServerSettings(Section):
     base_path: BasePath = "/files/"
     public_url: PublicUrl = ""
     trusted_proxies: Networks = ()
+    forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
+        "x-forwarded"
+    )
     page: Bool = True
     tls_certificate: Text = ""
     tls_key: Text = ""
@@ -109,6 +113,9 @@ class UploadsSettings(Section):
     length_max: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
+    part_uses_max: Count = 16
+    concatenations_per_client_max: Count = 4
+    empty_per_client_max: CountOrNone = 10_000
     termination: Bool = True
     concatenation: Bool = True
     concat_hosts: Hosts = ()
@@ -173,6 +180,7 @@ class EventsSettings(Section):
 
     record: Bool = False
     keep_seconds: Seconds = 604800
+    keep_dead_seconds: Seconds = 2592000
 
 
 class ApiSettings(Section):
@@ -188,6 +196,7 @@ class ExpirationSettings(Section):
     finished_seconds: Seconds = 0
     partial_seconds: Seconds = 604800
     tombstone_seconds: Seconds = 86400
+    leftover_seconds: Seconds = 86400
     sweep_interval_seconds: PositiveSeconds = 60
 
 
@@ -297,11 +306,12 @@ class Settings(Section):
         return bool(getattr(getattr(self, section), key))
 
     @property
-    def database_url(self) -> str:
-        """The database: ``sqlite:///path``, or ``memory``."""
-        return self.records.url or f"{_SQLITE}{PurePath(self.storage.data_dir, 'tusd.sqlite3')}"
-
-    @property
     def database_path(self) -> str | None:
-        """The path of the SQLite database; ``None`` if records are in memory."""
-        return unquote(self.database_url.removeprefix(_SQLITE)) if self.database_url.startswith(_SQLITE) else None
+        """The path of the SQLite database; ``None`` if records are in memory.
+
+        The path of the data directory is no part of a URL: its characters stand for themselves.
+        """
+        url = self.records.url
+        if not url:
+            return str(PurePath(self.storage.data_dir, "tusd.sqlite3"))
+        return unquote(url.removeprefix(_SQLITE).partition("?")[0]) if url.startswith(_SQLITE) else None

@@ -10,12 +10,13 @@ import re
 from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from tusd_py.model import addresses
 from tusd_py.model.hooks import Hook
 
 #: The documentation: an installed package does not contain it.
@@ -105,10 +106,8 @@ def check_public_url(value: str) -> str:
 
 def parse_network(value: object) -> object:
     """Parse ``"10.0.0.7"`` or ``"10.0.0.0/8"``; bits after the prefix are ignored."""
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
     try:
-        return ip_network(str(value), strict=False)
+        return addresses.parse_network(str(value))
     except ValueError:
         raise ValueError("a list of addresses or networks such as 10.0.0.0/8 or ::1") from None
 
@@ -200,6 +199,9 @@ Text = Annotated[str, Expects("a string")]
 Port = Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, le=65535), Expects("a whole number from 0 to 65535")]
 Count = Annotated[
     int, BeforeValidator(_reject_bool), Field(ge=1, le=1_000_000), Expects("a whole number from 1 to 1000000")
+]
+CountOrNone = Annotated[
+    int, BeforeValidator(_reject_bool), Field(ge=0, le=1_000_000), Expects("a whole number from 0 to 1000000")
 ]
 Size = Annotated[
     int,

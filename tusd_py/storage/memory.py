@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
 
-from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError, StoreFull
+from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreError, StoreFull
 from tusd_py.model.upload import NO_STATE, Upload
 
 _READ_BYTES = 256 * 1024
@@ -93,8 +94,7 @@ class MemoryStore:
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
         self.uploads.pop(upload.id, None)
-        if sum(part.offset for part in parts) > self.bytes_available():
-            raise StoreFull("the memory for uploads is used up")
+        await self.ensure_space(sum(part.offset for part in parts))
         concatenated = bytearray()
         for part in parts:
             concatenated += self.stored(part.id, at_least=part.offset)[: part.offset]
@@ -103,8 +103,20 @@ class MemoryStore:
         self.uploads[upload.id] = concatenated
         return NO_STATE
 
+    async def ensure_space(self, count: int) -> None:
+        if count > self.bytes_available():
+            raise StoreFull("the memory for uploads is used up")
+
     async def delete(self, upload: Upload) -> None:
         self.uploads.pop(upload.id, None)
+
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        """Nothing: no bytes outlive the process that has lost their record."""
+        return
+        yield
+
+    async def purge(self, upload_id: str) -> None:
+        self.uploads.pop(upload_id, None)
 
     async def size(self, upload: Upload) -> int:
         return len(self.uploads.get(upload.id, b""))
@@ -124,7 +136,9 @@ class MemoryStore:
         stored = self.uploads.get(upload_id)
         if stored is None and at_least == 0:
             stored = self.uploads[upload_id] = bytearray()
-        if stored is None or len(stored) < at_least:
+        if stored is None:
+            raise BytesMoved("the memory holds nothing of this upload")
+        if len(stored) < at_least:
             raise BytesMissing("the memory holds fewer bytes of this upload than were stored")
         return stored
 

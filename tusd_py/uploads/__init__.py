@@ -1,1 +1,1 @@
-"""The use cases of uploads, one verb per module. They reach the world only through the contracts."""
+"""The use cases of uploads, one verb per module. They use backends only through the contracts."""

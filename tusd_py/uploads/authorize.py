@@ -11,10 +11,10 @@ from tusd_py.uploads.ports import Ports
 
 
 async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
-    """Return if the hook ``authorize`` accepts the request.
+    """Invoke the hook ``authorize``, if it is configured. Raises ``AccessDenied`` if the hook rejects the request.
 
-    Raises ``AccessDenied``, ``RecordsError`` or ``HookFailed``. No lock is taken, so a client
-    without permission cannot interrupt a running upload. The refusal is the same whether the upload exists or not.
+    Also raises ``RecordsError`` or ``HookFailed``. No lock is taken, so a client without permission cannot interrupt a
+    running upload. The refusal is the same whether the upload exists or not.
     """
     if isinstance(request, Discover) or not ports.hooks.handles(Hook.AUTHORIZE):
         return

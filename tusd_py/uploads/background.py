@@ -1,4 +1,4 @@
-"""Work that continues after a response was sent, such as informing hooks or assembling final uploads."""
+"""Work that continues after a response was sent, such as invoking hooks or assembling final uploads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class TaskKind(StrEnum):
     """The kinds of background work. Also names locks that are not those of an upload itself."""
 
-    HOOKS = "hooks"  # hooks that are informed, in order
+    HOOKS = "hooks"  # hooks that no request waits for, in order
     FINISH = "finish"  # post-finish, and the upload handed to workers after it
     ASSEMBLE = "assemble"  # concatenation of a final upload; also the lock that a process holds during it
     WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
@@ -87,7 +87,7 @@ class Background:
         """Wait for running work, then cancel what is left. The next start recovers what was cancelled."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
-        # Work spawns more work: a part completes, its final upload is assembled, a hook is informed of that.
+        # Work spawns more work: a part completes, its final upload is assembled, and that invokes a hook.
         while self._running and (left := deadline - clock()) > 0:
             await asyncio.wait(self._running, timeout=left)
         for task in list(self._running):

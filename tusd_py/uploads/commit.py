@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.contracts.records import PartOverused
 from tusd_py.model.caller import Caller
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
+from tusd_py.protocol.errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
-
-_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Cause:
     caller: Caller | None = None
     completed_job: Job | None = None  # the job whose effect the change is; it ends in the same transaction
     reports_progress: bool = True  # whether bytes saved by this change emit post-receive
+    durable: bool = False  # the change must survive a loss of power before what follows from it is done
     owes_progress_report: bool = False  # emit post-receive for an earlier save even if this one brings no bytes
 
 
@@ -34,8 +35,16 @@ NO_CAUSE = Cause()
 
 
 async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
-    """Record a new upload with its effects. Raises ``RecordExists``."""
-    await ports.records.insert(upload, _effects(ports, None, upload, cause))
+    """Record a new upload with its effects. Raises ``RecordExists`` or ``PartUsedTooOften``."""
+    effects = _effects(ports, None, upload, cause)
+    if not upload.parts:
+        await ports.records.insert(upload, effects)
+        return
+    uses_max = ports.policy.limits.part_uses_max
+    try:
+        await ports.records.insert(upload, effects, part_uses_max=uses_max)
+    except PartOverused:
+        raise PartUsedTooOften(uses_max) from None
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
@@ -56,14 +65,15 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
         jobs.append(step_job(after, after.pending_steps[0]))
-    if not events and not jobs and cause.completed_job is None:
+    if not events and not jobs and cause.completed_job is None and not cause.durable:
         return NO_EFFECTS
-    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job)
+    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job, durable=cause.durable)
 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:
     types = derive_events(before, after)
-    caller = _without_credentials(cause.caller, ports.policy.forwarded_credentials)
+    # Events stay in the database for days, so passwords must not be in them.
+    caller = None if cause.caller is None else cause.caller.recorded(ports.policy.forwarded_headers)
     if cause.owes_progress_report and EventType.POST_RECEIVE not in types:
         types = (EventType.POST_RECEIVE, *types)
     for kind in types:
@@ -85,16 +95,6 @@ def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 upload_id=event.upload.id,
                 event_id=event.id,
             )
-
-
-def _without_credentials(caller: Caller | None, forwarded_credentials: frozenset[bytes]) -> Caller | None:
-    """The caller as an event keeps it: events stay in the database for days, so passwords must not be in them."""
-    if caller is None:
-        return None
-    kept = [
-        (name, value) for name, value in caller.headers if name not in _CREDENTIALS or name in forwarded_credentials
-    ]
-    return replace(caller, headers=kept)
 
 
 def _event_id(at: datetime) -> str:

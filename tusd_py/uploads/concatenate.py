@@ -38,6 +38,7 @@ async def concatenate(
     """
     found = await ports.records.find_all(request.parts)
     length = rules.concatenate(request, found, ports.clock(), ports.policy.limits)
+    rules.ensure_uses_allowed(request.parts, await ports.records.count_part_uses(request.parts), ports.policy.limits)
     parts = [part for part in found if part is not None]
     id_of_server = final.id
     final, override = await pre_create(replace(final, length=length))
@@ -50,14 +51,21 @@ async def concatenate(
 
 
 async def _create(ports: Ports, final: Upload, parts: Sequence[Upload], cause: Cause) -> Upload:
+    client = cause.caller.client if cause.caller is not None else ""
+    ports.concatenations.ensure_available(client)
     length = final.length
+    if length is not None:
+        await ports.store.ensure_space(length)
     final = await reserve_storage(ports, final)
     if (
         length is not None
         and length <= ports.policy.concatenate_at_once_bytes_max
         and all(part.is_complete for part in parts)
     ):
-        async with rollback_on_error(ports, final):
+        async with (
+            rollback_on_error(ports, final),
+            ports.concatenations.acquired(client, ports.policy.lock_timeout_seconds),
+        ):
             final = with_concatenated_bytes(ports, final, length, await ports.store.concatenate(final, parts))
             await shielded(insert(ports, final, cause))
         return final
@@ -65,7 +73,7 @@ async def _create(ports: Ports, final: Upload, parts: Sequence[Upload], cause: C
     await insert_reserved(ports, final, cause)
     await _refuse_if_parts_ended(ports, final)
     # Also if parts are incomplete: the last of them may have become complete since it was read.
-    schedule_assembly(ports, final)
+    schedule_assembly(ports, final, client)
     return final
 
 

@@ -54,10 +54,29 @@ async def create(
     """Create an upload and store the body of the request, if it has one.
 
     A refused creation leaves nothing behind. If the body is cut, the upload remains with the bytes that arrived; if
-    ``listener`` has told the client the URL, it remains after every failure except one of its content. Raises
+    ``listener`` has sent the URL to the client, it remains after every failure except one of its content. Raises
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits)
+    await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
+    try:
+        created = await _create(ports, request, caller, body, listener)
+    except TusError as refusal:
+        if refusal.upload is not None:
+            _count_if_empty(ports, refusal.upload, caller)
+        raise
+    _count_if_empty(ports, created.upload, caller)
+    return created
+
+
+def _count_if_empty(ports: Ports, upload: Upload, caller: Caller) -> None:
+    if not upload.offset and not upload.is_complete:
+        ports.empty_uploads.add(caller.client, upload.id)
+
+
+async def _create(
+    ports: Ports, request: Create, caller: Caller, body: RequestBody, listener: ProgressListener | None
+) -> Created:
     now = ports.clock()
     upload = Upload(
         id=ports.new_id(),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tusd_py.contracts.store import BytesMoved
+from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.protocol import downloads, rules
-from tusd_py.protocol.outcomes import Downloaded
+from tusd_py.protocol.errors import ContentGone
+from tusd_py.protocol.outcomes import Content, Downloaded
 from tusd_py.protocol.requests import Download
 from tusd_py.uploads.ports import Ports
 
@@ -11,12 +14,57 @@ from tusd_py.uploads.ports import Ports
 async def download(ports: Ports, request: Download) -> Downloaded:
     """The requested bytes, to be read once; of an unfinished upload, where allowed, those saved so far.
 
-    Raises ``TusError``. Reading the body raises ``StoreError`` if the bytes are deleted meanwhile.
+    The first of them are read here, so that a response with their length is only sent if they are there. Raises
+    ``TusError`` or ``StoreError``. Reading the body raises ``StoreError`` if the bytes are deleted meanwhile.
     """
     upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
     rules.download(upload, ports.policy.limits)
     span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
-    body = ports.store.read(upload, span.start, span.stop)
+    body = await _begun(ports.store.read(upload, span.start, span.stop))
     return Downloaded(upload=upload, start=span.start, stop=span.stop, partial=span.partial, body=body)
+
+
+async def _begun(content: Content) -> Content:
+    """``content`` with its first piece read. Raises ``ContentGone`` or ``StoreError``."""
+    try:
+        first = await anext(content, b"")
+    except BaseException as failure:
+        await content.aclose()
+        if isinstance(failure, BytesMoved):
+            raise ContentGone from failure
+        raise
+    if isinstance(content, ZeroCopyContent):
+        return _BegunZeroCopy(first, content)
+    return _Begun(first, content)
+
+
+class _Begun:
+    """A content whose first piece was read already."""
+
+    def __init__(self, first: bytes, rest: Content) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> _Begun:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        self._first = b""
+        await self._rest.aclose()
+
+
+class _BegunZeroCopy(_Begun):
+    """A ``ZeroCopyContent`` whose first piece was read already; that piece must be read before a transfer."""
+
+    _rest: ZeroCopyContent
+
+    async def transfer(self, writer: SocketWriter) -> None:
+        await self._rest.transfer(writer)

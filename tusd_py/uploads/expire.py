@@ -65,6 +65,17 @@ async def prune(ports: Ports, keep_seconds: float) -> int:
     return total
 
 
+async def prune_dead(ports: Ports, keep_seconds: float) -> int:
+    """Delete dead jobs of ended uploads that died ``keep_seconds`` ago (0 keeps all) and return how many."""
+    if ports.job_queue is None or not keep_seconds:
+        return 0
+    before = ports.clock() - timedelta(seconds=keep_seconds)
+    total = 0
+    while (pruned := await ports.job_queue.prune_dead(before, _BATCH)) > 0:
+        total += pruned
+    return total
+
+
 async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
     lock = await ports.locker.try_acquire(upload_id)
     if lock is None:
@@ -127,15 +138,17 @@ async def _needed_until(ports: Ports, upload: Upload) -> datetime | None:
 async def recover(ports: Ports) -> int:
     """Continue what a crash or a restart interrupted: hooks not invoked, final uploads not assembled. Returns how many.
 
-    An upload that changed recently, after this process started, is left alone: another process may be busy with it.
+    An upload that changed recently, after this process started, is left alone: another process may be busy with it. One
+    that seems to have changed later than now is continued: the clock was set back.
     """
     count, after_id = 0, ""
-    idle_before = ports.clock() - _GRACE
+    now = ports.clock()
+    recent = (max(ports.opened_at, now - _GRACE), now + _GRACE)
     while interrupted := await ports.records.needing_recovery(_BATCH, after_id):
         for upload in interrupted:
             if not upload.is_complete:
                 schedule_assembly(ports, upload)
-            elif upload.updated_at < ports.opened_at or upload.updated_at < idle_before:
+            elif not recent[0] <= upload.updated_at <= recent[1]:
                 key = task_key(TaskKind.RECOVER, upload.id)
                 ports.background.spawn_once(key, partial(_finish, ports, upload.id))
                 count += 1

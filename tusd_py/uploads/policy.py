@@ -29,7 +29,7 @@ class UploadPolicy:
     partial_seconds: float = 604800.0  # of complete partial uploads
     tombstone_seconds: float = 86400.0
     subscriptions: tuple[Subscription, ...] = ()  # which events are recorded and delivered
-    forwarded_credentials: frozenset[bytes] = frozenset()  # credential headers kept in events for hooks that need them
+    forwarded_headers: frozenset[bytes] = frozenset()  # kept in events beside RECORDED_HEADERS, for hooks
     steps: tuple[str, ...] = ()  # processing steps of a complete upload, in order
     delete_rejected: bool = False  # delete the bytes of rejected uploads at once
     assemble_in_worker: bool = False  # a worker concatenates final uploads that are not concatenated at once

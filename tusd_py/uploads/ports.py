@@ -1,4 +1,4 @@
-"""What every use case is given: the world behind its contracts, and the operator's policy."""
+"""``Ports``: the backends behind their contracts and the operator's policy, passed to every use case."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.background import Background
+from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.policy import UploadPolicy
 
 
@@ -31,8 +32,10 @@ class Ports:
     new_id: Callable[[], str]  # unguessable: knowing the URL of an upload is enough to write to it
     policy: UploadPolicy
     background: Background
-    opened_at: datetime  # records older than this may claim bytes that a power loss took
+    opened_at: datetime  # records older than this may count bytes that a power loss destroyed
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
+    concatenations: ConcatenationSlots
+    empty_uploads: EmptyUploads
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"

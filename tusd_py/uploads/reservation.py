@@ -1,4 +1,4 @@
-"""An upload between its id and its record: reserve the id and the storage, and delete the bytes if it fails."""
+"""The creation of an upload before its record: reserve the id and the storage, and delete the bytes on failure."""
 
 from __future__ import annotations
 

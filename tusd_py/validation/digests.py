@@ -17,7 +17,10 @@ from tusd_py.protocol.errors import InvalidChecksum
 DEFAULT_ALGORITHM = "sha256"
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 _BY_SIZE = {size: name for name, size in _SIZES.items()}
-_NAMED = re.compile(r"(md5|sha-?1|sha-?256|sha-?512)\s*[:= -]\s*(\S+)", re.IGNORECASE)
+#: The longest value that is parsed: a SHA-512 in hexadecimal has 128 characters, and a prefix names its algorithm.
+_VALUE_CHARACTERS_MAX = 256
+# The quantifiers are possessive (+): otherwise a long run of spaces takes quadratic time.
+_NAMED = re.compile(r"(md5|sha-?1|sha-?256|sha-?512)(?:\s*+[:=-]\s*+|\s++)(\S+)", re.IGNORECASE)
 _HEX = re.compile(r"(?:[0-9a-f]{2})+", re.IGNORECASE)
 
 
@@ -52,9 +55,11 @@ def expected_digests(metadata: Mapping[str, bytes], keys: Sequence[str]) -> list
 
 def _parse(key: str, value: str) -> tuple[str, bytes | None]:
     """The algorithm and the digest. A prefix (``sha256:...``) or the key names the algorithm, else the length does."""
-    named = _NAMED.fullmatch(value)
+    named = _NAMED.fullmatch(value) if len(value) <= _VALUE_CHARACTERS_MAX else None
     name = (named[1] if named else key).lower().replace("-", "").replace("_", "")
     size = _SIZES.get(name)
+    if len(value) > _VALUE_CHARACTERS_MAX:
+        return (name if size else DEFAULT_ALGORITHM), None
     for digest in _decodings(named[2] if named else value):
         if len(digest) == (size or len(digest)) and len(digest) in _BY_SIZE:
             return _BY_SIZE[len(digest)], digest

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.store import OnProgress
+from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.outcomes import Content
+from tusd_py.threads import cpu_threads, in_executor
 from tusd_py.validation import libmagic
 from tusd_py.validation.csv_check import CsvCheck
 from tusd_py.validation.digests import DigestCheck, expected_digests
@@ -44,7 +45,7 @@ class RuleValidator:
         async with aclosing(content):
             await scan.read(content, on_progress)
         try:
-            detected = await asyncio.to_thread(libmagic.detect_type, scan.head)
+            detected = await in_executor(cpu_threads, libmagic.detect_type, scan.head)
         except ValidatorUnavailable:
             # The type is always recorded if it can be detected, but only rules about types need it.
             if rule is not None and rule.checks_type:
@@ -74,7 +75,7 @@ class RuleValidator:
         rule = first_match(self.rules, declaration)
         if rule is None:
             return ""
-        detected = await asyncio.to_thread(libmagic.detect_type, head)
+        detected = await in_executor(cpu_threads, libmagic.detect_type, head)
         return "; ".join(type_violations(rule, declaration, detected))
 
 
@@ -85,6 +86,7 @@ class _Scan:
         self.digests = digests
         self.head = b""
         self._csv_check = csv_check
+        self._csv_problem = ""
 
     async def read(self, content: Content, on_progress: OnProgress) -> None:
         batch: list[bytes] = []
@@ -93,15 +95,19 @@ class _Scan:
             batch.append(chunk)
             batch_bytes += len(chunk)
             if batch_bytes >= _BATCH_BYTES:
-                await asyncio.to_thread(self._update, batch)
+                await in_executor(cpu_threads, self._update, batch)
                 bytes_read += batch_bytes
                 batch, batch_bytes = [], 0
                 await on_progress(bytes_read)
-        await asyncio.to_thread(self._update, batch)
+        await in_executor(cpu_threads, self._end, batch)
 
     def violations(self) -> list[str]:
-        problem = "" if self._csv_check is None else self._csv_check.end()
-        return [*self.digests.violations(), *([problem] if problem else [])]
+        return [*self.digests.violations(), *([self._csv_problem] if self._csv_problem else [])]
+
+    def _end(self, chunks: Sequence[bytes]) -> None:
+        self._update(chunks)
+        if self._csv_check is not None:
+            self._csv_problem = self._csv_check.end()
 
     def _update(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:

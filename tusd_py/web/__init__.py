@@ -1,1 +1,1 @@
-"""HTTP: the tus endpoint, the JSON API, the page, metrics and health. Decides nothing about uploads."""
+"""HTTP: the tus endpoint, the JSON API, the page, metrics and health. ``uploads`` makes the decisions."""

@@ -18,9 +18,10 @@ from tusd_py.views import endpoint_view, event_view, job_view, upload_view
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
-#: The most rows in one response; the default; and the largest row number of the database.
+#: The most rows in one response.
 LIMIT_MAX = 1000
-_LIMIT = 100
+_LIMIT_DEFAULT = 100
+#: The largest row number of the database.
 _NUMBER_MAX = 2**63 - 1
 
 
@@ -84,7 +85,7 @@ class _Api:
             states=[JobState(state) for state in states],
             upload_id=request.query_params.get("upload", ""),
             before_id=_number(request, "before", _NUMBER_MAX, _NUMBER_MAX),
-            limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
+            limit=_number(request, "limit", _LIMIT_DEFAULT, LIMIT_MAX),
         )
         return {"jobs": [job_view(job) for job in jobs]}
 
@@ -111,7 +112,7 @@ class _Api:
             after=_number(request, "after", 0, _NUMBER_MAX),
             upload_id=request.query_params.get("upload", ""),
             newest=not is_after,
-            limit=_number(request, "limit", _LIMIT, LIMIT_MAX),
+            limit=_number(request, "limit", _LIMIT_DEFAULT, LIMIT_MAX),
         )
         return {"events": [{"place": place, **event_view(event)} for place, event in events]}
 

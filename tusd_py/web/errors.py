@@ -10,9 +10,16 @@ from types import MappingProxyType
 
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
-from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError, RecordsFull, RecordsUnavailable
+from tusd_py.contracts.records import (
+    PartOverused,
+    RecordConflict,
+    RecordExists,
+    RecordsError,
+    RecordsFull,
+    RecordsUnavailable,
+)
 from tusd_py.contracts.store import BytesMissing, PathTaken, StoreError, StoreFull, StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.protocol.errors import TusError
@@ -72,6 +79,14 @@ class AlreadyExists(TusError):
     sentence = "an upload with the id or the path chosen for this one already exists"
 
 
+class CrossOriginRequest(TusError):
+    """A web page of another origin made a browser send a request to the API or a page."""
+
+    status = 403
+    code = "ERR_CROSS_ORIGIN"
+    sentence = "a web page of another origin sent this request; name its origin in cors.allow_origins to permit that"
+
+
 class HookUnavailable(TusError):
     """A blocking hook failed or gave no valid answer. Details are only logged: they may be confidential."""
 
@@ -90,6 +105,8 @@ class InternalError(TusError):
 TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
     {
         LockTimeout: Locked,
+        LocksUnavailable: Unavailable,
+        PartOverused: Unavailable,  # the use case raises PartUsedTooOften instead
         RecordConflict: UploadChanged,
         RecordExists: AlreadyExists,
         RecordsFull: StorageFull,

@@ -124,7 +124,7 @@ class Exchange:
             await sender.run(content)
 
     def finish(self, path: str, status: int, error: TusError | None) -> None:
-        """Count and log the request. The path is logged; the query and the headers are not, they may hold secrets."""
+        """Count and log the request: its path, but neither query nor headers, because they may contain secrets."""
         seconds = perf_counter() - self._started
         if self.body.bytes_received:
             self._metrics.bytes_received.inc(self.body.bytes_received)

@@ -1,6 +1,7 @@
 """The URL of the collection for ``Location``: from the settings, from trusted proxies' headers, or a path.
 
-``Host`` and the forwarding headers of an untrusted peer are never used.
+``Host`` and the forwarding headers of an untrusted peer are never used. Of the two conventions for forwarding headers
+only the configured one is believed: a proxy that sets one of them passes on what the client sent of the other.
 """
 
 from __future__ import annotations
@@ -8,19 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from starlette.types import Scope
 
+from tusd_py.model.addresses import Network, parse_address
 from tusd_py.protocol.headers import Headers
-
-Network = IPv4Network | IPv6Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?\Z")
 _PAIR = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*(;|,|\Z)')
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Forwarded(NamedTuple):
+    """What trusted proxies say about the request that the client sent; empty where they say nothing."""
+
+    host: str = ""
+    proto: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +37,7 @@ class Locator:
 
     public_url: str = ""
     trusted_proxies: Sequence[Network] = ()
+    forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
 
     def collection(self, scope: Scope, path: str, headers: Headers) -> str:
         """Return the URL; ``path`` is the path of the collection including every prefix that it is mounted under."""
@@ -36,33 +45,39 @@ class Locator:
             return self.public_url.rstrip("/") + "/"
         # The server has decoded the path; the name of a mount may need encoding in a URL.
         path = quote(path.rstrip("/")) + "/"
-        if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
+        if not self.trusted_proxies:
             return path
-        return _forwarded(headers, path, self._is_trusted_address) or _x_forwarded(headers, path) or path
+        seen = self.forwarded(scope, headers)
+        if seen.prefix and _PREFIX.match(seen.prefix):
+            path = seen.prefix.rstrip("/") + path
+        return _absolute(seen.proto, seen.host, path) or path
+
+    def forwarded(self, scope: Scope, headers: Headers) -> Forwarded:
+        """What trusted proxies say about the request, by the convention that is believed."""
+        if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
+            return Forwarded()
+        if self.forwarded_headers == "forwarded":
+            return _forwarded(headers, self._is_trusted_address)
+        return _x_forwarded(headers)
 
     def _is_trusted(self, client: Sequence[object] | None) -> bool:
         # A peer on a unix socket has passed the permissions of the socket file.
         return client is None or self._is_trusted_address(str(client[0]))
 
     def _is_trusted_address(self, text: str) -> bool:
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return False
-        return any(address in network for network in self.trusted_proxies)
+        address = parse_address(text)
+        return address is not None and any(address in network for network in self.trusted_proxies)
 
 
-def _forwarded(headers: Headers, path: str, is_trusted: Callable[[str], bool]) -> str | None:
+def _forwarded(headers: Headers, is_trusted: Callable[[str], bool]) -> Forwarded:
     """RFC 7239. Each proxy appends an element. Use the right-most one whose ``for`` is not a trusted proxy."""
-    hops = _parse_forwarded(headers.get(b"forwarded") or "")
-    chosen: dict[str, str] | None = None
+    hops = parse_forwarded(headers.get(b"forwarded") or "")
+    chosen: dict[str, str] = {}
     for hop in reversed(hops):
         chosen = hop
         if not is_trusted(_address(hop.get("for", ""))):
             break
-    if not chosen:
-        return None
-    return _absolute(chosen.get("proto", ""), chosen.get("host", ""), path)
+    return Forwarded(chosen.get("host", ""), chosen.get("proto", ""))
 
 
 def _address(node: str) -> str:
@@ -72,7 +87,7 @@ def _address(node: str) -> str:
     return node.partition(":")[0]
 
 
-def _parse_forwarded(text: str) -> list[dict[str, str]]:
+def parse_forwarded(text: str) -> list[dict[str, str]]:
     """The elements of a Forwarded header; an empty list if any part of it is malformed."""
     hops: list[dict[str, str]] = [{}]
     position = 0
@@ -88,17 +103,13 @@ def _parse_forwarded(text: str) -> list[dict[str, str]]:
     return hops if hops[0] else []
 
 
-def _x_forwarded(headers: Headers, path: str) -> str | None:
+def _x_forwarded(headers: Headers) -> Forwarded:
     """The older X-Forwarded-* headers. Each is a list whose right-most entry was added by the trusted peer."""
     host, proto, prefix = (
         (headers.get(name) or "").rpartition(",")[2].strip()
         for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
     )
-    if prefix and _PREFIX.match(prefix):
-        path = prefix.rstrip("/") + path
-    if not host:
-        return path if prefix else None
-    return _absolute(proto or "http", host, path)
+    return Forwarded(host, proto or "http", prefix)
 
 
 def _absolute(proto: str, host: str, path: str) -> str | None:

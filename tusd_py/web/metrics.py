@@ -77,6 +77,11 @@ class ServerMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.jobs_dead_pruned = Counter(
+            "tusd_py_jobs_dead_pruned",
+            "Dead jobs of ended uploads that were deleted (events.keep_dead_seconds).",
+            registry=registry,
+        )
         self.jobs_dead = Gauge(
             "tusd_py_jobs_dead", "Dead jobs, counted up to 1000.", registry=registry, multiprocess_mode="livemax"
         )

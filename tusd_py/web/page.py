@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.threads import cpu_threads, in_executor
+
 #: The files of the page, beside this module in the package.
 DIRECTORY = Path(__file__).with_suffix("")
 
@@ -92,17 +94,17 @@ class _Page:
                 if self._loaded is None:
                     files = await _read_files(self._directory)
                     # Compressing takes tens of milliseconds: in a thread, so that the event loop goes on.
-                    self._loaded = await asyncio.to_thread(_prepare, files, self._endpoint)
+                    self._loaded = await in_executor(cpu_threads, _prepare, files, self._endpoint)
         return self._loaded
 
 
 async def _read_files(directory: Path) -> dict[str, bytes]:
     """The bytes of every file that the page can use, by its path below ``directory``."""
-    paths = await asyncio.to_thread(lambda: sorted(directory.rglob("*")))
+    paths = await in_executor(cpu_threads, lambda: sorted(directory.rglob("*")))
     files = {}
     for path in paths:
         if path.suffix in _MEDIA_TYPES:
-            async with aiofiles.open(path, "rb") as file:
+            async with aiofiles.open(path, "rb", executor=cpu_threads) as file:
                 files[path.relative_to(directory).as_posix()] = await file.read()
     return files
 

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes buffered for one request before the server stops receiving.
 READ_AHEAD_BYTES = 1024 * 1024
-#: A client is fast, and its socket worth acquiring, if one read returned this much,
+#: A client is fast if one read returned this much: then acquiring its socket is worth the cost.
 _FAST_READ_BYTES = 64 * 1024
-#: or the last burst did.
+#: A client stays fast if a burst read this much.
 _FAST_BURST_BYTES = 256 * 1024
 #: The rate of a body is averaged over this time: mobile connections pause for seconds and then catch up.
 RATE_WINDOW_SECONDS = 20.0

@@ -24,6 +24,7 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
@@ -46,6 +47,7 @@ class TusEndpoint:
     protocols: Protocols
     cors: CorsPolicy
     locator: Locator
+    client_addresses: ClientAddresses
     metrics: ServerMetrics
     active_bodies: ActiveBodies
     body_idle_seconds: float
@@ -97,7 +99,9 @@ class TusEndpoint:
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
-        caller = _caller(scope, exchange)
+        # Only creations are limited for each client.
+        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
+        caller = _caller(scope, exchange, client)
         await authorize(ports, request, caller)
         match request:
             case Create():
@@ -129,7 +133,7 @@ class TusEndpoint:
             log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
 
 
-def _caller(scope: Scope, exchange: Exchange) -> Caller:
+def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
     client = scope.get("client")
     target = scope.get("raw_path") or scope["path"].encode()
     if query := scope.get("query_string"):
@@ -139,4 +143,5 @@ def _caller(scope: Scope, exchange: Exchange) -> Caller:
         method=exchange.method,
         target=target.decode("latin-1"),
         headers=exchange.headers.raw,
+        client=client_key,
     )

@@ -141,7 +141,6 @@ def expiry_on_head(tus: Tus) -> None:
 
 
 def _await_expiry(tus: Tus, upload: str) -> Exchange:
-    """Wait for the time that the server itself named, then ask until the upload is gone or two seconds more are
-    over."""
+    """Wait until the time that the server reported, then poll until the upload is gone, at most two seconds more."""
     time.sleep(max(0.0, tus.subject.expires_seconds or 0.0))
     return tus.eventually(lambda: tus.head(upload), lambda got: got.status in GONE, 3.5).expect(GONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -48,6 +49,23 @@ def test_unwritable_data_dir_exits_with_2(tmp_path: Path) -> None:
     result = run("check", "--port", "0", "--data-dir", "file/data")
     assert 2 == result.exit_code
     assert "NOT OK  storage.data_dir file/data cannot be written to" in result.output
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b", "a#b"])
+def test_path_of_the_database_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
+    """The database is where check says, also with characters that mean something in URLs."""
+    assert 0 == run("migrate", "--data-dir", name).exit_code
+    result = run("check", "--port", "0", "--data-dir", name)
+    assert f"ok      the database {name}/tusd.sqlite3 is up to date" in result.output
+    assert (tmp_path / name / "tusd.sqlite3").exists()
+
+
+def test_data_dir_that_is_not_utf8(tmp_path: Path) -> None:
+    """The path is printed with its bytes escaped, and the line says what hooks and webhooks make of it."""
+    result = run("check", "--port", "0", "--data-dir", os.fsdecode(b"caf\xe9"))
+    assert 0 == result.exit_code, result.output
+    assert "caf\\udce9 will be created" in result.output
+    assert "is not UTF-8: in the JSON of hooks" in result.output
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tusd_py.hooks.http_client import (
     HttpResponse,
     RequestFailed,
     RequestHeaders,
+    RequestInvalid,
     tls_context,
 )
 from tusd_py.model.caller import Caller
@@ -261,11 +262,48 @@ def test_forwarded_credentials_replace_those_of_the_url() -> None:
     assert values(headers.for_caller(CALLER), b"Authorization") == [b"Basic bWU6cHc="]
 
 
+async def test_failures_do_not_quote_headers() -> None:
+    """A value that HTTP does not allow may be a credential, and the text of a failure is stored with the job."""
+    with receiving() as receiver:
+        client = HttpClient(tls_context(receiver.url, verifies=True))
+        headers = [(b"Authorization", b"Bearer secret\r\nX: y")]
+        with pytest.raises(RequestInvalid, match="a header of the request is not valid") as failed:
+            await client.post(receiver.url, headers, BODY, timeout_seconds=5, response_bytes_max=1)
+        await client.close()
+    assert "secret" not in str(failed.value)
+
+
 def test_forwarded_headers_are_unchanged() -> None:
     """All values of each, also bytes that are not text, under the names of the setting."""
     headers = RequestHeaders("http://h/x", ["COOKIE", "x", "absent"])
     assert headers.for_caller(CALLER)[-3:] == [(b"COOKIE", b"a=\xff"), (b"x", b"1"), (b"x", b"2")]
     assert not values(headers.for_caller(None), b"COOKIE")
+
+
+def test_forwarded_values_can_always_be_sent() -> None:
+    """Our server accepts whitespace around values and a few bytes that the HTTP library does not send."""
+    received = [
+        (b"x", b"Bearer a "),
+        (b"x", b"\t b\t"),
+        (b"x", b"c\x0bd"),
+        (b"x", b"e\x0cf"),
+        (b"x", b""),
+        (b"x", b"g h"),
+    ]
+    client = Caller(remote_address="", method="PATCH", target="/", headers=received)
+    headers = RequestHeaders("http://h/x", ["x"]).for_caller(client)
+    assert values(headers, b"x") == [b"Bearer a", b"b", b"", b"g h"]
+
+
+async def test_whitespace_around_a_forwarded_value_is_delivered() -> None:
+    """A space at the end of Authorization once stopped the hooks of an upload for ever."""
+    client = Caller(remote_address="", method="PATCH", target="/", headers=[(b"authorization", b"Bearer x ")])
+    with receiving() as receiver:
+        http = HttpClient(tls_context(receiver.url, verifies=True))
+        headers = RequestHeaders(receiver.url, ["Authorization"]).for_caller(client)
+        await http.post(receiver.url, headers, BODY, timeout_seconds=5, response_bytes_max=10)
+        await http.close()
+        assert receiver.calls[0].header("authorization") == ["Bearer x"]
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64encode
 from dataclasses import replace
 from typing import Any
@@ -56,6 +57,12 @@ def test_upload_has_all_fields() -> None:
         "Storage": {"Type": "filestore", "Path": "/d/u1"},
     }
     assert formatted(Hook.AUTHORIZE, None)["Event"]["Upload"] is None
+
+
+def test_paths_that_are_not_utf8() -> None:
+    """JSON cannot hold such a path: its bytes are replaced as Go does, and the hook is called all the same."""
+    body = format_event(Hook.PRE_FINISH, UPLOAD, CALLER, {"Path": os.fsdecode(b"/caf\xe9/u1")})
+    assert json.loads(body.decode())["Event"]["Upload"]["Storage"] == {"Path": "/caf\ufffd/u1"}
 
 
 def test_kinds_lengths_and_metadata_of_uploads() -> None:

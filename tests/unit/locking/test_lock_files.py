@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.contracts.locker import LocksUnavailable
 from tusd_py.locking.lock_files import LockFiles
 
 KEYS = [f"{number:014x}" for number in (0, 1, 2**52, 2**56 - 1, 2**56 - 2)]
@@ -19,6 +20,11 @@ from tusd_py.locking.lock_files import LockFiles
 files = LockFiles(Path(sys.argv[1]))
 print(*(files.try_lock(key) for key in sys.argv[2:]))
 """
+
+
+def made(directory: Path) -> LockFiles:
+    directory.mkdir()
+    return LockFiles(directory)
 
 
 def test_each_byte_is_a_lock(tmp_path: Path) -> None:
@@ -51,3 +57,18 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         LockFiles(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("replace", ["removed", "recreated"])
+def test_replaced_files_are_noticed(tmp_path: Path, replace: str) -> None:
+    """A lock on a file without a name excludes no other process, so none is given; an unlock still works."""
+    files = made(tmp_path / "locks")
+    assert files.try_lock(KEYS[0])
+    (tmp_path / "locks").rename(tmp_path / "old")
+    if replace == "recreated":
+        assert made(tmp_path / "locks").try_lock(KEYS[0])
+    for key in KEYS:
+        with pytest.raises(LocksUnavailable, match="restart the server"):
+            files.try_lock(key)
+    files.unlock(KEYS[0])
+    files.close()

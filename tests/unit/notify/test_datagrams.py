@@ -40,7 +40,7 @@ async def test_full_queue_drops_messages_without_blocking(tmp_path: Path) -> Non
     assert received == [b"%d" % number for number in range(len(received))]
 
 
-async def test_mailendpoint_of_the_dead_is_removed(tmp_path: Path) -> None:
+async def test_socket_of_dead_process_is_removed(tmp_path: Path) -> None:
     """The socket of a process that died is unlinked by the first message to it."""
     dead = tmp_path / "12345-0123456789abcdef.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
@@ -53,7 +53,7 @@ async def test_mailendpoint_of_the_dead_is_removed(tmp_path: Path) -> None:
 
 
 async def test_file_system_without_sockets_loses_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no socket can be made the mailendpoint opens all the same, and others cannot reach it."""
+    """If no socket can be created the endpoint opens all the same, and others cannot reach it."""
     monkeypatch.setattr(DatagramEndpoint, "_address", lambda self, name: "x" * 200)
     endpoint = DatagramEndpoint(tmp_path, lambda message: None)
     assert list(tmp_path.glob("*.sock")) == []
@@ -63,13 +63,13 @@ async def test_file_system_without_sockets_loses_messages(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("name", ["", "x.sock", "../1-0123456789abcdef.sock", "1-0123456789abcdef.sock/", "1-0.sock"])
 def test_only_generated_names_are_addresses(name: str) -> None:
-    """Only the names that mailendpoints give themselves are told anything."""
+    """Only names of the form that endpoints generate are addresses."""
     assert not is_endpoint_name(name)
     assert is_endpoint_name("1-0123456789abcdef.sock")
 
 
 async def test_flood_does_not_block_other_work(tmp_path: Path) -> None:
-    """A mailendpoint told more than it reads in one turn goes on in the next, and other work runs between."""
+    """An endpoint with more messages than it reads in one turn continues in the next; other work runs between."""
     received: list[bytes] = []
 
     def on_message(message: bytes) -> None:

@@ -42,7 +42,7 @@ TABLE = [
     ((FAILED, None, 30, 20, 15, False), (15, None, False, CAUSE)),
     ((FAILED, None, 30, 20, 10, False), (10, None, False, CAUSE)),
     ((FAILED, True, 20, 20, 15, False), (15, None, False, CAUSE)),
-    # All bytes are stored, but not as safe as asked: a tus 1.0 client must come back for the last one.
+    # All bytes are stored, but not as safely as required: a tus 1.0 client must send the last one again.
     ((FAILED, None, 20, 20, 20, False), (19, None, False, CAUSE)),
     ((FAILED, None, 10, 10, 10, False), (10, None, False, CAUSE)),
     # In the draft it comes back anyway, since the upload is not complete.

@@ -31,6 +31,7 @@ WITH_FIELDS: list[TusError] = [
     errors.LengthAlreadyKnown(5, 0),
     errors.LengthAlreadyKnown(None, 3),
     errors.TooManyParts(2),
+    errors.PartUsedTooOften(16),
     errors.RangeNotSatisfiable(5),
     errors.TypeNotAllowed("its type is text/html"),
 ]

@@ -18,12 +18,14 @@ from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     OffsetMismatch,
     PartInUse,
+    PartUsedTooOften,
     TusError,
     UnsupportedContentType,
     UploadGone,
     UploadNotFound,
     UploadUnfinished,
 )
+from tusd_py.protocol.headers import NUMBER_MAX
 from tusd_py.protocol.requests import Append, BodyInfo, Create
 from tusd_py.protocol.rules import Limits
 
@@ -137,6 +139,11 @@ class TestAppend:
             with pytest.raises(LengthExceeded):
                 rules.append(request, upload, ANY)
 
+    def test_append_length_beyond_what_can_be_stored_413(self) -> None:
+        """A length that follows from offset and Content-Length, as in the draft, may exceed what each may be."""
+        with pytest.raises(MaxSizeExceeded, match=str(NUMBER_MAX)):
+            rules.append(patch(body=NUMBER_MAX, length=4 + NUMBER_MAX), DEFERRED, ANY)
+
     def test_remaining_while_deferred(self) -> None:
         """The maximum size is the limit, if there is one."""
         unbounded = rules.append(patch(body=2**63 - 1), DEFERRED, ANY)
@@ -213,6 +220,22 @@ class TestConcatenate:
         assert self.concatenate(PART, limits=TEN) == 10
         with pytest.raises(MaxSizeExceeded):
             self.concatenate(PART, PART, limits=TEN)
+
+    def test_total_beyond_what_can_be_stored_413(self) -> None:
+        """Two lengths that are allowed each have a sum that no database column holds."""
+        huge = replace(UPLOAD, kind=Kind.PARTIAL, length=NUMBER_MAX)
+        assert self.concatenate(huge) == NUMBER_MAX
+        with pytest.raises(MaxSizeExceeded, match=str(NUMBER_MAX)):
+            self.concatenate(huge, PART)
+
+    def test_uses_of_part_413(self) -> None:
+        """Uses by this final upload and by others count together, for each part; 0 is no limit."""
+        limits = Limits(part_uses_max=3)
+        rules.ensure_uses_allowed(["a", "b", "a"], {"a": 1, "b": 2}, limits)
+        rules.ensure_uses_allowed(["a"] * 250, {}, Limits(part_uses_max=0))
+        for parts, uses in ((["a"] * 4, {}), (["b", "a", "a"], {"a": 2}), (["a"], {"a": 9})):
+            with pytest.raises(PartUsedTooOften, match="at most 3 times"):
+                rules.ensure_uses_allowed(parts, uses, limits)
 
 
 class TestTerminate:

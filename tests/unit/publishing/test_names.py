@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.harness import EPOCH
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.metadata import format_metadata
-from tusd_py.publishing.names import NAME_BYTES_MAX, numbered, published_name, safe_name
+from tusd_py.publishing.names import NAME_BYTES_MAX, candidates, published_name, safe_name
 from tusd_py.settings.processing import PATTERN_FIELDS, check_pattern
 
 UPLOAD = Upload(
@@ -97,10 +98,22 @@ def test_paths_stay_inside_the_directory(pattern: str, name: bytes, owner: str) 
         assert not segment.startswith(".") and segment == segment.rstrip(". ")
 
 
-def test_numbers_come_before_the_extension() -> None:
-    """The directory does not change."""
-    assert "a.b/report (2).pdf" == numbered("a.b/report.pdf", 2)
-    assert "a.b/README (3)" == numbered("a.b/README", 3)
+def test_suffixes_come_before_the_extension() -> None:
+    """The directory does not change; a few numbers come first, then a suffix that differs for each upload."""
+    names = list(itertools.islice(candidates("a.b/report.pdf", "id1"), 12))
+    assert names[:3] == ["a.b/report.pdf", "a.b/report-2.pdf", "a.b/report-3.pdf"]
+    assert all(re.fullmatch(r"a\.b/report-[a-z2-7]{8}\.pdf", name) for name in names[9:])
+    assert len(set(names)) == 12
+    assert names == list(itertools.islice(candidates("a.b/report.pdf", "id1"), 12)), "the same after a crash"
+    assert list(itertools.islice(candidates("a.b/README", "id2"), 3))[2] == "a.b/README-3"
+    assert set(names[9:]).isdisjoint(itertools.islice(candidates("a.b/report.pdf", "id2"), 12))
+
+
+@given(st.text(max_size=300))
+def test_names_with_a_suffix_are_valid(name: str) -> None:
+    """No candidate is longer than file systems allow."""
+    for candidate in itertools.islice(candidates(safe_name(name), "id"), 12):
+        assert len(candidate.encode()) <= 255 and "/" not in candidate
 
 
 @pytest.mark.parametrize(

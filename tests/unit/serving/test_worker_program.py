@@ -19,7 +19,7 @@ from tusd_py.serving.worker_program import worker_package
     ids=["wheel", "checkout", "wheel beside a package of the user"],
 )
 def test_the_worker_package_lies_beside_tusd_py(tmp_path: Path, beside: list[str], expected: str) -> None:
-    """The name that a wheel installs is preferred: ``workers`` beside it belongs to somebody else."""
+    """The name that a wheel installs is preferred: a package ``workers`` beside it belongs to the user."""
     for name in ("tusd_py", *beside):
         (tmp_path / name).mkdir()
     assert tmp_path / expected == worker_package(tmp_path / "tusd_py")

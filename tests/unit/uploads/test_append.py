@@ -131,10 +131,10 @@ async def test_append_takeover(newcomer: str) -> None:
         case _:
             assert (await harness.terminate(upload_id)).upload.status is Status.TERMINATED
     late.set()
-    with pytest.raises(UploadInterrupted) as told:
+    with pytest.raises(UploadInterrupted) as raised:
         await appending
-    assert told.value.upload is not None
-    assert told.value.upload.offset == 4
+    assert raised.value.upload is not None
+    assert raised.value.upload.offset == 4
     if newcomer == "PATCH":
         assert await harness.content(upload_id) == b"0123456789"
     elif newcomer == "DELETE":
@@ -171,9 +171,9 @@ async def test_append_cut_keeps_bytes(last: Exception | None, refusal: type[Exce
     harness = UploadsHarness()
     upload_id = (await harness.create(10)).upload.id
     source = cut(b"0123") if last is None else FakeBody(b"0123", last)
-    with pytest.raises(refusal) as told:
+    with pytest.raises(refusal) as raised:
         await harness.append(upload_id, 0, body=source)
-    upload = getattr(told.value, "upload", None)
+    upload = getattr(raised.value, "upload", None)
     assert isinstance(upload, Upload)
     assert upload.offset == 4 == await offset_of(harness, upload_id)
     assert (await harness.append(upload_id, 4, b"456789")).upload.is_complete
@@ -212,14 +212,14 @@ async def test_append_overlong_body_discarded() -> None:
 
 async def test_append_empty_to_complete_upload() -> None:
     """A client that missed the response sends an empty body: no second completion, no second hook."""
-    told: list[str] = []
-    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    calls: list[str] = []
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     upload_id = (await harness.create(4, b"0123")).upload.id
-    await harness.settle()
+    await harness.drain()
     before = await harness.record(upload_id)
     assert (await harness.append(upload_id, 4)).upload == before
-    await harness.settle()
-    assert (told, len(harness.completed)) == ([upload_id], 1)
+    await harness.drain()
+    assert (calls, len(harness.completed)) == ([upload_id], 1)
 
 
 # Checksums
@@ -286,12 +286,12 @@ async def test_append_refused_declares_no_length(
 
 async def test_append_declare_reached_length_completes() -> None:
     """DL6: an empty body that declares the length completes the upload; the hook runs once."""
-    told: list[int | None] = []
-    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.length)})
+    calls: list[int | None] = []
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.length)})
     upload_id = (await harness.create(None, b"0123")).upload.id
     assert (await harness.append(upload_id, 4, length=4)).upload.is_complete
-    await harness.settle()
-    assert told == [4]
+    await harness.drain()
+    assert calls == [4]
 
 
 # The world fails
@@ -340,7 +340,7 @@ async def recorded(harness: UploadsHarness, upload_id: str) -> Upload:
     return upload
 
 
-async def stands(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
+async def state_of(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
     """Offset, length and completeness, as recorded."""
     upload = await recorded(harness, upload_id)
     return upload.offset, upload.length, upload.is_complete
@@ -352,7 +352,7 @@ async def test_append_not_last_stays_open(length: int) -> None:
     harness = UploadsHarness()
     made = await harness.create(length, b"abc"[:length], is_last=False)
     upload_id = made.upload.id
-    assert await stands(harness, upload_id) == (length, length, False)
+    assert await state_of(harness, upload_id) == (length, length, False)
     await harness.append(upload_id, length, is_last=False)
     assert (await recorded(harness, upload_id)).status is Status.UPLOADING
     assert harness.completed == []
@@ -369,7 +369,7 @@ async def test_append_last_ends_before_length() -> None:
     with pytest.raises(InconsistentLength) as refused:
         await harness.append(upload_id, 0, b"abc", is_last=True)
     assert refused.value.upload == await recorded(harness, upload_id)
-    assert await stands(harness, upload_id) == (3, 4, False)
+    assert await state_of(harness, upload_id) == (3, 4, False)
     assert (await harness.append(upload_id, 3, b"d", is_last=True)).upload.is_complete
 
 
@@ -380,7 +380,7 @@ async def test_append_last_cut_after_last_byte(length: int | None) -> None:
     upload_id = (await harness.create(length, is_last=False)).upload.id
     with pytest.raises(BodyIncomplete):
         await harness.append(upload_id, 0, body=cut(b"abc"), is_last=True)
-    assert await stands(harness, upload_id) == (3, length, False)
+    assert await state_of(harness, upload_id) == (3, length, False)
     assert (await harness.append(upload_id, 3, is_last=True)).upload.is_complete
 
 
@@ -388,12 +388,12 @@ async def test_append_last_saves_up_to_length() -> None:
     """As the length alone completes nothing, the last bytes are saved before the body ends."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
     upload_id = (await harness.create(3)).upload.id
-    hearing, never = RecordingListener(), asyncio.Event()
+    listener, never = RecordingListener(), asyncio.Event()
     appending = asyncio.ensure_future(
-        harness.append(upload_id, 0, body=FakeBody(b"ab", b"c", never), is_last=True, listener=hearing)
+        harness.append(upload_id, 0, body=FakeBody(b"ab", b"c", never), is_last=True, listener=listener)
     )
-    await eventually(lambda: hearing.offsets == [2, 3])
-    assert await stands(harness, upload_id) == (3, 3, False)
+    await eventually(lambda: listener.offsets == [2, 3])
+    assert await state_of(harness, upload_id) == (3, 3, False)
     never.set()
     assert (await appending).upload.is_complete
 
@@ -409,7 +409,7 @@ async def test_append_last_flush_failed_not_complete(full: bool) -> None:
     faults.nth = 2
     with pytest.raises(StoreFull if full else StoreUnavailable):
         await harness.append(upload_id, 0, b"abc", is_last=True)
-    assert await stands(harness, upload_id) == (3, 3, False)
+    assert await state_of(harness, upload_id) == (3, 3, False)
     assert (await harness.append(upload_id, 3, is_last=True)).upload.is_complete
 
 
@@ -444,7 +444,7 @@ async def test_append_beyond_length_max() -> None:
     upload_id = (await harness.create(None, b"ab", is_last=False)).upload.id
     with pytest.raises(MaxSizeExceeded):
         await harness.append(upload_id, 2, b"cde", is_last=False)
-    assert await stands(harness, upload_id) == (2, None, False)
+    assert await state_of(harness, upload_id) == (2, None, False)
 
 
 @pytest.mark.parametrize("sent", [b"", b"ab", b"abc"])
@@ -458,7 +458,7 @@ async def test_append_cut_with_digest_kept(sent: bytes) -> None:
     with pytest.raises(BodyIncomplete):
         await harness.create(3, body=cut(sent), is_last=True, checksum=digest, keep_partial=True)
     for upload_id in (made, "u2"):
-        assert await stands(harness, upload_id) == (len(sent), 3, False)
+        assert await state_of(harness, upload_id) == (len(sent), 3, False)
         assert await harness.content(upload_id) == sent
 
 
@@ -469,7 +469,7 @@ async def test_append_wrong_digest_discarded() -> None:
     digest = md5(b"xyz")
     with pytest.raises(ChecksumMismatch):
         await harness.append(upload_id, 0, b"ab", b"c", is_last=True, checksum=digest, keep_partial=True)
-    assert await stands(harness, upload_id) == (0, 3, False)
+    assert await state_of(harness, upload_id) == (0, 3, False)
     assert (
         await harness.append(upload_id, 0, b"xy", b"z", is_last=True, checksum=digest, keep_partial=True)
     ).upload.is_complete

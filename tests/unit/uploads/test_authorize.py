@@ -38,16 +38,16 @@ def of(upload_id: str) -> list[Request]:
 
 async def test_authorize_sees_record() -> None:
     """The hook gets the record of the named upload, even a terminated one; otherwise none."""
-    told: list[AuthorizeEvent] = []
-    harness = UploadsHarness(functions={Hook.AUTHORIZE: told.append})
+    calls: list[AuthorizeEvent] = []
+    harness = UploadsHarness(functions={Hook.AUTHORIZE: calls.append})
     upload = (await harness.create(4)).upload
     for request in [*of(upload.id), *of("unknown"), Create(length=1)]:
         await authorize(harness.ports, request, CALLER)
-    assert [event.upload for event in told] == [upload] * 4 + [None] * 5
-    assert all(event.caller == CALLER for event in told)
+    assert [event.upload for event in calls] == [upload] * 4 + [None] * 5
+    assert all(event.caller == CALLER for event in calls)
     ended = (await harness.terminate(upload.id)).upload
     await authorize(harness.ports, Inspect(upload_id=upload.id), CALLER)
-    assert told[-1].upload == ended
+    assert calls[-1].upload == ended
 
 
 async def test_authorize_takes_no_lock() -> None:

@@ -66,12 +66,12 @@ async def test_create_without_body() -> None:
 
 async def test_create_length_zero_complete() -> None:
     """An upload of length 0 is complete with its creation: counted, and post-finish runs."""
-    told: list[str] = []
-    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: told.append(event.upload.id)})
+    calls: list[str] = []
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda event: calls.append(event.upload.id)})
     upload = (await harness.create(0)).upload
-    await harness.settle()
+    await harness.drain()
     assert upload.is_complete
-    assert [done.id for done in harness.completed] == [upload.id] == told
+    assert [done.id for done in harness.completed] == [upload.id] == calls
 
 
 async def test_create_with_body() -> None:
@@ -89,11 +89,11 @@ async def test_create_cut_keeps_bytes() -> None:
     """ "Store as much of the received data as possible": the record exists, even without a byte."""
     harness = UploadsHarness()
     for body, offset in ((cut(b"0123"), 4), (cut(), 0)):
-        with pytest.raises(BodyIncomplete) as told:
+        with pytest.raises(BodyIncomplete) as raised:
             await harness.create(10, body=body)
-        assert told.value.upload is not None
-        assert told.value.upload.offset == offset
-        assert await harness.record(told.value.upload.id) == told.value.upload
+        assert raised.value.upload is not None
+        assert raised.value.upload.offset == offset
+        assert await harness.record(raised.value.upload.id) == raised.value.upload
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_create_refused_leaves_nothing(
         harness = UploadsHarness(limits=harness.limits, policy=type(harness.policy)(save_interval_bytes=1))
     with pytest.raises(refusal):
         await harness.create(length, body=FakeBody(*body._pieces), checksum=checksum)
-    await harness.settle()
+    await harness.drain()
     assert stored(harness) == {}
     record = await harness.record("u1")
     assert record is None or record.status is Status.TERMINATED
@@ -133,9 +133,9 @@ async def test_create_pre_create_response() -> None:
         return HookResponse(upload_id="mine", metadata={"name": "é", "raw": b"\x00", "flag": ""})
 
     harness = UploadsHarness(functions={Hook.PRE_CREATE: ask})
-    with pytest.raises(UploadRejected) as told:
+    with pytest.raises(UploadRejected) as raised:
         await harness.create(1, b"1")
-    assert told.value.override == ResponseOverride(status=402, body="pay")
+    assert raised.value.override == ResponseOverride(status=402, body="pay")
     upload = (await harness.create(2)).upload
     assert (upload.id, upload.metadata_header) == ("mine", "name w6k=,raw AA==,flag")
     assert seen == ["", ""]
@@ -174,7 +174,7 @@ async def test_create_id_of_hook_twice_at_once() -> None:
     await eventually(lambda: bytes(stored(harness).get("mine", b"")) == b"abc")
     with pytest.raises(RecordExists):
         await harness.create(3, b"xyz")
-    # Whoever asked took over, as for every upload: what the first had sent is kept.
+    # HEAD took over, as for every upload: the bytes of the first request are kept.
     with pytest.raises(UploadInterrupted):
         await first
     assert await harness.content("mine") == b"abc"
@@ -229,18 +229,18 @@ async def test_create_refused_during_queued_write(tmp_path: Path) -> None:
 
 async def test_create_post_create_after_record() -> None:
     """However an upload is created, post-create runs once, and finds the record."""
-    told: list[tuple[str, bool]] = []
+    calls: list[tuple[str, bool]] = []
 
     async def created(event: HookEvent) -> None:
-        told.append((event.upload.id, await harness.record(event.upload.id) is not None))
+        calls.append((event.upload.id, await harness.record(event.upload.id) is not None))
 
     harness = UploadsHarness(functions={Hook.POST_CREATE: created})
     await harness.create(3)
     await harness.create(3, b"abc")
     await harness.create(3, b"abc", kind=Kind.PARTIAL)
     await harness.create(None, kind=Kind.FINAL, parts=["u3"])
-    await harness.settle()
-    assert sorted(told) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
+    await harness.drain()
+    assert sorted(calls) == [("u1", True), ("u2", True), ("u3", True), ("u4", True)]
 
 
 async def test_create_id_of_hook_for_final() -> None:
@@ -279,7 +279,7 @@ async def recorded(harness: UploadsHarness, upload_id: str) -> Upload:
     return upload
 
 
-async def stands(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
+async def state_of(harness: UploadsHarness, upload_id: str) -> tuple[int, int | None, bool]:
     """Offset, length and completeness, as the record has them."""
     upload = await recorded(harness, upload_id)
     return upload.offset, upload.length, upload.is_complete
@@ -293,7 +293,7 @@ async def test_create_length_zero_not_last() -> None:
     """In the draft an upload of length 0 stays open if the request says that more follows."""
     harness = UploadsHarness()
     upload_id = (await harness.create(0, is_last=False)).upload.id
-    assert await stands(harness, upload_id) == (0, 0, False)
+    assert await state_of(harness, upload_id) == (0, 0, False)
     assert (await harness.create(0, is_last=True)).upload.is_complete
 
 
@@ -303,54 +303,54 @@ async def test_create_last_defines_length() -> None:
     assert (await harness.create(None, b"ab", b"c", is_last=True)).upload.length == 3
     assert (await harness.create(None, body=FakeBody(), is_last=True)).upload.is_complete
     upload_id = (await harness.create(None, b"abc", is_last=False)).upload.id
-    assert await stands(harness, upload_id) == (3, None, False)
+    assert await state_of(harness, upload_id) == (3, None, False)
     await harness.append(upload_id, 3, b"de", is_last=True)
-    assert await stands(harness, upload_id) == (5, 5, True)
+    assert await state_of(harness, upload_id) == (5, 5, True)
 
 
 async def test_create_announced_after_record() -> None:
     """When the client learns the URL, the record exists and no byte of the body has been read."""
     harness = UploadsHarness()
-    hearing, body = RecordingListener(), asyncio.Event()
-    creating = asyncio.ensure_future(harness.create(3, body=FakeBody(body, b"abc"), is_last=True, listener=hearing))
-    await eventually(lambda: hearing.created_ids == ["u1"])
-    assert await stands(harness, "u1") == (0, 3, False)
+    listener, body = RecordingListener(), asyncio.Event()
+    creating = asyncio.ensure_future(harness.create(3, body=FakeBody(body, b"abc"), is_last=True, listener=listener))
+    await eventually(lambda: listener.created_ids == ["u1"])
+    assert await state_of(harness, "u1") == (0, 3, False)
     body.set()
     assert (await creating).upload.is_complete
-    assert hearing.offsets == [3]
+    assert listener.offsets == [3]
 
 
 async def test_create_refused_not_announced() -> None:
     """A creation that pre-create refuses has no URL."""
     harness = UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(reject=True)})
-    hearing = RecordingListener()
+    listener = RecordingListener()
     with pytest.raises(UploadRejected):
-        await harness.create(3, b"abc", is_last=True, listener=hearing)
-    assert hearing.created_ids == []
+        await harness.create(3, b"abc", is_last=True, listener=listener)
+    assert listener.created_ids == []
 
 
 async def test_create_without_body_not_announced() -> None:
     """Without a body the response itself has the URL."""
-    hearing = RecordingListener()
-    await UploadsHarness().create(3, is_last=False, listener=hearing)
-    assert (hearing.created_ids, hearing.offsets) == ([], [])
+    listener = RecordingListener()
+    await UploadsHarness().create(3, is_last=False, listener=listener)
+    assert (listener.created_ids, listener.offsets) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("end", "told"),
+    ("end", "refusal"),
     [(BodyTimeout(), ReadTimeout), (ServerShutdown(), ServerShutdown), (BodyAborted(), BodyIncomplete)],
 )
 @pytest.mark.parametrize("can_announce", [True, False])
-async def test_create_announced_cut(end: Exception, told: type[TusError], can_announce: bool) -> None:
+async def test_create_announced_cut(end: Exception, refusal: type[TusError], can_announce: bool) -> None:
     """A client that knows the URL finds all received bytes; otherwise they are kept only after a cut."""
     harness = UploadsHarness()
-    with pytest.raises(told) as refused:
+    with pytest.raises(refusal) as refused:
         await harness.create(
             3, body=FakeBody(b"ab", end), is_last=True, listener=RecordingListener(can_announce=can_announce)
         )
-    if can_announce or told is BodyIncomplete:
+    if can_announce or refusal is BodyIncomplete:
         assert refused.value.upload == await recorded(harness, "u1")
-        assert await stands(harness, "u1") == (2, 3, False)
+        assert await state_of(harness, "u1") == (2, 3, False)
         assert (await harness.append("u1", 2, b"c", is_last=True)).upload.is_complete
     else:
         with pytest.raises(UploadNotFound):
@@ -387,7 +387,7 @@ async def test_create_announced_wrong_digest() -> None:
 async def test_create_digest_saved_on_the_way(can_announce: bool) -> None:
     """Bytes are saved before their digest is verified; a wrong digest removes them."""
     harness = UploadsHarness(policy=UploadPolicy(save_interval_bytes=1))
-    hearing, never = RecordingListener(can_announce=can_announce), asyncio.Event()
+    listener, never = RecordingListener(can_announce=can_announce), asyncio.Event()
     creating = asyncio.ensure_future(
         harness.create(
             4,
@@ -396,11 +396,11 @@ async def test_create_digest_saved_on_the_way(can_announce: bool) -> None:
             checksum=md5(b"abcd"),
             keep_partial=True,
             discard_on_mismatch=True,
-            listener=hearing,
+            listener=listener,
         )
     )
-    await eventually(lambda: hearing.offsets == [2])
-    assert await stands(harness, "u1") == (2, 4, False)
+    await eventually(lambda: listener.offsets == [2])
+    assert await state_of(harness, "u1") == (2, 4, False)
     never.set()
     with pytest.raises(ChecksumMismatch):
         await creating

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.support.harness import UploadsHarness
+from tusd_py.contracts.store import BytesMissing
+from tusd_py.contracts.zero_copy import ZeroCopyContent
 from tusd_py.model.upload import Kind
-from tusd_py.protocol.errors import UploadNotFound, UploadUnfinished
+from tusd_py.protocol.errors import ContentGone, UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
+from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.download import download
 
 pytestmark = pytest.mark.anyio
@@ -55,3 +61,34 @@ async def test_download_takes_no_lock() -> None:
     await harness.terminate(upload_id)
     assert found.body is not None
     await found.body.aclose()
+
+
+async def test_download_moved_file(tmp_path: Path) -> None:
+    """A file that a hook has moved away is 410, before anything is promised; a file that was cut is no refusal."""
+    harness = UploadsHarness(store=DiskStore(tmp_path / "uploads"))
+    moved, cut = [(await harness.create(4, b"0123")).upload.id for _ in range(2)]
+    (tmp_path / "uploads" / moved).rename(tmp_path / "elsewhere")
+    os.truncate(tmp_path / "uploads" / cut, 2)
+    with pytest.raises(ContentGone):
+        await download(harness.ports, Download(upload_id=moved))
+    unchanged = await download(harness.ports, Download(upload_id=moved, if_none_match="*"))
+    assert unchanged.body is None
+    with pytest.raises(BytesMissing):
+        await download(harness.ports, Download(upload_id=cut))
+    await harness.store.close()
+
+
+async def test_download_large_file_keeps_zero_copy(tmp_path: Path) -> None:
+    """Only the first piece is read before the head; the rest can be sent from the file, which is closed in the end."""
+    harness = UploadsHarness(store=DiskStore(tmp_path / "uploads"))
+    data = bytes(range(256)) * 4096
+    upload_id = (await harness.create(len(data), data)).upload.id
+    found = await download(harness.ports, Download(upload_id=upload_id))
+    assert isinstance(found.body, ZeroCopyContent)
+    assert data == b"".join([piece async for piece in found.body])
+    assert data[5:] == await read(harness, Download(upload_id=upload_id, range="bytes=5-"))
+    abandoned = await download(harness.ports, Download(upload_id=upload_id))
+    assert abandoned.body is not None
+    await abandoned.body.aclose()
+    assert [] == [piece async for piece in abandoned.body]
+    await harness.store.close()

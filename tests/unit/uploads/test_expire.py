@@ -92,7 +92,7 @@ async def test_sweep_keeps_parts_of_waiting_final() -> None:
     harness.clock.move(50)  # the final upload's own time has come, but its part goes on
     assert await sweep(harness.ports) == Swept(skipped=2)
     await harness.append(two, 1, b"e")
-    await harness.settle()
+    await harness.drain()
     assert await harness.content(final) == b"abcde"
     harness.clock.move(200)
     assert await sweep(harness.ports) == Swept(expired=2)
@@ -120,7 +120,7 @@ async def test_sweep_rechecks_kept_part() -> None:
     harness.clock.move(20)
     assert await sweep(harness.ports) == Swept(skipped=1)
     await harness.append(two, 0, b"de")
-    await harness.settle()
+    await harness.drain()
     harness.clock.move(2 * 86400)
     assert await sweep(harness.ports) == Swept(expired=2)
 
@@ -132,12 +132,12 @@ async def test_sweep_reschedules_assembly() -> None:
     lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
     assert lock is not None
     final = (await harness.create(None, kind=Kind.FINAL, parts=[one])).upload
-    await harness.settle()
+    await harness.drain()
     await harness.records.update(final, final.with_status(Status.PROCESSING, harness.clock()))
     await lock.release()
     harness.clock.move(101)
     assert (await sweep(harness.ports)).expired == 0
-    await harness.settle()
+    await harness.drain()
     assert await harness.content(final.id) == b"abc"
 
 
@@ -183,7 +183,7 @@ class Moving(FailingRecords):
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         if self.conflict:
-            raise RecordConflict("somebody else was faster")
+            raise RecordConflict("another process was faster")
         return await super().update(before, after, effects)
 
 
@@ -205,16 +205,16 @@ async def test_sweep_record_changed_meanwhile(conflict: bool, swept: Swept) -> N
 
 async def test_recover_runs_post_finish_again() -> None:
     """If the process died during post-finish, the hook runs again, once, and the upload becomes ready."""
-    told: list[str] = []
+    calls: list[str] = []
     go = asyncio.Event()
 
     async def finished(event: HookEvent) -> None:
-        told.append(event.upload.id)
+        calls.append(event.upload.id)
         await go.wait()
 
     harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
     upload_id = (await harness.create(2, b"01")).upload.id
-    await eventually(lambda: told == [upload_id])
+    await eventually(lambda: calls == [upload_id])
     # Not by the process that is at it.
     assert await recover(harness.ports) == 0
     await harness.ports.background.drain(0)
@@ -222,32 +222,54 @@ async def test_recover_runs_post_finish_again() -> None:
     harness.restart()
     go.set()
     assert await recover(harness.ports) == 1
-    await harness.settle()
-    assert told == [upload_id] * 2
+    await harness.drain()
+    assert calls == [upload_id] * 2
     assert await status(harness, upload_id) is Status.READY
     assert await recover(harness.ports) == 0
 
 
 async def test_recover_failed_hook_after_grace() -> None:
     """A failed hook is invoked again after some minutes, without a restart."""
-    told: list[str] = []
+    calls: list[str] = []
 
     def finished(event: HookEvent) -> None:
-        told.append(event.upload.id)
-        if len(told) == 1:
+        calls.append(event.upload.id)
+        if len(calls) == 1:
             raise OSError("the receiver is away")
 
     harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
     upload_id = (await harness.create(2, b"01")).upload.id
-    await harness.settle()
+    await harness.drain()
     harness.clock.move(60)
     assert await recover(harness.ports) == 0
     harness.clock.move(300)
     assert await recover(harness.ports) == 1
     assert await recover(harness.ports) == 1
-    await harness.settle()
-    assert told == [upload_id] * 2
+    await harness.drain()
+    assert calls == [upload_id] * 2
     assert await status(harness, upload_id) is Status.READY
+
+
+async def test_recover_after_clock_was_set_back() -> None:
+    """An upload that was interrupted before the clock was set back is finished at once, not when it has caught up."""
+    calls: list[str] = []
+    go = asyncio.Event()
+
+    async def finished(event: HookEvent) -> None:
+        calls.append(event.upload.id)
+        await go.wait()
+
+    harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
+    upload_id = (await harness.create(2, b"01")).upload.id
+    await eventually(lambda: calls == [upload_id])
+    await harness.ports.background.drain(0)
+    harness.clock.move(-30 * 86400)
+    harness.restart()
+    go.set()
+    assert await recover(harness.ports) == 1
+    await harness.drain()
+    assert await status(harness, upload_id) is Status.READY
+    assert await recover(harness.ports) == 0
 
 
 async def test_recover_terminated_meanwhile() -> None:
@@ -263,5 +285,5 @@ async def test_recover_terminated_meanwhile() -> None:
     assert record is not None
     await harness.records.delete(record)
     await lock.release()
-    await harness.settle()
+    await harness.drain()
     assert harness.hooked == []

@@ -27,7 +27,7 @@ async def test_inspect_open_at_length_completes() -> None:
     assert not (await harness.inspect(upload_id)).upload.is_complete
     for _ in range(2):
         assert (await harness.inspect(upload_id, length_completes=True)).upload.is_complete
-    await harness.settle()
+    await harness.drain()
     assert (await recorded(harness, upload_id)).status is Status.READY
     assert len(harness.completed) == 1
     assert harness.hooked.count((Hook.POST_FINISH, False)) == 1
@@ -54,6 +54,6 @@ async def test_inspect_empty_final_not_completed() -> None:
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part])).upload
     assert not final.is_complete
     await harness.inspect(final.id, length_completes=True)
-    await harness.settle()
+    await harness.drain()
     assert (await recorded(harness, final.id)).is_complete
     assert len(harness.completed) == 2

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_terminate_leaves_tombstone() -> None:
     """The bytes are deleted, the hook runs, and later requests find no upload, finished or not."""
-    told: list[Status] = []
-    harness = UploadsHarness(functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.status)})
+    calls: list[Status] = []
+    harness = UploadsHarness(functions={Hook.POST_TERMINATE: lambda event: calls.append(event.upload.status)})
     for length in (2, 4):
         upload_id = (await harness.create(length, b"01")).upload.id
         ended = (await harness.terminate(upload_id)).upload
@@ -32,8 +32,8 @@ async def test_terminate_leaves_tombstone() -> None:
         for request in (harness.inspect(upload_id), harness.append(upload_id, 2), harness.terminate(upload_id)):
             with pytest.raises(UploadNotFound):
                 await request
-    await harness.settle()
-    assert told == [Status.TERMINATED] * 2
+    await harness.drain()
+    assert calls == [Status.TERMINATED] * 2
     with pytest.raises(UploadNotFound):
         await harness.terminate("unknown")
 
@@ -50,9 +50,9 @@ async def test_terminate_pre_terminate_response() -> None:
 
     harness = UploadsHarness(functions={Hook.PRE_TERMINATE: ask})
     upload_id = (await harness.create(4, b"01")).upload.id
-    with pytest.raises(TerminationRejected) as told:
+    with pytest.raises(TerminationRejected) as raised:
         await harness.terminate(upload_id)
-    assert told.value.override == ResponseOverride(status=403)
+    assert raised.value.override == ResponseOverride(status=403)
     with pytest.raises(HookFailed):
         await harness.terminate(upload_id)
     assert (await harness.append(upload_id, 2, b"23")).upload.is_complete
@@ -61,19 +61,19 @@ async def test_terminate_pre_terminate_response() -> None:
 
 async def test_terminate_store_fails() -> None:
     """The upload is ended and the hook runs all the same; the sweeper deletes the bytes later."""
-    told: list[str] = []
+    calls: list[str] = []
     inner = MemoryStore(bytes_max=10)
     faults = Faults()
     harness = UploadsHarness(
         store=FailingStore(inner, faults),
-        functions={Hook.POST_TERMINATE: lambda event: told.append(event.upload.id)},
+        functions={Hook.POST_TERMINATE: lambda event: calls.append(event.upload.id)},
     )
     upload_id = (await harness.create(4, b"01")).upload.id
     faults.nth = faults.seen + 1
     with pytest.raises(StoreUnavailable):
         await harness.terminate(upload_id)
-    await harness.settle()
-    assert told == [upload_id] == list(inner.uploads)
+    await harness.drain()
+    assert calls == [upload_id] == list(inner.uploads)
     harness.clock.move(harness.policy.tombstone_seconds + 1)
     await sweep(harness.ports)
     assert inner.uploads == {}

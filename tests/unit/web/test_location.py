@@ -11,6 +11,7 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.web.location import Locator
 
 TRUSTING = Locator(trusted_proxies=[ip_network("127.0.0.0/8"), ip_network("fd00::/8")])
+FORWARDED = Locator(trusted_proxies=TRUSTING.trusted_proxies, forwarded_headers="forwarded")
 EVIL = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}
 
 
@@ -25,6 +26,26 @@ def test_untrusted_headers_are_ignored() -> None:
     assert collection_url(TRUSTING, EVIL, client=("10.0.0.1", 1)) == "/files/"
     assert collection_url(TRUSTING, EVIL, client=("not an address", 1)) == "/files/"
     assert collection_url(TRUSTING, {"Host": "evil.example"}) == "/files/"
+
+
+def test_one_convention_is_believed() -> None:
+    """A proxy passes on the headers of the other convention as the client sent them."""
+    ours = {"X-Forwarded-Host": "u.example", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/up"}
+    evil = {"Forwarded": "for=10.9.9.9;host=evil.example;proto=https"}
+    assert collection_url(TRUSTING, {**ours, **evil}) == "https://u.example/up/files/"
+    assert collection_url(TRUSTING, evil) == "/files/"
+    ours = {"Forwarded": "for=10.9.9.9;host=u.example;proto=https"}
+    evil = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "X-Forwarded-Prefix": "/evil"}
+    assert collection_url(FORWARDED, {**ours, **evil}) == "https://u.example/files/"
+    assert collection_url(FORWARDED, evil) == "/files/"
+
+
+@pytest.mark.parametrize("peer", ["::ffff:127.0.0.1", "::FFFF:7f00:1", "127.0.0.1"])
+def test_mapped_peer_is_trusted_as_ipv4(peer: str) -> None:
+    """A socket for IPv4 and IPv6 shows IPv4 peers mapped into IPv6; so may the node of another proxy."""
+    assert collection_url(TRUSTING, {"X-Forwarded-Host": "u.example"}, client=(peer, 1)) == "http://u.example/files/"
+    hops = f'for=10.9.9.9;host=u.example;proto=http, for="[{peer}]";host=inner;proto=http'
+    assert collection_url(FORWARDED, {"Forwarded": hops}, client=(peer, 1)) == "http://u.example/files/"
 
 
 def test_public_url_is_used() -> None:
@@ -74,7 +95,7 @@ def test_unix_socket_peer_is_trusted() -> None:
 )
 def test_forwarded(forwarded: str, expected: str) -> None:
     """RFC 7239: several proxies, quoted values and IPv6 addresses; a malformed header is ignored as a whole."""
-    assert collection_url(TRUSTING, {"Forwarded": forwarded}) == expected
+    assert collection_url(FORWARDED, {"Forwarded": forwarded}) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,6 +106,7 @@ def test_forwarded(forwarded: str, expected: str) -> None:
         ({"Host": "u.example:8080"}, "http://u.example:8080/files/"),
         ({"Host": "u.example", "Proto": "https", "Prefix": "/up/"}, "https://u.example/up/files/"),
         ({"Prefix": "/up"}, "/up/files/"),
+        ({"Host": "u.example/evil", "Prefix": "/up"}, "/up/files/"),
         ({"Prefix": "//evil.example"}, "/files/"),
         ({"Prefix": "/up?x"}, "/files/"),
         ({"Host": "u.example\\evil"}, "/files/"),

@@ -258,7 +258,7 @@ async def test_stop_has_a_deadline() -> None:
 
 
 async def test_stop_with_a_full_buffer_ends_the_task() -> None:
-    """Nothing keeps running when a body is stopped that nobody reads; the buffered bytes are still returned."""
+    """A stopped body that is not read keeps no task running; the buffered bytes are still returned."""
     request_body = AsgiBody(Incoming(*[body(FULL) for _ in range(3)]), IDLE_SECONDS)
     await request_body.read()
     await run_tasks()

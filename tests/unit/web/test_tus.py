@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.types import Message
 
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.support.waiting import eventually
 from tests.unit.web.asgi import GONE, Incoming, Outgoing, ask, body, scope
 from tests.unit.web.serving import MOUNTED, TUS, create, metric, patch_headers, request, serving
+from tusd_py.contracts.store import BytesMoved
 from tusd_py.model.hooks import Hook
 
 pytestmark = pytest.mark.anyio
@@ -122,8 +124,8 @@ async def test_shutdown_saves_and_answers_503() -> None:
         assert not service.active_bodies.is_draining
 
 
-async def test_download_of_missing_bytes_is_aborted() -> None:
-    """If the stored bytes are missing, the connection is broken: the client never gets a short but complete body."""
+async def test_download_of_missing_bytes_is_refused() -> None:
+    """If the stored bytes are missing, the client gets a refusal, never a status and a length without the bytes."""
     async with serving() as service:
         path = await create(service, b"abc")
         ports = await service.ports()
@@ -132,9 +134,27 @@ async def test_download_of_missing_bytes_is_aborted() -> None:
         await ports.store.delete(upload)
         out = Outgoing()
         head = scope("GET", MOUNTED + path, root_path=MOUNTED)
-        with pytest.raises(Exception, match="fewer bytes"):
-            await service.endpoint(head, Incoming(body(b"", more=False)), out)
-        assert not out.is_over
+        await service.endpoint(head, Incoming(body(b"", more=False)), out)
+        assert 410 == out.status
+
+
+async def test_download_of_vanishing_bytes_is_aborted() -> None:
+    """If bytes vanish after the head, the connection is broken: the client never gets a short but complete body."""
+    async with serving() as service:
+        path = await create(service, bytes(2**20))
+        ports = await service.ports()
+        upload = await ports.records.find(path.strip("/"))
+        assert upload is not None
+        out = Outgoing()
+        head = scope("GET", MOUNTED + path, root_path=MOUNTED)
+
+        async def send(message: Message) -> None:
+            await ports.store.delete(upload)
+            await out(message)
+
+        with pytest.raises(BytesMoved):
+            await service.endpoint(head, Incoming(body(b"", more=False)), send)
+        assert 200 == out.status and not out.is_over
 
 
 async def test_disconnect_in_a_body_saves_what_arrived() -> None:

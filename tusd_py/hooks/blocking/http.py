@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.hooks import HookFailed, HookRequest, HookResponse
-from tusd_py.hooks.http_client import HttpClient, HttpResponse, RequestFailed, RequestHeaders, tls_context
+from tusd_py.hooks.http_client import (
+    HttpClient,
+    HttpResponse,
+    RequestFailed,
+    RequestHeaders,
+    RequestInvalid,
+    tls_context,
+)
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import excerpt, format_request, parse_response
 from tusd_py.model.hooks import Hook
@@ -106,6 +113,8 @@ class HttpHooks:
                 # One byte more than allowed shows that a body is too long.
                 response_bytes_max=self._response_bytes_max + 1,
             )
+        except RequestInvalid as failure:
+            raise HookFailed(f"{hook} {failure}") from failure
         except RequestFailed as failure:
             raise _TemporaryFailure(str(failure)) from failure
         return self._accepted_body(hook, response)

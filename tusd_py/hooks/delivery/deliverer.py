@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from tusd_py.hooks.tusd_json import excerpt
 from tusd_py.model.events import Event
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.dates import parse_date
+from tusd_py.threads import in_executor
 
 if TYPE_CHECKING:
     # Loading the HTTP library takes long; workers without webhooks do not need it.
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The longest wait that an endpoint can request with ``Retry-After``.
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
+
+_tls_threads = ThreadPoolExecutor(1, "tls")
 
 # The same request would be refused again.
 _PERMANENT_REFUSALS = frozenset({400, 413, 415, 422})
@@ -71,7 +75,7 @@ class Deliverer:
         return DeliveryResult(DeliveryStatus.DELIVERED, response=stdout)
 
     async def _post(self, endpoint: WebhookEndpoint, event: Event, body: bytes) -> DeliveryResult:
-        from tusd_py.hooks.http_client import RequestFailed, RequestHeaders
+        from tusd_py.hooks.http_client import RequestFailed, RequestHeaders, RequestInvalid
 
         headers = RequestHeaders(endpoint.url, endpoint.forward_headers).for_caller(event.caller)
         headers += signature_headers(endpoint.secrets, event.id, self._clock(), body)
@@ -84,6 +88,8 @@ class Deliverer:
                 timeout_seconds=endpoint.timeout_seconds,
                 response_bytes_max=endpoint.response_bytes_max,
             )
+        except RequestInvalid as failure:
+            return DeliveryResult(DeliveryStatus.REJECTED, str(failure))
         except RequestFailed as failure:
             return DeliveryResult(DeliveryStatus.RETRY, str(failure))
         return self._result(response)
@@ -123,7 +129,7 @@ class Deliverer:
         key = (scheme, endpoint.allow_private, endpoint.verifies)
         if key not in self._clients:
             # Reading the certificates of the operating system takes a tenth of a second.
-            tls = await asyncio.to_thread(tls_context, endpoint.url, verifies=endpoint.verifies)
+            tls = await in_executor(_tls_threads, tls_context, endpoint.url, verifies=endpoint.verifies)
             # Another delivery may have made the client meanwhile.
             if key not in self._clients:
                 backend = None if endpoint.allow_private else PublicOnlyBackend()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 from tusd_py.contracts.webhooks import WebhookEndpoint
 from tusd_py.hooks.tusd_json import format_event
-from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event
+from tusd_py.model.text import valid_unicode
 from tusd_py.views import event_view
-
-_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
 
 
 def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None) -> bytes:
@@ -23,11 +20,7 @@ def request_body(endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, 
     if endpoint.body == "tusd":
         caller = event.caller
         if caller is not None and not endpoint.is_tusd_hook:
-            caller = _without_credentials(caller)
+            # The headers that http_forward_headers names are stored for tusd's hooks, and only those may get them.
+            caller = caller.recorded()
         return format_event(event.type, event.upload, caller, storage)
-    return json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _without_credentials(caller: Caller) -> Caller:
-    """Credentials are stored with an event for the hooks they are forwarded to, and only those may get them."""
-    return replace(caller, headers=[header for header in caller.headers if header[0] not in _CREDENTIALS])
+    return valid_unicode(json.dumps(event_view(event), ensure_ascii=False, separators=(",", ":"))).encode()

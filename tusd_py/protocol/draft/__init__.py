@@ -1,1 +1,1 @@
-"""The IETF draft "Resumable Uploads for HTTP": its own parser and formatter for the requests and outcomes of tus."""
+"""The IETF draft "Resumable Uploads for HTTP": its parser and formatter, for the same values as tus 1.0."""

@@ -72,7 +72,7 @@ class Dialect(Enum):
     """The protocols of a request besides a version of the draft."""
 
     TUS = "tus"  # tus 1.0
-    BOTH = "either"  # the request names no version; the response has the headers of both protocols
+    BOTH = "both"  # the request names no version; the response has the headers of both protocols
 
 
 def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSIONS) -> Dialect | Version:

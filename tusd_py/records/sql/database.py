@@ -14,6 +14,7 @@ from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import Durability, TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import compile_statements
 
 
@@ -27,7 +28,7 @@ class SqlDatabase:
 
     @classmethod
     async def open(
-        cls, url: str, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
+        cls, url: DatabaseUrl, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
     ) -> Self:
         """Open the database at ``url`` (``sqlite:///PATH``) for this event loop, after pending migrations.
 
@@ -51,6 +52,6 @@ class SqlDatabase:
         await self.records.close()
 
 
-def _prepare(url: str) -> DatabaseDriver:
+def _prepare(url: DatabaseUrl) -> DatabaseDriver:
     bring_up_to_date(url)
     return open_driver(url)

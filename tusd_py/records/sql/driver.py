@@ -1,7 +1,7 @@
 """The contract of a database driver, and the choice of one by URL.
 
-Statements, transactions and jobs are written against these protocols and know no database: a driver owns connections,
-transactions, the isolation it needs, and the translation of its faults.
+Statements, transactions and jobs use these protocols and no particular database. A driver provides connections,
+transactions with the isolation they need, and the translation of its faults.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect
 
-from tusd_py.records.sql.sqlite import SqliteDriver
+from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
 
 class ResultCursor(Protocol):
@@ -38,12 +38,19 @@ class DatabaseConnection(Protocol):
         """What ``execute``, ``execute_many`` and a commit may raise: faults, and values that cannot be stored."""
         ...
 
+    @property
+    def row_errors(self) -> tuple[type[Exception], ...]:
+        """Those of ``statement_errors`` that only the values of one statement cause; the transaction goes on."""
+        ...
+
     def writing(self, *, durable: bool) -> AbstractContextManager[None]:
         """A transaction that commits at the end of its block and is rolled back if the block raises.
 
         A ``durable`` commit survives a power failure; any other survives the death of every process. Other writers may
         commit between two statements of the block, so each UPDATE names the state that it expects and its ``rowcount``
-        decides. Raises ``RecordsUnavailable`` if no transaction can begin.
+        decides. The head of a sequence of jobs (``is_head``) is the exception: it depends on other rows, so a driver
+        whose writers run at once must serialise transactions that add or end jobs of the same sequence key. Raises
+        ``RecordsUnavailable`` if no transaction can begin.
         """
         ...
 
@@ -51,10 +58,19 @@ class DatabaseConnection(Protocol):
         """A transaction whose statements all see the same snapshot. Raises ``RecordsUnavailable``."""
         ...
 
-    def execute(self, statement: str, values: Mapping[str, object]) -> ResultCursor: ...
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part of the transaction that is undone alone if its block raises."""
+        ...
+
+    def execute(self, statement: str, values: Mapping[str, object]) -> ResultCursor:
+        """Run one statement in the open transaction. Raises one of ``statement_errors``."""
+        ...
 
     def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
-        """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total."""
+        """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total.
+
+        Raises like ``execute``.
+        """
         ...
 
     def to_fault(self, error: Exception) -> Exception:
@@ -98,6 +114,6 @@ class DatabaseDriver(Protocol):
         ...
 
 
-def open_driver(url: str) -> DatabaseDriver:
+def open_driver(url: DatabaseUrl) -> DatabaseDriver:
     """The driver for ``url``; nothing is opened yet. Raises ``RecordsUnavailable`` if no driver supports the URL."""
     return SqliteDriver(url)

@@ -1,4 +1,4 @@
-"""Group commit: collects the requests of many tasks while a thread runs the batch before. Knows no database."""
+"""Group commit: collects requests of many tasks while a thread runs the batch before. Independent of any database."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class GroupCommit(Generic[Request, Result]):
 
     ``run_batch`` runs in the thread: for each request, in order, it returns a result or the exception to raise. A batch
     is what has queued while the last one ran, and the requests of one turn of the event loop stay together. Nothing
-    waits for a batch to fill, so that a lone request costs two thread switches and a crowd shares one transaction.
+    waits for a batch to fill, so that a single request costs two thread switches, and many share one transaction.
 
     ``on_batch`` is called on the event loop with the results of each batch, also if no caller waits for them any more.
 
     A cancelled caller gets no result. Its request is dropped if the thread has not started it, and otherwise runs to
-    its end: never half.
+    its end.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class GroupCommit(Generic[Request, Result]):
         is_open = True
         while is_open:
             submitted, is_open = self._next_batch()
-            # Read from another thread, cancelled() may be out of date: then the request runs, which is as good.
+            # Read from another thread, cancelled() may be out of date: then the request runs, which is allowed too.
             wanted = [(request, future) for request, future in submitted if not future.cancelled()]
             results = self._run([request for request, _ in wanted])
             delivered = [(future, result) for (_, future), result in zip(wanted, results, strict=True)]

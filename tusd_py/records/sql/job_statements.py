@@ -26,10 +26,12 @@ from sqlalchemy import (
 )
 
 from tusd_py.model.jobs import JobState
+from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
 from tusd_py.records.sql.job_rows import EVENT_COLUMNS, JOB_COLUMNS
 from tusd_py.records.sql.tables import RecordsTable
 
+_uploads = RecordsTable.metadata.tables["uploads"]
 _events = RecordsTable.metadata.tables["events"]
 _jobs = RecordsTable.metadata.tables["jobs"]
 _job = select(*(_jobs.c[name] for name in JOB_COLUMNS))
@@ -60,6 +62,7 @@ class JobStatements:
     promote: str  # its_sequence_key: marks the earliest job that has not ended as the head,
     demote: str  # its_sequence_key: and no other
     requeue: str  # job_id, at
+    limit_waits: str  # of_state, attempt_min, attempt_max, latest
     delete_job: str  # job_id
     next_due: str  # nothing
     find_job: str  # job_id
@@ -74,6 +77,8 @@ class JobStatements:
     newest_events_of_upload: str  # of_upload, after, limit
     prune_jobs: str  # before, limit
     prune_events: str  # before, limit
+    find_forgotten: str  # before, limit: the ids of dead jobs whose upload has ended or is unknown
+    delete_dead: str  # job_id
 
 
 def compile_job_statements(dialect: Dialect) -> JobStatements:
@@ -172,6 +177,14 @@ def _change_statements() -> dict[str, Any]:
         .where(_ITS_ID, requeueable)
         .values(**waiting, attempt=literal_column("0"), ended_at=null()),
         "delete_job": delete(_jobs).where(_ITS_ID, not_(running)),
+        "limit_waits": update(_jobs)
+        .where(
+            _IS_NOT_DONE,
+            _jobs.c.state == bindparam("of_state"),
+            _jobs.c.attempt.between(bindparam("attempt_min"), bindparam("attempt_max")),
+            _jobs.c.next_attempt_at > bindparam("latest"),
+        )
+        .values(next_attempt_at=bindparam("latest")),
     }
 
 
@@ -201,7 +214,14 @@ def _pruning() -> dict[str, Any]:
     # An upload has few jobs, so that finding those of an event needs no index of its own.
     left = exists().where(_jobs.c.upload_id == _events.c.upload_id, _jobs.c.event_id == _events.c.id)
     events = select(_events.c.seq).where(_events.c.at < bindparam("before"), not_(left)).order_by(_events.c.at)
+    exists_still = exists().where(
+        _uploads.c.id == _jobs.c.upload_id, _uploads.c.status.not_in([_text(Status.EXPIRED), _text(Status.TERMINATED)])
+    )
+    is_dead = _jobs.c.state == _text(JobState.DEAD)
+    dead = select(_jobs.c.id).where(_IS_NOT_DONE, is_dead, _jobs.c.ended_at < bindparam("before"))
     return {
+        "find_forgotten": with_limit(dead.where(not_(exists_still))),
+        "delete_dead": delete(_jobs).where(_ITS_ID, is_dead),
         "prune_jobs": delete(_jobs).where(_jobs.c.id.in_(_rows(jobs))),
         "prune_events": delete(_events).where(_events.c.seq.in_(_rows(events))),
     }
@@ -213,6 +233,6 @@ def _rows(statement: Select[Any]) -> Select[Any]:
     return select(next(iter(inner.c)))
 
 
-def _text(state: JobState) -> ColumnElement[str]:
+def _text(state: JobState | Status) -> ColumnElement[str]:
     # A literal, not a value: a partial index applies only if the statement's text contains its condition.
     return literal_column(f"'{state.value}'")

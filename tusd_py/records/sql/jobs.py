@@ -6,13 +6,14 @@ import heapq
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
+from tusd_py.model.text import valid_unicode
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import job_row, to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
@@ -47,16 +48,32 @@ class SqlJobQueue:
         await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
     async def retry(self, job: Job, at: datetime, error: str) -> None:
-        values: dict[str, object] = {"at": to_microseconds(at), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(error)}
         await self._write(UpdateLeased(self._sql, job, self._sql.retry, values))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
-        values: dict[str, object] = {"at": to_microseconds(now), "why": error}
+        values: dict[str, object] = {"at": to_microseconds(now), "why": valid_unicode(error)}
         await self._write(UpdateLeased(self._sql, job, self._sql.fail, values, ends=True))
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
         if jobs:
             await self._write(AddJobs(self._sql, [job_row(job, now) for job in jobs]))
+
+    async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
+        limits = [(JobState.RUNNING, 0, _NEWEST, running)]
+        for attempt, wait in enumerate(waiting):
+            is_last = attempt == len(waiting) - 1
+            limits.append((JobState.WAITING, attempt, _NEWEST if is_last else attempt, wait))
+        rows: list[dict[str, object]] = [
+            {
+                "of_state": state.value,
+                "attempt_min": attempt_min,
+                "attempt_max": attempt_max,
+                "latest": to_microseconds(now + wait),
+            }
+            for state, attempt_min, attempt_max, wait in limits
+        ]
+        return (await self._write(LimitWaits(self._sql, rows))).count
 
     async def next_due(self) -> datetime | None:
         (due,) = await self._query(self._sql.next_due, _number)
@@ -108,6 +125,12 @@ class SqlJobQueue:
 
     async def prune(self, before: datetime, limit: int) -> int:
         return (await self._write(Prune(self._sql, to_microseconds(before), limit))).count
+
+    async def prune_dead(self, before: datetime, limit: int) -> int:
+        # Found by a read, which no other write waits for: most dead jobs may belong to uploads that exist.
+        values = {"before": to_microseconds(before), "limit": limit}
+        ids = await self._query(self._sql.find_forgotten, _number, **values)
+        return (await self._write(DeleteDead(self._sql, [{"job_id": job_id} for job_id in ids]))).count if ids else 0
 
     async def _query(self, statement: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
         return await self._read(Query(statement, values, read))
@@ -217,6 +240,31 @@ class AddJobs:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         count = connection.execute_many(self.sql.add_job, self.rows)
         return WriteResult(count=count, has_work=count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitWaits:
+    """Bring due times back that are later than they can be."""
+
+    sql: JobStatements
+    rows: Sequence[dict[str, object]]
+    durable: bool = False
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        count = connection.execute_many(self.sql.limit_waits, self.rows)
+        return WriteResult(count=count, has_work=count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDead:
+    """Delete jobs, except those that are no longer dead: an operator may have requeued them meanwhile."""
+
+    sql: JobStatements
+    rows: Sequence[dict[str, object]]
+    durable: bool = False
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        return WriteResult(count=connection.execute_many(self.sql.delete_dead, self.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.records.sql.driver import open_driver
+from tusd_py.records.sql.sqlite import DatabaseUrl
 
 # Alembic's environment is global to the process: two databases are migrated one after the other.
 _one_at_a_time = threading.Lock()
 
 
-def migrate(url: str) -> list[str]:
+def migrate(url: DatabaseUrl) -> list[str]:
     """Apply every migration that the database at ``url`` lacks, and return their names; usually none.
 
     They are one transaction: after a crash all of them are applied or none, and of several processes that start at
@@ -37,7 +38,7 @@ def migrate(url: str) -> list[str]:
         return missing
 
 
-def pending(url: str) -> list[str]:
+def pending(url: DatabaseUrl) -> list[str]:
     """The migrations that ``migrate`` would apply: all of them if there is no database yet. Changes nothing."""
     config = alembic_config()
     driver = open_driver(url)

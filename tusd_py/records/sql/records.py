@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
@@ -13,7 +15,7 @@ from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
-from tusd_py.records.sql.transactions import FindByIds, RecordChange, SelectUploads, effect_rows
+from tusd_py.records.sql.transactions import FindByIds, PartUses, Query, RecordChange, SelectUploads, effect_rows
 
 
 class SqlRecords:
@@ -26,7 +28,7 @@ class SqlRecords:
         self._read = runner.read
         self._close = runner.close
 
-    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS) -> None:
+    async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         parts = [
             {"final_id": upload.id, "position": position, "part_id": part_id}
             for position, part_id in enumerate(upload.parts)
@@ -40,6 +42,8 @@ class SqlRecords:
             parts=parts,
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, upload, effects),
         )
+        if part_uses_max and upload.parts:
+            change.part_uses = PartUses(self._sql.count_part_uses, upload.parts, part_uses_max)
         await self._write(change)
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -77,6 +81,13 @@ class SqlRecords:
     async def finals_waiting(self, part_id: str) -> list[Upload]:
         return await self._select(self._sql.finals_waiting, part_id=part_id)
 
+    async def count_part_uses(self, part_ids: Collection[str]) -> Mapping[str, int]:
+        ids: dict[str, object] = {"ids": json.dumps([*set(part_ids)])}
+        return dict(await self._read(Query(self._sql.count_part_uses, ids, tuple)))
+
+    async def find_empty(self, upload_ids: Collection[str]) -> set[str]:
+        return set(await self._read(Query(self._sql.find_empty, {"ids": json.dumps([*upload_ids])}, itemgetter(0))))
+
     async def probe(self) -> None:
         await self.find("")
 
@@ -91,10 +102,11 @@ class SqlRecords:
 def needs_fsync(before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> bool:
     """Whether the change must survive a power failure: completion, every end, and events of a complete upload.
 
-    ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart finds the upload as it was
-    before and repeats the work. That spares a small upload the second of two fsyncs. But an event that was delivered
-    and then lost would be delivered again with another id, which no receiver could recognise as a repetition.
+    So must what the caller says. ``PROCESSING`` to ``READY``, and what workers do, need not: if it is lost, the restart
+    finds the upload as it was before and repeats the work. That spares a small upload the second of two fsyncs. But an
+    event that was delivered and then lost would be delivered again with another id, which no receiver could recognise
+    as a repetition.
     """
     completes = after.is_complete and not before.is_complete
     ends = after.status is not before.status and after.status is not Status.READY
-    return completes or ends or (after.is_complete and bool(effects.events))
+    return completes or ends or effects.durable or (after.is_complete and bool(effects.events))

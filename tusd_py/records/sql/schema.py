@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tusd_py.records.sql.driver import open_driver
+from tusd_py.records.sql.sqlite import DatabaseUrl
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
 
-def bring_up_to_date(url: str) -> list[str]:
+def bring_up_to_date(url: DatabaseUrl) -> list[str]:
     """Apply every migration that the database at ``url`` lacks, and return their names; usually none.
 
     Blocks. Raises ``RecordsUnavailable``, also for a database that a newer version of the program has written.
@@ -22,7 +23,7 @@ def bring_up_to_date(url: str) -> list[str]:
     return migrate(url)
 
 
-def pending(url: str) -> list[str]:
+def pending(url: DatabaseUrl) -> list[str]:
     """The migrations that ``bring_up_to_date`` would apply. Changes nothing. Raises ``RecordsUnavailable``."""
     if is_current(url):
         return []
@@ -31,7 +32,7 @@ def pending(url: str) -> list[str]:
     return pending_migrations(url)
 
 
-def is_current(url: str) -> bool:
+def is_current(url: DatabaseUrl) -> bool:
     """Whether the database has exactly the schema of this version; False if that cannot be read."""
     return open_driver(url).read_revision() == newest_revision()
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
@@ -15,18 +15,23 @@ from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
 
+#: Where a database is: a URL as text, or one that SQLAlchemy has built of its parts, for paths with odd characters.
+DatabaseUrl = str | URL
+
 #: How long a connection waits for another process's transaction. Ours take milliseconds; a backup may take seconds.
 BUSY_SECONDS = 10.0
 #: The write-ahead log is cut back to this many bytes once its content has moved to the database.
 _LOG_BYTES_MAX = 64 * 1024 * 1024
 #: How often a process that waits for the write lock tries again: the length of a short transaction.
 _RETRY_SECONDS = 0.001
+#: Only the server, and the group an administrator gives the file, may read it: metadata and hooks' headers are in it.
+_FILE_MODE = 0o640
 
 
 class SqliteDriver:
     """Opens connections to a SQLite file. Raises ``RecordsUnavailable`` for a URL that names none."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._engine = open_engine(url)
         self._path = str(self._engine.url.database)
 
@@ -52,6 +57,7 @@ class SqliteDriver:
 
     @contextmanager
     def open_for_migration(self) -> Iterator[Connection]:
+        self._create_private()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -60,6 +66,14 @@ class SqliteDriver:
             raise unavailable(error.orig) from error
         except sqlite3.Error as error:
             raise unavailable(error) from error
+
+    def _create_private(self) -> None:
+        """Create the file if it is missing: SQLite itself would make it readable by everyone whom the umask allows.
+
+        The -wal and -shm files get the same mode.
+        """
+        with suppress(OSError):  # SQLite's own error is more precise
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
 
     def prepare_for_migration(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
@@ -70,7 +84,7 @@ class SqliteDriver:
         driver.execute("PRAGMA synchronous=FULL")
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: DatabaseUrl) -> Engine:
     """An engine for ``url`` that connects on first use. Raises ``RecordsUnavailable`` if ``url`` names no SQLite file.
 
     Transactions begin only where the code says so: a driver that begins them on the first write, after the connection
@@ -92,7 +106,7 @@ def _connect(engine: Engine) -> sqlite3.Connection:
     return driver
 
 
-def _parse_url(url: str) -> URL:
+def _parse_url(url: DatabaseUrl) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -152,7 +166,7 @@ _SENTENCES = {
 
 
 def unavailable(error: sqlite3.Error) -> RecordsUnavailable:
-    """The exception to raise in place of ``error``; a new one for each caller, since a traceback grows on it."""
+    """The exception to raise in place of ``error``; a new one for each caller, since a raise adds to its traceback."""
     code = _primary_code(error)
     fault_type = RecordsFull if code == sqlite3.SQLITE_FULL else RecordsUnavailable
     fault = fault_type(_SENTENCES.get(code, f"the database failed: {error}"))
@@ -179,6 +193,7 @@ class SqliteConnection:
 
     #: The last two: a value that the driver cannot store, such as an integer over 64 bits or a lone surrogate.
     statement_errors: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, OverflowError)
+    row_errors: tuple[type[Exception], ...] = (sqlite3.IntegrityError, sqlite3.DataError, ValueError, OverflowError)
 
     def __init__(self, engine: Engine, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._engine = engine
@@ -219,6 +234,21 @@ class SqliteConnection:
             raise self.to_fault(error) from error
         with self._commit_or_roll_back(driver):
             yield
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        driver = self._driver
+        assert driver is not None, "no transaction has begun"
+        driver.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            # Some faults (a full disk) have rolled the transaction back already, and the savepoint with it.
+            if driver.in_transaction:
+                driver.execute("ROLLBACK TO one")
+                driver.execute("RELEASE one")
+            raise
+        driver.execute("RELEASE one")
 
     def execute(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
         assert self._driver is not None, "no transaction has begun"
@@ -277,10 +307,10 @@ class SqliteConnection:
             self.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The driver's connection, to the same file as ever.
+        """The driver's connection. Raises ``RecordsUnavailable`` if another file is at the path by now.
 
-        If the open file has been replaced, nobody would read what is written to it, since it no longer has a name. The
-        check costs a microsecond.
+        If the open file has been replaced, it no longer has a name, and what is written to it would be lost. The check
+        costs a microsecond.
         """
         if _identity(self._path) != self._identity:
             raise RecordsUnavailable("the database file was replaced while in use; restart the server")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Dialect, bindparam, delete, insert, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, select, text, update
 
 from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
@@ -33,6 +33,8 @@ class Statements:
     due: str  # now, limit
     needing_recovery: str  # after_id, limit
     finals_waiting: str  # part_id
+    count_part_uses: str  # ids: a JSON array
+    find_empty: str  # ids: a JSON array
 
 
 def compile_statements(dialect: Dialect) -> Statements:
@@ -47,8 +49,11 @@ def compile_statements(dialect: Dialect) -> Statements:
         _uploads.c.id
     )
     finals = select(_parts.c.final_id).where(_parts.c.part_id == bindparam("part_id"))
-    unfinished = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.UPLOADING, Status.PROCESSING)])
+    unfinished = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING))
     waiting = _upload.where(_uploads.c.id.in_(finals), unfinished).order_by(_uploads.c.id)
+    has_bytes = _uploads.c.status.not_in(_literals(Status.EXPIRED, Status.TERMINATED, Status.FAILED))
+    uses = select(_parts.c.part_id, func.count()).where(_parts.c.part_id.in_(ids), _parts.c.final_id == _uploads.c.id)
+    is_empty = (_uploads.c.offset == literal_column("0"), _uploads.c.status.in_(_literals(Status.UPLOADING)))
 
     return Statements(
         insert=compile_text(dialect, insert_or_ignore(dialect, _uploads, "id"), _columns),
@@ -60,4 +65,10 @@ def compile_statements(dialect: Dialect) -> Statements:
         due=compile_text(dialect, with_limit(due)),
         needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
         finals_waiting=compile_text(dialect, waiting),
+        count_part_uses=compile_text(dialect, uses.where(has_bytes).group_by(_parts.c.part_id)),
+        find_empty=compile_text(dialect, select(_uploads.c.id).where(_uploads.c.id.in_(ids), *is_empty)),
     )
+
+
+def _literals(*statuses: Status) -> list[ColumnElement[str]]:
+    return [literal_column(f"'{status.value}'") for status in statuses]

@@ -202,7 +202,7 @@ class JobRow(RecordsTable, table=True):
 
 
 class EndpointStateRow(RecordsTable, table=True):
-    """A webhook endpoint that is not in use; an endpoint without a row is open."""
+    """A closed webhook endpoint; an endpoint without a row is open."""
 
     __tablename__ = "endpoint_state"
 

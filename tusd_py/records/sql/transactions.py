@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
-from tusd_py.contracts.records import RecordsError, RecordsUnavailable
+from tusd_py.contracts.records import PartOverused, RecordsError, RecordsUnavailable
 from tusd_py.model.jobs import Effects, Job
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.driver import DatabaseConnection
@@ -83,11 +85,13 @@ class Writer:
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Apply ``ops`` in this order; return a result or an exception for each."""
-        return _together_or_one_by_one(self._connection, ops, self._transact)
+        return _together_or_apart(self._connection, ops, self._transact)
 
-    def _transact(self, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+    def _transact(self, ops: Sequence[WriteOp], isolated: bool) -> list[WriteResult | Exception]:
         durable = self._always_durable or any(op.durable for op in ops)
         with self._connection.writing(durable=durable):
+            if isolated:
+                return [_isolated(self._connection, partial(op.apply, self._connection)) for op in ops]
             return [op.apply(self._connection) for op in ops]
 
 
@@ -100,14 +104,16 @@ class Reader:
 
     def run_batch(self, ops: Sequence[ReadOp]) -> Sequence[list[Any] | Exception]:
         """For each of ``ops`` its uploads or rows, or an exception."""
-        return _together_or_one_by_one(self._connection, ops, self._transact)
+        return _together_or_apart(self._connection, ops, self._transact)
 
-    def _transact(self, ops: Sequence[ReadOp]) -> list[list[Any] | Exception]:
+    def _transact(self, ops: Sequence[ReadOp], isolated: bool) -> list[list[Any] | Exception]:
         with self._connection.reading():
             ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
             found = (
                 {upload.id: upload for upload in self._select(self._statements.find, _json_array(ids))} if ids else {}
             )
+            if isolated:
+                return [_isolated(self._connection, partial(self._run, op, found)) for op in ops]
             return [self._run(op, found) for op in ops]
 
     def _run(self, op: ReadOp, found: Mapping[str, Upload]) -> list[Any]:
@@ -132,21 +138,40 @@ def _json_array(ids: Sequence[str] | set[str]) -> dict[str, object]:
     return {"ids": json.dumps([*ids])}
 
 
-def _together_or_one_by_one(
+def _together_or_apart(
     connection: DatabaseConnection,
     requests: Sequence[Request],
-    transact: Callable[[Sequence[Request]], list[Result | Exception]],
+    transact: Callable[[Sequence[Request], bool], list[Result | Exception]],
 ) -> Sequence[Result | Exception]:
-    """Run ``requests`` in one transaction; if it fails, each in its own, so that only the faulty one gets an error."""
+    """Run ``requests`` in one transaction, so that only a faulty one gets an error, and the others lose little time.
+
+    If one fails, all run again, isolated by savepoints: however many are faulty, the others are repeated once. If the
+    database itself fails, each runs in a transaction of its own: a full disk refuses only what does not fit.
+    """
     try:
-        return transact(requests)
+        try:
+            return transact(requests, False)
+        except connection.row_errors as error:
+            if len(requests) == 1:
+                return [connection.to_fault(error)]
+            results = transact(requests, True)
+            return [connection.to_fault(r) if isinstance(r, connection.row_errors) else r for r in results]
     except RecordsUnavailable as fault:
         # No transaction could begin: one by one, each would wait as long again.
         return [type(fault)(str(fault)) for _ in requests]
     except connection.statement_errors as error:
         if len(requests) > 1:
-            return [_together_or_one_by_one(connection, [request], transact)[0] for request in requests]
+            return [_together_or_apart(connection, [request], transact)[0] for request in requests]
         return [connection.to_fault(error)]
+
+
+def _isolated(connection: DatabaseConnection, run: Callable[[], Result]) -> Result | Exception:
+    """The result of ``run``, or its error; then what it has done of the transaction is undone."""
+    try:
+        with connection.savepoint():
+            return run()
+    except connection.row_errors as error:
+        return error
 
 
 _CHANGED = WriteResult()
@@ -165,8 +190,11 @@ class RecordChange:
     add_part: str = ""
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
     effects: EffectRows | None = None
+    part_uses: PartUses | None = None
 
     def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
+        if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
+            return overused
         effects = self.effects
         # Before the record is changed, which would otherwise have to be undone.
         if effects is not None and (lost := effects.check_lease(connection)) is not None:
@@ -178,6 +206,23 @@ class RecordChange:
         if effects is not None and effects.write(connection):
             return _WITH_WORK
         return _CHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class PartUses:
+    """A limit on how often final uploads use one partial upload, checked in the transaction that adds ``parts``."""
+
+    statement: str
+    parts: Sequence[str]
+    uses_max: int
+
+    def check(self, connection: DatabaseConnection) -> PartOverused | None:
+        """``PartOverused`` if ``parts`` would exceed the limit."""
+        uses = Counter(self.parts)
+        uses.update(dict(connection.execute(self.statement, _json_array(set(self.parts))).fetchall()))
+        if max(uses.values()) > self.uses_max:
+            return PartOverused(f"a partial upload is used by final uploads {self.uses_max} times already")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

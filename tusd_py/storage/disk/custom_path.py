@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
-from tusd_py.contracts.store import BytesMissing, PathTaken
+from tusd_py.contracts.store import BytesMoved, PathTaken
 from tusd_py.model.ids import is_storage_path
 from tusd_py.storage.disk.directory import (
     DIRECTORY_MODE,
@@ -23,8 +23,8 @@ from tusd_py.storage.disk.directory import (
     unlinked,
 )
 
-# Holds a symbolic link per reserved path, named by the path's digest, with the upload's id as its target: a link is
-# created or refused in one step. No custom path begins with a dot.
+# Holds a symbolic link per reserved path, named by the path's digest, with the upload's id and the path as its target
+# (older ones have the id only): a link is created or refused in one step. No custom path begins with a dot.
 _RESERVATIONS = ".claims"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCKED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
@@ -76,7 +76,7 @@ class CustomPath:
             with self._parent() as parent:
                 return open_regular(self._name, os.O_RDONLY, parent)
         except FileNotFoundError as error:
-            raise BytesMissing("the file of this upload is gone") from error
+            raise BytesMoved("the file of this upload is gone") from error
 
     def open_concatenation(self, upload_id: str) -> int:
         return self._directory.open_concatenation(upload_id)
@@ -118,6 +118,14 @@ class CustomPath:
         except FileNotFoundError:
             return 0
 
+    def changed_since(self, before: float) -> bool:
+        """Whether the file is there and has changed since ``before`` (a Unix time), or cannot be looked at."""
+        try:
+            with self._parent() as parent:
+                return os.stat(self._name, dir_fd=parent, follow_symlinks=False).st_mtime >= before
+        except OSError as error:
+            return error.errno != errno.ENOENT
+
     def sync(self) -> None:
         with self._parent() as parent:
             os.fsync(parent)
@@ -140,9 +148,9 @@ class CustomPath:
     def _reserve_for(self, upload_id: str) -> bool:
         """Reserve the path. Return whether the reservation is new. Raises ``PathTaken``."""
         _make_directory(_RESERVATIONS, self._directory.descriptor)
-        with self._reservations() as reservations:
+        with open_reservations(self._directory) as reservations:
             try:
-                os.symlink(upload_id, self._reservation, dir_fd=reservations)
+                os.symlink(f"{upload_id}/{self._path}", self._reservation, dir_fd=reservations)
             except FileExistsError:
                 if (owner_id := self._reserved_for()) != upload_id:
                     raise PathTaken(f"{self._path} is reserved for upload {owner_id}", owner_id) from None
@@ -152,23 +160,39 @@ class CustomPath:
 
     def _reserved_for(self) -> str | None:
         try:
-            with self._reservations() as reservations:
-                return os.readlink(self._reservation, dir_fd=reservations)
+            with open_reservations(self._directory) as reservations:
+                return os.readlink(self._reservation, dir_fd=reservations).partition("/")[0]
         except FileNotFoundError:
             return None
 
     def _release(self) -> None:
-        with self._reservations() as reservations:
+        with open_reservations(self._directory) as reservations:
             if unlinked(self._reservation, reservations):
                 os.fsync(reservations)
 
-    @contextmanager
-    def _reservations(self) -> Iterator[int]:
-        descriptor = os.open(_RESERVATIONS, _DIRECTORY, dir_fd=self._directory.descriptor)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+
+def read_reservations(directory: UploadDirectory) -> Iterator[tuple[str, str, float]]:
+    """The upload's id, the path and the time (Unix) of each reservation; the path is empty if an old version made it.
+
+    Raises ``OSError``.
+    """
+    try:
+        with open_reservations(directory) as reservations, os.scandir(reservations) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    upload_id, _, path = os.readlink(entry.name, dir_fd=reservations).partition("/")
+                    yield upload_id, path, entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return
+
+
+@contextmanager
+def open_reservations(directory: UploadDirectory) -> Iterator[int]:
+    descriptor = os.open(_RESERVATIONS, _DIRECTORY, dir_fd=directory.descriptor)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _make_directory(name: str, parent: int) -> None:

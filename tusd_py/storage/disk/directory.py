@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMoved, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.ids import is_upload_id
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
@@ -40,7 +40,7 @@ class FileLocation(Protocol):
         ...
 
     def open_for_reading(self, upload_id: str) -> tuple[int, int]:
-        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMissing`` if it is gone."""
+        """Return a descriptor of the upload's file and its length in bytes. Raises ``BytesMoved`` if it is gone."""
         ...
 
     def open_concatenation(self, upload_id: str) -> int:
@@ -91,7 +91,7 @@ class UploadDirectory:
         try:
             return open_regular(_checked(upload_id), os.O_RDONLY, self.descriptor)
         except FileNotFoundError as error:
-            raise BytesMissing("the file of this upload is gone") from error
+            raise BytesMoved("the file of this upload is gone") from error
 
     def open_concatenation(self, upload_id: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY
@@ -127,13 +127,17 @@ class UploadDirectory:
     def sync(self) -> None:
         os.fsync(self.descriptor)
 
+    def available_bytes(self) -> int:
+        """How many bytes can be written until ``AVAILABLE_BYTES_MIN`` are left."""
+        space = os.statvfs(self.descriptor)
+        return space.f_bavail * space.f_frsize - AVAILABLE_BYTES_MIN
+
     def probe(self) -> None:
         """Return if a file can be created and written here now. Raises ``StoreError`` with the reason otherwise."""
         opened, present = os.fstat(self.descriptor), self.path.stat()
         if (opened.st_dev, opened.st_ino) != (present.st_dev, present.st_ino):
             raise StoreUnavailable(f"{self.path} is no longer the directory this server opened; restart it")
-        space = os.statvfs(self.descriptor)
-        if space.f_bavail * space.f_frsize < AVAILABLE_BYTES_MIN:
+        if self.available_bytes() <= 0:
             raise StoreFull(f"less than {AVAILABLE_BYTES_MIN >> 20} MiB is free in {self.path}")
         name = f".probe-{os.getpid()}"
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | SAFELY, 0o600, dir_fd=self.descriptor)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tusd_py.contracts.store import PATH, OnProgress
+from tusd_py.contracts.store import PATH, OnProgress, StoreFull
 from tusd_py.model.upload import NO_STATE, Upload
 from tusd_py.storage.disk.concatenation import Concatenation
 from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import FileLocation, UploadDirectory, store_error
+from tusd_py.storage.disk.leftovers import old_ids, remove
 from tusd_py.storage.disk.reader import DiskContent
 from tusd_py.storage.disk.writer import DiskSink
 from tusd_py.threads import ThreadPool
@@ -27,6 +30,9 @@ THREADS = 16
 
 #: Zero-copy transfers have threads of their own: however many large bodies arrive, small ones find a thread at once.
 ZERO_COPY_THREADS = 4
+
+#: A thread looks at this many old files in one turn: some milliseconds.
+_FOUND_PER_TURN = 200
 
 #: Concatenating and deleting large files takes seconds: only each other must wait for that.
 SLOW_THREADS = 2
@@ -45,6 +51,8 @@ class DiskStore:
         self._threads = ThreadPool(THREADS, "disk")
         self._zero_copy_threads = ThreadPool(ZERO_COPY_THREADS, "disk-zero-copy")
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
+        #: What concatenations of this process have yet to write; without it, two could count on the same free space.
+        self._reserved_bytes = 0
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         location = self._location_of(upload)
@@ -69,7 +77,9 @@ class DiskStore:
     ) -> Mapping[str, object]:
         concatenation = Concatenation(self._location_of(upload), upload.id)
         is_committed = False
-        done = 0
+        done, total = 0, sum(part.offset for part in parts)
+        await self.ensure_space(total)
+        self._reserved_bytes += total
         try:
             await self._run(self._slow_threads, concatenation.begin)
             for part in parts:
@@ -78,17 +88,35 @@ class DiskStore:
                     count = min(CONCATENATION_BYTES, part.offset - start)
                     await self._run(self._slow_threads, concatenation.append, location, part.id, start, count)
                     done += count
+                    self._reserved_bytes -= count
                     if on_progress is not None:
                         await on_progress(done)
             await self._run(self._slow_threads, concatenation.commit)
             is_committed = True
         finally:
+            self._reserved_bytes -= total - done
             if not is_committed:
                 await self._run(self._slow_threads, concatenation.discard)
         return upload.storage
 
+    async def ensure_space(self, count: int) -> None:
+        available = await self._run(self._threads, self._directory.available_bytes)
+        if count > available - self._reserved_bytes:
+            raise StoreFull(f"{count} bytes do not fit on the disk, where {available} are free")
+
     async def delete(self, upload: Upload) -> None:
         await self._run(self._slow_threads, self._location_of(upload).delete, upload.id)
+
+    async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
+        ids = old_ids(self._directory, before.timestamp())
+        try:
+            while batch := await self._run(self._slow_threads, lambda: [*islice(ids, _FOUND_PER_TURN)]):
+                yield batch
+        finally:
+            ids.close()
+
+    async def purge(self, upload_id: str) -> None:
+        await self._run(self._slow_threads, remove, self._directory, upload_id)
 
     async def size(self, upload: Upload) -> int:
         return await self._run(self._threads, self._location_of(upload).size, upload.id)

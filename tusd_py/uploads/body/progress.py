@@ -36,7 +36,8 @@ class ProgressReporter:
     def cause(self, before: Upload, after: Upload, *, is_last: bool) -> Cause:
         """The cause to save ``after`` with: bytes are an event once per interval, and always at the end of the body."""
         has_news = after.offset > before.offset or self._is_behind
-        since_seconds = (after.updated_at - self._reported_at).total_seconds()
+        # The absolute value: a clock that was set back must not silence the reports until it has caught up.
+        since_seconds = abs((after.updated_at - self._reported_at).total_seconds())
         reports = has_news and (is_last or since_seconds >= self._ports.policy.progress_interval_seconds)
         if reports:
             self._reported_at = after.updated_at

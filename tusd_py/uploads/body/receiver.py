@@ -1,4 +1,4 @@
-"""Moves the body of one request into the store. Every received byte counts; the record is saved while the body runs."""
+"""Moves the body of one request into the store, and saves the record at intervals while the body arrives."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BodyReceiver:
         self._is_last = is_last
         self._start = upload.offset
         self._received = 0  # bytes of this body
-        self._saves_progress = True  # while the body runs
+        self._saves_progress = True  # while the body arrives
         self._has_saved = False  # before the body's end
         self._sink: Sink = ports.store.open(upload)
         self._sniffer = sniffer_for(ports, upload)
@@ -111,7 +111,7 @@ class BodyReceiver:
         await self._sink.close()
 
     def _zero_copy_pair(self, body: RequestBody, info: BodyInfo, remaining: Remaining) -> ZeroCopyPair | None:
-        """Body and sink, if bytes may go from socket to file past the event loop: then none can be too many."""
+        """Body and sink if zero-copy may be used: the length is known, so that the body cannot bring too many bytes."""
         if info.length is None or info.length < ZERO_COPY_BYTES_MIN:
             return None
         if remaining.bytes is not None and info.length > remaining.bytes:

@@ -10,6 +10,8 @@ from tusd_py.contracts.store import BytesMissing, StoreError
 from tusd_py.model.jobs import Job
 from tusd_py.model.steps import ASSEMBLY
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import MaxSizeExceeded
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import step_job, update
 from tusd_py.uploads.locking import locked
@@ -28,15 +30,20 @@ class AlreadyAssembling(Exception):
     """Another process is assembling this upload; the job must check later whether it succeeded."""
 
 
-def schedule_assembly(ports: Ports, final: Upload) -> None:
+def schedule_assembly(ports: Ports, final: Upload, client: str = "") -> None:
     """Assemble ``final`` in the background if its parts are complete by then; otherwise nothing happens.
+
+    Of one ``client`` only some run at once in this process; those that nobody asked for, such as after a restart, count
+    as one client.
 
     A worker does it where one is configured (``UploadPolicy.assemble_in_worker``), else this process.
     """
     # Once more even if it is running: it may have read the parts just before the last of them became complete.
     ports.background.spawn_once(
         task_key(TaskKind.ASSEMBLE, final.id),
-        lambda: (_enqueue if ports.policy.assemble_in_worker else _assemble_here)(ports, final.id),
+        lambda: (
+            _enqueue(ports, final.id) if ports.policy.assemble_in_worker else _assemble_here(ports, final.id, client)
+        ),
     )
 
 
@@ -98,7 +105,12 @@ async def _enqueue(ports: Ports, final_id: str) -> None:
         await ports.job_queue.add_jobs([step_job(final, ASSEMBLY.name)], ports.clock())
 
 
-async def _assemble_here(ports: Ports, final_id: str) -> None:
+async def _assemble_here(ports: Ports, final_id: str, client: str) -> None:
+    async with ports.concatenations.acquired(client, wait_seconds=None):
+        await _assemble_in_slot(ports, final_id)
+
+
+async def _assemble_in_slot(ports: Ports, final_id: str) -> None:
     # Not the lock of the upload itself: a HEAD must not wait for gigabytes, and no request may stop the assembly.
     lock = await ports.locker.try_acquire(task_key(TaskKind.ASSEMBLE, final_id))
     if lock is None:
@@ -142,7 +154,9 @@ async def _concatenate(ports: Ports, final: Upload) -> Upload | None:
     if not all(part.is_complete for part in parts):
         return None
     length = sum(part.offset for part in parts)
-    if ports.policy.limits.length_max and length > ports.policy.limits.length_max:
+    try:
+        rules.ensure_allowed_length(length, ports.policy.limits)
+    except MaxSizeExceeded:
         return await _fail(ports, final, f"the parts have {length} bytes, more than an upload may have")
     now = ports.clock()
     if final.status is Status.UPLOADING:

@@ -23,7 +23,8 @@ class StepProgress:
         Raises ``RecordConflict`` if the record has changed: then the step must end.
         """
         now = self._ports.clock()
-        if (now - self._saved_at).total_seconds() < self._ports.policy.progress_interval_seconds:
+        # The absolute value: the clock may have been set back.
+        if abs((now - self._saved_at).total_seconds()) < self._ports.policy.progress_interval_seconds:
             return
         self._saved_at = now
         total = "" if self.upload.length is None else str(self.upload.length)

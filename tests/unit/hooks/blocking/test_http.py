@@ -122,3 +122,10 @@ async def test_concurrent_hooks() -> None:
         async with hooks_at(receiver.url) as handler:
             responses = await asyncio.gather(*(handler.invoke(EVENT) for _ in range(10)))
     assert set(responses) == {HookResponse()}
+
+
+async def test_a_request_that_can_never_be_sent_is_not_repeated() -> None:
+    """The hook fails at once and not at the end of its time."""
+    retry = RetryPolicy(attempts=10, backoff_seconds=60, attempt_seconds=60, timeout_seconds=600)
+    async with hooks_at(f"http://{'a' * 64}.example/", retry) as handler:
+        assert "was not called" in await asyncio.wait_for(failure_of(handler), 20)

@@ -130,7 +130,7 @@ async def test_credentials_reach_tusd_hooks_only() -> None:
         await deliver(receiver, Answer(), body="envelope")
         await deliver(receiver, Answer(), body="tusd", is_tusd_hook=True, forward_headers=("Authorization",))
         webhook, envelope, hook = receiver.calls
-    assert webhook.request["Header"] == {"Y": ["2"]}
+    assert "Authorization" not in webhook.request["Header"]
     assert "headers" not in envelope.payload["request"]
     assert not webhook.header("Authorization")
     assert hook.header("Authorization") == ["x"] == hook.request["Header"]["Authorization"]
@@ -169,3 +169,10 @@ async def test_connections_are_reused_and_closed() -> None:
             await deliverer.close()
             await deliverer.deliver(endpoint(url=receiver.url), EVENT, None)
         await eventually(lambda: len(receiver.connections) == 2)
+
+
+async def test_a_request_that_can_never_be_sent_is_rejected() -> None:
+    """It is not repeated: the jobs behind it would wait for three days."""
+    async with delivering() as deliverer:
+        result = await deliverer.deliver(endpoint(url=f"http://{'a' * 64}.example/"), EVENT, None)
+    assert (result.status, "was not called" in result.reason) == (DeliveryStatus.REJECTED, True)

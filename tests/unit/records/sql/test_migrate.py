@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -52,9 +51,10 @@ def test_models_and_migrations_agree(url: str) -> None:
         command.check(config)
 
 
-def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> None:
+@pytest.mark.anyio
+async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> None:
     """Uploads of the first revision are read unchanged, have no pending steps, and can be updated."""
-    to_first_version(url)
+    to_version(url, "0001")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO uploads VALUES ('a', 'regular', 'processing', 5, 5, 3, 'n YQ==', '{}', NULL, '', 0, 0, NULL, 9"
@@ -63,26 +63,73 @@ def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str) -> No
         connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
     assert [step[:4] for step in migrate(url)] == ["0002", "0003", "0004"]
 
-    async def check() -> None:
-        records = (await SqlDatabase.open(url)).records
-        (upload,) = await records.needing_recovery(9)
-        assert upload == await records.find("a")
-        assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
-        assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
-        saved = await records.update(upload, upload.hand_to_workers(("validation",), upload.updated_at))
-        assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
-        await records.close()
-
-    asyncio.run(check())
+    records = (await SqlDatabase.open(url)).records
+    (upload,) = await records.needing_recovery(9)
+    assert upload == await records.find("a")
+    assert (upload.id, upload.token, upload.pending_steps, upload.storage) == ("a", 3, (), {"x": 1})
+    assert upload.history == (HistoryEntry(Status.PROCESSING, datetime(1970, 1, 1, tzinfo=UTC), "why"),)
+    saved = await records.update(upload, upload.hand_to_workers(("validation",), upload.updated_at))
+    assert (await records.find("a"), await records.needing_recovery(9)) == (saved, [])
+    await records.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM upload_parts").fetchall() == [("a", 0, "p")]
 
 
-def to_first_version(url: str) -> None:
+_CLOSING = (
+    "INSERT INTO jobs (actor, consumer, key, lane, upload_id, event_id, state, attempt, token, created_at,"
+    " next_attempt_at, ended_at, error, is_first) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, NULL, '', 1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "token", "is_closed"),
+    [("dead", 1, True), ("waiting", 0, True), ("running", 1, True), ("waiting", 1, False), ("running", 2, False)],
+)
+def test_closed_endpoints_move_to_their_table(url: str, path: Path, state: str, token: int, is_closed: bool) -> None:
+    """A dead job that closed an endpoint becomes a closed endpoint; one that was retried opens it; other jobs stay."""
+    to_version(url, "0002")
+    rows = [
+        ("webhooks", "a b", "1", "1", "closed a b", "", state, token, 7),
+        ("webhooks", "a b", "2", "2", "closed a b", "", state, token, 5),
+        ("webhooks", "a b", "3", "3", "upload", "event", "dead", 1, 1),
+        ("validation", "", "4", "4", "upload", "", "dead", 1, 1),
+    ]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(_CLOSING, rows)
+    migrate(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT key FROM jobs ORDER BY id").fetchall() == [("3",), ("4",)]
+        expected = [("a b", "closed", "answered 410", 5)] if is_closed else []
+        assert connection.execute("SELECT * FROM endpoint_state").fetchall() == expected
+
+
+def test_json_keys_are_renamed_and_values_are_not(url: str, path: Path) -> None:
+    """``facts`` and ``awaiting`` are renamed as keys; a reason that quotes them stays as it is."""
+    to_version(url, "0002")
+    reason = r"said \"facts\": no, \"awaiting\": no"
+    entry = f'"status":"failed","at":"1970-01-01T00:00:00+00:00","reason":"{reason}","name":"s","facts":{{"a":"b"}}'
+    history = f"[{{{entry}}}]"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO uploads (id, kind, status, offset, token, metadata_values, owner, created_at, updated_at,"
+            " history, storage) VALUES ('a', 'regular', 'failed', 0, 0, '{}', '', 0, 0, ?, '{}')",
+            (history,),
+        )
+        body = f'{{"history":{history},"awaiting":["x"],"storage":{{}},"upload":{{}},"parts":[],"caller":null}}'
+        connection.execute("INSERT INTO events VALUES (1, 'e', 'upload.failed', 'a', 0, ?)", (body,))
+    migrate(url)
+    renamed = history.replace('"facts":{', '"details":{')
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT history FROM uploads").fetchall() == [(renamed,)]
+        expected = body.replace(history, renamed).replace('"awaiting":[', '"pending_steps":[')
+        assert connection.execute("SELECT body FROM events").fetchall() == [(expected,)]
+
+
+def to_version(url: str, revision: str) -> None:
     config = alembic_config()
     with open_engine(url).connect() as connection, connection.begin():
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
 
 
 def test_newer_revision_is_refused(path: Path, url: str) -> None:
@@ -90,9 +137,9 @@ def test_newer_revision_is_refused(path: Path, url: str) -> None:
     migrate(url)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    for ask in (migrate, pending):
+    for function in (migrate, pending):
         with pytest.raises(RecordsUnavailable, match=r"at revision 9999.*newer version of tusd-py has written it"):
-            ask(url)
+            function(url)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 

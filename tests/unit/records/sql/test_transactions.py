@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +71,42 @@ def test_unstorable_value_fails_only_its_own_change(database: Database) -> None:
         WriteResult,
     ]
     assert database.ids() == ["a", "b", "c"]
+
+
+def test_unstorable_values_cost_the_batch_one_repetition(database: Database) -> None:
+    """However many values cannot be stored, the batch runs at most twice, not once for each change."""
+    transactions = 0
+    writing = database.connection.writing
+
+    def counting(*, durable: bool) -> AbstractContextManager[None]:
+        nonlocal transactions
+        transactions += 1
+        return writing(durable=durable)
+
+    database.connection.writing = counting  # type: ignore[method-assign, assignment]
+    changes = [database.adding(an_upload(f"{i:03}", length=2**63 if i % 10 == 0 else 9)) for i in range(256)]
+    outcomes = database.writer.run_batch(changes)
+    assert transactions == 2
+    assert [i for i, outcome in enumerate(outcomes) if isinstance(outcome, OverflowError)] == list(range(0, 256, 10))
+    assert len(database.ids()) == 256 - 26
+
+
+def test_change_that_fails_halfway_is_undone_alone(database: Database) -> None:
+    """If a later statement of a change fails, its first statement is undone, and the other changes are saved."""
+    half = database.adding(an_upload("half"))
+    half.add_part = database.statements.insert_part
+    half.parts = [{"final_id": "half", "position": position, "part_id": "p"} for position in (0, 2**70)]
+    outcomes = database.writer.run_batch([database.adding(an_upload("a")), half, database.adding(an_upload("b"))])
+    assert [type(outcome) for outcome in outcomes] == [WriteResult, OverflowError, WriteResult]
+    assert database.ids() == ["a", "b"]
+
+
+def test_unstorable_value_of_read_fails_only_that_read(database: Database) -> None:
+    """A number that the driver cannot pass on fails its own read in a batch of reads."""
+    database.writer.run_batch([database.adding(an_upload("a"))])
+    wrong = SelectUploads(database.statements.due, {"now": 2**64, "limit": 1})
+    outcomes = database.reader.run_batch([FindByIds(["a"]), wrong, FindByIds(["a"])])
+    assert [type(outcome) for outcome in outcomes] == [list, OverflowError, list]
 
 
 def test_full_disk_refuses_only_what_does_not_fit(database: Database) -> None:

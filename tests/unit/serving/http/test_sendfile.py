@@ -16,7 +16,7 @@ import pytest
 from tests.support.content import MIB, content
 from tusd_py.serving.http.sendfile import WRITERS_MAX, SendfileWriter, SendSlots
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to do this")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sendfile is used on Linux only")
 DATA = bytes(content(2, 300_000))
 
 
@@ -125,7 +125,7 @@ def test_broken_connection_ends_the_burst(setting: Setting) -> None:
 
 
 def test_end_of_file_ends_the_burst(setting: Setting) -> None:
-    """Beyond the end of the file nothing is sent, and the burst is over."""
+    """At the end of the file nothing is sent, and the burst is over."""
     writer = setting.writer()
     assert writer.sendfile(setting.file, 6 + len(DATA), 10) == 0
     writer.close()

@@ -29,7 +29,7 @@ def test_other_minor_version_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    "owner,name,told",
+    "owner,name,expected",
     [
         (httptools_impl, "STATUS_LINE", "uvicorn.protocols.http.httptools_impl.STATUS_LINE"),
         (httptools_impl.HttpToolsProtocol, "_start_asgi_task", "HttpToolsProtocol._start_asgi_task"),
@@ -37,10 +37,10 @@ def test_other_minor_version_differs() -> None:
         (flow_control.FlowControl, "pause_reading", "FlowControl.pause_reading"),
     ],
 )
-def test_missing_internal_is_named(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, told: str) -> None:
+def test_missing_internal_is_named(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, expected: str) -> None:
     """Each missing internal is named, and uvicorn's own class is used."""
     monkeypatch.delattr(owner, name)
-    assert [told] == differences(uvicorn.__version__)
+    assert [expected] == differences(uvicorn.__version__)
     assert protocol_class(ServerSettings()) is None
 
 

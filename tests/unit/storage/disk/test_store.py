@@ -88,13 +88,13 @@ async def test_planted_link_is_unavailable(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_concatenations_have_their_own_threads(tmp_path: Path) -> None:
     """However many concatenations and deletions are running, bytes of other uploads are written."""
-    store, gate = DiskStore(tmp_path), threading.Event()
+    store, may_run = DiskStore(tmp_path), threading.Event()
     for _ in range(SLOW_THREADS):
-        store._slow_threads.submit(gate.wait, 20)
+        store._slow_threads.submit(may_run.wait, 20)
     concatenating = asyncio.create_task(store.concatenate(an_upload("final"), []))
     await append(store, an_upload(), [b"quick"])
     assert not concatenating.done()
-    gate.set()
+    may_run.set()
     await concatenating
     assert sorted(path.name for path in tmp_path.iterdir()) == ["an-upload", "final"]
     await store.close()

@@ -1,4 +1,4 @@
-"""The disk sink besides its contract: batches, hops to threads, open files, failing disks."""
+"""The disk sink beyond its contract: batches, hops to threads, open files, failing disks."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from tusd_py.threads import ThreadPool
 
 
 class CountedThreads(ThreadPool):
-    """Counts its calls. They wait until ``gate`` is set."""
+    """Counts its calls. They wait until ``may_run`` is set."""
 
     def __init__(self) -> None:
         super().__init__(2, "counted")
         self.hops = 0
-        self.gate = threading.Event()
-        self.gate.set()
+        self.may_run = threading.Event()
+        self.may_run.set()
 
     def submit(self, work: Any, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         self.hops += 1
 
-        def gated() -> Any:
-            self.gate.wait(20)
+        def run_when_allowed() -> Any:
+            self.may_run.wait(20)
             return work(*args, **kwargs)
 
-        return super().submit(gated)
+        return super().submit(run_when_allowed)
 
 
 class FailingDirectory(UploadDirectory):
@@ -96,7 +96,7 @@ async def test_large_body_is_one_hop_per_mebibyte(directory: FailingDirectory) -
 async def test_write_waits_only_with_two_full_batches(directory: FailingDirectory) -> None:
     """While one batch is written another is gathered; only when that is full too does ``write`` wait."""
     threads = CountedThreads()
-    threads.gate.clear()
+    threads.may_run.clear()
     sink = DiskSink(directory, threads, an_upload())
     body = bytes(content(31, 2 * MIB))
     await asyncio.wait_for(sink.write([body[:MIB]]), 5)
@@ -107,7 +107,7 @@ async def test_write_waits_only_with_two_full_batches(directory: FailingDirector
     await asyncio.wait([last], timeout=0.05)
     assert not last.done()
     assert sink.persisted_offset == 0
-    threads.gate.set()
+    threads.may_run.set()
     await last
     assert await sink.flush() == len(body)
     await sink.close()
@@ -132,7 +132,7 @@ async def test_slow_upload_has_no_open_file_between_flushes(directory: FailingDi
 
 
 class PiecesReader:
-    """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait for ``gate``."""
+    """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait for ``may_run``."""
 
     pieces: Sequence[bytes] = ()
     bytes_read = 0
@@ -141,11 +141,11 @@ class PiecesReader:
         self._left = list(pieces)
         self._failure = failure
         self.can_splice = can_splice
-        self.gate = threading.Event()
-        self.gate.set()
+        self.may_run = threading.Event()
+        self.may_run.set()
 
     def splice(self, descriptor: int, offset: int) -> int:
-        self.gate.wait(20)
+        self.may_run.wait(20)
         if self._left:
             return os.pwrite(descriptor, self._left.pop(0), offset)
         if self._failure is not None:
@@ -153,7 +153,7 @@ class PiecesReader:
         return 0
 
     def read_into(self, buffer: memoryview) -> int:
-        self.gate.wait(20)
+        self.may_run.wait(20)
         if not self._left:
             return 0
         piece = self._left.pop(0)
@@ -165,14 +165,14 @@ class PiecesReader:
 
 
 class LateObserver:
-    """Looks at the bytes only when its future is waited for, as late as the contract allows."""
+    """Reads the bytes only when its future is awaited, as late as the contract allows."""
 
     def __init__(self) -> None:
         self.seen = b""
         self.is_waiting = False
 
     def __call__(self, piece: memoryview) -> Future[None]:
-        assert not self.is_waiting, "the future of the call before was not waited for"
+        assert not self.is_waiting, "the future of the previous call was not awaited"
         self.is_waiting = True
         return _LateFuture(self, piece)
 
@@ -207,7 +207,7 @@ async def test_transfer_through_buffers(directory: FailingDirectory, is_observed
 
 @pytest.mark.anyio
 async def test_failing_file_waits_for_the_observer(directory: FailingDirectory) -> None:
-    """The buffers are used again, so the observer must be done with them although the write failed."""
+    """The buffers are reused, so the observer must have finished with them even if the write failed."""
 
     class ReadOnly(FailingDirectory):
         def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
@@ -229,8 +229,8 @@ async def test_failing_file_waits_for_the_observer(directory: FailingDirectory) 
 @pytest.mark.anyio
 async def test_transfer_between_writes(directory: FailingDirectory) -> None:
     """Written, transferred and written again, the bytes are in that order, and the offset counts all of them."""
-    threads, pouring = CountedThreads(), CountedThreads()
-    sink = DiskSink(directory, threads, an_upload(), pouring)
+    threads, transferring = CountedThreads(), CountedThreads()
+    sink = DiskSink(directory, threads, an_upload(), transferring)
     await sink.write([b"one "])
     await sink.transfer(PiecesReader(b"two ", b"three "))
     assert sink.persisted_offset == 14
@@ -238,17 +238,17 @@ async def test_transfer_between_writes(directory: FailingDirectory) -> None:
     await sink.write([b"four"])
     assert await sink.flush(durable=True) == 18
     assert (directory.path / "an-upload").read_bytes() == b"one two three four"
-    # Large bodies wait for each other, and for nobody else.
-    assert (pouring.hops, threads.hops) == (2, 1)
+    # Transfers use threads of their own.
+    assert (transferring.hops, threads.hops) == (2, 1)
     assert open_descriptors(directory) == 0
     await sink.close()
     await threads.close()
-    await pouring.close()
+    await transferring.close()
 
 
 @pytest.mark.anyio
 async def test_disk_full_during_a_transfer(directory: FailingDirectory) -> None:
-    """``StoreFull``, also from then on; a little space is given back, and the offset is correct."""
+    """``StoreFull`` for this and every later call; a little space is released, and the offset is correct."""
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -268,15 +268,15 @@ async def test_cancelled_transfer_waits_for_the_thread(directory: FailingDirecto
     threads = CountedThreads()
     sink = DiskSink(directory, threads, an_upload())
     reader = PiecesReader(b"body")
-    reader.gate.clear()
-    pouring = asyncio.create_task(sink.transfer(reader))
-    await asyncio.wait([pouring], timeout=0.02)
-    pouring.cancel()
-    await asyncio.wait([pouring], timeout=0.05)
-    assert not pouring.done()
-    reader.gate.set()
+    reader.may_run.clear()
+    transferring = asyncio.create_task(sink.transfer(reader))
+    await asyncio.wait([transferring], timeout=0.02)
+    transferring.cancel()
+    await asyncio.wait([transferring], timeout=0.05)
+    assert not transferring.done()
+    reader.may_run.set()
     with pytest.raises(asyncio.CancelledError):
-        await pouring
+        await transferring
     reader.close()
     assert sink.persisted_offset == 4
     await sink.close()
@@ -287,7 +287,7 @@ async def test_cancelled_transfer_waits_for_the_thread(directory: FailingDirecto
 async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
     """After ``close`` nothing is written, even if the request and ``close`` itself were cancelled."""
     threads = CountedThreads()
-    threads.gate.clear()
+    threads.may_run.clear()
     sink = DiskSink(directory, threads, an_upload())
     await sink.write([bytes(BATCH_BYTES_MAX)])
     closing = asyncio.create_task(sink.close())
@@ -295,7 +295,7 @@ async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
     closing.cancel()
     await asyncio.wait([closing], timeout=0.05)
     assert not closing.done()
-    threads.gate.set()
+    threads.may_run.set()
     await asyncio.gather(closing, return_exceptions=True)
     assert sink.persisted_offset == BATCH_BYTES_MAX
     await sink.close()
@@ -311,7 +311,7 @@ async def test_failed_sync_reverts_to_the_last_flush(directory: FailingDirectory
     await sink.write([b"promised"])
     assert await sink.flush() == 8
     directory.broken = True
-    await sink.write([b" and in doubt"])
+    await sink.write([b" and lost"])
     with pytest.raises(StoreUnavailable, match="Input/output"):
         await sink.flush(durable=True)
     assert sink.persisted_offset == 8
@@ -356,6 +356,6 @@ def test_file_size_limit_is_a_full_store(tmp_path: Path) -> None:
     """At the system's limit for file sizes the store is full, and every byte up to it counts."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
-    assert told == "full 300000\n"
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
+    assert output == "full 300000\n"
     assert (tmp_path / "an-upload").read_bytes() == b"x" * 300_000

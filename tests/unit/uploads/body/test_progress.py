@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support.harness import FakeBody, UploadsHarness
+from tests.support.harness import CALLER, FakeBody, UploadsHarness
 from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookResponse
 from tusd_py.model.hooks import Hook
@@ -16,6 +16,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.storage.memory import MemoryStore
+from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.policy import UploadPolicy
 
 pytestmark = pytest.mark.anyio
@@ -39,10 +40,10 @@ async def test_post_receive_may_stop_append() -> None:
     appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"01", first, b"23", never, b"4")))
     await eventually(lambda: seen == [2])
     first.set()
-    with pytest.raises(UploadStopped) as told:
+    with pytest.raises(UploadStopped) as stopped:
         await appending
-    await harness.settle()
-    assert told.value.override == ResponseOverride(status=402)
+    await harness.drain()
+    assert stopped.value.override == ResponseOverride(status=402)
     assert (seen, ended) == ([2, 4], [upload_id])
     record = await harness.record(upload_id)
     assert record is not None
@@ -77,6 +78,20 @@ async def test_post_receive_slow_skips_steps() -> None:
     body = FakeBody(*(b"x" for _ in range(50)))
     await harness.append(upload_id, 0, body=body)
     go.set()
-    await harness.settle()
+    await harness.drain()
     assert seen[0] < 10
     assert seen[1:] == [50]
+
+
+async def test_events_go_on_after_the_clock_was_set_back() -> None:
+    """Saves are reported although the clock is behind the last report, and then once per interval again."""
+    harness = UploadsHarness(policy=UploadPolicy(progress_interval_seconds=1))
+    upload = (await harness.create(100)).upload
+    progress = ProgressReporter(harness.ports, CALLER, FakeBody())
+    reported = []
+    for seconds in (1, -3600, 0.5, 0.5):
+        harness.clock.move(seconds)
+        after = upload.advance(upload.offset + 1, harness.clock())
+        reported.append(progress.cause(upload, after, is_last=False).reports_progress)
+        upload = after
+    assert reported == [True, True, False, True]

@@ -108,7 +108,7 @@ async def on_disk(folder: Path, **policy: int) -> AsyncIterator[UploadsHarness]:
     try:
         yield harness
     finally:
-        await harness.settle()
+        await harness.drain()
         await harness.store.close()
 
 

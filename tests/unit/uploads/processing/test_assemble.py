@@ -50,7 +50,7 @@ async def parts(harness: UploadsHarness, *contents: bytes, last: int = 0) -> lis
 
 async def final_of(harness: UploadsHarness, *ids: str) -> Upload:
     made = await harness.create(None, kind=Kind.FINAL, parts=ids)
-    await harness.settle()
+    await harness.drain()
     return made.upload
 
 
@@ -76,10 +76,10 @@ async def test_assemble_job_added_with_last_part(harness: UploadsHarness) -> Non
     ids = await parts(harness, b"one, ", b"two", last=2)
     final = await final_of(harness, *ids)
     await harness.inspect(final.id)
-    await harness.settle()
+    await harness.drain()
     assert {} == await states(harness, final.id)
     await harness.append(ids[1], 1, b"wo")
-    await harness.settle()
+    await harness.drain()
     assert {"assembly": JobState.WAITING} == await states(harness, final.id)
     assert Status.READY is (await assembled(harness, final)).status
 
@@ -135,10 +135,10 @@ async def test_assemble_job_terminated_meanwhile(harness: UploadsHarness) -> Non
 
     class Terminating(FailingStore):
         async def concatenate(
-            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+            self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
         ) -> Mapping[str, object]:
             await harness.terminate(final.id)
-            return await super().concatenate(upload, parts, tell)
+            return await super().concatenate(upload, parts, on_progress)
 
     sound = harness.ports
     with_ports(harness, store=Terminating(harness.store, Faults()))
@@ -150,11 +150,11 @@ async def test_assemble_job_terminated_meanwhile(harness: UploadsHarness) -> Non
 
 async def test_assemble_pre_finish_failed_retried(harness: UploadsHarness) -> None:
     """The bytes are concatenated once; the repetition only invokes the hook again."""
-    asked: list[int] = []
+    invoked: list[int] = []
 
     def pre_finish(event: object) -> None:
-        asked.append(1)
-        if len(asked) == 1:
+        invoked.append(1)
+        if len(invoked) == 1:
             raise ValueError("not yet")
 
     handler = CallableHooks({Hook.PRE_FINISH: pre_finish}, 5.0, lambda hook, failed: None)
@@ -163,7 +163,7 @@ async def test_assemble_pre_finish_failed_retried(harness: UploadsHarness) -> No
     with pytest.raises(Exception, match="pre-finish"):
         await assembled(harness, final)
     assert Status.READY is (await assembled(harness, final)).status
-    assert 2 == len(asked)
+    assert 2 == len(invoked)
 
 
 async def test_assemble_locked_by_other_worker(harness: UploadsHarness) -> None:
@@ -186,7 +186,7 @@ async def test_delete_parts_keeps_shared_part(harness: UploadsHarness) -> None:
     kept = await harness.record(shared)
     assert kept is not None and not kept.has_ended
     await harness.append(open_part, 2, b"o")
-    await harness.settle()
+    await harness.drain()
     await assembled(harness, waits)
     small = await parts(harness, b"x")
     await final_of(harness, *small)
@@ -212,9 +212,9 @@ async def test_assemble_record_changed_tried_again() -> None:
     """The assembly continues with the new record, without waiting for a request or the sweeper."""
     harness = UploadsHarness(records=LateSave(), policy=UploadPolicy(concatenate_at_once_bytes_max=0))
     part = (await harness.create(4, b"abcd", kind=Kind.PARTIAL)).upload.id
-    await harness.settle()  # or the part, when it is told of, would look at the final upload once more
+    await harness.drain()  # or the completion of the part would schedule the assembly once more
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
-    await harness.settle()
+    await harness.drain()
     assert await harness.content(final) == b"abcdabcd"
 
 
@@ -242,11 +242,11 @@ class LateRecords(FailingRecords):
         super().__init__(inner, Faults())
         self.go = asyncio.Event()
         self.go.set()
-        self.asked = 0
+        self.invoked = 0
 
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         found = await super().find_all(upload_ids)
-        self.asked += 1
+        self.invoked += 1
         await self.go.wait()
         return found
 
@@ -257,15 +257,15 @@ async def test_schedule_assembly_part_completes_meanwhile() -> None:
     harness = UploadsHarness(records=records)
     one = await part(harness, b"ab", 3)
     final = await create_final(harness, one)
-    await harness.settle()
+    await harness.drain()
     records.go.clear()
     await recover(harness.ports)
-    asked = records.asked
-    await eventually(lambda: records.asked == asked + 1)
+    invoked = records.invoked
+    await eventually(lambda: records.invoked == invoked + 1)
     await harness.append(one, 2, b"c")
     await harness.ports.background.after(task_key(TaskKind.WAKE_FINALS, one))
     records.go.set()
-    await harness.settle()
+    await harness.drain()
     assert (await found(harness, final)).is_complete
 
 
@@ -283,7 +283,7 @@ async def test_assemble_part_deleted_failed(where: str) -> None:
             await harness.records.update(upload, upload.with_status(Status.EXPIRED, harness.clock()))
         case _:
             await harness.store.delete(upload)
-    await harness.settle()
+    await harness.drain()
     assert (await found(harness, final)).status is Status.FAILED
     await harness.terminate(final)
 
@@ -294,14 +294,14 @@ async def test_assemble_full_store_retried_by_head() -> None:
     faults = Faults(full=True)
     harness = UploadsHarness(records=records, store=FailingStore(store, faults), policy=LATER)
     one = await part(harness, b"abc")
-    await harness.settle()
-    faults.nth = faults.seen + 2  # create, join
+    await harness.drain()
+    faults.nth = faults.seen + 3  # ensure_space, create, concatenate
     final = await create_final(harness, one)
-    await harness.settle()
+    await harness.drain()
     assert faults.struck
     assert (await found(harness, final)).status is Status.PROCESSING
     await harness.inspect(final)
-    await harness.settle()
+    await harness.drain()
     assert await harness.content(final) == b"abc"
 
 
@@ -318,21 +318,21 @@ async def test_recover_restarts_assembly() -> None:
     harness.store.uploads[final] = bytearray(b"abcX")
     harness.restart()
     await recover(harness.ports)
-    await harness.settle()
+    await harness.drain()
     assert await harness.content(final) == b"abcabc"
 
 
 async def test_assemble_locked_by_other_process() -> None:
     """A process that finds the assembly running elsewhere does nothing."""
     harness = UploadsHarness(policy=LATER)
-    final_hold = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
-    assert final_hold is not None
+    lock = await harness.locker.try_acquire(task_key(TaskKind.ASSEMBLE, "u2"))
+    assert lock is not None
     final = await create_final(harness, await part(harness, b"abc"))
-    await harness.settle()
+    await harness.drain()
     assert not (await found(harness, final)).is_complete
-    await final_hold.release()
+    await lock.release()
     await harness.inspect(final)
-    await harness.settle()
+    await harness.drain()
     assert (await found(harness, final)).is_complete
 
 
@@ -341,21 +341,21 @@ async def test_assemble_terminated_meanwhile() -> None:
 
     class Slow(FailingStore):
         go = asyncio.Event()
-        joins = 0
+        concatenations = 0
 
         async def concatenate(
-            self, upload: Upload, parts: Sequence[Upload], tell: OnProgress | None = None
+            self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
         ) -> dict[str, object]:
-            Slow.joins += 1
+            Slow.concatenations += 1
             await self.go.wait()
-            return dict(await super().concatenate(upload, parts, tell))
+            return dict(await super().concatenate(upload, parts, on_progress))
 
     harness = UploadsHarness(store=Slow(MemoryStore(bytes_max=100), Faults()), policy=LATER)
     final = await create_final(harness, await part(harness, b"abc"))
-    await eventually(lambda: Slow.joins == 1)
+    await eventually(lambda: Slow.concatenations == 1)
     # HEAD is answered meanwhile, and does not wait.
     assert not (await harness.inspect(final)).upload.is_complete
     await harness.terminate(final)
     Slow.go.set()
-    await harness.settle()
+    await harness.drain()
     assert (await found(harness, final)).status is Status.TERMINATED

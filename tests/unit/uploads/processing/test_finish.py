@@ -43,14 +43,14 @@ async def test_pre_finish_override_in_response() -> None:
 async def test_pre_finish_failed_runs_again(again: str) -> None:
     """Bytes and completion are recorded before the hook: the next HEAD, PATCH or start invokes it again."""
     answers = ["fail", "fail", "agree"]
-    told: list[str] = []
+    calls: list[str] = []
 
     def ask(_: HookEvent) -> None:
         if answers.pop(0) == "fail":
             raise OSError("the receiver is away")
 
     harness = UploadsHarness(
-        functions={Hook.PRE_FINISH: ask, Hook.POST_FINISH: lambda event: told.append(event.upload.id)}
+        functions={Hook.PRE_FINISH: ask, Hook.POST_FINISH: lambda event: calls.append(event.upload.id)}
     )
     upload_id = (await harness.create(2)).upload.id
     with pytest.raises(HookFailed):
@@ -59,7 +59,7 @@ async def test_pre_finish_failed_runs_again(again: str) -> None:
         await harness.inspect(upload_id)
     record = await harness.record(upload_id)
     assert record is not None
-    assert (record.is_complete, record.status, told) == (True, Status.PROCESSING, [])
+    assert (record.is_complete, record.status, calls) == (True, Status.PROCESSING, [])
     match again:
         case "HEAD":
             await harness.inspect(upload_id)
@@ -69,38 +69,38 @@ async def test_pre_finish_failed_runs_again(again: str) -> None:
             harness.clock.move(1)
             harness.restart()
             await recover(harness.ports)
-    await harness.settle()
-    assert (told, answers, len(harness.completed)) == ([upload_id], [], 1)
+    await harness.drain()
+    assert (calls, answers, len(harness.completed)) == ([upload_id], [], 1)
 
 
 async def test_pre_finish_slow_keeps_lock() -> None:
     """While pre-finish runs, other requests wait within their timeout, and the hook is not invoked twice at once."""
     go = asyncio.Event()
-    asked: list[str] = []
+    invoked: list[str] = []
 
     async def ask(event: HookEvent) -> None:
-        asked.append(event.upload.id)
+        invoked.append(event.upload.id)
         await go.wait()
 
     harness = UploadsHarness(functions={Hook.PRE_FINISH: ask}, policy=UploadPolicy(lock_timeout_seconds=0.02))
     upload_id = (await harness.create(2)).upload.id
     appending = asyncio.ensure_future(harness.append(upload_id, 0, b"01"))
-    await eventually(lambda: asked == [upload_id])
+    await eventually(lambda: invoked == [upload_id])
     with pytest.raises(LockTimeout):
         await harness.inspect(upload_id)
     go.set()
     assert (await appending).upload.status is Status.READY
     assert (await harness.inspect(upload_id)).upload.status is Status.READY
-    assert asked == [upload_id]
+    assert invoked == [upload_id]
 
 
 async def test_post_finish_once_after_response() -> None:
     """The response does not wait for post-finish, and further requests do not invoke it again."""
     go = asyncio.Event()
-    told: list[str] = []
+    calls: list[str] = []
 
     async def finished(event: HookEvent) -> None:
-        told.append(event.upload.id)
+        calls.append(event.upload.id)
         await go.wait()
 
     harness = UploadsHarness(functions={Hook.POST_FINISH: finished})
@@ -108,30 +108,30 @@ async def test_post_finish_once_after_response() -> None:
     assert (await harness.inspect(upload_id)).upload.status is Status.PROCESSING
     assert (await harness.append(upload_id, 2)).upload.is_complete
     go.set()
-    await harness.settle()
+    await harness.drain()
     assert (await harness.inspect(upload_id)).upload.status is Status.READY
-    assert told == [upload_id]
+    assert calls == [upload_id]
 
 
 async def test_hooks_of_upload_in_order() -> None:
     """However slow a hook is, the hooks of one upload run in the order of its life."""
-    told: list[tuple[str, Hook]] = []
+    calls: list[tuple[str, Hook]] = []
 
-    async def tell(event: HookEvent) -> None:
+    async def record(event: HookEvent) -> None:
         if event.hook is Hook.POST_CREATE:
             await asyncio.sleep(0.01)
-        told.append((event.upload.id, event.hook))
+        calls.append((event.upload.id, event.hook))
 
     after = (Hook.POST_CREATE, Hook.POST_RECEIVE, Hook.POST_FINISH, Hook.POST_TERMINATE)
-    harness = UploadsHarness(functions=dict.fromkeys(after, tell), policy=UploadPolicy(save_interval_bytes=2))
+    harness = UploadsHarness(functions=dict.fromkeys(after, record), policy=UploadPolicy(save_interval_bytes=2))
     ids = [(await harness.create(4)).upload.id for _ in range(3)]
     for upload_id in ids:
         await harness.append(upload_id, 0, b"01", b"23")
-    await harness.settle()
+    await harness.drain()
     await harness.terminate(ids[0])
-    await harness.settle()
+    await harness.drain()
     for upload_id in ids:
-        order = [hook for told_id, hook in told if told_id == upload_id]
+        order = [hook for called_id, hook in calls if called_id == upload_id]
         assert order == list(after[: 4 if upload_id == ids[0] else 3])
 
 
@@ -146,7 +146,7 @@ async def test_post_finish_returns_after_terminate() -> None:
     upload_id = (await harness.create(2, b"01")).upload.id
     await harness.terminate(upload_id)
     go.set()
-    await harness.settle()
+    await harness.drain()
     record = await harness.record(upload_id)
     assert record is not None
     assert record.status is Status.TERMINATED
@@ -164,22 +164,22 @@ async def test_finish_after_hooks_removed() -> None:
 
 async def test_finish_hooks_only_for_final() -> None:
     """pre-finish and post-finish run for the final upload, not for its parts."""
-    told: list[tuple[Hook, Kind]] = []
+    calls: list[tuple[Hook, Kind]] = []
 
-    def tell(event: HookEvent) -> None:
-        told.append((event.hook, event.upload.kind))
+    def record(event: HookEvent) -> None:
+        calls.append((event.hook, event.upload.kind))
 
-    harness = UploadsHarness(functions={Hook.PRE_FINISH: tell, Hook.POST_FINISH: tell})
+    harness = UploadsHarness(functions={Hook.PRE_FINISH: record, Hook.POST_FINISH: record})
     part = (await harness.create(2, b"01", kind=Kind.PARTIAL)).upload.id
     await harness.create(None, kind=Kind.FINAL, parts=[part])
-    await harness.settle()
-    assert told == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]
+    await harness.drain()
+    assert calls == [(Hook.PRE_FINISH, Kind.FINAL), (Hook.POST_FINISH, Kind.FINAL)]
 
 
 async def test_partial_upload_ready_without_hooks() -> None:
     """ "The Server SHOULD NOT process these partial uploads until they are concatenated"."""
-    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("told of a partial upload")})
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: pytest.fail("invoked for a partial upload")})
     part = (await harness.create(4, b"0123", kind=Kind.PARTIAL)).upload
-    await harness.settle()
+    await harness.drain()
     assert part.status is Status.READY
     assert harness.hooked == []

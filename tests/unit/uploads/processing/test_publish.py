@@ -7,22 +7,27 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.faults.failing import FailingRecords, Faults
 from tests.support.harness import UploadsHarness
 from tests.support.processing import a_harness, job, with_ports
+from tests.support.publishing import without_links, without_renameat2
 from tusd_py.contracts.publisher import PublishFailed
-from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
+from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.contracts.store import Store
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.metadata import format_metadata
 from tusd_py.publishing import placement
 from tusd_py.publishing.directory import DirectoryPublisher
+from tusd_py.records.sql.records import SqlRecords, needs_fsync
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.processing.publish import publish
 
-CONTENT = b"what somebody has sent" * 1000
+CONTENT = b"what a client has sent" * 1000
 
 
 pytestmark = pytest.mark.anyio
@@ -86,13 +91,13 @@ async def test_publish_taken_name_gets_number(world: World, tmp_path: Path, link
     (world.folder / "nobody/cat.png").write_bytes(b"older")
     for number in (2, 3):
         after = await world.publish(await world.sent())
-        assert {"path": f"nobody/cat ({number}).png"} == after.history[-2].details
+        assert {"path": f"nobody/cat-{number}.png"} == after.history[-2].details
     assert b"older" == (world.folder / "nobody/cat.png").read_bytes()
-    assert ["nobody/cat (2).png", "nobody/cat (3).png", "nobody/cat.png"] == world.files()
+    assert ["nobody/cat-2.png", "nobody/cat-3.png", "nobody/cat.png"] == world.files()
 
 
 @pytest.mark.parametrize("links", [True, False])
-@pytest.mark.parametrize("nth", range(1, 3))
+@pytest.mark.parametrize("nth", range(1, 4))
 async def test_publish_records_fail_published_once(world: World, tmp_path: Path, links: bool, nth: int) -> None:
     """Whether the record cannot be read or cannot be saved, the repetition finds the published file."""
     world.publishes(links=links)
@@ -103,7 +108,7 @@ async def test_publish_records_fail_published_once(world: World, tmp_path: Path,
         await world.publish(upload)
     world.harness.ports = sound
     assert Status.READY is (await world.publish(upload)).status
-    assert Status.READY is (await world.publish(upload)).status, "a job that is given out once more"
+    assert Status.READY is (await world.publish(upload)).status, "a job that runs once more"
     assert ["nobody/cat.png"] == world.files()
 
 
@@ -169,18 +174,101 @@ async def test_publish_missing_upload(world: World, tmp_path: Path) -> None:
     assert [] == world.files()
 
 
-async def test_publish_terminated_meanwhile(world: World, tmp_path: Path) -> None:
-    """The late save changes nothing, and the repetition of the job cleans up."""
-    world.publishes(links=False)
+class TerminatesWhileCopying(DirectoryPublisher):
+    """A publisher during whose work on the bytes a client sends DELETE."""
+
+    harness: UploadsHarness
+
+    async def prepare(self, upload: Upload, store: Store) -> None:
+        await super().prepare(upload, store)
+        await self.harness.terminate(upload.id)
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_publish_terminated_while_copying(world: World, links: bool) -> None:
+    """The file does not appear after the client was told that the upload is gone, and nothing of it is left."""
+    world.publishes(links=links)
+    publisher = world.harness.ports.publisher
+    assert isinstance(publisher, DirectoryPublisher)
+    deleting = TerminatesWhileCopying(directory=world.folder, pattern=publisher.pattern, links=links)
+    object.__setattr__(deleting, "harness", world.harness)
+    with_ports(world.harness, publisher=deleting)
+    assert Status.TERMINATED is (await world.publish(await world.sent())).status
+    assert [] == world.files()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+async def test_publish_withdrawn_on_conflict(world: World, has_links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file placed for an upload that ended in spite of the lock is taken back."""
+    if not has_links:
+        without_links(monkeypatch)
     upload = await world.sent()
     publisher = world.harness.ports.publisher
     assert publisher is not None
-    await publisher.publish(upload, world.harness.store)
-    await world.harness.terminate(upload.id)
-    with pytest.raises(RecordConflict):
-        await world.harness.records.update(upload, upload.complete_step("publishing", world.harness.clock()))
+    real = DirectoryPublisher.place
+
+    async def place(self: DirectoryPublisher, upload: Upload) -> str:
+        path = await real(self, upload)
+        ended = upload.with_status(Status.TERMINATED, world.harness.clock())
+        await world.harness.records.update(upload, ended)
+        return path
+
+    monkeypatch.setattr(DirectoryPublisher, "place", place)
+    assert Status.TERMINATED is (await world.publish(upload)).status
+    assert [] == world.files()
+
+
+async def test_publish_record_is_durable_before_cleanup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a loss of power either the record or the hidden name shows that the upload is published."""
+    upload = await world.sent()
+    order: list[str] = []
+    real_update, real_cleanup = SqlRecords.update, DirectoryPublisher.cleanup
+
+    async def update(self: SqlRecords, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
+        order.append("durable" if needs_fsync(before, after, effects) else "not durable")
+        return await real_update(self, before, after, effects)
+
+    async def cleanup(self: DirectoryPublisher, upload: Upload) -> None:
+        order.append("cleanup")
+        await real_cleanup(self, upload)
+
+    monkeypatch.setattr(SqlRecords, "update", update)
+    monkeypatch.setattr(DirectoryPublisher, "cleanup", cleanup)
     await world.publish(upload)
-    assert ["nobody/cat.png"] == world.files()
+    assert ["durable", "cleanup"] == order
+
+
+@pytest.mark.parametrize("can_rename", [True, False])
+async def test_publish_without_hard_links(world: World, can_rename: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are copied and renamed, and repetitions publish nothing more."""
+    without_links(monkeypatch)
+    if not can_rename:
+        without_renameat2(monkeypatch)
+    (world.folder / "nobody").mkdir(parents=True)
+    (world.folder / "nobody/cat.png").write_bytes(b"older")
+    upload = await world.sent()
+    sound = world.harness.ports
+    with_ports(world.harness, records=FailingRecords(world.harness.records, Faults(nth=3)))
+    with pytest.raises(RecordsUnavailable):
+        await world.publish(upload)
+    world.harness.ports = sound
+    for _ in range(2):
+        assert Status.READY is (await world.publish(upload)).status
+    assert ["nobody/cat-2.png", "nobody/cat.png"] == world.files()
+    assert CONTENT == (world.folder / "nobody/cat-2.png").read_bytes()
+
+
+async def test_publish_across_a_mount(world: World, tmp_path: Path) -> None:
+    """A folder below the directory may be on another file system, as a symbolic link or a mount."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system")
+    with TemporaryDirectory(dir=shared) as elsewhere:
+        world.folder.mkdir()
+        (world.folder / "nobody").symlink_to(elsewhere)
+        assert Status.READY is (await world.publish(await world.sent())).status
+        assert ["cat.png"] == os.listdir(elsewhere)
+        assert CONTENT == Path(elsewhere, "cat.png").read_bytes()
 
 
 async def test_publish_disabled_keeps_job(world: World, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from tests.support import samples
 from tests.support.harness import UploadsHarness
 from tests.support.processing import a_harness, job, states, with_ports
 from tusd_py.contracts.records import RecordConflict
-from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.contracts.validator import OnProgress, ValidationResult, ValidatorUnavailable
+from tusd_py.contracts.store import OnProgress, StoreUnavailable
+from tusd_py.contracts.validator import ValidationResult, ValidatorUnavailable
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.model.validation_rule import ValidationRule
@@ -33,7 +33,7 @@ from tusd_py.validation.validator import RuleValidator
 IMAGES = ValidationRule(
     name="images", types=("image/*",), allowed_types=("image/png",), type_agrees=True, size_max=1000
 )
-EXAMINER = RuleValidator(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
+VALIDATOR = RuleValidator(rules=(IMAGES, ValidationRule(files=("*.csv",), csv=True)), digest_keys=("sha256",))
 
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[UploadsHarness]:
     limits = Limits(requires_validation=True)
-    async with a_harness(tmp_path, steps=("validation",), validator=EXAMINER, limits=limits) as harness:
+    async with a_harness(tmp_path, steps=("validation",), validator=VALIDATOR, limits=limits) as harness:
         yield harness
 
 
@@ -107,7 +107,7 @@ async def test_validate_unmatched_by_setting(harness: UploadsHarness) -> None:
     assert Status.READY is (await validated(harness, await sent(harness, samples.TEXT))).status
     wrong = await sent(harness, samples.TEXT, sha256=b"00" * 32)
     assert Status.REJECTED is (await validated(harness, wrong)).status
-    with_ports(harness, validator=replace(EXAMINER, rejects_unmatched=True))
+    with_ports(harness, validator=replace(VALIDATOR, rejects_unmatched=True))
     after = await validated(harness, await sent(harness, samples.TEXT))
     assert (Status.REJECTED, "no rule allows it") == (after.status, after.history[-1].reason)
 
@@ -177,9 +177,9 @@ class Slow:
     seconds: float = 0.0
     terminates: bool = False
 
-    async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
+    async def validate(self, upload: Upload, content: Content, on_progress: OnProgress) -> ValidationResult:
         self.harness.clock.move(self.seconds)
-        await tell(5)
+        await on_progress(5)
         if self.terminates:
             await self.harness.terminate(upload.id)
         return ValidationResult((), {"sha256": "0"})
@@ -190,12 +190,12 @@ async def test_validate_progress_in_history(harness: UploadsHarness) -> None:
     seen: list[Upload] = []
 
     class Watched(Slow):
-        async def validate(self, upload: Upload, content: Content, tell: OnProgress) -> ValidationResult:
-            verdict = await super().validate(upload, content, tell)
+        async def validate(self, upload: Upload, content: Content, on_progress: OnProgress) -> ValidationResult:
+            result = await super().validate(upload, content, on_progress)
             record = await harness.record(upload.id)
             assert record is not None
             seen.append(record)
-            return verdict
+            return result
 
     with_ports(harness, validator=Watched(harness, seconds=2))
     after = await validated(harness, await sent(harness, samples.PNG))
@@ -219,7 +219,7 @@ async def test_validate_repeated_job(harness: UploadsHarness) -> None:
     """A job that runs again after a crash changes nothing."""
     upload = await sent(harness, samples.PNG, filetype=b"image/png")
     once = await validated(harness, upload)
-    assert {"validation": JobState.DONE} == await states(harness, upload.id), "it ended with the verdict"
+    assert {"validation": JobState.DONE} == await states(harness, upload.id), "it ended with the result"
     assert once == await validated(harness, upload)
 
 

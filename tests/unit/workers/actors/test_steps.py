@@ -53,7 +53,7 @@ async def final_of(harness: UploadsHarness) -> str:
     begun = await harness.create(4, b"01", kind=Kind.PARTIAL)
     made = await harness.create(None, kind=Kind.FINAL, parts=[part.upload.id, begun.upload.id])
     await harness.append(begun.upload.id, 2, b"23")
-    await harness.settle()
+    await harness.drain()
     return made.upload.id
 
 

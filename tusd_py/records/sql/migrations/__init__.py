@@ -1,1 +1,1 @@
-"""The history of the schema, for Alembic: ``env`` runs it, ``versions`` holds one file for each step."""
+"""The migrations of the schema, for Alembic: ``env`` runs them, ``versions`` has one file for each."""

@@ -1,1 +1,1 @@
-"""One file for each step of the schema, named for its revision. A step that has been released never changes."""
+"""One file for each migration, named after its revision. A released migration is never changed."""

@@ -1,4 +1,4 @@
-"""The tables of uploads and of the parts of final uploads."""
+"""Create the tables of uploads and of the parts of final uploads."""
 
 from __future__ import annotations
 

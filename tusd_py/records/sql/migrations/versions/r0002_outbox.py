@@ -1,4 +1,4 @@
-"""Events and jobs, and what uploads await of workers."""
+"""Create the tables of events and jobs, and the columns of uploads for the processing steps of workers."""
 
 from __future__ import annotations
 
