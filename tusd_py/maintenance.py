@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # The process that holds this lock does the maintenance for all processes; no upload can have this id.
 _LEADER = task_key(TaskKind.SWEEPER)
 _DEAD_JOBS_COUNTED_MAX = 1000
-# How often leftovers are looked for, as a part of their age: every file in the store is looked at.
+# The time between two searches for leftovers, as a fraction of their age: a search examines every file in the store.
 _LEFTOVERS_INTERVAL = 0.25
 
 
@@ -78,7 +78,7 @@ class Maintenance:
         Until then an operator can notice that the records are the wrong ones, or are not restored yet.
         """
         seconds = self._settings.expiration.leftover_seconds
-        # With records in memory, the uploads of an earlier process are not known to be anyone's.
+        # Records in memory do not have the uploads of earlier processes: their bytes would all look like leftovers.
         if not seconds or self._settings.database_path is None:
             return
         now = self._ports.clock()

@@ -86,7 +86,10 @@ def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     if settings.database_path is None:
         return ()
     endpoints = configured_endpoints(settings)
-    found = [Subscription(name=each.name, actor="webhooks", types=each.types) for each in endpoints]
+    found = [
+        Subscription(name=each.name, actor="webhooks", types=each.types, is_ordered=each.is_ordered)
+        for each in endpoints
+    ]
     if settings.events.record:
         found.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
     return tuple(found)

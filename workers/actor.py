@@ -13,13 +13,15 @@ from tusd_py.uploads.ports import Ports
 class Retry(Exception):
     """The job failed for now: run it again after ``after_seconds``, or with ``None`` after the usual backoff.
 
-    ``reason`` is kept with the job and shown to people, so it must contain no secrets.
+    ``reason`` is kept with the job and shown to people, so it must contain no secrets. With ``alone`` the jobs behind
+    it in its sequence do not wait for it any longer.
     """
 
-    def __init__(self, reason: str, after_seconds: float | None = None) -> None:
+    def __init__(self, reason: str, after_seconds: float | None = None, *, alone: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after_seconds = after_seconds
+        self.alone = alone
 
 
 class GiveUp(Exception):

@@ -9,12 +9,15 @@ import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
+from tusd_py.cancellation import shielded
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
 
 from .broker import JobTransport
+from .isolation import Isolation
 from .runner import JobRunner, describe, log_fields
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class InFlight:
 
     job: Job
     task: asyncio.Task[None] | None = None
+    is_started: bool = False  # the start of the actor is recorded
     is_lost: bool = False  # another worker has the lease
 
 
@@ -45,6 +49,8 @@ class Dispatcher:
         self._in_flight: dict[int, InFlight] = {}
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()  # set each time a job in flight ends
+        self._isolation = Isolation()
+        self._clearing: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._failing = ""
 
@@ -55,18 +61,17 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatch jobs until ``stop``. Errors of the database and of the broker are logged once and retried."""
         renewing = asyncio.create_task(self._keep_renewing())
+        await self._runner.report_dispatch("")  # a worker before this one may have reported a failure
         try:
             while not self._is_draining:
                 self._wake.clear()
                 try:
                     while not self._is_draining and await self._dispatch():
                         pass
-                    self._failing = ""
+                    await self._set_failing("")
                     await self._wait()
                 except (RecordsError, ConnectionError) as error:
-                    if self._failing != type(error).__name__:
-                        self._failing = type(error).__name__
-                        log.warning("dispatch failed, retrying", extra={"reason": describe(error)})
+                    await self._set_failing(describe(error))
                     await asyncio.sleep(_POLL_SECONDS)
             while self._in_flight:
                 await self._wait_for_end()
@@ -77,7 +82,10 @@ class Dispatcher:
         """Dispatch nothing more and return jobs that have not begun; ``run`` returns when the last actor has ended."""
         self._is_draining = True
         self._wake.set()
-        for entry in [entry for entry in self._in_flight.values() if entry.task is None]:
+        for entry in [entry for entry in self._in_flight.values() if not entry.is_started]:
+            if entry.task is not None:
+                entry.task.cancel()  # it waits for its turn
+                continue
             self._remove(entry)
             await self._runner.give_back(entry.job, entry.job.error)
 
@@ -88,19 +96,39 @@ class Dispatcher:
             return
         entry.task = asyncio.current_task()
         try:
-            await self._runner.run(entry.job)
+            await self._isolation.wait(entry.job)
+            with self._isolation.running(entry.job, partial(self._on_survived, entry)):
+                await shielded(self._start(entry))
+                await self._runner.run(entry.job)
+        except LeaseLost:
+            self._runner.counters.lost += 1
+        except RecordsError as error:
+            # The lease expires, and the job is dispatched again.
+            log.warning("could not start a job", extra={**log_fields(entry.job), "reason": describe(error)})
         except asyncio.CancelledError:
             if entry.is_lost:
                 self._runner.counters.lost += 1
                 return
-            await asyncio.shield(self._record_interruption(entry.job))
+            await asyncio.shield(self._record_interruption(entry))
             raise
         finally:
             self._remove(entry)
 
-    async def _record_interruption(self, job: Job) -> None:
-        if self._is_draining:
-            await self._runner.give_back(job, "its worker was stopped")
+    async def _start(self, entry: InFlight) -> None:
+        entry.job = await self._job_queue.start(entry.job)
+        entry.is_started = True
+
+    def _on_survived(self, entry: InFlight) -> None:
+        clearing = asyncio.create_task(self._runner.clear_starts(entry.job))
+        self._clearing.add(clearing)
+        clearing.add_done_callback(self._clearing.discard)
+
+    async def _record_interruption(self, entry: InFlight) -> None:
+        job = entry.job
+        if not entry.is_started:
+            await self._runner.give_back(job, job.error)
+        elif self._is_draining:
+            await self._runner.give_back(job, "its worker was stopped", started=True)
         else:
             seconds = self._runner.settings.worker.time_limit_seconds
             await self._runner.retry(job, f"it took longer than {seconds:g} s (worker.time_limit_seconds)", None)
@@ -111,12 +139,35 @@ class Dispatcher:
         if capacity <= 0:
             return False
         now = self._clock()
-        # Half only: the next claim counts anew what each subscription leaves to the others.
-        jobs = await self._job_queue.claim(now, now + self._runner.lease, (capacity + 1) // 2, full)
-        for job in jobs:
-            if await self._runner.can_run(job):
+        # Half only: the next claim counts anew what each subscription leaves to the others. After a failure one job
+        # tells whether it is over.
+        limit = 1 if self._failing else (capacity + 1) // 2
+        jobs = await self._job_queue.claim(now, now + self._runner.lease, limit, full)
+        for place, job in enumerate(jobs):
+            if not await self._runner.can_run(job):
+                continue
+            try:
                 await self._send(job)
+            except ConnectionError as error:
+                reason = f"the broker does not take it: {describe(error)}"
+                await asyncio.gather(*(self._return_unsent(unsent, reason) for unsent in jobs[place:]))
+                raise
+        if jobs:
+            await self._set_failing("")
         return bool(jobs)
+
+    async def _return_unsent(self, job: Job, reason: str) -> None:
+        self._in_flight.pop(job.id, None)
+        await self._runner.give_back(job, reason)
+
+    async def _set_failing(self, reason: str) -> None:
+        """Log and report that dispatching fails, or works again: once for each reason."""
+        if reason == self._failing:
+            return
+        self._failing = reason
+        if reason:
+            log.warning("dispatch failed, retrying", extra={"reason": reason})
+        await self._runner.report_dispatch(reason)
 
     async def _capacity(self) -> tuple[int, frozenset[str]]:
         """How many more jobs can run, and the subscriptions that already have their share of the threads.
@@ -141,17 +192,14 @@ class Dispatcher:
             return
         if not self._transport.is_shared:
             self._in_flight[job.id] = InFlight(job)
-        try:
-            await self._transport.send(job)
-        except ConnectionError:
-            await self._runner.give_back(job, "the broker could not be reached")
-            raise
+        await self._transport.send(job)
 
     async def _take(self, job_id: int, token: int) -> InFlight | None:
         entry = self._in_flight.get(job_id)
         if entry is None and self._transport.is_shared and not self._is_draining:
             job = await self._job_queue.find_job(job_id)
-            if job is not None and job.state is JobState.RUNNING:
+            # A message may be older than the newest lease, which another worker or a later message has.
+            if job is not None and job.state is JobState.RUNNING and job.token == token:
                 entry = self._in_flight.setdefault(job_id, InFlight(job))
         return entry if entry is not None and entry.job.token == token and entry.task is None else None
 

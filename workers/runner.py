@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from tusd_py.contracts.endpoint_states import DISPATCH
 from tusd_py.contracts.job_queue import JobQueue, LeaseLost
 from tusd_py.contracts.records import RecordConflict, RecordsError
 from tusd_py.model.jobs import Job
@@ -24,6 +25,9 @@ _DOUBLINGS_MAX = 30
 _CONFLICT_SECONDS = 0.2
 _UNKNOWN_ACTOR_SECONDS = 60.0
 _ERROR_CHARACTERS_MAX = 500
+
+#: A job is dead when its worker has died with it so often: once beside others, then alone.
+CRASHES_MAX = 3
 
 
 def backoff_seconds(attempt: int, chance: Callable[[], float] = random.random) -> float:
@@ -60,10 +64,13 @@ class JobRunner:
         """Whether this worker can run ``job``. If not, the job is already returned or failed."""
         if job.actor not in self.actors:
             reason = f"this worker has no actor {job.actor!r}: is it older than the server?"
-            await self.retry(job, reason, _UNKNOWN_ACTOR_SECONDS)
+            await self._return(job, reason, _UNKNOWN_ACTOR_SECONDS)
             return False
-        if job.attempt > self.settings.worker.attempts_max:
-            await self._fail(job, f"gave up after {job.attempt - 1} attempts: {job.error or 'its workers died'}")
+        if job.starts >= CRASHES_MAX:
+            await self._fail(job, f"gave up after {job.starts} starts: its worker died each time")
+            return False
+        if job.attempt >= self.settings.worker.attempts_max and not job.starts:
+            await self._fail(job, f"gave up after {job.attempt} attempts: {job.error or 'its workers died'}")
             return False
         return True
 
@@ -72,7 +79,7 @@ class JobRunner:
         try:
             await self.actors[job.actor](JobContext(job, self.ports, self.settings))
         except Retry as error:
-            await self.retry(job, error.reason, error.after_seconds)
+            await self.retry(job, error.reason, error.after_seconds, alone=error.alone)
         except GiveUp as error:
             await self._fail(job, error.reason)
         except LeaseLost:
@@ -88,12 +95,19 @@ class JobRunner:
             self.counters.completed += 1
             await _record(job, self.job_queue.complete(job, self.ports.clock()))
 
+    async def clear_starts(self, job: Job) -> None:
+        """Record that ``job`` does not crash its worker."""
+        await _record(job, self.job_queue.clear_starts(job))
+
     async def renew(self, job: Job) -> None:
         """Renew the lease of ``job`` for its whole duration. Raises ``LeaseLost``."""
         await self.job_queue.renew(job, self.ports.clock() + self.lease)
 
-    async def retry(self, job: Job, reason: str, after_seconds: float | None) -> None:
-        """Return ``job`` to be run again later; fail it if that was its last attempt."""
+    async def retry(self, job: Job, reason: str, after_seconds: float | None, *, alone: bool = False) -> None:
+        """Return ``job`` to be run again later; fail it if that was its last attempt.
+
+        A job of a subscription without order leaves its sequence, and so does one with ``alone``.
+        """
         if job.attempt >= self.settings.worker.attempts_max:
             await self._fail(job, f"gave up after {job.attempt} attempts: {reason}")
             return
@@ -101,11 +115,33 @@ class JobRunner:
         log.info("job will be retried", extra={**log_fields(job), "after_seconds": round(seconds, 3), "reason": reason})
         self.counters.retried += 1
         at = self.ports.clock() + timedelta(seconds=seconds)
-        await _record(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX]))
+        alone = alone or self._is_unordered(job)
+        await _record(job, self.job_queue.retry(job, at, reason[:_ERROR_CHARACTERS_MAX], alone=alone))
 
-    async def give_back(self, job: Job, reason: str) -> None:
-        """Return ``job``, which has not failed, for another worker to run at once."""
-        await _record(job, self.job_queue.retry(job, self.ports.clock(), reason))
+    async def give_back(self, job: Job, reason: str, *, started: bool = False) -> None:
+        """Return ``job``, which has not failed, to run again at once; ``started`` if its actor was interrupted."""
+        await self._return(job, reason, started=started)
+
+    async def report_dispatch(self, failure: str) -> None:
+        """Record for ``/readyz`` why jobs cannot be dispatched, or with an empty ``failure`` that they can."""
+        states = self.ports.endpoint_states
+        if states is None:
+            return
+        try:
+            if failure:
+                await states.report_failure(DISPATCH, failure[:_ERROR_CHARACTERS_MAX], self.ports.clock())
+            else:
+                await states.clear_failure(DISPATCH)
+        except RecordsError as error:
+            log.warning("could not record the state of the dispatcher", extra={"reason": describe(error)})
+
+    def _is_unordered(self, job: Job) -> bool:
+        subscriptions = self.ports.policy.subscriptions
+        return any(each.name == job.subscription and not each.is_ordered for each in subscriptions)
+
+    async def _return(self, job: Job, reason: str, after_seconds: float = 0.0, *, started: bool = False) -> None:
+        at = self.ports.clock() + timedelta(seconds=after_seconds)
+        await _record(job, self.job_queue.release(job, at, reason[:_ERROR_CHARACTERS_MAX], started=started))
 
     async def _fail(self, job: Job, reason: str) -> None:
         log.error("job is dead", extra={**log_fields(job), "reason": reason})

@@ -166,16 +166,19 @@ class JobQueueContract(ABC):
         assert keys(await job_queue.claim(NOW, LATER, 9)) == ["other"]
 
     async def test_claim_leases_jobs(self, job_queue: JobQueue) -> None:
-        """A job is claimed once until its lease expires; each claim increments its attempt and its token."""
+        """A job is claimed once until its lease expires; each claim increments its token, and is no attempt yet."""
         await job_queue.add_jobs([a_job("k")], NOW)
         first = await self.claim_one(job_queue)
-        assert (first.state, first.attempt, first.next_attempt_at) == (JobState.RUNNING, 1, LATER)
+        assert (first.state, first.attempt, first.next_attempt_at) == (JobState.RUNNING, 0, LATER)
         assert await job_queue.claim(LATER - timedelta(microseconds=1), LATER, 9) == []
         assert await job_queue.next_due() == LATER
         second = await self.claim_one(job_queue, LATER)
-        assert (second.id, second.attempt, second.token > first.token) == (first.id, 2, True)
+        assert (second.id, second.attempt, second.token > first.token) == (first.id, 0, True)
         for call in (
             job_queue.renew(first, LATER),
+            job_queue.start(first),
+            job_queue.clear_starts(first),
+            job_queue.release(first, LATER, "no"),
             job_queue.complete(first, LATER),
             job_queue.retry(first, LATER, "no"),
             job_queue.fail(first, LATER, "no"),
@@ -183,6 +186,39 @@ class JobQueueContract(ABC):
             with pytest.raises(LeaseLost):
                 await call
         assert await job_queue.find_job(first.id) == second
+
+    async def test_attempts_are_counted_at_the_start(self, job_queue: JobQueue) -> None:
+        """A claim without a start is no attempt, nor is a start after a crash; a retry ends the attempt."""
+        await job_queue.add_jobs([a_job("k")], NOW)
+        await job_queue.release(await self.claim_one(job_queue), LATER, "not sent")
+        returned = (await job_queue.list_jobs(limit=1))[0]
+        assert (returned.state, returned.attempt, returned.starts) == (JobState.WAITING, 0, 0)
+        assert (returned.next_attempt_at, returned.error) == (LATER, "not sent")
+        at = LATER
+        for starts in (1, 2):
+            claimed = await self.claim_one(job_queue, at)
+            job = await job_queue.start(claimed)
+            assert (job.attempt, job.starts) == (1, starts)
+            assert await job_queue.find_job(job.id) == job
+            at += timedelta(seconds=60)
+        claimed = await self.claim_one(job_queue, at)
+        await job_queue.release(claimed, at, "not sent")
+        assert (await job_queue.list_jobs(limit=1))[0].starts == 2, "it is still a suspect"
+        await job_queue.retry(await job_queue.start(await self.claim_one(job_queue, at)), at, "no")
+        job = await job_queue.start(await self.claim_one(job_queue, at))
+        assert (job.attempt, job.starts) == (2, 1)
+
+    async def test_interrupted_attempt_does_not_count(self, job_queue: JobQueue) -> None:
+        """A started job that is released waits as before its start; ``clear_starts`` keeps the attempt."""
+        await job_queue.add_jobs([a_job("k")], NOW)
+        job = await job_queue.start(await self.claim_one(job_queue))
+        await job_queue.release(job, NOW, "stopped", started=True)
+        assert [(0, 0)] == [(job.attempt, job.starts) for job in await job_queue.list_jobs(limit=9)]
+        job = await job_queue.start(await self.claim_one(job_queue))
+        await job_queue.clear_starts(job)
+        assert [(1, 0)] == [(job.attempt, job.starts) for job in await job_queue.list_jobs(limit=9)]
+        again = await job_queue.start(await self.claim_one(job_queue, LATER))
+        assert (again.attempt, again.starts, again.error) == (2, 1, "stopped")
 
     async def test_renew_extends_lease(self, job_queue: JobQueue) -> None:
         """A renewed job is claimed only after the new time; the holder can complete it with the job from before."""
@@ -225,6 +261,48 @@ class JobQueueContract(ABC):
         await job_queue.complete(second, LATER)
         assert keys([second, await self.claim_one(job_queue, LATER)]) == ["2", "3"]
 
+    async def test_retry_alone_leaves_the_sequence(self, job_queue: JobQueue) -> None:
+        """The next job of the sequence is due at once, and the retried one at its time, in no sequence."""
+        await job_queue.add_jobs([a_job("1", sequence="x"), a_job("2", sequence="x"), a_job("3", sequence="x")], NOW)
+        first = await self.claim_one(job_queue)
+        await job_queue.retry(first, LATER, "no", alone=True)
+        second = await self.claim_one(job_queue)
+        assert second.key == "2"
+        await job_queue.renew(second, LATER + timedelta(seconds=60))
+        again = await self.claim_one(job_queue, LATER)
+        assert again.key == "1"
+        await job_queue.complete(again, LATER)
+        await job_queue.fail(second, LATER, "never")
+        assert keys(await job_queue.claim(LATER, LATER, 9)) == ["3"]
+
+    async def test_waiting_progress_delivers_the_newest_event(self, records: Records, job_queue: JobQueue) -> None:
+        """A post-receive takes the place of one that waits at the end of its sequence, and of no other job."""
+        upload = an_upload("a")
+        await records.insert(upload)
+
+        async def report(*names: str) -> None:
+            nonlocal upload
+            jobs = [replace(a_job(name, sequence="x", event_id=name), is_progress=name != "end") for name in names]
+            events = tuple(
+                replace(an_event(name, upload), type=EventType.POST_FINISH if name == "end" else EventType.POST_RECEIVE)
+                for name in names
+            )
+            upload = await records.update(upload, upload, Effects(events=events, jobs=tuple(jobs)))
+
+        async def events_in(*states: JobState) -> list[str]:
+            return [job.event_id for job in await job_queue.list_jobs(states=states, limit=9)][::-1]
+
+        await report("1")
+        running = await self.claim_one(job_queue)
+        await report("2")
+        await report("3")
+        assert (await events_in(JobState.RUNNING), await events_in(JobState.WAITING)) == (["1"], ["3"])
+        await report("4", "end")
+        await report("5")
+        assert await events_in(JobState.WAITING) == ["4", "end", "5"]
+        await job_queue.complete(running, NOW)
+        assert keys([await self.claim_one(job_queue)]) == ["4"]
+
     async def test_full_subscriptions_are_skipped(self, job_queue: JobQueue) -> None:
         """Jobs of a full subscription are not claimed, however many there are; later jobs of others are."""
         await job_queue.add_jobs([a_job(f"f{number}", subscription="full") for number in range(50)], NOW)
@@ -240,7 +318,7 @@ class JobQueueContract(ABC):
         await job_queue.fail(first, NOW, "never")
         assert await job_queue.requeue(first.id, LATER)
         requeued = await self.claim_one(job_queue, LATER)
-        assert (requeued.key, requeued.attempt, requeued.ended_at, requeued.error) == ("1", 1, None, "never")
+        assert (requeued.key, requeued.attempt, requeued.ended_at, requeued.error) == ("1", 0, None, "never")
         with pytest.raises(LeaseLost):
             await job_queue.complete(first, LATER)
         await job_queue.retry(requeued, LATER + timedelta(days=1), "later")
@@ -369,7 +447,7 @@ class JobQueueContract(ABC):
         ]
         for job in await job_queue.list_jobs(limit=9):
             if job.key != "running":
-                await job_queue.retry(job, NOW, "")
+                await job_queue.retry(await job_queue.start(job), NOW, "")
         assert await job_queue.requeue(new.id, NOW)
         assert await job_queue.claim(back, back + second, 9) == []
         assert await job_queue.limit_waits(back, 30 * second, [second, 9 * second]) == 3

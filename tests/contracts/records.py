@@ -103,6 +103,25 @@ class RecordsContract(ABC):
         assert await records.find("a") == an_upload("a", offset=1)
         assert await records.finals_waiting("p") == []
 
+    async def test_insert_replaces_tombstone(self, records: Records) -> None:
+        """Only an ended upload gives way, only to the token after its own, with all that belongs to it."""
+        alive = an_upload("a", kind=Kind.FINAL, parts=("p",))
+        await records.insert(alive)
+        with pytest.raises(RecordExists):
+            await records.insert(an_upload("a", token=1))
+        tombstone = await records.update(alive, alive.with_status(Status.TERMINATED, NOW))
+        for token in (0, tombstone.token, tombstone.token + 2):
+            with pytest.raises(RecordExists):
+                await records.insert(an_upload("a", token=token))
+        assert await records.find("a") == tombstone
+        again = an_upload("a", token=tombstone.token + 1, parts=())
+        await records.insert(again)
+        assert await records.find("a") == again
+        assert await records.finals_waiting("p") == []
+        for earlier in (alive, tombstone):
+            with pytest.raises(RecordConflict):
+                await records.update(earlier, earlier)
+
     async def test_refused_call_fails_alone(self, records: Records) -> None:
         """Of many concurrent calls only the conflicting ones fail; all others are done."""
         first = an_upload("a")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 
-from tests.support.client import create, patch_headers, request
-from tests.support.server import RunningServer
+from tests.support.client import TUS, Connection, create, patch_headers, request
+from tests.support.server import RunningServer, start_server
 from tests.support.waiting import eventually
 
 SETTINGS = {
@@ -43,3 +44,34 @@ async def test_append_postpones_expiration(server: RunningServer) -> None:
         await asyncio.sleep(0.4)  # in total longer than the time of an inactive upload
     assert (await request("HEAD", url)).offset == 6
     assert server.stored(url) == b"xxxxxx"
+
+
+@pytest.mark.anyio
+async def test_bytes_of_a_killed_creation_are_removed(tmp_path: Path) -> None:
+    """A server killed before the first save of a creation leaves a file that no record names; the next removes it."""
+    settings = {
+        "UPLOADS__SAVE_INTERVAL_SECONDS": "600",
+        "EXPIRATION__LEFTOVER_SECONDS": "1",
+        "EXPIRATION__SWEEP_INTERVAL_SECONDS": "0.1",
+    }
+    uploads = tmp_path / "data/uploads"
+
+    def stored_bytes() -> int:
+        return sum(path.stat().st_size for path in uploads.iterdir())
+
+    server = start_server(tmp_path / "data", settings=settings)
+    kept = await create(server.url, 10)
+    assert (await request("PATCH", kept, patch_headers(0), b"0123")).status == 204
+    connection = await Connection.open(server.url)
+    head = TUS | {"Upload-Length": "9000000", "Content-Length": "9000000"}
+    head["Content-Type"] = "application/offset+octet-stream"
+    await connection.send_head("POST", server.url, head)
+    await connection.send(bytes(4_000_000))
+    await eventually(lambda: stored_bytes() > 1_000_000)
+    server.kill()
+    connection.close()
+    assert 2 == len(list(uploads.iterdir()))
+    server = start_server(tmp_path / "data", settings=settings)
+    await eventually(lambda: 1 == len(list(uploads.iterdir())))
+    assert b"0123" == (uploads / kept.rsplit("/", 1)[1]).read_bytes()
+    server.kill()

@@ -119,6 +119,38 @@ async def test_an_endpoint_that_answers_410_is_closed(tmp_path: Path) -> None:
         assert ["post-create"] == [call.hook for call in receiver.calls]
 
 
+async def test_410_of_a_tusd_receiver_closes_nothing(tmp_path: Path) -> None:
+    """The job is dead; all other hooks are delivered."""
+    with receiving() as receiver:
+        receiver.answers["post-create"] = [Answer(status=410)]
+        server = start_server(tmp_path / "data", settings={"HOOKS__HTTP_URLS": receiver.url})
+        try:
+            await upload(server.url)
+            await eventually(lambda: len(receiver.of("post-finish")) == 1, "post-finish is delivered")
+            await upload(server.url)
+            await eventually(lambda: len(receiver.of("post-finish")) == 2, "the next upload is delivered")
+        finally:
+            server.stop()
+        assert len(receiver.of("post-create")) == 2
+
+
+async def test_failing_hook_holds_the_next_for_one_attempt(tmp_path: Path) -> None:
+    """post-finish is delivered though post-create fails; post-create is not delivered after it."""
+    with receiving() as receiver:
+        receiver.answers["post-create"] = Answer(status=500)
+        settings = {"HOOKS__HTTP_URLS": receiver.url, "HOOKS__ENABLED_EVENTS": "post-create,post-finish"}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            await upload(server.url)
+            await eventually(lambda: bool(receiver.of("post-finish")), "post-finish is delivered")
+            calls = len(receiver.calls)
+            await eventually(lambda: "event superseded" in server.log.read_text(), server.log.read_text())
+            assert calls == len(receiver.calls), server.log.read_text()
+        finally:
+            server.stop()
+        assert receiver.calls[0].hook == "post-create"
+
+
 async def test_private_addresses_are_refused(tmp_path: Path) -> None:
     """Without ``allow_private`` a receiver on this host gets nothing, and the log says why."""
     with receiving() as receiver:

@@ -74,6 +74,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         self.model = Model()
         self.leases: list[Job] = []  # all leases ever claimed: workers may use any of them later
         self.upload = an_upload("a", length=None)
+        self.events: set[str] = set()  # of jobs; an event is kept as long as its job
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
@@ -105,7 +106,7 @@ class JobQueueMachine(RuleBasedStateMachine):
     def new(self, key: str, sequence: str, subscription: str) -> NewJob:
         return NewJob(actor="act", key=key, sequence_key=sequence, subscription=subscription, upload_id="a")
 
-    def was_added(self, key: str, sequence: str, subscription: str) -> None:
+    def was_added(self, key: str, sequence: str, subscription: str, event_id: str = "") -> None:
         if any(job.key == key for job in self.model.jobs.values()):
             return
         # Ids may be skipped, but are never reused.
@@ -119,12 +120,29 @@ class JobQueueMachine(RuleBasedStateMachine):
             key=key,
             sequence_key=sequence,
             upload_id="a",
-            event_id="",
+            event_id=event_id,
             state=JobState.WAITING,
             attempt=0,
             created_at=self.now,
             next_attempt_at=self.now,
         )
+
+    @rule(sequence=_SEQUENCES, subscription=_SUBSCRIPTIONS)
+    def progress(self, sequence: str, subscription: str) -> None:
+        """A post-receive: it takes the place of one that waits at the end of the sequence."""
+        after = self.upload.advance(self.upload.offset + 1, self.now)
+        event = an_event(f"e{after.offset}", after)
+        self.events.add(event.id)
+        job = replace(self.new(event.id, sequence, subscription), event_id=event.id, is_progress=True)
+        self.upload = self.run(self.database.records.update(self.upload, after, Effects(events=(event,), jobs=(job,))))
+        unended = (
+            each for each in self.model.jobs.values() if each.sequence_key == sequence and each.state not in _ENDED
+        )
+        last = max(unended, key=lambda job: job.id, default=None)
+        if last is not None and last.state is JobState.WAITING and last.event_id in self.events:
+            self.model.change(last.id, key=event.id, event_id=event.id)
+        else:
+            self.was_added(event.id, sequence, subscription, event.id)
 
     # Workers
 
@@ -135,7 +153,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         assert [job.id for job in claimed] == [job.id for job in due[:limit]]
         for job in due[:limit]:
             until = self.now + _LEASE
-            changes = {"state": JobState.RUNNING, "attempt": job.attempt + 1, "token": job.token + 1}
+            changes = {"state": JobState.RUNNING, "token": job.token + 1}
             self.model.change(job.id, **changes, next_attempt_at=until)
         assert claimed == [self.model.jobs[job.id] for job in claimed]
         self.leases += claimed
@@ -185,17 +203,45 @@ class JobQueueMachine(RuleBasedStateMachine):
             self.was_added(key, sequence, "")
 
     @precondition(lambda self: self.leases)
-    @rule(number=_NUMBERS, seconds=st.sampled_from([0, 5, 30]))
-    def retry(self, number: int, seconds: int) -> None:
+    @rule(number=_NUMBERS, seconds=st.sampled_from([0, 5, 30]), alone=st.booleans())
+    def retry(self, number: int, seconds: int, alone: bool) -> None:
+        lease = self.leases[-1 - number % len(self.leases)]
         at = self.now + timedelta(seconds=seconds)
-        changes = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now"}
-        self.with_lease(number, lambda job: self.job_queue.retry(job, at, "not now"), **changes)
+        changes = {"state": JobState.WAITING, "next_attempt_at": at, "error": "not now", "starts": 0}
+        changes |= {"sequence_key": lease.key} if alone else {}
+        self.with_lease(number, lambda job: self.job_queue.retry(job, at, "not now", alone=alone), **changes)
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
     def fail(self, number: int) -> None:
         changes = {"state": JobState.DEAD, "ended_at": self.now, "error": "never"}
         self.with_lease(number, lambda job: self.job_queue.fail(job, self.now, "never"), **changes)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def start(self, number: int) -> None:
+        lease = self.leases[-1 - number % len(self.leases)]
+        job = self.model.jobs.get(lease.id, lease)
+        changes = {"attempt": job.attempt + (job.starts == 0), "starts": job.starts + 1}
+        self.with_lease(number, self.job_queue.start, **changes)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def clear_starts(self, number: int) -> None:
+        self.with_lease(number, self.job_queue.clear_starts, starts=0)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=_NUMBERS)
+    def release(self, number: int) -> None:
+        """A job that has started was interrupted; the other has not been sent."""
+        lease = self.leases[-1 - number % len(self.leases)]
+        job = self.model.jobs.get(lease.id, lease)
+        started = job.starts > 0
+        changes = {"state": JobState.WAITING, "next_attempt_at": self.now, "error": "returned"}
+        changes |= {"attempt": job.attempt - started, "starts": 0} if started else {}
+        self.with_lease(
+            number, lambda lease: self.job_queue.release(lease, self.now, "returned", started=started), **changes
+        )
 
     @precondition(lambda self: self.leases)
     @rule(number=_NUMBERS)
@@ -213,7 +259,7 @@ class JobQueueMachine(RuleBasedStateMachine):
         may = job is not None and job.state in (JobState.DEAD, JobState.WAITING)
         assert self.run(self.job_queue.requeue(job_id, self.now)) == may
         if may:
-            changes = {"state": JobState.WAITING, "attempt": 0, "ended_at": None}
+            changes = {"state": JobState.WAITING, "attempt": 0, "starts": 0, "ended_at": None}
             self.model.change(job_id, **changes, next_attempt_at=self.now)
 
     @rule(number=_NUMBERS)

@@ -226,24 +226,25 @@ def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
 
 
 def test_expired_lease_dispatched_again(tmp_path: Path, broker: str) -> None:
-    """A claim without result ends with its lease; a job whose workers died too often is dead."""
+    """A lease without a start ends unnoticed; a job whose worker died at each of its starts is dead."""
 
     async def act(task: JobContext) -> None:
         return
 
     async def claim() -> None:
         async with job_queue_of(settings) as job_queue:
-            await job_queue.add_jobs([job(subscription="unlucky"), job()], utc_now())
-            now = utc_now()
-            for claims in (2, 1, 1):
-                assert claims == len(await job_queue.claim(now, now, claims))
+            await job_queue.add_jobs([job(subscription="unlucky"), job(), job(subscription="not begun")], utc_now())
+            for starts in (2, 1, 1):
+                now = utc_now()
+                for item in (await job_queue.claim(now, now, 3))[:starts]:
+                    await job_queue.start(item)
 
     async def check() -> None:
         async with job_queue_of(settings) as job_queue:
-            [done] = await wait_for_jobs(job_queue, 1, DONE)
+            done = {item.subscription: item.attempt for item in await wait_for_jobs(job_queue, 2, DONE)}
+            assert {"": 1, "not begun": 1} == done
             [dead] = await wait_for_jobs(job_queue, 1, DEAD)
-            assert 2 == done.attempt
-            assert ("unlucky", "gave up after 3 attempts: its workers died") == (dead.subscription, dead.error)
+            assert ("unlucky", "gave up after 3 starts: its worker died each time") == (dead.subscription, dead.error)
 
     settings = settings_of(tmp_path, broker=broker, attempts_max=3)
     asyncio.run(claim())

@@ -1,17 +1,25 @@
-"""Redis as the broker: unavailable, back without its data, and shared."""
+"""Redis as the broker: unavailable, refusing writes, back without its data, and shared."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
+
+import dramatiq
+from dramatiq import Message
+from redis import Redis
 
 from tests.support.redis import flush, redis_in
 from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
+from tusd_py.contracts.endpoint_states import DISPATCH
 from tusd_py.model.jobs import JobState
-from tusd_py.wiring import utc_now
+from tusd_py.wiring import open_endpoint_states, utc_now
 from workers.actor import JobContext
+from workers.broker import QUEUE
 
 
 async def act(task: JobContext) -> None:
@@ -61,3 +69,51 @@ def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> 
     flush(redis_url)
     with running_worker(settings, {"act": act}):
         asyncio.run(check())
+
+
+def test_redis_refuses_writes_jobs_wait(tmp_path: Path, redis_url: str) -> None:
+    """While Redis reads but does not write, all jobs wait without an attempt and the reason is known; then all run."""
+
+    async def check(client: Redis) -> None:
+        async with job_queue_of(settings) as job_queue, open_endpoint_states(settings) as states:
+            client.config_set("min-replicas-to-write", 1)
+            await job_queue.add_jobs([job() for _ in range(20)], utc_now())
+            deadline = time.monotonic() + 20
+            while (failure := await states.find_failure(DISPATCH)) is None:
+                assert time.monotonic() < deadline, "the failure is reported"
+                await asyncio.sleep(0.05)
+            assert "NOREPLICAS" in failure.reason
+            await asyncio.sleep(2)  # several more tries
+            assert {0} == {item.attempt for item in await jobs_in(job_queue)}
+            client.config_set("min-replicas-to-write", 0)
+            # Far sooner than the lease of those that were returned: none has kept it.
+            done = await wait_for_jobs(job_queue, 20, JobState.DONE)
+            assert {1} == {item.attempt for item in done}
+            assert await states.find_failure(DISPATCH) is None
+
+    settings = settings_of(tmp_path, broker=redis_url, lease_seconds=300)
+    flush(redis_url)
+    with Redis.from_url(redis_url) as client, running_worker(settings, {"act": act}):
+        try:
+            asyncio.run(check(client))
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+
+
+def test_old_message_does_not_keep_a_lease(tmp_path: Path, redis_url: str) -> None:
+    """A message older than the job's lease is ignored: the lease expires, and the job runs."""
+
+    async def check() -> None:
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job()], utc_now())
+            [lost] = await job_queue.claim(utc_now(), utc_now() + timedelta(seconds=3), 1)
+            with running_worker(settings, {"act": act}):
+                message: Message[None] = Message(
+                    queue_name=QUEUE, actor_name="act", args=(lost.id, lost.token - 1), kwargs={}, options={}
+                )
+                await asyncio.to_thread(dramatiq.get_broker().enqueue, message)
+                await wait_for_jobs(job_queue, 1, JobState.DONE)
+
+    settings = settings_of(tmp_path, broker=redis_url, lease_seconds=2)
+    flush(redis_url)
+    asyncio.run(check())

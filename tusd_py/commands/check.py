@@ -195,20 +195,20 @@ def _broker(settings: Settings) -> Iterator[Check]:
     name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     problem = _ping_redis(url)
     if problem is None:
-        yield Check(True, f"Redis at {name} answers")
+        yield Check(True, f"Redis at {name} answers and can be written to")
     else:
         yield Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change worker.broker")
 
 
 def _ping_redis(url: str) -> str | None:
-    """Log in to Redis and ping it, for at most ``_REDIS_SECONDS``; return what failed, ``None`` if it answered."""
+    """Log in to Redis and write to it, for at most ``_REDIS_SECONDS``; return what failed, ``None`` if all is well."""
     problems = [f"no answer within {_REDIS_SECONDS:g} s"]
 
     def ping() -> None:
         # Imported here: no other command and no server process needs the library.
         from redis import Redis
         from redis.backoff import NoBackoff
-        from redis.exceptions import AuthenticationError, RedisError
+        from redis.exceptions import AuthenticationError, RedisError, ResponseError
         from redis.retry import Retry
 
         try:
@@ -219,6 +219,10 @@ def _ping_redis(url: str) -> str | None:
                 retry=Retry(NoBackoff(), 0),
             ) as client:
                 client.ping()
+                # A server that cannot write (full disk, a replica) answers too. The key expires at once.
+                client.set("tusd-py:check", "", px=1)
+        except ResponseError as error:
+            problems[0] = f"it refuses to write: {without_credentials(str(error))}"
         except AuthenticationError:
             problems[0] = "it refuses the login: check the password in the URL"
         except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number

@@ -12,16 +12,22 @@ import typer
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 from tusd_py.commands.startup import StartupError, prepare, reason
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
+from tusd_py.model.jobs import ClosedEndpoint, JobState
 from tusd_py.settings import Settings
 from tusd_py.views import endpoint_view, format_time
-from tusd_py.wiring import open_endpoint_states
+from tusd_py.wiring import open_endpoint_states, open_job_queue, utc_now
 
 T = TypeVar("T")
 
 app = typer.Typer(help="List and open closed webhook endpoints.", no_args_is_help=True, rich_markup_mode=None)
 
+_PAGE = 500
+
 Names = Annotated[list[str], typer.Argument(help="Names of endpoints, as list shows them.")]
+
+WithRetry = Annotated[bool, typer.Option("--retry", help="Retry the jobs that died while they were closed.")]
 
 
 @app.command("list")
@@ -36,19 +42,42 @@ def list_endpoints(as_json: AsJson = False, config: Config = None, data_dir: Dat
 
 
 @app.command("open")
-def open_endpoints(names: Names, config: Config = None, data_dir: DataDir = None) -> None:
-    """Deliver events to closed endpoints again, from the next event on; tusd-py jobs retry delivers missed ones."""
+def open_endpoints(names: Names, retry: WithRetry = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Deliver events to closed endpoints again, from the next event on; with --retry also the missed ones."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
 
-    async def run(states: EndpointStates) -> list[bool]:
-        return [await states.open_endpoint(name) for name in names]
+    async def run(states: EndpointStates) -> list[int | None]:
+        return [await _open(settings, states, name, retry=retry) for name in names]
 
-    opened = dict(zip(names, _call(settings_of(config, {"storage.data_dir": data_dir}), run), strict=True))
-    for name, is_opened in opened.items():
-        if is_opened:
-            say(f"{name} is open")
-    not_closed = [name for name, is_opened in opened.items() if not is_opened]
+    opened = dict(zip(names, _call(settings, run), strict=True))
+    for name, retried in opened.items():
+        if retried is not None:
+            say(f"{name} is open; jobs to be retried: {retried}" if retry else f"{name} is open")
+    not_closed = [name for name, retried in opened.items() if retried is None]
     if not_closed:
         fail([f"{name} is not closed; tusd-py endpoints list shows those that are" for name in not_closed])
+
+
+async def _open(settings: Settings, states: EndpointStates, name: str, *, retry: bool) -> int | None:
+    """Open an endpoint and return how many jobs are retried, ``None`` if it is not closed."""
+    closed = await states.find_closed(name)
+    if closed is None or not await states.open_endpoint(name):
+        return None
+    if not retry:
+        return 0
+    async with open_job_queue(settings) as job_queue:
+        return await _requeue_missed(job_queue, closed)
+
+
+async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
+    """Requeue the jobs that died since the endpoint was closed."""
+    count, before_id = 0, None
+    while jobs := await job_queue.list_jobs(states=(JobState.DEAD,), before_id=before_id, limit=_PAGE):
+        for job in jobs:
+            if job.subscription == closed.name and job.ended_at is not None and job.ended_at >= closed.since:
+                count += await job_queue.requeue(job.id, utc_now())
+        before_id = jobs[-1].id
+    return count
 
 
 def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:

@@ -39,12 +39,14 @@ from tusd_py.service import create_app
 from tusd_py.serving import open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
 from tusd_py.serving.child_process import running
+from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
 from tusd_py.serving.server import Server
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
 from tusd_py.settings import Settings
 from tusd_py.settings.loading import EXIT_UNUSABLE
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.metrics import SHARED_DIRECTORY
 from tusd_py.wiring import needs_worker
 
@@ -192,9 +194,13 @@ def _make_server(settings: Settings, on_started: Callable[[], None], counts: Con
         tls = tls_context(settings.server)
     except ListenError as error:
         raise StartupError(str(error)) from error
-    protocol = protocol_class(settings.server)
+    server = settings.server
+    # Each process counts for itself: of a share of the limit, one process might have none left when another one has.
+    limit = ConnectionLimit(server.connections_per_address_max, ClientAddresses(trusted_proxies=server.trusted_proxies))
+    protocol = protocol_class(server, limit)
     app = create_app(settings, trailers=protocol is not None)
-    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, counts=counts)
+    limit.on_refused = app.state.count_refused_connection
+    return Server(app, server, tls, on_started=on_started, protocol=protocol, counts=counts, limit=limit)
 
 
 def _run_server(server: Server, listeners: Listeners) -> None:

@@ -30,6 +30,24 @@ class JobQueue(Protocol):
         """
         ...
 
+    async def start(self, job: Job) -> Job:
+        """Record that the actor of a leased job starts: a new attempt, unless the last one ended with its worker.
+
+        Raises ``LeaseLost``.
+        """
+        ...
+
+    async def clear_starts(self, job: Job) -> None:
+        """Record that the running job does not crash its worker: ``starts`` is 0. Raises ``LeaseLost``."""
+        ...
+
+    async def release(self, job: Job, at: datetime, reason: str, *, started: bool = False) -> None:
+        """Return a leased job that has not failed; it is due again from ``at`` on. Raises ``LeaseLost``.
+
+        ``started``: its actor was interrupted; the attempt does not count.
+        """
+        ...
+
     async def renew(self, job: Job, until: datetime) -> Job:
         """Extend the lease of a job. Raises ``LeaseLost``."""
         ...
@@ -41,8 +59,11 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def retry(self, job: Job, at: datetime, error: str) -> None:
-        """End this attempt; the job is due again from ``at`` on. Raises ``LeaseLost``."""
+    async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
+        """End this attempt; the job is due again from ``at`` on. Raises ``LeaseLost``.
+
+        With ``alone`` the job leaves its sequence, so that the jobs behind it do not wait for it any longer.
+        """
         ...
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
@@ -54,7 +75,7 @@ class JobQueue(Protocol):
         ...
 
     async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
-        """Bring due times that are later than they can be back to the latest that is possible; return how many.
+        """Move due times that are later than possible back to the latest possible time; return how many were moved.
 
         Such times come from a clock that has been set back since. The lease of a running job ends after ``running`` at
         the latest; a job that has failed ``n`` times waits ``waiting[n]`` at most, or the last of them.

@@ -40,6 +40,9 @@ class Records(Protocol):
     async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         """Record a new upload and ``effects`` in one transaction. Raises ``RecordExists``.
 
+        With a token above 0 it replaces, in the same transaction, a tombstone that has its id and the token before
+        that: tokens go on, so that no request to the earlier upload can change this one.
+
         Raises ``PartOverused`` if final uploads would then use one of its parts more than ``part_uses_max`` times, as
         ``count_part_uses`` counts; 0 is no limit.
         """

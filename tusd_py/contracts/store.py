@@ -126,9 +126,9 @@ class Store(Protocol):
         ...
 
     async def ensure_space(self, count: int) -> None:
-        """Return if ``count`` more bytes fit beside what ``concatenate`` writes now. Raises ``StoreFull`` otherwise.
+        """Check that ``count`` more bytes fit beside running concatenations. Raises ``StoreFull`` if they do not.
 
-        ``concatenate`` checks the same before it writes. A store without a known end of its space accepts any number.
+        ``concatenate`` checks the same before it writes. A store whose free space is unknown accepts any number.
         """
         ...
 

@@ -29,8 +29,11 @@ class WebhookEndpoint:
     verifies: bool = True  # the TLS certificate of ``url``
     forward_headers: tuple[str, ...] = ()  # headers of the caller's request that are sent on
     response_bytes_max: int = 5120  # read of a response
-    #: Configured like a hook of tusd: it may answer post-receive, and it gets the forwarded credentials.
+    #: Configured like a hook of tusd: it may answer post-receive, it gets the forwarded credentials, and 410 does not
+    #: close it.
     is_tusd_hook: bool = False
+    #: Whether an event waits until the events of its upload before it are delivered, however long that takes.
+    is_ordered: bool = True
 
 
 class DeliveryStatus(Enum):

@@ -8,6 +8,7 @@ import unicodedata
 # The characters that tusd allows and that RFC 3986, 3.3, allows unescaped in a path segment. Excluded are the slash;
 # the colon and semicolon, at which URL parsers split; and the dot, which only the server's own files and hooks may use.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}")
+_GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 _NAME = r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
 _OWNER_CHARACTERS_MAX = 255
 # Control characters, half surrogate pairs, and separators of lines and paragraphs.
@@ -18,6 +19,11 @@ _PATH = re.compile(f"{_NAME}(?:/{_NAME})*")
 def is_upload_id(text: str) -> bool:
     """Whether ``text`` is a valid id: safe as a path segment, a file name and a header value."""
     return _ID.fullmatch(text) is not None
+
+
+def is_generated_id(text: str) -> bool:
+    """Whether ``text`` has the form of the ids that the server itself gives: 32 random hexadecimal digits."""
+    return _GENERATED_ID.fullmatch(text) is not None
 
 
 def is_storage_path(text: str) -> bool:

@@ -16,6 +16,7 @@ class Subscription:
     name: str
     actor: str
     types: frozenset[EventType]
+    is_ordered: bool = True  # whether an event waits until the events before it are delivered, however long that takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +50,18 @@ class NewJob:
     sequence_key: str
     subscription: str = ""
     event_id: str = ""
+    #: The job is for a post-receive: where another one waits at the end of its sequence, that one delivers this event.
+    is_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job in the job queue.
 
-    ``attempt`` counts the claims since the job was created or requeued. ``token`` is the fencing token of the lease: it
-    grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
+    ``attempt`` counts the attempts since the job was created or requeued; a claim is none until the actor starts.
+    ``starts`` counts the starts since the end of an attempt was last recorded: it is above 0 if the actor runs, or if
+    its worker died. The repetition after such a crash is not a new attempt. ``token`` is the fencing token of the
+    lease: it grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
     """
 
     id: int
@@ -73,6 +78,7 @@ class Job:
     next_attempt_at: datetime  # of a running job: the end of its lease
     ended_at: datetime | None = None
     error: str = ""  # of the latest failed attempt
+    starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ class MemoryRecords:
     async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
         self._refuse_when_closed()
         _refuse_effects(effects)
-        if upload.id in self._uploads:
+        recorded = self._uploads.get(upload.id)
+        if recorded is not None and not (recorded.has_ended and recorded.token == upload.token - 1):
             raise RecordExists(f"upload {upload.id} is already recorded")
         if part_uses_max and upload.parts:
             uses = Counter(await self.count_part_uses(upload.parts))

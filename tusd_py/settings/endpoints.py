@@ -48,6 +48,7 @@ class EndpointSettings(BaseModel):
     timeout_seconds: PositiveSeconds = 15
     concurrency: Count = 8
     allow_private: Bool = False
+    ordered: Bool = True
 
     def __str__(self) -> str:
         signed = f", signed with {len(self.secrets)}" if self.secrets else ", not signed"

@@ -67,6 +67,7 @@ class ServerSettings(Section):
     header_timeout_seconds: PositiveSeconds = 10
     header_bytes_max: PositiveSize = 65536
     send_timeout_seconds: PositiveSeconds = 60
+    connections_per_address_max: CountOrNone = 4096
     fast_body: Bool = True
     shutdown_timeout_seconds: PositiveSeconds = 10
 
@@ -161,6 +162,7 @@ class HooksSettings(Section):
     http_size_limit_bytes: PositiveSize = 5120
     http_skip_verify: Bool = False
     executables_dir: Text = ""
+    program_timeout_seconds: PositiveSeconds = 3600
 
 
 class WorkerSettings(Section):

@@ -15,12 +15,11 @@ from tusd_py.protocol.errors import TooManyConcatenations, TooManyEmptyUploads
 
 #: Concatenations of one client that may wait for a slot; each is a task and a record.
 WAITING_MAX = 100
-#: Ids that are remembered of all clients together, about 20 MB. Beyond it, the client that was idle longest is
-#: forgotten.
+#: Ids remembered for all clients together, about 20 MB. Above it the client that was idle longest is forgotten.
 REMEMBERED_MAX = 200_000
-#: Ids of one query; other reads run between two queries.
+#: Ids in one query; other reads can run between two queries.
 _QUERY_IDS = 1000
-#: After a check that found a client at its limit, so long passes before the next one.
+#: The time between two checks of a client that is near its limit.
 _CHECK_SECONDS = 5.0
 
 #: Returns those of the ids that still have no byte.
@@ -72,8 +71,8 @@ class _Slots:
 class EmptyUploads:
     """Bounds how many unfinished uploads without a byte one client has, of those created by this process.
 
-    Only creations are counted, which costs next to nothing; which uploads are still empty is read from the records
-    when a client reaches the limit.
+    Only creations are counted, which is cheap. When a client reaches the limit, the records show which of its uploads
+    are still empty.
     """
 
     def __init__(self, uploads_max: int) -> None:
@@ -103,8 +102,8 @@ class EmptyUploads:
             return
         now = asyncio.get_running_loop().time()
         async with created.checking:
-            # Another request may have checked meanwhile. A check that found enough free is never too early.
-            if len(created.ids) >= self._uploads_max and (created.has_room or now >= created.next_check_at):
+            # Another request may have checked meanwhile. Far below the limit a check is never too early.
+            if len(created.ids) >= self._uploads_max and (created.is_far_below_limit or now >= created.next_check_at):
                 await self._check(created, find_empty)
                 created.next_check_at = now + _CHECK_SECONDS
         if len(created.ids) >= self._uploads_max:
@@ -120,7 +119,7 @@ class EmptyUploads:
         left = [upload_id for upload_id in checked if upload_id in empty] + created.ids[len(checked) :]
         self._remembered -= len(created.ids) - len(left)
         created.ids = left
-        created.has_room = len(left) <= self._uploads_max * 3 // 4
+        created.is_far_below_limit = len(left) <= self._uploads_max * 3 // 4
 
 
 @dataclass(slots=True)
@@ -130,5 +129,5 @@ class _Created:
     ids: list[str] = field(default_factory=list)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_check_at: float = 0.0
-    #: Whether the last check left so few that many creations must follow before the next one.
-    has_room: bool = True
+    #: Whether the last check found at most three quarters of the limit: the next one need not wait.
+    is_far_below_limit: bool = True

@@ -56,8 +56,13 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
 
 
 def step_job(upload: Upload, step: str) -> NewJob:
-    """The job that runs ``step`` for ``upload``. The steps of one upload run one after the other."""
-    return NewJob(actor=step, key=f"{upload.id} {step}", upload_id=upload.id, sequence_key=f"{upload.id} steps")
+    """The job that runs ``step`` for ``upload``. The steps of one upload run one after the other.
+
+    A hook may choose an id again after its upload has ended: the key contains the time of the creation, so that the
+    jobs of the earlier upload, which are kept for days, are not taken for those of this one.
+    """
+    key = f"{upload.id} {step} {upload.created_at.isoformat()}"
+    return NewJob(actor=step, key=key, upload_id=upload.id, sequence_key=f"{upload.id} steps")
 
 
 def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Effects:
@@ -94,6 +99,7 @@ def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 sequence_key=f"{event.upload.id} {subscription.name}",
                 upload_id=event.upload.id,
                 event_id=event.id,
+                is_progress=event.type is EventType.POST_RECEIVE,
             )
 
 

@@ -46,7 +46,7 @@ async def concatenate(
     rules.ensure_same_owner(parts, final.owner)
     if final.id == id_of_server and not final.storage:
         return Concatenated(await _create(ports, final, parts, cause), override)
-    async with locked_for_creation(ports, final, by_hook=final.id != id_of_server):
+    async with locked_for_creation(ports, final, by_hook=final.id != id_of_server) as (_, final):
         return Concatenated(await _create(ports, final, parts, cause), override)
 
 

@@ -103,7 +103,7 @@ async def _create(
         if request.body is None and upload.id == id_of_server and not upload.storage:
             upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
         else:
-            async with locked_for_creation(ports, upload, by_hook=upload.id != id_of_server) as lock:
+            async with locked_for_creation(ports, upload, by_hook=upload.id != id_of_server) as (lock, upload):
                 if request.body is None:
                     upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
                 else:

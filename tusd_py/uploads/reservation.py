@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordExists
-from tusd_py.contracts.store import PathTaken
+from tusd_py.contracts.store import PATH, PathTaken
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.commit import Cause, insert
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 
 
-def locked_for_creation(ports: Ports, upload: Upload, *, by_hook: bool) -> AbstractAsyncContextManager[Lock]:
-    """Lock an upload that is about to be created. Raises ``RecordExists`` if a hook chose an id that is in use."""
-    return _locked_unused(ports, upload) if by_hook else locked(ports, upload.id)
-
-
 @asynccontextmanager
-async def _locked_unused(ports: Ports, upload: Upload) -> AsyncIterator[Lock]:
+async def locked_for_creation(ports: Ports, upload: Upload, *, by_hook: bool) -> AsyncIterator[tuple[Lock, Upload]]:
+    """Lock an upload that is about to be created, and return it as it is to be recorded.
+
+    Raises ``RecordExists`` if a hook chose an id that is in use.
+    """
     async with locked(ports, upload.id) as lock:
         # Checked before the store is touched: the bytes of the upload that has this id would be overwritten.
-        if await ports.records.find(upload.id) is not None:
-            raise RecordExists(f"upload {upload.id} is already recorded")
-        yield lock
+        yield lock, await _replacing(ports, upload) if by_hook else upload
+
+
+async def _replacing(ports: Ports, upload: Upload) -> Upload:
+    """``upload`` with a token that lets it replace the tombstone with its id, if there is one.
+
+    Raises ``RecordExists`` if the earlier upload is alive, or if bytes, unfinished jobs or unfinished final uploads of
+    it are left.
+    """
+    earlier = await ports.records.find(upload.id)
+    if earlier is None:
+        return upload
+    if not earlier.has_ended:
+        raise RecordExists(f"upload {upload.id} is already recorded")
+    if (
+        await ports.store.size(earlier)
+        or await _has_jobs(ports, earlier)
+        or await ports.records.finals_waiting(earlier.id)
+    ):
+        raise RecordExists(f"upload {upload.id} has ended, but not all of its work is done")
+    return upload.with_token(earlier.token + 1)
+
+
+async def _has_jobs(ports: Ports, upload: Upload) -> bool:
+    if ports.job_queue is None:
+        return False
+    unended = (JobState.WAITING, JobState.RUNNING)
+    return bool(await ports.job_queue.list_jobs(states=unended, upload_id=upload.id, limit=1))
 
 
 @asynccontextmanager
@@ -52,12 +78,22 @@ async def reserve_storage(ports: Ports, upload: Upload) -> Upload:
     A path that a hook chose may still be reserved by a creation that crashed before its record was saved; it is
     reclaimed then.
     """
+    await _ensure_no_upload_in_path(ports, upload)
     try:
         return upload.with_storage(await ports.store.create(upload))
     except PathTaken as taken:
         if taken.owner_id is None or not await _reclaim(ports, upload, taken.owner_id):
             raise
     return upload.with_storage(await ports.store.create(upload))
+
+
+async def _ensure_no_upload_in_path(ports: Ports, upload: Upload) -> None:
+    """Raise ``PathTaken`` if the first directory of the path would have the name of another upload's file."""
+    directory, slash, _ = str(upload.storage.get(PATH, "")).partition("/")
+    if slash and is_upload_id(directory):
+        other = await ports.records.find(directory)
+        if other is not None and not other.has_ended and not other.storage:
+            raise PathTaken(f"upload {directory} has the name of a directory in the path")
 
 
 async def _reclaim(ports: Ports, upload: Upload, owner_id: str) -> bool:
@@ -86,5 +122,7 @@ async def insert_reserved(ports: Ports, upload: Upload, cause: Cause) -> None:
 
 async def delete_unrecorded(ports: Ports, upload: Upload) -> None:
     """Delete the bytes of a cancelled creation, unless its record was saved in the same moment."""
-    if await ports.records.find(upload.id) is None:
+    recorded = await ports.records.find(upload.id)
+    # The tombstone that it would have replaced has an earlier token.
+    if recorded is None or recorded.token < upload.token:
         await ports.store.delete(upload)

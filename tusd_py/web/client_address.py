@@ -1,7 +1,7 @@
-"""The address by which limits for each client count it: its own, or the one that trusted proxies forward.
+"""The address that identifies a client for limits: its own, or the one that trusted proxies forward.
 
 IPv6 clients count by their /64, since one of them usually has all of it. The key is empty where the address is unknown:
-such clients cannot be told apart, so limits for each client do not apply to them.
+such clients cannot be distinguished, so limits for each client do not apply to them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tusd_py.model.addresses import Network, parse_address
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.location import parse_forwarded
 
-#: Forwarded addresses of one header that are looked at, from the right: a chain of trusted proxies is short.
+#: How many addresses of one header are examined, from the right: a chain of trusted proxies is short.
 _HOPS_MAX = 10
 
 

@@ -10,9 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.contracts.endpoint_states import DISPATCH
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.text import valid_unicode
 from tusd_py.uploads.ports import Ports
+from tusd_py.views import format_time
 from tusd_py.web.request_body import ActiveBodies
 
 _PROBE_SECONDS = 2.0
@@ -27,17 +30,31 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
 
     async def readyz(_: Request) -> JSONResponse:
         checks = {"draining": "the server is shutting down" if active_bodies.is_draining else "ok"}
+        warnings: dict[str, object] = {}
         try:
             ports = await open_ports()
-        except (OSError, RecordsError, StoreError) as failure:
-            checks["open"] = str(failure)
+        except (OSError, RecordsError, StoreError) as error:
+            checks["open"] = valid_unicode(str(error))  # it may have a path that is not UTF-8
         else:
             checks["records"] = await records.run(ports.records.probe)
             checks["storage"] = await storage.run(ports.store.probe)
+            # Not a check: uploads are accepted while their jobs wait.
+            if checks["records"] == "ok" and (failure := await _dispatch_failure(ports)):
+                warnings = {"warnings": {"worker": failure}}
         is_ready = set(checks.values()) == {"ok"}
-        return _answer(200 if is_ready else 503, {"status": "ok" if is_ready else "unavailable", "checks": checks})
+        status = "ok" if is_ready else "unavailable"
+        return _answer(200 if is_ready else 503, {"status": status, "checks": checks, **warnings})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+async def _dispatch_failure(ports: Ports) -> str:
+    """Why the workers cannot dispatch jobs, as they have reported it; empty if they can."""
+    try:
+        failure = None if ports.endpoint_states is None else await ports.endpoint_states.find_failure(DISPATCH)
+    except RecordsError:
+        return ""
+    return f"jobs wait since {format_time(failure.since)}: {failure.reason}" if failure else ""
 
 
 class _Probe:
@@ -56,7 +73,7 @@ class _Probe:
             return f"no answer within {_PROBE_SECONDS:g} seconds"
         failure = running.exception()
         if isinstance(failure, RecordsError | StoreError):
-            return str(failure)
+            return valid_unicode(str(failure))
         if failure is not None:
             raise failure
         return "ok"

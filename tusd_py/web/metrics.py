@@ -55,6 +55,11 @@ class ServerMetrics:
         self.open = Gauge(
             "tusd_connections_open", "Requests in progress.", registry=registry, multiprocess_mode="livesum"
         )
+        self.connections_refused = Counter(
+            "tusd_py_connections_refused",
+            "Connections refused because their address had too many (server.connections_per_address_max).",
+            registry=registry,
+        )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
         seconds = Histogram(
@@ -70,6 +75,9 @@ class ServerMetrics:
             "tusd_py_upload_bytes", "Sizes of completed uploads.", buckets=_BYTES, registry=registry
         )
         self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
+        self._add_job_metrics(registry)
+
+    def _add_job_metrics(self, registry: CollectorRegistry) -> None:
         # Only the process that runs the maintenance tasks sets these gauges.
         self.jobs_late_seconds = Gauge(
             "tusd_py_jobs_late_seconds",

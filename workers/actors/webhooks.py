@@ -11,8 +11,10 @@ from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.jobs import JobState
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
 from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
@@ -20,6 +22,10 @@ from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
 from ..actor import GiveUp, JobContext, Retry
 
 log = logging.getLogger(__name__)
+
+_FINAL_TYPES = (EventType.POST_FINISH, EventType.POST_TERMINATE)
+_LATER_JOBS_MAX = 50
+_PROGRESS_SECONDS_MAX = 10.0
 
 # One for each event loop, since its connections belong to the loop.
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
@@ -38,6 +44,11 @@ async def webhooks(context: JobContext) -> None:
     event = await job_queue.find_event(job.event_id)
     if event is None:
         raise GiveUp("the event no longer exists")
+    if await _is_superseded(context, job_queue, endpoint, event):
+        log.info(
+            "event superseded by a later one", extra={"job": job.id, "upload": job.upload_id, "event_id": event.id}
+        )
+        return
     result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
     await _handle(context, endpoint_states, endpoint, event, result)
 
@@ -54,11 +65,36 @@ async def _handle(
             await _stop_upload_if_requested(context, event, result.response)
         return
     if result.status is DeliveryStatus.RETRY:
-        raise Retry(f"{endpoint.name} {result.reason}", result.retry_after_seconds)
-    if result.status is DeliveryStatus.GONE:
+        alone = event.type is EventType.POST_RECEIVE
+        raise Retry(f"{endpoint.name} {result.reason}", result.retry_after_seconds, alone=alone)
+    if result.status is DeliveryStatus.GONE and await endpoint_states.close_endpoint(
+        endpoint.name, "answered 410", context.ports.clock()
+    ):
         log.error("webhook endpoint closed: it answered 410", extra={"endpoint": endpoint.name})
-        await endpoint_states.close_endpoint(endpoint.name, "answered 410", context.ports.clock())
     raise GiveUp(f"{endpoint.name} {result.reason}")
+
+
+async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: WebhookEndpoint, event: Event) -> bool:
+    """Whether the event must not be delivered any more, because a later one of its upload says more.
+
+    A post-receive that waited for long, or that failed, gives way to any later event.
+    A hook of tusd that failed gives way to a post-finish or post-terminate that the receiver has accepted since: days
+    later it would overwrite what the receiver knows of a finished upload.
+    """
+    is_progress, is_repeated = event.type is EventType.POST_RECEIVE, context.job.attempt > 1
+    if is_progress:
+        waited = (context.ports.clock() - event.at).total_seconds()
+        if not is_repeated and waited <= _PROGRESS_SECONDS_MAX:
+            return False
+    elif not is_repeated or endpoint.is_ordered:
+        return False
+    states = () if is_progress else (JobState.DONE,)
+    newest = await job_queue.list_jobs(states=states, upload_id=event.upload.id, limit=_LATER_JOBS_MAX)
+    later = [job for job in newest if job.id > context.job.id and job.subscription == endpoint.name]
+    if is_progress:
+        return bool(later)
+    events = [await job_queue.find_event(job.event_id) for job in later]
+    return any(found is not None and found.type in _FINAL_TYPES for found in events)
 
 
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:

@@ -142,7 +142,7 @@ def test_redis_answers() -> None:
     with running_redis() as url:
         result = run("check", "--port", "0", WORKER__BROKER=url)
     assert 0 == result.exit_code, result.output
-    assert f"ok      Redis at {url.removeprefix('unix://')} answers" in result.output
+    assert f"ok      Redis at {url.removeprefix('unix://')} answers and can be written to" in result.output
 
 
 def test_redis_that_refuses_the_login_exits_with_2() -> None:

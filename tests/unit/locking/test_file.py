@@ -269,7 +269,7 @@ async def test_unlock_that_fails_is_repeated(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_removed_directory_stops_running_requests(tmp_path: Path) -> None:
-    """Whoever comes next is refused, and the holders are asked to save and release: a new process may lock anew."""
+    """New callers are refused and holders are asked to release: another process may lock in a new directory."""
     locker = open_file_locker(tmp_path / "locks")
     lock = await locker.acquire("an-upload", LONG)
     requested: list[str] = []

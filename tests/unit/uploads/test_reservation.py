@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
 from tests.support.harness import FakeBody, UploadsHarness
+from tests.support.processing import a_harness, with_ports
 from tests.unit.uploads.cancelling import cancel_at
-from tusd_py.contracts.hooks import HookResponse
-from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.hooks import HookHandler, HookResponse
+from tusd_py.contracts.job_queue import LeaseLost
+from tusd_py.contracts.records import RecordConflict, RecordExists, RecordsError
 from tusd_py.contracts.store import PATH, PathTaken, StoreError
 from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol.rules import Limits
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.storage.disk.store import DiskStore
+from tusd_py.uploads.expire import sweep
+from tusd_py.uploads.processing.validate import validate
+from tusd_py.uploads.reservation import delete_unrecorded
+from tusd_py.validation.validator import RuleValidator
 
 pytestmark = pytest.mark.anyio
 
@@ -140,3 +150,93 @@ async def test_reservation_taken_path_refused(tmp_path: Path) -> None:
     assert (await creations.harness.append(first.id, 0, b"01")).upload.storage == {PATH: "p/x.pdf"}
     assert (tmp_path / "uploads" / "p" / "x.pdf").read_bytes() == b"01"
     await creations.harness.store.close()
+
+
+def choosing(upload_id: str) -> HookHandler:
+    """A pre-create hook that always chooses this id."""
+    return UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id=upload_id)}).ports.hooks
+
+
+async def waiting_jobs(harness: UploadsHarness) -> list[str]:
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
+    jobs = await job_queue.list_jobs(states=(JobState.WAITING,), upload_id="mine", limit=9)
+    return [job.actor for job in jobs]
+
+
+async def test_id_of_ended_upload_has_a_new_life(tmp_path: Path) -> None:
+    """An id that a hook chooses again has its own jobs, and goes on with the tokens of its tombstone, if there is one.
+
+    While work of the earlier upload is left, the id is refused.
+    """
+    steps, limits = ("validation",), Limits(requires_validation=True)
+    async with a_harness(tmp_path, steps=steps, validator=RuleValidator(rules=()), limits=limits) as harness:
+        with_ports(harness, hooks=choosing("mine"))
+        seen: list[Upload] = []
+        for way in ("first", "replaces the tombstone", "after the tombstone"):
+            upload = (await harness.create(3, b"abc")).upload
+            assert await waiting_jobs(harness) == ["validation"], way
+            if way == "replaces the tombstone":
+                assert upload.token > seen[-1].token
+                with pytest.raises(RecordConflict):
+                    await harness.records.update(seen[0], seen[0])
+            with pytest.raises(RecordExists):
+                await harness.create(3, b"xyz")
+            await harness.terminate("mine")
+            with pytest.raises(RecordExists):
+                await harness.create(3, b"xyz")
+            await run_jobs(harness)
+            ended = await harness.record("mine")
+            assert ended is not None
+            seen += [upload, ended]
+            harness.clock.move(1)
+            if way == "replaces the tombstone":
+                harness.clock.move(2 * harness.ports.policy.tombstone_seconds)
+                await sweep(harness.ports)
+                assert await harness.record("mine") is None
+
+
+async def run_jobs(harness: UploadsHarness) -> None:
+    """Run the jobs that are due, as a worker does."""
+    job_queue = harness.ports.job_queue
+    assert job_queue is not None
+    for job in await job_queue.claim(harness.clock(), harness.clock() + timedelta(seconds=30), 9):
+        await validate(harness.ports, job)
+        with suppress(LeaseLost):
+            await job_queue.complete(job, harness.clock())
+
+
+async def test_tombstone_is_not_the_record_of_the_new_upload() -> None:
+    """A creation that was cancelled before it replaced the tombstone leaves no bytes; one that did keeps its bytes."""
+    harness = UploadsHarness(functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id="mine")})
+    await harness.create(3, b"abc")
+    tombstone = (await harness.terminate("mine")).upload
+    upload = (await harness.create(3, b"abc")).upload
+    assert upload.token > tombstone.token
+    await delete_unrecorded(harness.ports, upload)
+    assert await harness.content("mine") == b"abc"
+    await harness.records.delete(upload)
+    await harness.records.insert(tombstone)
+    await delete_unrecorded(harness.ports, upload)
+    assert await harness.store.size(upload) == 0
+
+
+@pytest.mark.parametrize("body", [(), (b"",), (b"0123",)])
+async def test_reservation_id_named_like_a_directory(tmp_path: Path, body: tuple[bytes, ...]) -> None:
+    """An id is refused at its creation if a directory has its name: one of a path remains after its uploads."""
+    response = HookResponse(storage_path="team/cat.png")
+
+    harness = UploadsHarness(store=DiskStore(tmp_path / "uploads"), functions={Hook.PRE_CREATE: lambda _: response})
+    await harness.terminate((await harness.create(4, b"0123")).upload.id)
+    response = HookResponse(upload_id="team")
+    with pytest.raises(PathTaken):
+        await harness.create(4, *body)
+    assert await harness.record("team") is None
+    response = HookResponse(upload_id="other")
+    await harness.create(4, *body)
+    response = HookResponse(storage_path="other/cat.png")
+    with pytest.raises(PathTaken):
+        await harness.create(4, *body)
+    await harness.terminate("other")
+    await harness.create(4, *body)
+    await harness.store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from tests.faults.failing import FailingStore, Faults
 from tests.support.harness import UploadsHarness
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import ask
-from tusd_py.contracts.store import StoreFull
+from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
 from tusd_py.web import health
@@ -84,6 +85,18 @@ async def test_readyz_names_the_failure_503() -> None:
     answer = await ask(broken, "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["open"]) == (503, "no such directory")
     assert (await ask(broken, "GET", "/healthz")).status == 200
+
+
+@pytest.mark.anyio
+async def test_readyz_names_a_path_that_is_not_utf8_503() -> None:
+    """The bytes of a path that JSON cannot hold are replaced."""
+    path = os.fsdecode(b"/caf\xe9")
+    store = FailingProbe()
+    store.failure = StoreUnavailable(f"{path} is full")
+    answer = await ask(app_of(UploadsHarness(store=store)), "GET", "/readyz")
+    assert (answer.status, json.loads(answer.body)["checks"]["storage"]) == (503, "/caf\ufffd is full")
+    answer = await ask(app_of(UploadsHarness(), refuse=OSError(2, "no such directory", path)), "GET", "/readyz")
+    assert 503 == answer.status
 
 
 @pytest.mark.anyio

@@ -31,8 +31,9 @@ RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 
 _tls_threads = ThreadPoolExecutor(1, "tls")
 
-# The same request would be refused again.
-_PERMANENT_REFUSALS = frozenset({400, 413, 415, 422})
+# The same request would be refused again. The Standard Webhooks say that 410 is about the endpoint; a receiver written
+# for tusd knows nothing of that, and means the upload.
+_PERMANENT_REFUSALS = frozenset({400, 410, 413, 415, 422})
 
 
 class Deliverer:
@@ -92,13 +93,13 @@ class Deliverer:
             return DeliveryResult(DeliveryStatus.REJECTED, str(failure))
         except RequestFailed as failure:
             return DeliveryResult(DeliveryStatus.RETRY, str(failure))
-        return self._result(response)
+        return self._result(endpoint, response)
 
-    def _result(self, response: HttpResponse) -> DeliveryResult:
+    def _result(self, endpoint: WebhookEndpoint, response: HttpResponse) -> DeliveryResult:
         if response.is_success:
             return DeliveryResult(DeliveryStatus.DELIVERED, response=response.body)
         reason = f"answered {response.status}: {excerpt(response.body)}"
-        if response.status == 410:
+        if response.status == 410 and not endpoint.is_tusd_hook:
             return DeliveryResult(DeliveryStatus.GONE, reason)
         if response.status in _PERMANENT_REFUSALS:
             return DeliveryResult(DeliveryStatus.REJECTED, reason)

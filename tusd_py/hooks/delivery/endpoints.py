@@ -34,6 +34,7 @@ def _webhooks(settings: Settings) -> Iterator[WebhookEndpoint]:
             timeout_seconds=endpoint.timeout_seconds,
             concurrency=endpoint.concurrency,
             allow_private=endpoint.allow_private,
+            is_ordered=endpoint.ordered,
         )
 
 
@@ -56,6 +57,7 @@ def _hook_urls(settings: Settings) -> Iterator[WebhookEndpoint]:
             forward_headers=hooks.http_forward_headers,
             response_bytes_max=hooks.http_size_limit_bytes,
             is_tusd_hook=True,
+            is_ordered=False,
         )
 
 
@@ -65,8 +67,9 @@ def _executables(settings: Settings) -> Iterator[WebhookEndpoint]:
             name=_EXECUTABLES,
             types=_enabled_types(settings),
             executables_dir=str(Path(settings.hooks.executables_dir).absolute()),
-            timeout_seconds=settings.hooks.timeout_seconds,
+            timeout_seconds=settings.hooks.program_timeout_seconds,
             is_tusd_hook=True,
+            is_ordered=False,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, delete, select
+from sqlalchemy import Dialect, bindparam, delete, select, update
 
 from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore
@@ -17,7 +17,7 @@ from tusd_py.records.sql.tables import RecordsTable, from_microseconds, to_micro
 from tusd_py.records.sql.transactions import Query, WriteResult
 
 _endpoints = RecordsTable.metadata.tables["endpoint_state"]
-_CLOSED = "closed"
+_CLOSED, _FAILING = "closed", "failing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class EndpointStatements:
     list_all: str  # state
     close: str  # name, state, reason, since
     open: str  # name, state
+    set_reason: str  # name, state, reason
 
 
 def compile_endpoint_statements(dialect: Dialect) -> EndpointStatements:
@@ -44,6 +45,9 @@ def compile_endpoint_statements(dialect: Dialect) -> EndpointStatements:
             [column.name for column in _endpoints.columns],
         ),
         open=compile_text(dialect, delete(_endpoints).where(named, in_state)),
+        set_reason=compile_text(
+            dialect, update(_endpoints).where(named, in_state).values(reason=bindparam("new_reason"))
+        ),
     )
 
 
@@ -56,20 +60,38 @@ class SqlEndpointStates:
         self._read = runner.read
 
     async def find_closed(self, name: str) -> ClosedEndpoint | None:
-        values: dict[str, object] = {"name": name, "state": _CLOSED}
-        found: list[ClosedEndpoint] = await self._read(Query(self._sql.find, values, _to_endpoint))
-        return found[0] if found else None
+        return await self._find(name, _CLOSED)
 
     async def list_closed(self) -> list[ClosedEndpoint]:
         return await self._read(Query(self._sql.list_all, {"state": _CLOSED}, _to_endpoint))
 
-    async def close_endpoint(self, name: str, reason: str, now: datetime) -> None:
-        values: dict[str, object] = {"name": name, "state": _CLOSED, "reason": reason, "since": to_microseconds(now)}
-        await self._write(EndpointChange(self._sql.close, values))
+    async def close_endpoint(self, name: str, reason: str, now: datetime) -> bool:
+        return (await self._write(EndpointChange(self._sql.close, _row(name, _CLOSED, reason, now)))).count > 0
+
+    async def report_failure(self, name: str, reason: str, now: datetime) -> None:
+        values: dict[str, object] = {"name": name, "state": _FAILING, "new_reason": reason}
+        if (await self._write(EndpointChange(self._sql.set_reason, values))).count == 0:
+            await self._write(EndpointChange(self._sql.close, _row(name, _FAILING, reason, now)))
+
+    async def clear_failure(self, name: str) -> None:
+        await self._write(EndpointChange(self._sql.open, {"name": name, "state": _FAILING}))
+
+    async def find_failure(self, name: str) -> ClosedEndpoint | None:
+        return await self._find(name, _FAILING)
 
     async def open_endpoint(self, name: str) -> bool:
         change = EndpointChange(self._sql.open, {"name": name, "state": _CLOSED})
         return (await self._write(change)).count > 0
+
+    async def _find(self, name: str, state: str) -> ClosedEndpoint | None:
+        found: list[ClosedEndpoint] = await self._read(
+            Query(self._sql.find, {"name": name, "state": state}, _to_endpoint)
+        )
+        return found[0] if found else None
+
+
+def _row(name: str, state: str, reason: str, now: datetime) -> dict[str, object]:
+    return {"name": name, "state": state, "reason": reason, "since": to_microseconds(now)}
 
 
 def _to_endpoint(row: Sequence[Any]) -> ClosedEndpoint:

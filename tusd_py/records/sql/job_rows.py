@@ -30,6 +30,7 @@ JOB_COLUMNS = (
     "next_attempt_at",
     "ended_at",
     "error",
+    "starts",
 )
 # Columns of an upload that are JSON themselves: the body contains them as JSON, not as a string of JSON.
 _JSON_COLUMNS = ("history", "pending_steps", "storage")
@@ -71,6 +72,7 @@ def job_row(job: NewJob, now: datetime) -> dict[str, object]:
         "created_at": to_microseconds(now),
         "next_attempt_at": to_microseconds(now),
         "error": "",
+        "starts": 0,
     }
 
 
@@ -91,6 +93,7 @@ def to_job(row: Sequence[Any]) -> Job:
         next_attempt_at=from_microseconds(row[11]),
         ended_at=None if row[12] is None else from_microseconds(row[12]),
         error=row[13],
+        starts=row[14],
     )
 
 

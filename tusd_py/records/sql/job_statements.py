@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Dialect,
     Select,
     bindparam,
+    case,
     delete,
     exists,
     false,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from tusd_py.model.events import EventType
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
@@ -53,14 +56,19 @@ class JobStatements:
     add_job: str  # a row of job_rows.job_row
     subscriptions: str  # nothing: those that have a job at the head of its sequence
     ready: str  # of_subscription, now, limit
-    lease: str  # job_id, seen_state, seen_token, now, until
+    lease: str  # job_id, seen_state, seen_token, seen_event_id, now, until
     has_lease: str  # job_id, seen_token; locks the row until the transaction ends
+    start: str  # job_id, seen_token
+    clear_starts: str  # job_id, seen_token
+    release: str  # job_id, seen_token, at, why, undone: the attempts that do not count, 0 or 1
     renew: str  # job_id, seen_token, at
     complete: str  # job_id, seen_token, at
     retry: str  # job_id, seen_token, at, why
+    retry_alone: str  # job_id, seen_token, at, why: the job leaves its sequence
     fail: str  # job_id, seen_token, at, why
     promote: str  # its_sequence_key: marks the earliest job that has not ended as the head,
     demote: str  # its_sequence_key: and no other
+    replace_progress: str  # its_sequence_key, new_event_id, new_key: of a last job that waits with a post-receive
     requeue: str  # job_id, at
     limit_waits: str  # of_state, attempt_min, attempt_max, latest
     delete_job: str  # job_id
@@ -87,7 +95,8 @@ def compile_job_statements(dialect: Dialect) -> JobStatements:
         name: compile_text(dialect, statement)
         for name, statement in (_claim_statements() | _list_statements(dialect)).items()
     }
-    texts |= {name: compile_text(dialect, statement) for name, statement in (_change_statements() | _pruning()).items()}
+    changes = _lease_statements() | _sequence_statements() | _pruning()
+    texts |= {name: compile_text(dialect, statement) for name, statement in changes.items()}
     job_columns = [column.name for column in _jobs.columns if column.name not in ("id", "ended_at", "is_head")]
     add_job = insert_or_ignore(dialect, _jobs, "key", is_head=not_(_has_unended(_jobs.alias("earlier"))))
     event_columns = [column.name for column in _events.columns if column.name != "seq"]
@@ -128,42 +137,65 @@ def _claim_statements() -> dict[str, Any]:
     }
 
 
-def _change_statements() -> dict[str, Any]:
-    running = _jobs.c.state == _text(JobState.RUNNING)
-    leased = (_ITS_ID, _jobs.c.token == bindparam("seen_token"), running)
-    change = update(_jobs).where(*leased)
-    at: BindParameter[int] = bindparam("at")
-    earlier = _jobs.alias("earlier")
-    earliest = (
-        select(func.min(earlier.c.id))
-        .where(earlier.c.sequence_key == bindparam("its_sequence_key"), earlier.c.ended_at.is_(None))
-        .scalar_subquery()
-    )
-    ended = {"ended_at": at, "is_head": false()}
-    requeueable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
-    waiting = {"state": _text(JobState.WAITING), "next_attempt_at": at}
+_RUNNING = _jobs.c.state == literal_column(f"'{JobState.RUNNING.value}'")
+_LEASED = (_ITS_ID, _jobs.c.token == bindparam("seen_token"), _RUNNING)
+_AT: BindParameter[int] = bindparam("at")
+_ZERO: ColumnElement[int] = literal_column("0")
+_WAITING = {"state": literal_column(f"'{JobState.WAITING.value}'"), "next_attempt_at": _AT}
+
+
+def _lease_statements() -> dict[str, Any]:
+    change = update(_jobs).where(*_LEASED)
+    ended = {"ended_at": _AT, "is_head": false()}
+    undone: BindParameter[int] = bindparam("undone", type_=BigInteger)
+    retry = change.values(**_WAITING, starts=_ZERO, error=bindparam("why"))
     return {
         "lease": update(_jobs)
         .where(
             _ITS_ID,
             _jobs.c.state == bindparam("seen_state"),
             _jobs.c.token == bindparam("seen_token"),
+            _jobs.c.event_id == bindparam("seen_event_id"),  # a newer post-receive may have taken its place
             # A lease that its holder has renewed meanwhile has the same state and token.
             _jobs.c.next_attempt_at <= bindparam("now"),
             _IS_HEAD,
         )
         .values(
             state=_text(JobState.RUNNING),
-            attempt=_jobs.c.attempt + literal_column("1"),
             token=_jobs.c.token + literal_column("1"),
             next_attempt_at=bindparam("until"),
         ),
         # FOR UPDATE where writers run at once; SQLite's dialect leaves it out, as its writers do not.
-        "has_lease": select(_jobs.c.sequence_key).where(*leased).with_for_update(),
-        "renew": change.values(next_attempt_at=at),
+        "has_lease": select(_jobs.c.sequence_key).where(*_LEASED).with_for_update(),
+        "start": change.values(
+            attempt=_jobs.c.attempt + case((_jobs.c.starts == _ZERO, literal_column("1")), else_=_ZERO),
+            starts=_jobs.c.starts + literal_column("1"),
+        ),
+        "clear_starts": change.values(starts=_ZERO),
+        "release": change.values(
+            **_WAITING,
+            error=bindparam("why"),
+            attempt=_jobs.c.attempt - undone,
+            starts=case((undone == literal_column("1"), _ZERO), else_=_jobs.c.starts),
+        ),
+        "renew": change.values(next_attempt_at=_AT),
         "complete": change.values(state=_text(JobState.DONE), **ended),
-        "retry": change.values(**waiting, error=bindparam("why")),
+        "retry": retry,
+        "retry_alone": retry.values(sequence_key=_jobs.c.key),
         "fail": change.values(state=_text(JobState.DEAD), **ended, error=bindparam("why")),
+    }
+
+
+def _sequence_statements() -> dict[str, Any]:
+    other = _jobs.alias("other")
+    unended = (other.c.sequence_key == bindparam("its_sequence_key"), other.c.ended_at.is_(None))
+    earliest = select(func.min(other.c.id)).where(*unended).scalar_subquery()
+    latest = select(func.max(other.c.id)).where(*unended).scalar_subquery()
+    is_progress = exists().where(
+        _events.c.id == _jobs.c.event_id, _events.c.type == literal_column(f"'{EventType.POST_RECEIVE.value}'")
+    )
+    requeueable = _jobs.c.state.in_([_text(JobState.DEAD), _text(JobState.WAITING)])
+    return {
         "promote": update(_jobs).where(_jobs.c.id == earliest).values(is_head=true()),
         "demote": update(_jobs)
         .where(
@@ -173,10 +205,13 @@ def _change_statements() -> dict[str, Any]:
             _jobs.c.id != earliest,
         )
         .values(is_head=false()),
+        "replace_progress": update(_jobs)
+        .where(_jobs.c.id == latest, _jobs.c.state == _text(JobState.WAITING), is_progress)
+        .values(event_id=bindparam("new_event_id"), key=bindparam("new_key")),
         "requeue": update(_jobs)
         .where(_ITS_ID, requeueable)
-        .values(**waiting, attempt=literal_column("0"), ended_at=null()),
-        "delete_job": delete(_jobs).where(_ITS_ID, not_(running)),
+        .values(**_WAITING, attempt=_ZERO, starts=_ZERO, ended_at=null()),
+        "delete_job": delete(_jobs).where(_ITS_ID, not_(_RUNNING)),
         "limit_waits": update(_jobs)
         .where(
             _IS_NOT_DONE,

@@ -15,11 +15,11 @@ from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.model.text import valid_unicode
 from tusd_py.records.sql.driver import DatabaseConnection
-from tusd_py.records.sql.job_rows import job_row, to_event, to_job
+from tusd_py.records.sql.job_rows import to_event, to_job
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import Query, WriteResult, lease_lost
+from tusd_py.records.sql.transactions import NewJobRows, Query, WriteResult, job_rows, lease_lost
 
 T = TypeVar("T")
 
@@ -39,6 +39,17 @@ class SqlJobQueue:
         claim = Claim(self._sql, to_microseconds(now), to_microseconds(until), limit, frozenset(full))
         return [*(await self._write(claim)).jobs]
 
+    async def start(self, job: Job) -> Job:
+        await self._write(UpdateLeased(self._sql, job, self._sql.start, {}))
+        return replace(job, attempt=job.attempt + (job.starts == 0), starts=job.starts + 1)
+
+    async def clear_starts(self, job: Job) -> None:
+        await self._write(UpdateLeased(self._sql, job, self._sql.clear_starts, {}))
+
+    async def release(self, job: Job, at: datetime, reason: str, *, started: bool = False) -> None:
+        values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(reason), "undone": int(started)}
+        await self._write(UpdateLeased(self._sql, job, self._sql.release, values))
+
     async def renew(self, job: Job, until: datetime) -> Job:
         await self._write(UpdateLeased(self._sql, job, self._sql.renew, {"at": to_microseconds(until)}))
         return replace(job, next_attempt_at=until)
@@ -47,9 +58,10 @@ class SqlJobQueue:
         values: dict[str, object] = {"at": to_microseconds(now)}
         await self._write(UpdateLeased(self._sql, job, self._sql.complete, values, ends=True))
 
-    async def retry(self, job: Job, at: datetime, error: str) -> None:
+    async def retry(self, job: Job, at: datetime, error: str, *, alone: bool = False) -> None:
         values: dict[str, object] = {"at": to_microseconds(at), "why": valid_unicode(error)}
-        await self._write(UpdateLeased(self._sql, job, self._sql.retry, values))
+        statement = self._sql.retry_alone if alone else self._sql.retry
+        await self._write(UpdateLeased(self._sql, job, statement, values, ends=alone))
 
     async def fail(self, job: Job, now: datetime, error: str) -> None:
         values: dict[str, object] = {"at": to_microseconds(now), "why": valid_unicode(error)}
@@ -57,7 +69,7 @@ class SqlJobQueue:
 
     async def add_jobs(self, jobs: Sequence[NewJob], now: datetime) -> None:
         if jobs:
-            await self._write(AddJobs(self._sql, [job_row(job, now) for job in jobs]))
+            await self._write(AddJobs(self._sql, job_rows(jobs, now)))
 
     async def limit_waits(self, now: datetime, running: timedelta, waiting: Sequence[timedelta]) -> int:
         limits = [(JobState.RUNNING, 0, _NEWEST, running)]
@@ -177,6 +189,7 @@ class Claim:
             "job_id": job.id,
             "seen_state": job.state.value,
             "seen_token": job.token,
+            "seen_event_id": job.event_id,
             "now": self.now,
             "until": self.until,
         }
@@ -185,12 +198,12 @@ class Claim:
     def _leased(self, job: Job) -> Job:
         until = from_microseconds(self.until)
         running = JobState.RUNNING
-        return replace(job, state=running, attempt=job.attempt + 1, token=job.token + 1, next_attempt_at=until)
+        return replace(job, state=running, token=job.token + 1, next_attempt_at=until)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateLeased:
-    """A statement about a leased job; with ``ends`` the next job of its sequence becomes the head."""
+    """A statement about a leased job; with ``ends`` it ends or leaves its sequence, and the next job is the head."""
 
     sql: JobStatements
     job: Job
@@ -234,11 +247,11 @@ class AddJobs:
     """Add jobs, except those whose key exists already."""
 
     sql: JobStatements
-    rows: Sequence[dict[str, object]]
+    rows: NewJobRows
     durable: bool = True
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
-        count = connection.execute_many(self.sql.add_job, self.rows)
+        count = self.rows.write(connection, self.sql)
         return WriteResult(count=count, has_work=count > 0)
 
 

@@ -42,6 +42,8 @@ class SqlRecords:
             parts=parts,
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, upload, effects),
         )
+        if upload.token:
+            change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
         if part_uses_max and upload.parts:
             change.part_uses = PartUses(self._sql.count_part_uses, upload.parts, part_uses_max)
         await self._write(change)

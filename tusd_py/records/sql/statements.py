@@ -28,6 +28,7 @@ class Statements:
     insert_part: str  # final_id, position, part_id
     update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
     delete: str  # seen_id, seen_token
+    delete_ended: str  # seen_id, seen_token
     find: str  # ids: a JSON array
     parts_of: str  # ids: a JSON array
     due: str  # now, limit
@@ -54,12 +55,14 @@ def compile_statements(dialect: Dialect) -> Statements:
     has_bytes = _uploads.c.status.not_in(_literals(Status.EXPIRED, Status.TERMINATED, Status.FAILED))
     uses = select(_parts.c.part_id, func.count()).where(_parts.c.part_id.in_(ids), _parts.c.final_id == _uploads.c.id)
     is_empty = (_uploads.c.offset == literal_column("0"), _uploads.c.status.in_(_literals(Status.UPLOADING)))
+    has_ended = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.EXPIRED, Status.TERMINATED)])
 
     return Statements(
         insert=compile_text(dialect, insert_or_ignore(dialect, _uploads, "id"), _columns),
         insert_part=compile_text(dialect, insert(_parts)),
         update=compile_text(dialect, update_seen, [name for name in _columns if name != "id"]),
         delete=compile_text(dialect, delete(_uploads).where(*seen)),
+        delete_ended=compile_text(dialect, delete(_uploads).where(*seen, has_ended)),
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         due=compile_text(dialect, with_limit(due)),

@@ -197,6 +197,8 @@ class JobRow(RecordsTable, table=True):
     next_attempt_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(sa_type=Instant)
     error: str = Field(sa_type=Text)
+    #: Starts of the actor since the end of an attempt was last recorded.
+    starts: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     #: Whether the job has not ended and no earlier job of its sequence is unfinished.
     is_head: bool
 

@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import PartOverused, RecordsError, RecordsUnavailable
-from tusd_py.model.jobs import Effects, Job
+from tusd_py.model.jobs import Effects, Job, NewJob
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import event_row, job_row
@@ -191,6 +192,7 @@ class RecordChange:
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
     effects: EffectRows | None = None
     part_uses: PartUses | None = None
+    replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
 
     def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
@@ -199,6 +201,8 @@ class RecordChange:
         # Before the record is changed, which would otherwise have to be undone.
         if effects is not None and (lost := effects.check_lease(connection)) is not None:
             return lost
+        if self.replaced is not None:
+            connection.execute(*self.replaced)
         if connection.execute(self.statement, self.values).rowcount == 0:
             return self.refusal or _CHANGED
         if self.parts:
@@ -231,7 +235,7 @@ class EffectRows:
 
     sql: JobStatements
     events: Sequence[dict[str, object]]
-    jobs: Sequence[dict[str, object]]
+    jobs: NewJobRows
     completed_job: Job | None
     at: int  # microseconds
 
@@ -249,7 +253,7 @@ class EffectRows:
         """Write them all; return whether there is a new job among them."""
         if self.events:
             connection.execute_many(self.sql.add_event, self.events)
-        added = connection.execute_many(self.sql.add_job, self.jobs) if self.jobs else 0
+        added = self.jobs.write(connection, self.sql)
         job = self.completed_job
         if job is not None:
             connection.execute(self.sql.complete, {"job_id": job.id, "seen_token": job.token, "at": self.at})
@@ -257,12 +261,45 @@ class EffectRows:
         return added > 0
 
 
+@dataclass(frozen=True, slots=True)
+class NewJobRows:
+    """The rows of new jobs; ``has_progress`` if some of them may take the place of a waiting job."""
+
+    rows: Sequence[tuple[dict[str, object], bool]]
+    has_progress: bool
+
+    def write(self, connection: DatabaseConnection, sql: JobStatements) -> int:
+        """Add them in this order, except those whose key exists already; return how many."""
+        if not self.has_progress:
+            return connection.execute_many(sql.add_job, [row for row, _ in self.rows]) if self.rows else 0
+        return sum(self._add(connection, sql, row, is_progress) for row, is_progress in self.rows)
+
+    def _add(
+        self, connection: DatabaseConnection, sql: JobStatements, row: dict[str, object], is_progress: bool
+    ) -> int:
+        if is_progress:
+            values = {
+                "its_sequence_key": row["sequence_key"],
+                "new_event_id": row["event_id"],
+                "new_key": row["key"],
+            }
+            if connection.execute(sql.replace_progress, values).rowcount:
+                return 0
+        return connection.execute_many(sql.add_job, [row])
+
+
+def job_rows(jobs: Sequence[NewJob], now: datetime) -> NewJobRows:
+    """The rows of jobs that are added and due ``now``."""
+    rows = [(job_row(job, now), job.is_progress) for job in jobs]
+    return NewJobRows(rows, has_progress=any(is_progress for _, is_progress in rows))
+
+
 def effect_rows(sql: JobStatements, saved: Upload, effects: Effects) -> EffectRows | None:
     """The rows of ``effects`` of the change that records ``saved``; ``None`` if there are none."""
     if not effects.events and not effects.jobs and effects.completed_job is None:
         return None
     events = [event_row(event, saved.token) for event in effects.events]
-    jobs = [job_row(job, saved.updated_at) for job in effects.jobs]
+    jobs = job_rows(effects.jobs, saved.updated_at)
     return EffectRows(sql, events, jobs, effects.completed_job, to_microseconds(saved.updated_at))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tusd_py.contracts.store import BytesMoved, StoreError, StoreFull, StoreUnavailable
+from tusd_py.contracts.store import BytesMoved, PathTaken, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.ids import is_upload_id
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
@@ -76,6 +77,13 @@ class UploadDirectory:
         self.file_mode = file_mode
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def ensure_usable(self, upload_id: str) -> None:
+        """Raise ``PathTaken`` if what has the name of this upload is no file: a directory of a custom path remains."""
+        with suppress(FileNotFoundError):
+            status = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise PathTaken(f"something else is at {upload_id}")
 
     def open_for_writing(self, upload_id: str, offset: int) -> tuple[int, int]:
         name = _checked(upload_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from tusd_py.contracts.store import PATH, OnProgress, StoreFull
+from tusd_py.model.ids import is_generated_id
 from tusd_py.model.upload import NO_STATE, Upload
 from tusd_py.storage.disk.concatenation import Concatenation
 from tusd_py.storage.disk.custom_path import CustomPath
@@ -57,6 +58,8 @@ class DiskStore:
     async def create(self, upload: Upload) -> Mapping[str, object]:
         location = self._location_of(upload)
         if not isinstance(location, CustomPath):
+            if not is_generated_id(upload.id):
+                await self._run(self._threads, self._directory.ensure_usable, upload.id)
             return NO_STATE
         try:
             await self._run(self._threads, location.reserve, upload.id)

@@ -33,10 +33,8 @@ class AlreadyAssembling(Exception):
 def schedule_assembly(ports: Ports, final: Upload, client: str = "") -> None:
     """Assemble ``final`` in the background if its parts are complete by then; otherwise nothing happens.
 
-    Of one ``client`` only some run at once in this process; those that nobody asked for, such as after a restart, count
-    as one client.
-
-    A worker does it where one is configured (``UploadPolicy.assemble_in_worker``), else this process.
+    A worker assembles it if one is configured (``UploadPolicy.assemble_in_worker``), else this process. It bounds the
+    assemblies of one ``client`` that run at once; the client is empty without a request, such as after a restart.
     """
     # Once more even if it is running: it may have read the parts just before the last of them became complete.
     ports.background.spawn_once(

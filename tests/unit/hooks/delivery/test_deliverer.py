@@ -76,6 +76,13 @@ async def test_result_of_each_status(status: int, expected: DeliveryStatus) -> N
         assert len(receiver.calls) == 1
 
 
+async def test_410_is_about_one_upload_for_tusds_hooks() -> None:
+    """A receiver written for tusd does not know that 410 closes a webhook."""
+    with receiving() as receiver:
+        result = await deliver(receiver, Answer(status=410), is_tusd_hook=True)
+    assert result.status is DeliveryStatus.REJECTED
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -29,7 +29,14 @@ def test_no_endpoints_by_default() -> None:
 def test_a_webhook_has_the_settings_of_its_table() -> None:
     """Every key of the table reaches the endpoint."""
     secrets = ("whsec_" + "A" * 32,)
-    keys = {"secrets": secrets, "timeout_seconds": 3, "concurrency": 2, "allow_private": True, "body": "tusd"}
+    keys = {
+        "secrets": secrets,
+        "timeout_seconds": 3,
+        "concurrency": 2,
+        "allow_private": True,
+        "body": "tusd",
+        "ordered": False,
+    }
     (endpoint,) = endpoints(webhooks=table(events=["post-finish"], **keys))
     assert endpoint == WebhookEndpoint(
         name="library",
@@ -40,6 +47,7 @@ def test_a_webhook_has_the_settings_of_its_table() -> None:
         timeout_seconds=3,
         concurrency=2,
         allow_private=True,
+        is_ordered=False,
     )
 
 
@@ -102,12 +110,19 @@ def test_names_do_not_depend_on_the_order() -> None:
     assert before < after
 
 
+def test_programs_may_run_for_an_hour() -> None:
+    """The limit of blocking hooks, for which a client waits, is not that of programs that get events."""
+    (programs,) = endpoints(hooks={"executables_dir": "d", "timeout_seconds": 1})
+    assert programs.timeout_seconds == 3600
+
+
 def test_programs_are_one_endpoint() -> None:
     """Its directory is absolute, since the worker may run elsewhere; it comes after webhooks and URLs."""
     found = endpoints(
-        hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "timeout_seconds": 6}, webhooks=table()
+        hooks={"executables_dir": "d", "http_urls": ["http://h/x"], "program_timeout_seconds": 6}, webhooks=table()
     )
     assert ["library", "http://h/x", "hooks.executables_dir"] == [endpoint.name for endpoint in found]
     assert (found[2].executables_dir, found[2].url, found[2].timeout_seconds) == (str(Path("d").absolute()), "", 6)
     assert found[2].types == TUSDS
+    assert [True, False, False] == [endpoint.is_ordered for endpoint in found]
     assert found[2].is_tusd_hook

@@ -186,7 +186,7 @@ class TerminatesWhileCopying(DirectoryPublisher):
 
 @pytest.mark.parametrize("links", [True, False])
 async def test_publish_terminated_while_copying(world: World, links: bool) -> None:
-    """The file does not appear after the client was told that the upload is gone, and nothing of it is left."""
+    """The file does not appear after the response that the upload is gone, and nothing of it is left."""
     world.publishes(links=links)
     publisher = world.harness.ports.publisher
     assert isinstance(publisher, DirectoryPublisher)
