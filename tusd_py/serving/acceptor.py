@@ -13,10 +13,11 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, MutableSequence, Sized
+from collections.abc import Callable, Sized
 from functools import partial
 
 from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.serving.shared_numbers import Numbers
 
 _log = logging.getLogger("tusd_py.serving")
 #: A process that has more connections than another one leaves it this much time to accept: more than waking up takes.
@@ -37,7 +38,7 @@ class ConnectionCounts:
     stale number costs two milliseconds.
     """
 
-    def __init__(self, numbers: MutableSequence[int], slot: int) -> None:
+    def __init__(self, numbers: Numbers, slot: int) -> None:
         self._numbers = numbers
         self._slot = slot
 

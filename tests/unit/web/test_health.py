@@ -66,7 +66,7 @@ async def test_healthz_and_readyz_200() -> None:
         await ask(app, "HEAD", "/readyz"),
     )
     assert (alive.status, ready.status, head.status) == (200, 200, 200)
-    assert json.loads(ready.body)["checks"] == {"draining": "ok", "records": "ok", "storage": "ok"}
+    assert json.loads(ready.body)["checks"] == {"draining": "ok", "records": "ok", "storage": "ok", "locks": "ok"}
     assert ready.headers["cache-control"] == alive.headers["cache-control"] == "no-store"
 
 
