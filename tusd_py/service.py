@@ -182,4 +182,5 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     )
     app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
     app.state.drain = service.active_bodies.drain
+    app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

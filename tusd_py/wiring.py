@@ -41,7 +41,7 @@ from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.schema import bring_up_to_date, pending
+from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.settings import Settings
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
@@ -266,6 +266,12 @@ def pending_migrations(settings: Settings) -> list[str]:
 def _database_url(settings: Settings) -> str | URL:
     """Built of its parts, since the data directory's path may have characters with a meaning in URLs."""
     return settings.records.url or URL.create("sqlite", database=settings.database_path)
+
+
+def try_records(settings: Settings) -> None:
+    """Take the write lock of the database, if it exists, and change nothing. Blocks; raises ``RecordsError``."""
+    if settings.database_path is not None and Path(settings.database_path).exists():
+        try_writing(_database_url(settings))
 
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:

@@ -43,6 +43,16 @@ class LockerContract(ABC):
         await other.close()
         await locker.close()
 
+    async def test_probe_takes_no_lock(self, tmp_path: Path) -> None:
+        """A probe succeeds whatever is locked, and leaves every lock as it is."""
+        locker = self.open(tmp_path)
+        await locker.probe()
+        lock = await locker.acquire("an-upload", LONG)
+        await locker.probe()
+        assert await locker.try_acquire("an-upload") is None
+        await lock.release()
+        await locker.close()
+
     async def test_second_release_does_nothing(self, tmp_path: Path) -> None:
         """A second release changes nothing, even if another caller holds the lock by then."""
         locker = self.open(tmp_path)

@@ -187,5 +187,8 @@ class FailingLocker:
         self._faults.locker()
         return await self._inner.try_acquire(upload_id)
 
+    async def probe(self) -> None:
+        await self._inner.probe()
+
     async def close(self) -> None:
         await self._inner.close()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+from pathlib import Path
+
 import pytest
 
 from tests.support.client import create, patch_headers, request
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, start_server
+from tests.support.waiting import eventually
 
 
 async def samples(server: RunningServer) -> dict[str, float]:
@@ -37,3 +43,25 @@ async def test_metrics_have_the_names_of_tusd(server: RunningServer) -> None:
     ):
         assert after[name] - before.get(name, 0) == grown, name
     assert after["tusd_connections_open"] == 0
+
+
+@pytest.mark.anyio
+async def test_removed_directory_of_shared_metrics(tmp_path: Path) -> None:
+    """``/metrics`` is answered, and a process that is killed is replaced by one that shares its metrics again."""
+    server = start_server(tmp_path / "data", settings={"SERVER__PROCESSES": "2"})
+    try:
+        await create(server.url, 4)
+        [directory] = (tmp_path / "data" / "metrics").iterdir()
+        assert len(list(directory.iterdir())) == 8
+        shutil.rmtree(tmp_path / "data" / "metrics")
+        await samples(server)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        servers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(servers) == 2
+        for pid in servers:
+            os.kill(int(pid), signal.SIGKILL)
+        await eventually(lambda: directory.exists() and len(list(directory.iterdir())) == 8, timeout_seconds=30)
+        await create(server.url, 4)
+        assert (await samples(server))["tusd_uploads_created"] == 1
+    finally:
+        server.kill()

@@ -331,3 +331,41 @@ def test_request_id_is_in_response_and_log(started: Callable[..., RunningServer]
     (line,) = [line for line in map(json.loads, server.log.read_text().splitlines()) if line.get("status") == 404]
     assert ("my-id.1", "ERR_UPLOAD_NOT_FOUND") == (line["request_id"], line["code"])
     assert "hunter2" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_connections_of_one_address_are_limited(started: Callable[..., RunningServer], processes: str) -> None:
+    """10 to each process stay open; the refusals are in the metrics, and requests work once there is room."""
+    server = started("--processes", processes, SERVER__CONNECTIONS_PER_ADDRESS_MAX="10")
+    connections = [socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_SECONDS) for _ in range(60)]
+    for connection in connections:
+        connection.settimeout(0.5)
+    is_open = []
+    for connection in connections:
+        try:
+            # Closed with a response, or reset since the client sent nothing that the server has read.
+            connection.recv(1)
+            is_open.append(False)
+        except TimeoutError:
+            is_open.append(True)
+        except ConnectionError:
+            is_open.append(False)
+    assert 10 <= is_open.count(True) <= 10 * int(processes)
+    for connection in connections:
+        connection.close()
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+
+    def is_served() -> bool:
+        client.close()
+        try:
+            client.request("GET", "/metrics")
+            return client.getresponse().status == 200
+        except OSError:
+            return False  # not every connection has ended yet
+
+    until(is_served)
+    client.close()
+    client.request("GET", "/metrics")
+    metrics = client.getresponse().read().decode()
+    client.close()
+    assert float(re.findall(r"^tusd_py_connections_refused_total (\S+)", metrics, re.MULTILINE)[0]) >= 40

@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail, say, sourced_flags
 from tusd_py.commands.live import Live, check_live
+from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
-from tusd_py.settings.loading import EXIT_UNUSABLE
+from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.wiring import (
     exposed_data,
     look_for_libmagic,
@@ -26,6 +27,7 @@ from tusd_py.wiring import (
     pending_migrations,
     subscriptions,
     try_publishing,
+    try_records,
 )
 
 #: With less free space the disk store refuses every upload.
@@ -60,6 +62,8 @@ def check(
     for name, value in sorted(sourced.items()):
         if differs(settings, name):
             say(f"  {name} = {as_text(settings, name)}  ({value.origin})")
+    for variable in injected(environ):
+        say(f"  {variable} is ignored: it describes a service of Kubernetes")
     checks = run_checks(settings, environ)
     for result in checks:
         say(f"{'ok' if result.ok else 'NOT OK':<6}  {result.sentence}")
@@ -115,7 +119,11 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
         yield Check(False, f"storage.data_dir {data_dir} cannot be written to: {existing} is not a writable directory")
         return
     state = "exists" if data_dir.exists() else "will be created"
-    yield Check(True, f"the data directory {data_dir} {state}")
+    problems = list(unwritable(data_dir))
+    yield from (Check(False, problem) for problem in problems)
+    if not problems:
+        yield Check(True, f"the data directory {data_dir} {state}")
+    yield from (Check(True, warning) for warning in of_other_owners(settings))
     path = str(data_dir.absolute())
     if valid_unicode(path) != path:
         yield Check(True, f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
@@ -149,6 +157,7 @@ def _database(settings: Settings) -> Iterator[Check]:
         return
     try:
         steps = pending_migrations(settings)
+        try_records(settings)
     except (OSError, RecordsError) as error:
         yield Check(False, f"the database {settings.database_path}: {error}")
         return

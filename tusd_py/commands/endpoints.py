@@ -10,7 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
@@ -89,8 +90,9 @@ def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> 
             return await use(states)
 
     try:
-        prepare(settings)
-        return asyncio.run(run())
+        require_database(settings)
+        with keeping_owner(settings):
+            return asyncio.run(run())
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:

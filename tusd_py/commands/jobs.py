@@ -10,7 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
@@ -95,8 +96,9 @@ def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) 
             return await use(job_queue)
 
     try:
-        prepare(settings)
-        return asyncio.run(run())
+        require_database(settings)
+        with keeping_owner(settings):
+            return asyncio.run(run())
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:

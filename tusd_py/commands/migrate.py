@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
 from tusd_py.wiring import migrate_records
 
@@ -18,7 +19,8 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     try:
         if settings.storage.kind == "disk":
             ensure_data_dir(Path(settings.storage.data_dir))
-        steps = migrate_records(settings)
+        with keeping_owner(settings):
+            steps = migrate_records(settings)
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:

@@ -7,16 +7,14 @@ import logging
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, MutableMapping, MutableSequence
+from collections.abc import Callable, MutableMapping
 from contextlib import closing, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client.multiprocess import mark_process_dead
 
 from tusd_py import logs
 from tusd_py.commands.console import (
@@ -39,13 +37,16 @@ from tusd_py.service import create_app
 from tusd_py.serving import open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
 from tusd_py.serving.child_process import running
+from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
 from tusd_py.serving.server import Server
+from tusd_py.serving.shared_numbers import Numbers, shared_numbers
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
 from tusd_py.settings import Settings
-from tusd_py.settings.loading import EXIT_UNUSABLE
-from tusd_py.web.metrics import SHARED_DIRECTORY
+from tusd_py.settings.loading import EXIT_UNUSABLE, injected
+from tusd_py.web import shared_metrics
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.wiring import needs_worker
 
 _log = logging.getLogger("tusd_py.serving")
@@ -112,6 +113,8 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
     # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if ignored := injected(environ):
+        _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
     prepare(settings)
     try:
@@ -129,9 +132,7 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
             return _run_processes(settings, listeners, environ, announce)
 
 
-def run_process(
-    settings: Settings, listeners: Listeners, numbers: MutableSequence[int], report: Connection, slot: int
-) -> None:
+def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
     """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
     logs.configure(settings.log.format, settings.log.level, sys.stderr)
 
@@ -145,6 +146,7 @@ def run_process(
 
         loop.add_reader(report.fileno(), parent_gone)
 
+    shared_metrics.join(slot, environ)
     try:
         server = _make_server(settings, on_started, ConnectionCounts(numbers, slot))
         _run_server(server, listeners)
@@ -162,17 +164,14 @@ def _run_alone(settings: Settings, listeners: Listeners, announce: Callable[[], 
 def _run_processes(
     settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], announce: Callable[[], None]
 ) -> int:
-    shared = tempfile.TemporaryDirectory(prefix="tusd-py-metrics-") if settings.metrics.enabled else nullcontext("")
-    with shared as directory:
-        if directory:
-            environ[SHARED_DIRECTORY] = directory
+    directory = Path(settings.storage.data_dir) / "metrics"
+    shared = shared_metrics.shared_directory(directory, environ) if settings.metrics.enabled else nullcontext()
+    with shared:
+        numbers = shared_numbers(settings.server.processes, NO_PROCESS)
 
-        numbers: MutableSequence[int] = SpawnContext().RawArray("q", [NO_PROCESS] * settings.server.processes)
-
-        def on_exit(process_id: int, slot: int) -> None:
+        def on_exit(_: int, slot: int) -> None:
             numbers[slot] = NO_PROCESS
-            if directory:
-                mark_process_dead(process_id, directory)  # type: ignore[no-untyped-call]  # the library has no types
+            shared_metrics.leave(slot, environ)
 
         supervisor = Supervisor(
             settings.server.processes,
@@ -192,9 +191,13 @@ def _make_server(settings: Settings, on_started: Callable[[], None], counts: Con
         tls = tls_context(settings.server)
     except ListenError as error:
         raise StartupError(str(error)) from error
-    protocol = protocol_class(settings.server)
+    server = settings.server
+    # Each process counts for itself: of a share of the limit, one process might have none left when another one has.
+    limit = ConnectionLimit(server.connections_per_address_max, ClientAddresses(trusted_proxies=server.trusted_proxies))
+    protocol = protocol_class(server, limit)
     app = create_app(settings, trailers=protocol is not None)
-    return Server(app, settings.server, tls, on_started=on_started, protocol=protocol, counts=counts)
+    limit.on_refused = app.state.count_refused_connection
+    return Server(app, server, tls, on_started=on_started, protocol=protocol, counts=counts, limit=limit)
 
 
 def _run_server(server: Server, listeners: Listeners) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
-from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records
+from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
@@ -33,6 +33,24 @@ def prepare(settings: Settings) -> None:
             _log.info("migration applied", extra={"step": step})
     except (OSError, RecordsError) as error:
         raise StartupError(reason(error)) from error
+
+
+def require_database(settings: Settings) -> None:
+    """Check that the database exists and has the schema of this version; changes nothing. Raises ``StartupError``.
+
+    For commands that read or change what is recorded: a mistyped directory must not become a new one, and a newer
+    program must not migrate the database under a running older server.
+    """
+    path = settings.database_path
+    if path is None:
+        return
+    if not Path(path).exists():
+        raise StartupError(f"there is no database at {path}: check --data-dir, the configuration and the directory")
+    try:
+        if pending_migrations(settings):
+            raise StartupError(f"the database {path} has the schema of another version: run tusd-py migrate first")
+    except (OSError, RecordsError) as error:
+        raise StartupError(f"the database {path}: {reason(error)}") from error
 
 
 def ensure_data_dir(data_dir: Path) -> None:
@@ -59,5 +77,29 @@ def _in_subprocess(work: Callable[[Settings], T], settings: Settings) -> T:
     """Call ``work`` in a forked process, so that the 12 MiB of modules that a migration loads do not stay in memory."""
     if "fork" not in get_all_start_methods():
         return work(settings)
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return process.submit(work, settings).result()
+    # Not a pool: its semaphores need /dev/shm, which a container may not have.
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, work, settings))
+    process.start()
+    sender.close()
+    try:
+        result, failure = receiver.recv()
+    except EOFError:
+        raise StartupError("the process that migrates the database ended without a result") from None
+    finally:
+        receiver.close()
+        process.join()
+    if failure is not None:
+        raise failure
+    migrated: T = result
+    return migrated
+
+
+def _send_result(sender: Connection, work: Callable[[Settings], T], settings: Settings) -> None:
+    try:
+        result = work(settings), None
+    except (OSError, RecordsError) as failure:
+        sender.send((None, failure))
+    else:
+        sender.send(result)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.wiring import sweep_once
@@ -17,8 +18,9 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     if settings.storage.kind == "memory" or settings.database_path is None:
         fail(["uploads or records are in memory: only the server process that holds them can sweep them"])
     try:
-        prepare(settings)
-        swept = asyncio.run(sweep_once(settings))
+        require_database(settings)
+        with keeping_owner(settings):
+            swept = asyncio.run(sweep_once(settings))
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import NoReturn
 
 from tusd_py.commands.console import Config, DataDir, LogFormat, LogLevel, fail, settings_of
@@ -38,8 +39,9 @@ def exec_worker(settings: Settings) -> NoReturn:
     if settings.database_path is None:
         raise StartupError('records.url is "memory": a worker needs a database that it shares with the server')
     prepare(settings)
-    # A file, not a pipe: nothing would empty a full pipe before the worker reads it.
-    with tempfile.TemporaryFile() as file:
+    # A file, not a pipe: nothing would empty a full pipe before the worker reads it. It has no name, and is not in the
+    # temporary directory, since a container may have none.
+    with tempfile.TemporaryFile(dir=Path(settings.database_path).parent) as file:
         file.write(settings_line(settings))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)

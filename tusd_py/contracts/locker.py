@@ -44,6 +44,10 @@ class Locker(Protocol):
         """The lock if it is free, else ``None``; never requests its release. Raises ``LocksUnavailable``."""
         ...
 
+    async def probe(self) -> None:
+        """Check that locks can be acquired. Raises ``LocksUnavailable`` or ``OSError`` if not."""
+        ...
+
     async def close(self) -> None:
         """Close sockets and files. Locks that are still held are lost."""
         ...

@@ -94,7 +94,7 @@ class Records(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Check that records can be read. Raises ``RecordsUnavailable`` if not."""
+        """Return if records can be read and changed; raises ``RecordsUnavailable`` otherwise. Changes nothing."""
         ...
 
     async def close(self) -> None:

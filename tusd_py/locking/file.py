@@ -94,6 +94,11 @@ class FileLocker:
         local.release_to_next()
         return None
 
+    async def probe(self) -> None:
+        lock = await self.try_acquire("")  # the id of no upload; if it is locked, another process probes just now
+        if lock is not None:
+            await lock.release()
+
     async def close(self) -> None:
         await self._local.close()
         self._held.clear()

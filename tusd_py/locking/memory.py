@@ -89,6 +89,9 @@ class MemoryLocker:
     async def try_acquire(self, upload_id: str) -> MemoryLock | None:
         return None if upload_id in self._locks else self._lock(upload_id)
 
+    async def probe(self) -> None:
+        pass
+
     async def close(self) -> None:
         for lock in self._locks.values():
             for waiter in lock.waiters:

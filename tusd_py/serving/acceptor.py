@@ -12,7 +12,12 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Callable, MutableSequence, Sized
+from collections import Counter
+from collections.abc import Callable, Sized
+from functools import partial
+
+from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.serving.shared_numbers import Numbers
 
 _log = logging.getLogger("tusd_py.serving")
 #: A process that has more connections than another one leaves it this much time to accept: more than waking up takes.
@@ -33,7 +38,7 @@ class ConnectionCounts:
     stale number costs two milliseconds.
     """
 
-    def __init__(self, numbers: MutableSequence[int], slot: int) -> None:
+    def __init__(self, numbers: Numbers, slot: int) -> None:
         self._numbers = numbers
         self._slot = slot
 
@@ -51,8 +56,9 @@ class Acceptor:
         listener: socket.socket,
         make_protocol: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
-        counts: ConnectionCounts,
+        counts: ConnectionCounts | None,
         connections: Sized,
+        limit: ConnectionLimit | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -61,6 +67,9 @@ class Acceptor:
         self._counts = counts
         self._connections = connections
         self._handshaking: set[asyncio.Task[None]] = set()
+        # The protocol counts a connection from its end of the handshake on; until then it counts here.
+        self._limit = limit
+        self._handshakes: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         listener.setblocking(False)
         self._loop.add_reader(listener.fileno(), self._on_readable)
@@ -77,7 +86,8 @@ class Acceptor:
         """Return at once: uvicorn waits for the connections itself."""
 
     def _on_readable(self) -> None:
-        if self._counts.has_more_than_another(len(self._connections) + len(self._handshaking)):
+        count = len(self._connections) + len(self._handshaking)
+        if self._counts is not None and self._counts.has_more_than_another(count):
             self._pause(_WAIT_SECONDS)
         else:
             self._accept()
@@ -97,7 +107,7 @@ class Acceptor:
     def _accept(self) -> bool:
         """Accept one connection; return whether there was one."""
         try:
-            connection, _ = self._listener.accept()
+            connection, peer = self._listener.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -105,11 +115,22 @@ class Acceptor:
                 _log.error("could not accept a connection, retrying", extra={"reason": error.strerror})
                 self._pause(_EXHAUSTED_SECONDS)
             return False
+        key = "" if self._limit is None else self._limit.key(peer)
+        if self._limit is not None and not self._limit.allows(key, self._handshakes[key] if key else 0):
+            connection.close()
+            return True
         connection.setblocking(False)
         task = self._loop.create_task(self._handshake(connection))
         self._handshaking.add(task)
-        task.add_done_callback(self._handshaking.discard)
+        self._handshakes[key] += 1
+        task.add_done_callback(partial(self._on_handshaken, key))
         return True
+
+    def _on_handshaken(self, key: str, task: asyncio.Task[None]) -> None:
+        self._handshaking.discard(task)
+        self._handshakes[key] -= 1
+        if not self._handshakes[key]:
+            del self._handshakes[key]
 
     async def _handshake(self, connection: socket.socket) -> None:
         try:

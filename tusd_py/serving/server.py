@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from tusd_py.serving import tuning
 from tusd_py.serving.acceptor import Acceptor, ConnectionCounts
+from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.settings import ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -43,6 +44,7 @@ class Server(uvicorn.Server):
         on_started: Callable[[], None],
         protocol: type[asyncio.Protocol] | None = None,
         counts: ConnectionCounts | None = None,
+        limit: ConnectionLimit | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -65,6 +67,7 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         #: Only with several server processes.
         self._counts = counts
+        self._limit = limit
 
     def run_until_stopped(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until a signal arrives. An exception of the application's startup is raised here."""
@@ -77,15 +80,16 @@ class Server(uvicorn.Server):
             await self.serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._counts is None:
+        if self._counts is None and (self._limit is None or self.config.ssl is None):
             await super().startup(sockets)
         else:
+            # With TLS also for one process: asyncio's own server does not tell of handshakes, which are to be limited.
             await super().startup([])
-            self.servers = [self._acceptor(listener, self._counts) for listener in sockets or ()]
+            self.servers = [self._acceptor(listener) for listener in sockets or ()]
         tuning.apply()
         self._on_started()
 
-    def _acceptor(self, listener: socket.socket, counts: ConnectionCounts) -> Any:
+    def _acceptor(self, listener: socket.socket) -> Any:
         """An object in the place of ``asyncio.Server``: uvicorn only calls ``close`` and ``wait_closed``."""
         config, state = self.config, self.server_state
         assert not isinstance(config.http_protocol_class, str), "uvicorn has loaded it"
@@ -94,7 +98,7 @@ class Server(uvicorn.Server):
         make_protocol = partial(
             protocol_class, config=config, server_state=state, app_state=self.lifespan.state, _loop=loop
         )
-        return Acceptor(listener, make_protocol, config.ssl, counts, state.connections)
+        return Acceptor(listener, make_protocol, config.ssl, self._counts, state.connections, self._limit)
 
     def stop(self) -> None:
         """Begin a graceful shutdown, on the event loop: running uploads are saved and answered, new ones refused."""

@@ -22,6 +22,11 @@ from tusd_py.settings.sections import Settings
 from tusd_py.settings.values import DOCS, Expects
 
 PREFIX = "TUSD_PY_"
+# Kubernetes and Docker links describe a service named tusd-py (or tusd-py-redis ...) by such variables.
+_INJECTED = re.compile(
+    r"TUSD_PY_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_INJECTED_URL = re.compile(r"TUSD_PY_(?:[A-Z0-9_]+_)?PORT")
 CONFIG_VARIABLE = "TUSD_PY_CONFIG"
 EXIT_UNUSABLE = 2
 #: Old names of settings. They are refused, so that no server starts with a setting that has no effect.
@@ -145,9 +150,24 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterat
             continue
         section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
         if section not in sections() or not key:
+            if _is_injected(variable, environ[variable]):
+                continue
             problems.append(_unknown(f"{section}.{key}" if key else section, variable))
         else:
             yield f"{section}.{key}", Sourced(_from_text(section, key, environ[variable]), variable)
+
+
+def injected(environ: Mapping[str, str]) -> list[str]:
+    """The variables with our prefix that describe a service and are ignored."""
+    return sorted(variable for variable, value in environ.items() if _is_injected(variable, value))
+
+
+def _is_injected(variable: str, value: str) -> bool:
+    section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+    if key and section in sections():
+        return False
+    is_url = value.startswith(("tcp://", "udp://", "sctp://"))
+    return _INJECTED.fullmatch(variable) is not None or (is_url and _INJECTED_URL.fullmatch(variable) is not None)
 
 
 def _from_text(section: str, key: str, text: str) -> object:

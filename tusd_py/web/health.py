@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from tusd_py.contracts.endpoint_states import DISPATCH
+from tusd_py.contracts.locker import LocksUnavailable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.text import valid_unicode
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import format_time
 from tusd_py.web.request_body import ActiveBodies
@@ -22,7 +24,7 @@ _PROBE_SECONDS = 2.0
 
 def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> list[BaseRoute]:
     """Return the routes. They answer GET and HEAD, and no response may be cached."""
-    records, storage = _Probe(), _Probe()
+    records, storage, locks = _Probe(), _Probe(), _Probe()
 
     async def healthz(_: Request) -> JSONResponse:
         return _answer(200, {"status": "ok"})
@@ -33,10 +35,11 @@ def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: Act
         try:
             ports = await open_ports()
         except (OSError, RecordsError, StoreError) as error:
-            checks["open"] = str(error)
+            checks["open"] = valid_unicode(str(error))  # it may have a path that is not UTF-8
         else:
             checks["records"] = await records.run(ports.records.probe)
             checks["storage"] = await storage.run(ports.store.probe)
+            checks["locks"] = await locks.run(ports.locker.probe)
             # Not a check: uploads are accepted while their jobs wait.
             if checks["records"] == "ok" and (failure := await _dispatch_failure(ports)):
                 warnings = {"warnings": {"worker": failure}}
@@ -71,8 +74,10 @@ class _Probe:
         if not running.done():
             return f"no answer within {_PROBE_SECONDS:g} seconds"
         failure = running.exception()
-        if isinstance(failure, RecordsError | StoreError):
-            return str(failure)
+        if isinstance(failure, RecordsError | StoreError | LocksUnavailable):
+            return valid_unicode(str(failure))
+        if isinstance(failure, OSError):
+            return valid_unicode(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure))
         if failure is not None:
             raise failure
         return "ok"

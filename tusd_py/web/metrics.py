@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -11,10 +13,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
+from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE
+
+log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
-#: The environment variable by which several server processes share metrics; ``serve`` sets it before they start.
-SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: These counters of tusd have no suffix "_total", which prometheus_client always adds.
 _BARE = re.compile(
     rb"^((?:# (?:HELP|TYPE) )?tusd_(?:bytes_received|uploads_(?:created|finished|terminated)))_total\b", re.M
@@ -55,6 +58,11 @@ class ServerMetrics:
         self.open = Gauge(
             "tusd_connections_open", "Requests in progress.", registry=registry, multiprocess_mode="livesum"
         )
+        self.connections_refused = Counter(
+            "tusd_py_connections_refused",
+            "Connections refused because their address had too many (server.connections_per_address_max).",
+            registry=registry,
+        )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
         seconds = Histogram(
@@ -70,6 +78,9 @@ class ServerMetrics:
             "tusd_py_upload_bytes", "Sizes of completed uploads.", buckets=_BYTES, registry=registry
         )
         self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
+        self._add_job_metrics(registry)
+
+    def _add_job_metrics(self, registry: CollectorRegistry) -> None:
         # Only the process that runs the maintenance tasks sets these gauges.
         self.jobs_late_seconds = Gauge(
             "tusd_py_jobs_late_seconds",
@@ -106,17 +117,29 @@ class ServerMetrics:
             self._hook_errors.labels(hook.value).inc()
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format. Reads files if several processes share their metrics."""
-        registry = self._registry
-        if _is_shared():
-            registry = CollectorRegistry()
+        """All metrics in Prometheus' text format. Reads files if several processes share their metrics.
+
+        If these files were removed, the metrics are those of this process.
+        """
+        return _BARE.sub(rb"\1", self._shared() or generate_latest(self._registry))
+
+    def _shared(self) -> bytes:
+        """The sum of all processes; empty if it cannot be read."""
+        if not _is_shared():
+            return b""
+        registry = CollectorRegistry()
+        try:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return _BARE.sub(rb"\1", generate_latest(registry))
+            return generate_latest(registry)
+        except UNREADABLE as error:
+            log.warning("the metrics of other processes cannot be read: %s", error)
+            return b""
 
     def close(self) -> None:
         """Remove the open requests of this process from the sum of all processes. Nothing may be counted afterwards."""
         if _is_shared():
-            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+            with suppress(OSError):
+                mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
 
 def _is_shared() -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
 import uvloop
 
+from tests.support.waiting import eventually
 from tusd_py.serving.acceptor import NO_PROCESS, Acceptor, ConnectionCounts
+from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.web.client_address import ClientAddresses
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = pytest.mark.parametrize(
@@ -129,3 +133,28 @@ def test_error_of_accept(number: int, caplog: pytest.LogCaptureFixture) -> None:
     listener.listen()
     run(asyncio.new_event_loop, [NO_PROCESS], listener, 3)
     assert ("could not accept a connection" in caplog.text) is (number == errno.EMFILE)
+
+
+@LOOPS
+def test_connections_in_a_handshake_count(loop_factory: LoopFactory) -> None:
+    """Of an address that begins handshakes and does not end them, those beyond the limit are closed at once."""
+
+    async def main() -> None:
+        connections = Connections()
+        limit = ConnectionLimit(3, ClientAddresses())
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        acceptor = Acceptor(listener, connections.protocol, tls, None, connections, limit)
+        clients = [connect(listener) for _ in range(10)]
+        closed = 0
+        for client in clients[3:]:
+            async with asyncio.timeout(5):
+                closed += await asyncio.get_running_loop().sock_recv(client, 1) == b""
+        assert closed == 7
+        assert sum(acceptor._handshakes.values()) == 3
+        for client in clients:
+            client.close()
+        await eventually(lambda: not acceptor._handshakes)
+        acceptor.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())

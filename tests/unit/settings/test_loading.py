@@ -12,7 +12,7 @@ import pytest
 
 from tusd_py.model.hooks import Hook
 from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, find_config, load, load_or_exit
-from tusd_py.settings.loading import sections
+from tusd_py.settings.loading import injected, sections
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "config.toml"
@@ -315,3 +315,38 @@ def test_load_or_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         load_or_exit({"TUSD_PY_SERVER__PAGE": "x", "TUSD_PY_LOG__LEVEL": "x"})
     assert 2 == raised.value.code
     assert 2 == len(re.findall("^tusd-py: ", capsys.readouterr().err, re.M))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_HOST", "10.96.0.7"),
+        ("SERVICE_PORT", "8080"),
+        ("SERVICE_PORT_HTTP", "8080"),
+        ("PORT", "tcp://10.96.0.7:8080"),
+        ("PORT_8080_TCP", "tcp://10.96.0.7:8080"),
+        ("PORT_8080_TCP_PROTO", "tcp"),
+        ("PORT_8080_TCP_PORT", "8080"),
+        ("PORT_8080_TCP_ADDR", "10.96.0.7"),
+        ("REDIS_SERVICE_HOST", "10.96.0.8"),
+        ("REDIS_PORT", "tcp://10.96.0.8:6379"),
+        ("REDIS_PORT_53_UDP", "udp://10.96.0.8:53"),
+    ],
+)
+def test_variables_of_services_are_ignored(name: str, value: str) -> None:
+    """Kubernetes adds them to every container of a namespace with a service named ``tusd-py`` or ``tusd-py-redis``."""
+    environ = {f"TUSD_PY_{name}": value, "TUSD_PY_SERVER__PORT": "9"}
+    assert load(None, environ).server.port == 9
+    assert injected(environ) == [f"TUSD_PY_{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "8080"), ("SERVER_HOST", "::"), ("SERVICE", "x"), ("PORT_8080", "1"), ("SERVER__SERVICE_HOST", "x")],
+)
+def test_similar_variables_are_refused(name: str, value: str) -> None:
+    """A mistake of the operator is not taken for a variable of Kubernetes."""
+    environ = {f"TUSD_PY_{name}": value}
+    with pytest.raises(SettingsError, match="is not a setting"):
+        load(None, environ)
+    assert injected(environ) == []

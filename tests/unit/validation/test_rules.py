@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -118,3 +119,11 @@ def test_a_text_matches_itself(text: str) -> None:
     plain = text.translate({ord(sign): None for sign in "*?["}).lower()
     assert matches((plain,), plain) and matches(("*",), text)
     assert quote(text).isprintable()
+
+
+@pytest.mark.parametrize("pattern", ["*a*a*a*a*a*b", "*[a-z]*[a-z]*[0-9]x", "*?*?*?*b", "a*" * 20 + "b"])
+def test_patterns_of_rules_take_linear_time(pattern: str) -> None:
+    """The client chooses the value that an operator's pattern is compared with."""
+    before = time.thread_time()
+    assert not matches((pattern,), "a" * 8000)
+    assert time.thread_time() - before < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 from starlette.applications import Starlette
@@ -13,7 +14,7 @@ from tests.support.harness import EPOCH, UploadsHarness
 from tests.support.processing import with_ports
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import ask
-from tusd_py.contracts.store import StoreFull
+from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
@@ -67,7 +68,7 @@ async def test_healthz_and_readyz_200() -> None:
         await ask(app, "HEAD", "/readyz"),
     )
     assert (alive.status, ready.status, head.status) == (200, 200, 200)
-    assert json.loads(ready.body)["checks"] == {"draining": "ok", "records": "ok", "storage": "ok"}
+    assert json.loads(ready.body)["checks"] == {"draining": "ok", "records": "ok", "storage": "ok", "locks": "ok"}
     assert ready.headers["cache-control"] == alive.headers["cache-control"] == "no-store"
 
 
@@ -104,6 +105,18 @@ async def test_readyz_warns_of_jobs_that_wait() -> None:
     content = json.loads(answer.body)
     assert (answer.status, content["status"]) == (200, "ok")
     assert content["warnings"]["worker"].endswith("Redis refuses writes")
+
+
+@pytest.mark.anyio
+async def test_readyz_names_a_path_that_is_not_utf8_503() -> None:
+    """The bytes of a path that JSON cannot hold are replaced."""
+    path = os.fsdecode(b"/caf\xe9")
+    store = FailingProbe()
+    store.failure = StoreUnavailable(f"{path} is full")
+    answer = await ask(app_of(UploadsHarness(store=store)), "GET", "/readyz")
+    assert (answer.status, json.loads(answer.body)["checks"]["storage"]) == (503, "/caf\ufffd is full")
+    answer = await ask(app_of(UploadsHarness(), refuse=OSError(2, "no such directory", path)), "GET", "/readyz")
+    assert 503 == answer.status
 
 
 @pytest.mark.anyio

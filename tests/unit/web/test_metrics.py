@@ -11,7 +11,8 @@ from tests.support.harness import EPOCH
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadNotFound
-from tusd_py.web.metrics import SHARED_DIRECTORY, ServerMetrics
+from tusd_py.web.metrics import ServerMetrics
+from tusd_py.web.shared_metrics import SHARED_DIRECTORY
 
 
 def test_exposition_has_tusd_names() -> None:

@@ -92,6 +92,8 @@ class SqlRecords:
 
     async def probe(self) -> None:
         await self.find("")
+        # Takes the write lock, which a database that is read-only for this user refuses; deletes nothing.
+        await self._write(RecordChange(self._sql.delete, {"seen_id": "", "seen_token": 0}))
 
     async def close(self) -> None:
         """Finish the calls made before, and close the database for the job queue and the endpoint states as well."""

@@ -32,6 +32,22 @@ def pending(url: DatabaseUrl) -> list[str]:
     return pending_migrations(url)
 
 
+def try_writing(url: DatabaseUrl) -> None:
+    """Write to the database, if it has a schema, and change nothing. Raises ``RecordsUnavailable``. Blocks."""
+    driver = open_driver(url)
+    if driver.read_revision() is None:
+        return
+    connection = driver.connect()
+    try:
+        with connection.writing(durable=False):
+            # A transaction that only begins is allowed in a database that is read-only for this user.
+            connection.execute("DELETE FROM alembic_version WHERE version_num = ''", {})
+    except connection.statement_errors as error:
+        raise connection.to_fault(error) from error
+    finally:
+        connection.close()
+
+
 def is_current(url: DatabaseUrl) -> bool:
     """Whether the database has exactly the schema of this version; False if that cannot be read."""
     return open_driver(url).read_revision() == newest_revision()

@@ -14,6 +14,7 @@ import sys
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
+from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.serving.http.request_head import HeadLimits
 from tusd_py.settings import ServerSettings
 
@@ -50,7 +51,7 @@ CYCLE_FIELDS = (
 FLOW_METHODS = ("drain", "pause_reading", "resume_reading")
 
 
-def protocol_class(server: ServerSettings) -> type[asyncio.Protocol] | None:
+def protocol_class(server: ServerSettings, limit: ConnectionLimit | None = None) -> type[asyncio.Protocol] | None:
     """Return our protocol class, bound to these settings; ``None``, with a warning in the log, if uvicorn differs."""
     if missing := differences(uvicorn.__version__):
         _log.warning(
@@ -59,7 +60,7 @@ def protocol_class(server: ServerSettings) -> type[asyncio.Protocol] | None:
         )
         return None
     # Imported only now, when its base classes are known to be there.
-    from tusd_py.serving.http.protocol import UploadProtocol
+    from tusd_py.serving.http.limited import LimitedProtocol
     from tusd_py.serving.http.sendfile import SendSlots
     from tusd_py.serving.http.splice import PipePool
 
@@ -67,7 +68,8 @@ def protocol_class(server: ServerSettings) -> type[asyncio.Protocol] | None:
     # Other systems report the progress of sendfile(2) differently.
     sends = server.fast_body and sys.platform == "linux"
 
-    class BoundedProtocol(UploadProtocol):
+    class BoundedProtocol(LimitedProtocol):
+        connection_limit = limit
         limits = HeadLimits(server.header_timeout_seconds, server.header_bytes_max)
         pipes = PipePool() if receives else None
         send_slots = SendSlots() if sends else None

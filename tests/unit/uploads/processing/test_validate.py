@@ -82,7 +82,7 @@ async def test_validate_accepted_ready_and_downloadable(harness: UploadsHarness)
         (samples.HTML, {"filetype": b"image/jpeg"}, "which is not one of image/png"),
         (samples.PNG + bytes(1000), {"filetype": b"image/png"}, "more than 1000"),
         (samples.PNG, {"filetype": b"image/png", "sha256": bytes(32).hex().encode()}, "its sha256 is not the one"),
-        (b"a,b\n1\n", {"filename": b"x.csv"}, "row 2 has 1 columns"),
+        (b"a,b\n1\n", {"filename": b"x.csv"}, "row 2: it has 1 columns"),
         (b"", {"filename": b"x.csv"}, "no rows"),
     ],
 )
