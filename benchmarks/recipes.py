@@ -17,14 +17,21 @@ _HERE = Path(__file__).parent
 _PEERS = _HERE / "peers"
 
 
+#: High, not off, so that counting is measured too.
+_LIMITS = {
+    "TUSD_PY_SERVER__CONNECTIONS_PER_ADDRESS_MAX": "1000000",
+    "TUSD_PY_UPLOADS__EMPTY_PER_CLIENT_MAX": "1000000",
+}
+
+
 def ours() -> Recipe:
-    """tusd-py as shipped: default settings, one process."""
+    """tusd-py as shipped: one process and default settings, but for limits that a single client of a load reaches."""
 
     def command(data: Path) -> Sequence[str]:
         options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
         return [sys.executable, "-m", "tusd_py", "serve", *options]
 
-    return Recipe("ours", f"tusd-py {metadata.version('tusd-py')}", command)
+    return Recipe("ours", f"tusd-py {metadata.version('tusd-py')}", command, _LIMITS)
 
 
 def before(checkout: Path) -> Recipe:
@@ -40,7 +47,9 @@ def before(checkout: Path) -> Recipe:
         options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data)]
         return [str(python), "-m", "tusd_py", "serve", *options]
 
-    return Recipe("before", f"tusd-py at {revision}", command)
+    # Versions before these settings refuse to start with them.
+    has_limits = "empty_per_client_max" in (checkout / "config.toml").read_text()
+    return Recipe("before", f"tusd-py at {revision}", command, _LIMITS if has_limits else {})
 
 
 def node() -> Recipe:
