@@ -17,7 +17,7 @@ from tests.support.server import RunningServer, start_server
 from tests.support.stored import counted
 from tests.support.waiting import eventually
 
-SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "UPLOADS__BODY_IDLE_SECONDS": "3"}
+SETTINGS = {"UPLOADS__PARTIAL_DOWNLOADS": "true", "SERVER__SEND_TIMEOUT_SECONDS": "3"}
 DATA = bytes(content(3, 300_000))
 
 
@@ -191,7 +191,7 @@ async def test_truncated_file_breaks_the_download(server: RunningServer) -> None
 
 @pytest.mark.anyio
 async def test_stalled_download_is_aborted(server: RunningServer) -> None:
-    """After the idle time the connection is broken and the file closed."""
+    """After the send timeout the connection is broken and the file closed."""
     url = await uploaded(server, content(11, 32 * MIB))
     connection = await start_download(url, 1000)
     assert readers(server, url.rsplit("/", 1)[1]) == 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Literal
+from contextlib import ExitStack, suppress
+from typing import Any, Literal
 
 import pytest
 
@@ -51,6 +54,11 @@ def is_open(connection: socket.socket, seconds: float) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+def only_connection(server: Served) -> Any:
+    (protocol,) = server.server.server_state.connections
+    return protocol
 
 
 def seen_after_the_end(server: Served, *pieces: bytes, reset: bool = False, awaits_loss: bool = True) -> Seen:
@@ -277,6 +285,115 @@ def test_trailers_are_not_headers(start: Start) -> None:
         assert (b"hello", "complete") == (seen.body, seen.ended)
         assert ([] if stock else [(b"checksum", b"a"), (b"checksum", b"b")]) == seen.trailers
         assert (1 + stock) == [name for name, _ in seen.headers].count(b"host")
+
+
+ENDLESS = {"trailer": b"0\r\nA: ", "extension": b"5;", "size": b"", "trailer after a trailer": b"0\r\nB: b\r\nA: "}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("path", ["/echo", "/unread"])
+def test_endless_chunk_framing_431(start: Start, what: str, path: str) -> None:
+    """It is bounded like a head; with an application that does not read, there is no second response."""
+    server = start()
+    began = time.monotonic()
+    with server.connect() as connection:
+        connection.sendall(head("POST", path, "Transfer-Encoding: chunked") + b"5\r\nhello\r\n" + ENDLESS[what])
+        with suppress(OSError):
+            for _ in range(400):
+                connection.sendall((b"0" if what == "size" else b"a") * 10_000)
+        got = b""
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                got += piece
+    assert (b" 431 " in got, b" 200 " in got) == ((True, False) if path == "/echo" else (False, True))
+    until(lambda: server.connections == 0)
+    assert time.monotonic() - began < 8
+    (seen,) = server.application.seen
+    if path == "/echo":
+        until(lambda: bool(seen.ended))
+        assert (b"hello", "aborted") == (seen.body, seen.ended)
+
+
+def test_slow_trailer_408(start: Start) -> None:
+    """It may take as long as a head; a body between its pieces may take longer."""
+    server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+        time.sleep(HEADER_TIMEOUT_SECONDS * 1.5)
+        connection.sendall(b"5\r\nhello\r\n0\r\nA: b\r\nB: ")
+        began = time.monotonic()
+        assert b" 408 " in rest(connection)
+        assert HEADER_TIMEOUT_SECONDS * 0.9 <= time.monotonic() - began < 5
+
+
+def test_requests_ahead_are_not_parsed(start: Start) -> None:
+    """While a request is answered, what the client sends ahead waits in the kernel; then all of it is answered."""
+    server = start()
+    server.application.may_read.clear()
+    count = 5000
+    with server.connect() as connection:
+        sender = threading.Thread(target=connection.sendall, args=(head("GET", "/x") * count,))
+        sender.start()
+        until(lambda: bool(server.application.seen))
+        protocol = only_connection(server)
+        until(lambda: protocol.flow.read_paused)
+        assert (0, 1) == (len(protocol.pipeline), len(server.application.seen))
+        server.application.may_read.set()
+        for _ in range(count):
+            assert answer(connection).startswith(b"HTTP/1.1 200 OK")
+        sender.join()
+    assert count == len(server.application.seen)
+
+
+@pytest.mark.parametrize("last_bytes", range(0, 13, 2))
+def test_requests_behind_a_chunked_body(start: Start, last_bytes: int) -> None:
+    """However the bytes are cut, each request behind a chunked body is answered, and few are parsed ahead."""
+    chunked = head("POST", "/first", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n"
+    server = start()
+    server.application.may_read.clear()
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(chunked[: len(chunked) - last_bytes])
+        until(lambda: bool(server.application.seen) and unread_bytes(server, connection) == 0)
+        connection.sendall(chunked[len(chunked) - last_bytes :] + head("GET", "/x") * 400)
+        protocol = only_connection(server)
+        until(lambda: protocol.flow.read_paused)
+        assert len(protocol.pipeline) < 50
+        server.application.may_read.set()
+        for path in [b"/first", *[b"/x"] * 400]:
+            assert answer(connection).endswith(path)
+    assert b"hello" == server.application.seen[0].body
+
+
+def test_chunked_body_of_empty_lines(start: Start) -> None:
+    """Empty lines within chunks end no message."""
+    data = b"\r\n\r\n0\r\n\r\n" * 20_000
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/echo", "Transfer-Encoding: chunked"))
+        connection.sendall(b"%x\r\n" % len(data) + data + b"\r\n0\r\n\r\n" + head("GET", "/next"))
+        assert answer(connection).endswith(b"/echo")
+        assert answer(connection).endswith(b"/next")
+    assert data == server.application.seen[0].body
+
+
+@pytest.mark.parametrize("ending", ["FIN", "RST"])
+def test_nothing_is_left_of_a_connection(start: Start, ending: str) -> None:
+    """However the connection ended: no timer keeps it in memory."""
+    server = start(keep_alive_seconds=600)
+    connection = server.connect()
+    connection.sendall(head("POST", "/echo", "Content-Length: 5") + b"hello")
+    assert answer(connection).endswith(b"/echo")
+    is_alive = weakref.ref(only_connection(server))
+    if ending == "RST":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+    def is_freed() -> bool:
+        gc.collect()
+        return is_alive() is None
+
+    until(is_freed)
 
 
 def test_too_many_trailers_431(start: Start) -> None:

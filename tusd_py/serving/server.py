@@ -20,11 +20,14 @@ from starlette.applications import Starlette
 from tusd_py.serving import tuning
 from tusd_py.serving.acceptor import Acceptor, ConnectionCounts
 from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.serving.http.send_deadline import SendDeadline
 from tusd_py.settings import ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
 #: How long cancelled requests may take to save what they received.
 _CANCEL_SECONDS = 2.0
+#: During a stop a client that reads nothing for this long is not waited for.
+_STOP_SEND_SECONDS = 2.0
 _EXIT_FORCED = 1
 
 
@@ -64,6 +67,7 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._grace_seconds = settings.shutdown_timeout_seconds
+        self._send_deadline = SendDeadline(self.server_state.connections, settings.send_timeout_seconds)
         self._on_started = on_started
         #: Only with several server processes.
         self._counts = counts
@@ -77,7 +81,11 @@ class Server(uvicorn.Server):
     async def _run(self, sockets: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
         async with self._app.router.lifespan_context(self._app):
-            await self.serve(sockets)
+            looking = asyncio.create_task(self._send_deadline.run())
+            try:
+                await self.serve(sockets)
+            finally:
+                looking.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._counts is None and (self._limit is None or self.config.ssl is None):
@@ -136,9 +144,13 @@ class Server(uvicorn.Server):
     async def _all_ended(self, timeout_seconds: float) -> bool:
         """Wait for every request and connection to end; return whether they did in time."""
         state = self.server_state
+        look_at = 0.0
         try:
             async with asyncio.timeout(timeout_seconds):
-                while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn keeps sets and offers no event
+                while state.connections or state.tasks:
+                    if self._loop.time() >= look_at:
+                        await self._send_deadline.look(_STOP_SEND_SECONDS)
+                        look_at = self._loop.time() + _STOP_SEND_SECONDS / 8
                     await asyncio.sleep(0.02)
         except TimeoutError:
             return False

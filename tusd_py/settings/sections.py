@@ -66,6 +66,7 @@ class ServerSettings(Section):
     keep_alive_seconds: PositiveSeconds = 75
     header_timeout_seconds: PositiveSeconds = 10
     header_bytes_max: PositiveSize = 65536
+    send_timeout_seconds: PositiveSeconds = 60
     connections_per_address_max: CountOrNone = 4096
     fast_body: Bool = True
     shutdown_timeout_seconds: PositiveSeconds = 10

@@ -13,12 +13,16 @@ from tusd_py.protocol.outcomes import Content
 #: Waits until the client has received everything sent so far, then returns exclusive access to the socket behind this
 #: ``send``; ``None`` if zero-copy is not possible now.
 AcquireSendSocket = Callable[[Send], Awaitable[SocketWriter | None]]
-#: Size of one piece: a client that does not take one within the idle time is disconnected.
+#: Size of one piece.
 SEND_BYTES = 256 * 1024
 
 
 class BodySender:
-    """Sends one content to one client and counts the bytes."""
+    """Sends one content to one client and counts the bytes.
+
+    Our own server aborts connections that take nothing (``server.send_timeout_seconds``). Under another server, which
+    has no ``acquire_send_socket``, a client must take each piece within ``idle_seconds``.
+    """
 
     def __init__(
         self, receive: Receive, send: Send, idle_seconds: float, acquire_send_socket: AcquireSendSocket | None
@@ -27,14 +31,14 @@ class BodySender:
         #: Of these, moved from a file within the kernel.
         self.bytes_zero_copy = 0
         self._receive, self._send = receive, send
-        self._idle_seconds = idle_seconds
+        self._idle_seconds = idle_seconds if acquire_send_socket is None else None
         self._acquire_send_socket = acquire_send_socket
 
     async def run(self, content: Content) -> None:
         """Send ``content`` to its end, or until the client disconnects. The caller closes ``content``.
 
-        Raises ``TimeoutError`` if the client takes nothing for ``idle_seconds``. ASGI servers silently discard what is
-        sent to a disconnected client; only ``receive`` reports the disconnect.
+        Raises ``TimeoutError`` if the client of another server does not take a piece in time. ASGI servers silently
+        discard what is sent to a disconnected client; only ``receive`` reports the disconnect.
         """
         disconnected = asyncio.ensure_future(self._wait_for_disconnect())
         # Checked once: isinstance against a runtime-checkable protocol is slow.
@@ -62,8 +66,7 @@ class BodySender:
         If not, the next piece is sent, and the event loop waits for the client instead of a thread.
         """
         assert self._acquire_send_socket is not None
-        async with asyncio.timeout(self._idle_seconds):
-            writer = await self._acquire_send_socket(self._send)
+        writer = await self._acquire_send_socket(self._send)
         if writer is None:
             return False
         try:

@@ -145,6 +145,17 @@ def test_redis_answers() -> None:
     assert f"ok      Redis at {url.removeprefix('unix://')} answers and can be written to" in result.output
 
 
+def test_redis_that_refuses_writes_exits_with_2() -> None:
+    """It answers a ping, but takes no job."""
+    from redis import Redis
+
+    with running_redis() as url, Redis.from_url(url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        result = run("check", "--port", "0", WORKER__BROKER=url)
+    assert 2 == result.exit_code
+    assert "cannot be used (it refuses to write: NOREPLICAS" in result.output
+
+
 def test_redis_that_refuses_the_login_exits_with_2() -> None:
     """The worker needs the password too, so a Redis that refuses it cannot be used."""
     from redis import Redis

@@ -10,10 +10,12 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.faults.failing import FailingStore, Faults
-from tests.support.harness import UploadsHarness
+from tests.support.harness import EPOCH, UploadsHarness
+from tests.support.processing import with_ports
 from tests.support.virtual_time import VIRTUAL_TIME
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
+from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.ports import Ports
 from tusd_py.web import health
@@ -85,6 +87,24 @@ async def test_readyz_names_the_failure_503() -> None:
     answer = await ask(broken, "GET", "/readyz")
     assert (answer.status, json.loads(answer.body)["checks"]["open"]) == (503, "no such directory")
     assert (await ask(broken, "GET", "/healthz")).status == 200
+
+
+class FailingDispatch:
+    """Endpoint states in which the workers have reported a failure."""
+
+    async def find_failure(self, name: str) -> ClosedEndpoint:
+        return ClosedEndpoint(name=name, reason="Redis refuses writes", since=EPOCH)
+
+
+@pytest.mark.anyio
+async def test_readyz_warns_of_jobs_that_wait() -> None:
+    """The server is ready, since it takes uploads; the reason why their jobs wait is a warning."""
+    harness = UploadsHarness()
+    with_ports(harness, endpoint_states=FailingDispatch())
+    answer = await ask(app_of(harness), "GET", "/readyz")
+    content = json.loads(answer.body)
+    assert (answer.status, content["status"]) == (200, "ok")
+    assert content["warnings"]["worker"].endswith("Redis refuses writes")
 
 
 @pytest.mark.anyio

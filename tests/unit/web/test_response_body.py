@@ -144,15 +144,36 @@ async def test_disconnect_during_zero_copy() -> None:
     assert all(message["more_body"] for message in out.messages)
 
 
-async def test_stalled_client_is_a_timeout() -> None:
-    """If the socket is not drained within the idle time, ``run`` raises ``TimeoutError``."""
+class Stalling(Outgoing):
+    """Takes this many messages, and each of them only after some time; then none."""
 
-    async def acquire(_: Send) -> None:
-        await asyncio.Event().wait()
+    def __init__(self, takes: int, seconds: float) -> None:
+        super().__init__()
+        self._takes, self._seconds = takes, seconds
 
+    async def __call__(self, message: Message) -> None:
+        if len(self.messages) == self._takes:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self._seconds)
+        await super().__call__(message)
+
+
+async def test_stalled_client_of_another_server() -> None:
+    """If a piece is not taken within the idle time, ``run`` raises ``TimeoutError``."""
+    out = Stalling(3, IDLE_SECONDS * 0.9)
+    sender = BodySender(Incoming(), out, IDLE_SECONDS, None)
     with pytest.raises(TimeoutError):
-        await BodySender(Incoming(), Outgoing(), IDLE_SECONDS, acquire).run(FakeContent(b"a", b"b"))
-    assert asyncio.get_running_loop().time() == pytest.approx(IDLE_SECONDS)
+        await sender.run(FakeContent(*[b"abc"] * 5))
+    assert asyncio.get_running_loop().time() == pytest.approx(IDLE_SECONDS * (3 * 0.9 + 1))
+    assert sender.bytes_sent == 9
+    assert all(message["more_body"] for message in out.messages)
+
+
+async def test_slow_client_of_our_server() -> None:
+    """Our server has a deadline of its own: ``BodySender`` has none."""
+    out = Stalling(9, IDLE_SECONDS * 2)
+    await BodySender(Incoming(), out, IDLE_SECONDS, FakeServer()).run(FakeContent(b"a", b"b"))
+    assert b"".join(message["body"] for message in out.messages) == b"ab"
 
 
 async def test_failing_file_releases_the_socket() -> None:

@@ -31,6 +31,11 @@ class LingeringClose:
     def is_pending(self) -> bool:
         return self._timer is not None
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether too many bytes arrived, so that reading is paused until the close."""
+        return self._bytes_left < 0
+
     def send(self, refusal: BadRequest, default_headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send ``refusal`` as the final response, and begin."""
         text = refusal.sentence.encode("ascii") + b"\n"

@@ -22,10 +22,10 @@ _NEW_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
 class Cycle(RequestResponseCycle):
     """Passes every received byte to the application, without a copy, before it reports a disconnect.
 
-    ``pipeline`` holds the requests that the client sent ahead; ``declared`` are the names of trailers that may come.
+    ``declared`` are the names of trailers that may come.
     """
 
-    def __init__(self, pipeline: deque[Any], declared: frozenset[bytes], **arguments: Any) -> None:
+    def __init__(self, declared: frozenset[bytes], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.pieces: deque[bytes] = deque()
         self.buffered_bytes = 0
@@ -38,7 +38,6 @@ class Cycle(RequestResponseCycle):
         self.is_complete = False
         self.declared = declared
         self.trailers: list[tuple[bytes, bytes]] = []
-        self._pipeline = pipeline
 
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body."""
@@ -83,8 +82,7 @@ class Cycle(RequestResponseCycle):
             self.waiting_for_100_continue = False
             self.transport.write(_CONTINUE)
         while not (self._has_message() or self.disconnected or self.response_complete):
-            # Requests that the client sent ahead wait in the kernel, not here.
-            if not (self._pipeline or self.socket_borrowed):
+            if not self.socket_borrowed:
                 self.flow.resume_reading()
             self.message_event.clear()
             await self.message_event.wait()
@@ -93,7 +91,7 @@ class Cycle(RequestResponseCycle):
         piece = self.pieces.popleft() if self.pieces else b""
         self.buffered_bytes -= len(piece)
         self.more_body = not self.is_complete or bool(self.pieces)
-        if self.buffered_bytes <= BUFFERED_BYTES_MAX and not (self._pipeline or self.disconnected):
+        if self.buffered_bytes <= BUFFERED_BYTES_MAX and not self.disconnected:
             self.flow.resume_reading()
         return {"type": "http.request", "body": piece, "more_body": self.more_body}
 

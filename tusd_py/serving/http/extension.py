@@ -58,6 +58,7 @@ class AsgiExtension:
     def close(self) -> None:
         """Break the reference cycle with the connection, which then need not wait for the garbage collector."""
         self.extensions.clear()
+        self._resume_after = _do_nothing
 
     def _trailers(self) -> list[tuple[bytes, bytes]]:
         cycle = self.cycle
@@ -138,6 +139,10 @@ class AsgiExtension:
             cycle.expected_content_length -= bytes_sent
 
         return SendfileWriter(slots, descriptor, on_closed)
+
+
+def _do_nothing(_: int) -> None:
+    """Stand for the method of a connection that is closed."""
 
 
 def _duplicate_socket(transport: asyncio.Transport) -> int | None:

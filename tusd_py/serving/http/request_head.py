@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Browsers and proxies send about thirty; thousands are an attack on code that loops over them.
 HEADERS_MAX = 256
@@ -36,15 +37,17 @@ TOO_LARGE = BadRequest(431, "The head of the request is too large.")
 TOO_SLOW = BadRequest(408, "The head of the request took too long.")
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """What a head says of the message it begins."""
 
+    length: int = 0  # 0 for a chunked body as well
+    is_chunked: bool = False
     expects_continue: bool = False
     trailers: frozenset[bytes] = frozenset()  # the declared names, in lower case
 
 
-_PLAIN = Framing()
+_NO_BODY = Framing()
+_NO_TRAILERS: frozenset[bytes] = frozenset()
 _NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 
 
@@ -55,6 +58,7 @@ def check(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framing:
     """
     hosts = encodings = 0
     declared: list[bytes] = []
+    length = 0
     has_length = expects_continue = False
     for name, value in headers:
         if name not in _NAMES:
@@ -65,6 +69,7 @@ def check(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framing:
                 raise BadRequest(400, "The Host header is not a valid host.")
         elif name == b"content-length":
             has_length = True
+            length = _length(value)
         elif name == b"transfer-encoding":
             encodings += 1
             # RFC 9112, 6.1: a body in another coding would be stored as it came over the wire, under a false length.
@@ -81,10 +86,19 @@ def check(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framing:
     # RFC 9112, 6.1 and 6.3: a message with two lengths is how requests are smuggled past a proxy.
     if encodings and (encodings > 1 or has_length or http_version != "1.1"):
         raise BadRequest(400, "The length of the request is ambiguous.")
-    if not (expects_continue or declared):
-        return _PLAIN
+    if not (length or encodings or expects_continue):
+        return _NO_BODY
     # A body of known length has no trailers.
-    return Framing(expects_continue, frozenset(declared if encodings else ()))
+    trailers = frozenset(declared) if declared and encodings else _NO_TRAILERS
+    return Framing(length, encodings > 0, expects_continue, trailers)
+
+
+def _length(value: bytes) -> int:
+    """Return the length in a ``Content-Length``, which the parser has checked but not stripped."""
+    try:
+        return int(value)
+    except ValueError:
+        raise BadRequest(400, "The length of the request is ambiguous.") from None
 
 
 def size_of_head(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:

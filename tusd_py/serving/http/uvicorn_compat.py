@@ -30,7 +30,7 @@ NAMES = {
 CONNECTION_METHODS = (
     "connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "on_body", "on_header",
     "on_headers_complete", "on_message_begin", "on_message_complete", "on_response_complete", "on_url", "shutdown",
-    "timeout_keep_alive_handler", "_should_upgrade", "_start_asgi_task",
+    "timeout_keep_alive_handler", "_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required",
 )  # fmt: skip
 #: Attributes that it reads or sets.
 CONNECTION_FIELDS = (

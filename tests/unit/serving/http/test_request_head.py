@@ -53,7 +53,8 @@ def test_ambiguous_length_400() -> None:
             check([HOST, *headers], "1.1")
     with pytest.raises(BadRequest):
         check([HOST, CHUNKED], "1.0")
-    assert Framing() == check([HOST, (b"transfer-encoding", b" Chunked ")], "1.1")
+    assert Framing(is_chunked=True) == check([HOST, (b"transfer-encoding", b" Chunked ")], "1.1")
+    assert Framing(length=5) == check([HOST, (b"content-length", b"5 ")], "1.1")
 
 
 def test_framing() -> None:
