@@ -105,7 +105,7 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def asks_to_stop(response: bytes) -> bool:
+def requests_stop(response: bytes) -> bool:
     """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
     return parse_response(Hook.POST_RECEIVE, response).stop
 
@@ -115,7 +115,7 @@ def needs_worker(settings: Settings) -> bool:
     return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
 
 
-def look_for_libmagic() -> None:
+def ensure_libmagic() -> None:
     """Load libmagic. Raises ``ValidatorUnavailable``, which says how to install it, if it is missing."""
     libmagic.detect_type(b"")
 

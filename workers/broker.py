@@ -40,7 +40,7 @@ class JobTransport(Protocol):
         ...
 
     async def workers(self, within_seconds: float) -> int:
-        """How many workers have asked for jobs lately. Raises ``ConnectionError`` if the broker cannot be reached."""
+        """How many workers have polled the queue in this time. Raises ``ConnectionError`` without a broker."""
         ...
 
     async def send(self, job: Job) -> None:

@@ -21,8 +21,8 @@ from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
 from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.wiring import (
+    ensure_libmagic,
     exposed_data,
-    look_for_libmagic,
     needs_worker,
     pending_migrations,
     subscriptions,
@@ -174,7 +174,7 @@ def _hooks(settings: Settings) -> Iterator[Check]:
         state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
         yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
-        yield Check(True, "hooks.enabled_events is empty: no hook is called")
+        yield Check(True, "hooks.enabled_events is empty: no hook is invoked")
     if hooks.http_skip_verify:
         yield Check(True, "hooks.http_skip_verify is true: hooks are not protected against an attacker on the network")
 
@@ -250,7 +250,7 @@ def _steps(settings: Settings) -> Iterator[Check]:
     rules = settings.validation.rules if settings.validation.enabled or settings.validation.early else ()
     if any(rule.allowed_types or rule.type_agrees for rule in rules):
         try:
-            look_for_libmagic()
+            ensure_libmagic()
         except ValidatorUnavailable as error:
             yield Check(False, str(error))
         else:

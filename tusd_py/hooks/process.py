@@ -1,4 +1,4 @@
-"""Runs one program to its end, with limits of time and memory. It knows nothing of hooks."""
+"""Runs one program to its end, with limits of time and memory. Independent of hooks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class HookProcess:
         """Run the program in its own directory until it exits. Raises ``ProcessFailed``.
 
         If it takes too long, writes too much, or the caller is cancelled, the program and every process that it has
-        started are killed. What it leaves running when it exits by itself is not waited for, and goes on.
+        started are killed. Processes that it leaves running when it exits by itself continue; ``run``
+        does not wait for them.
         """
         try:
             async with asyncio.timeout(timeout_seconds):

@@ -298,7 +298,7 @@ class UploadUnfinished(TusError):
 class UploadNotValidated(TusError):
     # 409 because clients retry it.
     status = 409
-    code = "ERR_UPLOAD_UNEXAMINED"
+    code = "ERR_UPLOAD_NOT_VALIDATED"
     retry_after_seconds = 5
     sentence = "this upload has not been validated yet; try again shortly"
 

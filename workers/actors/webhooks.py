@@ -17,7 +17,7 @@ from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.terminate import terminate_locked
-from tusd_py.wiring import asks_to_stop, make_deliverer, webhook_endpoints
+from tusd_py.wiring import make_deliverer, requests_stop, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
@@ -100,7 +100,7 @@ async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: Web
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        if not asks_to_stop(response):
+        if not requests_stop(response):
             return
     except HookFailed as failure:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})

@@ -1,4 +1,4 @@
-"""Checks the head of a request before an application sees it. Pure; knows no connection."""
+"""Checks the head of a request before an application sees it. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves bytes from a file to a socket inside the kernel: sendfile(2). Knows no HTTP and no event loop."""
+"""Moves bytes from a file to a socket inside the kernel: sendfile(2). Independent of HTTP and of the event loop."""
 
 from __future__ import annotations
 

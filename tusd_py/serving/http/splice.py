@@ -1,4 +1,6 @@
-"""Moves bytes from a socket to a file through a pipe, inside the kernel: splice(2). Knows no HTTP and no event loop.
+"""Moves bytes from a socket to a file through a pipe, inside the kernel: splice(2).
+
+Independent of HTTP and of the event loop.
 
 Measured: a loop of these calls moves 1.2 to 2.3 GB/s on a core on which reading and writing moves 1.0.
 """

@@ -162,7 +162,7 @@ class DiskSink:
         except OSError as error:
             self._failure = store_error(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._descriptor >= 0:
-                self._or_revert(self._give_back_space)
+                self._or_revert(self._release_space)
         except StoreError as error:
             self._failure = error
         if durable and self._failure is None:
@@ -212,7 +212,7 @@ class DiskSink:
             if observed is not None:
                 observed.result()
 
-    def _give_back_space(self) -> None:
+    def _release_space(self) -> None:
         """Shorten the file, but not by what a flush has promised."""
         kept = max(self._promised, self._offset - RESERVE_BYTES)
         os.ftruncate(self._descriptor, kept)
