@@ -113,7 +113,7 @@ def test_hooks(tmp_path: Path) -> None:
     assert "NOT OK  the hooks directory hooks does not exist" in result.output
     assert "hooks.http_urls = http://...@h/x  (TUSD_PY_HOOKS__HTTP_URLS)" in result.output
     assert "secret" not in result.output
-    assert "hooks.enabled_events is empty: no hook is called" in result.output
+    assert "hooks.enabled_events is empty: no hook is invoked" in result.output
     assert "hooks.http_skip_verify is true" in result.output
     (tmp_path / "hooks").mkdir()
     assert "ok      the hooks directory hooks exists" in run("check", "--port", "0", **hooks).output
