@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -52,6 +53,8 @@ async def test_removed_directory_of_shared_metrics(tmp_path: Path) -> None:
     try:
         await create(server.url, 4)
         [directory] = (tmp_path / "data" / "metrics").iterdir()
+        # The server announces itself when the first of its processes is ready.
+        await eventually(lambda: len(re.findall(r"server process \d ready", server.log.read_text())) == 2)
         assert len(list(directory.iterdir())) == 8
         shutil.rmtree(tmp_path / "data" / "metrics")
         await samples(server)
@@ -60,7 +63,8 @@ async def test_removed_directory_of_shared_metrics(tmp_path: Path) -> None:
         assert len(servers) == 2
         for pid in servers:
             os.kill(int(pid), signal.SIGKILL)
-        await eventually(lambda: directory.exists() and len(list(directory.iterdir())) == 8, timeout_seconds=30)
+        await eventually(lambda: len(re.findall(r"server process \d ready", server.log.read_text())) == 4)
+        assert len(list(directory.iterdir())) == 8
         await create(server.url, 4)
         assert (await samples(server))["tusd_uploads_created"] == 1
     finally:

@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
-from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE
+from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE, identifier
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class ServerMetrics:
         """Remove the open requests of this process from the sum of all processes. Nothing may be counted afterwards."""
         if _is_shared():
             with suppress(OSError):
-                mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+                mark_process_dead(identifier())  # type: ignore[no-untyped-call]
 
 
 def _is_shared() -> bool:

@@ -30,6 +30,9 @@ _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 #: hole of a mapped file is killed by the kernel.
 _FILE_BYTES = 128 * 1024
 
+#: The slot of this process once it has joined; otherwise prometheus_client names the files after the process id.
+_slot: list[int] = []
+
 
 @contextmanager
 def shared_directory(parent: Path, environ: MutableMapping[str, str]) -> Iterator[None]:
@@ -67,6 +70,7 @@ def join(slot: int, environ: MutableMapping[str, str]) -> None:
         del environ[SHARED_DIRECTORY]
         values.ValueClass = values.MutexValue
     else:
+        _slot[:] = [slot]
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
 
 
@@ -75,6 +79,11 @@ def leave(slot: int, environ: MutableMapping[str, str]) -> None:
     if SHARED_DIRECTORY in environ:
         with suppress(OSError):
             mark_process_dead(slot, environ[SHARED_DIRECTORY])  # type: ignore[no-untyped-call]
+
+
+def identifier() -> int:
+    """What names the files of this process."""
+    return _slot[0] if _slot else os.getpid()
 
 
 def _make(parent: Path) -> tuple[Path, int]:

@@ -164,8 +164,10 @@ def test_redis_that_refuses_the_login_exits_with_2() -> None:
         with Redis.from_url(url) as client:
             client.config_set("requirepass", "correct")
         refused = run("check", "--port", "0", WORKER__BROKER=url)
+        wrong = run("check", "--port", "0", WORKER__BROKER=url.replace("unix://", "unix://:wr0ng@"))
         accepted = run("check", "--port", "0", WORKER__BROKER=url.replace("unix://", "unix://:correct@"))
-    assert 2 == refused.exit_code
+    assert (2, 2) == (refused.exit_code, wrong.exit_code)
+    assert "it refuses the login" in wrong.output and "wr0ng" not in wrong.output
     assert "cannot be used (it refuses the login: check the password in the URL)" in refused.output
     assert 0 == accepted.exit_code, accepted.output
     assert "correct" not in accepted.output
