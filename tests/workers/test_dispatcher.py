@@ -8,6 +8,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.wiring import utc_now
@@ -17,33 +19,33 @@ from workers.runner import backoff_seconds
 DONE, DEAD, WAITING, RUNNING = JobState.DONE, JobState.DEAD, JobState.WAITING, JobState.RUNNING
 
 
-def test_dispatch_each_job_once(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_dispatch_each_job_once(tmp_path: Path, broker: str) -> None:
     """Each of 200 jobs runs once and is completed at its first attempt."""
     seen: list[int] = []
 
     async def act(task: JobContext) -> None:
         seen.append(task.job.id)
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job() for _ in range(200)], utc_now())
             done = await wait_for_jobs(job_queue, 200, DONE)
             assert {1} == {item.attempt for item in done}
             assert sorted(item.id for item in done) == sorted(seen)
 
-    settings = settings_of(tmp_path, broker=broker)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_dispatch_woken_by_new_job(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_dispatch_woken_by_new_job(tmp_path: Path, broker: str) -> None:
     """An idle worker is woken by a new job: the median delay of 20 is far below the polling interval."""
     began: dict[int, float] = {}
 
     async def act(task: JobContext) -> None:
         began[task.job.id] = time.monotonic()
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker)
+    with running_worker(settings, {"act": act}):
         waits = []
         async with job_queue_of(settings) as job_queue:
             for number in range(1, 21):
@@ -53,12 +55,9 @@ def test_dispatch_woken_by_new_job(tmp_path: Path, broker: str) -> None:
                 waits.append(began[number] - made_at)
         assert sorted(waits)[10] < 0.25, waits
 
-    settings = settings_of(tmp_path, broker=broker)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> None:
     """``Retry`` runs again after its seconds, ``GiveUp`` never; unexpected errors are retried with their text kept."""
     attempts: dict[str, int] = {"later": 0, "never": 0, "broken": 0}
 
@@ -75,7 +74,8 @@ def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> Non
         attempts["broken"] += 1
         raise ValueError("see http://user:secret@host/path")
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker)
+    with running_worker(settings, {"later": later, "never": never, "broken": broken}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job("later"), job("never"), job("broken")], utc_now())
             [done] = await wait_for_jobs(job_queue, 1, DONE)
@@ -83,35 +83,30 @@ def test_retry_give_up_and_unexpected_errors(tmp_path: Path, broker: str) -> Non
             [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert "it is gone" == dead.error
             assert dead.ended_at is not None
-            broken = next(item for item in await jobs_in(job_queue) if item.actor == "broken")
-            assert "ValueError" in broken.error
-            assert "secret" not in broken.error
-
-    settings = settings_of(tmp_path, broker=broker)
-    with running_worker(settings, {"later": later, "never": never, "broken": broken}):
-        asyncio.run(check())
+            failed = next(item for item in await jobs_in(job_queue) if item.actor == "broken")
+            assert "ValueError" in failed.error
+            assert "secret" not in failed.error
     assert (3, 1) == (attempts["later"], attempts["never"])
 
 
-def test_job_dead_after_attempts_max(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_job_dead_after_attempts_max(tmp_path: Path, broker: str) -> None:
     """After ``worker.attempts_max`` attempts a job is dead, with the reason of the last failure."""
 
     async def act(task: JobContext) -> None:
         raise Retry("the receiver is away", 0)
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
             [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert 3 == dead.attempt
             assert "gave up after 3 attempts: the receiver is away" == dead.error
 
-    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_time_limit_interrupts_actor(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_time_limit_interrupts_actor(tmp_path: Path, broker: str) -> None:
     """An actor that exceeds ``worker.time_limit_seconds`` is cancelled, cleans up, and its job is retried."""
     cut = threading.Event()
 
@@ -122,20 +117,18 @@ def test_time_limit_interrupts_actor(tmp_path: Path, broker: str) -> None:
             finally:
                 cut.set()
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, time_limit_seconds=0.5)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
             [done] = await wait_for_jobs(job_queue, 1, DONE)
             assert 2 == done.attempt
             assert "longer than 0.5 s" in done.error
-
-    settings = settings_of(tmp_path, broker=broker, time_limit_seconds=0.5)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
     assert cut.is_set()
 
 
-def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> None:
     """While 50 jobs of each of two subscriptions hang, all jobs of a third are completed."""
     hanging = asyncio.Event()
 
@@ -143,7 +136,8 @@ def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> No
         if task.job.subscription.startswith("slow"):
             await hanging.wait()
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             slow = [job(subscription=f"slow {number % 2}") for number in range(100)]
             await job_queue.add_jobs([*slow, *(job(subscription="quick") for _ in range(50))], utc_now())
@@ -152,12 +146,9 @@ def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str) -> No
             running = await jobs_in(job_queue, RUNNING)
             assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
 
-    settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_sequence_key_keeps_order(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_sequence_key_keeps_order(tmp_path: Path, broker: str) -> None:
     """Jobs of each sequence key run in order though attempts fail."""
     seen: list[Job] = []
 
@@ -166,21 +157,19 @@ def test_sequence_key_keeps_order(tmp_path: Path, broker: str) -> None:
             raise Retry("once more", 0)
         seen.append(task.job)
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job(sequence_key=f"key {number % 2}") for number in range(30)], utc_now())
             await wait_for_jobs(job_queue, 30, DONE)
-
-    settings = settings_of(tmp_path, broker=broker)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
     for sequence_key in ("key 0", "key 1"):
         ids = [item.id for item in seen if item.sequence_key == sequence_key]
         assert sorted(ids) == ids
         assert 15 == len(ids)
 
 
-def test_stop_waits_then_returns_jobs(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_stop_waits_then_returns_jobs(tmp_path: Path, broker: str) -> None:
     """A job that ends within the grace period is completed; another is interrupted and waits for the next worker."""
     begun = threading.Barrier(3)
 
@@ -188,24 +177,19 @@ def test_stop_waits_then_returns_jobs(tmp_path: Path, broker: str) -> None:
         await asyncio.to_thread(begun.wait, 10)
         await asyncio.sleep(0.1 if task.job.subscription == "quick" else 60)
 
-    async def make() -> None:
-        async with job_queue_of(settings) as job_queue:
-            await job_queue.add_jobs([job(subscription="quick"), job(subscription="slow")], utc_now())
-
-    async def check() -> None:
-        async with job_queue_of(settings) as job_queue:
-            found = {item.subscription: item for item in await jobs_in(job_queue)}
-            assert (DONE, WAITING) == (found["quick"].state, found["slow"].state)
-            assert found["slow"].next_attempt_at <= utc_now()
-
     settings = settings_of(tmp_path, broker=broker, shutdown_timeout_seconds=0.6)
     with running_worker(settings, {"act": act}):
-        asyncio.run(make())
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([job(subscription="quick"), job(subscription="slow")], utc_now())
         begun.wait(10)
-    asyncio.run(check())
+    async with job_queue_of(settings) as job_queue:
+        found = {item.subscription: item for item in await jobs_in(job_queue)}
+        assert (DONE, WAITING) == (found["quick"].state, found["slow"].state)
+        assert found["slow"].next_attempt_at <= utc_now()
 
 
-def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
     """A job that takes longer than several leases is completed at its first attempt, once."""
     begun: list[int] = []
 
@@ -213,46 +197,39 @@ def test_lease_renewed_while_actor_runs(tmp_path: Path, broker: str) -> None:
         begun.append(task.job.attempt)
         await asyncio.sleep(1.5)
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
             [done] = await wait_for_jobs(job_queue, 1, DONE)
             assert 1 == done.attempt
-
-    settings = settings_of(tmp_path, broker=broker, lease_seconds=0.5)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
     assert [1] == begun
 
 
-def test_expired_lease_dispatched_again(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_expired_lease_dispatched_again(tmp_path: Path, broker: str) -> None:
     """A lease without a start ends unnoticed; a job whose worker died at each of its starts is dead."""
 
     async def act(task: JobContext) -> None:
         return
 
-    async def claim() -> None:
-        async with job_queue_of(settings) as job_queue:
-            await job_queue.add_jobs([job(subscription="unlucky"), job(), job(subscription="not begun")], utc_now())
-            for starts in (2, 1, 1):
-                now = utc_now()
-                for item in (await job_queue.claim(now, now, 3))[:starts]:
-                    await job_queue.start(item)
-
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
+    async with job_queue_of(settings) as job_queue:
+        await job_queue.add_jobs([job(subscription="unlucky"), job(), job(subscription="not begun")], utc_now())
+        for starts in (2, 1, 1):
+            now = utc_now()
+            for item in (await job_queue.claim(now, now, 3))[:starts]:
+                await job_queue.start(item)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             done = {item.subscription: item.attempt for item in await wait_for_jobs(job_queue, 2, DONE)}
             assert {"": 1, "not begun": 1} == done
             [dead] = await wait_for_jobs(job_queue, 1, DEAD)
             assert ("unlucky", "gave up after 3 starts: its worker died each time") == (dead.subscription, dead.error)
 
-    settings = settings_of(tmp_path, broker=broker, attempts_max=3)
-    asyncio.run(claim())
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
     """An actor whose job another worker has claimed is cancelled and records no result."""
     begun, stopped = threading.Event(), threading.Event()
 
@@ -263,7 +240,8 @@ def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
         finally:
             stopped.set()
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job()], utc_now())
             assert await asyncio.to_thread(begun.wait, 10)
@@ -272,15 +250,13 @@ def test_lost_lease_cancels_actor(tmp_path: Path, broker: str) -> None:
             assert await asyncio.to_thread(stopped.wait, 10)
             await job_queue.complete(taken, utc_now())
 
-    settings = settings_of(tmp_path, broker=broker, lease_seconds=1)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_unknown_actor_waits(tmp_path: Path, broker: str) -> None:
+@pytest.mark.anyio
+async def test_unknown_actor_waits(tmp_path: Path, broker: str) -> None:
     """A worker older than the server leaves unknown jobs for a newer worker, with the reason in the job."""
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=broker)
+    with running_worker(settings, {}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job("unheard")], utc_now())
             deadline = time.monotonic() + 10
@@ -288,10 +264,6 @@ def test_unknown_actor_waits(tmp_path: Path, broker: str) -> None:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
             assert "no actor 'unheard'" in waiting[0].error
-
-    settings = settings_of(tmp_path, broker=broker)
-    with running_worker(settings, {}):
-        asyncio.run(check())
 
 
 def test_backoff_doubles_up_to_four_hours() -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dramatiq
+import pytest
 from dramatiq import Message
 from redis import Redis
 
@@ -26,7 +27,8 @@ async def act(task: JobContext) -> None:
     return
 
 
-def test_redis_unavailable_jobs_wait(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_redis_unavailable_jobs_wait(tmp_path: Path) -> None:
     """A worker without its Redis dispatches nothing and uses up no attempt; afterwards all jobs are completed."""
 
     async def make(first: int) -> None:
@@ -38,26 +40,26 @@ def test_redis_unavailable_jobs_wait(tmp_path: Path) -> None:
             await asyncio.sleep(1.5)  # longer than a worker goes without looking
             assert 20 == len(await jobs_in(job_queue, JobState.WAITING)), "nothing can be dispatched"
 
-    async def all_done() -> None:
-        async with job_queue_of(settings) as job_queue:
-            done = await wait_for_jobs(job_queue, 40, JobState.DONE)
-            assert 2 >= max(item.attempt for item in done)
-
     with tempfile.TemporaryDirectory(prefix="redis-") as directory, ExitStack() as worker:
         with redis_in(Path(directory)) as url:
             settings = settings_of(tmp_path, broker=url, lease_seconds=2)
             worker.enter_context(running_worker(settings, {"act": act}))
-            asyncio.run(make(20))
-        asyncio.run(make(0))
+            await make(20)
+        await make(0)
         with redis_in(Path(directory)):
-            asyncio.run(all_done())
+            async with job_queue_of(settings) as job_queue:
+                done = await wait_for_jobs(job_queue, 40, JobState.DONE)
+                assert 2 >= max(item.attempt for item in done)
             worker.close()
 
 
-def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> None:
+@pytest.mark.anyio
+async def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> None:
     """Flushed repeatedly while 300 jobs go through it, Redis costs time and no job."""
 
-    async def check() -> None:
+    settings = settings_of(tmp_path, broker=redis_url, lease_seconds=1)
+    flush(redis_url)
+    with running_worker(settings, {"act": act}):
         async with job_queue_of(settings) as job_queue:
             await job_queue.add_jobs([job() for _ in range(300)], utc_now())
             for done in (50, 100, 150, 200, 250):
@@ -65,13 +67,9 @@ def test_redis_flushed_jobs_dispatched_again(tmp_path: Path, redis_url: str) -> 
                 flush(redis_url)
             await wait_for_jobs(job_queue, 300, JobState.DONE)
 
-    settings = settings_of(tmp_path, broker=redis_url, lease_seconds=1)
-    flush(redis_url)
-    with running_worker(settings, {"act": act}):
-        asyncio.run(check())
 
-
-def test_redis_refuses_writes_jobs_wait(tmp_path: Path, redis_url: str) -> None:
+@pytest.mark.anyio
+async def test_redis_refuses_writes_jobs_wait(tmp_path: Path, redis_url: str) -> None:
     """While Redis reads but does not write, all jobs wait without an attempt and the reason is known; then all run."""
 
     async def check(client: Redis) -> None:
@@ -95,25 +93,23 @@ def test_redis_refuses_writes_jobs_wait(tmp_path: Path, redis_url: str) -> None:
     flush(redis_url)
     with Redis.from_url(redis_url) as client, running_worker(settings, {"act": act}):
         try:
-            asyncio.run(check(client))
+            await check(client)
         finally:
             client.config_set("min-replicas-to-write", 0)
 
 
-def test_old_message_does_not_keep_a_lease(tmp_path: Path, redis_url: str) -> None:
+@pytest.mark.anyio
+async def test_old_message_does_not_keep_a_lease(tmp_path: Path, redis_url: str) -> None:
     """A message older than the job's lease is ignored: the lease expires, and the job runs."""
-
-    async def check() -> None:
-        async with job_queue_of(settings) as job_queue:
-            await job_queue.add_jobs([job()], utc_now())
-            [lost] = await job_queue.claim(utc_now(), utc_now() + timedelta(seconds=3), 1)
-            with running_worker(settings, {"act": act}):
-                message: Message[None] = Message(
-                    queue_name=QUEUE, actor_name="act", args=(lost.id, lost.token - 1), kwargs={}, options={}
-                )
-                await asyncio.to_thread(dramatiq.get_broker().enqueue, message)
-                await wait_for_jobs(job_queue, 1, JobState.DONE)
 
     settings = settings_of(tmp_path, broker=redis_url, lease_seconds=2)
     flush(redis_url)
-    asyncio.run(check())
+    async with job_queue_of(settings) as job_queue:
+        await job_queue.add_jobs([job()], utc_now())
+        [lost] = await job_queue.claim(utc_now(), utc_now() + timedelta(seconds=3), 1)
+        with running_worker(settings, {"act": act}):
+            message: Message[None] = Message(
+                queue_name=QUEUE, actor_name="act", args=(lost.id, lost.token - 1), kwargs={}, options={}
+            )
+            await asyncio.to_thread(dramatiq.get_broker().enqueue, message)
+            await wait_for_jobs(job_queue, 1, JobState.DONE)

@@ -78,7 +78,8 @@ def test_format_number_out_of_range() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Y", "YQ", "YQ=", "YQ===", "YQ==YQ==", "Y=Q=", "=", "====", "Y!Q=", "YQ==\n", "_w==", "é"]
+    "text",
+    ["Y", "YQ", "YQ=", "YQ===", "YQ==YQ==", "Y=Q=", "=", "====", "Y!Q=", "YQ==\n", "_w==", "é", "0000=", "0000===="],
 )
 def test_parse_base64_invalid(text: str) -> None:
     """Bad padding, other alphabets and junk are not skipped."""
