@@ -55,7 +55,7 @@ class EventsMachine(UploadsMachine):
 
     @invariant()
     def events_match_history(self) -> None:
-        """Each type except post-receive at most once, finished if complete and only then, a job for each but replaced ones."""
+        """Each type except post-receive at most once, finished if complete; a job for each event not replaced."""
         for upload_id in self.known:
             events = [
                 event
