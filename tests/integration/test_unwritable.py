@@ -77,7 +77,10 @@ async def test_writable_is_ready(data_dir: Path, tmp_path: Path) -> None:
 _READ_ONLY = """
 set -e
 mount --bind "$1" /mnt
-for directory in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro none $directory; done
+for directory in /tmp /var/tmp /dev/shm; do
+    mount --bind $directory $directory
+    mount -o remount,bind,ro $directory
+done
 mount -o remount,bind,ro /
 shift
 exec "$@"
