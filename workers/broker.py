@@ -97,6 +97,8 @@ class ActorEventLoop(AsyncIO):
 
     def before_worker_boot(self, broker: Broker, worker: dramatiq.Worker) -> None:
         thread = EventLoopThread(self.logger)
+        # At a second SIGTERM Dramatiq exits without stopping the loop, and the exit would wait for its thread forever.
+        thread.daemon = True
         thread.start(timeout=_LOOP_START_SECONDS)
         set_event_loop_thread(thread)
 

@@ -72,6 +72,20 @@ async def test_worker_command(tmp_path: Path, broker: str, command: list[str | P
     assert "Traceback" not in log.read_text()
 
 
+def test_exit_does_not_wait_for_the_event_loop_of_actors() -> None:
+    """At a second SIGTERM, as a service manager causes, Dramatiq exits without stopping the loop: the process ends."""
+    program = (
+        "import sys\n"
+        "from dramatiq import Worker\n"
+        "from dramatiq.brokers.stub import StubBroker\n"
+        "from workers.broker import ActorEventLoop\n"
+        "broker = StubBroker(middleware=[])\n"
+        "ActorEventLoop().before_worker_boot(broker, Worker(broker))\n"
+        "sys.exit(3)\n"
+    )
+    assert 3 == subprocess.run([sys.executable, "-c", program], timeout=15).returncode
+
+
 @pytest.mark.anyio
 async def test_worker_waits_for_database(tmp_path: Path) -> None:
     """Started before its database can be opened, it logs that and works once it can."""
