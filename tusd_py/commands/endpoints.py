@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -10,11 +9,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, reason, require_database
-from tusd_py.commands.writing import keeping_owner
+from tusd_py.commands.database import with_database
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import ClosedEndpoint, JobState
 from tusd_py.settings import Settings
 from tusd_py.views import endpoint_view, format_time
@@ -82,18 +79,4 @@ async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
 
 
 def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
-    if settings.database_path is None:
-        fail(['records.url is "memory": there are no webhooks without a database'])
-
-    async def run() -> T:
-        async with open_endpoint_states(settings) as states:
-            return await use(states)
-
-    try:
-        require_database(settings)
-        with keeping_owner(settings):
-            return asyncio.run(run())
-    except StartupError as error:
-        fail([str(error)])
-    except (OSError, RecordsError) as error:
-        fail([reason(error)])
+    return with_database(settings, open_endpoint_states, use, "there are no webhooks without a database")

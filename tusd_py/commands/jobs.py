@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -10,10 +9,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, reason, require_database
-from tusd_py.commands.writing import keeping_owner
+from tusd_py.commands.database import with_database
 from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Job, JobState
 from tusd_py.settings import Settings
 from tusd_py.views import format_time, job_view
@@ -88,21 +85,7 @@ def drop(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> No
 
 def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) -> T:
     """Open the job queue, return the result of ``use``, and close the queue. Problems exit with code 2."""
-    if settings.database_path is None:
-        fail(['records.url is "memory": jobs and events need a database'])
-
-    async def run() -> T:
-        async with open_job_queue(settings) as job_queue:
-            return await use(job_queue)
-
-    try:
-        require_database(settings)
-        with keeping_owner(settings):
-            return asyncio.run(run())
-    except StartupError as error:
-        fail([str(error)])
-    except (OSError, RecordsError) as error:
-        fail([reason(error)])
+    return with_database(settings, open_job_queue, use, "jobs and events need a database")
 
 
 def _each(

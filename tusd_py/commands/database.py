@@ -1,0 +1,44 @@
+"""Runs one coroutine over an open part of the database, for commands that read or change what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+from tusd_py.commands.console import fail
+from tusd_py.commands.startup import StartupError, reason, require_database
+from tusd_py.commands.writing import keeping_owner
+from tusd_py.contracts.records import RecordsError
+from tusd_py.settings import Settings
+
+Opened = TypeVar("Opened")
+T = TypeVar("T")
+
+
+def with_database(
+    settings: Settings,
+    opening: Callable[[Settings], AbstractAsyncContextManager[Opened]],
+    use: Callable[[Opened], Awaitable[T]],
+    needs: str,
+) -> T:
+    """Return the result of ``use`` with what ``opening`` opens, and close that. Creates nothing.
+
+    ``needs`` says what is missing where records are in memory. Problems exit with code 2 and a sentence.
+    """
+    if settings.database_path is None:
+        fail([f'records.url is "memory": {needs}'])
+
+    async def run() -> T:
+        async with opening(settings) as opened:
+            return await use(opened)
+
+    try:
+        require_database(settings)
+        with keeping_owner(settings):
+            return asyncio.run(run())
+    except StartupError as error:
+        fail([str(error)])
+    except (OSError, RecordsError) as error:
+        fail([reason(error)])
