@@ -12,7 +12,7 @@ BENCH := $(VENV)/.bench
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test fast check format bench conformance conformance-report vendor lock clean venv packages
+.PHONY: help run test test-all fast check format bench conformance conformance-report vendor lock clean venv packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -21,11 +21,14 @@ help: ## list the targets
 run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
 	@$(BIN)/tusd-py serve $(ARGS)
 
-test: $(DEV) packages ## run every test, with real clients and a real browser
+test: $(DEV) packages ## run the tests, with real clients and a real browser: about ten minutes
+	@$(PYTEST) -m "not long" $(ARGS)
+
+test-all: $(DEV) packages ## run every test, the long ones too: kill storms, every back end, every proxy
 	@$(PYTEST) $(ARGS)
 
 fast: $(DEV) ## run the tests that need no browser, client or network: about a minute
-	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance $(ARGS)
+	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance -m "not long" $(ARGS)
 
 check: $(DEV) ## check format, lint, types, layers and project rules
 	@$(BIN)/ruff format --check --quiet . || { echo "make check: run 'make format'" >&2; exit 1; }
