@@ -75,7 +75,7 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("step", {**QUICK, **LONG})
+@pytest.mark.parametrize("step", [*QUICK, *LONG])
 @pytest.mark.anyio
 async def test_killed_at_with_redis_and_copies(tmp_path: Path, redis_url: str, step: str) -> None:
     """The same with Redis as the broker, and with copies instead of hard links."""

@@ -103,7 +103,7 @@ def watch_imports() -> None:
         execute(self, module)
         change(module)
 
-    importlib.machinery.SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign, assignment]
 
 
 def hang_for(host: str) -> None:
@@ -116,7 +116,7 @@ def hang_for(host: str) -> None:
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return look_up(name, *args, **kwargs)
 
-    socket.getaddrinfo = getaddrinfo
+    socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]
 
 
 if KILL or CLOCK:
