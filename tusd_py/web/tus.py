@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
@@ -28,12 +27,15 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
-from tusd_py.web.location import Locator
+from tusd_py.web.intermediaries import Use, is_usable
+from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
 from tusd_py.web.request_body import ActiveBodies
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = CollectionAddress("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class TusEndpoint:
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
+    interim_responses: Use = "auto"
+    trailers: Use = "never"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises only if a download breaks off after its status was sent."""
@@ -81,13 +85,14 @@ class TusEndpoint:
         try:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
-            collection_url = self.locator.collection(scope, collection, exchange.headers)
-            request = protocol.parser.parse(
-                head, collection if collection_url == collection else urlsplit(collection_url).path
-            )
-            listener = protocol.progress_listener(exchange.send_interim, collection_url)
+            # Only a creation needs to know where its client finds the collection.
+            at = self.locator.collection(scope, collection, exchange.headers) if path in ("", "/") else _NOWHERE
+            request = protocol.parser.parse(head, at.path or None)
+            listener = None
+            if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
+                listener = protocol.progress_listener(exchange.send_interim, at.url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
-            location = collection_url + outcome.upload.id if isinstance(outcome, Created) else ""
+            location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
@@ -118,7 +123,7 @@ class TusEndpoint:
             case Download():
                 return await download(ports, request)
             case Discover():
-                return Discovered()
+                return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 
     def _count(self, outcome: Outcome) -> None:
         if isinstance(outcome, Created):
