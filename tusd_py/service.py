@@ -121,6 +121,7 @@ class Service:
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
             interim_responses=settings.server.interim_responses,
             trailers=settings.server.checksum_trailers if trailers else "never",
+            refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
             client_addresses=ClientAddresses(

@@ -27,7 +27,7 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
-from tusd_py.web.intermediaries import Use, is_usable
+from tusd_py.web.intermediaries import Use, is_proxied, is_usable
 from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
@@ -56,6 +56,7 @@ class TusEndpoint:
     body_rate_min: float
     interim_responses: Use = "auto"
     trailers: Use = "never"
+    refusal_read_bytes_max: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises only if a download breaks off after its status was sent."""
@@ -66,7 +67,10 @@ class TusEndpoint:
         try:
             response, error = await self._respond(scope, exchange)
             status = response.status
-            await exchange.respond(response, self.cors)
+            read_bytes_max = 0
+            if error is not None and self.refusal_read_bytes_max and _is_final(error) and is_proxied(exchange.headers):
+                read_bytes_max = self.refusal_read_bytes_max
+            await exchange.respond(response, self.cors, read_bytes_max)
         except (StoreError, OSError) as failure:
             # A download failed after its status was sent: raising makes the HTTP server break the connection.
             log.warning("request %s: download aborted: %s", exchange.request_id.decode(), failure)
@@ -136,6 +140,11 @@ class TusEndpoint:
             log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
         elif failure is not error:
             log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+
+
+def _is_final(error: TusError) -> bool:
+    """Whether a client that receives this refusal gives up, so that it must not miss it."""
+    return error.status < 500 and error.status not in (409, 423)
 
 
 def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
