@@ -22,6 +22,7 @@ COMMANDS = {
     "config": "Print the documented configuration.",
     "migrate": "Apply pending migrations; serve does this when it starts.",
     "sweep": "Remove expired uploads once; the server does this periodically.",
+    "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
     "endpoints": "List and open closed webhook endpoints.",
