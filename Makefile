@@ -12,7 +12,7 @@ BENCH := $(VENV)/.bench
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all fast check format bench conformance conformance-report vendor lock clean venv packages
+.PHONY: help run test test-all fast check format bench conformance conformance-report vendor media-types lock clean venv packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -64,6 +64,10 @@ vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	  node -p 'const p = require("./'$$name'/package.json"); `\n==== $${p.name}, $${p.license}, by $${p.author?.name ?? p.author ?? "its authors"}\n`'; \
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
 	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
+
+MIME_DB := 1.54.0
+media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db
+	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## lock the newest allowed versions with their hashes (needs uv)
