@@ -76,6 +76,7 @@ lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
+	@$(LOCK) --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
 
 clean: ## remove generated files, except data
 	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
