@@ -34,7 +34,7 @@ def an_upload(upload_id: str, number: int = 0, **fields: object) -> Upload:
 
 
 def test_list_shows_newest_first_with_filters(tmp_path: Path) -> None:
-    """One line for each upload, without invisible characters; ``--json`` prints objects; ended uploads are listed only by their status."""
+    """One line for each upload, without invisible characters; ended ones only by their status. ``--json`` is JSON."""
     name = "filename " + "YRtbMm0="  # an escape sequence of terminals
     insert(
         tmp_path / "d",
