@@ -156,7 +156,7 @@ def _announce(
     is_disk = settings.storage.kind == "disk"
     data = str(Path(settings.storage.data_dir).absolute()) if is_disk else "in memory"
     say(f"tus endpoint  {root}{settings.server.base_path}")
-    if settings.server.page:
+    if settings.has_page:
         say(f"page          {root}/")
     if listeners.unix_path is not None:
         say(f"unix socket   {listeners.unix_path.absolute()}")
