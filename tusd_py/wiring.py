@@ -353,6 +353,8 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        append_bytes_max=uploads.append_bytes_max,
+        append_bytes_min=uploads.append_bytes_min,
         part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,

@@ -119,6 +119,8 @@ class UploadsSettings(Section):
     """What clients may do, and limits for uploads."""
 
     length_max: Size = 0
+    append_bytes_max: Size = 0
+    append_bytes_min: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
     part_uses_max: Count = 16

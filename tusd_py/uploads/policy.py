@@ -47,4 +47,8 @@ class UploadPolicy:
             seconds = self.finished_seconds
         if not seconds and not upload.has_ended:
             return None
-        return now + timedelta(seconds=seconds)
+        expires_at = now + timedelta(seconds=seconds)
+        if not upload.has_ended and not upload.is_complete and upload.expires_at is not None:
+            # The client was told this time; the setting may have been lowered since.
+            return max(expires_at, upload.expires_at)
+        return expires_at
