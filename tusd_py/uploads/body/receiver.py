@@ -78,7 +78,8 @@ class BodyReceiver:
             elif verifier is not None:
                 await verifier.verify(body.trailers())
         except (BodyError, StoreError) as error:
-            failure = error
+            # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
+            failure = error.with_traceback(None)
         except TusError as error:
             if error is remaining.refusal or isinstance(error, ChecksumMismatch | TypeNotAllowed):
                 raise
