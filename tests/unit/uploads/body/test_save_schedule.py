@@ -44,6 +44,7 @@ def test_wait_depends_on_unsaved_bytes(unsaved: int, wait_seconds: float | None)
 
 
 def test_wait_counts_from_the_last_save() -> None:
+    """Not from the first unsaved byte: what arrives after a pause is saved at once."""
     schedule = SaveSchedule(POLICY, 100.0, reports_progress=False)
     assert schedule.wait_seconds(1, 104.0) == 6
     assert schedule.wait_seconds(1, 111.0) == 0
@@ -59,6 +60,7 @@ def test_reported_progress_keeps_the_interval() -> None:
 
 
 def test_small_interval_is_never_the_shorter_one() -> None:
+    """With a long usual interval, little is not saved more often than much."""
     policy = UploadPolicy(save_interval_seconds=60, save_small_seconds=10)
     assert SaveSchedule(policy, 0.0, reports_progress=False).wait_seconds(1, 0.0) == 60
 
@@ -120,6 +122,7 @@ async def arriving(
 
 @pytest.mark.anyio
 async def test_little_is_saved_every_ten_seconds() -> None:
+    """100 bytes a second cost a save every ten seconds."""
     async with arriving(100) as (_, records, _):
         await asyncio.sleep(40.5)
         assert [at for at, _ in records.saves] == [11, 21, 31]
@@ -151,6 +154,7 @@ async def test_takeover_saves_what_arrived_first() -> None:
 
 @pytest.mark.anyio
 async def test_post_receive_hook_keeps_saves_frequent() -> None:
+    """The hook is invoked after saves, and may stop the upload."""
     async with arriving(100, {Hook.POST_RECEIVE: lambda _: None}) as (_, records, _):
         await asyncio.sleep(10.5)
         assert len(records.saves) >= 4
