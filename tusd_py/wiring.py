@@ -405,6 +405,8 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
+        save_small_bytes=uploads.save_small_bytes,
+        save_small_seconds=uploads.save_small_seconds,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
         concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,

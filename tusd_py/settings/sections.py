@@ -156,6 +156,8 @@ class UploadsSettings(Section):
     body_rate_min: Size = 0
     save_interval_seconds: PositiveSeconds = 1
     save_interval_bytes: PositiveSize = 64 * 1024**2
+    save_small_bytes: Size = 64 * 1024
+    save_small_seconds: PositiveSeconds = 10
     lock_timeout_seconds: PositiveSeconds = 20
 
 

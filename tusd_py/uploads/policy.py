@@ -19,7 +19,9 @@ class UploadPolicy:
 
     limits: Limits = field(default_factory=Limits)
     save_interval_seconds: float = 1.0  # the record of a running body is saved this often,
-    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes
+    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes,
+    save_small_bytes: int = 64 * 1024  # but fewer than this
+    save_small_seconds: float = 10.0  # only this often
     durable_saves: bool = False  # fsync at every save, not only at completion
     progress_interval_seconds: float = 1.0  # post-receive is emitted this often, and at the end of each body
     lock_timeout_seconds: float = 10.0
