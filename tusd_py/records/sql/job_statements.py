@@ -132,7 +132,8 @@ def _claim_statements() -> dict[str, Any]:
     )
     return {
         "subscriptions": select(subscriptions.c.subscription).where(subscriptions.c.subscription.is_not(None)),
-        "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
+        # Several workers claim at once where writers run at once: each takes rows that no other has locked.
+        "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)).with_for_update(skip_locked=True),
         "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
     }
 
