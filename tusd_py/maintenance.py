@@ -79,7 +79,7 @@ class Maintenance:
         """
         seconds = self._settings.expiration.leftover_seconds
         # Records in memory do not have the uploads of earlier processes: their bytes would all look like leftovers.
-        if not seconds or self._settings.database_path is None:
+        if not seconds or not self._settings.has_database:
             return
         now = self._ports.clock()
         if now >= self._leftovers_at:

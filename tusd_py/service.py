@@ -47,7 +47,7 @@ class Service:
         self,
         settings: Settings,
         functions: HookFunctions | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         *,
         trailers: bool = False,
     ) -> None:
@@ -116,7 +116,7 @@ class Service:
         settings = self.settings
         return TusEndpoint(
             open=self.ports,
-            protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            protocols=protocols(settings, self.limits, self._clock or utc_now, trailers=trailers),
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
             client_addresses=ClientAddresses(

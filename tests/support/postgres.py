@@ -47,9 +47,8 @@ class PostgresServer:
                 shutil.chown(path, self._user)
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        # The order of texts is that of their bytes in no database of an operator, so it must not be in tests.
-        initdb = [self._bin / "initdb", "-D", self._data, "-U", "tusd", "-A", "trust", "-N", "--no-instructions"]
-        self._run([*initdb, "-E", "UTF8", "--locale=C.UTF-8"])
+        initdb: list[str | Path] = [self._bin / "initdb", "-D", self._data, "-U", "tusd", "-A", "trust", "-N"]
+        self._run([*initdb, "--no-instructions", "-E", "UTF8", "--locale=C.UTF-8"])
 
     def url(self, database: str) -> str:
         """Where ``database`` is, over the unix socket."""

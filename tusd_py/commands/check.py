@@ -18,7 +18,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
-from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
+from tusd_py.settings import Settings, SettingsError, build, describe_database, find_config, read, without_credentials
 from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.wiring import (
     ensure_libmagic,
@@ -152,19 +152,20 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    if settings.database_path is None:
+    if not settings.has_database:
         yield Check(True, "records are stored in memory and lost when the server stops")
         return
+    database = describe_database(settings)
     try:
         steps = pending_migrations(settings)
         try_records(settings)
     except (OSError, RecordsError) as error:
-        yield Check(False, f"the database {settings.database_path}: {error}")
+        yield Check(False, f"the database {database}: {error}")
         return
     if steps:
-        yield Check(True, f"the database {settings.database_path} will be migrated when the server starts")
+        yield Check(True, f"the database {database} will be migrated when the server starts")
     else:
-        yield Check(True, f"the database {settings.database_path} is up to date")
+        yield Check(True, f"the database {database} is up to date")
 
 
 def _hooks(settings: Settings) -> Iterator[Check]:

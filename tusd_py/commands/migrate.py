@@ -8,13 +8,14 @@ from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
 from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
+from tusd_py.settings import describe_database
 from tusd_py.wiring import migrate_records
 
 
 def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     """Apply pending migrations; serve does this when it starts."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    if settings.database_path is None:
+    if not settings.has_database:
         fail(['records.url is "memory": there is no database to migrate'])
     try:
         if settings.storage.kind == "disk":
@@ -27,4 +28,4 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
         fail([reason(error)])
     for step in steps:
         say(f"applied  {step}")
-    say(f"{settings.database_path} is up to date")
+    say(f"{describe_database(settings)} is up to date")

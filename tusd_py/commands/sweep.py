@@ -15,7 +15,7 @@ from tusd_py.wiring import sweep_once
 def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     """Remove expired uploads once; the server does this periodically."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    if settings.storage.kind == "memory" or settings.database_path is None:
+    if settings.storage.kind == "memory" or not settings.has_database:
         fail(["uploads or records are in memory: only the server process that holds them can sweep them"])
     try:
         require_database(settings)

@@ -44,6 +44,7 @@ from tusd_py.settings.values import (
 )
 
 _SQLITE = "sqlite:///"
+_POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
 
 
 class ServerSettings(Section):
@@ -95,15 +96,22 @@ class RecordsSettings(Section):
     """Which database holds the records of uploads."""
 
     url: Text = ""
+    listen_url: Text = ""
 
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:
-        if self.url not in ("", "memory") and not (self.url.startswith(_SQLITE) and self.url != _SQLITE):
+        is_sqlite = self.url.startswith(_SQLITE) and self.url != _SQLITE
+        if self.url not in ("", "memory") and not is_sqlite and not self.url.startswith(_POSTGRESQL):
             raise ValueError(
                 # Only the scheme is repeated: the rest may contain a password.
                 f"records.url begins with {self.url.split(':')[0]!r}, which is not supported; use "
-                "sqlite:///relative/path, sqlite:////absolute/path, "
+                "sqlite:///relative/path, sqlite:////absolute/path, postgresql://user@host/database, "
                 '"memory", or leave it empty for tusd.sqlite3 in storage.data_dir'
+            )
+        if self.listen_url not in ("", "poll") and not self.listen_url.startswith(_POSTGRESQL):
+            raise ValueError(
+                'records.listen_url must be "poll", empty, or the URL of a direct connection to PostgreSQL '
+                "(postgresql://user@host/database)"
             )
         return self
 
@@ -308,8 +316,13 @@ class Settings(Section):
         return bool(getattr(getattr(self, section), key))
 
     @property
+    def has_database(self) -> bool:
+        """Whether records are in a database, so that they last and other processes see them."""
+        return self.records.url != "memory"
+
+    @property
     def database_path(self) -> str | None:
-        """The path of the SQLite database; ``None`` if records are in memory.
+        """The path of the SQLite database; ``None`` if records are in memory or in PostgreSQL.
 
         The path of the data directory is no part of a URL: its characters stand for themselves.
         """

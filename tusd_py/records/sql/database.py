@@ -68,7 +68,7 @@ def _connect(
         return Writer(writing, always_durable=durability == "power"), Reader(reading, statements), None
     from tusd_py.records.sql.pipelined import open_pipelined
 
-    return open_pipelined(writing, reading, statements)
+    return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says
 
 
 def _prepare(url: DatabaseUrl) -> DatabaseDriver:

@@ -14,6 +14,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.records.sql.clock import DatabaseClock
 from tusd_py.records.sql.driver import PipelinedConnection, ResultCursor
 from tusd_py.records.sql.jobs import AddJobs, UpdateLeased
+from tusd_py.records.sql.listen import JOBS_CHANNEL
 from tusd_py.records.sql.rows import from_row
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import RecordsTable
@@ -30,9 +31,6 @@ from tusd_py.records.sql.transactions import (
     isolated,
     json_array,
 )
-
-#: The channel that wakes workers; PostgreSQL keeps the channels of databases apart.
-JOBS_CHANNEL = "tusd_py_jobs"
 
 #: How often a transaction runs that the server undoes for the sake of another, or forgets because it restarts.
 _ATTEMPTS_MAX = 8

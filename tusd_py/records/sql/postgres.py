@@ -99,34 +99,51 @@ def _lock_schema(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
+#: What every connection is opened with.
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,  # transactions begin only where a statement says so
+    "connect_timeout": _CONNECT_SECONDS,
+    "application_name": "tusd-py",
+    "keepalives_idle": _DEAD_SECONDS // 2,
+    "keepalives_interval": _DEAD_SECONDS // 4,
+    "keepalives_count": 2,
+    "tcp_user_timeout": _DEAD_SECONDS * 1000,
+}
+_READ_PROCESS = "SELECT pg_backend_pid()"
+
+
 def connect(conninfo: str) -> psycopg.Connection[Any]:
-    """A connection that begins transactions only where a statement says so. Raises ``psycopg.Error``."""
-    driver = psycopg.connect(
-        conninfo,
-        autocommit=True,
-        connect_timeout=_CONNECT_SECONDS,
-        application_name="tusd-py",
-        keepalives_idle=_DEAD_SECONDS // 2,
-        keepalives_interval=_DEAD_SECONDS // 4,
-        keepalives_count=2,
-        tcp_user_timeout=_DEAD_SECONDS * 1000,
-    )
+    """A connection on which transactions begin only where a statement says so. Raises ``psycopg.Error``."""
+    driver = psycopg.connect(conninfo, **_OPTIONS)
     try:
         # JSON as text: rows convert it, the same way for every database.
         for name in ("json", "jsonb"):
             driver.adapters.register_loader(name, TextLoader)
-        row = driver.execute("SELECT pg_backend_pid()").fetchone()
-        assert row is not None
-        if row[0] != driver.info.backend_pid:
-            # A pooler such as PgBouncer: the next transaction may run on another connection of its own, which has not
-            # prepared the statement.
-            driver.prepare_threshold = None
-        else:
+        _note_pooler(driver, driver.execute(_READ_PROCESS).fetchone())
+        if not is_pooled(driver):
             driver.execute(f"SET statement_timeout = {_STATEMENT_MILLISECONDS}".encode())
     except BaseException:
         driver.close()
         raise
     return driver
+
+
+async def connect_async(url: str) -> psycopg.AsyncConnection[Any]:
+    """A connection for notifications. Raises ``psycopg.Error``."""
+    driver = await psycopg.AsyncConnection.connect(to_conninfo(url), **_OPTIONS)
+    try:
+        _note_pooler(driver, await (await driver.execute(_READ_PROCESS)).fetchone())
+    except BaseException:
+        await driver.close()
+        raise
+    return driver
+
+
+def _note_pooler(driver: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], row: Any) -> None:
+    # A pooler such as PgBouncer gives its clients a number of its own. The next transaction may run on another
+    # connection of the pooler's, which has not prepared the statement.
+    if row[0] != driver.info.backend_pid:
+        driver.prepare_threshold = None
 
 
 def is_pooled(driver: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""On PostgreSQL, keep JSON as the text it is: JSONB cannot hold the character U+0000, which a request's header may have.
+"""On PostgreSQL, keep JSON as the text it is: JSONB cannot hold U+0000, which a request's header may have.
 
 Unchanged on SQLite, where such columns are text.
 """
