@@ -76,7 +76,7 @@ class PipelinedWriter(Writer):
                 raise
             return finish()
 
-        return _retrying(self._pipelined, attempt)
+        return retrying(self._pipelined, attempt)
 
     def _apply_all(
         self, ops: Sequence[WriteOp], apart: bool, done: frozenset[int]
@@ -158,7 +158,7 @@ class PipelinedReader(Reader):
                     return found
             return super(PipelinedReader, self)._transact(ops, apart)
 
-        return _retrying(self._pipelined, attempt)
+        return retrying(self._pipelined, attempt)
 
     def _run_one_statement(self, ops: Sequence[ReadOp]) -> list[list[Any] | Exception] | None:
         """The results, if they are those of one statement."""
@@ -176,7 +176,7 @@ class PipelinedReader(Reader):
         return [[found.get(upload_id) for upload_id in op.ids] for op in finds]
 
 
-def _retrying(connection: PipelinedConnection, attempt: Callable[[], Result]) -> Result:
+def retrying(connection: PipelinedConnection, attempt: Callable[[], Result]) -> Result:
     """The result of ``attempt``, which runs again after a deadlock, a serialisation failure, or a lost connection.
 
     A connection is opened again by the attempt itself, which raises ``RecordsUnavailable`` if that fails.

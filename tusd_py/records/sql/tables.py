@@ -214,3 +214,13 @@ class EndpointStateRow(RecordsTable, table=True):
     state: str = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
     since: datetime = Field(sa_type=Instant)
+
+
+class LockRow(RecordsTable, table=True):
+    """A lease of an upload, on PostgreSQL in an unlogged table. ``ends_at`` is in milliseconds since 1970."""
+
+    __tablename__ = "locks"
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    owner: str = Field(sa_type=Text)
+    ends_at: int = Field(sa_type=BigInteger)
