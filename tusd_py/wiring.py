@@ -18,6 +18,7 @@ from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
@@ -28,6 +29,7 @@ from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
+from tusd_py.locking.lease import LeaseLocker
 from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
@@ -41,6 +43,7 @@ from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
+from tusd_py.records.sql.leases import SqlLeases
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.settings import Settings
@@ -234,13 +237,31 @@ async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStat
         await database.close()
 
 
-async def sweep_once(settings: Settings) -> Swept:
-    """Run one pass of the sweeper, beside a running server or without one."""
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """The records of a database, beside a running server or without one. Raises like ``open_ports``."""
+    database = await _open_database(settings)
+    assert database is not None, "records in memory belong to their server process"
+    try:
+        yield database.records
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def opened_ports(settings: Settings) -> AsyncIterator[Ports]:
+    """The ports for a command, beside a running server or without one. Raises like ``open_ports``."""
     ports = await open_ports(settings)
     try:
-        return await sweep(ports)
+        yield ports
     finally:
         await close_ports(ports, settings)
+
+
+async def sweep_once(settings: Settings) -> Swept:
+    """Run one pass of the sweeper, beside a running server or without one."""
+    async with opened_ports(settings) as ports:
+        return await sweep(ports)
 
 
 def make_data_dir(settings: Settings) -> None:
@@ -300,8 +321,20 @@ def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
-    lock_directory = data_dir / "locks"
-    return store, FileLocker(lock_directory, partial(DatagramEndpoint, lock_directory))
+    return store, _make_locker(settings, data_dir / "locks")
+
+
+def _make_locker(settings: Settings, directory: Path) -> Locker:
+    locking = settings.locking
+    if locking.kind == "file":
+        return FileLocker(directory, partial(DatagramEndpoint, directory))
+    if locking.kind == "redis":
+        # Imported here: no other process needs the library.
+        from tusd_py.locking.redis import RedisLeases
+
+        return LeaseLocker(RedisLeases(settings.redis.url), lease_seconds=locking.lease_seconds)
+    leases = SqlLeases(settings.records.url, listen_url(settings))
+    return LeaseLocker(leases, lease_seconds=locking.lease_seconds)
 
 
 async def _open_database(settings: Settings) -> SqlDatabase | None:

@@ -99,7 +99,8 @@ class RedisLeases:
         lost: set[str] = set()
         todo = list(owners)
         try:
-            await self._load(self._renew.script)
+            # A pipeline runs a script by its hash only, and a server that has restarted has none.
+            await self._redis.script_load(_RENEW)
             for start in range(0, len(todo), _RENEWED_AT_ONCE):
                 some = todo[start : start + _RENEWED_AT_ONCE]
                 async with self._redis.pipeline(transaction=False) as pipeline:
@@ -130,10 +131,6 @@ class RedisLeases:
         if self._sending:
             await asyncio.wait(self._sending)
         await self._redis.aclose(close_connection_pool=True)
-
-    async def _load(self, script: str | bytes) -> None:
-        # A pipeline runs a script by its hash only, and a server that has restarted has none.
-        await self._redis.script_load(script.decode() if isinstance(script, bytes) else script)
 
     async def _publish(self, address: str, message: str) -> None:
         try:

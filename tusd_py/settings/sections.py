@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.endpoints import WebhooksSettings
@@ -35,6 +35,7 @@ from tusd_py.settings.values import (
     PositiveSeconds,
     PositiveSize,
     PublicUrl,
+    RedisUrl,
     Seconds,
     Section,
     Size,
@@ -45,6 +46,9 @@ from tusd_py.settings.values import (
 
 _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
+
+#: Whether to use what proxies may break; "auto" is whenever no proxy shows.
+AutoUse = Annotated[Literal["auto", "always", "never"], Expects('"auto", "always" or "never"')]
 
 
 class ServerSettings(Section):
@@ -61,6 +65,10 @@ class ServerSettings(Section):
     forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
         "x-forwarded"
     )
+    location: Annotated[Literal["auto", "path", "absolute"], Expects('"auto", "path" or "absolute"')] = "auto"
+    interim_responses: AutoUse = "auto"
+    checksum_trailers: AutoUse = "auto"
+    refusal_read_bytes_max: Size = 0
     page: Bool = True
     tls_certificate: Text = ""
     tls_key: Text = ""
@@ -114,6 +122,19 @@ class RecordsSettings(Section):
                 "(postgresql://user@host/database)"
             )
         return self
+
+
+class RedisSettings(Section):
+    """The Redis server for locks and for the broker of the workers."""
+
+    url: RedisUrl = ""
+
+
+class LockingSettings(Section):
+    """How requests for one upload are kept apart."""
+
+    kind: Annotated[Literal["file", "redis", "records"], Expects('"file", "redis" or "records"')] = "file"
+    lease_seconds: Annotated[PositiveSeconds, Field(ge=1), Expects("a number of seconds, at least 1")] = 15
 
 
 class UploadsSettings(Section):
@@ -252,6 +273,8 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     storage: StorageSettings = StorageSettings()
     records: RecordsSettings = RecordsSettings()
+    redis: RedisSettings = RedisSettings()
+    locking: LockingSettings = LockingSettings()
     uploads: UploadsSettings = UploadsSettings()
     hooks: HooksSettings = HooksSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
@@ -290,6 +313,7 @@ class Settings(Section):
                 f"{in_memory[0]} while webhooks.endpoints is not empty: the worker that delivers events is a separate "
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
+        self._check_machines()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
@@ -305,6 +329,22 @@ class Settings(Section):
                 "choose another path"
             )
         return self
+
+    def _check_machines(self) -> None:
+        if not self.redis.url and self.locking.kind == "redis":
+            raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
+        if not self.redis.url and self.worker.broker == "redis":
+            raise ValueError('worker.broker is "redis" while redis.url is empty: set redis.url')
+        if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):
+            raise ValueError(
+                'locking.kind is "records" while records.url names no PostgreSQL database: processes that share a '
+                'SQLite file are on one machine; use "file"'
+            )
+
+    @property
+    def broker_url(self) -> str:
+        """Where jobs reach the threads of workers: the URL of a Redis server, or "embedded"."""
+        return self.redis.url if self.worker.broker == "redis" else self.worker.broker
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class LeaseStatement:
     statement: str
     values: dict[str, object]
     key: str = ""
+    has_rows: bool = True
 
 
 class LeaseWriter:
@@ -69,11 +70,11 @@ class LeaseWriter:
         connection = self._connection
         try:
             return retrying(connection, lambda: self._transact(requests))
-        except RecordsError as fault:
-            return [LocksUnavailable(str(fault)) for _ in requests]
+        except RecordsError as error:
+            reason = str(error)
         except connection.statement_errors as error:
-            fault = connection.to_fault(error)
-            return [LocksUnavailable(str(fault)) for _ in requests]
+            reason = str(connection.to_fault(error))
+        return [LocksUnavailable(reason) for _ in requests]
 
     def _transact(self, requests: Sequence[LeaseStatement]) -> list[list[Any] | Exception]:
         # In the order of their keys, so that two transactions never wait for each other.
@@ -82,7 +83,7 @@ class LeaseWriter:
             results = {
                 place: self._connection.execute(requests[place].statement, requests[place].values) for place in order
             }
-        return [results[place].fetchall() if results[place].has_rows else [] for place in range(len(requests))]
+        return [results[place].fetchall() if request.has_rows else [] for place, request in enumerate(requests)]
 
 
 class SqlLeases:
@@ -104,7 +105,7 @@ class SqlLeases:
             on_end=connection.close,
             waiting_max=_WAITING_MAX,
         )
-        self._send(LeaseStatement(_PRUNE, {"milliseconds": _FORGOTTEN_SECONDS * 1000}))
+        self._send(LeaseStatement(_PRUNE, {"milliseconds": _FORGOTTEN_SECONDS * 1000}, has_rows=False))
         if self._listen_url is not None:
             channel = _CHANNEL.format(self.address)
             self._listening.enter_context(listening(self._listen_url, {channel: on_message}))
@@ -128,7 +129,7 @@ class SqlLeases:
         return {key for (key, _), rows in zip(owners, renewed, strict=True) if not rows}
 
     async def release(self, key: str, owner: str) -> None:
-        await self._submit(LeaseStatement(_RELEASE, {"key": key, "owner": owner}, key))
+        await self._submit(LeaseStatement(_RELEASE, {"key": key, "owner": owner}, key, has_rows=False))
 
     def send(self, address: str, message: str) -> None:
         self._send(LeaseStatement(_SEND, {"channel": _CHANNEL.format(address), "message": message}))

@@ -198,7 +198,7 @@ def retrying(connection: PipelinedConnection, attempt: Callable[[], Result]) -> 
 def _is_direct(op: RecordChange) -> bool:
     """Whether the first statement needs no look at the database before, and the rest only its row count."""
     effects = op.effects
-    has_simple_effects = effects is None or (effects.completed_job is None and not effects.jobs.has_progress)
+    has_simple_effects = effects is None or (effects.completed_job is None and not effects.jobs.meets_progress)
     return op.part_uses is None and op.replaced is None and has_simple_effects
 
 

@@ -195,11 +195,6 @@ class PostgresResult:
             self._connection.sync()
         return self._cursor.rowcount
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether the statement returns rows, however many."""
-        return self._cursor.description is not None
-
     def fetchone(self) -> Any:
         return self._cursor.fetchone()
 
