@@ -73,7 +73,7 @@ class RedisLeases:
             timeout=_ANSWER_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
-            socket_keepalive=None if url.startswith("unix:") else True,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             # Once more at once: a connection of the pool may be one to a server that has restarted since.
             retry=Retry(NoBackoff(), 1),
         )
