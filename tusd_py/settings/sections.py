@@ -319,7 +319,8 @@ class Settings(Section):
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
         reserved = ("/healthz", "/readyz")
-        if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
+        base_path = self.server.base_path
+        if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
             raise ValueError(
                 f"metrics.path is {self.metrics.path!r}, which the server uses for something else: choose another path"
             )
@@ -345,6 +346,11 @@ class Settings(Section):
     def broker_url(self) -> str:
         """Where jobs reach the threads of workers: the URL of a Redis server, or "embedded"."""
         return self.redis.url if self.worker.broker == "redis" else self.worker.broker
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the upload page is served: not where its path is that of the tus endpoint."""
+        return self.server.page and self.server.base_path != "/"
 
     @property
     def steps(self) -> tuple[str, ...]:
