@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
@@ -26,24 +27,24 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.delivery.ssrf import is_public
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
+from tusd_py.lockers import listen_url, make_locker
 from tusd_py.locking.file import FileLocker
-from tusd_py.locking.lease import LeaseLocker
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.addresses import parse_address
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.steps import PUBLISHING, VALIDATION
 from tusd_py.model.upload import Upload
-from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.leases import SqlLeases
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
@@ -116,6 +117,12 @@ def requests_stop(response: bytes) -> bool:
     return parse_response(Hook.POST_RECEIVE, response).stop
 
 
+def is_private_literal(url: str) -> bool:
+    """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    host = urlsplit(url).hostname or ""
+    return parse_address(host) is not None and not is_public(host)
+
+
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
     return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
@@ -137,13 +144,6 @@ def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> Iterat
             # Jobs that another machine has added.
             stack.enter_context(listening(url, {JOBS_CHANNEL: lambda _: on_jobs()}))
         yield
-
-
-def listen_url(settings: Settings) -> str | None:
-    """Where PostgreSQL notifies this process; ``None`` if there is no such place."""
-    if not settings.has_database or settings.database_path is not None or settings.records.listen_url == "poll":
-        return None
-    return settings.records.listen_url or settings.records.url
 
 
 def _wake_directory(settings: Settings) -> Path:
@@ -355,20 +355,7 @@ def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     store = DiskStore(_upload_directory(settings), file_mode=int(settings.storage.file_mode, 8))
-    return store, _make_locker(settings, data_dir / "locks")
-
-
-def _make_locker(settings: Settings, directory: Path) -> Locker:
-    locking = settings.locking
-    if locking.kind == "file":
-        return FileLocker(directory, partial(DatagramEndpoint, directory))
-    if locking.kind == "redis":
-        # Imported here: no other process needs the library.
-        from tusd_py.locking.redis import RedisLeases
-
-        return LeaseLocker(RedisLeases(settings.redis.url), lease_seconds=locking.lease_seconds)
-    leases = SqlLeases(settings.records.url, listen_url(settings))
-    return LeaseLocker(leases, lease_seconds=locking.lease_seconds)
+    return store, make_locker(settings, data_dir / "locks")
 
 
 async def _open_database(settings: Settings) -> SqlDatabase | None:

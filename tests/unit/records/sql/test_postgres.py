@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from alembic import command
 
 from tests.support.postgres import PostgresServer, blank_database, new_database
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
+from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.records.sql.database import SqlDatabase
@@ -22,6 +24,10 @@ from tusd_py.records.sql.pipelined import PipelinedWriter
 from tusd_py.records.sql.postgres import PostgresConnection, PostgresDriver, to_conninfo
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 def an_upload(upload_id: str = "a") -> Upload:
@@ -59,6 +65,7 @@ def test_url_forms(url: str, scheme: str) -> None:
 
 
 def test_unreadable_url_does_not_show_its_password() -> None:
+    """The refusal of a URL that libpq cannot read does not repeat it."""
     with pytest.raises(RecordsUnavailable) as raised:
         to_conninfo("postgresql://user:hunter2@host/db?nonsense=1")
     assert "hunter2" not in str(raised.value)
@@ -92,7 +99,7 @@ async def test_commit_whose_answer_is_lost_is_not_repeated(url: str, monkeypatch
             driver.execute("COMMIT")
             connection.sync()
             connection.is_committing = True
-            connection._run_at_end = lambda _: driver.close()  # type: ignore[method-assign]
+            connection._run_at_end = lambda _: driver.close()  # type: ignore[method-assign, assignment]
         else:
             connection.__dict__.pop("_run_at_end", None)
         return finish
@@ -118,9 +125,7 @@ async def test_connections_that_the_server_ends_are_opened_again(url: str) -> No
     upload = await database.records.find("a")
     for offset in range(1, 6):
         with closing(psycopg.connect(url, autocommit=True)) as administrator:
-            administrator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            )
+            administrator.execute(_END_OTHERS)
         assert upload is not None
         await database.records.update(upload, upload.advance(offset, NOW))
         upload = await database.records.find("a")
@@ -151,8 +156,6 @@ async def test_deadlock_is_retried(url: str) -> None:
     assert a is not None
     assert b is not None
     locked.set()
-    import asyncio
-
     await asyncio.gather(database.records.update(a, a.advance(1, NOW)), database.records.update(b, b.advance(1, NOW)))
     thread.join(10)
     other.close()
@@ -163,8 +166,6 @@ async def test_deadlock_is_retried(url: str) -> None:
 @pytest.mark.anyio
 async def test_head_of_a_sequence_with_two_writers(url: str) -> None:
     """Two processes add and end jobs of one sequence at the same time: there is always a job to claim next."""
-    import asyncio
-
     one, two = await SqlDatabase.open(url), await SqlDatabase.open(url)
     await one.job_queue.add_jobs([NewJob(actor="act", key="0", upload_id="a", sequence_key="s")], NOW)
     for number in range(1, 60):
@@ -179,10 +180,6 @@ async def test_head_of_a_sequence_with_two_writers(url: str) -> None:
 @pytest.mark.anyio
 async def test_reader_after_the_newest_event_misses_none(url: str) -> None:
     """Events of two writers have numbers in the order in which they become visible."""
-    import asyncio
-
-    from tusd_py.model.events import Event, EventType
-
     databases = [await SqlDatabase.open(url), await SqlDatabase.open(url)]
     reader = await SqlDatabase.open(url)
 
@@ -220,8 +217,6 @@ async def test_clock_is_that_of_the_database(url: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 async def test_restart_of_the_server_loses_nothing(number: signal.Signals) -> None:
     """Each of eight chains of updates goes on while the server restarts, and ends at its last offset."""
-    import asyncio
-
     server = PostgresServer()
     try:
         server.start()
