@@ -374,6 +374,8 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        append_bytes_max=uploads.append_bytes_max,
+        append_bytes_min=uploads.append_bytes_min,
         part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,
@@ -415,6 +417,8 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
+        save_small_bytes=uploads.save_small_bytes,
+        save_small_seconds=uploads.save_small_seconds,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
         concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,

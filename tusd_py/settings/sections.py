@@ -142,6 +142,8 @@ class UploadsSettings(Section):
     """What clients may do, and limits for uploads."""
 
     length_max: Size = 0
+    append_bytes_max: Size = 0
+    append_bytes_min: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
     part_uses_max: Count = 16
@@ -176,6 +178,8 @@ class UploadsSettings(Section):
     body_rate_min: Size = 0
     save_interval_seconds: PositiveSeconds = 1
     save_interval_bytes: PositiveSize = 64 * 1024**2
+    save_small_bytes: Size = 64 * 1024
+    save_small_seconds: PositiveSeconds = 10
     lock_timeout_seconds: PositiveSeconds = 20
 
 
