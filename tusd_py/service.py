@@ -48,7 +48,7 @@ class Service:
         self,
         settings: Settings,
         functions: HookFunctions | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         *,
         trailers: bool = False,
     ) -> None:
@@ -119,7 +119,7 @@ class Service:
         trailers = trailers and settings.server.checksum_trailers != "never"
         return TusEndpoint(
             open=self.ports,
-            protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            protocols=protocols(settings, self.limits, self._clock or utc_now, trailers=trailers),
             interim_responses=settings.server.interim_responses,
             trailers=settings.server.checksum_trailers if trailers else "never",
             refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
