@@ -248,5 +248,10 @@ def without_credentials(text: str) -> str:
     return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
 
 
+def describe_database(settings: Settings) -> str:
+    """Where the database is, for logs and screens: without a password."""
+    return settings.database_path or without_credentials(settings.records.url).partition("?")[0]
+
+
 def _expected(section: type[BaseModel], key: str) -> str:
     return [item.words for item in section.model_fields[key].metadata if isinstance(item, Expects)][-1]
