@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from sqlalchemy import URL
 
+from tusd_py.access.jwks import FetchFailed
+from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -25,6 +27,7 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.http_client import HttpClient, RequestFailed, RequestHeaders, tls_context
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
@@ -57,6 +60,9 @@ log = logging.getLogger(__name__)
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
 DATA_DIR_MODE = 0o750
+# How long a request waits for the keys of tokens, and how large the document may be.
+_KEYS_SECONDS = 5.0
+_KEYS_BYTES_MAX = 512 * 1024
 # Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
 
@@ -108,6 +114,30 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
 def requests_stop(response: bytes) -> bool:
     """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
     return parse_response(Hook.POST_RECEIVE, response).stop
+
+
+def access_policy(settings: Settings) -> AccessPolicy | None:
+    """The policy of access control, or ``None`` while it is off."""
+    if not settings.has_access_control:
+        return None
+    access = settings.access
+    return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
+
+
+async def fetch_keys(url: str) -> bytes:
+    """The document at ``jwt.jwks_url``. Raises ``FetchFailed``."""
+    client = HttpClient(await asyncio.to_thread(tls_context, url, verifies=True))
+    try:
+        response = await client.get(
+            url, RequestHeaders(url).for_caller(None), timeout_seconds=_KEYS_SECONDS, response_bytes_max=_KEYS_BYTES_MAX
+        )
+    except RequestFailed as failure:
+        raise FetchFailed(f"the URL {failure}") from failure
+    finally:
+        await client.close()
+    if response.status != 200:
+        raise FetchFailed(f"the URL answered {response.status}")
+    return response.body
 
 
 def needs_worker(settings: Settings) -> bool:
@@ -163,6 +193,7 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
+        access=access_policy(settings),
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import Config, DataDir, Host, Port, environ, fail, say, sourced_flags
 from tusd_py.commands.live import Live, check_live
 from tusd_py.commands.writing import of_other_owners, unwritable
@@ -19,7 +20,7 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.settings import Settings, SettingsError, build, find_config, read, without_credentials
-from tusd_py.settings.loading import EXIT_UNUSABLE, injected
+from tusd_py.settings.loading import EXIT_UNUSABLE, injected, is_confidential
 from tusd_py.wiring import (
     ensure_libmagic,
     exposed_data,
@@ -95,6 +96,8 @@ def differs(settings: Settings, name: str) -> bool:
 def as_text(settings: Settings, name: str) -> str:
     """The setting's value as an operator would write it, without passwords."""
     value = value_of(settings, name)
+    if value and is_confidential(name):
+        return "..."
     if isinstance(value, tuple):
         text = ", ".join(map(str, value)) or "nothing"
     else:
@@ -304,6 +307,19 @@ def _advice(settings: Settings) -> Iterator[Check]:
         yield Check(True, "uploads.length_max is 0: one upload can fill the disk")
     hooks = settings.hooks
     is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
-    is_local = settings.server.host in ("127.0.0.1", "::1", "localhost") or bool(settings.server.unix_socket)
-    if not is_local and not is_guarded:
-        yield Check(True, "every client that reaches this address can upload: no authorize hook is configured")
+    if not is_guarded and (warning := open_to_everyone(settings)):
+        yield Check(True, warning)
+    if settings.access.anonymous == "none" and not settings.jwt.enabled and not is_guarded:
+        yield Check(True, 'access.anonymous is "none", and jwt has no key: every request is answered 401')
+    yield from _token_keys(settings)
+
+
+def _token_keys(settings: Settings) -> Iterator[Check]:
+    if not settings.jwt.enabled:
+        return
+    try:
+        authenticator(settings)
+    except OSError as error:
+        yield Check(False, str(error))
+    else:
+        yield Check(True, f"tokens (JWT) are accepted with {', '.join(settings.jwt.allowed_algorithms)}")

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from tusd_py import logs
+from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import (
     Config,
     DataDir,
@@ -117,6 +118,12 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
         _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
     prepare(settings)
+    if warning := open_to_everyone(settings):
+        _log.warning("no access control", extra={"advice": warning})
+    try:
+        authenticator(settings)
+    except OSError as error:
+        raise StartupError(str(error)) from error
     try:
         tls_context(settings.server)
         listeners = listen(settings.server, environ, os.getpid())

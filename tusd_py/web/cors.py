@@ -21,7 +21,8 @@ ALLOW_HEADERS = (
 EXPOSE_HEADERS = (
     "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "
     "Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
-    "Upload-Limit, Upload-Incomplete, Upload-Draft-Interop-Version, Accept-Patch, Retry-After, X-Request-ID"
+    "Upload-Limit, Upload-Incomplete, Upload-Draft-Interop-Version, Accept-Patch, Retry-After, X-Request-ID, "
+    "WWW-Authenticate"
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tusd_py.access.keys import KeysUnavailable
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
@@ -121,6 +122,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         PublishFailed: Unavailable,
         ValidatorUnavailable: Unavailable,
         BodyError: Unavailable,
+        KeysUnavailable: Unavailable,
         OSError: Unavailable,  # opening the ports failed
     }
 )

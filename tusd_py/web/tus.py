@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
+from tusd_py.model.principal import Principal
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
@@ -24,6 +25,7 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
+from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -52,6 +54,7 @@ class TusEndpoint:
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
+    authenticator: Authenticator | None = None  # None while access control is off
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises only if a download breaks off after its status was sent."""
@@ -101,8 +104,10 @@ class TusEndpoint:
     ) -> Outcome:
         # Only creations are limited for each client.
         client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
-        caller = _caller(scope, exchange, client)
-        await authorize(ports, request, caller)
+        principal = None
+        if self.authenticator is not None and not isinstance(request, Discover):
+            principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
+        caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
         match request:
             case Create():
                 if request.body is not None:
@@ -133,7 +138,7 @@ class TusEndpoint:
             log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
 
 
-def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
+def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Principal | None) -> Caller:
     client = scope.get("client")
     target = scope.get("raw_path") or scope["path"].encode()
     if query := scope.get("query_string"):
@@ -143,5 +148,7 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
         method=exchange.method,
         target=target.decode("latin-1"),
         headers=exchange.headers.raw,
+        owner="" if principal is None else principal.subject,
+        principal=principal,
         client=client_key,
     )
