@@ -44,12 +44,18 @@ def open_to_everyone(settings: Settings) -> str | None:
     """A warning if every client on the network may upload to this server, read its metrics and use its API."""
     server = settings.server
     is_local = server.host in _LOOPBACK or bool(server.unix_socket) or server.systemd_socket
-    if is_local or settings.has_access_control:
+    if is_local or settings.has_access_control or has_authorize_hook(settings):
         return None
     return (
         f"every client that reaches {server.host} can upload: no access control is configured "
         "(access.anonymous, jwt, or an authorize hook; docs/access.md)"
     )
+
+
+def has_authorize_hook(settings: Settings) -> bool:
+    """Whether the settings have a hook that decides on every request."""
+    hooks = settings.hooks
+    return "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
 
 
 def _verifier(jwt: JwtSettings) -> JwtVerifier:

@@ -60,6 +60,7 @@ class Service:
         self.limits = limits(settings)
         self.locator = Locator(
             public_url=settings.server.public_url,
+            location=settings.server.location,
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
@@ -118,9 +119,13 @@ class Service:
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings
+        trailers = trailers and settings.server.checksum_trailers != "never"
         return TusEndpoint(
             open=self.ports,
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            interim_responses=settings.server.interim_responses,
+            trailers=settings.server.checksum_trailers if trailers else "never",
+            refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
             client_addresses=ClientAddresses(

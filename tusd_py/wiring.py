@@ -20,6 +20,7 @@ from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
@@ -247,13 +248,31 @@ async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStat
         await database.close()
 
 
-async def sweep_once(settings: Settings) -> Swept:
-    """Run one pass of the sweeper, beside a running server or without one."""
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """The records of a database, beside a running server or without one. Raises like ``open_ports``."""
+    database = await _open_database(settings)
+    assert database is not None, "records in memory belong to their server process"
+    try:
+        yield database.records
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def opened_ports(settings: Settings) -> AsyncIterator[Ports]:
+    """The ports for a command, beside a running server or without one. Raises like ``open_ports``."""
     ports = await open_ports(settings)
     try:
-        return await sweep(ports)
+        yield ports
     finally:
         await close_ports(ports, settings)
+
+
+async def sweep_once(settings: Settings) -> Swept:
+    """Run one pass of the sweeper, beside a running server or without one."""
+    async with opened_ports(settings) as ports:
+        return await sweep(ports)
 
 
 def make_data_dir(settings: Settings) -> None:

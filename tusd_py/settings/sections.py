@@ -46,6 +46,9 @@ from tusd_py.settings.values import (
 
 _SQLITE = "sqlite:///"
 
+#: Whether to use what proxies may break; "auto" is whenever no proxy shows.
+AutoUse = Annotated[Literal["auto", "always", "never"], Expects('"auto", "always" or "never"')]
+
 
 class ServerSettings(Section):
     """Sockets, TLS, HTTP limits and the number of server processes."""
@@ -61,6 +64,10 @@ class ServerSettings(Section):
     forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
         "x-forwarded"
     )
+    location: Annotated[Literal["auto", "path", "absolute"], Expects('"auto", "path" or "absolute"')] = "auto"
+    interim_responses: AutoUse = "auto"
+    checksum_trailers: AutoUse = "auto"
+    refusal_read_bytes_max: Size = 0
     page: Bool = True
     tls_certificate: Text = ""
     tls_key: Text = ""
