@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tusd_py.access.claims import ClaimNames
-from tusd_py.access.jwks import JwksCache
-from tusd_py.access.jwt_tokens import JwtRules, JwtVerifier
-from tusd_py.access.keys import KeyInvalid, KeySource, StaticKey, public_key, secret_key
+from tusd_py.access.errors import KeyInvalid
 from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
-from tusd_py.web.authentication import Authenticator
+from tusd_py.web.authentication import Authenticator, TokenVerifier
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.location import Locator
 from tusd_py.wiring import access_policy, fetch_keys
+
+if TYPE_CHECKING:
+    from tusd_py.access.keys import KeySource
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -58,9 +59,18 @@ def has_authorize_hook(settings: Settings) -> bool:
     return "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
 
 
-def _verifier(jwt: JwtSettings) -> JwtVerifier:
+def allowed_algorithms(jwt: JwtSettings) -> tuple[str, ...]:
+    """The algorithms that a token may be signed with; the token itself never decides."""
+    return jwt.algorithms or (("HS256",) if jwt.secret else ("RS256", "ES256", "EdDSA"))
+
+
+def _verifier(jwt: JwtSettings) -> TokenVerifier:
+    # Imported here: only servers that accept tokens load the libraries, which take about 10 MiB.
+    from tusd_py.access.claims import ClaimNames
+    from tusd_py.access.jwt_tokens import JwtRules, JwtVerifier
+
     rules = JwtRules(
-        algorithms=jwt.allowed_algorithms,
+        algorithms=allowed_algorithms(jwt),
         issuer=jwt.issuer,
         audience=jwt.audience,
         required_claims=jwt.required_claims,
@@ -77,6 +87,9 @@ def _verifier(jwt: JwtSettings) -> JwtVerifier:
 
 
 def _key_source(jwt: JwtSettings) -> KeySource:
+    from tusd_py.access.jwks import JwksCache
+    from tusd_py.access.keys import StaticKey, public_key, secret_key
+
     if jwt.secret:
         return StaticKey(secret_key(jwt.secret))
     if jwt.jwks_url:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from sqlalchemy import URL
 
-from tusd_py.access.jwks import FetchFailed
+from tusd_py.access.errors import FetchFailed
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
@@ -28,7 +28,6 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
-from tusd_py.hooks.http_client import HttpClient, RequestFailed, RequestHeaders, tls_context
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
@@ -127,6 +126,9 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
 
 async def fetch_keys(url: str) -> bytes:
     """The document at ``jwt.jwks_url``. Raises ``FetchFailed``."""
+    # Imported here: only servers with this setting need the HTTP library.
+    from tusd_py.hooks.http_client import HttpClient, RequestFailed, RequestHeaders, tls_context
+
     client = HttpClient(await asyncio.to_thread(tls_context, url, verifies=True))
     try:
         response = await client.get(

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -56,7 +57,7 @@ async def create(
     body = {} if content is None else {"Content-Type": "application/offset+octet-stream"}
     answer = await request("POST", server.url, {**TUS, **headers, **body, "Upload-Length": str(length)}, content or b"")
     assert answer.status == 201, answer
-    return server.root + answer.headers["location"]
+    return urljoin(server.url, answer.headers["location"])
 
 
 async def ask(verb: str, url: str, headers: Mapping[str, str], protocol: str) -> Answer:

@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from tusd_py.access.keys import KeyInvalid, KeysUnavailable, VerificationKey, only_key, parse_jwks
+from tusd_py.access.errors import FetchFailed, KeyInvalid, KeysUnavailable
+from tusd_py.access.keys import VerificationKey, only_key, parse_jwks
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,6 @@ REFRESH_SECONDS = 600.0
 UNKNOWN_SECONDS = 60.0
 #: While no key is known, an attempt is made this often.
 _RETRY_SECONDS = 5.0
-
-
-class FetchFailed(Exception):
-    """The document could not be fetched; the text says why and has no credentials."""
 
 
 class JwksCache:

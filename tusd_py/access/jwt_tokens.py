@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 
 from tusd_py.access.claims import ClaimInvalid, ClaimNames, principal_of
+from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.keys import KeySource
 from tusd_py.model.principal import Principal
 
@@ -34,14 +35,6 @@ _OPTIONS: Any = {
     "verify_sub": False,  # the subject may be another claim
     "verify_jti": False,
 }
-
-
-class TokenInvalid(Exception):
-    """The token is not accepted. The text says why, contains nothing of the token and is safe in a header."""
-
-
-class TokenExpired(TokenInvalid):
-    """The token is genuine but has expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

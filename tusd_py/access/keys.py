@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import jwt
 
+from tusd_py.access.errors import KeyInvalid
+
 #: The algorithms of each type of key (RFC 7518, 6.1; RFC 8037). A token never decides how a key is used.
 _FAMILIES: Mapping[str, tuple[str, ...]] = {
     "oct": ("HS256", "HS384", "HS512"),
@@ -18,14 +20,6 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 #: More keys than any provider publishes; a larger set is refused.
 _KEYS_MAX = 100
-
-
-class KeyInvalid(Exception):
-    """A key or a set of keys cannot be used; the text says why and contains no key."""
-
-
-class KeysUnavailable(Exception):
-    """No token can be verified at the moment, because the keys could not be fetched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tusd_py.authenticators import authenticator, has_authorize_hook, open_to_everyone
+from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
@@ -290,4 +290,4 @@ def _token_keys(settings: Settings) -> Check:
         authenticator(settings)
     except OSError as error:
         return Check(False, str(error))
-    return Check(True, f"tokens (JWT) are accepted with {', '.join(settings.jwt.allowed_algorithms)}")
+    return Check(True, f"tokens (JWT) are accepted with {', '.join(allowed_algorithms(settings.jwt))}")

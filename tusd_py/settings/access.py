@@ -109,8 +109,3 @@ class JwtSettings(Section):
     def enabled(self) -> bool:
         """Whether tokens are accepted."""
         return bool(self.secret or self.public_key or self.jwks_url)
-
-    @property
-    def allowed_algorithms(self) -> tuple[str, ...]:
-        """The algorithms that a token may name; never taken from the token."""
-        return self.algorithms or (("HS256",) if self.secret else ("RS256", "ES256", "EdDSA"))

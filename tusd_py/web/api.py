@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tusd_py.access.keys import KeysUnavailable
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError

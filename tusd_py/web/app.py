@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_py.access.keys import KeysUnavailable
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.model.principal import Verb
 from tusd_py.protocol.errors import TusError
 from tusd_py.web.authentication import Authenticator

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from tusd_py.access.jwt_tokens import JwtVerifier, TokenInvalid
+from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.errors import AccessDenied, Unauthenticated
@@ -23,6 +24,17 @@ _SCHEME = b"bearer "
 _PARAMETERS_MAX = 100
 
 
+class TokenVerifier(Protocol):
+    """Turns tokens into principals, in bounded time."""
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        """The principal of ``token``, for a while after its expiry with ``allow_expired``.
+
+        Raises ``TokenInvalid`` or ``KeysUnavailable``.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
     """Authenticates requests. It exists only where access control is on.
@@ -32,7 +44,7 @@ class Authenticator:
 
     policy: AccessPolicy
     cross_origin: CrossOriginPolicy
-    verifier: JwtVerifier | None = None
+    verifier: TokenVerifier | None = None
     cookie: str = ""
     query_parameter: str = ""
 

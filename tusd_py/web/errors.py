@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tusd_py.access.keys import KeysUnavailable
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout

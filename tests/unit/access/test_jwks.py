@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.support.tokens import Signer, key_set
-from tusd_py.access.jwks import REFRESH_SECONDS, UNKNOWN_SECONDS, FetchFailed, JwksCache
-from tusd_py.access.keys import KeysUnavailable
+from tusd_py.access.errors import FetchFailed, KeysUnavailable
+from tusd_py.access.jwks import REFRESH_SECONDS, UNKNOWN_SECONDS, JwksCache
 
 pytestmark = pytest.mark.anyio
 

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,8 +17,9 @@ import pytest
 
 from tests.support.tokens import SECRET, Signer, forged, key_set, token
 from tusd_py.access import jwt_tokens
+from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.jwks import REFRESH_SECONDS, JwksCache
-from tusd_py.access.jwt_tokens import TOKEN_BYTES_MAX, JwtRules, JwtVerifier, TokenExpired, TokenInvalid
+from tusd_py.access.jwt_tokens import TOKEN_BYTES_MAX, JwtRules, JwtVerifier
 from tusd_py.access.keys import KeySource, StaticKey, public_key, secret_key
 
 pytestmark = pytest.mark.anyio
@@ -253,3 +256,10 @@ async def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TokenInvalid):
             await checked.verify(token(f"user {number}", key="another secret of 32 bytes or more").encode())
     assert len(checked._seen) == 3
+
+
+def test_the_library_is_loaded_only_when_needed() -> None:
+    """A server without tokens loads neither the JWT library nor cryptography."""
+    code = "import sys, tusd_py.service; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert {"jwt", "cryptography"}.isdisjoint(loaded)
