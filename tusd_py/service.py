@@ -185,7 +185,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
         routes += api_routes(service.ports, service.authenticator)
-    if settings.server.page:
+    if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()

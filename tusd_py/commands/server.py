@@ -157,7 +157,7 @@ def _announce(
     scheme = "https" if settings.server.tls_certificate else "http"
     root = f"{scheme}://{listeners.address}"
     say(f"tus endpoint  {root}{settings.server.base_path}")
-    if settings.server.page:
+    if settings.has_page:
         say(f"page          {root}/")
     say(f"data          {settings.storage.data_dir if settings.storage.kind == 'disk' else 'in memory'}")
     systemd.notify(environ, "READY=1")

@@ -297,7 +297,8 @@ class Settings(Section):
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
         reserved = ("/healthz", "/readyz")
-        if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
+        base_path = self.server.base_path
+        if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
             raise ValueError(
                 f"metrics.path is {self.metrics.path!r}, which the server uses for something else: choose another path"
             )
@@ -312,6 +313,11 @@ class Settings(Section):
     def has_access_control(self) -> bool:
         """Whether requests are authenticated and uploads protected by their owner."""
         return self.access.anonymous != "all" or self.jwt.enabled
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the upload page is served: not where its path is that of the tus endpoint."""
+        return self.server.page and self.server.base_path != "/"
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
@@ -93,7 +94,7 @@ class TusEndpoint:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
             # Only a creation needs to know where its client finds the collection.
-            at = self.locator.collection(scope, collection, exchange.headers) if path in ("", "/") else _NOWHERE
+            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
             request = protocol.parser.parse(head, at.path or None)
             listener = None
             if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
@@ -107,6 +108,12 @@ class TusEndpoint:
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
             return protocol.formatter.format_refusal(error, exchange.response_context), error
+
+    def _collection_address(self, scope: Scope, collection: str, exchange: Exchange) -> CollectionAddress:
+        if collection == "/" and (raw_path := scope.get("raw_path")):
+            # Litestar removes the path of a mount from ``path`` and puts it nowhere.
+            collection = unquote(raw_path.decode("latin-1")).rstrip("/") + "/"
+        return self.locator.collection(scope, collection, exchange.headers)
 
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
