@@ -105,7 +105,7 @@ def test_public_address_without_access_control_is_a_warning() -> None:
     hooks = {"HOOKS__HTTP_URLS": "http://h/x", "HOOKS__ENABLED_EVENTS": "authorize"}
     for settings in (hooks, {"JWT__SECRET": SECRET}, {"ACCESS__ANONYMOUS": "none"}):
         assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **settings).output
-    assert "all are answered 401" in run("check", "--port", "0", ACCESS__ANONYMOUS="none").output
+    assert "every request is answered 401" in run("check", "--port", "0", ACCESS__ANONYMOUS="none").output
 
 
 @pytest.mark.parametrize("content", [None, "no key"])
