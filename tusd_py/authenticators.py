@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from tusd_py.settings import JwtSettings, Settings
 from tusd_py.web.authentication import Authenticator, TokenVerifier
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.location import Locator
-from tusd_py.wiring import access_policy, fetch_keys
+from tusd_py.wiring import access_policy, key_fetcher
 
 if TYPE_CHECKING:
     from tusd_py.access.keys import KeySource
@@ -93,7 +92,7 @@ def _key_source(jwt: JwtSettings) -> KeySource:
     if jwt.secret:
         return StaticKey(secret_key(jwt.secret))
     if jwt.jwks_url:
-        return JwksCache(partial(fetch_keys, jwt.jwks_url), time.monotonic)
+        return JwksCache(key_fetcher(jwt.jwks_url), time.monotonic)
     is_pem = jwt.public_key.lstrip().startswith("-----BEGIN")
     try:
         pem = jwt.public_key.encode() if is_pem else Path(jwt.public_key).read_bytes()

@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from tusd_py.access.errors import FetchFailed
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
@@ -28,10 +29,12 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.delivery.ssrf import is_public
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.addresses import parse_address
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
@@ -62,9 +65,6 @@ log = logging.getLogger(__name__)
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
 DATA_DIR_MODE = 0o750
-# How long a request waits for the keys of tokens, and how large the document may be.
-_KEYS_SECONDS = 5.0
-_KEYS_BYTES_MAX = 512 * 1024
 # Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
 
@@ -126,23 +126,18 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
     return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
 
 
-async def fetch_keys(url: str) -> bytes:
-    """The document at ``jwt.jwks_url``. Raises ``FetchFailed``."""
+def key_fetcher(url: str) -> FetchKeys:
+    """Fetches the key set at ``jwt.jwks_url``."""
     # Imported here: only servers with this setting need the HTTP library.
-    from tusd_py.hooks.http_client import HttpClient, RequestFailed, RequestHeaders, tls_context
+    from tusd_py.hooks.key_set import fetch_keys
 
-    client = HttpClient(await asyncio.to_thread(tls_context, url, verifies=True))
-    try:
-        response = await client.get(
-            url, RequestHeaders(url).for_caller(None), timeout_seconds=_KEYS_SECONDS, response_bytes_max=_KEYS_BYTES_MAX
-        )
-    except RequestFailed as failure:
-        raise FetchFailed(f"the URL {failure}") from failure
-    finally:
-        await client.close()
-    if response.status != 200:
-        raise FetchFailed(f"the URL answered {response.status}")
-    return response.body
+    return partial(fetch_keys, url)
+
+
+def is_private_literal(url: str) -> bool:
+    """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    host = urlsplit(url).hostname or ""
+    return parse_address(host) is not None and not is_public(host)
 
 
 def needs_worker(settings: Settings) -> bool:

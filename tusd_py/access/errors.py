@@ -17,7 +17,3 @@ class KeyInvalid(Exception):
 
 class KeysUnavailable(Exception):
     """No token can be verified at the moment, because the keys could not be fetched."""
-
-
-class FetchFailed(Exception):
-    """The key set could not be fetched; the text says why and has no credentials."""

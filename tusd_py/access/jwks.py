@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
-from tusd_py.access.errors import FetchFailed, KeyInvalid, KeysUnavailable
+from tusd_py.access.errors import KeyInvalid, KeysUnavailable
 from tusd_py.access.keys import VerificationKey, only_key, parse_jwks
+from tusd_py.contracts.key_set import FetchFailed, FetchKeys
 
 log = logging.getLogger(__name__)
-
-#: Fetches the document; raises ``FetchFailed``.
-Fetch = Callable[[], Awaitable[bytes]]
 
 #: The set is fetched again this long after the last success: removed keys are accepted no longer than this.
 REFRESH_SECONDS = 600.0
@@ -29,7 +27,7 @@ _RETRY_SECONDS = 5.0
 class JwksCache:
     """The keys at one URL. Belongs to one event loop. ``clock`` is monotonic."""
 
-    def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
+    def __init__(self, fetch: FetchKeys, clock: Callable[[], float]) -> None:
         self.generation = 0
         self._fetch = fetch
         self._clock = clock

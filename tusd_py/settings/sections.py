@@ -22,6 +22,7 @@ from tusd_py.settings.values import (
     Broker,
     Count,
     CountOrNone,
+    Directory,
     Expects,
     FileMode,
     ForwardedNames,
@@ -94,7 +95,7 @@ class StorageSettings(Section):
     """Where the bytes of uploads are stored."""
 
     kind: Annotated[Literal["disk", "memory"], Expects('"disk" or "memory"')] = "disk"
-    data_dir: Annotated[str, Expects("the path of a directory")] = "./data"
+    data_dir: Directory = "./data"
     durability: Annotated[Literal["completion", "power"], Expects('"completion" or "power"')] = "completion"
     file_mode: FileMode = "0640"
 

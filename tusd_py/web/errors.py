@@ -11,6 +11,7 @@ from types import MappingProxyType
 from tusd_py.access.errors import KeysUnavailable
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.key_set import FetchFailed
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import (
@@ -122,6 +123,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         PublishFailed: Unavailable,
         ValidatorUnavailable: Unavailable,
         BodyError: Unavailable,
+        FetchFailed: Unavailable,  # the cache of keys keeps the known ones, or raises KeysUnavailable
         KeysUnavailable: Unavailable,
         OSError: Unavailable,  # opening the ports failed
     }

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from tests.support.tokens import Signer, key_set
-from tusd_py.access.errors import FetchFailed, KeysUnavailable
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.access.jwks import REFRESH_SECONDS, UNKNOWN_SECONDS, JwksCache
+from tusd_py.contracts.key_set import FetchFailed
 
 pytestmark = pytest.mark.anyio
 
