@@ -29,7 +29,6 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
-from tusd_py.hooks.delivery.ssrf import is_public
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
@@ -136,6 +135,9 @@ def key_fetcher(url: str) -> FetchKeys:
 
 def is_private_literal(url: str) -> bool:
     """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    # Imported here: the module loads the HTTP library.
+    from tusd_py.hooks.delivery.ssrf import is_public
+
     host = urlsplit(url).hostname or ""
     return parse_address(host) is not None and not is_public(host)
 

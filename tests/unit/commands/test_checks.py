@@ -262,7 +262,7 @@ def test_endpoint_is_shown_without_its_secrets() -> None:
     ("flags", "settings", "sentence"),
     [
         (["--host", "0.0.0.0"], {}, "plain HTTP on an address that other machines reach"),
-        (["--host", "0.0.0.0"], {}, "every client that reaches this address can upload"),
+        (["--host", "0.0.0.0"], {}, "every client that reaches 0.0.0.0 can upload"),
         ([], {"STORAGE__KIND": "memory", "RECORDS__URL": "memory"}, "uploads are stored in memory and lost"),
         ([], {}, "uploads.length_max is 0: one upload can fill the disk"),
         (
