@@ -114,8 +114,9 @@ venv:
 # System packages for the real clients in the tests. The tests install the clients' own packages, once.
 packages:
 	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server \
-		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light; do \
+		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light /usr/sbin/pgbouncer:pgbouncer; do \
 		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.access.errors import KeyInvalid
+from tusd_py.access_wiring import access_policy, key_fetcher
 from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
 from tusd_py.web.authentication import Authenticator, TokenVerifier
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.location import Locator
-from tusd_py.wiring import access_policy, key_fetcher
 
 if TYPE_CHECKING:
     from tusd_py.access.keys import KeySource

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ class Service:
         self,
         settings: Settings,
         functions: HookFunctions | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         *,
         trailers: bool = False,
     ) -> None:
@@ -122,7 +123,7 @@ class Service:
         trailers = trailers and settings.server.checksum_trailers != "never"
         return TusEndpoint(
             open=self.ports,
-            protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            protocols=protocols(settings, self.limits, self._clock or utc_now, trailers=trailers),
             interim_responses=settings.server.interim_responses,
             trailers=settings.server.checksum_trailers if trailers else "never",
             refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
@@ -160,7 +161,10 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         interim = None if version is UNVERSIONED else formatter
         others[version] = NegotiatedProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, CombinedFormatter(tus=tus_formatter, draft=formatter))
+            combined = CombinedFormatter(tus=tus_formatter, draft=formatter)
+            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, combined)
+            with_patch = replace(combined, has_accept_patch=True)
+            others[Dialect.BOTH_WITH_ACCEPT_PATCH] = NegotiatedProtocol(tus_parser, with_patch)
     return Protocols(tus, others, VERSIONS)
 
 

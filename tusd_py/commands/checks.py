@@ -17,7 +17,7 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
-from tusd_py.settings import Settings, without_credentials
+from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
 from tusd_py.wiring import (
     ensure_libmagic,
@@ -64,7 +64,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
         *(warning(sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
         *_worker(settings),
-        *_broker(settings),
+        *_redis(settings),
         *_steps(settings),
         *_tls(settings),
         *_address(settings, environ),
@@ -139,23 +139,24 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    if settings.database_path is None:
+    if not settings.has_database:
         yield warning("records are stored in memory and lost when the server stops")
         return
+    database = describe_database(settings)
     try:
         steps = pending_migrations(settings)
         try_records(settings)
-        path = Path(settings.database_path)
-        damage = records_damage(path) if path.exists() else ""
+        path = settings.database_path
+        damage = records_damage(Path(path)) if path is not None and Path(path).exists() else ""
     except (OSError, RecordsError) as error:
-        yield Check(False, f"the database {settings.database_path}: {error}")
+        yield Check(False, f"the database {database}: {error}")
         return
     if damage:
-        yield Check(False, f"the database {settings.database_path} is damaged ({damage}): restore it from a backup")
+        yield Check(False, f"the database {database} is damaged ({damage}): restore it from a backup")
     elif steps:
-        yield Check(True, f"the database {settings.database_path} will be migrated when the server starts")
+        yield Check(True, f"the database {database} will be migrated when the server starts")
     else:
-        yield Check(True, f"the database {settings.database_path} is up to date")
+        yield Check(True, f"the database {database} is up to date")
 
 
 def _hooks(settings: Settings) -> Iterator[Check]:
@@ -194,18 +195,20 @@ def _worker(settings: Settings) -> Iterator[Check]:
             )
 
 
-def _broker(settings: Settings) -> Iterator[Check]:
-    url = settings.worker.broker
-    if url == "embedded":
-        return
+def _redis(settings: Settings) -> Iterator[Check]:
+    for url in dict.fromkeys((settings.redis.url, settings.broker_url)):
+        if url not in ("", "embedded"):
+            yield _redis_at(url, "redis.url" if url == settings.redis.url else "worker.broker")
+
+
+def _redis_at(url: str, setting: str) -> Check:
     parts = urlsplit(url)
     # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
     name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     problem = _ping_redis(url)
     if problem is None:
-        yield Check(True, f"Redis at {name} answers and can be written to")
-    else:
-        yield Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change worker.broker")
+        return Check(True, f"Redis at {name} answers and can be written to")
+    return Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change {setting}")
 
 
 def _ping_redis(url: str) -> str | None:

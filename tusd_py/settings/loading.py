@@ -256,5 +256,10 @@ def is_confidential(name: str) -> bool:
     return any(isinstance(item, Confidential) for item in sections()[section].model_fields[key].metadata)
 
 
+def describe_database(settings: Settings) -> str:
+    """Where the database is, for logs and screens: without a password."""
+    return settings.database_path or without_credentials(settings.records.url).partition("?")[0]
+
+
 def _expected(section: type[BaseModel], key: str) -> str:
     return [item.words for item in section.model_fields[key].metadata if isinstance(item, Expects)][-1]
