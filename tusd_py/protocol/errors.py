@@ -316,6 +316,16 @@ class UploadUnfinished(TusError):
     sentence = "this upload cannot be downloaded before it is complete"
 
 
+class UploadNotAssembled(TusError):
+    """A final upload whose parts are complete and are being concatenated."""
+
+    # 409 because clients retry it.
+    status = 409
+    code = "ERR_UPLOAD_NOT_ASSEMBLED"
+    retry_after_seconds = 5
+    sentence = "the parts of this upload are still being concatenated; try again shortly"
+
+
 class UploadNotValidated(TusError):
     # 409 because clients retry it.
     status = 409

@@ -27,6 +27,7 @@ from tusd_py.protocol.errors import (
     RejectedByRules,
     TusError,
     UploadGone,
+    UploadNotAssembled,
     UploadNotFound,
     UploadNotValidated,
     UploadUnfinished,
@@ -228,6 +229,12 @@ def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) ->
     if finals:
         raise PartInUse
     return upload
+
+
+def ensure_not_assembling(parts: Sequence[Upload | None]) -> None:
+    """Raise ``UploadNotAssembled`` if the parts of an incomplete final upload are complete: only the server is late."""
+    if all(part is not None and part.is_complete for part in parts):
+        raise UploadNotAssembled
 
 
 def download(upload: Upload, limits: Limits) -> None:
