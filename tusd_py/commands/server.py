@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tusd_py import logs
+from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import environ
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import worker_child
@@ -51,6 +52,12 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     if ignored := injected(environ):
         _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
+    if warning := open_to_everyone(settings):
+        _log.warning("no access control", extra={"advice": warning})
+    try:
+        authenticator(settings)
+    except OSError as error:
+        raise StartupError(str(error)) from error
     if settings.storage.kind == "disk":
         ensure_data_dir(Path(settings.storage.data_dir))
     try:
