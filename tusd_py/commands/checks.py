@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from tusd_py.wiring import (
 _FREE_BYTES_MIN = 4 * 1024**2
 _FREE_BYTES_WARNING = 1024**3
 _REDIS_SECONDS = 1.0
+_DATABASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +315,17 @@ def _own_server(settings: Settings) -> Check | None:
     except NotHealthy:
         return None
     path = settings.database_path
-    if path is not None and not is_records_in_use(Path(path)):
+    if path is not None and not _becomes_used(Path(path)):
         return Check(False, f"another server answers at {url}: it does not use the database {path}; change server.port")
     return Check(True, f"the server is running and answers at {url}")
+
+
+def _becomes_used(path: Path) -> bool:
+    """Whether a process has the database open now, or within a second: a server opens it soon after it answers."""
+    deadline = time.monotonic() + _DATABASE_SECONDS
+    while not (is_used := is_records_in_use(path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_used
 
 
 def _advice(settings: Settings) -> Iterator[Check]:

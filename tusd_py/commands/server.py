@@ -46,7 +46,7 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
     processes share for their metrics is added to it.
     """
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
     # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if ignored := injected(environ):
@@ -79,7 +79,7 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
 
 def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
     """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
 
     def on_started() -> None:
         report.send(READY)

@@ -271,6 +271,7 @@ class LogSettings(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Expects('"debug", "info", "warning" or "error"')] = (
         "info"
     )
+    privacy: Bool = False
 
 
 class Settings(Section):
