@@ -26,6 +26,9 @@ _limits = RecordsTable.metadata.tables["quota_limits"]
 _uploads = RecordsTable.metadata.tables["uploads"]
 _FALSE: ColumnElement[bool] = literal_column("false")
 _TRUE: ColumnElement[bool] = literal_column("true")
+_ZERO: ColumnElement[int] = literal_column("0")
+_NONE: ColumnElement[str] = literal_column("''")
+_total = func.coalesce(func.sum(_charges.c.bytes), _ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,70 +60,75 @@ class QuotaStatements:
 
 def compile_quota_statements(dialect: Dialect) -> QuotaStatements:
     """Every statement, for ``dialect``."""
-    ids = json_elements(dialect, "ids")
-    key = (_charges.c.upload_id == bindparam("upload_id"), _charges.c.created_at == bindparam("created_at"))
-    taken = _charges.c.taken_by == bindparam("final_id")
-    untaken = (_charges.c.upload_id.in_(ids), _charges.c.taken_by == literal_column("''"))
-    total = func.coalesce(func.sum(_charges.c.bytes), literal_column("0"))
-    subject: BindParameter[str] = bindparam("subject")
-    in_periods = _counters.c.period.in_([bindparam("day"), bindparam("month")])
-    limit_columns = (_limits.c.bytes_per_day, _limits.c.bytes_per_month)
-    is_of_subject = (_charges.c.subject == subject, _charges.c.is_settled == _FALSE)
-    columns = [column.name for column in _charges.columns]
+    return QuotaStatements(**_of_charges(dialect), **_of_subjects(dialect), **_of_reconciliation(dialect))
+
+
+def _of_charges(dialect: Dialect) -> dict[str, str]:
+    """Those that run within the transaction of a record."""
+    c = _charges.c
+    key = (c.upload_id == bindparam("upload_id"), c.created_at == bindparam("created_at"))
+    taken = c.taken_by == bindparam("final_id")
+    untaken = (c.upload_id.in_(json_elements(dialect, "ids")), c.taken_by == _NONE)
     set_charge = update(_charges).where(*key).values(bytes=bindparam("new_bytes"))
-    has_ended = _uploads.c.status.in_([literal_column(f"'{name}'") for name in ("expired", "terminated", "failed")])
-    open_bytes = func.coalesce(_uploads.c.length, _uploads.c.offset)
-    true_bytes = case((has_ended, _uploads.c.offset), else_=open_bytes)
-    is_other = _uploads.c.kind != literal_column("'final'")
-    wrong = select(_charges.c.upload_id, _charges.c.created_at, _charges.c.subject, _charges.c.bytes, true_bytes).where(
-        _uploads.c.id == _charges.c.upload_id,
-        _uploads.c.created_at == _charges.c.created_at,
-        is_other,
-        _charges.c.bytes != true_bytes,
+    statements = {
+        "find": select(c.subject, c.day, c.month, c.bytes, c.is_settled).where(*key),
+        "change": set_charge.values(is_settled=bindparam("settled")),
+        "correct_charge": set_charge,
+        "sum_untaken": select(_total).where(*untaken),
+        "sum_taken": select(_total).where(taken),
+        "take": update(_charges).where(*untaken).values(taken_by=bindparam("final_id")),
+        "free": update(_charges).where(taken).values(taken_by=_NONE),
+        "settle_parts": update(_charges).where(taken).values(is_settled=_TRUE),
+        "count": add_or_insert(dialect, _counters, ("subject", "period"), "bytes"),
+    }
+    add = insert_or_ignore(dialect, _charges, "upload_id", "created_at")
+    return {
+        "add": compile_text(dialect, add, [column.name for column in _charges.columns]),
+        **{name: compile_text(dialect, statement) for name, statement in statements.items()},
+    }
+
+
+def _of_subjects(dialect: Dialect) -> dict[str, str]:
+    """Those about one subject: what it has used, and its own limits."""
+    subject: BindParameter[str] = bindparam("subject")
+    day, month = bindparam("day"), bindparam("month")
+    today = case((_charges.c.day == day, _charges.c.bytes), else_=_ZERO)
+    is_reserved = (_charges.c.subject == subject, _charges.c.is_settled == _FALSE, _charges.c.month == month)
+    of_subject = _limits.c.subject == subject
+    statements = {
+        "counters": select(_counters.c.period, _counters.c.bytes).where(
+            _counters.c.subject == subject, _counters.c.period.in_([day, month])
+        ),
+        "reserved": select(func.coalesce(func.sum(today), _ZERO), _total).where(*is_reserved),
+        "find_limits": select(_limits.c.bytes_per_day, _limits.c.bytes_per_month).where(of_subject),
+        "remove_limits": delete(_limits).where(of_subject),
+    }
+    set_limits = insert_or_ignore(dialect, _limits, "subject")
+    return {
+        "set_limits": compile_text(dialect, set_limits, [column.name for column in _limits.columns]),
+        **{name: compile_text(dialect, statement) for name, statement in statements.items()},
+    }
+
+
+def _of_reconciliation(dialect: Dialect) -> dict[str, str]:
+    """Those that compare charges with records and counters with charges, and forget old ones."""
+    c, u = _charges.c, _uploads.c
+    has_ended = u.status.in_([literal_column(f"'{name}'") for name in ("expired", "terminated", "failed")])
+    true_bytes = case((has_ended, u.offset), else_=func.coalesce(u.length, u.offset))
+    is_wrong = (
+        u.id == c.upload_id,
+        u.created_at == c.created_at,
+        u.kind != literal_column("'final'"),
+        c.bytes != true_bytes,
     )
-    return QuotaStatements(
-        find=compile_text(
-            dialect,
-            select(_charges.c.subject, _charges.c.day, _charges.c.month, _charges.c.bytes, _charges.c.is_settled).where(
-                *key
-            ),
-        ),
-        add=compile_text(dialect, insert_or_ignore(dialect, _charges, "upload_id", "created_at"), columns),
-        change=compile_text(dialect, set_charge.values(is_settled=bindparam("settled"))),
-        sum_untaken=compile_text(dialect, select(total).where(*untaken)),
-        sum_taken=compile_text(dialect, select(total).where(taken)),
-        take=compile_text(dialect, update(_charges).where(*untaken).values(taken_by=bindparam("final_id"))),
-        free=compile_text(dialect, update(_charges).where(taken).values(taken_by=literal_column("''"))),
-        settle_parts=compile_text(dialect, update(_charges).where(taken).values(is_settled=_TRUE)),
-        counters=compile_text(
-            dialect, select(_counters.c.period, _counters.c.bytes).where(_counters.c.subject == subject, in_periods)
-        ),
-        count=compile_text(dialect, add_or_insert(dialect, _counters, ("subject", "period"), "bytes")),
-        find_limits=compile_text(dialect, select(*limit_columns).where(_limits.c.subject == subject)),
-        set_limits=compile_text(
-            dialect, insert_or_ignore(dialect, _limits, "subject"), [column.name for column in _limits.columns]
-        ),
-        remove_limits=compile_text(dialect, delete(_limits).where(_limits.c.subject == subject)),
-        reserved=compile_text(
-            dialect,
-            select(
-                func.coalesce(
-                    func.sum(case((_charges.c.day == bindparam("day"), _charges.c.bytes), else_=literal_column("0"))),
-                    literal_column("0"),
-                ),
-                total,
-            ).where(*is_of_subject, _charges.c.month == bindparam("month")),
-        ),
-        wrong_charges=compile_text(dialect, wrong),
-        correct_charge=compile_text(dialect, set_charge),
-        by_day=compile_text(
-            dialect, select(_charges.c.subject, _charges.c.day, total).group_by(_charges.c.subject, _charges.c.day)
-        ),
-        by_month=compile_text(
-            dialect, select(_charges.c.subject, _charges.c.month, total).group_by(_charges.c.subject, _charges.c.month)
-        ),
-        all_counters=compile_text(dialect, select(_counters.c.subject, _counters.c.period, _counters.c.bytes)),
-        prune=compile_text(dialect, delete(_charges).where(_charges.c.month < bindparam("before_month"))),
+    before: BindParameter[str] = bindparam("before_month")
+    statements = {
+        "wrong_charges": select(c.upload_id, c.created_at, c.subject, c.bytes, true_bytes).where(*is_wrong),
+        "by_day": select(c.subject, c.day, _total).group_by(c.subject, c.day),
+        "by_month": select(c.subject, c.month, _total).group_by(c.subject, c.month),
+        "all_counters": select(_counters.c.subject, _counters.c.period, _counters.c.bytes),
+        "prune": delete(_charges).where(c.month < before),
         # As text a month comes before its days and after all earlier ones.
-        prune_counters=compile_text(dialect, delete(_counters).where(_counters.c.period < bindparam("before_month"))),
-    )
+        "prune_counters": delete(_counters).where(_counters.c.period < before),
+    }
+    return {name: compile_text(dialect, statement) for name, statement in statements.items()}
