@@ -14,7 +14,7 @@ BENCH_VENV := benchmarks/.venv-bench
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all fast check format bench bench-here conformance conformance-report vendor lock clean venv packages
+.PHONY: help run test test-all fast check format bench bench-here conformance conformance-report vendor media-types lock clean venv packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -71,6 +71,10 @@ vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
 	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
 
+MIME_DB := 1.54.0
+media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db
+	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
+
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
@@ -78,6 +82,7 @@ lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
+	@$(LOCK) --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
 
 clean: ## remove generated files, except data
 	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

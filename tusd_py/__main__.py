@@ -7,7 +7,14 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:2] == ["check"] and "--live" in sys.argv[2:] and "--help" not in sys.argv[2:]:
+    if sys.argv[1:] == ["--version"]:
+        # Scripts ask for it, and the library of the command line takes a while to load.
+        from importlib.metadata import version
+
+        from tusd_py.commands.output import say
+
+        say(f"tusd-py {version('tusd-py')}")
+    elif sys.argv[1:2] == ["check"] and "--live" in sys.argv[2:] and not {"-h", "--help"}.intersection(sys.argv):
         # The whole command line takes over a second to load; a container's health check runs every ten seconds.
         from tusd_py.commands import live
 

@@ -57,6 +57,7 @@ class Service:
         self.limits = limits(settings)
         self.locator = Locator(
             public_url=settings.server.public_url,
+            location=settings.server.location,
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
@@ -114,9 +115,13 @@ class Service:
 
     def _endpoint(self, trailers: bool) -> TusEndpoint:
         settings = self.settings
+        trailers = trailers and settings.server.checksum_trailers != "never"
         return TusEndpoint(
             open=self.ports,
             protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            interim_responses=settings.server.interim_responses,
+            trailers=settings.server.checksum_trailers if trailers else "never",
+            refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
             cors=CorsPolicy(**settings.cors.model_dump()),
             locator=self.locator,
             client_addresses=ClientAddresses(
@@ -175,7 +180,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path))
     if settings.api.enabled:
         routes += api_routes(service.ports)
-    if settings.server.page:
+    if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()

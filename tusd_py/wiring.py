@@ -18,6 +18,7 @@ from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
@@ -42,8 +43,10 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
+from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
-from tusd_py.storage.disk.store import DiskStore
+from tusd_py.storage.disk.mirror import mirror
+from tusd_py.storage.disk.store import DiskStore, path_of
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
@@ -216,13 +219,31 @@ async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStat
         await database.close()
 
 
-async def sweep_once(settings: Settings) -> Swept:
-    """Run one pass of the sweeper, beside a running server or without one."""
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """The records of a database, beside a running server or without one. Raises like ``open_ports``."""
+    database = await _open_database(settings)
+    assert database is not None, "records in memory belong to their server process"
+    try:
+        yield database.records
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def opened_ports(settings: Settings) -> AsyncIterator[Ports]:
+    """The ports for a command, beside a running server or without one. Raises like ``open_ports``."""
     ports = await open_ports(settings)
     try:
-        return await sweep(ports)
+        yield ports
     finally:
         await close_ports(ports, settings)
+
+
+async def sweep_once(settings: Settings) -> Swept:
+    """Run one pass of the sweeper, beside a running server or without one."""
+    async with opened_ports(settings) as ports:
+        return await sweep(ports)
 
 
 def make_data_dir(settings: Settings) -> None:
@@ -274,12 +295,44 @@ def try_records(settings: Settings) -> None:
         try_writing(_database_url(settings))
 
 
+def copy_records(settings: Settings, target: Path) -> None:
+    """Copy the database as it is now to ``target``. Blocks; raises ``RecordsError`` or ``OSError``."""
+    assert settings.database_path is not None, "records in memory cannot be copied"
+    copy_database(Path(settings.database_path), target)
+
+
+def records_damage(path: Path) -> str:
+    """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
+    return damage(path)
+
+
+def is_records_in_use(path: Path) -> bool:
+    """Whether another process has the database at ``path`` open. Blocks."""
+    return is_in_use(path)
+
+
+def mirror_uploads(
+    settings: Settings, target: Path, may_link: Callable[[Path], bool], source: Path | None = None
+) -> tuple[int, int]:
+    """Copy the bytes of all uploads; see ``mirror``. Blocks; raises ``OSError``."""
+    return mirror(source or _upload_directory(settings), target, may_link)
+
+
+def location_of(settings: Settings, upload: Upload) -> Path:
+    """The path of the file that has the bytes of ``upload`` on this machine's disk."""
+    return path_of(_upload_directory(settings), upload)
+
+
+def _upload_directory(settings: Settings) -> Path:
+    return Path(settings.storage.data_dir) / "uploads"
+
+
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
-    store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
+    store = DiskStore(_upload_directory(settings), file_mode=int(settings.storage.file_mode, 8))
     lock_directory = data_dir / "locks"
     return store, FileLocker(lock_directory, partial(DatagramEndpoint, lock_directory))
 

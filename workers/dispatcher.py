@@ -14,7 +14,7 @@ from functools import partial
 from tusd_py.cancellation import shielded
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import RecordsError
-from tusd_py.model.jobs import Job, JobState
+from tusd_py.model.jobs import PROGRESS_PART, Job, JobState, is_progress_lane
 
 from .broker import JobTransport
 from .isolation import Isolation
@@ -139,7 +139,7 @@ class Dispatcher:
         if capacity <= 0:
             return False
         now = self._clock()
-        # Half only: the next claim counts anew what each subscription leaves to the others. After a failure one job
+        # Half only: the next claim counts anew what each lane leaves to the others. After a failure one job
         # tells whether it is over.
         limit = 1 if self._failing else (capacity + 1) // 2
         jobs = await self._job_queue.claim(now, now + self._runner.lease, limit, full)
@@ -170,15 +170,16 @@ class Dispatcher:
         await self._runner.report_dispatch(reason)
 
     async def _capacity(self) -> tuple[int, frozenset[str]]:
-        """How many more jobs can run, and the subscriptions that already have their share of the threads.
+        """How many more jobs can run, and the lanes that already have their share of the threads.
 
-        A subscription gets no more threads than it leaves to all others, so that a slow one delays only itself.
+        A lane gets no more threads than it leaves to all others, so that a slow one delays only itself; one of progress
+        reports gets a part of that, so that they never delay the events that matter.
         """
         total = self._threads * await self._transport.workers(self._runner.lease.total_seconds())
         jobs = await self._running() if self._transport.is_shared else [entry.job for entry in self._in_flight.values()]
         free = total - len(jobs)
-        counts = Counter(job.subscription for job in jobs)
-        return free, frozenset(name for name, count in counts.items() if count >= free)
+        counts = Counter(job.lane for job in jobs)
+        return free, frozenset(lane for lane, count in counts.items() if count * _weight(lane) >= free)
 
     async def _running(self) -> list[Job]:
         """The jobs that any worker holds a lease of."""
@@ -249,3 +250,7 @@ class Dispatcher:
                 entry.task.cancel()
         except RecordsError as error:
             log.warning("could not renew a lease", extra={**log_fields(entry.job), "reason": describe(error)})
+
+
+def _weight(lane: str) -> int:
+    return PROGRESS_PART if is_progress_lane(lane) else 1

@@ -109,6 +109,7 @@ class JobQueueContract(ABC):
             attempt=0,
             created_at=NOW,
             next_attempt_at=NOW,
+            lane="c",
         )
         assert await job_queue.next_due() == NOW
 
@@ -303,8 +304,28 @@ class JobQueueContract(ABC):
         await job_queue.complete(running, NOW)
         assert keys([await self.claim_one(job_queue)]) == ["4"]
 
-    async def test_full_subscriptions_are_skipped(self, job_queue: JobQueue) -> None:
-        """Jobs of a full subscription are not claimed, however many there are; later jobs of others are."""
+    async def test_progress_gets_a_part_of_a_claim(self, job_queue: JobQueue) -> None:
+        """However many post-receives are due, most of what is leased at once are other jobs."""
+        reports = [replace(a_job(f"r{number}", subscription="s"), is_progress=True) for number in range(20)]
+        await job_queue.add_jobs(reports, NOW)
+        await job_queue.add_jobs([a_job(f"o{number}", subscription="s") for number in range(20)], NOW)
+        claimed = await job_queue.claim(NOW, LATER, 8)
+        assert sorted(keys(claimed)) == ["o0", "o1", "o2", "o3", "o4", "o5", "r0", "r1"]
+        assert {job.lane for job in claimed} == {"s", "s (progress)"}
+        assert keys(await job_queue.claim(NOW, LATER, 1, ["s"])) == ["r2"]
+        assert keys(await job_queue.claim(NOW, LATER, 1, ["s (progress)"])) == ["o6"]
+
+    async def test_progress_that_others_wait_for_is_claimed_with_them(self, job_queue: JobQueue) -> None:
+        """A post-receive with another event behind it in its sequence is in the lane of that event."""
+        report = replace(a_job("r", sequence="x", subscription="s"), is_progress=True)
+        end = replace(a_job("end", sequence="x", subscription="s"), follows_progress=True)
+        await job_queue.add_jobs([report, replace(report, key="alone", sequence_key="y")], NOW)
+        await job_queue.add_jobs([end], NOW)
+        assert keys(await job_queue.claim(NOW, LATER, 9, ["s (progress)"])) == ["r"]
+        assert keys(await job_queue.claim(NOW, LATER, 9)) == ["alone"]
+
+    async def test_full_lanes_are_skipped(self, job_queue: JobQueue) -> None:
+        """Jobs of a full lane are not claimed, however many there are; later jobs of others are."""
         await job_queue.add_jobs([a_job(f"f{number}", subscription="full") for number in range(50)], NOW)
         await job_queue.add_jobs([a_job("o", subscription="other"), a_job("n")], NOW)
         assert keys(await job_queue.claim(NOW, LATER, 5, ["full", "unknown"])) == ["o", "n"]

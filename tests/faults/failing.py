@@ -10,7 +10,7 @@ from tusd_py.contracts.locker import Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable
 from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Status, Upload
 
 
 @dataclass
@@ -70,6 +70,10 @@ class FailingRecords:
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._faults.records()
         return await self._inner.due(now, limit)
+
+    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
+        self._faults.records()
+        return await self._inner.list_uploads(statuses, owner=owner, limit=limit)
 
     async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._faults.records()

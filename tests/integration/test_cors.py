@@ -46,3 +46,17 @@ async def test_other_origin_gets_no_cors_headers(server: RunningServer) -> None:
     answer = await request("HEAD", await create(server.url, 4), {**TUS, **OTHER})
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == "Origin"
+
+
+@pytest.mark.anyio
+async def test_downloads_in_parts_are_allowed(server: RunningServer) -> None:
+    """A page may send the headers of partial and conditional requests, and may read those of their responses."""
+    url = await create(server.url, 4)
+    assert (await request("PATCH", url, patch_headers(0), b"abcd")).status == 204
+    preflight = await request("OPTIONS", url, {**ALLOWED, "Access-Control-Request-Method": "GET"})
+    allowed = preflight.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"range", "if-range", "if-match", "if-none-match"} <= set(allowed)
+    part = await request("GET", url, {**ALLOWED, "Range": "bytes=1-2"})
+    exposed = set(part.headers["access-control-expose-headers"].lower().split(", "))
+    assert part.status == 206
+    assert {"content-range", "accept-ranges", "etag", "content-disposition"} <= exposed & set(part.headers)

@@ -24,7 +24,7 @@ async def location(server: RunningServer, headers: dict[str, str]) -> str:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({}, "/files/"),
+        ({"Via": "1.1 proxy"}, "/files/"),
         ({"X-Forwarded-Host": "u.example", "X-Forwarded-Proto": "https"}, "https://u.example/files/"),
         (
             {"X-Forwarded-Host": "u.example", "Forwarded": 'host="evil.example";proto=https'},

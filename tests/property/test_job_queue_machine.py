@@ -25,7 +25,7 @@ from tests.contracts.job_queue import an_event
 from tests.contracts.records import NOW, an_upload
 from tests.support.database import empty_database
 from tusd_py.contracts.job_queue import LeaseLost
-from tusd_py.model.jobs import Effects, Job, JobState, NewJob
+from tusd_py.model.jobs import PROGRESS_PART, Effects, Job, JobState, NewJob, is_progress_lane
 from tusd_py.records.sql.database import SqlDatabase
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ _LEASE = timedelta(seconds=10)
 _KEYS = st.sampled_from([f"k{n}" for n in range(12)])
 _SEQUENCES = st.sampled_from(["x", "y", "z"])
 _SUBSCRIPTIONS = st.sampled_from(["", "c", "d"])
+_LANES = st.sampled_from(["", "c", "d", "c (progress)"])
 _NUMBERS = st.integers(0, 4) | st.integers(0, 99)  # which of several: of leases the newest first
 _ENDED = (JobState.DONE, JobState.DEAD)
 
@@ -106,7 +107,7 @@ class JobQueueMachine(RuleBasedStateMachine):
     def new(self, key: str, sequence: str, subscription: str) -> NewJob:
         return NewJob(actor="act", key=key, sequence_key=sequence, subscription=subscription, upload_id="a")
 
-    def was_added(self, key: str, sequence: str, subscription: str, event_id: str = "") -> None:
+    def was_added(self, key: str, sequence: str, subscription: str, event_id: str = "", lane: str = "") -> None:
         if any(job.key == key for job in self.model.jobs.values()):
             return
         # Ids may be skipped, but are never reused.
@@ -125,6 +126,7 @@ class JobQueueMachine(RuleBasedStateMachine):
             attempt=0,
             created_at=self.now,
             next_attempt_at=self.now,
+            lane=lane or subscription,
         )
 
     @rule(sequence=_SEQUENCES, subscription=_SUBSCRIPTIONS)
@@ -142,13 +144,27 @@ class JobQueueMachine(RuleBasedStateMachine):
         if last is not None and last.state is JobState.WAITING and last.event_id in self.events:
             self.model.change(last.id, key=event.id, event_id=event.id)
         else:
-            self.was_added(event.id, sequence, subscription, event.id)
+            self.was_added(event.id, sequence, subscription, event.id, job.lane)
+
+    @rule(key=_KEYS, sequence=_SEQUENCES, subscription=_SUBSCRIPTIONS)
+    def add_behind_progress(self, key: str, sequence: str, subscription: str) -> None:
+        """Post-receives that it waits for leave the lane of progress reports."""
+        job = replace(self.new(key, sequence, subscription), follows_progress=True)
+        self.run(self.job_queue.add_jobs([job], self.now))
+        for each in list(self.model.jobs.values()):
+            if each.sequence_key == sequence and each.state not in _ENDED:
+                self.model.change(each.id, lane=each.subscription)
+        self.was_added(key, sequence, subscription)
 
     # Workers
 
-    @rule(limit=st.integers(1, 4), full=st.sets(_SUBSCRIPTIONS))
+    @rule(limit=st.integers(1, 4), full=st.sets(_LANES))
     def claim(self, limit: int, full: set[str]) -> None:
-        due = [job for job in self.model.heads() if job.next_attempt_at <= self.now and job.subscription not in full]
+        due: list[Job] = []
+        for job in self.model.heads():
+            lane_max = max(1, limit // PROGRESS_PART) if is_progress_lane(job.lane) else limit
+            if job.next_attempt_at <= self.now and job.lane not in full:
+                due += [job][: lane_max - sum(each.lane == job.lane for each in due)]
         claimed = self.run(self.job_queue.claim(self.now, self.now + _LEASE, limit, full))
         assert [job.id for job in claimed] == [job.id for job in due[:limit]]
         for job in due[:limit]:

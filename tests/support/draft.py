@@ -13,6 +13,8 @@ from tests.support.client import Answer, Connection
 
 #: The interop versions under test; 8 is that of iOS 26.
 VERSIONS = (6, 8, 9)
+#: All that the server supports.
+ALL_VERSIONS = (3, 4, 5, 6, 7, 8, 9)
 PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 
 

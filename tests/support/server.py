@@ -34,7 +34,7 @@ class RunningServer:
     @property
     def root(self) -> str:
         """The address without the base path: ``http://127.0.0.1:PORT``."""
-        return self.url.split("/files")[0]
+        return self.url.split("/files")[0].rstrip("/")
 
     def stored(self, upload_url: str) -> bytes:
         """The bytes of the upload with this URL, read from the data directory."""
@@ -74,18 +74,19 @@ def start_server(
     log: Path | None = None,
     python_arguments: Sequence[str] = (),
     program: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> RunningServer:
     """Start the server with its data in ``data_dir`` and return when it accepts connections.
 
     ``settings`` are environment overrides, e.g. ``{"UPLOADS__LENGTH_MAX": "1000"}``. Its log goes to ``log``
     (default: a file beside the data). Raises ``RuntimeError`` with the end of the log if it does not start.
-    ``program`` is another ``tusd-py`` than that of the tests.
+    ``program`` is another ``tusd-py`` than that of the tests; ``variables`` are more of its environment.
     """
     log = log or data_dir.parent / f"{data_dir.name}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     # Without compiled modules a server takes three times as long to start, and some tests start dozens.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment |= {f"TUSD_PY_{name}": value for name, value in (settings or {}).items()}
+    environment |= {f"TUSD_PY_{name}": value for name, value in (settings or {}).items()} | dict(variables or {})
     arguments = [*(program or (sys.executable, *python_arguments, "-m", "tusd_py")), "serve"]
     arguments += ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data_dir), *flags]
     with log.open("ab") as log_file:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import isolate, run
+from tusd_py.cli import COMMANDS
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,47 @@ def test_memory_backends_cannot_be_swept_or_migrated(command: str, setting: str)
     result = run(command, **{setting: "memory"})
     assert 2 == result.exit_code
     assert "memory" in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_summary_is_the_first_line_of_the_help(command: str) -> None:
+    """The list of commands, which imports none of them, has the sentence of each command's own help."""
+    assert COMMANDS[command] in run(command, "-h").output.splitlines()[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_kinds_of_values(command: str) -> None:
+    """The values of options are named by what they are, not by a type of Python; ``-h`` is ``--help``."""
+    result = run(command, "-h")
+    assert 0 == result.exit_code
+    assert "<str>" not in result.output
+    assert result.output == run(command, "--help").output
+
+
+def test_unknown_command_is_answered_with_a_suggestion() -> None:
+    """A misspelled command is refused with exit code 2 and the name of a similar one."""
+    result = run("serv")
+    assert 2 == result.exit_code
+    assert "Did you mean 'serve'?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["jobs", "show", "x"], "job 'x' does not exist: the id of a job is a whole number"),
+        (["jobs", "drop", "99999999999999999999"], "job '99999999999999999999' does not exist: the id of a job is a"),
+        (["jobs", "show", "7"], "job 7 does not exist; tusd-py jobs list shows the newest jobs"),
+        (["jobs", "retry", "7"], "job 7 does not exist; tusd-py jobs list shows the newest jobs"),
+        (["jobs", "drop", "7"], "job 7 does not exist; tusd-py jobs list shows the newest jobs"),
+        (["jobs", "list", "--state", "x"], "--state is 'x'; it must be one of waiting, running, done, dead"),
+        (["jobs", "list", "--limit", "0"], "--limit is '0'; it must be a whole number from 1 to 10000"),
+        (["events", "tail", "--lines", "x"], "--lines is 'x'; it must be a whole number from 1 to 10000"),
+    ],
+)
+def test_wrong_id_state_or_number_exits_with_2(arguments: list[str], sentence: str) -> None:
+    """Mistakes in ids, states and numbers are answered with one sentence of ours."""
+    assert 0 == run("migrate", "--data-dir", "d").exit_code
+    result = run(*arguments, "--data-dir", "d")
+    assert 2 == result.exit_code
+    assert result.stderr.startswith(f"tusd-py: {sentence}")
+    assert 1 == len(result.stderr.splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,6 +146,24 @@ async def test_slow_subscription_delays_only_itself(tmp_path: Path, broker: str)
             assert {"quick"} == {item.subscription for item in done}
             running = await jobs_in(job_queue, RUNNING)
             assert 4 <= len(running) < 8, "the slow ones have their share, and leave room"
+
+
+@pytest.mark.anyio
+async def test_progress_reports_delay_no_other_event(tmp_path: Path, broker: str) -> None:
+    """While 100 post-receives hang, all other jobs of the same subscription are completed."""
+    hanging = asyncio.Event()
+
+    async def act(task: JobContext) -> None:
+        if task.job.lane != task.job.subscription:
+            await hanging.wait()
+
+    settings = settings_of(tmp_path, broker=broker, threads=8, shutdown_timeout_seconds=0.1)
+    with running_worker(settings, {"act": act}):
+        async with job_queue_of(settings) as job_queue:
+            await job_queue.add_jobs([replace(job(subscription="s"), is_progress=True) for _ in range(100)], utc_now())
+            await job_queue.add_jobs([job(subscription="s") for _ in range(50)], utc_now())
+            await wait_for_jobs(job_queue, 50, DONE)
+            assert 1 <= len(await jobs_in(job_queue, RUNNING)) <= 2, "a quarter of the threads"
 
 
 @pytest.mark.anyio

@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 
 from tusd_py.commands.console import fail, say
-from tusd_py.settings.reference import default_configuration
 
 Default = Annotated[bool, typer.Option("--default", help="Print every setting with its default and a comment.")]
 
 
-def print_config(default: Default = False) -> None:
-    """Print the documented configuration: tusd-py config --default > config.toml."""
+def config(default: Default = False) -> None:
+    """Print the documented configuration.
+
+    tusd-py config --default > config.toml
+    """
+    from tusd_py.settings.reference import default_configuration
+
     if not default:
         fail(["tusd-py config needs --default; tusd-py check shows the settings that differ from it"])
     say(default_configuration().rstrip("\n"))

@@ -1,29 +1,53 @@
-"""Options that several commands have, settings from flags, and output for the operator."""
+"""Options that several commands have, and settings from flags."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.settings import Settings, Sourced, load_or_exit
-from tusd_py.settings.loading import exit_with, flag_of
+from tusd_py.commands.output import fail as fail
+from tusd_py.commands.output import say as say
+
+if TYPE_CHECKING:
+    from tusd_py.settings import Settings, Sourced
+
+E = TypeVar("E", bound=StrEnum)
+_ROWS_MAX = 10_000
 
 #: The environment of this process. Commands pass it on as an argument.
 environ = os.environ
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file. [TUSD_PY_CONFIG, else ./config.toml if it exists]"),
+    typer.Option(
+        "--config", metavar="<file>", help="The configuration file. [TUSD_PY_CONFIG, else ./config.toml if it exists]"
+    ),
 ]
-DataDir = Annotated[str | None, typer.Option("--data-dir", help="The directory of all data. [./data]")]
-Host = Annotated[str | None, typer.Option("--host", help="The address to listen on. [127.0.0.1]")]
-Port = Annotated[str | None, typer.Option("--port", help="The TCP port; 0 chooses a free one. [8080]")]
-LogFormat = Annotated[str | None, typer.Option("--log-format", help="text, json or auto. [auto]")]
-LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", metavar="<directory>", help="The directory of all data. [./data]")
+]
+Host = Annotated[str | None, typer.Option("--host", metavar="<address>", help="The address to listen on. [127.0.0.1]")]
+Port = Annotated[
+    str | None, typer.Option("--port", metavar="<port>", help="The TCP port; 0 chooses a free one. [8080]")
+]
+LogFormat = Annotated[
+    str | None, typer.Option("--log-format", metavar="<text|json|auto>", help="The format of the log. [auto]")
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="<debug|info|warning|error>", help="The least level of the log. [info]"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+
+def command_group(help: str) -> typer.Typer:
+    """A command with subcommands."""
+    return typer.Typer(help=help, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 def settings_of(config: Path | None, flags: dict[str, str | None]) -> Settings:
@@ -31,20 +55,29 @@ def settings_of(config: Path | None, flags: dict[str, str | None]) -> Settings:
 
     Exits with code 2 and a sentence for each mistake.
     """
+    from tusd_py.settings import load_or_exit
+
     return load_or_exit(environ, config, sourced_flags(flags))
 
 
 def sourced_flags(flags: dict[str, str | None]) -> dict[str, Sourced]:
     """The flags that were used, with their spelling as the origin."""
+    from tusd_py.settings import Sourced
+    from tusd_py.settings.loading import flag_of
+
     return {name: Sourced(text, flag_of(name)) for name, text in flags.items() if text is not None}
 
 
-def say(line: str) -> None:
-    """Print one line on standard output and flush it: scripts wait for some of them."""
-    # A path that is not UTF-8 has characters that standard output cannot encode.
-    print(line.encode("utf-8", "backslashreplace").decode(), flush=True)
+def choices(flag: str, texts: Sequence[str], kind: type[E]) -> list[E]:
+    """The members of ``kind`` with these values. Exits with a sentence for each text that is none."""
+    known = [member.value for member in kind]
+    if problems := [f"{flag} is {text!r}; it must be one of {', '.join(known)}" for text in texts if text not in known]:
+        fail(problems)
+    return [kind(text) for text in texts]
 
 
-def fail(problems: list[str]) -> NoReturn:
-    """Print each problem on standard error and exit with code 2."""
-    exit_with(problems)
+def row_limit(text: str, flag: str = "--limit") -> int:
+    """How many rows to list. Exits with a sentence if ``text`` is no number from 1 to ``_ROWS_MAX``."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= _ROWS_MAX):
+        fail([f"{flag} is {text!r}; it must be a whole number from 1 to {_ROWS_MAX}"])
+    return int(text)

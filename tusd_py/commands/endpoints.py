@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
-from tusd_py.commands.database import with_database
-from tusd_py.contracts.endpoint_states import EndpointStates
-from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.model.jobs import ClosedEndpoint, JobState
-from tusd_py.settings import Settings
-from tusd_py.views import endpoint_view, format_time
-from tusd_py.wiring import open_endpoint_states, open_job_queue, utc_now
+
+if TYPE_CHECKING:
+    from tusd_py.contracts.endpoint_states import EndpointStates
+    from tusd_py.contracts.job_queue import JobQueue
+    from tusd_py.model.jobs import ClosedEndpoint
+    from tusd_py.settings import Settings
 
 T = TypeVar("T")
 
-app = typer.Typer(help="List and open closed webhook endpoints.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List and open closed webhook endpoints.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 _PAGE = 500
 
-Names = Annotated[list[str], typer.Argument(help="Names of endpoints, as list shows them.")]
+Names = Annotated[list[str], typer.Argument(metavar="<name>...", help="Names of endpoints, as list shows them.")]
 
 WithRetry = Annotated[bool, typer.Option("--retry", help="Retry the jobs that died while they were closed.")]
 
@@ -31,6 +32,8 @@ WithRetry = Annotated[bool, typer.Option("--retry", help="Retry the jobs that di
 @app.command("list")
 def list_endpoints(as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """List closed endpoints, by name."""
+    from tusd_py.views import endpoint_view, format_time
+
     closed = _call(settings_of(config, {"storage.data_dir": data_dir}), lambda states: states.list_closed())
     for endpoint in closed:
         line = f"closed  {format_time(endpoint.since)}  {endpoint.name}  {endpoint.reason}"
@@ -63,12 +66,17 @@ async def _open(settings: Settings, states: EndpointStates, name: str, *, retry:
         return None
     if not retry:
         return 0
+    from tusd_py.wiring import open_job_queue
+
     async with open_job_queue(settings) as job_queue:
         return await _requeue_missed(job_queue, closed)
 
 
 async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
     """Requeue the jobs that died since the endpoint was closed."""
+    from tusd_py.model.jobs import JobState
+    from tusd_py.wiring import utc_now
+
     count, before_id = 0, None
     while jobs := await job_queue.list_jobs(states=(JobState.DEAD,), before_id=before_id, limit=_PAGE):
         for job in jobs:
@@ -79,4 +87,7 @@ async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
 
 
 def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
+    from tusd_py.commands.database import with_database
+    from tusd_py.wiring import open_endpoint_states
+
     return with_database(settings, open_endpoint_states, use, "there are no webhooks without a database")

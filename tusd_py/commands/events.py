@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, row_limit, say, settings_of
 from tusd_py.commands.jobs import with_job_queue
-from tusd_py.contracts.job_queue import JobQueue
-from tusd_py.model.events import Event
-from tusd_py.views import event_view, format_time
 
-app = typer.Typer(help="Print the events of uploads.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from tusd_py.contracts.job_queue import JobQueue
+    from tusd_py.model.events import Event
+
+app = typer.Typer(
+    help="Print the events of uploads.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 _POLL_SECONDS = 0.5
 _PAGE = 500
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Wait for new events until interrupted.")]
-Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many of the newest events.")]
-OfUpload = Annotated[str, typer.Option("--upload", help="Only events of the upload with this id.")]
+Lines = Annotated[str, typer.Option("--lines", "-n", metavar="<number>", help="How many of the newest events.")]
+OfUpload = Annotated[str, typer.Option("--upload", metavar="<id>", help="Only events of the upload with this id.")]
 
 
 @app.callback()
@@ -32,17 +34,22 @@ def _group() -> None:
 @app.command()
 def tail(
     follow: Follow = False,
-    lines: Lines = 20,
+    lines: Lines = "20",
     upload: OfUpload = "",
     as_json: AsJson = False,
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
     """Print the newest events, oldest first. Without events.record, only events with a subscriber are recorded."""
+    import asyncio
+
+    from tusd_py.views import event_view
+
+    count = row_limit(lines, "--lines")
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
     async def run(job_queue: JobQueue) -> None:
-        found = await job_queue.list_events(upload_id=upload, newest=True, limit=lines)
+        found = await job_queue.list_events(upload_id=upload, newest=True, limit=count)
         last = 0
         while True:
             for position, event in found:
@@ -63,6 +70,8 @@ def tail(
 
 
 def _line(event: Event) -> str:
+    from tusd_py.views import format_time
+
     upload = event.upload
     length = "?" if upload.length is None else upload.length
     return f"{format_time(event.at)}  {event.type:<16}  {upload.id}  {upload.offset}/{length}  {upload.status}"

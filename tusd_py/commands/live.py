@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from tusd_py.commands.console import Config, DataDir, say, settings_of
-from tusd_py.serving.probe import NotHealthy, probe
 
 Live = Annotated[bool, typer.Option("--live", help="Ask the running server for /healthz; exits with 1 if it fails.")]
 
@@ -22,6 +21,8 @@ def check_live(config: Path | None, flags: dict[str, str | None]) -> NoReturn:
 
     ``flags`` are values by name of the setting. Exits with 2 if the settings cannot be used.
     """
+    from tusd_py.serving.probe import NotHealthy, probe
+
     settings = settings_of(config, flags)
     try:
         say(f"healthy  {probe(settings.server)}")
@@ -33,7 +34,12 @@ def check_live(config: Path | None, flags: dict[str, str | None]) -> NoReturn:
 
 def main() -> None:
     """Read the arguments of ``tusd-py check --live`` without the rest of the command line, and run it."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
     @app.command()
     def check(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
-from tusd_py.commands.writing import keeping_owner
-from tusd_py.contracts.records import RecordsError
-from tusd_py.wiring import migrate_records
 
 
 def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     """Apply pending migrations; serve does this when it starts."""
+    from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
+    from tusd_py.commands.writing import keeping_owner
+    from tusd_py.contracts.records import RecordsError
+    from tusd_py.wiring import migrate_records
+
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.database_path is None:
         fail(['records.url is "memory": there is no database to migrate'])

@@ -1,22 +1,12 @@
-"""``tusd-py serve``: runs the server in one process or several, and prints where it listens."""
+"""``tusd-py serve``: runs the server."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import signal
 import sys
-from collections.abc import Callable, MutableMapping
-from contextlib import closing, nullcontext
-from functools import partial
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tusd_py import logs
 from tusd_py.commands.console import (
     Config,
     DataDir,
@@ -29,36 +19,25 @@ from tusd_py.commands.console import (
     say,
     settings_of,
 )
-from tusd_py.commands.startup import StartupError, prepare, reason
-from tusd_py.commands.worker import worker_child
-from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.store import StoreError
-from tusd_py.service import create_app
-from tusd_py.serving import open_files, systemd
-from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
-from tusd_py.serving.child_process import running
-from tusd_py.serving.connection_limit import ConnectionLimit
-from tusd_py.serving.http.uvicorn_compat import protocol_class
-from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
-from tusd_py.serving.server import Server
-from tusd_py.serving.shared_numbers import Numbers, shared_numbers
-from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
-from tusd_py.settings import Settings
-from tusd_py.settings.loading import EXIT_UNUSABLE, injected
-from tusd_py.web import shared_metrics
-from tusd_py.web.client_address import ClientAddresses
-from tusd_py.wiring import needs_worker
 
-_log = logging.getLogger("tusd_py.serving")
-
-UnixSocket = Annotated[str | None, typer.Option("--unix-socket", help="Listen on this unix socket instead.")]
-Processes = Annotated[str | None, typer.Option("--processes", help="The number of server processes. [1]")]
+UnixSocket = Annotated[
+    str | None, typer.Option("--unix-socket", metavar="<path>", help="Listen on this unix socket instead.")
+]
+Processes = Annotated[
+    str | None, typer.Option("--processes", metavar="<number>", help="The number of server processes. [1]")
+]
 # Refused by the settings with the new name.
 Workers = Annotated[str | None, typer.Option("--workers", hidden=True)]
-BasePath = Annotated[str | None, typer.Option("--base-path", help="The path of the tus endpoint. [/files/]")]
-PublicUrl = Annotated[str | None, typer.Option("--public-url", help="The endpoint's URL as clients see it.")]
-TlsCertificate = Annotated[str | None, typer.Option("--tls-certificate", help="The certificate chain (PEM).")]
-TlsKey = Annotated[str | None, typer.Option("--tls-key", help="The certificate's private key (PEM).")]
+BasePath = Annotated[
+    str | None, typer.Option("--base-path", metavar="<path>", help="The path of the tus endpoint. [/files/]")
+]
+PublicUrl = Annotated[
+    str | None, typer.Option("--public-url", metavar="<url>", help="The endpoint's URL as clients see it.")
+]
+TlsCertificate = Annotated[
+    str | None, typer.Option("--tls-certificate", metavar="<file>", help="The certificate chain (PEM).")
+]
+TlsKey = Annotated[str | None, typer.Option("--tls-key", metavar="<file>", help="The certificate's private key (PEM).")]
 NoWorker = Annotated[bool, typer.Option("--no-worker", help="Start no worker; run tusd-py worker separately.")]
 
 
@@ -78,7 +57,13 @@ def serve(
     log_level: LogLevel = None,
     no_worker: NoWorker = False,
 ) -> None:
-    """Run the server until SIGTERM or SIGINT; a second signal stops it at once."""
+    """Run the server until SIGTERM or SIGINT.
+
+    A second signal stops it at once.
+    """
+    from tusd_py.commands.server import run
+    from tusd_py.commands.startup import StartupError
+
     settings = settings_of(
         config,
         {
@@ -102,121 +87,3 @@ def serve(
     except StartupError as error:
         fail([str(error)])
     sys.exit(code)
-
-
-def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
-    """Run the server until a signal arrives and return the exit code. Raises ``StartupError``.
-
-    ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
-    processes share for their metrics is added to it.
-    """
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
-    # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if ignored := injected(environ):
-        _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
-    open_files.raise_limit()
-    prepare(settings)
-    try:
-        tls_context(settings.server)
-        listeners = listen(settings.server, environ, os.getpid())
-    except ListenError as error:
-        raise StartupError(str(error)) from error
-    needs_child = settings.worker.mode == "embedded" and needs_worker(settings)
-    with closing(listeners):
-        announce = partial(_announce, settings, listeners, environ, say)
-        # The worker stops last: the server may add jobs while it shuts down.
-        with running(worker_child(settings) if needs_child else None):
-            if settings.server.processes == 1:
-                return _run_alone(settings, listeners, announce)
-            return _run_processes(settings, listeners, environ, announce)
-
-
-def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
-    """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
-
-    def on_started() -> None:
-        report.send(READY)
-        loop = asyncio.get_running_loop()
-
-        def parent_gone() -> None:
-            loop.remove_reader(report.fileno())
-            server.stop()
-
-        loop.add_reader(report.fileno(), parent_gone)
-
-    shared_metrics.join(slot, environ)
-    try:
-        server = _make_server(settings, on_started, ConnectionCounts(numbers, slot))
-        _run_server(server, listeners)
-    except StartupError as error:
-        report.send(str(error))
-        sys.exit(EXIT_UNUSABLE)
-
-
-def _run_alone(settings: Settings, listeners: Listeners, announce: Callable[[], None]) -> int:
-    _run_server(_make_server(settings, announce, None), listeners)
-    _log.info("stopped")
-    return 0
-
-
-def _run_processes(
-    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], announce: Callable[[], None]
-) -> int:
-    directory = Path(settings.storage.data_dir) / "metrics"
-    shared = shared_metrics.shared_directory(directory, environ) if settings.metrics.enabled else nullcontext()
-    with shared:
-        numbers = shared_numbers(settings.server.processes, NO_PROCESS)
-
-        def on_exit(_: int, slot: int) -> None:
-            numbers[slot] = NO_PROCESS
-            shared_metrics.leave(slot, environ)
-
-        supervisor = Supervisor(
-            settings.server.processes,
-            partial(run_process, settings, listeners, numbers),
-            grace_seconds=settings.server.shutdown_timeout_seconds,
-            on_ready=announce,
-            on_exit=on_exit,
-        )
-        try:
-            return supervisor.run()
-        except ServerProcessFailed as error:
-            raise StartupError(str(error)) from error
-
-
-def _make_server(settings: Settings, on_started: Callable[[], None], counts: ConnectionCounts | None) -> Server:
-    try:
-        tls = tls_context(settings.server)
-    except ListenError as error:
-        raise StartupError(str(error)) from error
-    server = settings.server
-    # Each process counts for itself: of a share of the limit, one process might have none left when another one has.
-    limit = ConnectionLimit(server.connections_per_address_max, ClientAddresses(trusted_proxies=server.trusted_proxies))
-    protocol = protocol_class(server, limit)
-    app = create_app(settings, trailers=protocol is not None)
-    limit.on_refused = app.state.count_refused_connection
-    return Server(app, server, tls, on_started=on_started, protocol=protocol, counts=counts, limit=limit)
-
-
-def _run_server(server: Server, listeners: Listeners) -> None:
-    try:
-        server.run_until_stopped(listeners.sockets)
-    except (OSError, RecordsError, StoreError) as error:
-        if server.started:
-            raise
-        raise StartupError(reason(error)) from error
-
-
-def _announce(
-    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], say: Callable[[str], None]
-) -> None:
-    """Print the URLs; the server accepts connections now."""
-    scheme = "https" if settings.server.tls_certificate else "http"
-    root = f"{scheme}://{listeners.address}"
-    say(f"tus endpoint  {root}{settings.server.base_path}")
-    if settings.server.page:
-        say(f"page          {root}/")
-    say(f"data          {settings.storage.data_dir if settings.storage.kind == 'disk' else 'in memory'}")
-    systemd.notify(environ, "READY=1")

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
+from tusd_py.backup import ensure_no_restore
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
 from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
@@ -27,6 +28,7 @@ def prepare(settings: Settings) -> None:
     try:
         if settings.storage.kind == "disk":
             ensure_data_dir(Path(settings.storage.data_dir))
+        ensure_no_restore(settings)
         for sentence in exposed_data(settings):
             _log.warning("other users can read the data", extra={"advice": sentence})
         for step in _in_subprocess(migrate_records, settings):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
-from tusd_py.commands.startup import StartupError, reason, require_database
-from tusd_py.commands.writing import keeping_owner
-from tusd_py.contracts.records import RecordsError
-from tusd_py.contracts.store import StoreError
-from tusd_py.wiring import sweep_once
 
 
 def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     """Remove expired uploads once; the server does this periodically."""
+    import asyncio
+
+    from tusd_py.commands.startup import StartupError, reason, require_database
+    from tusd_py.commands.writing import keeping_owner
+    from tusd_py.contracts.records import RecordsError
+    from tusd_py.contracts.store import StoreError
+    from tusd_py.wiring import sweep_once
+
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory" or settings.database_path is None:
         fail(["uploads or records are in memory: only the server process that holds them can sweep them"])

@@ -26,7 +26,8 @@ class JobQueue(Protocol):
         """Lease at most ``limit`` due jobs until ``until``, the longest due first, each to one caller only.
 
         A job is due if it waits and its time has come, or runs and its lease has expired, and no earlier job with its
-        sequence key is unfinished. Jobs of the subscriptions in ``full`` are left out.
+        sequence key is unfinished. Jobs of the lanes in ``full`` are left out, and of a lane of progress reports at
+        most the ``PROGRESS_PART`` of ``limit`` (at least one) is leased.
         """
         ...
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tusd_py.model.jobs import NO_EFFECTS, Effects
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Status, Upload
 
 
 class RecordsError(Exception):
@@ -67,6 +67,10 @@ class Records(Protocol):
 
     async def delete(self, upload: Upload) -> None:
         """Delete the record if it still has this token; otherwise do nothing."""
+        ...
+
+    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
+        """The newest uploads by creation, newest first, that are in one of ``statuses`` and, if given, of ``owner``."""
         ...
 
     async def due(self, now: datetime, limit: int) -> list[Upload]:

@@ -28,6 +28,13 @@ class ClosedEndpoint:
     since: datetime
 
 
+#: Progress reports get this part of the threads that other jobs get.
+PROGRESS_PART = 4
+
+#: The end of the lane of a subscription's progress reports; no name of a subscription ends with it.
+_PROGRESS = " (progress)"
+
+
 class JobState(StrEnum):
     WAITING = "waiting"  # for ``next_attempt_at``, or for an earlier job of its sequence
     RUNNING = "running"  # a worker has its lease
@@ -52,6 +59,12 @@ class NewJob:
     event_id: str = ""
     #: The job is for a post-receive: where another one waits at the end of its sequence, that one delivers this event.
     is_progress: bool = False
+    #: A post-receive may wait before it in its sequence; it then moves to the lane of this job, which waits for it.
+    follows_progress: bool = False
+
+    @property
+    def lane(self) -> str:
+        return f"{self.subscription}{_PROGRESS}" if self.is_progress else self.subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,7 @@ class Job:
     ``starts`` counts the starts since the end of an attempt was last recorded: it is above 0 if the actor runs, or if
     its worker died. The repetition after such a crash is not a new attempt. ``token`` is the fencing token of the
     lease: it grows with every claim and never falls, so that a worker with an earlier lease cannot complete the job.
+    The jobs of a ``lane`` share threads: those of a subscription, or its progress reports that no other event follows.
     """
 
     id: int
@@ -79,6 +93,7 @@ class Job:
     ended_at: datetime | None = None
     error: str = ""  # of the latest failed attempt
     starts: int = 0
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +107,8 @@ class Effects:
 
 
 NO_EFFECTS = Effects()
+
+
+def is_progress_lane(lane: str) -> bool:
+    """Whether the jobs of ``lane`` only report progress: see ``PROGRESS_PART``."""
+    return lane.endswith(_PROGRESS)

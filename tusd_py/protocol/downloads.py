@@ -22,6 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r'(W/)?("[!#-~\x80-\xff]*")')
 _RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,30})-([0-9]{0,30})|-([0-9]{1,30}))[ \t]*", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
+# The name of a charset as IANA registers them, quoted or not.
+_CHARSET = re.compile(r""";[ \t]*charset=["']?([a-z0-9][a-z0-9_.:+-]{0,39})["']?[ \t]*(?=;|$)""", re.IGNORECASE)
 _NAME_CHARACTERS_MAX = 255
 # Characters other than those every browser keeps in a quoted string. Some browsers would decode a percent sign.
 _UNSAFE = re.compile(r"[^ !#$&-\[\]-~]")
@@ -119,11 +121,13 @@ def validator_headers(upload: Upload) -> HeaderList:
 def content_headers(upload: Upload, inline_types: Set[str]) -> HeaderList:
     """The headers that describe the bytes. Only ``inline_types`` are displayed by browsers, in a sandbox."""
     metadata = parse_metadata(upload.metadata_header)
-    media_type = _media_type(metadata.get("filetype", b""))
+    media_type, charset = _media_type(metadata.get("filetype", b""))
     name = _file_name(metadata.get("filename") or metadata.get("name") or b"")
     headers = [(b"accept-ranges", b"bytes"), (b"x-content-type-options", b"nosniff")]
     if media_type in inline_types:
-        headers.append((b"content-type", media_type.encode("ascii")))
+        # Without a charset browsers guess one: UTF-8 is shown as another encoding.
+        shown_as = f"{media_type}; charset={charset or 'utf-8'}" if media_type.startswith("text/") else media_type
+        headers.append((b"content-type", shown_as.encode("ascii")))
         headers.append((b"content-security-policy", b"sandbox"))
         disposition = "inline"
     else:
@@ -133,10 +137,12 @@ def content_headers(upload: Upload, inline_types: Set[str]) -> HeaderList:
     return headers
 
 
-def _media_type(value: bytes) -> str:
-    """The media type in lower case without parameters; empty if the value is none."""
-    media_type = value.decode("latin-1").partition(";")[0].strip().lower()
-    return media_type if _MEDIA_TYPE.fullmatch(media_type) else ""
+def _media_type(value: bytes) -> tuple[str, str]:
+    """The media type in lower case, and its charset; each is empty if the value has none that is valid."""
+    media_type, _, parameters = value.decode("latin-1").partition(";")
+    media_type = media_type.strip().lower()
+    charset = _CHARSET.search(f";{parameters}")
+    return (media_type if _MEDIA_TYPE.fullmatch(media_type) else ""), (charset[1].lower() if charset else "")
 
 
 def _file_name(value: bytes) -> str:

@@ -30,7 +30,12 @@ class ResponseOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
-    """OPTIONS: the formatter knows the capabilities of the server."""
+    """OPTIONS: the formatter knows the capabilities of the server.
+
+    ``trailers`` says whether trailers reach the server on the way that this client uses.
+    """
+
+    trailers: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

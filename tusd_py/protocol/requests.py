@@ -14,7 +14,7 @@ from tusd_py.protocol.headers import Headers
 class Head:
     """The head of an HTTP request as an ASGI server passes it.
 
-    ``path`` is what follows the base path, percent-decoded, without query: ``""`` or ``"/"`` is the collection.
+    ``path`` is what follows the base path, percent-decoded, without query: nothing or slashes for the collection.
     ``method`` is the one on the request line, before X-HTTP-Method-Override.
     """
 

@@ -35,6 +35,7 @@ from tusd_py.protocol.rules import Limits
 
 _VERSION = VERSION.encode("ascii")
 _RESUMABLE = (b"tus-resumable", _VERSION)
+_TRAILER_EXTENSION = "checksum-trailer"
 _NO_BODY = (b"content-length", b"0")
 _NO_STORE = (b"cache-control", b"no-store")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -80,7 +81,7 @@ def extensions(limits: Limits, *, expiration: bool = True, trailers: bool = Fals
         "termination": limits.termination,
         "expiration": expiration,
         "checksum": True,
-        "checksum-trailer": trailers,
+        _TRAILER_EXTENSION: trailers,
         "concatenation": limits.concatenation,
         "concatenation-unfinished": limits.concatenation,
     }
@@ -110,7 +111,7 @@ class Formatter:
             case Terminated():
                 response = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other
-                response = self._discovered()
+                response = self._discovered(outcome)
         return adapt_to_method(response, context)
 
     def format_refusal(self, error: TusError, context: ResponseContext) -> Response:
@@ -199,10 +200,11 @@ class Formatter:
         span = b"bytes %d-%d/%d" % (downloaded.start, downloaded.stop - 1, upload.offset)
         return Response(206, [*headers, (b"content-range", span)], downloaded.body)
 
-    def _discovered(self) -> Response:
+    def _discovered(self, discovered: Discovered) -> Response:
         headers = [_RESUMABLE, (b"tus-version", _VERSION)]
-        if self.extensions:
-            headers.append((b"tus-extension", ",".join(self.extensions).encode("ascii")))
+        names = [name for name in self.extensions if discovered.trailers or name != _TRAILER_EXTENSION]
+        if names:
+            headers.append((b"tus-extension", ",".join(names).encode("ascii")))
         if self.limits.length_max:
             headers.append((b"tus-max-size", b"%d" % self.limits.length_max))
         headers.append((b"tus-checksum-algorithm", ",".join(self.algorithms).encode("ascii")))

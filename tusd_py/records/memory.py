@@ -62,6 +62,11 @@ class MemoryRecords:
         if recorded is not None and recorded.token == upload.token:
             del self._uploads[upload.id]
 
+    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
+        self._refuse_when_closed()
+        found = (u for u in self._uploads.values() if u.status in statuses and owner in ("", u.owner))
+        return sorted(found, key=lambda upload: (upload.created_at, upload.id), reverse=True)[:limit]
+
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._refuse_when_closed()
         due = [(u.expires_at, u.id) for u in self._uploads.values() if u.expires_at is not None and u.expires_at <= now]

@@ -45,6 +45,9 @@ from tusd_py.settings.values import (
 
 _SQLITE = "sqlite:///"
 
+#: Whether to use what proxies may break; "auto" is whenever no proxy shows.
+AutoUse = Annotated[Literal["auto", "always", "never"], Expects('"auto", "always" or "never"')]
+
 
 class ServerSettings(Section):
     """Sockets, TLS, HTTP limits and the number of server processes."""
@@ -60,6 +63,10 @@ class ServerSettings(Section):
     forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
         "x-forwarded"
     )
+    location: Annotated[Literal["auto", "path", "absolute"], Expects('"auto", "path" or "absolute"')] = "auto"
+    interim_responses: AutoUse = "auto"
+    checksum_trailers: AutoUse = "auto"
+    refusal_read_bytes_max: Size = 0
     page: Bool = True
     tls_certificate: Text = ""
     tls_key: Text = ""
@@ -287,7 +294,8 @@ class Settings(Section):
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
         reserved = ("/healthz", "/readyz")
-        if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
+        base_path = self.server.base_path
+        if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
             raise ValueError(
                 f"metrics.path is {self.metrics.path!r}, which the server uses for something else: choose another path"
             )
@@ -297,6 +305,11 @@ class Settings(Section):
                 "choose another path"
             )
         return self
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the upload page is served: not where its path is that of the tus endpoint."""
+        return self.server.page and self.server.base_path != "/"
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -83,13 +83,15 @@ def parse_size(value: object) -> object:
 
 def check_base_path(value: str) -> str:
     """Return the path with a slash at its end; upload URLs are resolved against it."""
-    if not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/")):
-        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/ (not / alone)")
+    if value != "/" and (not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/"))):
+        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/")
     return value if value.endswith("/") else value + "/"
 
 
 def check_page_path(value: str) -> str:
     """Return the path without a slash at its end."""
+    if value == "/":
+        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /metrics (not / alone)")
     return check_base_path(value)[:-1]
 
 

@@ -100,6 +100,8 @@ def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
                 upload_id=event.upload.id,
                 event_id=event.id,
                 is_progress=event.type is EventType.POST_RECEIVE,
+                follows_progress=EventType.POST_RECEIVE in subscription.types
+                and event.type not in (EventType.POST_CREATE, EventType.POST_RECEIVE),
             )
 
 

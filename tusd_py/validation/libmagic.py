@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.validation.xml_root import type_by_root
 
 if TYPE_CHECKING:
     from magic import Magic
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: The first bytes that are inspected. File names inside zipped documents come later than any signature.
 HEAD_BYTES = 64 * 1024
 
+# XML that libmagic does not recognise further.
+_MAYBE_XML = frozenset({"text/plain", "text/xml", "application/xml"})
 _SYSTEM = ("libmagic.dylib",) if sys.platform == "darwin" else ("libmagic.so.1",)
 _BUNDLED = "libmagic.dylib" if sys.platform == "darwin" else "libmagic.so.1"
 _MISSING = (
@@ -69,8 +72,9 @@ def detect_type(head: bytes) -> str:
 
     Raises ``ValidatorUnavailable`` if libmagic is missing or cannot read its database.
     """
-    detected: str = _magic().from_buffer(head[:HEAD_BYTES])
-    return detected.lower()
+    head = head[:HEAD_BYTES]
+    detected: str = _magic().from_buffer(head).lower()
+    return (type_by_root(head) if detected in _MAYBE_XML else None) or detected
 
 
 def _magic() -> Magic:

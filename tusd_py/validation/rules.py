@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from tusd_py.model.upload import Upload
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.metadata import parse_metadata
-from tusd_py.validation.media_types import more_specific, types_agree
+from tusd_py.validation.media_types import is_allowed, types_agree
 
 _QUOTE_CHARACTERS_MAX = 80
 
@@ -83,12 +83,8 @@ def type_violations(rule: ValidationRule, declaration: Declaration, detected: st
         yield f"its type is {detected}, but {quote(declaration.declared_type)} was declared"
     if rule.type_agrees and not declaration.declared_type:
         yield "no type was declared (metadata filetype)"
-    if rule.allowed_types and not _is_allowed(rule.allowed_types, declaration.declared_type, detected):
+    if rule.allowed_types and not is_allowed(rule.allowed_types, declaration.declared_type, detected):
         yield f"its type is {detected}, which is not one of {', '.join(rule.allowed_types)}"
-
-
-def _is_allowed(allowed: Sequence[str], declared: str, detected: str) -> bool:
-    return matches(allowed, detected) or matches(allowed, more_specific(declared, detected))
 
 
 def quote(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -18,15 +19,20 @@ from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.errors import CrossOriginRequest
 from tusd_py.web.metrics import ServerMetrics
 
+_SLASHES = re.compile("/{2,}")
+
 
 class PrefixRoute(BaseRoute):
     """Routes ``base_path``, with and without its final slash, and every path below it to an ASGI application.
 
-    It never redirects: browsers send another preflight after a redirect, and some clients do not follow redirects.
+    It never redirects: browsers send another preflight after a redirect, and some clients do not follow redirects. So
+    slashes that follow each other count as one, for which tusd redirects.
     """
 
     def __init__(self, base_path: str, app: ASGIApp) -> None:
         self._prefix = base_path.rstrip("/")
+        #: Whether it matches every path.
+        self.matches_all = not self._prefix
         self._app = app
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -35,9 +41,12 @@ class PrefixRoute(BaseRoute):
         root_path = scope.get("root_path", "")
         prefix = root_path + self._prefix
         path = scope["path"]
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
         if path != prefix and not path.startswith(prefix + "/"):
             return Match.NONE, {}
-        return Match.FULL, {"root_path": prefix, "app_root_path": scope.get("app_root_path", root_path)}
+        app_root_path = scope.get("app_root_path", root_path)
+        return Match.FULL, {"path": path, "root_path": prefix, "app_root_path": app_root_path}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)
@@ -61,7 +70,8 @@ class ServerApp(Starlette):
 
     The tus endpoint turns its own exceptions into responses with CORS headers. Starlette's middleware for that would
     cost a fifth of the time of a small request. No path is redirected to add a slash. Requests to the other routes that
-    may change state are refused where ``cross_origin`` refuses them.
+    may change state are refused where ``cross_origin`` refuses them. If the endpoint is at ``/``, the other routes come
+    first.
     """
 
     def __init__(
@@ -71,14 +81,15 @@ class ServerApp(Starlette):
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
         cross_origin: CrossOriginPolicy,
     ) -> None:
-        super().__init__(routes=[endpoint, *routes], lifespan=lifespan)
+        super().__init__(routes=routes, lifespan=lifespan)
         self.router.redirect_slashes = False
         self._endpoint = endpoint
+        self._first = routes if endpoint.matches_all else []
         self._cross_origin = cross_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._endpoint.matches(scope)
-        if match is not Match.FULL:
+        if match is not Match.FULL or any(route.matches(scope)[0] is not Match.NONE for route in self._first):
             if scope["type"] == "http" and self._cross_origin.refuses(scope):
                 await _refuse_cross_origin(scope, receive, send)
             else:

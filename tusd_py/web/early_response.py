@@ -16,6 +16,8 @@ from tusd_py.model.caller import HeaderList
 #: If at most this much of the body is left, it is read before the response, and the connection stays usable.
 KEEP_BYTES_MAX = 256 * 1024
 _KEEP_SECONDS = 1.0
+#: How long a body is read before the response where the caller allows to read more than that.
+_READ_SECONDS = 60.0
 #: The bounds of a lingering close, here and in ``serving.http.closing``, which closes connections below ASGI.
 LINGER_BYTES_MAX = 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -32,14 +34,17 @@ async def send(
     body: bytes,
     unread_bytes: int | None,
     may_read: bool,
+    read_bytes_max: int = 0,
 ) -> None:
     """Send a response before the request's body has been read to its end.
 
     ``unread_bytes`` is how much of it is left, ``None`` if unknown. ``may_read`` is False while the client waits for
-    ``100 Continue``: reading would tell it to send the body.
+    ``100 Continue``: reading would tell it to send the body. ``read_bytes_max`` is how much may be read before the
+    response, for a proxy that does not pass on a response that comes earlier.
     """
-    is_small = unread_bytes is not None and unread_bytes <= KEEP_BYTES_MAX
-    if may_read and is_small and await _drain(receive, KEEP_BYTES_MAX, _KEEP_SECONDS):
+    bytes_max = read_bytes_max if unread_bytes is None else max(KEEP_BYTES_MAX, read_bytes_max)
+    seconds = _READ_SECONDS if read_bytes_max else _KEEP_SECONDS
+    if may_read and (unread_bytes or 0) <= bytes_max and await _drain(receive, bytes_max, seconds):
         await _send(send, status, headers, body, more=False)
         return
     headers = [*headers, (b"connection", b"close")]

@@ -96,8 +96,11 @@ class Exchange:
     def response_context(self) -> ResponseContext:
         return ResponseContext(self.method, self.real_method)
 
-    async def respond(self, response: Response, cors: CorsPolicy) -> None:
-        """Send the response. The rest of the request's body is read within bounds, or the connection is closed."""
+    async def respond(self, response: Response, cors: CorsPolicy, read_bytes_max: int = 0) -> None:
+        """Send the response. The rest of the request's body is read within bounds, or the connection is closed.
+
+        ``read_bytes_max`` is how much of the body may be read before the response.
+        """
         is_preflight = self.has_requested_method and self.real_method == "OPTIONS"
         headers = [*response.headers, *cors.headers(self.origin, is_preflight), (b"x-request-id", self.request_id)]
         if not isinstance(response.body, bytes):
@@ -109,7 +112,7 @@ class Exchange:
             unread = None if self._is_chunked else self._content_length - self.body.bytes_received
             may_read = self.body.was_read or not self._expects_continue
             await early_response.send(
-                self._send, self._receive, response.status, headers, response.body, unread, may_read
+                self._send, self._receive, response.status, headers, response.body, unread, may_read, read_bytes_max
             )
 
     async def _send_buffered(self, status: int, headers: HeaderList, body: bytes) -> None:

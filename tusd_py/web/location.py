@@ -1,7 +1,8 @@
-"""The URL of the collection for ``Location``: from the settings, from trusted proxies' headers, or a path.
+"""The URL of the collection for ``Location``: from the settings, trusted proxies' headers, ``Host``, or a path.
 
-``Host`` and the forwarding headers of an untrusted peer are never used. Of the two conventions for forwarding headers
-only the configured one is believed: a proxy that sets one of them passes on what the client sent of the other.
+``Host`` is used only for a direct request: no header shows a proxy or a browser, and its port is the one that the
+client has connected to. Some clients outside of browsers cannot resolve a path. Of the two conventions for forwarding
+headers only the configured one is believed: a proxy that sets one of them passes on what the client sent of the other.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from starlette.types import Scope
 
 from tusd_py.model.addresses import Network, parse_address
 from tusd_py.protocol.headers import Headers
+from tusd_py.web.intermediaries import PROXY_HEADERS
 
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?\Z")
+# Names of machines in private networks have underscores, although names in DNS must not.
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?\Z")
+# RFC 3986, 3.3: the characters of a path segment.
+_PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?\Z")
 _PAIR = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*(;|,|\Z)')
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+#: Browsers send these. They resolve a path themselves, and may know the server by a name that it does not know.
+_BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})
+_INDIRECT_HEADERS = PROXY_HEADERS | _BROWSER_HEADERS
 
 
 class Forwarded(NamedTuple):
@@ -31,31 +39,44 @@ class Forwarded(NamedTuple):
     prefix: str = ""
 
 
+class CollectionAddress(NamedTuple):
+    """Where a client finds the collection: its URL, absolute or a path, and its decoded path. Both end in a slash."""
+
+    url: str
+    path: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locator:
-    """Builds the URL of the collection as the client of a request sees it, with a slash at its end."""
+    """Finds the address of the collection as the client of a request sees it."""
 
     public_url: str = ""
+    location: Literal["auto", "path", "absolute"] = "auto"
     trusted_proxies: Sequence[Network] = ()
     forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
 
-    def collection(self, scope: Scope, path: str, headers: Headers) -> str:
-        """Return the URL; ``path`` is the path of the collection including every prefix that it is mounted under."""
+    def collection(self, scope: Scope, path: str, headers: Headers) -> CollectionAddress:
+        """Return the address; ``path`` is the path of the collection including every prefix that it is mounted under.
+
+        The server has decoded ``path``.
+        """
         if self.public_url:
-            return self.public_url.rstrip("/") + "/"
-        # The server has decoded the path; the name of a mount may need encoding in a URL.
-        path = quote(path.rstrip("/")) + "/"
-        if not self.trusted_proxies:
-            return path
+            return _address(self.public_url.rstrip("/") + "/")
         seen = self.forwarded(scope, headers)
-        if seen.prefix and _PREFIX.match(seen.prefix):
-            path = seen.prefix.rstrip("/") + path
-        return _absolute(seen.proto, seen.host, path) or path
+        prefix = seen.prefix.rstrip("/") if seen.prefix and _PREFIX.match(seen.prefix) else ""
+        host, proto = seen.host, seen.proto
+        if not proto and host and self.forwarded_headers == "x-forwarded":
+            proto = "http"
+        if self.location == "path":
+            host = ""
+        elif not host and (self.location == "absolute" or _is_direct(scope, headers)):
+            host, proto = headers.get(b"host") or "", proto or scope["scheme"]
+        return _located(proto, host, prefix, path)
 
     def forwarded(self, scope: Scope, headers: Headers) -> Forwarded:
         """What trusted proxies say about the request, by the convention that is believed."""
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
-            return Forwarded()
+            return _NOTHING
         if self.forwarded_headers == "forwarded":
             return _forwarded(headers, self._is_trusted_address)
         return _x_forwarded(headers)
@@ -69,18 +90,48 @@ class Locator:
         return address is not None and any(address in network for network in self.trusted_proxies)
 
 
+_NOTHING = Forwarded()
+
+
+def _is_direct(scope: Scope, headers: Headers) -> bool:
+    """Whether the client, no browser, is connected to this server itself, as far as the request shows."""
+    if headers.has_any(_INDIRECT_HEADERS) or scope.get("http_version") != "1.1":
+        return False
+    server = scope.get("server")
+    return server is not None and _names_port(headers.get(b"host") or "", scope["scheme"], server[1])
+
+
+@lru_cache(maxsize=1024)
+def _names_port(host: str, scheme: str, port: int | None) -> bool:
+    """Whether ``host`` is valid and has this port, by default that of ``scheme``."""
+    match = _HOST.match(host)
+    return match is not None and (f":{match[1]}" if match[1] else _DEFAULT_PORTS.get(scheme)) == f":{port}"
+
+
+@lru_cache(maxsize=1024)
+def _located(proto: str, host: str, prefix: str, path: str) -> CollectionAddress:
+    # The name of a mount may need encoding in a URL.
+    encoded = prefix + quote(path.rstrip("/")) + "/"
+    return _address(_absolute(proto, host, encoded) or encoded)
+
+
+@lru_cache(maxsize=1024)
+def _address(url: str) -> CollectionAddress:
+    return CollectionAddress(url, unquote(urlsplit(url).path))
+
+
 def _forwarded(headers: Headers, is_trusted: Callable[[str], bool]) -> Forwarded:
     """RFC 7239. Each proxy appends an element. Use the right-most one whose ``for`` is not a trusted proxy."""
     hops = parse_forwarded(headers.get(b"forwarded") or "")
     chosen: dict[str, str] = {}
     for hop in reversed(hops):
         chosen = hop
-        if not is_trusted(_address(hop.get("for", ""))):
+        if not is_trusted(_node_address(hop.get("for", ""))):
             break
     return Forwarded(chosen.get("host", ""), chosen.get("proto", ""))
 
 
-def _address(node: str) -> str:
+def _node_address(node: str) -> str:
     """The address in a node identifier. RFC 7239, 6: IPv6 stands in brackets; a port may follow."""
     if node.startswith("["):
         return node[1:].partition("]")[0]
@@ -109,7 +160,7 @@ def _x_forwarded(headers: Headers) -> Forwarded:
         (headers.get(name) or "").rpartition(",")[2].strip()
         for name in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
     )
-    return Forwarded(host, proto or "http", prefix)
+    return Forwarded(host, proto, prefix)
 
 
 def _absolute(proto: str, host: str, path: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
@@ -28,12 +28,15 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
-from tusd_py.web.location import Locator
+from tusd_py.web.intermediaries import Use, is_proxied, is_usable
+from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
 from tusd_py.web.request_body import ActiveBodies
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = CollectionAddress("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,9 @@ class TusEndpoint:
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
+    interim_responses: Use = "auto"
+    trailers: Use = "never"
+    refusal_read_bytes_max: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises only if a download breaks off after its status was sent."""
@@ -62,7 +68,10 @@ class TusEndpoint:
         try:
             response, error = await self._respond(scope, exchange)
             status = response.status
-            await exchange.respond(response, self.cors)
+            read_bytes_max = 0
+            if error is not None and self.refusal_read_bytes_max and _is_final(error) and is_proxied(exchange.headers):
+                read_bytes_max = self.refusal_read_bytes_max
+            await exchange.respond(response, self.cors, read_bytes_max)
         except (StoreError, OSError) as failure:
             # A download failed after its status was sent: raising makes the HTTP server break the connection.
             log.warning("request %s: download aborted: %s", exchange.request_id.decode(), failure)
@@ -81,13 +90,14 @@ class TusEndpoint:
         try:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
-            collection_url = self.locator.collection(scope, collection, exchange.headers)
-            request = protocol.parser.parse(
-                head, collection if collection_url == collection else urlsplit(collection_url).path
-            )
-            listener = protocol.progress_listener(exchange.send_interim, collection_url)
+            # Only a creation needs to know where its client finds the collection.
+            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
+            request = protocol.parser.parse(head, at.path or None)
+            listener = None
+            if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
+                listener = protocol.progress_listener(exchange.send_interim, at.url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
-            location = collection_url + outcome.upload.id if isinstance(outcome, Created) else ""
+            location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
             self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
@@ -95,6 +105,12 @@ class TusEndpoint:
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
             return protocol.formatter.format_refusal(error, exchange.response_context), error
+
+    def _collection_address(self, scope: Scope, collection: str, exchange: Exchange) -> CollectionAddress:
+        if collection == "/" and (raw_path := scope.get("raw_path")):
+            # Litestar removes the path of a mount from ``path`` and puts it nowhere.
+            collection = unquote(raw_path.decode("latin-1")).rstrip("/") + "/"
+        return self.locator.collection(scope, collection, exchange.headers)
 
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
@@ -118,7 +134,7 @@ class TusEndpoint:
             case Download():
                 return await download(ports, request)
             case Discover():
-                return Discovered()
+                return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 
     def _count(self, outcome: Outcome) -> None:
         if isinstance(outcome, Created):
@@ -131,6 +147,11 @@ class TusEndpoint:
             log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
         elif failure is not error:
             log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+
+
+def _is_final(error: TusError) -> bool:
+    """Whether a client that receives this refusal gives up, so that it must not miss it."""
+    return error.status < 500 and error.status not in (409, 423)
 
 
 def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:

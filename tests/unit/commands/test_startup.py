@@ -15,14 +15,14 @@ from tests.support.command import run
 from tusd_py.cli import app
 
 #: These make the data directory, or need none.
-CREATING = {"serve", "worker", "migrate", "config"}
+CREATING = {"serve", "worker", "migrate", "config", "restore"}
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every command with its arguments."""
     if hasattr(command, "commands"):
-        for name, child in command.commands.items():
-            yield from leaves(child, (*words, name))
+        for name in command.commands:
+            yield from leaves(command.get_command(None, name), (*words, name))
     else:
         yield (*words, *("1" for parameter in command.params if parameter.param_type_name == "argument"))
 

@@ -237,6 +237,25 @@ class TestDescription:
         assert headers["content-disposition"] == "attachment"
         assert "content-security-policy" not in headers
 
+    @pytest.mark.parametrize(
+        ("filetype", "content_type"),
+        [
+            ("text/plain", "text/plain; charset=utf-8"),
+            ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+            ("text/plain;charset=ISO-8859-1", "text/plain; charset=iso-8859-1"),
+            ('text/plain; format=flowed; charset="UTF-8"', "text/plain; charset=utf-8"),
+            ("text/plain; charset=", "text/plain; charset=utf-8"),
+            ("text/plain; charset=a\r\nX: y", "text/plain; charset=utf-8"),
+            ("text/plain; charset=é", "text/plain; charset=utf-8"),
+            ("text/plain; charset=" + "x" * 50, "text/plain; charset=utf-8"),
+            ("text/plain; xcharset=latin1", "text/plain; charset=utf-8"),
+            ("image/png; charset=utf-8", "image/png"),
+        ],
+    )
+    def test_text_has_a_charset(self, filetype: str, content_type: str) -> None:
+        """The declared one, else UTF-8: without it Chromium displays UTF-8 as windows-1252."""
+        assert described(filetype=filetype)["content-type"] == content_type
+
     def test_no_metadata(self) -> None:
         """There is no file name."""
         assert described()["content-disposition"] == "attachment"

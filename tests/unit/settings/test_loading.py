@@ -88,6 +88,7 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         },
     ).server
     assert "/a/" == server.base_path
+    assert "/" == load(None, {"TUSD_PY_SERVER__BASE_PATH": "/"}).server.base_path
     assert "https://x.example/a/" == server.public_url
     networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert networks == server.trusted_proxies

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from tests.unit.web.asgi import Outgoing, ask
@@ -16,12 +16,18 @@ MOUNTED = "/files"
 
 
 @asynccontextmanager
-async def serving(functions: dict[Hook, HookFunction] | None = None, **uploads: object) -> AsyncIterator[Service]:
-    """A service with these hooks and these settings of the section ``uploads``."""
+async def serving(
+    functions: dict[Hook, HookFunction] | None = None,
+    *,
+    server: Mapping[str, object] | None = None,
+    trailers: bool = False,
+    **uploads: object,
+) -> AsyncIterator[Service]:
+    """A service with these hooks and these settings of the sections ``server`` and ``uploads``."""
     settings = Settings.model_validate(
-        {"storage": {"kind": "memory"}, "records": {"url": "memory"}, "uploads": uploads}
+        {"storage": {"kind": "memory"}, "records": {"url": "memory"}, "server": server or {}, "uploads": uploads}
     )
-    service = Service(settings, functions)
+    service = Service(settings, functions, trailers=trailers)
     try:
         yield service
     finally:

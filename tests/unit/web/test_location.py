@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any, Literal
 
 import pytest
 
@@ -17,7 +18,7 @@ EVIL = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded":
 
 def collection_url(locator: Locator, headers: dict[str, str], path: str = "/files/", **more: object) -> str:
     request = scope("POST", path, headers, **more)
-    return locator.collection(request, path, Headers(request["headers"]))
+    return locator.collection(request, path, Headers(request["headers"])).url
 
 
 def test_untrusted_headers_are_ignored() -> None:
@@ -25,7 +26,7 @@ def test_untrusted_headers_are_ignored() -> None:
     assert collection_url(Locator(), EVIL) == "/files/"
     assert collection_url(TRUSTING, EVIL, client=("10.0.0.1", 1)) == "/files/"
     assert collection_url(TRUSTING, EVIL, client=("not an address", 1)) == "/files/"
-    assert collection_url(TRUSTING, {"Host": "evil.example"}) == "/files/"
+    assert collection_url(TRUSTING, {"Host": "evil.example:81"}) == "/files/"
 
 
 def test_one_convention_is_believed() -> None:
@@ -46,6 +47,74 @@ def test_mapped_peer_is_trusted_as_ipv4(peer: str) -> None:
     assert collection_url(TRUSTING, {"X-Forwarded-Host": "u.example"}, client=(peer, 1)) == "http://u.example/files/"
     hops = f'for=10.9.9.9;host=u.example;proto=http, for="[{peer}]";host=inner;proto=http'
     assert collection_url(FORWARDED, {"Forwarded": hops}, client=(peer, 1)) == "http://u.example/files/"
+
+
+DIRECT: dict[str, Any] = {"server": ("127.0.0.1", 8080)}
+HERE = {"Host": "tus.example:8080"}
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "expected"),
+    [
+        ("127.0.0.1:8080", {}, "http://127.0.0.1:8080/files/"),
+        ("[::1]:8080", {}, "http://[::1]:8080/files/"),
+        ("my_app:8080", {}, "http://my_app:8080/files/"),
+        ("tus.example", {"server": ("10.0.0.1", 80)}, "http://tus.example/files/"),
+        ("tus.example:443", {"server": ("10.0.0.1", 443), "scheme": "https"}, "https://tus.example/files/"),
+        ("tus.example", {"server": ("10.0.0.1", 443), "scheme": "https"}, "https://tus.example/files/"),
+        # The port is another, as behind a proxy that passes Host on.
+        ("tus.example", {}, "/files/"),
+        ("tus.example:80", {}, "/files/"),
+        ("tus.example:08080", {}, "/files/"),
+        ("tus.example", {"server": ("10.0.0.1", 443)}, "/files/"),
+        ("tus.example", {"server": ("/run/tus.sock", None)}, "/files/"),
+        ("tus.example", {"server": None}, "/files/"),
+        ("tus.example:8080/evil", {}, "/files/"),
+        ("tus.example:8080, evil", {}, "/files/"),
+        ("", {}, "/files/"),
+        ("tus.example:8080", {"http_version": "1.0"}, "/files/"),
+        ("tus.example:8080", {"http_version": "2"}, "/files/"),
+    ],
+)
+def test_direct_request_gets_an_absolute_url(host: str, more: dict[str, Any], expected: str) -> None:
+    """Host is used if it has the port that the client is connected to; some clients cannot resolve a path."""
+    assert collection_url(Locator(), {"Host": host}, **{**DIRECT, **more}) == expected
+    assert collection_url(TRUSTING, {"Host": host}, **{**DIRECT, **more}) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Port", "X-Real-IP", "Origin", "Sec-Fetch-Mode"]
+)
+def test_proxied_and_browser_requests_get_a_path(name: str) -> None:
+    """A header of a proxy, trusted or not, or of a browser shows that Host may not be what the client resolves."""
+    assert collection_url(Locator(), {**HERE, name: "x"}, **DIRECT) == "/files/"
+    assert collection_url(TRUSTING, {**HERE, name: "x"}, **DIRECT) == "/files/"
+
+
+@pytest.mark.parametrize(
+    ("location", "headers", "expected"),
+    [
+        ("path", HERE, "/files/"),
+        ("path", {"X-Forwarded-Host": "u.example", "X-Forwarded-Prefix": "/up"}, "/up/files/"),
+        ("absolute", {"Host": "u.example"}, "http://u.example/files/"),
+        ("absolute", {"Host": "u.example", "X-Forwarded-Proto": "https"}, "https://u.example/files/"),
+        ("absolute", {"Host": "inner", "X-Forwarded-Host": "u.example"}, "http://u.example/files/"),
+        ("absolute", {"Host": "u.example", "Origin": "https://u.example", "Via": "1.1 x"}, "http://u.example/files/"),
+        ("absolute", {"Host": "u.example/evil"}, "/files/"),
+        ("absolute", {}, "/files/"),
+    ],
+)
+def test_location_fixes_the_form(location: Literal["path", "absolute"], headers: dict[str, str], expected: str) -> None:
+    """``path`` is always a path; ``absolute`` always uses a valid Host, with the scheme of trusted proxies."""
+    locator = Locator(location=location, trusted_proxies=TRUSTING.trusted_proxies)
+    assert collection_url(locator, headers, **DIRECT) == expected
+
+
+def test_path_is_decoded_for_upload_concat() -> None:
+    """The path by which Upload-Concat may name parts is decoded, with the prefix that a trusted proxy forwards."""
+    request = scope("POST", "/my files/", {"X-Forwarded-Prefix": "/a%20b"})
+    found = TRUSTING.collection(request, "/my files/", Headers(request["headers"]))
+    assert found == ("/a%20b/my%20files/", "/a b/my files/")
 
 
 def test_public_url_is_used() -> None:
@@ -107,6 +176,9 @@ def test_forwarded(forwarded: str, expected: str) -> None:
         ({"Host": "u.example", "Proto": "https", "Prefix": "/up/"}, "https://u.example/up/files/"),
         ({"Prefix": "/up"}, "/up/files/"),
         ({"Host": "u.example/evil", "Prefix": "/up"}, "/up/files/"),
+        ({"Host": "my_app", "Prefix": "/@me"}, "http://my_app/@me/files/"),
+        ({"Prefix": "/a%20b/c+d;e=(1)"}, "/a%20b/c+d;e=(1)/files/"),
+        ({"Prefix": "/a%2"}, "/files/"),
         ({"Prefix": "//evil.example"}, "/files/"),
         ({"Prefix": "/up?x"}, "/files/"),
         ({"Host": "u.example\\evil"}, "/files/"),

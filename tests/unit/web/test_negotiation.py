@@ -72,6 +72,27 @@ async def test_authorize_runs_for_every_append_403() -> None:
         assert (await request(service, "PATCH", path, append(0), b"abc")).headers["upload-complete"] == "?1"
 
 
+@pytest.mark.parametrize(
+    ("use", "proxy", "statuses"),
+    [
+        ("auto", {}, [104, 104]),
+        ("auto", {"Via": "1.1 varnish"}, []),
+        ("auto", {"X-Forwarded-For": "10.0.0.7"}, []),
+        ("always", {"Via": "1.1 varnish"}, [104, 104]),
+        ("never", {}, []),
+    ],
+)
+@pytest.mark.anyio
+async def test_104_is_off_behind_a_proxy(use: str, proxy: dict[str, str], statuses: list[int]) -> None:
+    """A proxy that shows, trusted or not, may take 104 for the final response; ``server.interim_responses`` decides."""
+    interims: Interims = []
+    async with serving(server={"interim_responses": use}) as service:
+        answer = await request(service, "POST", "/", {"Upload-Complete": "?1", **proxy}, b"abc", interims=interims)
+        path = answer.headers["location"].removeprefix(MOUNTED)
+        assert (await request(service, "HEAD", path, {})).headers["upload-complete"] == "?1"
+    assert (answer.status, [status for status, _ in interims]) == (201, statuses)
+
+
 @pytest.mark.anyio
 async def test_refused_creation_sends_no_104() -> None:
     """pre-create runs before any interim response; its override is the final response."""

@@ -100,4 +100,4 @@ def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSION
         return Dialect.BOTH
     # Without a version the upload cannot be resumed, so only a whole upload is accepted, as by any HTTP server.
     is_whole = parse_boolean(headers.get(_COMPLETE) or "") is True
-    return UNVERSIONED if is_whole and method in CREATING_METHODS and head.path in ("", "/") else Dialect.TUS
+    return UNVERSIONED if is_whole and method in CREATING_METHODS and not head.path.strip("/") else Dialect.TUS

@@ -31,6 +31,7 @@ JOB_COLUMNS = (
     "ended_at",
     "error",
     "starts",
+    "lane",
 )
 # Columns of an upload that are JSON themselves: the body contains them as JSON, not as a string of JSON.
 _JSON_COLUMNS = ("history", "pending_steps", "storage")
@@ -73,6 +74,7 @@ def job_row(job: NewJob, now: datetime) -> dict[str, object]:
         "next_attempt_at": to_microseconds(now),
         "error": "",
         "starts": 0,
+        "lane": job.lane,
     }
 
 
@@ -94,6 +96,7 @@ def to_job(row: Sequence[Any]) -> Job:
         ended_at=None if row[12] is None else from_microseconds(row[12]),
         error=row[13],
         starts=row[14],
+        lane=row[15],
     )
 
 

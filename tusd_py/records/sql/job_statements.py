@@ -54,8 +54,8 @@ class JobStatements:
 
     add_event: str  # a row of job_rows.event_row
     add_job: str  # a row of job_rows.job_row
-    subscriptions: str  # nothing: those that have a job at the head of its sequence
-    ready: str  # of_subscription, now, limit
+    lanes: str  # nothing: those that have a job at the head of its sequence
+    ready: str  # of_lane, now, limit
     lease: str  # job_id, seen_state, seen_token, seen_event_id, now, until
     has_lease: str  # job_id, seen_token; locks the row until the transaction ends
     start: str  # job_id, seen_token
@@ -69,6 +69,7 @@ class JobStatements:
     promote: str  # its_sequence_key: marks the earliest job that has not ended as the head,
     demote: str  # its_sequence_key: and no other
     replace_progress: str  # its_sequence_key, new_event_id, new_key: of a last job that waits with a post-receive
+    hurry_progress: str  # its_sequence_key: moves waiting post-receives to the lane of their subscription
     requeue: str  # job_id, at
     limit_waits: str  # of_state, attempt_min, attempt_max, latest
     delete_job: str  # job_id
@@ -112,28 +113,16 @@ def _has_unended(earlier: Any) -> ColumnElement[bool]:
 
 
 def _claim_statements() -> dict[str, Any]:
-    # A loose index scan: one step for each subscription, however many jobs it has.
-    subscriptions = (
-        select(func.min(_jobs.c.subscription).label("subscription"))
-        .where(_IS_HEAD)
-        .cte("subscriptions", recursive=True)
-    )
-    next_one = select(func.min(_jobs.c.subscription)).where(
-        _IS_HEAD, _jobs.c.subscription > subscriptions.c.subscription
-    )
-    subscriptions = subscriptions.union_all(
-        select(next_one.correlate(subscriptions).scalar_subquery()).where(subscriptions.c.subscription.is_not(None))
-    )
-    earliest = select(func.min(_jobs.c.next_attempt_at)).where(
-        _IS_HEAD, _jobs.c.subscription == subscriptions.c.subscription
-    )
-    ready = _job.where(
-        _IS_HEAD, _jobs.c.subscription == bindparam("of_subscription"), _jobs.c.next_attempt_at <= bindparam("now")
-    )
+    # A loose index scan: one step for each lane, however many jobs it has.
+    lanes = select(func.min(_jobs.c.lane).label("lane")).where(_IS_HEAD).cte("lanes", recursive=True)
+    next_one = select(func.min(_jobs.c.lane)).where(_IS_HEAD, _jobs.c.lane > lanes.c.lane)
+    lanes = lanes.union_all(select(next_one.correlate(lanes).scalar_subquery()).where(lanes.c.lane.is_not(None)))
+    earliest = select(func.min(_jobs.c.next_attempt_at)).where(_IS_HEAD, _jobs.c.lane == lanes.c.lane)
+    ready = _job.where(_IS_HEAD, _jobs.c.lane == bindparam("of_lane"), _jobs.c.next_attempt_at <= bindparam("now"))
     return {
-        "subscriptions": select(subscriptions.c.subscription).where(subscriptions.c.subscription.is_not(None)),
+        "lanes": select(lanes.c.lane).where(lanes.c.lane.is_not(None)),
         "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
-        "next_due": select(func.min(earliest.correlate(subscriptions).scalar_subquery())).select_from(subscriptions),
+        "next_due": select(func.min(earliest.correlate(lanes).scalar_subquery())).select_from(lanes),
     }
 
 
@@ -208,6 +197,13 @@ def _sequence_statements() -> dict[str, Any]:
         "replace_progress": update(_jobs)
         .where(_jobs.c.id == latest, _jobs.c.state == _text(JobState.WAITING), is_progress)
         .values(event_id=bindparam("new_event_id"), key=bindparam("new_key")),
+        "hurry_progress": update(_jobs)
+        .where(
+            _jobs.c.sequence_key == bindparam("its_sequence_key"),
+            _jobs.c.ended_at.is_(None),
+            _jobs.c.lane != _jobs.c.subscription,
+        )
+        .values(lane=_jobs.c.subscription),
         "requeue": update(_jobs)
         .where(_ITS_ID, requeueable)
         .values(**_WAITING, attempt=_ZERO, starts=_ZERO, ended_at=null()),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.events import Event
-from tusd_py.model.jobs import Job, JobState, NewJob
+from tusd_py.model.jobs import PROGRESS_PART, Job, JobState, NewJob, is_progress_lane
 from tusd_py.model.text import valid_unicode
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import to_event, to_job
@@ -172,16 +172,15 @@ class Claim:
     durable: bool = False
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
-        # Each subscription is queried by itself, so that the jobs of a full one are never read.
-        subscriptions = [row[0] for row in connection.execute(self.sql.subscriptions, {}).fetchall()]
-        queues = [
-            self._ready(connection, subscription) for subscription in subscriptions if subscription not in self.full
-        ]
+        # Each lane is queried by itself, so that the jobs of a full one are never read.
+        lanes = [row[0] for row in connection.execute(self.sql.lanes, {}).fetchall()]
+        queues = [self._ready(connection, lane) for lane in lanes if lane not in self.full]
         due = heapq.nsmallest(self.limit, (job for queue in queues for job in queue), key=_by_due_time)
         return WriteResult(jobs=[self._leased(job) for job in due if self._lease(connection, job)])
 
-    def _ready(self, connection: DatabaseConnection, subscription: str) -> list[Job]:
-        values = {"of_subscription": subscription, "now": self.now, "limit": self.limit}
+    def _ready(self, connection: DatabaseConnection, lane: str) -> list[Job]:
+        limit = max(1, self.limit // PROGRESS_PART) if is_progress_lane(lane) else self.limit
+        values = {"of_lane": lane, "now": self.now, "limit": limit}
         return [to_job(row) for row in connection.execute(self.sql.ready, values)]
 
     def _lease(self, connection: DatabaseConnection, job: Job) -> bool:

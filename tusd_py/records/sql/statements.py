@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
@@ -31,6 +44,7 @@ class Statements:
     delete_ended: str  # seen_id, seen_token
     find: str  # ids: a JSON array
     parts_of: str  # ids: a JSON array
+    list_uploads: str  # statuses: a JSON array, owner, limit
     due: str  # now, limit
     needing_recovery: str  # after_id, limit
     finals_waiting: str  # part_id
@@ -45,6 +59,11 @@ def compile_statements(dialect: Dialect) -> Statements:
     update_seen = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(ids))
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
+    owner = bindparam("owner", type_=Text)
+    listed = _upload.where(
+        _uploads.c.status.in_(json_elements(dialect, "statuses")),
+        or_(owner == literal_column("''"), _uploads.c.owner == owner),
+    ).order_by(_uploads.c.created_at.desc(), _uploads.c.id.desc())
     # The text of the partial index's own condition: the index applies only to a statement that contains it.
     needing_recovery = _upload.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
         _uploads.c.id
@@ -65,6 +84,7 @@ def compile_statements(dialect: Dialect) -> Statements:
         delete_ended=compile_text(dialect, delete(_uploads).where(*seen, has_ended)),
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
+        list_uploads=compile_text(dialect, with_limit(listed)),
         due=compile_text(dialect, with_limit(due)),
         needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
         finals_waiting=compile_text(dialect, waiting),

@@ -145,14 +145,14 @@ class JobRow(RecordsTable, table=True):
     """A job and its state.
 
     The partial indexes leave out the many jobs that are done. ``ix_jobs_ready`` has only the head of each sequence, by
-    subscription, so that neither a long sequence nor a slow subscription makes a claim slower for the others.
+    lane, so that neither a long sequence nor a slow subscription makes a claim slower for the others.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index(
             "ix_jobs_ready",
-            "subscription",
+            "lane",
             "next_attempt_at",
             "id",
             sqlite_where=text("is_head"),
@@ -199,6 +199,7 @@ class JobRow(RecordsTable, table=True):
     error: str = Field(sa_type=Text)
     #: Starts of the actor since the end of an attempt was last recorded.
     starts: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    lane: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
     #: Whether the job has not ended and no earlier job of its sequence is unfinished.
     is_head: bool
 

@@ -263,35 +263,35 @@ class EffectRows:
 
 @dataclass(frozen=True, slots=True)
 class NewJobRows:
-    """The rows of new jobs; ``has_progress`` if some of them may take the place of a waiting job."""
+    """The rows of new jobs; ``meets_progress`` if some of them may change a post-receive that waits."""
 
-    rows: Sequence[tuple[dict[str, object], bool]]
-    has_progress: bool
+    rows: Sequence[tuple[dict[str, object], NewJob]]
+    meets_progress: bool
 
     def write(self, connection: DatabaseConnection, sql: JobStatements) -> int:
         """Add them in this order, except those whose key exists already; return how many."""
-        if not self.has_progress:
+        if not self.meets_progress:
             return connection.execute_many(sql.add_job, [row for row, _ in self.rows]) if self.rows else 0
-        return sum(self._add(connection, sql, row, is_progress) for row, is_progress in self.rows)
+        return sum(self._add(connection, sql, row, job) for row, job in self.rows)
 
-    def _add(
-        self, connection: DatabaseConnection, sql: JobStatements, row: dict[str, object], is_progress: bool
-    ) -> int:
-        if is_progress:
-            values = {
-                "its_sequence_key": row["sequence_key"],
-                "new_event_id": row["event_id"],
-                "new_key": row["key"],
+    def _add(self, connection: DatabaseConnection, sql: JobStatements, row: dict[str, object], job: NewJob) -> int:
+        if job.is_progress:
+            values: dict[str, object] = {
+                "its_sequence_key": job.sequence_key,
+                "new_event_id": job.event_id,
+                "new_key": job.key,
             }
             if connection.execute(sql.replace_progress, values).rowcount:
                 return 0
+        elif job.follows_progress:
+            connection.execute(sql.hurry_progress, {"its_sequence_key": job.sequence_key})
         return connection.execute_many(sql.add_job, [row])
 
 
 def job_rows(jobs: Sequence[NewJob], now: datetime) -> NewJobRows:
     """The rows of jobs that are added and due ``now``."""
-    rows = [(job_row(job, now), job.is_progress) for job in jobs]
-    return NewJobRows(rows, has_progress=any(is_progress for _, is_progress in rows))
+    rows = [(job_row(job, now), job) for job in jobs]
+    return NewJobRows(rows, meets_progress=any(job.is_progress or job.follows_progress for job in jobs))
 
 
 def effect_rows(sql: JobStatements, saved: Upload, effects: Effects) -> EffectRows | None:

@@ -145,9 +145,9 @@ def claim_instructions(directory: Path) -> int:
 
     with closing(sqlite3.connect(directory / "records.sqlite3")) as connection:
         connection.set_progress_handler(count, 1)
-        assert connection.execute(sql.subscriptions).fetchall() == [("",), ("other",), ("slow",)]
-        for subscription in ("", "other"):
-            values = {"of_subscription": subscription, "now": to_microseconds(NOW), "limit": 9}
+        assert connection.execute(sql.lanes).fetchall() == [("",), ("other",), ("slow",)]
+        for lane in ("", "other"):
+            values = {"of_lane": lane, "now": to_microseconds(NOW), "limit": 9}
             assert len(connection.execute(sql.ready, values).fetchall()) == 1
         assert connection.execute(sql.next_due).fetchall() == [(to_microseconds(NOW),)]
     return instructions

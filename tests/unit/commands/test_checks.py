@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command import run
 from tests.support.redis import running_redis
-from tusd_py.commands.check import as_text
+from tusd_py.commands.checks import as_text
 from tusd_py.settings import load
 from tusd_py.validation import libmagic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from tusd_py.commands.worker import settings_line
+from tusd_py.commands.worker_process import settings_line
 from tusd_py.settings import Settings
 
 

@@ -1,0 +1,95 @@
+"""``kill -9`` of the process that is at one step: nothing is lost, done twice or left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.network.steps import KilledAtStep
+from tests.support.faults import KilledAt
+from tests.support.redis import running_redis
+
+pytestmark = pytest.mark.timeout(180)
+
+_UPLOADS = "tusd_py.uploads"
+_COMMITTER = f"{_UPLOADS}.body.committer:Committer"
+_CONCATENATION = "tusd_py.storage.disk.concatenation:Concatenation"
+_PUBLISHER = "tusd_py.publishing.directory:DirectoryPublisher"
+_DELIVERER = "tusd_py.hooks.delivery.deliverer:Deliverer"
+_JOB_QUEUE = "tusd_py.records.sql.jobs:SqlJobQueue"
+
+#: Of each kind of step the one at which most could go wrong.
+QUICK = {
+    "bytes written before the save": KilledAt(f"{_COMMITTER}.commit", "before"),
+    "saved before the answer": KilledAt(f"{_COMMITTER}.commit", "after", 2),
+    "creation with body before its record": KilledAt(f"{_COMMITTER}._insert", "before"),
+    "concatenated before the record": KilledAt(f"{_CONCATENATION}.commit", "after"),
+    "validated before the record": KilledAt("tusd_py.validation.validator:RuleValidator.validate", "after"),
+    "placed before the record": KilledAt(f"{_PUBLISHER}.place", "after"),
+    "delivered before the record": KilledAt(f"{_DELIVERER}.deliver", "after", 3),
+    "terminated before the bytes are deleted": KilledAt(f"{_UPLOADS}.terminate:_mark_terminated", "after"),
+}
+LONG = {
+    "creation with body after its record": KilledAt(f"{_COMMITTER}._insert", "after"),
+    "record of a creation": KilledAt(f"{_UPLOADS}.commit:insert", "before", 2),
+    "complete before finish": KilledAt(f"{_UPLOADS}.processing.finish:finish", "before"),
+    "half concatenated": KilledAt(f"{_CONCATENATION}.append", "after"),
+    "assembly begins": KilledAt(f"{_UPLOADS}.processing.assemble:assemble", "before"),
+    "assembled before its job ends": KilledAt(f"{_UPLOADS}.processing.assemble:assemble", "after"),
+    "validation begins": KilledAt(f"{_UPLOADS}.processing.validate:validate", "before", 2),
+    "validation recorded": KilledAt(f"{_UPLOADS}.processing.validate:validate", "after"),
+    "publishing prepared": KilledAt(f"{_PUBLISHER}.prepare", "after"),
+    "published before the clean-up": KilledAt(f"{_PUBLISHER}.cleanup", "before"),
+    "published before its job ends": KilledAt(f"{_PUBLISHER}.cleanup", "after"),
+    "delivery begins": KilledAt(f"{_DELIVERER}.deliver", "before", 2),
+    "jobs claimed": KilledAt(f"{_JOB_QUEUE}.claim", "after", 4),
+    "job started": KilledAt(f"{_JOB_QUEUE}.start", "after", 3),
+    "job ends": KilledAt(f"{_JOB_QUEUE}.complete", "before", 5),
+    "job ended": KilledAt(f"{_JOB_QUEUE}.complete", "after", 5),
+    "termination begins": KilledAt(f"{_UPLOADS}.terminate:terminate_locked", "before"),
+    "terminated before the answer": KilledAt(f"{_UPLOADS}.terminate:terminate_locked", "after"),
+}
+
+
+@pytest.mark.parametrize("step", QUICK)
+@pytest.mark.anyio
+async def test_killed_at(tmp_path: Path, step: str) -> None:
+    """Each upload is complete, validated, published once and reported in order."""
+    await KilledAtStep(tmp_path, QUICK[step]).run()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", LONG)
+@pytest.mark.anyio
+async def test_killed_at_every_other_step(tmp_path: Path, step: str) -> None:
+    """The same at the steps where less is under way."""
+    await KilledAtStep(tmp_path, LONG[step]).run()
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    with running_redis() as url:
+        yield url
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", [*QUICK, *LONG])
+@pytest.mark.anyio
+async def test_killed_at_with_redis_and_copies(tmp_path: Path, redis_url: str, step: str) -> None:
+    """The same with Redis as the broker, and with copies instead of hard links."""
+    settings = {"WORKER__BROKER": redis_url, "PUBLISHING__MODE": "copy"}
+    await KilledAtStep(tmp_path, (QUICK | LONG)[step], **settings).run()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "step",
+    ["concatenated before the record", "half concatenated", "record of a creation", "delivered before the record"],
+)
+@pytest.mark.anyio
+async def test_killed_at_with_concatenation_in_the_server(tmp_path: Path, step: str) -> None:
+    """The same where the request concatenates, not the worker."""
+    settings = {"UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1000000"}
+    await KilledAtStep(tmp_path, (QUICK | LONG)[step], **settings).run()

@@ -1,0 +1,26 @@
+"""Output of commands when standard output cannot be written to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["config", "--default"]])
+def test_full_standard_output_exits_with_2_and_a_sentence(arguments: list[str]) -> None:
+    """A full standard output is one sentence and exit code 2, not a traceback."""
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "tusd_py", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    expected = "tusd-py: standard output cannot be written to: No space left on device\n"
+    assert (2, expected) == (result.returncode, result.stderr)
+
+
+def test_reader_that_has_gone_ends_the_command_silently() -> None:
+    """``tusd-py config --default | true`` prints nothing on standard error."""
+    command = f"{sys.executable} -m tusd_py config --default | true"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (0, "") == (result.returncode, result.stderr)

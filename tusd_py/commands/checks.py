@@ -1,0 +1,278 @@
+"""Whether the server and its worker could start with some settings. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tusd_py.commands.writing import of_other_owners, unwritable
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.model.text import valid_unicode
+from tusd_py.serving.listeners import ListenError, listen, tls_context
+from tusd_py.settings import Settings, without_credentials
+from tusd_py.wiring import (
+    ensure_libmagic,
+    exposed_data,
+    needs_worker,
+    pending_migrations,
+    subscriptions,
+    try_publishing,
+    try_records,
+)
+
+#: With less free space the disk store refuses every upload.
+_FREE_BYTES_MIN = 4 * 1024**2
+_FREE_BYTES_WARNING = 1024**3
+_REDIS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check. A warning is ``ok``."""
+
+    ok: bool
+    sentence: str
+
+
+def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
+    """Check everything that the server and its worker need, and return all results."""
+    return [
+        *_data_dir(settings),
+        *_database(settings),
+        *(Check(True, sentence) for sentence in exposed_data(settings)),
+        *_hooks(settings),
+        *_worker(settings),
+        *_broker(settings),
+        *_steps(settings),
+        *_tls(settings),
+        *_address(settings, environ),
+        *_advice(settings),
+    ]
+
+
+def differs(settings: Settings, name: str) -> bool:
+    """Whether the setting has another value than its default."""
+    return value_of(settings, name) != value_of(Settings(), name)
+
+
+def as_text(settings: Settings, name: str) -> str:
+    """The setting's value as an operator would write it, without passwords."""
+    value = value_of(settings, name)
+    if isinstance(value, tuple):
+        text = ", ".join(map(str, value)) or "nothing"
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return without_credentials(text)
+
+
+def value_of(settings: Settings, name: str) -> object:
+    """The value of ``section.key``."""
+    section, _, key = name.partition(".")
+    value: object = getattr(getattr(settings, section), key)
+    return value
+
+
+def _data_dir(settings: Settings) -> Iterator[Check]:
+    if settings.storage.kind == "memory":
+        yield Check(True, "uploads are stored in memory and lost when the server stops")
+        return
+    data_dir = Path(settings.storage.data_dir)
+    existing = _existing(data_dir)
+    if not _is_writable(existing):
+        yield Check(False, f"storage.data_dir {data_dir} cannot be written to: {existing} is not a writable directory")
+        return
+    state = "exists" if data_dir.exists() else "will be created"
+    problems = list(unwritable(data_dir))
+    yield from (Check(False, problem) for problem in problems)
+    if not problems:
+        yield Check(True, f"the data directory {data_dir} {state}")
+    yield from (Check(True, warning) for warning in of_other_owners(settings))
+    path = str(data_dir.absolute())
+    if valid_unicode(path) != path:
+        yield Check(True, f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
+    yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+
+
+def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
+    length_max = settings.uploads.length_max
+    free_text = f"{free / 1024**3:.1f} GiB are free in {data_dir}"
+    if free < _FREE_BYTES_MIN:
+        return Check(False, f"{free_text}: every upload would be answered 507; free some space")
+    if free < length_max:
+        return Check(True, f"{free_text}, less than one upload of uploads.length_max: clients get 507 when it is full")
+    if free < _FREE_BYTES_WARNING:
+        return Check(True, f"{free_text}, which is little: clients get 507 when it is full")
+    return Check(True, free_text)
+
+
+def _existing(directory: Path) -> Path:
+    """The directory, or the nearest parent that exists."""
+    return next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+
+
+def _is_writable(directory: Path) -> bool:
+    return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    if settings.database_path is None:
+        yield Check(True, "records are stored in memory and lost when the server stops")
+        return
+    try:
+        steps = pending_migrations(settings)
+        try_records(settings)
+    except (OSError, RecordsError) as error:
+        yield Check(False, f"the database {settings.database_path}: {error}")
+        return
+    if steps:
+        yield Check(True, f"the database {settings.database_path} will be migrated when the server starts")
+    else:
+        yield Check(True, f"the database {settings.database_path} is up to date")
+
+
+def _hooks(settings: Settings) -> Iterator[Check]:
+    hooks = settings.hooks
+    if hooks.executables_dir:
+        exists = Path(hooks.executables_dir).is_dir()
+        state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
+        yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
+    if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
+        yield Check(True, "hooks.enabled_events is empty: no hook is invoked")
+    if hooks.http_skip_verify:
+        yield Check(True, "hooks.http_skip_verify is true: hooks are not protected against an attacker on the network")
+
+
+def _worker(settings: Settings) -> Iterator[Check]:
+    if not needs_worker(settings):
+        yield Check(True, "no worker is needed: webhooks, validation and publishing are off")
+        return
+    deliveries = [f"webhook {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
+    tasks = ", ".join([*settings.steps, *deliveries])
+    if settings.worker.mode == "embedded":
+        yield Check(True, f"the server will start a worker for {tasks}")
+    else:
+        yield Check(True, f'worker.mode is "separate": run tusd-py worker beside the server, for {tasks}')
+    endpoints = settings.webhooks.endpoints
+    if endpoints:
+        unsigned = sum(not endpoint.secrets for endpoint in endpoints)
+        yield Check(True, f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret")
+
+
+def _broker(settings: Settings) -> Iterator[Check]:
+    url = settings.worker.broker
+    if url == "embedded":
+        return
+    parts = urlsplit(url)
+    # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
+    name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+    problem = _ping_redis(url)
+    if problem is None:
+        yield Check(True, f"Redis at {name} answers and can be written to")
+    else:
+        yield Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change worker.broker")
+
+
+def _ping_redis(url: str) -> str | None:
+    """Log in to Redis and write to it, for at most ``_REDIS_SECONDS``; return what failed, ``None`` if all is well."""
+    problems = [f"no answer within {_REDIS_SECONDS:g} s"]
+
+    def ping() -> None:
+        # Imported here: no other command and no server process needs the library.
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.exceptions import AuthenticationError, RedisError, ResponseError
+        from redis.retry import Retry
+
+        try:
+            with Redis.from_url(
+                url,
+                socket_connect_timeout=_REDIS_SECONDS,
+                socket_timeout=_REDIS_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ) as client:
+                client.ping()
+                # A server that cannot write (full disk, a replica) answers too. The key expires at once.
+                client.set("tusd-py:check", "", px=1)
+        except ResponseError as error:
+            problems[0] = f"it refuses to write: {without_credentials(str(error))}"
+        except AuthenticationError:
+            problems[0] = "it refuses the login: check the password in the URL"
+        except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number
+            problems[0] = without_credentials(str(error))
+        else:
+            problems.clear()
+
+    # In a thread: resolving the host name is not bounded by the timeouts of the socket.
+    thread = threading.Thread(target=ping, daemon=True)
+    thread.start()
+    thread.join(_REDIS_SECONDS * 3)
+    return problems[0] if problems else None
+
+
+def _steps(settings: Settings) -> Iterator[Check]:
+    rules = settings.validation.rules if settings.validation.enabled or settings.validation.early else ()
+    if any(rule.allowed_types or rule.type_agrees for rule in rules):
+        try:
+            ensure_libmagic()
+        except ValidatorUnavailable as error:
+            yield Check(False, str(error))
+        else:
+            yield Check(True, "libmagic is available to detect the types of uploads")
+    if settings.publishing.directory:
+        directory = Path(settings.publishing.directory)
+        existing = _existing(directory)
+        if not _is_writable(existing):
+            yield Check(
+                False, f"publishing.directory {directory} cannot be written to: {existing} is not a writable directory"
+            )
+        else:
+            yield _placing(directory)
+
+
+def _placing(directory: Path) -> Check:
+    """Whether files can be published into ``directory``, or into its nearest parent until it exists."""
+    state = "is writable" if directory.exists() else "will be created"
+    try:
+        how = try_publishing(_existing(directory))
+    except OSError as error:
+        return Check(False, f"nothing can be published in {directory}: {error.strerror}")
+    return Check(True, f"the directory of published uploads {directory} {state}: {how}")
+
+
+def _tls(settings: Settings) -> Iterator[Check]:
+    try:
+        tls = tls_context(settings.server)
+    except ListenError as error:
+        yield Check(False, str(error))
+        return
+    yield Check(True, "HTTPS with TLS 1.2 or newer" if tls else "plain HTTP: use it locally, or behind a TLS proxy")
+
+
+def _address(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
+    if settings.server.systemd_socket:
+        yield Check(True, "systemd will pass the socket")
+        return
+    try:
+        listeners = listen(settings.server, environ, os.getpid())
+    except ListenError as error:
+        yield Check(False, str(error))
+        return
+    listeners.close()
+    address = settings.server.unix_socket or f"{settings.server.host} port {settings.server.port}"
+    yield Check(True, f"{address} is free to listen on")
+
+
+def _advice(settings: Settings) -> Iterator[Check]:
+    if settings.uploads.length_max == 0:
+        yield Check(True, "uploads.length_max is 0: one upload can fill the disk")
+    hooks = settings.hooks
+    is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
+    is_local = settings.server.host in ("127.0.0.1", "::1", "localhost") or bool(settings.server.unix_socket)
+    if not is_local and not is_guarded:
+        yield Check(True, "every client that reaches this address can upload: no authorize hook is configured")

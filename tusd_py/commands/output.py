@@ -1,0 +1,39 @@
+"""Output for the operator: lines on standard output, and problems on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def say(line: str) -> None:
+    """Print one line on standard output and flush it: scripts wait for some of them.
+
+    Exits with 2 and a sentence if it cannot be written, and silently with 1 if its reader has gone (``| head``).
+    """
+    try:
+        write_line(line)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        fail([f"standard output cannot be written to: {error.strerror}"])
+
+
+def write_line(line: str) -> None:
+    """Print one line on standard output and flush it. Raises ``OSError``; later lines are then discarded."""
+    # A path that is not UTF-8 has characters that standard output cannot encode.
+    text = line.encode("utf-8", "backslashreplace").decode()
+    try:
+        print(text, flush=True)
+    except OSError:
+        # The interpreter writes what is buffered again when it exits.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # open for the rest of the process
+        raise
+
+
+def fail(problems: list[str]) -> NoReturn:
+    """Print each problem on standard error and exit with code 2."""
+    from tusd_py.settings.loading import exit_with
+
+    exit_with(problems)

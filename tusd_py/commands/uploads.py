@@ -1,0 +1,141 @@
+"""``tusd-py uploads list | show | delete | expire``: the recorded uploads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
+from tusd_py.model.upload import Status, Upload
+
+if TYPE_CHECKING:
+    from tusd_py.contracts.records import Records
+    from tusd_py.settings import Settings
+    from tusd_py.uploads.ports import Ports
+
+app = command_group("List, show, delete and expire uploads.")
+
+UploadId = Annotated[str, typer.Argument(metavar="<id>", help="The id of the upload: the last part of its URL.")]
+UploadIds = Annotated[list[str], typer.Argument(metavar="<id>...", help="Ids of uploads, as shown by list.")]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="<status>",
+        help=f"Only uploads in this status, of {', '.join(Status)}; may be given several times. "
+        "[all but expired and terminated]",
+    ),
+]
+OfOwner = Annotated[str, typer.Option("--owner", metavar="<owner>", help="Only uploads of this owner.")]
+Limit = Annotated[str, typer.Option("--limit", metavar="<number>", help="How many of the newest uploads.")]
+_LIVING = [status for status in Status if status not in (Status.EXPIRED, Status.TERMINATED)]
+_IN_MEMORY = "only the server process that holds the records can list them"
+
+
+@app.command("list")
+def list_uploads(
+    status: Statuses = None,
+    owner: OfOwner = "",
+    limit: Limit = "50",
+    as_json: AsJson = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List uploads, newest first."""
+    from tusd_py.commands.database import with_database
+    from tusd_py.views import upload_view
+    from tusd_py.wiring import open_records
+
+    statuses, count = choices("--status", status or [], Status) or _LIVING, row_limit(limit)
+
+    async def run(records: Records) -> list[Upload]:
+        return await records.list_uploads(statuses, owner=owner, limit=count)
+
+    found = with_database(settings_of(config, {"storage.data_dir": data_dir}), open_records, run, _IN_MEMORY)
+    for upload in found:
+        say(json.dumps(upload_view(upload)) if as_json else _line(upload))
+    if not found and not as_json:
+        say("no uploads")
+
+
+@app.command()
+def show(upload_id: UploadId, config: Config = None, data_dir: DataDir = None) -> None:
+    """Print one upload as JSON."""
+    from tusd_py.commands.database import with_database
+    from tusd_py.views import upload_view
+    from tusd_py.wiring import open_records
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    upload = with_database(settings, open_records, lambda records: records.find(upload_id), _IN_MEMORY)
+    if upload is None:
+        fail([f"upload {upload_id} does not exist; tusd-py uploads list shows the newest uploads"])
+    say(json.dumps(upload_view(upload), indent=2))
+
+
+@app.command()
+def delete(upload_ids: UploadIds, config: Config = None, data_dir: DataDir = None) -> None:
+    """Terminate uploads and delete their bytes, also while a client is sending."""
+    from tusd_py.uploads.administer import delete_upload
+
+    _each(settings_of(config, {"storage.data_dir": data_dir}), upload_ids, delete_upload, "deleted")
+
+
+@app.command()
+def expire(upload_ids: UploadIds, config: Config = None, data_dir: DataDir = None) -> None:
+    """Expire uploads now and delete their bytes, also while a client is sending."""
+    from tusd_py.uploads.administer import expire_upload
+
+    _each(settings_of(config, {"storage.data_dir": data_dir}), upload_ids, expire_upload, "expired")
+
+
+def _each(settings: Settings, upload_ids: list[str], act: Callable[[Ports, str], Awaitable[Upload]], done: str) -> None:
+    from tusd_py.commands.database import with_database
+    from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
+    from tusd_py.contracts.records import RecordConflict
+    from tusd_py.contracts.store import StoreError
+    from tusd_py.uploads.administer import CannotEnd
+    from tusd_py.wiring import opened_ports
+
+    if settings.storage.kind == "memory":
+        fail(["uploads are in memory: only the server process that holds them can end them"])
+
+    async def run(ports: Ports) -> list[str]:
+        """A sentence for each upload that could not be ended, empty for the others."""
+        results = []
+        for upload_id in upload_ids:
+            try:
+                await act(ports, upload_id)
+            except CannotEnd as error:
+                results.append(f"upload {upload_id} {error}")
+            except (StoreError, LocksUnavailable) as error:
+                results.append(f"upload {upload_id}: {error}")
+            except (LockTimeout, RecordConflict):
+                results.append(f"upload {upload_id} is being changed by another process; try again")
+            else:
+                results.append("")
+        return results
+
+    results = with_database(settings, opened_ports, run, _IN_MEMORY)
+    for upload_id, problem in zip(upload_ids, results, strict=True):
+        if not problem:
+            say(f"upload {upload_id} {done}")
+    if any(results):
+        fail([problem for problem in results if problem])
+
+
+def _line(upload: Upload) -> str:
+    from tusd_py.logs import printable
+    from tusd_py.views import format_time, metadata_view
+
+    metadata = metadata_view(upload)
+    name = printable(metadata.get("filename") or metadata.get("name") or "")
+    size = f"{upload.offset}/{'?' if upload.length is None else upload.length}"
+    return "  ".join(
+        [
+            f"{format_time(upload.created_at)}  {upload.status:<10}  {upload.id}  {size}",
+            *filter(None, [upload.owner, name]),
+        ]
+    )
