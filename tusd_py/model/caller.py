@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from tusd_py.model.values import frozen
 
 #: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
 #: duplicates.
@@ -43,7 +45,7 @@ RECORDED_HEADERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Caller:
     """The origin of a request, for hooks, events and logs. The rules of the protocol never depend on it."""
 
