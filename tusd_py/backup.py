@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tusd_py.contracts.records import RecordsError
 from tusd_py.model.upload import Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.views import format_time
@@ -237,8 +236,8 @@ def _sync(path: Path) -> None:
 
 
 def ensure_no_restore(settings: Settings) -> None:
-    """Raise ``RecordsError`` if a restore was interrupted or is under way: the data is incomplete."""
+    """Raise ``BackupError`` if a restore was interrupted or is under way: the data is incomplete."""
     if settings.storage.kind == "disk" and (Path(settings.storage.data_dir) / RESTORING).exists():
-        raise RecordsError(
+        raise BackupError(
             f"{settings.storage.data_dir} is being restored, or a restore was interrupted: run tusd-py restore again"
         )

@@ -50,7 +50,11 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        text = json.dumps(line, ensure_ascii=False, default=str)
+        if text.isprintable():
+            return text
+        # JSON escapes control characters only. Outside strings it has nothing that is not printable.
+        return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 class TextLines(logging.Formatter):

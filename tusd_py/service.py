@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -155,7 +156,10 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         interim = None if version is UNVERSIONED else formatter
         others[version] = NegotiatedProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, CombinedFormatter(tus=tus_formatter, draft=formatter))
+            combined = CombinedFormatter(tus=tus_formatter, draft=formatter)
+            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, combined)
+            with_patch = replace(combined, has_accept_patch=True)
+            others[Dialect.BOTH_WITH_ACCEPT_PATCH] = NegotiatedProtocol(tus_parser, with_patch)
     return Protocols(tus, others, VERSIONS)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
@@ -26,10 +27,12 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
+from tusd_py.hooks.delivery.ssrf import is_public
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.addresses import parse_address
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
@@ -111,6 +114,12 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
 def requests_stop(response: bytes) -> bool:
     """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
     return parse_response(Hook.POST_RECEIVE, response).stop
+
+
+def is_private_literal(url: str) -> bool:
+    """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    host = urlsplit(url).hostname or ""
+    return parse_address(host) is not None and not is_public(host)
 
 
 def needs_worker(settings: Settings) -> bool:
@@ -353,6 +362,8 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        append_bytes_max=uploads.append_bytes_max,
+        append_bytes_min=uploads.append_bytes_min,
         part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,
@@ -394,6 +405,8 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
+        save_small_bytes=uploads.save_small_bytes,
+        save_small_seconds=uploads.save_small_seconds,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
         concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,

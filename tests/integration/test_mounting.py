@@ -136,6 +136,7 @@ async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
 EVERYWHERE = """
 from fastapi import FastAPI
 from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
@@ -147,7 +148,7 @@ fast = FastAPI(lifespan=uploads.lifespan)
 fast.router.routes.append(uploads.route("/files"))
 
 @asgi("/files", is_mount=True, copy_scope=True)
-async def files(scope, receive, send) -> None:
+async def files(scope: Scope, receive: Receive, send: Send) -> None:
     await uploads(scope, receive, send)
 
 star = Litestar([files], lifespan=[uploads.lifespan])

@@ -43,6 +43,7 @@ async def test_upload_with_any_number_of_slashes_200(server: RunningServer, form
 @pytest.mark.parametrize("path", ["/filesystem", "//filesystem", "/files/a/b", "/files/..%2fhealthz"])
 @pytest.mark.anyio
 async def test_other_paths_404(server: RunningServer, path: str) -> None:
+    """A path that only begins like the collection's, or has another segment, is no upload's."""
     assert (await request("HEAD", server.root + path)).status == 404
 
 
@@ -64,7 +65,7 @@ async def test_endpoint_at_the_root(root: RunningServer, path: str) -> None:
 @pytest.mark.anyio
 async def test_other_paths_come_before_an_endpoint_at_the_root(root: RunningServer) -> None:
     """Health, metrics and the API answer under their paths; there is no page, and an unknown upload is 404."""
-    for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/api/uploads", 200), ("/u1", 404)):
+    for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/api/jobs", 200), ("/u1", 404)):
         assert (await request("GET", root.root + path, {})).status == status, path
     assert (await request("POST", root.root + "/healthz", NEW, b"")).status == 405
     assert (await request("GET", root.root + "/", {})).status == 405

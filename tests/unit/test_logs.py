@@ -71,6 +71,14 @@ def test_control_characters_are_escaped() -> None:
     assert line.endswith("bad\\x1b[2J\\nname metadata=a\\rb\\u2028\n")
 
 
+def test_invisible_characters_are_escaped_in_json() -> None:
+    """A name that reverses the reading direction is shown as it is, and the line has the same value."""
+    line = logged("json", "request", path="/gpj\u202eexe.scr", other="😀\U000e0041\u200d")
+    assert "gpj\\u202eexe.scr" in line and line.rstrip("\n").isprintable()
+    found = json.loads(line)
+    assert ("/gpj\u202eexe.scr", "😀\U000e0041\u200d") == (found["path"], found["other"])
+
+
 def test_traceback_contains_no_values() -> None:
     """A traceback is logged without the values of variables."""
     stream = io.StringIO()

@@ -30,6 +30,7 @@ TESTS_WITHOUT_A_MODULE = {
     "test_patterns.py",  # every regular expression of the product
     "test_tidy.py",
     "protocol/test_bad_input.py",  # every parser, with one collection of malformed requests
+    "web/test_attached_body.py",  # of web/request_body.py, what only our own server offers
 }
 #: Passed on as a whole, with the names of its fields: a field that the receiver does not have is an error there.
 SECTIONS_PASSED_WHOLE = {"cors"}

@@ -40,5 +40,7 @@ def with_database(
             return asyncio.run(run())
     except StartupError as error:
         fail([str(error)])
-    except (OSError, RecordsError) as error:
+    except OSError as error:
         fail([reason(error)])
+    except RecordsError as error:
+        fail([f"the database {settings.database_path}: {error}"])

@@ -24,8 +24,10 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
             steps = migrate_records(settings)
     except StartupError as error:
         fail([str(error)])
-    except (OSError, RecordsError) as error:
+    except OSError as error:
         fail([reason(error)])
+    except RecordsError as error:
+        fail([f"the database {settings.database_path}: {error}"])
     for step in steps:
         say(f"applied  {step}")
     say(f"{settings.database_path} is up to date")

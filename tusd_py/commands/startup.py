@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from tusd_py.backup import ensure_no_restore
+from tusd_py.backup import BackupError, ensure_no_restore
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings
 from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
@@ -25,16 +25,20 @@ class StartupError(Exception):
 
 def prepare(settings: Settings) -> None:
     """Create the data directory if it is missing and apply pending migrations. Raises ``StartupError``."""
+    if settings.storage.kind == "disk":
+        ensure_data_dir(Path(settings.storage.data_dir))
     try:
-        if settings.storage.kind == "disk":
-            ensure_data_dir(Path(settings.storage.data_dir))
         ensure_no_restore(settings)
         for sentence in exposed_data(settings):
             _log.warning("other users can read the data", extra={"advice": sentence})
         for step in _in_subprocess(migrate_records, settings):
             _log.info("migration applied", extra={"step": step})
-    except (OSError, RecordsError) as error:
+    except BackupError as error:
+        raise StartupError(str(error)) from error
+    except OSError as error:
         raise StartupError(reason(error)) from error
+    except RecordsError as error:
+        raise StartupError(f"the database {settings.database_path}: {error}") from error
 
 
 def require_database(settings: Settings) -> None:
@@ -60,6 +64,8 @@ def ensure_data_dir(data_dir: Path) -> None:
 
     Raises ``StartupError``.
     """
+    if data_dir.exists() and not data_dir.is_dir():
+        raise StartupError(f"storage.data_dir {data_dir} is a file, not a directory")
     try:
         data_dir.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):

@@ -1,6 +1,11 @@
-"""Text that came from the operating system. Pure."""
+"""Text that came from clients and the operating system. Pure."""
 
 from __future__ import annotations
+
+import unicodedata
+
+#: They join or separate letters, as in Persian words and in emoji, and reverse nothing.
+JOINERS = "\u200c\u200d"
 
 
 def valid_unicode(text: str) -> str:
@@ -14,3 +19,21 @@ def valid_unicode(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def visible(text: str, replacement: str = "") -> str:
+    """``text`` with ``replacement`` for invisible characters, so that it is what it looks like.
+
+    Some of them reverse the reading direction: ``gpj.exe`` would look like ``exe.jpg``. Every kind of space, such as
+    that of macOS before AM and PM (U+202F), becomes a plain one; joiners stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in JOINERS
+        else " "
+        if unicodedata.category(character) == "Zs"
+        else replacement
+        for character in text
+    )

@@ -208,6 +208,27 @@ class MaxSizeExceeded(TusError):
 
 
 @dataclass(eq=False)
+class AppendTooLarge(TusError):
+    """A request of the draft with more content than the server allows in one request."""
+
+    status = 413
+    code = "ERR_APPEND_TOO_LARGE"
+    sentence = "one request may have at most {bytes_max} bytes of content; send the rest in further requests"
+
+    bytes_max: int
+
+
+@dataclass(eq=False)
+class AppendTooSmall(TusError):
+    """A request of the draft, not the last one of its upload, with less content than the server requires."""
+
+    code = "ERR_APPEND_TOO_SMALL"
+    sentence = "a request that does not complete the upload must have at least {bytes_min} bytes of content"
+
+    bytes_min: int
+
+
+@dataclass(eq=False)
 class LengthAlreadyKnown(TusError):
     """A PATCH that declares a length other than the known one, or one below the bytes already stored."""
 

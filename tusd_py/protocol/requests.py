@@ -33,6 +33,8 @@ class BodyInfo:
     keep_partial: bool = False
     #: On a checksum mismatch, discard the upload. Its bytes may then be recorded before they are verified.
     discard_on_mismatch: bool = False
+    #: How many bytes one request may have: at least and at most (None: no limit).
+    bounds: tuple[int, int | None] | None = None
 
     @property
     def is_verified(self) -> bool:

@@ -127,13 +127,16 @@ def build(sourced: Mapping[str, Sourced]) -> Settings:
 def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Sourced]]:
     if config is None:
         return
+    text = ""
     try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+        text = config.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
     except OSError as error:
         problems.append(f"the configuration file {config} cannot be read: {error.strerror}")
         return
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(f"the configuration file {config} is not TOML: {error}")
+        reason = _list_and_tables(text) or f"is not TOML: {error}"
+        problems.append(f"the configuration file {config} {reason}")
         return
     for section, table in tables.items():
         if section not in sections():
@@ -142,6 +145,14 @@ def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, 
             problems.append(f"{section} in {config} must be a table: write [{section}] above its settings")
         else:
             yield from ((f"{section}.{key}", Sourced(value, str(config))) for key, value in table.items())
+
+
+def _list_and_tables(text: str) -> str:
+    """What is wrong if a list of tables is also set as a plain list, which TOML does not allow; else empty."""
+    for section, key in re.findall(r"^\s*\[\[\s*(\w+)\.(\w+)\s*\]\]", text, re.MULTILINE):
+        if line := re.search(rf"^[ \t]*{key}[ \t]*=.*$", text, re.MULTILINE):
+            return f"has both {line[0].strip()!r} and [[{section}.{key}]]: remove the first"
+    return ""
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Sourced]]:

@@ -21,6 +21,7 @@ from tusd_py.settings.values import (
     Broker,
     Count,
     CountOrNone,
+    Directory,
     Expects,
     FileMode,
     ForwardedNames,
@@ -93,7 +94,7 @@ class StorageSettings(Section):
     """Where the bytes of uploads are stored."""
 
     kind: Annotated[Literal["disk", "memory"], Expects('"disk" or "memory"')] = "disk"
-    data_dir: Annotated[str, Expects("the path of a directory")] = "./data"
+    data_dir: Directory = "./data"
     durability: Annotated[Literal["completion", "power"], Expects('"completion" or "power"')] = "completion"
     file_mode: FileMode = "0640"
 
@@ -119,6 +120,8 @@ class UploadsSettings(Section):
     """What clients may do, and limits for uploads."""
 
     length_max: Size = 0
+    append_bytes_max: Size = 0
+    append_bytes_min: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
     part_uses_max: Count = 16
@@ -153,6 +156,8 @@ class UploadsSettings(Section):
     body_rate_min: Size = 0
     save_interval_seconds: PositiveSeconds = 1
     save_interval_bytes: PositiveSize = 64 * 1024**2
+    save_small_bytes: Size = 64 * 1024
+    save_small_seconds: PositiveSeconds = 10
     lock_timeout_seconds: PositiveSeconds = 20
 
 

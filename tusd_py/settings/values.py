@@ -81,6 +81,14 @@ def parse_size(value: object) -> object:
     return int(bytes_exact)
 
 
+def check_directory(value: str) -> str:
+    """The path of a directory; an empty one would be the working directory."""
+    # Not a constraint of pydantic: it refuses a path that is not UTF-8.
+    if not value:
+        raise ValueError("the path of a directory")
+    return value
+
+
 def check_base_path(value: str) -> str:
     """Return the path with a slash at its end; upload URLs are resolved against it."""
     if value != "/" and (not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/"))):
@@ -146,7 +154,21 @@ def check_hook_name(value: str) -> str:
 
 
 def check_url(value: str) -> str:
+    """An absolute URL to send requests to, in a list of them."""
+    if not is_usable_url(value):
+        raise ValueError("a list of absolute URLs such as https://example.com/hooks")
+    return value
+
+
+def check_one_url(value: str) -> str:
     """An absolute URL to send requests to."""
+    if not is_usable_url(value):
+        raise ValueError("an absolute http or https URL such as https://example.com/hooks")
+    return value
+
+
+def is_usable_url(value: str) -> bool:
+    """Whether requests can be sent to the URL."""
     try:
         parts = urlsplit(value)
         host = parts.hostname or ""
@@ -155,10 +177,8 @@ def check_url(value: str) -> str:
             ip_address(host)
         is_usable = parts.scheme in ("http", "https") and is_host and parts.port != 0
     except ValueError:
-        is_usable = False
-    if not is_usable or not value.isascii() or not value.isprintable() or {" ", "#"} & set(value):
-        raise ValueError("a list of absolute URLs such as https://example.com/hooks")
-    return value
+        return False
+    return is_usable and value.isascii() and value.isprintable() and not {" ", "#"} & set(value)
 
 
 def check_host(value: str) -> str:
@@ -198,6 +218,7 @@ def check_broker(value: str) -> str:
 
 Bool = Annotated[bool, Expects("true or false")]
 Text = Annotated[str, Expects("a string")]
+Directory = Annotated[str, AfterValidator(check_directory), Expects("the path of a directory")]
 Port = Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, le=65535), Expects("a whole number from 0 to 65535")]
 Count = Annotated[
     int, BeforeValidator(_reject_bool), Field(ge=1, le=1_000_000), Expects("a whole number from 1 to 1000000")

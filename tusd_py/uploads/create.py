@@ -185,7 +185,7 @@ class _CreationWithUpload:
             if self.listener is not None:
                 await shielded(committer.insert(upload))
                 self.is_announced = self.listener.on_created(upload)
-            remaining = rules.remaining(upload, upload.length, self.ports.policy.limits)
+            remaining = rules.remaining(upload, upload.length, self.ports.policy.limits, info)
             upload = await receiver.run(self.body, info, remaining, upload.length)
             if committer.is_recorded:
                 return upload

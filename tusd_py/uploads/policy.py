@@ -19,7 +19,9 @@ class UploadPolicy:
 
     limits: Limits = field(default_factory=Limits)
     save_interval_seconds: float = 1.0  # the record of a running body is saved this often,
-    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes
+    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes,
+    save_small_bytes: int = 64 * 1024  # but fewer than this
+    save_small_seconds: float = 10.0  # only this often
     durable_saves: bool = False  # fsync at every save, not only at completion
     progress_interval_seconds: float = 1.0  # post-receive is emitted this often, and at the end of each body
     lock_timeout_seconds: float = 10.0
@@ -47,4 +49,8 @@ class UploadPolicy:
             seconds = self.finished_seconds
         if not seconds and not upload.has_ended:
             return None
-        return now + timedelta(seconds=seconds)
+        expires_at = now + timedelta(seconds=seconds)
+        if not upload.has_ended and not upload.is_complete and upload.expires_at is not None:
+            # The client was told this time; the setting may have been lowered since.
+            return max(expires_at, upload.expires_at)
+        return expires_at

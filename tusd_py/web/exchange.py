@@ -89,6 +89,7 @@ class Exchange:
             extension.get("trailers", tuple),
             extension.get("acquire_socket"),
             extension.get("take_buffered_body"),
+            extension.get("attach_body"),
         )
         self._acquire_send_socket = extension.get("acquire_send_socket")
 

@@ -104,6 +104,8 @@ class TusEndpoint:
             # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
+            # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
+            error.__traceback__ = None
             return protocol.formatter.format_refusal(error, exchange.response_context), error
 
     def _collection_address(self, scope: Scope, collection: str, exchange: Exchange) -> CollectionAddress:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, find_config, load, load_or_exit
+from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, build, find_config, load, load_or_exit
 from tusd_py.settings.loading import injected, sections
 
 ROOT = Path(__file__).parents[3]
@@ -262,7 +262,10 @@ def test_valid_hook_urls(host: str) -> None:
     [
         ({"url": "http://h/"}, "webhooks.endpoints, number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) is missing"),
         ({"name": "a", "url": "http://h/", "x": 1}, "number 1: x (TUSD_PY_WEBHOOKS__ENDPOINTS) is not a setting"),
-        ({"name": "a", "url": "h"}, "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a list of absolute URLs"),
+        (
+            {"name": "a", "url": "h"},
+            "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be an absolute http or https URL",
+        ),
         (
             {"name": "A", "url": "http://h/"},
             "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of lower-case",
@@ -351,3 +354,27 @@ def test_similar_variables_are_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="is not a setting"):
         load(None, environ)
     assert injected(environ) == []
+
+
+def test_list_of_tables_beside_an_empty_list_names_the_line_to_remove(tmp_path: Path) -> None:
+    """Tables appended to the documented configuration, which has ``endpoints = []``, are answered with what to do."""
+    config = tmp_path / "config.toml"
+    config.write_text(REFERENCE.read_text() + '[[webhooks.endpoints]]\nname = "a"\nurl = "https://a.example/"\n')
+    with pytest.raises(SettingsError) as raised:
+        load(config)
+    expected = f"the configuration file {config} has both 'endpoints = []' and [[webhooks.endpoints]]: remove the first"
+    assert [expected] == raised.value.problems
+
+
+def test_wrong_url_of_an_endpoint_is_answered_with_one_url(tmp_path: Path) -> None:
+    """The sentence about one URL does not ask for a list."""
+    config = tmp_path / "config.toml"
+    config.write_text('[[webhooks.endpoints]]\nname = "a"\nurl = "ftp://a.example/"\n')
+    with pytest.raises(SettingsError, match="must be an absolute http or https URL such as"):
+        load(config)
+
+
+def test_empty_data_dir_is_refused() -> None:
+    """An empty path would be the working directory."""
+    with pytest.raises(SettingsError, match=r"storage.data_dir is '' \(V\); it must be the path of a directory"):
+        build({"storage.data_dir": Sourced("", "V")})

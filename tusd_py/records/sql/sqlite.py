@@ -160,7 +160,7 @@ _SENTENCES = {
     sqlite3.SQLITE_CANTOPEN: "the database file, or its -wal or -shm file, cannot be opened; check its path and mode",
     sqlite3.SQLITE_PERM: "this user may not open the database file; check its owner and mode",
     sqlite3.SQLITE_CORRUPT: "the database file is damaged; restore it from a backup",
-    sqlite3.SQLITE_NOTADB: "the file at records.url is not a SQLite database",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; restore it from a backup, or move it away",
     sqlite3.SQLITE_IOERR: "the disk under the database failed; check the kernel log",
 }
 
