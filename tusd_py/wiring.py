@@ -84,7 +84,7 @@ def make_hook_handler(
     # Only blocking hooks: workers deliver the events of all others.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
     handlers = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
-    callables = CallableHooks(functions, hooks.timeout_seconds, count)
+    callables = CallableHooks(functions, hooks.timeout_seconds, count, store)
     return HookChain([*handlers, callables]) if handlers else callables
 
 
