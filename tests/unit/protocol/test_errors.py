@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from tusd_py.model.upload import Upload
-from tusd_py.protocol import errors
+from tusd_py.protocol import access_errors, errors
 from tusd_py.protocol.errors import TusError
 
 #: One error of each class with fields; the other classes need no arguments.
 WITH_FIELDS: list[TusError] = [
+    access_errors.Unauthenticated("the token has expired"),
     errors.UnsupportedVersion(None),
     errors.UnsupportedVersion("0.2.2"),
     errors.MethodNotAllowed(("POST", "OPTIONS")),
@@ -42,7 +43,8 @@ WITH_FIELDS: list[TusError] = [
 def all_errors() -> list[TusError]:
     """At least one error of every class, and one for each message."""
     covered = {type(error) for error in WITH_FIELDS}
-    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TusError)]
+    found = {**vars(errors), **vars(access_errors)}.values()
+    classes = [value for value in found if isinstance(value, type) and issubclass(value, TusError)]
     return WITH_FIELDS + [value() for value in classes if value not in covered and value is not TusError]
 
 
