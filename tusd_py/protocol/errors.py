@@ -403,11 +403,11 @@ class ServerShutdown(TusError):
 
 @dataclass(eq=False)
 class TypeNotAllowed(TusError):
-    """The first bytes of the upload have a type that the rules do not allow; the upload has been terminated."""
+    """The first bytes of the upload have a type that the rules do not allow. Every later PATCH is refused the same."""
 
     status = 415
     code = "ERR_TYPE_NOT_ALLOWED"
-    sentence = "this upload is not accepted and has been terminated: {reason}"
+    sentence = "this upload is not accepted: {reason}"
 
     reason: str
 
