@@ -16,6 +16,7 @@ from tusd_py.protocol.errors import (
     MethodNotAllowed,
     RangeNotSatisfiable,
     TusError,
+    Unauthenticated,
     UnsupportedVersion,
     UploadGone,
 )
@@ -149,6 +150,8 @@ class Formatter:
                 # Core, Tus-Resumable: the Server "MUST respond with the 412 Precondition Failed status and MUST
                 # include the Tus-Version header into the response".
                 return [(b"tus-version", _VERSION)]
+            case Unauthenticated():
+                return [(b"www-authenticate", error.challenge.encode("ascii"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded():

@@ -1,5 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
+from tusd_py.settings.access import AccessSettings, JwtSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -32,12 +33,14 @@ from tusd_py.settings.sections import (
 )
 
 __all__ = [
+    "AccessSettings",
     "ApiSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
     "ExpirationSettings",
     "HooksSettings",
+    "JwtSettings",
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tusd_py.settings.sections import Settings
-from tusd_py.settings.values import DOCS, Expects
+from tusd_py.settings.values import DOCS, Confidential, Expects
 
 PREFIX = "TUSD_PY_"
 # Kubernetes and Docker links describe a service named tusd-py (or tusd-py-redis ...) by such variables.
@@ -227,6 +227,8 @@ def _sentence(details: ErrorDetails, sourced: Mapping[str, Sourced]) -> str:
     if len(loc) > 3:
         return _within_a_table(details, value)
     words = str(cause) if isinstance(cause, ValueError) else _expected(sections()[str(loc[0])], str(loc[1]))
+    if is_confidential(name):
+        return f"{name} ({value.origin}) must be {words}"
     return f"{name} is {without_credentials(repr(value.value))} ({value.origin}); it must be {words}"
 
 
@@ -246,6 +248,12 @@ def without_credentials(text: str) -> str:
     """Remove the passwords of URLs in ``text``, for logs and screens."""
     # The password stands before the host, up to the last @; redis-py also reads one from the query.
     return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
+
+
+def is_confidential(name: str) -> bool:
+    """Whether the value of the setting ``section.key`` is never shown."""
+    section, _, key = name.partition(".")
+    return any(isinstance(item, Confidential) for item in sections()[section].model_fields[key].metadata)
 
 
 def describe_database(settings: Settings) -> str:

@@ -110,6 +110,7 @@ class Exchange:
             await self._send_buffered(response.status, headers, response.body)
         elif not self.body.is_gone:
             self.body.close()
+            self._buffered_bytes = len(response.body)
             unread = None if self._is_chunked else self._content_length - self.body.bytes_received
             may_read = self.body.was_read or not self._expects_continue
             await early_response.send(

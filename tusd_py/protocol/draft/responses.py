@@ -19,6 +19,7 @@ from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     MethodNotAllowed,
     TusError,
+    Unauthenticated,
     UnsupportedContentType,
     UploadGone,
 )
@@ -163,6 +164,8 @@ class DraftFormatter:
 
     def _error_headers(self, error: TusError) -> HeaderList:
         match error:
+            case Unauthenticated():
+                return [(b"www-authenticate", error.challenge.encode("ascii"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded() | AppendTooLarge() | AppendTooSmall():
