@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Message
 
@@ -67,6 +70,24 @@ async def test_each_hook_has_its_parameter(tmp_path: Path) -> None:
         assert head.headers["upload-metadata"] == "by aG9vaw=="
         assert (await ask(uploads, "DELETE", made, CREATE)).status == 204
     assert set(called) == set(Hook)
+
+
+@pytest.mark.anyio
+async def test_cut_upload_behind_a_middleware_of_starlette(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """``BaseHTTPMiddleware`` raises if no response is sent, even to a client that is gone: each cut was a traceback."""
+    uploads = Tus(data_dir=tmp_path)
+
+    class Passing(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request)
+
+    async with uploads.lifespan():
+        app = Passing(Starlette(routes=[Mount("/files", uploads)]))
+        head = scope("POST", "/files/", {**CREATE, "Content-Length": "3"})
+        out = Outgoing()
+        await app(head, Incoming(body(b"a", more=True), {"type": "http.disconnect"}), out)
+    assert [400] == [message["status"] for message in out.messages if message["type"] == "http.response.start"]
+    assert "Traceback" not in caplog.text
 
 
 async def lifespan_of(uploads: Tus) -> list[Message]:

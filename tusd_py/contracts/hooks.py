@@ -105,6 +105,10 @@ class HookHandler(Protocol):
         """Whether ``hook`` is configured; callers skip ``invoke`` otherwise."""
         ...
 
+    def handles_partial(self, hook: Hook) -> bool:
+        """Whether ``hook`` is invoked for partial uploads too, where it is about the end of an upload (pre-finish)."""
+        ...
+
     async def invoke(self, event: HookRequest) -> HookResponse:
         """Invoke the hook and wait for its response, in bounded time. Raises ``HookFailed``."""
         ...

@@ -139,10 +139,13 @@ class Upload:
         after = self if self.status is Status.PROCESSING else self.with_status(Status.PROCESSING, at)
         return after._with(completed_at=at)
 
-    def with_status(self, status: Status, at: datetime, reason: str = "") -> Upload:
+    def with_status(
+        self, status: Status, at: datetime, reason: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> Upload:
         """In another status, with an entry in the history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
-        return self._with(status=status, updated_at=at, history=(*self.history, HistoryEntry(status, at, reason)))
+        entry = HistoryEntry(status, at, reason, details=details)
+        return self._with(status=status, updated_at=at, history=(*self.history, entry))
 
     def hand_to_workers(self, steps: tuple[str, ...], at: datetime) -> Upload:
         """After the blocking hooks: with ``steps`` for the workers, or ready if there are none."""

@@ -12,23 +12,25 @@ from datetime import datetime
 
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol.concat_errors import (
+    FinalUploadModified,
+    InvalidParts,
+    PartInUse,
+    PartUsedTooOften,
+    UploadNotAssembled,
+)
 from tusd_py.protocol.errors import (
     AppendTooLarge,
     AppendTooSmall,
-    FinalUploadModified,
     InvalidLength,
-    InvalidParts,
     LengthAlreadyKnown,
     LengthExceeded,
     MaxSizeExceeded,
     OffsetMismatch,
-    PartInUse,
-    PartUsedTooOften,
     RejectedByRules,
     TusError,
     TypeNotAllowed,
     UploadGone,
-    UploadNotAssembled,
     UploadNotFound,
     UploadNotValidated,
     UploadUnfinished,

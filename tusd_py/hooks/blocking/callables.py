@@ -14,6 +14,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.threads import ThreadPool
 
 _NO_CHANGE = HookResponse()
+_OF_WHOLE_FILES = (Hook.PRE_FINISH, Hook.POST_FINISH)
 
 #: Functions that run in threads at the same time. Further hooks wait, and the wait counts against their time limit.
 THREADS = 32
@@ -35,6 +36,10 @@ class CallableHooks:
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.handles``."""
         return hook in self._functions
+
+    def handles_partial(self, hook: Hook) -> bool:
+        """See ``HookHandler.handles_partial``: an application is asked about whole files only."""
+        return hook in self._functions and hook not in _OF_WHOLE_FILES
 
     async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.invoke``."""
