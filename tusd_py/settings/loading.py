@@ -150,8 +150,9 @@ def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, 
 def _list_and_tables(text: str) -> str:
     """What is wrong if a list of tables is also set as a plain list, which TOML does not allow; else empty."""
     for section, key in re.findall(r"^\s*\[\[\s*(\w+)\.(\w+)\s*\]\]", text, re.MULTILINE):
-        if line := re.search(rf"^[ \t]*{key}[ \t]*=.*$", text, re.MULTILINE):
-            return f"has both {line[0].strip()!r} and [[{section}.{key}]]: remove the first"
+        for line in text.splitlines():
+            if line.partition("=")[0].strip() == key and "=" in line:
+                return f"has both {line.strip()!r} and [[{section}.{key}]]: remove the first"
     return ""
 
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from tusd_py.model.upload import Upload
-from tusd_py.protocol import concat_errors, errors
+from tusd_py.protocol import access_errors, concat_errors, errors
 from tusd_py.protocol.errors import TusError
 
 #: One error of each class with fields; the other classes need no arguments.
 WITH_FIELDS: list[TusError] = [
+    access_errors.Unauthenticated("the token has expired"),
     errors.UnsupportedVersion(None),
     errors.UnsupportedVersion("0.2.2"),
     errors.MethodNotAllowed(("POST", "OPTIONS")),
@@ -42,7 +43,7 @@ WITH_FIELDS: list[TusError] = [
 def all_errors() -> list[TusError]:
     """At least one error of every class, and one for each message."""
     covered = {type(error) for error in WITH_FIELDS}
-    named = [*vars(errors).values(), *vars(concat_errors).values()]
+    named = [value for module in (errors, access_errors, concat_errors) for value in vars(module).values()]
     classes = {value for value in named if isinstance(value, type) and issubclass(value, TusError)}
     return WITH_FIELDS + [value() for value in sorted(classes - covered - {TusError}, key=lambda cls: cls.__name__)]
 
