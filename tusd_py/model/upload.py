@@ -38,7 +38,9 @@ class Status(StrEnum):
 #: The statuses that may follow each status. The diagram in the documentation shows this table.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
-        Status.UPLOADING: frozenset({Status.PROCESSING, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
+        Status.UPLOADING: frozenset(
+            {Status.PROCESSING, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
         Status.PROCESSING: frozenset({Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
         Status.READY: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.REJECTED: frozenset({Status.EXPIRED, Status.TERMINATED}),
@@ -119,7 +121,7 @@ class Upload:
         return self._with(offset=offset, updated_at=at, storage=self.storage if storage is None else storage)
 
     def truncate_to(self, offset: int, at: datetime) -> Upload:
-        """After a power loss destroyed bytes that the record had counted: the only transition to a lower offset."""
+        """With fewer bytes: a power loss destroyed some that the record had counted, or the upload is rejected."""
         assert offset < self.offset, "no bytes were lost"
         assert not self.is_complete, "a complete upload never changes"
         return self._with(offset=offset, updated_at=at)
