@@ -141,10 +141,10 @@ def make_broker(settings: Settings, lifespan: Middleware) -> Broker:
     """
     limit = TimeLimit(time_limit=settings.worker.time_limit_seconds * 1000)
     middleware = [ActorEventLoop(), lifespan, limit, ShutdownNotifications(notify_shutdown=True)]
-    if settings.worker.broker == "embedded":
+    if settings.broker_url == "embedded":
         return StubBroker(middleware)
     pool = ConnectionPool.from_url(
-        settings.worker.broker, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+        settings.broker_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
     )
     client = Redis(connection_pool=pool)
     OutageLines().install()

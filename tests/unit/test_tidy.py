@@ -149,8 +149,9 @@ def settings_by_name() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("section", "key"), settings_by_name())
 def test_every_setting_is_read(section: str, key: str) -> None:
-    """Each setting is read by name somewhere; ``records.url`` is read through ``database_path``."""
-    name = "database_path" if (section, key) == ("records", "url") else key
+    """Each setting is read by name somewhere; some are read through a property."""
+    through = {("records", "url"): "database_path", ("worker", "broker"): "broker_url"}
+    name = through.get((section, key), key)
     readers = [path for glob in SETTINGS_READERS for path in ROOT.glob(glob)]
     in_steps = f'"{section}.{key}"' in (ROOT / "tusd_py/model/steps.py").read_text()
     assert in_steps or any(re.search(rf"\b\w+\.{name}\b", path.read_text()) for path in readers)

@@ -27,7 +27,7 @@ def with_database(
 
     ``needs`` says what is missing where records are in memory. Problems exit with code 2 and a sentence.
     """
-    if settings.database_path is None:
+    if not settings.has_database:
         fail([f'records.url is "memory": {needs}'])
 
     async def run() -> T:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tusd_py.backup import BackupError, ensure_no_restore
 from tusd_py.contracts.records import RecordsError
-from tusd_py.settings import Settings
+from tusd_py.settings import Settings, describe_database
 from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
@@ -47,16 +47,16 @@ def require_database(settings: Settings) -> None:
     For commands that read or change what is recorded: a mistyped directory must not become a new one, and a newer
     program must not migrate the database under a running older server.
     """
-    path = settings.database_path
-    if path is None:
+    if not settings.has_database:
         return
-    if not Path(path).exists():
+    path, database = settings.database_path, describe_database(settings)
+    if path is not None and not Path(path).exists():
         raise StartupError(f"there is no database at {path}: check --data-dir, the configuration and the directory")
     try:
         if pending_migrations(settings):
-            raise StartupError(f"the database {path} has the schema of another version: run tusd-py migrate first")
+            raise StartupError(f"the database {database} has the schema of another version: run tusd-py migrate first")
     except (OSError, RecordsError) as error:
-        raise StartupError(f"the database {path}: {reason(error)}") from error
+        raise StartupError(f"the database {database}: {reason(error)}") from error
 
 
 def ensure_data_dir(data_dir: Path) -> None:

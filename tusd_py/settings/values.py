@@ -59,6 +59,11 @@ class Expects:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Confidential:
+    """Marks a setting whose value is never shown, neither in messages nor by ``tusd-py check``."""
+
+
 def _reject_bool(value: object) -> object:
     """Refuse ``true`` where a number is expected: ``bool`` is a subclass of ``int``."""
     if isinstance(value, bool):
@@ -208,12 +213,27 @@ def check_secret(value: str) -> str:
     return value
 
 
+_BROKER = '"embedded", "redis", or the URL of a Redis server such as redis://127.0.0.1:6379/0'
+_REDIS_URL = "the URL of a Redis server such as redis://127.0.0.1:6379/0, or empty"
+
+
 def check_broker(value: str) -> str:
-    """``embedded``, or the URL of a Redis server."""
-    parts = urlsplit(value)
-    if value != "embedded" and not ((parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"):
-        raise ValueError('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0')
+    """``embedded``, ``redis``, or the URL of a Redis server."""
+    if value not in ("embedded", "redis") and not _is_redis_url(value):
+        raise ValueError(_BROKER)
     return value
+
+
+def check_redis_url(value: str) -> str:
+    """The URL of a Redis server, or nothing."""
+    if value and not _is_redis_url(value):
+        raise ValueError(_REDIS_URL)
+    return value
+
+
+def _is_redis_url(value: str) -> bool:
+    parts = urlsplit(value)
+    return bool(parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"
 
 
 Bool = Annotated[bool, Expects("true or false")]
@@ -254,8 +274,9 @@ PositiveSeconds = Annotated[
 Broker = Annotated[
     str,
     AfterValidator(check_broker),
-    Expects('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0'),
+    Expects(_BROKER),
 ]
+RedisUrl = Annotated[str, AfterValidator(check_redis_url), Expects(_REDIS_URL)]
 FileMode = Annotated[
     str,
     Field(pattern=r"^0[4-7][0-7][0-7]$"),

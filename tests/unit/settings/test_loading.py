@@ -102,7 +102,6 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("SERVER__PORT", "", "it must be a whole number from 0 to 65535"),
         ("SERVER__PROCESSES", "0", "it must be a whole number from 1 to 1000000"),
         ("SERVER__PAGE", "maybe", "it must be true or false"),
-        ("SERVER__BASE_PATH", "/", "it must be an absolute path"),
         ("SERVER__BASE_PATH", "/a/../b/", "it must be an absolute path"),
         ("SERVER__PUBLIC_URL", "example.com/files", "it must be an absolute URL"),
         ("SERVER__PUBLIC_URL", "https://u:p@example.com/", "it must be an absolute URL"),
@@ -219,8 +218,8 @@ def test_inconsistent_settings(environ: dict[str, str]) -> None:
 
 def test_password_of_a_database_is_not_shown() -> None:
     """The sentence about an unsupported database contains only the scheme of its URL."""
-    (problem,) = problems({"TUSD_PY_RECORDS__URL": "postgresql://user:hunter2@db/tus"})
-    assert "'postgresql'" in problem
+    (problem,) = problems({"TUSD_PY_RECORDS__URL": "mysql://user:hunter2@db/tus"})
+    assert "'mysql'" in problem
     assert "hunter2" not in problem
 
 

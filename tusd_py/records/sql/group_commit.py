@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 #: More requests in one transaction make the first wait for the last without being any cheaper.
 _BATCH_MAX = 256
-#: So many turns of the event loop requests wait at most for others to come: with one request a turn, about a millisecond.
+#: So many turns of the event loop requests wait at most for others: about a millisecond if each turn brings one.
 _TURNS_MAX = 8
 
 
