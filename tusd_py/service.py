@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.authenticators import authenticator
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import CombinedFormatter
@@ -41,6 +42,8 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_n
 class Service:
     """The parts of one server. ``endpoint`` can be called at once: the first request opens the backends.
 
+    Raises ``OSError`` with a sentence for the operator if a key of the access control cannot be used.
+
     ``functions`` are hooks as Python callables; ``trailers`` says whether the HTTP server passes trailers on.
     """
 
@@ -62,6 +65,7 @@ class Service:
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
+        self.authenticator = authenticator(settings, self.locator)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
@@ -132,6 +136,7 @@ class Service:
             active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,
             body_rate_min=settings.uploads.body_rate_min,
+            authenticator=self.authenticator,
         )
 
 
@@ -181,9 +186,9 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
 
     routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
     if settings.metrics.enabled:
-        routes.append(metrics_route(service.metrics, settings.metrics.path))
+        routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports)
+        routes += api_routes(service.ports, service.authenticator)
     if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(

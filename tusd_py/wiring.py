@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
+from tusd_py.access_wiring import access_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
-from tusd_py.contracts.hooks import HookFunctions, HookHandler
+from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
@@ -27,7 +28,6 @@ from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
-from tusd_py.hooks.delivery.ssrf import is_public
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
 from tusd_py.lockers import listen_url, make_locker
@@ -85,7 +85,7 @@ def make_hook_handler(
     # Only blocking hooks: workers deliver the events of all others.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
     handlers = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
-    callables = CallableHooks(functions, hooks.timeout_seconds, count)
+    callables = CallableHooks(functions, hooks.timeout_seconds, count, store)
     return HookChain([*handlers, callables]) if handlers else callables
 
 
@@ -113,13 +113,16 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def requests_stop(response: bytes) -> bool:
-    """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response).stop
+def parse_post_receive(response: bytes) -> HookResponse:
+    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
+    return parse_response(Hook.POST_RECEIVE, response)
 
 
 def is_private_literal(url: str) -> bool:
     """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    # Imported here: the module loads the HTTP library.
+    from tusd_py.hooks.delivery.ssrf import is_public
+
     host = urlsplit(url).hostname or ""
     return parse_address(host) is not None and not is_public(host)
 
@@ -187,6 +190,7 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
+        access=access_policy(settings),
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
@@ -17,6 +19,7 @@ from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
+from tusd_py.settings.loading import is_confidential
 from tusd_py.wiring import (
     ensure_libmagic,
     exposed_data,
@@ -34,6 +37,7 @@ from tusd_py.wiring import (
 _FREE_BYTES_MIN = 4 * 1024**2
 _FREE_BYTES_WARNING = 1024**3
 _REDIS_SECONDS = 1.0
+_DATABASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ def differs(settings: Settings, name: str) -> bool:
 def as_text(settings: Settings, name: str) -> str:
     """The setting's value as an operator would write it, without passwords."""
     value = value_of(settings, name)
+    if value and is_confidential(name):
+        return "..."
     if isinstance(value, tuple):
         text = ", ".join(map(str, value)) or "nothing"
     else:
@@ -309,24 +315,42 @@ def _own_server(settings: Settings) -> Check | None:
     except NotHealthy:
         return None
     path = settings.database_path
-    if path is not None and not is_records_in_use(Path(path)):
+    if path is not None and not _becomes_used(Path(path)):
         return Check(False, f"another server answers at {url}: it does not use the database {path}; change server.port")
     return Check(True, f"the server is running and answers at {url}")
+
+
+def _becomes_used(path: Path) -> bool:
+    """Whether a process has the database open now, or within a second: a server opens it soon after it answers."""
+    deadline = time.monotonic() + _DATABASE_SECONDS
+    while not (is_used := is_records_in_use(path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_used
 
 
 def _advice(settings: Settings) -> Iterator[Check]:
     if settings.uploads.length_max == 0:
         yield warning("uploads.length_max is 0: one upload can fill the disk")
-    hooks = settings.hooks
-    is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
     has_proxy = bool(settings.server.public_url or settings.server.trusted_proxies)
     if settings.server.interim_responses == "always" and has_proxy:
         yield warning(
             'server.interim_responses is "always" behind a proxy: many proxies take an interim response (104) for the '
             'final one; "auto" leaves them out there'
         )
-    if not is_local(settings) and not is_guarded:
-        yield warning("every client that reaches this address can upload: no authorize hook is configured")
+    if everyone := open_to_everyone(settings):
+        yield warning(everyone)
+    if settings.access.anonymous == "none" and not settings.jwt.enabled and not has_authorize_hook(settings):
+        yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
+    if settings.jwt.enabled:
+        yield _token_keys(settings)
+
+
+def _token_keys(settings: Settings) -> Check:
+    try:
+        authenticator(settings)
+    except OSError as error:
+        return Check(False, str(error))
+    return Check(True, f"tokens (JWT) are accepted with {', '.join(allowed_algorithms(settings.jwt))}")
 
 
 def is_local(settings: Settings) -> bool:

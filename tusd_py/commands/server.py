@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tusd_py import logs
+from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import environ
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import worker_child
@@ -45,12 +46,18 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
     processes share for their metrics is added to it.
     """
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
     # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if ignored := injected(environ):
         _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
+    if warning := open_to_everyone(settings):
+        _log.warning("no access control", extra={"advice": warning})
+    try:
+        authenticator(settings)
+    except OSError as error:
+        raise StartupError(str(error)) from error
     if settings.storage.kind == "disk":
         ensure_data_dir(Path(settings.storage.data_dir))
     try:
@@ -72,7 +79,7 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
 
 def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
     """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
 
     def on_started() -> None:
         report.send(READY)

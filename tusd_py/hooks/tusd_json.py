@@ -38,6 +38,9 @@ def format_event(
     stored yet. Bytes of a path that are not UTF-8 become U+FFFD, as in Go. Without a ``caller`` the fields of
     ``HTTPRequest`` are empty.
     """
+    if hook.value == Hook.POST_CREATE and upload is not None:
+        # tusd sends it before it reads the body of a creation, and before it joins the parts of a final upload.
+        upload = replace(upload, offset=0)
     event = {"Upload": None if upload is None else _upload(upload, storage), "HTTPRequest": _request(caller)}
     body = json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":"))
     return valid_unicode(body).encode()
@@ -54,6 +57,8 @@ def _upload(upload: Upload, storage: Mapping[str, str] | None) -> dict[str, obje
         "IsFinal": upload.kind is Kind.FINAL,
         "PartialUploads": list(upload.parts) if upload.kind is Kind.FINAL else None,
         "Storage": None if storage is None else dict(storage),
+        # Our own addition to tusd's fields.
+        **({"Owner": upload.owner} if upload.owner else {}),
     }
 
 
@@ -70,7 +75,8 @@ def _request(caller: Caller | None) -> dict[str, object]:
     if caller is None:
         return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
     return {
-        "Method": caller.method,
+        # tusd sends the method of the request line, and obeys X-HTTP-Method-Override in POST only.
+        "Method": "POST" if any(name == b"x-http-method-override" for name, _ in caller.headers) else caller.method,
         "URI": caller.target.encode("latin-1").decode("utf-8", "replace"),
         "RemoteAddr": caller.remote_address,
         "Header": dict(sorted(header_lists(caller.headers).items())),
@@ -138,7 +144,8 @@ class _ResponseReader:
         if hook is Hook.AUTHORIZE:
             # Any form of refusal counts: a receiver that rejects by another key must not grant access by mistake.
             is_error = override is not None and override.status is not None and override.status >= 400
-            return HookResponse(reject=is_error or any(rejects.values()), override=override)
+            reject = is_error or any(rejects.values())
+            return HookResponse(reject=reject, owner=changes.owner, override=override)
         if hook is Hook.PRE_CREATE:
             return replace(changes, reject=rejects["RejectUpload"], override=override)
         if hook is Hook.PRE_TERMINATE:

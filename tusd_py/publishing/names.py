@@ -20,6 +20,11 @@ NAME_BYTES_MAX = 200
 #: Names are numbered up to this, so that a name costs a few attempts however many uploads have the same one.
 _NUMBER_MAX = 9
 _SUFFIX_CHARACTERS = 8  # 40 bits
+_NO_OWNER = "nobody"
+_OWNER_DIGEST_CHARACTERS = 16  # 80 bits
+# Of up to four bytes each, so that the digest is not cut off.
+_OWNER_CHARACTERS_MAX = (NAME_BYTES_MAX - 1 - _OWNER_DIGEST_CHARACTERS) // 4
+_WITH_DIGEST = re.compile(r"-[a-z2-7]{16}\Z")
 _FIELD = re.compile(r"\{([a-z]+)\}")
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -68,11 +73,22 @@ def _fields(upload: Upload, metadata: Mapping[str, bytes]) -> dict[str, str]:
         "filename": name,
         "stem": stem,
         "extension": extension.removeprefix("."),
-        "owner": safe_name(upload.owner) if upload.owner else "nobody",
+        "owner": _owner_name(upload.owner),
         "yyyy": f"{at.year:04}",
         "mm": f"{at.month:02}",
         "dd": f"{at.day:02}",
     }
+
+
+def _owner_name(owner: str) -> str:
+    """A name that no other owner has: with a digest if it differs from the owner, or could be taken for another's."""
+    if not owner:
+        return _NO_OWNER
+    name = safe_name(owner)
+    if name == owner and name != _NO_OWNER and not _WITH_DIGEST.search(name):
+        return name
+    digest = base64.b32encode(hashlib.sha256(owner.encode()).digest())[:_OWNER_DIGEST_CHARACTERS].decode().lower()
+    return f"{name[:_OWNER_CHARACTERS_MAX]}-{digest}"
 
 
 def safe_name(text: str) -> str:

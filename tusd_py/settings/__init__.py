@@ -1,5 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
+from tusd_py.settings.access import AccessSettings, JwtSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -7,6 +8,7 @@ from tusd_py.settings.loading import (
     build,
     describe_database,
     find_config,
+    from_mapping,
     load,
     load_or_exit,
     read,
@@ -32,12 +34,14 @@ from tusd_py.settings.sections import (
 )
 
 __all__ = [
+    "AccessSettings",
     "ApiSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
     "ExpirationSettings",
     "HooksSettings",
+    "JwtSettings",
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
@@ -56,6 +60,7 @@ __all__ = [
     "build",
     "describe_database",
     "find_config",
+    "from_mapping",
     "load",
     "load_or_exit",
     "read",

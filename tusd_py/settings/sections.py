@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
+from tusd_py.settings.access import AccessSettings, JwtSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
@@ -270,6 +271,7 @@ class LogSettings(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Expects('"debug", "info", "warning" or "error"')] = (
         "info"
     )
+    privacy: Bool = False
 
 
 class Settings(Section):
@@ -288,6 +290,8 @@ class Settings(Section):
     validation: ValidationSettings = ValidationSettings()
     publishing: PublishingSettings = PublishingSettings()
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
+    jwt: JwtSettings = JwtSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -351,6 +355,11 @@ class Settings(Section):
     def broker_url(self) -> str:
         """Where jobs reach the threads of workers: the URL of a Redis server, or "embedded"."""
         return self.redis.url if self.worker.broker == "redis" else self.worker.broker
+
+    @property
+    def has_access_control(self) -> bool:
+        """Whether requests are authenticated and uploads protected by their owner."""
+        return self.access.anonymous != "all" or self.jwt.enabled
 
     @property
     def has_page(self) -> bool:

@@ -59,6 +59,11 @@ class Expects:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Confidential:
+    """Marks a setting whose value is never shown, neither in messages nor by ``tusd-py check``."""
+
+
 def _reject_bool(value: object) -> object:
     """Refuse ``true`` where a number is expected: ``bool`` is a subclass of ``int``."""
     if isinstance(value, bool):

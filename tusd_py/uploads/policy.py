@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tusd_py.model.jobs import Subscription
+from tusd_py.model.principal import Principal
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.rules import Limits
 
@@ -36,6 +37,14 @@ class UploadPolicy:
     delete_rejected: bool = False  # delete the bytes of rejected uploads at once
     assemble_in_worker: bool = False  # a worker concatenates final uploads that are not concatenated at once
     delete_concatenated_parts: bool = False  # delete partial uploads once their final upload is complete
+
+    def limits_for(self, principal: Principal | None) -> Limits:
+        """The limits for requests of ``principal``, whose credentials may lower the length."""
+        length_max = None if principal is None else principal.limits.length_max
+        if length_max is None or 0 < self.limits.length_max <= length_max:
+            return self.limits
+        # 0 would mean "no limit".
+        return replace(self.limits, length_max=max(length_max, 1))
 
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When maintenance must next look at ``upload`` if nothing happens to it after ``now``; ``None`` is never."""

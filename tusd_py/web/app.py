@@ -11,12 +11,17 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URLPath
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tusd_py.access.errors import KeysUnavailable
+from tusd_py.model.principal import Verb
+from tusd_py.protocol.errors import TusError
+from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.errors import CrossOriginRequest
+from tusd_py.web.errors import CrossOriginRequest, to_refusal
+from tusd_py.web.json_refusal import refusal
 from tusd_py.web.metrics import ServerMetrics
 
 _SLASHES = re.compile("/{2,}")
@@ -55,10 +60,18 @@ class PrefixRoute(BaseRoute):
         await self._app(scope, receive, send)
 
 
-def metrics_route(metrics: ServerMetrics, path: str) -> Route:
-    """The metrics for Prometheus. Several server processes share them in files, so a thread reads them."""
+def metrics_route(metrics: ServerMetrics, path: str, authenticator: Authenticator | None) -> Route:
+    """The metrics for Prometheus. Several server processes share them in files, so a thread reads them.
 
-    async def serve(_: Request) -> Response:
+    With an ``authenticator`` only principals that may observe get them.
+    """
+
+    async def serve(request: Request) -> Response:
+        if authenticator is not None:
+            try:
+                await authenticator.require(request.scope, Verb.OBSERVE)
+            except (TusError, KeysUnavailable) as failure:
+                return refusal(to_refusal(failure, request.method))
         body = await run_in_threadpool(metrics.exposition)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -101,8 +114,4 @@ class ServerApp(Starlette):
 
 
 async def _refuse_cross_origin(scope: Scope, receive: Receive, send: Send) -> None:
-    error = CrossOriginRequest()
-    response = JSONResponse(
-        {"code": error.code, "error": error.sentence}, error.status, headers={"cache-control": "no-store"}
-    )
-    await response(scope, receive, send)
+    await refusal(CrossOriginRequest())(scope, receive, send)

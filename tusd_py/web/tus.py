@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
-from tusd_py.protocol.errors import TusError
+from tusd_py.model.principal import Principal
+from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
@@ -24,6 +25,7 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
+from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -55,6 +57,7 @@ class TusEndpoint:
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
+    authenticator: Authenticator | None = None  # None while access control is off
     interim_responses: Use = "auto"
     trailers: Use = "never"
     refusal_read_bytes_max: int = 0
@@ -103,6 +106,8 @@ class TusEndpoint:
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
+            if isinstance(failure, UploadStopped):
+                self.metrics.terminated.inc()
             self._log(failure, error, exchange)
             # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
             error.__traceback__ = None
@@ -119,8 +124,10 @@ class TusEndpoint:
     ) -> Outcome:
         # Only creations are limited for each client.
         client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
-        caller = _caller(scope, exchange, client)
-        await authorize(ports, request, caller)
+        principal = None
+        if self.authenticator is not None and not isinstance(request, Discover):
+            principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
+        caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
         match request:
             case Create():
                 if request.body is not None:
@@ -156,7 +163,7 @@ def _is_final(error: TusError) -> bool:
     return error.status < 500 and error.status not in (409, 423)
 
 
-def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
+def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Principal | None) -> Caller:
     client = scope.get("client")
     target = scope.get("raw_path") or scope["path"].encode()
     if query := scope.get("query_string"):
@@ -166,5 +173,8 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
         method=exchange.method,
         target=target.decode("latin-1"),
         headers=exchange.headers.raw,
+        owner="" if principal is None else principal.subject,
+        principal=principal,
+        scope=scope,
         client=client_key,
     )

@@ -15,6 +15,7 @@ import pytest
 from tests.support.command import run
 from tests.support.redis import running_redis
 from tests.support.server import start_server
+from tests.support.tokens import SECRET
 from tusd_py.commands.checks import as_text
 from tusd_py.settings import load
 from tusd_py.validation import libmagic
@@ -98,12 +99,29 @@ def test_invalid_certificate_exits_with_2(tmp_path: Path) -> None:
     assert expected in result.output
 
 
-def test_public_address_without_authorize_hook_is_a_warning() -> None:
-    """On an address that other machines reach, ``check`` warns unless an authorize hook is configured."""
-    warning = "every client that reaches this address can upload"
+def test_public_address_without_access_control_is_a_warning() -> None:
+    """On an address that other machines reach, ``check`` warns unless clients are authenticated or a hook decides."""
+    warning = "every client that reaches 0.0.0.0 can upload"
     assert warning in run("check", "--host", "0.0.0.0", "--port", "0").output
     hooks = {"HOOKS__HTTP_URLS": "http://h/x", "HOOKS__ENABLED_EVENTS": "authorize"}
-    assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **hooks).output
+    for settings in (hooks, {"JWT__SECRET": SECRET}, {"ACCESS__ANONYMOUS": "none"}):
+        assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **settings).output
+    assert "every request is answered 401" in run("check", "--port", "0", ACCESS__ANONYMOUS="none").output
+
+
+@pytest.mark.parametrize("content", [None, "no key"])
+def test_unusable_public_key_exits_with_2(tmp_path: Path, content: str | None) -> None:
+    """A public key that is missing or none is named; the secret of tokens is never shown."""
+    if content is not None:
+        (tmp_path / "key.pem").write_text(content)
+    result = run("check", "--port", "0", JWT__PUBLIC_KEY=str(tmp_path / "key.pem"))
+    assert result.exit_code == 2
+    assert "NOT OK  jwt.public_key" in result.output
+    assert SECRET not in run("check", "--port", "0", JWT__SECRET=SECRET).output
+    for wrong in ({"JWT__SECRET": "short-secret"}, {"JWT__SECRET": SECRET, "JWT__ALGORITHMS": "RS256"}):
+        refused = run("check", "--port", "0", **wrong)
+        assert refused.exit_code == 2
+        assert wrong["JWT__SECRET"] not in refused.output
 
 
 def test_hooks(tmp_path: Path) -> None:
@@ -244,7 +262,7 @@ def test_endpoint_is_shown_without_its_secrets() -> None:
     ("flags", "settings", "sentence"),
     [
         (["--host", "0.0.0.0"], {}, "plain HTTP on an address that other machines reach"),
-        (["--host", "0.0.0.0"], {}, "every client that reaches this address can upload"),
+        (["--host", "0.0.0.0"], {}, "every client that reaches 0.0.0.0 can upload"),
         ([], {"STORAGE__KIND": "memory", "RECORDS__URL": "memory"}, "uploads are stored in memory and lost"),
         ([], {}, "uploads.length_max is 0: one upload can fill the disk"),
         (

@@ -164,3 +164,40 @@ def test_invalid_patterns_are_refused(pattern: str) -> None:
     """The error shows a valid one."""
     with pytest.raises(ValueError, match="a relative path such as"):
         check_pattern(pattern)
+
+
+@given(st.lists(st.text(max_size=300), min_size=2, max_size=8, unique=True))
+def test_no_two_owners_share_a_directory(owners: list[str]) -> None:
+    """Different owners have different directories, of one segment each, also where their names are unsafe."""
+    assert_apart([owner for owner in owners if owner])
+
+
+def test_owners_that_look_alike() -> None:
+    """Owners that differ only in what a name cannot have, imitated digests, and a subject named nobody."""
+    imitated = published_name("{owner}", replace(UPLOAD, owner="a/b"))
+    assert_apart(
+        [
+            "a/b",
+            "a:b",
+            "a_b",
+            "..",
+            ".",
+            "_",
+            "con",
+            "_con",
+            "e\u0301",
+            "\u00e9",
+            "nobody",
+            imitated,
+            "x" * 255,
+            "x" * 254,
+        ]
+    )
+    assert published_name("{owner}", replace(UPLOAD, owner="")) == "nobody"
+    assert published_name("{owner}", replace(UPLOAD, owner="alice@example.com")) == "alice@example.com"
+
+
+def assert_apart(owners: list[str]) -> None:
+    names = [published_name("{owner}", replace(UPLOAD, owner=owner)) for owner in ["", *owners]]
+    assert len(set(names)) == len(names)
+    assert all(name not in ("", ".", "..") and "/" not in name for name in names)
