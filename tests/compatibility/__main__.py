@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -60,14 +60,15 @@ def _cell(client: Client, server: RunningServer, endpoint: str, file: Path) -> s
     return "; ".join(failed) or "yes"
 
 
-def table(cells: dict[tuple[str, str], str]) -> Sequence[str]:
+def table(cells: dict[tuple[str, str], str]) -> list[str]:
     """The lines of the document: versions in the heads of rows and columns, one cell for each pair."""
     heads = [DIRECT, *(f"{name} {_version_of(name)}" for name in PROXIES)]
     lines = [f"tusd-py {version('tusd-py')}.", "", f"| client | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for client in CLIENTS:
         row = " | ".join(cells[client.name, column] for column in COLUMNS)
-        known = _MISSING not in row.split(" | ")[0]
-        lines.append(f"| {client.name}{f' {client.version()}' if known else ''} | {row} |")
+        name, comma, variant = client.name.partition(", ")
+        known = "" if row.startswith(_MISSING) else f" {client.version()}"
+        lines.append(f"| {name}{known}{comma}{variant} | {row} |")
     return lines
 
 
