@@ -111,6 +111,11 @@ def requests_stop(response: bytes) -> bool:
     return parse_response(Hook.POST_RECEIVE, response).stop
 
 
+def moved_to(response: bytes) -> str | None:
+    """Where a tusd hook has moved the bytes by this response to post-finish, if it has. Raises ``HookFailed``."""
+    return parse_response(Hook.POST_FINISH, response).moved_to
+
+
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
     return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))

@@ -130,7 +130,7 @@ async def test_killed_during_many_uploads(start: Start, processes_count: int, up
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", pytest.param("read", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.anyio
 async def test_killed_at_full_speed(start: Start) -> None:
     """At full speed a kill loses at most 64 MiB, one burst, and the bytes that were not in the file yet.

@@ -13,6 +13,7 @@ from datetime import datetime
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
+    ContentGone,
     FinalUploadModified,
     InvalidLength,
     InvalidParts,
@@ -161,7 +162,7 @@ def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, 
     for part in parts:
         if part is None or part.kind is not Kind.PARTIAL:
             raise InvalidParts
-        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
+        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED, Status.MOVED):
             raise InvalidParts
         if part.expires_at is not None and part.expires_at <= now and not part.is_complete:
             raise InvalidParts
@@ -208,8 +209,10 @@ def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) ->
 def download(upload: Upload, limits: Limits) -> None:
     """Check a download: only complete uploads, unless ``partial_downloads`` is set.
 
-    Raises ``UploadUnfinished`` or ``UploadNotValidated``.
+    Raises ``UploadUnfinished``, ``UploadNotValidated``, or ``ContentGone`` for an upload whose bytes a hook has moved.
     """
+    if upload.status is Status.MOVED:
+        raise ContentGone
     if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
         raise UploadUnfinished
     if limits.requires_validation:

@@ -12,12 +12,14 @@ from weakref import WeakKeyDictionary
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.locking import locked
+from tusd_py.uploads.processing.move import record_move
 from tusd_py.uploads.terminate import terminate_locked
-from tusd_py.wiring import make_deliverer, requests_stop, webhook_endpoints
+from tusd_py.wiring import make_deliverer, moved_to, requests_stop, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 _FINAL_TYPES = (EventType.POST_FINISH, EventType.POST_TERMINATE)
 _LATER_JOBS_MAX = 50
 _PROGRESS_SECONDS_MAX = 10.0
+_CONFLICTS_MAX = 20
+_CONFLICT_SECONDS = 0.1
 
 # One for each event loop, since its connections belong to the loop.
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
@@ -63,6 +67,8 @@ async def _handle(
     if result.status is DeliveryStatus.DELIVERED:
         if endpoint.is_tusd_hook and event.type is EventType.POST_RECEIVE:
             await _stop_upload_if_requested(context, event, result.response)
+        if endpoint.is_tusd_hook and event.type is EventType.POST_FINISH:
+            await _record_move_if_told(context, event, result.response)
         return
     if result.status is DeliveryStatus.RETRY:
         alone = event.type is EventType.POST_RECEIVE
@@ -109,6 +115,26 @@ async def _stop_upload_if_requested(context: JobContext, event: Event, response:
         upload = await context.ports.records.find(event.upload.id)
         if upload is not None and not upload.is_complete and not upload.has_ended:
             await terminate_locked(context.ports, upload, event.caller)
+
+
+async def _record_move_if_told(context: JobContext, event: Event, response: bytes) -> None:
+    """The answer of a tusd hook to post-finish may say that it has moved the bytes."""
+    try:
+        path = moved_to(response)
+    except HookFailed as failure:
+        log.info("response to post-finish ignored", extra={"reason": str(failure)})
+        return
+    if path is None:
+        return
+    for _ in range(_CONFLICTS_MAX):
+        # Not by another attempt of the job: the hook has done its work, and must not be called again.
+        try:
+            await record_move(context.ports, event.upload.id, path)
+        except RecordConflict:
+            await asyncio.sleep(_CONFLICT_SECONDS)
+        else:
+            return
+    log.warning("could not record a move: the upload changes", extra={"upload": event.upload.id})
 
 
 async def close_deliverer() -> None:
