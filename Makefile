@@ -72,7 +72,7 @@ media-types: $(DEV) ## write the table of media type names again, from shared-mi
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
-	@$(LOCK) pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --extra jwt pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
@@ -114,8 +114,9 @@ venv:
 # System packages for the real clients in the tests. The tests install the clients' own packages, once.
 packages:
 	@missing=; for pair in node:nodejs npm:npm chromium:chromium curl:curl redis-server:redis-server \
-		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light; do \
+		sqlite3:sqlite3 /usr/sbin/nginx:nginx-light /usr/sbin/pgbouncer:pgbouncer; do \
 		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \

@@ -1,7 +1,8 @@
 """A process with many slow uploads: a process of its own, so that its work does not delay that of the probe.
 
-``python -m benchmarks.slow_clients URL COUNT`` prints a line when all uploads run. When its standard input ends it
-closes them and prints how many were still open, and what share of the bytes the server has kept.
+``python -m benchmarks.slow_clients URL COUNT BYTES`` sends BYTES a second on each of COUNT uploads, and prints a line
+when all run. When its standard input ends it closes them and prints how many were still open, and what share of the
+bytes the server has kept.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from benchmarks.machine import raise_open_files_limit
 from benchmarks.tus import Client, UnexpectedAnswer
 
 _UPLOAD_BYTES = 1 << 20
-_PIECE = bytes(1024)
 _KEPT_SAMPLE = 20
 _KEPT_SECONDS = 5.0
 
@@ -25,12 +25,13 @@ _KEPT_SECONDS = 5.0
 class _SlowUpload:
     client: Client
     path: str
+    piece: bytes
     sent: int = 0
 
     def send_piece(self) -> None:
         try:
-            self.client.connection.sock.sendall(_PIECE)
-            self.sent += len(_PIECE)
+            self.client.connection.sock.sendall(self.piece)
+            self.sent += len(self.piece)
         except OSError:
             # The server has closed the connection: ``is_open`` finds it at the end.
             return
@@ -47,11 +48,11 @@ class _SlowUpload:
         return False
 
 
-def _open(url: str, count: int) -> list[_SlowUpload]:
+def _open(url: str, count: int, piece: bytes) -> list[_SlowUpload]:
     slow = []
     with Client(url) as maker:
         for _ in range(count):
-            one = _SlowUpload(Client(url), maker.create(_UPLOAD_BYTES))
+            one = _SlowUpload(Client(url), maker.create(_UPLOAD_BYTES), piece)
             one.client.start_append(one.path, 0, _UPLOAD_BYTES)
             one.send_piece()
             slow.append(one)
@@ -59,7 +60,7 @@ def _open(url: str, count: int) -> list[_SlowUpload]:
 
 
 def _send_slowly(slow: list[_SlowUpload]) -> None:
-    """Send a kibibyte on each connection once a second, evenly spread, until standard input ends."""
+    """Send a piece on each connection once a second, evenly spread, until standard input ends."""
     interval = 1.0 / len(slow)
     index, due = 0, time.monotonic()
     with selectors.DefaultSelector() as selector:
@@ -67,8 +68,9 @@ def _send_slowly(slow: list[_SlowUpload]) -> None:
         while not selector.select(max(0.0, due - time.monotonic())):
             # At most one round behind: after a delay the missed sends are not made up for in a burst.
             due = max(due + interval, time.monotonic() - 1.0)
-            if slow[index % len(slow)].sent < _UPLOAD_BYTES - len(_PIECE):
-                slow[index % len(slow)].send_piece()
+            one = slow[index % len(slow)]
+            if one.sent < _UPLOAD_BYTES - len(one.piece):
+                one.send_piece()
             index += 1
 
 
@@ -90,8 +92,8 @@ def _kept_share(url: str, slow: list[_SlowUpload]) -> float:
 def main() -> None:
     """Run the slow uploads."""
     raise_open_files_limit()
-    url, count = sys.argv[1], int(sys.argv[2])
-    slow = _open(url, count)
+    url, count, piece = sys.argv[1], int(sys.argv[2]), bytes(int(sys.argv[3]))
+    slow = _open(url, count, piece)
     print(json.dumps({"running": len(slow)}), flush=True)
     _send_slowly(slow)
     still_open = sum(one.is_open() for one in slow)

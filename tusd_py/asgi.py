@@ -12,5 +12,5 @@ from tusd_py.service import create_app
 from tusd_py.settings import load_or_exit
 
 _settings = load_or_exit(os.environ)
-logs.configure(_settings.log.format, _settings.log.level, sys.stderr)
+logs.configure(_settings.log.format, _settings.log.level, sys.stderr, privacy=_settings.log.privacy)
 app = create_app(_settings)

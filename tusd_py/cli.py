@@ -22,6 +22,8 @@ COMMANDS = {
     "config": "Print the documented configuration.",
     "migrate": "Apply pending migrations; serve does this when it starts.",
     "sweep": "Remove expired uploads once; the server does this periodically.",
+    "backup": "Back up the records, and the bytes if asked for.",
+    "restore": "Put a backup into the data directory.",
     "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",

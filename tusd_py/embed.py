@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.contracts.hooks import AuthorizeFunction, HookFunction, HookFunctions
@@ -14,6 +15,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
 from tusd_py.settings import Settings, StorageSettings
+from tusd_py.web.app import PrefixRoute
 
 
 class Tus:
@@ -67,6 +69,13 @@ class Tus:
             await self._handle_lifespan(receive, send)
         else:
             await self._service.endpoint(scope, receive, send)
+
+    def route(self, path: str) -> BaseRoute:
+        """A route for Starlette and FastAPI that serves ``path`` with and without a slash at its end, and all below.
+
+        A ``Mount`` does not match without the slash: it redirects, or leaves the request to a later route.
+        """
+        return PrefixRoute(path, self)
 
     @asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:

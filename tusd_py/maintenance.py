@@ -35,13 +35,14 @@ class Maintenance:
         self._settings = settings
         self._metrics = metrics
         self._leadership: Lock | None = None
+        self._is_deposed = False
         self._leftovers_at = ports.opened_at + timedelta(seconds=settings.expiration.leftover_seconds)
         self._task = asyncio.create_task(self._run())
 
     @property
     def is_leader(self) -> bool:
         """Whether this process does the maintenance."""
-        return self._leadership is not None
+        return self._leadership is not None and not self._is_deposed
 
     async def stop(self) -> None:
         """Cancel the current pass, wait for it, and give up the leadership."""
@@ -54,14 +55,25 @@ class Maintenance:
     async def _run(self) -> None:
         while True:
             try:
+                if self._is_deposed and self._leadership is not None:
+                    leadership, self._leadership = self._leadership, None
+                    await leadership.release()
                 if self._leadership is None:
+                    self._is_deposed = False
                     self._leadership = await self._ports.locker.try_acquire(_LEADER)
+                    if self._leadership is not None:
+                        # No process requests its release: this is called if another machine has taken it over.
+                        self._leadership.on_release_requested(self._lose_leadership)
                 if self._leadership is not None:
                     await self._run_once()
             except Exception:
                 # The outermost handler of this task: it must survive a database that is unavailable for a minute.
                 log.exception("maintenance failed, retrying")
             await asyncio.sleep(self._settings.expiration.sweep_interval_seconds)
+
+    def _lose_leadership(self) -> None:
+        log.warning("another server may do the maintenance from now on")
+        self._is_deposed = True
 
     async def _run_once(self) -> None:
         await recover(self._ports)
@@ -79,7 +91,7 @@ class Maintenance:
         """
         seconds = self._settings.expiration.leftover_seconds
         # Records in memory do not have the uploads of earlier processes: their bytes would all look like leftovers.
-        if not seconds or self._settings.database_path is None:
+        if not seconds or not self._settings.has_database:
             return
         now = self._ports.clock()
         if now >= self._leftovers_at:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.authenticators import authenticator
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import CombinedFormatter
@@ -40,6 +42,8 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_n
 class Service:
     """The parts of one server. ``endpoint`` can be called at once: the first request opens the backends.
 
+    Raises ``OSError`` with a sentence for the operator if a key of the access control cannot be used.
+
     ``functions`` are hooks as Python callables; ``trailers`` says whether the HTTP server passes trailers on.
     """
 
@@ -47,7 +51,7 @@ class Service:
         self,
         settings: Settings,
         functions: HookFunctions | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         *,
         trailers: bool = False,
     ) -> None:
@@ -61,6 +65,7 @@ class Service:
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
+        self.authenticator = authenticator(settings, self.locator)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
@@ -118,7 +123,7 @@ class Service:
         trailers = trailers and settings.server.checksum_trailers != "never"
         return TusEndpoint(
             open=self.ports,
-            protocols=protocols(settings, self.limits, self._clock, trailers=trailers),
+            protocols=protocols(settings, self.limits, self._clock or utc_now, trailers=trailers),
             interim_responses=settings.server.interim_responses,
             trailers=settings.server.checksum_trailers if trailers else "never",
             refusal_read_bytes_max=settings.server.refusal_read_bytes_max,
@@ -131,6 +136,7 @@ class Service:
             active_bodies=self.active_bodies,
             body_idle_seconds=settings.uploads.body_idle_seconds,
             body_rate_min=settings.uploads.body_rate_min,
+            authenticator=self.authenticator,
         )
 
 
@@ -155,7 +161,10 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         interim = None if version is UNVERSIONED else formatter
         others[version] = NegotiatedProtocol(DraftParser(limits=limits, version=version), formatter, interim)
         if version is NEWEST:
-            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, CombinedFormatter(tus=tus_formatter, draft=formatter))
+            combined = CombinedFormatter(tus=tus_formatter, draft=formatter)
+            others[Dialect.BOTH] = NegotiatedProtocol(tus_parser, combined)
+            with_patch = replace(combined, has_accept_patch=True)
+            others[Dialect.BOTH_WITH_ACCEPT_PATCH] = NegotiatedProtocol(tus_parser, with_patch)
     return Protocols(tus, others, VERSIONS)
 
 
@@ -177,10 +186,10 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
 
     routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
     if settings.metrics.enabled:
-        routes.append(metrics_route(service.metrics, settings.metrics.path))
+        routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports)
-    if settings.server.page:
+        routes += api_routes(service.ports, service.authenticator)
+    if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()

@@ -8,6 +8,7 @@ from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.file_names import shown_name
 from tusd_py.protocol.metadata import parse_metadata
 
 
@@ -19,6 +20,7 @@ def upload_view(upload: Upload) -> dict[str, object]:
         "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
+        "name": name_view(upload),
         "metadata": metadata_view(upload),
         "owner": upload.owner,
         "parts": list(upload.parts),
@@ -64,6 +66,14 @@ def metadata_view(upload: Upload) -> dict[str, str]:
     except InvalidMetadata:
         return {}
     return {key: value.decode("utf-8", "replace") for key, value in sorted(values.items())}
+
+
+def name_view(upload: Upload) -> str:
+    """The name of the file for people, without invisible characters; possibly empty."""
+    try:
+        return shown_name(parse_metadata(upload.metadata_header))
+    except InvalidMetadata:
+        return ""
 
 
 def format_time(at: datetime | None) -> str | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
+from tusd_py.access_wiring import access_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -28,23 +30,27 @@ from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
 from tusd_py.hooks.tusd_json import parse_response
+from tusd_py.lockers import listen_url, make_locker
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
+from tusd_py.model.addresses import parse_address
 from tusd_py.model.events import EventType
 from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.steps import PUBLISHING, VALIDATION
 from tusd_py.model.upload import Upload
-from tusd_py.notify.datagrams import DatagramEndpoint
 from tusd_py.notify.wakeup import notify, subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
+from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
+from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
-from tusd_py.storage.disk.store import DiskStore
+from tusd_py.storage.disk.mirror import mirror
+from tusd_py.storage.disk.store import DiskStore, path_of
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
@@ -84,7 +90,7 @@ def make_hook_handler(
 
 def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     """The subscriptions to events; none with records in memory, which have no worker."""
-    if settings.database_path is None:
+    if not settings.has_database:
         return ()
     endpoints = configured_endpoints(settings)
     found = [
@@ -116,6 +122,15 @@ def moved_to(response: bytes) -> str | None:
     return parse_response(Hook.POST_FINISH, response).moved_to
 
 
+def is_private_literal(url: str) -> bool:
+    """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
+    # Imported here: the module loads the HTTP library.
+    from tusd_py.hooks.delivery.ssrf import is_public
+
+    host = urlsplit(url).hostname or ""
+    return parse_address(host) is not None and not is_public(host)
+
+
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
     return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
@@ -126,10 +141,17 @@ def ensure_libmagic() -> None:
     libmagic.detect_type(b"")
 
 
-def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> AbstractContextManager[None]:
+@contextmanager
+def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> Iterator[None]:
     """Call ``on_jobs`` on this event loop soon after any process has added jobs. A wake-up may be missed."""
     make_data_dir(settings)
-    return subscribe(_wake_directory(settings), on_jobs)
+    with ExitStack() as stack:
+        stack.enter_context(subscribe(_wake_directory(settings), on_jobs))
+        url = listen_url(settings)
+        if url is not None:
+            # Jobs that another machine has added.
+            stack.enter_context(listening(url, {JOBS_CHANNEL: lambda _: on_jobs()}))
+        yield
 
 
 def _wake_directory(settings: Settings) -> Path:
@@ -141,11 +163,12 @@ async def open_ports(
     functions: HookFunctions = MappingProxyType({}),
     *,
     count_hook: CountInvocation = lambda _hook, _failed: None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] | None = None,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
     """Open records, store, locker and hooks on this event loop, after applying pending migrations.
 
+    Without ``clock``, the time is that of the database if other machines may use it too, else that of this machine.
     Raises ``OSError`` or ``RecordsError`` with a message for the operator; then nothing is left open.
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
@@ -157,6 +180,8 @@ async def open_ports(
         await locker.close()
         await store.close()
         raise
+    if clock is None:
+        clock = (None if database is None else database.clock) or utc_now
     return Ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
@@ -169,6 +194,7 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
+        access=access_policy(settings),
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
@@ -275,16 +301,17 @@ def _mode_of(path: Path) -> int:
 
 def migrate_records(settings: Settings) -> list[str]:
     """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
-    if settings.database_path is None:
+    if not settings.has_database:
         return []
     make_data_dir(settings)
-    Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
+    if settings.database_path is not None:
+        Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     return bring_up_to_date(_database_url(settings))
 
 
 def pending_migrations(settings: Settings) -> list[str]:
     """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
-    return [] if settings.database_path is None else pending(_database_url(settings))
+    return [] if not settings.has_database else pending(_database_url(settings))
 
 
 def _database_url(settings: Settings) -> str | URL:
@@ -294,8 +321,41 @@ def _database_url(settings: Settings) -> str | URL:
 
 def try_records(settings: Settings) -> None:
     """Take the write lock of the database, if it exists, and change nothing. Blocks; raises ``RecordsError``."""
-    if settings.database_path is not None and Path(settings.database_path).exists():
+    path = settings.database_path
+    if settings.has_database and (path is None or Path(path).exists()):
         try_writing(_database_url(settings))
+
+
+def copy_records(settings: Settings, target: Path) -> None:
+    """Copy the database as it is now to ``target``. Blocks; raises ``RecordsError`` or ``OSError``."""
+    assert settings.database_path is not None, "records in memory cannot be copied"
+    copy_database(Path(settings.database_path), target)
+
+
+def records_damage(path: Path) -> str:
+    """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
+    return damage(path)
+
+
+def is_records_in_use(path: Path) -> bool:
+    """Whether another process has the database at ``path`` open. Blocks."""
+    return is_in_use(path)
+
+
+def mirror_uploads(
+    settings: Settings, target: Path, may_link: Callable[[Path], bool], source: Path | None = None
+) -> tuple[int, int]:
+    """Copy the bytes of all uploads; see ``mirror``. Blocks; raises ``OSError``."""
+    return mirror(source or _upload_directory(settings), target, may_link)
+
+
+def location_of(settings: Settings, upload: Upload) -> Path:
+    """The path of the file that has the bytes of ``upload`` on this machine's disk."""
+    return path_of(_upload_directory(settings), upload)
+
+
+def _upload_directory(settings: Settings) -> Path:
+    return Path(settings.storage.data_dir) / "uploads"
 
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
@@ -303,13 +363,12 @@ def _open_storage(settings: Settings) -> tuple[Store, Locker]:
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
-    store = DiskStore(data_dir / "uploads", file_mode=int(settings.storage.file_mode, 8))
-    lock_directory = data_dir / "locks"
-    return store, FileLocker(lock_directory, partial(DatagramEndpoint, lock_directory))
+    store = DiskStore(_upload_directory(settings), file_mode=int(settings.storage.file_mode, 8))
+    return store, make_locker(settings, data_dir / "locks")
 
 
 async def _open_database(settings: Settings) -> SqlDatabase | None:
-    if settings.database_path is None:
+    if not settings.has_database:
         return None
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
@@ -324,6 +383,8 @@ def limits(settings: Settings) -> Limits:
         length_max=uploads.length_max,
         metadata_bytes_max=uploads.metadata_bytes_max,
         parts_max=uploads.parts_max,
+        append_bytes_max=uploads.append_bytes_max,
+        append_bytes_min=uploads.append_bytes_min,
         part_uses_max=uploads.part_uses_max,
         creation_with_upload=uploads.creation_with_upload,
         termination=uploads.termination,
@@ -365,6 +426,8 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
     return UploadPolicy(
         save_interval_seconds=uploads.save_interval_seconds,
         save_interval_bytes=uploads.save_interval_bytes,
+        save_small_bytes=uploads.save_small_bytes,
+        save_small_seconds=uploads.save_small_seconds,
         lock_timeout_seconds=uploads.lock_timeout_seconds,
         concatenate_at_once_bytes_max=uploads.join_at_once_bytes_max,
         unfinished_seconds=expiration.unfinished_seconds,

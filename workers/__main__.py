@@ -19,7 +19,7 @@ def main() -> int:
     """The entry point of the process; returns its exit code."""
     arguments = _arguments()
     settings = load_or_exit(os.environ) if arguments.settings is None else _read_settings(arguments.settings)
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
     return work(settings, arguments.settings if arguments.child else None)
 
 

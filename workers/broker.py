@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from dramatiq import Broker, Message, Middleware
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.common import dq_name
 from dramatiq.middleware import AsyncIO, Interrupt, ShutdownNotifications, TimeLimit
 from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
@@ -21,6 +23,7 @@ from tusd_py.settings import Settings
 from tusd_py.threads import in_executor
 
 QUEUE = "jobs"
+_OUTAGE_LINE_SECONDS = 60.0
 _NAMESPACE = "tusd-py"
 _LOOP_START_SECONDS = 60.0
 _REDIS_SECONDS = 5.0
@@ -29,6 +32,34 @@ _REDIS_SECONDS = 5.0
 _redis_threads = ThreadPoolExecutor(8, "redis")
 
 Perform = Callable[[int, int], Coroutine[Any, Any, None]]
+
+
+class OutageLines(logging.Filter):
+    """Limits what Dramatiq logs while Redis cannot be reached: one warning a minute.
+
+    Its consumers report every attempt as critical, each by itself, though they try again, and no job is lost.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next_at = 0.0
+
+    def install(self) -> None:
+        """Add this filter to the loggers of Dramatiq's consumers."""
+        for queue in (QUEUE, dq_name(QUEUE)):
+            logging.getLogger(f"dramatiq.worker.ConsumerThread({queue})").addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.CRITICAL:
+            return True
+        if self._clock() < self._next_at:
+            return False
+        self._next_at = self._clock() + _OUTAGE_LINE_SECONDS
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.reason = record.getMessage().rpartition("error: ")[2]
+        record.msg, record.args = "Redis cannot be reached, retrying", ()
+        return True
 
 
 class JobTransport(Protocol):
@@ -110,12 +141,13 @@ def make_broker(settings: Settings, lifespan: Middleware) -> Broker:
     """
     limit = TimeLimit(time_limit=settings.worker.time_limit_seconds * 1000)
     middleware = [ActorEventLoop(), lifespan, limit, ShutdownNotifications(notify_shutdown=True)]
-    if settings.worker.broker == "embedded":
+    if settings.broker_url == "embedded":
         return StubBroker(middleware)
     pool = ConnectionPool.from_url(
-        settings.worker.broker, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+        settings.broker_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
     )
     client = Redis(connection_pool=pool)
+    OutageLines().install()
     # Dramatiq is only partly typed.
     return RedisBroker(client=client, middleware=middleware, namespace=_NAMESPACE)  # type: ignore[no-untyped-call]
 

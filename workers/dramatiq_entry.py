@@ -11,6 +11,6 @@ from .actors import find_actors
 from .process import set_up
 
 _settings = load_or_exit(os.environ)
-logs.configure(_settings.log.format, _settings.log.level, sys.stderr)
+logs.configure(_settings.log.format, _settings.log.level, sys.stderr, privacy=_settings.log.privacy)
 # Dramatiq stops all of its processes when one has ended, so that a service manager notices.
 broker = set_up(_settings, find_actors(), lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
-from tusd_py.contracts.store import BytesMissing, Store, StoreFull
+from tusd_py.contracts.store import BytesMissing, Store, StoreError, StoreFull
 from tusd_py.model.upload import Upload
 
 KIB = 1024
@@ -45,6 +45,27 @@ async def append(store: Store, upload: Upload, pieces: Sequence[bytes], *, durab
 async def read(store: Store, upload: Upload, start: int = 0, stop: int | None = None) -> bytes:
     stop = upload.offset if stop is None else stop
     return b"".join([piece async for piece in store.read(upload, start, stop)])
+
+
+#: Ids of which a client's spelling could be decoded once too often: separators, NUL and dot segments.
+ESCAPING_IDS = (
+    "..",
+    ".",
+    "",
+    "../neighbour",
+    "../store/a",
+    "/a",
+    "a/../b",
+    "a%2fb",
+    "..%2fneighbour",
+    "%2e%2e%2fneighbour",
+    "a%5cb",
+    "..\\neighbour",
+    "a%00b",
+    "a\0b",
+    "neighbour\0",
+    "%00",
+)
 
 
 class StoreContract(ABC):
@@ -273,6 +294,29 @@ class StoreContract(ABC):
             with pytest.raises(BytesMissing):
                 await store.concatenate(an_upload("final"), [whole, broken])
             assert not self.beneath(store, "final")
+        await store.close()
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("upload_id", ESCAPING_IDS)
+    async def test_escaping_id_reaches_nothing_else(self, tmp_path: Path, upload_id: str) -> None:
+        """An id that a decoding of its path could turn into another is refused, or is an upload of its own."""
+        (tmp_path / "neighbour").write_bytes(b"outside")
+        store = self.open(tmp_path / "store")
+        neighbours = [await append(store, an_upload(name), [name.encode()]) for name in ("neighbour", "a", "b", "ab")]
+        refusals = (ValueError, StoreError)
+        with suppress(*refusals):
+            escaping = await append(store, an_upload(upload_id), [b"escaping"])
+            assert await read(store, escaping) == b"escaping"
+        with suppress(*refusals):
+            await store.concatenate(an_upload(upload_id), [neighbours[1], neighbours[2]])
+        with suppress(*refusals):
+            assert await store.size(an_upload(upload_id)) in (0, len(b"escaping"), len(b"ab"))
+        with suppress(*refusals):
+            await store.delete(an_upload(upload_id))
+        for neighbour in neighbours:
+            assert await read(store, neighbour) == neighbour.id.encode()
+        assert {path.name for path in tmp_path.iterdir()} <= {"neighbour", "store"}
+        assert (tmp_path / "neighbour").read_bytes() == b"outside"
         await store.close()
 
     @pytest.mark.anyio

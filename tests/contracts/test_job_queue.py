@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.contracts.job_queue import JobQueueContract
+from tests.support.postgres import new_database
 from tusd_py.records.sql.database import SqlDatabase
 
 
@@ -13,3 +14,10 @@ class TestSqliteJobQueue(JobQueueContract):
 
     async def open(self, directory: Path) -> SqlDatabase:
         return await SqlDatabase.open(f"sqlite:///{directory}/records.sqlite3")
+
+
+class TestPostgresJobQueue(JobQueueContract):
+    """Beside the records in a PostgreSQL database."""
+
+    async def open(self, directory: Path) -> SqlDatabase:
+        return await SqlDatabase.open(new_database())

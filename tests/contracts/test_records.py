@@ -7,9 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 import pytest
 
 from tests.contracts.records import RecordsContract, an_upload
+from tests.support.postgres import new_database
 from tusd_py.contracts.records import Records
 from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.records.memory import MemoryRecords
@@ -58,3 +60,16 @@ class TestSqliteRecordsSafeFromPowerLoss(TestSqliteRecords):
     """The same, with an fsync for every commit."""
 
     durability = "power"
+
+
+class TestPostgresRecords(RecordsContract):
+    """Records in PostgreSQL, which the test also reads with a connection of its own."""
+
+    async def open(self, directory: Path) -> Records:
+        self.url = new_database()
+        return (await SqlDatabase.open(self.url)).records
+
+    def read_directly(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:
+        with psycopg.connect(self.url) as connection:
+            rows = connection.execute('SELECT id, "offset", token FROM uploads').fetchall()
+        return {upload_id: (offset, token) for upload_id, offset, token in rows}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from tests.support.client import TUS, create, patch_headers, request
+from tests.support.client import BODY, TUS, create, patch_headers, request
 from tests.support.server import RunningServer
 
 SETTINGS = {"CORS__ALLOW_ORIGINS": '["https://app.example"]', "CORS__ALLOW_CREDENTIALS": "true"}
@@ -38,6 +40,21 @@ async def test_every_response_has_cors_headers(server: RunningServer) -> None:
         assert answer.headers["access-control-allow-origin"] == ALLOWED["Origin"], answer
         assert "Upload-Offset" in answer.headers["access-control-expose-headers"]
         assert "Origin" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize("length", [100, 2600])
+@pytest.mark.anyio
+async def test_head_fits_into_4_kib(server: RunningServer, length: int) -> None:
+    """The head of a response to HEAD is below 4 KiB where the metadata allows, whatever its file name means encoded."""
+    name = base64.b64encode(("ü" * (length * 3 // 8)).encode()).decode()
+    metadata = f"filename {name}"
+    headers = {**TUS, **BODY, "Upload-Length": "3", "Upload-Metadata": metadata}
+    url = (await request("POST", server.url, headers, b"abc")).headers["location"]
+    for named in (TUS, {}):
+        answer = await request("HEAD", url, {**named, **ALLOWED})
+        assert (answer.status, answer.headers["upload-metadata"]) == (200, metadata)
+        assert sum(len(name) + len(value) + 4 for name, value in answer.headers.items()) < 4000
+        assert ("content-disposition" in answer.headers) == (length < 1000)
 
 
 @pytest.mark.anyio

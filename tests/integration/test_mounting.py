@@ -133,6 +133,44 @@ async def test_chunked_and_created_with_upload(example: MountedServer) -> None:
     assert (await request("GET", url, {})).body == b"hello world"
 
 
+EVERYWHERE = """
+from fastapi import FastAPI
+from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+from tusd_py import Tus
+
+uploads = Tus(data_dir="data")
+django = Starlette(routes=[uploads.route("/files"), Mount("/", PlainTextResponse("Django"))], lifespan=uploads.lifespan)
+fast = FastAPI(lifespan=uploads.lifespan)
+fast.router.routes.append(uploads.route("/files"))
+
+@asgi("/files", is_mount=True, copy_scope=True)
+async def files(scope: Scope, receive: Receive, send: Send) -> None:
+    await uploads(scope, receive, send)
+
+star = Litestar([files], lifespan=[uploads.lifespan])
+"""
+
+
+@pytest.mark.parametrize("framework", ["django", "fast", "star"])
+@pytest.mark.anyio
+async def test_collection_without_its_slash_201(framework: str, tmp_path: Path) -> None:
+    """In front of Django, in FastAPI and in Litestar a POST to the path without the slash creates an upload there."""
+    (tmp_path / "everywhere.py").write_text(EVERYWHERE)
+    with mounted("uvicorn-httptools", f"everywhere:{framework}", tmp_path, tmp_path) as running:
+        for path in ("/files", "/files/"):
+            headers = {**TUS, **BODY, "Upload-Length": "6", "Via": "1.1 proxy"}
+            created = await request("POST", running.root + path, headers, b"abc")
+            assert (created.status, created.offset) == (201, 3)
+            assert created.headers["location"].rpartition("/")[0] == "/files"
+            url = urljoin(running.root, created.headers["location"])
+            assert (await request("PATCH", url, patch_headers(3), b"def")).status == 204
+            assert (await request("GET", url, {})).body == b"abcdef"
+
+
 HOOKS = """
 import asyncio, json, threading
 from {framework} import {Framework}

@@ -31,6 +31,7 @@ from urllib.parse import urljoin
 from tests.support.client import TUS, PatientUpload, request
 from tests.support.content import content, sha256
 from tests.support.faults import HANGING_HOST, environment, set_clock
+from tests.support.postgres import PostgresServer, shared_server
 from tests.support.receiver import Receiver, receiving
 from tests.support.redis import flush, refusing_writes, running_redis
 from tests.support.server import RunningServer, start_server
@@ -70,6 +71,7 @@ class Chaos:
     seed: int
     mode: str = "link"  # of publishing
     has_faults: bool = False
+    database: PostgresServer | None = None  # else SQLite; it is restarted among the kills
     killed: Counter[str] = field(default_factory=Counter)
     set_back: int = 0  # hours by which the clock was set back
     redelivered: int = 0
@@ -83,11 +85,15 @@ class Chaos:
     def published(self) -> Path:
         return self.data_dir.parent / "published"
 
+    def __post_init__(self) -> None:
+        self.records_url = "" if self.database is None else self.database.url(self.database.create_database())
+
     async def run(self) -> None:
         """Upload, kill, wait for the end, and compare. Raises ``AssertionError``."""
         with receiving() as receiver:
             self._settings = {
                 "WEBHOOKS__ENDPOINTS": json.dumps(self._endpoints(receiver)),
+                "RECORDS__URL": self.records_url,
                 "WORKER__LEASE_SECONDS": "1",
                 "WORKER__BROKER": self.broker,
                 "VALIDATION__ENABLED": "true",
@@ -168,7 +174,7 @@ class Chaos:
             while self.finished < enough:  # noqa: ASYNC110 - a counter reports no change
                 await asyncio.sleep(0.01)
             await asyncio.sleep(dice.uniform(0.0, 0.4))
-            victim = dice.choice(["both", "server", "worker"])
+            victim = dice.choice(["both", "server", "worker"] + ["database"] * (self.database is not None))
             self.killed[victim] += 1
             if self.broker != "embedded":
                 flush(self.broker)
@@ -185,6 +191,12 @@ class Chaos:
                 await asyncio.sleep(1.5)
 
     async def _kill_one(self, victim: str) -> None:
+        if victim == "database":
+            assert self.database is not None
+            # SIGQUIT is a crash: it ends every connection at once and recovers from the log.
+            await asyncio.to_thread(self.database.stop, signal.SIGQUIT if self.killed[victim] % 2 else signal.SIGINT)
+            await asyncio.to_thread(self.database.start)
+            return
         if victim == "worker":
             for pid in set(processes(self._server.process.pid)) - {self._server.process.pid}:
                 with contextlib.suppress(ProcessLookupError):
@@ -202,7 +214,7 @@ class Chaos:
     async def _finished(self, timeout_seconds: float = 90.0) -> list[Upload]:
         """All complete uploads, once each of them is ready and no job is left."""
         deadline = time.monotonic() + timeout_seconds
-        async with _ports_of(settings_of(self.data_dir)) as ports:
+        async with _ports_of(settings_of(self.data_dir, records={"url": self.records_url})) as ports:
             assert ports.job_queue is not None
             while True:
                 unended = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
@@ -280,6 +292,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broker", choices=["embedded", "redis"], default="embedded")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--mode", choices=["link", "copy"], default="link")
     parser.add_argument("--faults", action="store_true")
     arguments = parser.parse_args()
@@ -287,9 +300,15 @@ def main() -> int:
         broker = "embedded" if arguments.broker == "embedded" else stack.enter_context(running_redis())
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         chaos = Chaos(
-            Path(directory, "data"), broker, arguments.uploads, arguments.kills, arguments.seed, arguments.mode
+            Path(directory, "data"),
+            broker,
+            arguments.uploads,
+            arguments.kills,
+            arguments.seed,
+            arguments.mode,
+            database=shared_server() if arguments.database == "postgresql" else None,
+            has_faults=arguments.faults,
         )
-        chaos.has_faults = arguments.faults
         began_at = time.monotonic()
         asyncio.run(chaos.run())
     seconds = time.monotonic() - began_at

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.network.chaos import FINAL_EVERY, Chaos
+from tests.support.postgres import shared_server
 from tests.support.redis import running_redis
 
 pytestmark = pytest.mark.timeout(180)
@@ -51,3 +52,14 @@ async def test_killed_twenty_times_during_200_uploads(tmp_path: Path, broker: st
     chaos = Chaos(tmp_path / "data", broker, uploads=200, kills=20, seed=3, has_faults=has_faults)
     chaos.mode = "link" if broker == "embedded" else "copy"
     await run(chaos, {"both", "server", "worker"})
+
+
+@pytest.mark.long
+@pytest.mark.anyio
+async def test_killed_and_postgresql_restarted_during_sixty_uploads(tmp_path: Path) -> None:
+    """The same with records in PostgreSQL, which is restarted, in order and by a crash, among the kills."""
+    chaos = Chaos(tmp_path / "data", "embedded", uploads=60, kills=10, seed=4, database=shared_server())
+    await chaos.run()
+    assert 2 <= chaos.killed["database"], "the random choices of this seed"
+    assert (60, 15) == (len(chaos.sent), chaos.concatenated)
+    print(f"killed {dict(chaos.killed)}, run again {dict(chaos.rerun)}, delivered again {chaos.redelivered}")

@@ -63,7 +63,7 @@ class FakeBody:
         self._reason: Exception | None = None
         self.trailing: list[tuple[bytes, bytes]] = []
 
-    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
         await asyncio.sleep(0)
         if self._reason is not None:
             raise self._reason

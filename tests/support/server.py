@@ -34,7 +34,7 @@ class RunningServer:
     @property
     def root(self) -> str:
         """The address without the base path: ``http://127.0.0.1:PORT``."""
-        return self.url.split("/files")[0]
+        return self.url.split("/files")[0].rstrip("/")
 
     def stored(self, upload_url: str) -> bytes:
         """The bytes of the upload with this URL, read from the data directory."""

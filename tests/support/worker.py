@@ -20,9 +20,9 @@ from workers.process import start, stop
 _keys = count()
 
 
-def settings_of(data_dir: Path, **worker: Any) -> Settings:
-    """Settings of a server in ``data_dir``; ``worker`` are those of the section."""
-    return Settings.model_validate({"storage": {"data_dir": str(data_dir)}, "worker": worker})
+def settings_of(data_dir: Path, *, records: Mapping[str, str] | None = None, **worker: Any) -> Settings:
+    """Settings of a server in ``data_dir``; ``records`` and ``worker`` are those of the sections."""
+    return Settings.model_validate({"storage": {"data_dir": str(data_dir)}, "records": records or {}, "worker": worker})
 
 
 @contextmanager

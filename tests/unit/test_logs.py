@@ -71,6 +71,14 @@ def test_control_characters_are_escaped() -> None:
     assert line.endswith("bad\\x1b[2J\\nname metadata=a\\rb\\u2028\n")
 
 
+def test_invisible_characters_are_escaped_in_json() -> None:
+    """A name that reverses the reading direction is shown as it is, and the line has the same value."""
+    line = logged("json", "request", path="/gpj\u202eexe.scr", other="😀\U000e0041\u200d")
+    assert "gpj\\u202eexe.scr" in line and line.rstrip("\n").isprintable()
+    found = json.loads(line)
+    assert ("/gpj\u202eexe.scr", "😀\U000e0041\u200d") == (found["path"], found["other"])
+
+
 def test_traceback_contains_no_values() -> None:
     """A traceback is logged without the values of variables."""
     stream = io.StringIO()
@@ -104,3 +112,20 @@ def test_level_applies_to_libraries() -> None:
         logging.getLogger("uvicorn.error").info("Started server process")
         logging.getLogger("alembic.runtime").warning("odd")
         assert expected == len(stream.getvalue().splitlines()) - before
+
+
+def test_privacy_shortens_addresses_and_leaves_names_out() -> None:
+    """With ``log.privacy`` an address of a client is its network, and the name of a file is not logged."""
+    stream = io.StringIO()
+    logs.configure("json", "info", stream, privacy=True)
+    for client in ("192.0.2.77", "2001:db8:1:2::3", "2001:db8:1:2::/64", "unknown"):
+        LOGGER.info("upload created", extra={"client": client, "file_name": "diary.txt"})
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert ["192.0.2.0/24", "2001:db8:1::/48", "2001:db8:1::/48", "unknown"] == [line["client"] for line in lines]
+    assert "diary" not in stream.getvalue()
+
+
+def test_time_has_milliseconds() -> None:
+    """The time of a line is in UTC, with milliseconds."""
+    record = logging.makeLogRecord({"created": 1_700_000_000.0625})
+    assert "2023-11-14T22:13:20.062Z" == json.loads(logs.JsonLines().format(record))["timestamp"]

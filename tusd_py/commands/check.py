@@ -38,6 +38,6 @@ def check(
         say(f"  {variable} is ignored: it describes a service of Kubernetes")
     checks = run_checks(settings, environ)
     for result in checks:
-        say(f"{'ok' if result.ok else 'NOT OK':<6}  {result.sentence}")
+        say(f"{result.label:<6}  {result.sentence}")
     if not all(result.ok for result in checks):
         sys.exit(EXIT_UNUSABLE)

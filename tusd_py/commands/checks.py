@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
-from tusd_py.settings import Settings, without_credentials
+from tusd_py.serving.probe import NotHealthy, probe
+from tusd_py.settings import Settings, describe_database, without_credentials
+from tusd_py.settings.loading import is_confidential
 from tusd_py.wiring import (
     ensure_libmagic,
     exposed_data,
+    is_private_literal,
+    is_records_in_use,
     needs_worker,
     pending_migrations,
+    records_damage,
     subscriptions,
     try_publishing,
     try_records,
@@ -30,14 +37,25 @@ from tusd_py.wiring import (
 _FREE_BYTES_MIN = 4 * 1024**2
 _FREE_BYTES_WARNING = 1024**3
 _REDIS_SECONDS = 1.0
+_DATABASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one check. A warning is ``ok``."""
+    """The result of one check. A warning is ``ok``: the server and its worker start all the same."""
 
     ok: bool
     sentence: str
+    is_warning: bool = False
+
+    @property
+    def label(self) -> str:
+        return ("WARN" if self.is_warning else "ok") if self.ok else "NOT OK"
+
+
+def warning(sentence: str) -> Check:
+    """What an operator should know or may want to change."""
+    return Check(True, sentence, is_warning=True)
 
 
 def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
@@ -45,10 +63,10 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
     return [
         *_data_dir(settings),
         *_database(settings),
-        *(Check(True, sentence) for sentence in exposed_data(settings)),
+        *(warning(sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
         *_worker(settings),
-        *_broker(settings),
+        *_redis(settings),
         *_steps(settings),
         *_tls(settings),
         *_address(settings, environ),
@@ -64,6 +82,8 @@ def differs(settings: Settings, name: str) -> bool:
 def as_text(settings: Settings, name: str) -> str:
     """The setting's value as an operator would write it, without passwords."""
     value = value_of(settings, name)
+    if value and is_confidential(name):
+        return "..."
     if isinstance(value, tuple):
         text = ", ".join(map(str, value)) or "nothing"
     else:
@@ -80,7 +100,7 @@ def value_of(settings: Settings, name: str) -> object:
 
 def _data_dir(settings: Settings) -> Iterator[Check]:
     if settings.storage.kind == "memory":
-        yield Check(True, "uploads are stored in memory and lost when the server stops")
+        yield warning("uploads are stored in memory and lost when the server stops")
         return
     data_dir = Path(settings.storage.data_dir)
     existing = _existing(data_dir)
@@ -92,10 +112,10 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
     yield from (Check(False, problem) for problem in problems)
     if not problems:
         yield Check(True, f"the data directory {data_dir} {state}")
-    yield from (Check(True, warning) for warning in of_other_owners(settings))
+    yield from map(warning, of_other_owners(settings))
     path = str(data_dir.absolute())
     if valid_unicode(path) != path:
-        yield Check(True, f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
+        yield warning(f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
     yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
 
 
@@ -105,9 +125,9 @@ def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
     if free < _FREE_BYTES_MIN:
         return Check(False, f"{free_text}: every upload would be answered 507; free some space")
     if free < length_max:
-        return Check(True, f"{free_text}, less than one upload of uploads.length_max: clients get 507 when it is full")
+        return warning(f"{free_text}, less than one upload of uploads.length_max: clients get 507 when it is full")
     if free < _FREE_BYTES_WARNING:
-        return Check(True, f"{free_text}, which is little: clients get 507 when it is full")
+        return warning(f"{free_text}, which is little: clients get 507 when it is full")
     return Check(True, free_text)
 
 
@@ -121,19 +141,24 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    if settings.database_path is None:
-        yield Check(True, "records are stored in memory and lost when the server stops")
+    if not settings.has_database:
+        yield warning("records are stored in memory and lost when the server stops")
         return
+    database = describe_database(settings)
     try:
         steps = pending_migrations(settings)
         try_records(settings)
+        path = settings.database_path
+        damage = records_damage(Path(path)) if path is not None and Path(path).exists() else ""
     except (OSError, RecordsError) as error:
-        yield Check(False, f"the database {settings.database_path}: {error}")
+        yield Check(False, f"the database {database}: {error}")
         return
-    if steps:
-        yield Check(True, f"the database {settings.database_path} will be migrated when the server starts")
+    if damage:
+        yield Check(False, f"the database {database} is damaged ({damage}): restore it from a backup")
+    elif steps:
+        yield Check(True, f"the database {database} will be migrated when the server starts")
     else:
-        yield Check(True, f"the database {settings.database_path} is up to date")
+        yield Check(True, f"the database {database} is up to date")
 
 
 def _hooks(settings: Settings) -> Iterator[Check]:
@@ -143,9 +168,9 @@ def _hooks(settings: Settings) -> Iterator[Check]:
         state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
         yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
-        yield Check(True, "hooks.enabled_events is empty: no hook is invoked")
+        yield warning("hooks.enabled_events is empty: no hook is invoked")
     if hooks.http_skip_verify:
-        yield Check(True, "hooks.http_skip_verify is true: hooks are not protected against an attacker on the network")
+        yield warning("hooks.http_skip_verify is true: hooks are not protected against an attacker on the network")
 
 
 def _worker(settings: Settings) -> Iterator[Check]:
@@ -161,21 +186,31 @@ def _worker(settings: Settings) -> Iterator[Check]:
     endpoints = settings.webhooks.endpoints
     if endpoints:
         unsigned = sum(not endpoint.secrets for endpoint in endpoints)
-        yield Check(True, f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret")
+        sentence = f"webhook endpoints: {len(endpoints)}, of which {unsigned or 'none'} without a secret"
+        yield warning(sentence) if unsigned else Check(True, sentence)
+    for endpoint in endpoints:
+        if not endpoint.allow_private and is_private_literal(endpoint.url):
+            host = urlsplit(endpoint.url).hostname
+            yield warning(
+                f"webhook {endpoint.name} is never delivered: {host} is not a public address; set allow_private = true "
+                "for it if that is intended"
+            )
 
 
-def _broker(settings: Settings) -> Iterator[Check]:
-    url = settings.worker.broker
-    if url == "embedded":
-        return
+def _redis(settings: Settings) -> Iterator[Check]:
+    for url in dict.fromkeys((settings.redis.url, settings.broker_url)):
+        if url not in ("", "embedded"):
+            yield _redis_at(url, "redis.url" if url == settings.redis.url else "worker.broker")
+
+
+def _redis_at(url: str, setting: str) -> Check:
     parts = urlsplit(url)
     # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
     name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     problem = _ping_redis(url)
     if problem is None:
-        yield Check(True, f"Redis at {name} answers and can be written to")
-    else:
-        yield Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change worker.broker")
+        return Check(True, f"Redis at {name} answers and can be written to")
+    return Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change {setting}")
 
 
 def _ping_redis(url: str) -> str | None:
@@ -251,7 +286,12 @@ def _tls(settings: Settings) -> Iterator[Check]:
     except ListenError as error:
         yield Check(False, str(error))
         return
-    yield Check(True, "HTTPS with TLS 1.2 or newer" if tls else "plain HTTP: use it locally, or behind a TLS proxy")
+    if tls:
+        yield Check(True, "HTTPS with TLS 1.2 or newer")
+    elif is_local(settings) or settings.server.public_url or settings.server.trusted_proxies:
+        yield Check(True, "plain HTTP: use it locally, or behind a TLS proxy")
+    else:
+        yield warning("plain HTTP on an address that other machines reach: configure TLS, or put a TLS proxy in front")
 
 
 def _address(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
@@ -261,18 +301,59 @@ def _address(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
     try:
         listeners = listen(settings.server, environ, os.getpid())
     except ListenError as error:
-        yield Check(False, str(error))
+        yield _own_server(settings) or Check(False, str(error))
         return
     listeners.close()
     address = settings.server.unix_socket or f"{settings.server.host} port {settings.server.port}"
     yield Check(True, f"{address} is free to listen on")
 
 
+def _own_server(settings: Settings) -> Check | None:
+    """Whether the server of these settings holds the address: it is healthy, and its database is in use."""
+    try:
+        url = probe(settings.server)
+    except NotHealthy:
+        return None
+    path = settings.database_path
+    if path is not None and not _becomes_used(Path(path)):
+        return Check(False, f"another server answers at {url}: it does not use the database {path}; change server.port")
+    return Check(True, f"the server is running and answers at {url}")
+
+
+def _becomes_used(path: Path) -> bool:
+    """Whether a process has the database open now, or within a second: a server opens it soon after it answers."""
+    deadline = time.monotonic() + _DATABASE_SECONDS
+    while not (is_used := is_records_in_use(path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_used
+
+
 def _advice(settings: Settings) -> Iterator[Check]:
     if settings.uploads.length_max == 0:
-        yield Check(True, "uploads.length_max is 0: one upload can fill the disk")
-    hooks = settings.hooks
-    is_guarded = "authorize" in hooks.enabled_events and bool(hooks.http_urls or hooks.executables_dir)
-    is_local = settings.server.host in ("127.0.0.1", "::1", "localhost") or bool(settings.server.unix_socket)
-    if not is_local and not is_guarded:
-        yield Check(True, "every client that reaches this address can upload: no authorize hook is configured")
+        yield warning("uploads.length_max is 0: one upload can fill the disk")
+    has_proxy = bool(settings.server.public_url or settings.server.trusted_proxies)
+    if settings.server.interim_responses == "always" and has_proxy:
+        yield warning(
+            'server.interim_responses is "always" behind a proxy: many proxies take an interim response (104) for the '
+            'final one; "auto" leaves them out there'
+        )
+    if everyone := open_to_everyone(settings):
+        yield warning(everyone)
+    if settings.access.anonymous == "none" and not settings.jwt.enabled and not has_authorize_hook(settings):
+        yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
+    if settings.jwt.enabled:
+        yield _token_keys(settings)
+
+
+def _token_keys(settings: Settings) -> Check:
+    try:
+        authenticator(settings)
+    except OSError as error:
+        return Check(False, str(error))
+    return Check(True, f"tokens (JWT) are accepted with {', '.join(allowed_algorithms(settings.jwt))}")
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether only processes of this machine reach the server."""
+    server = settings.server
+    return server.host in ("127.0.0.1", "::1", "localhost") or bool(server.unix_socket) or server.systemd_socket

@@ -27,7 +27,7 @@ def with_database(
 
     ``needs`` says what is missing where records are in memory. Problems exit with code 2 and a sentence.
     """
-    if settings.database_path is None:
+    if not settings.has_database:
         fail([f'records.url is "memory": {needs}'])
 
     async def run() -> T:
@@ -40,5 +40,7 @@ def with_database(
             return asyncio.run(run())
     except StartupError as error:
         fail([str(error)])
-    except (OSError, RecordsError) as error:
+    except OSError as error:
         fail([reason(error)])
+    except RecordsError as error:
+        fail([f"the database {settings.database_path}: {error}"])

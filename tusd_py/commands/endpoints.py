@@ -56,7 +56,17 @@ def open_endpoints(names: Names, retry: WithRetry = False, config: Config = None
             say(f"{name} is open; jobs to be retried: {retried}" if retry else f"{name} is open")
     not_closed = [name for name, retried in opened.items() if retried is None]
     if not_closed:
-        fail([f"{name} is not closed; tusd-py endpoints list shows those that are" for name in not_closed])
+        fail([_why_not_opened(settings, name) for name in not_closed])
+
+
+def _why_not_opened(settings: Settings, name: str) -> str:
+    from tusd_py.wiring import webhook_endpoints
+
+    names = [endpoint.name for endpoint in webhook_endpoints(settings)]
+    if name in names:
+        return f"{name} is not closed: events are delivered to it"
+    known = f"those of the settings are {', '.join(names)}" if names else "the settings have none"
+    return f"there is no webhook endpoint {name}; {known}"
 
 
 async def _open(settings: Settings, states: EndpointStates, name: str, *, retry: bool) -> int | None:

@@ -12,10 +12,11 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
     from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
+    from tusd_py.settings import describe_database
     from tusd_py.wiring import migrate_records
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    if settings.database_path is None:
+    if not settings.has_database:
         fail(['records.url is "memory": there is no database to migrate'])
     try:
         if settings.storage.kind == "disk":
@@ -24,8 +25,10 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
             steps = migrate_records(settings)
     except StartupError as error:
         fail([str(error)])
-    except (OSError, RecordsError) as error:
+    except OSError as error:
         fail([reason(error)])
+    except RecordsError as error:
+        fail([f"the database {settings.database_path}: {error}"])
     for step in steps:
         say(f"applied  {step}")
-    say(f"{settings.database_path} is up to date")
+    say(f"{describe_database(settings)} is up to date")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -18,6 +19,12 @@ def say(line: str) -> None:
         sys.exit(1)
     except OSError as error:
         fail([f"standard output cannot be written to: {error.strerror}"])
+
+
+def announce(line: str) -> None:
+    """Print one line of a server that has started: it goes on if nothing can read the line."""
+    with suppress(OSError):
+        write_line(line)
 
 
 def write_line(line: str) -> None:

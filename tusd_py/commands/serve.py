@@ -16,7 +16,6 @@ from tusd_py.commands.console import (
     Port,
     environ,
     fail,
-    say,
     settings_of,
 )
 
@@ -61,6 +60,7 @@ def serve(
 
     A second signal stops it at once.
     """
+    from tusd_py.commands.output import announce
     from tusd_py.commands.server import run
     from tusd_py.commands.startup import StartupError
 
@@ -83,7 +83,7 @@ def serve(
         },
     )
     try:
-        code = run(settings, environ, say)
+        code = run(settings, environ, announce)
     except StartupError as error:
         fail([str(error)])
     sys.exit(code)

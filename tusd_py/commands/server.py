@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import closing, nullcontext
 from functools import partial
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tusd_py import logs
+from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import environ
-from tusd_py.commands.startup import StartupError, prepare, reason
+from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
@@ -44,13 +46,20 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
     processes share for their metrics is added to it.
     """
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
     # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if ignored := injected(environ):
         _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
-    prepare(settings)
+    if warning := open_to_everyone(settings):
+        _log.warning("no access control", extra={"advice": warning})
+    try:
+        authenticator(settings)
+    except OSError as error:
+        raise StartupError(str(error)) from error
+    if settings.storage.kind == "disk":
+        ensure_data_dir(Path(settings.storage.data_dir))
     try:
         tls_context(settings.server)
         listeners = listen(settings.server, environ, os.getpid())
@@ -58,6 +67,8 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
         raise StartupError(str(error)) from error
     needs_child = settings.worker.mode == "embedded" and needs_worker(settings)
     with closing(listeners):
+        # After the sockets: a second server on the same address must not migrate the database of the first.
+        prepare(settings)
         announce = partial(_announce, settings, listeners, environ, say)
         # The worker stops last: the server may add jobs while it shuts down.
         with running(worker_child(settings) if needs_child else None):
@@ -68,7 +79,7 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
 
 def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
     """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
-    logs.configure(settings.log.format, settings.log.level, sys.stderr)
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
 
     def on_started() -> None:
         report.send(READY)
@@ -149,8 +160,14 @@ def _announce(
     """Print the URLs; the server accepts connections now."""
     scheme = "https" if settings.server.tls_certificate else "http"
     root = f"{scheme}://{listeners.address}"
+    is_disk = settings.storage.kind == "disk"
+    data = str(Path(settings.storage.data_dir).absolute()) if is_disk else "in memory"
     say(f"tus endpoint  {root}{settings.server.base_path}")
-    if settings.server.page:
+    if settings.has_page:
         say(f"page          {root}/")
-    say(f"data          {settings.storage.data_dir if settings.storage.kind == 'disk' else 'in memory'}")
+    if listeners.unix_path is not None:
+        say(f"unix socket   {listeners.unix_path.absolute()}")
+    say(f"data          {data}")
+    extra = {"version": version("tusd-py"), "endpoint": f"{root}{settings.server.base_path}", "data_dir": data}
+    _log.info("started", extra=extra)
     systemd.notify(environ, "READY=1")

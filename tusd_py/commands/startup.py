@@ -10,8 +10,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
+from tusd_py.backup import BackupError, ensure_no_restore
 from tusd_py.contracts.records import RecordsError
-from tusd_py.settings import Settings
+from tusd_py.settings import Settings, describe_database
 from tusd_py.wiring import DATA_DIR_MODE, exposed_data, migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
@@ -24,15 +25,20 @@ class StartupError(Exception):
 
 def prepare(settings: Settings) -> None:
     """Create the data directory if it is missing and apply pending migrations. Raises ``StartupError``."""
+    if settings.storage.kind == "disk":
+        ensure_data_dir(Path(settings.storage.data_dir))
     try:
-        if settings.storage.kind == "disk":
-            ensure_data_dir(Path(settings.storage.data_dir))
+        ensure_no_restore(settings)
         for sentence in exposed_data(settings):
             _log.warning("other users can read the data", extra={"advice": sentence})
         for step in _in_subprocess(migrate_records, settings):
             _log.info("migration applied", extra={"step": step})
-    except (OSError, RecordsError) as error:
+    except BackupError as error:
+        raise StartupError(str(error)) from error
+    except OSError as error:
         raise StartupError(reason(error)) from error
+    except RecordsError as error:
+        raise StartupError(f"the database {settings.database_path}: {error}") from error
 
 
 def require_database(settings: Settings) -> None:
@@ -41,16 +47,16 @@ def require_database(settings: Settings) -> None:
     For commands that read or change what is recorded: a mistyped directory must not become a new one, and a newer
     program must not migrate the database under a running older server.
     """
-    path = settings.database_path
-    if path is None:
+    if not settings.has_database:
         return
-    if not Path(path).exists():
+    path, database = settings.database_path, describe_database(settings)
+    if path is not None and not Path(path).exists():
         raise StartupError(f"there is no database at {path}: check --data-dir, the configuration and the directory")
     try:
         if pending_migrations(settings):
-            raise StartupError(f"the database {path} has the schema of another version: run tusd-py migrate first")
+            raise StartupError(f"the database {database} has the schema of another version: run tusd-py migrate first")
     except (OSError, RecordsError) as error:
-        raise StartupError(f"the database {path}: {reason(error)}") from error
+        raise StartupError(f"the database {database}: {reason(error)}") from error
 
 
 def ensure_data_dir(data_dir: Path) -> None:
@@ -58,6 +64,8 @@ def ensure_data_dir(data_dir: Path) -> None:
 
     Raises ``StartupError``.
     """
+    if data_dir.exists() and not data_dir.is_dir():
+        raise StartupError(f"storage.data_dir {data_dir} is a file, not a directory")
     try:
         data_dir.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):

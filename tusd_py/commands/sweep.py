@@ -16,7 +16,7 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     from tusd_py.wiring import sweep_once
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    if settings.storage.kind == "memory" or settings.database_path is None:
+    if settings.storage.kind == "memory" or not settings.has_database:
         fail(["uploads or records are in memory: only the server process that holds them can sweep them"])
     try:
         require_database(settings)

@@ -127,11 +127,9 @@ def _each(settings: Settings, upload_ids: list[str], act: Callable[[Ports, str],
 
 
 def _line(upload: Upload) -> str:
-    from tusd_py.logs import printable
-    from tusd_py.views import format_time, metadata_view
+    from tusd_py.views import format_time, name_view
 
-    metadata = metadata_view(upload)
-    name = printable(metadata.get("filename") or metadata.get("name") or "")
+    name = name_view(upload)
     size = f"{upload.offset}/{'?' if upload.length is None else upload.length}"
     return "  ".join(
         [

@@ -21,12 +21,13 @@ _CLOSING_SECONDS = 20.0
 
 def exec_worker(settings: Settings) -> NoReturn:
     """Replace this process with a worker. Raises ``StartupError``."""
-    if settings.database_path is None:
+    if not settings.has_database:
         raise StartupError('records.url is "memory": a worker needs a database that it shares with the server')
     prepare(settings)
     # A file, not a pipe: nothing would empty a full pipe before the worker reads it. It has no name, and is not in the
     # temporary directory, since a container may have none.
-    with tempfile.TemporaryFile(dir=Path(settings.database_path).parent) as file:
+    path = settings.database_path
+    with tempfile.TemporaryFile(dir=settings.storage.data_dir if path is None else Path(path).parent) as file:
         file.write(settings_line(settings))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)

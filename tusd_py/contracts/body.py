@@ -21,10 +21,11 @@ class BodyTimeout(BodyError):
 class RequestBody(Protocol):
     """One request's body, read in pieces. It reads ahead by a bounded amount, so that no received byte is lost."""
 
-    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
         """Return the pieces that have arrived, at least one byte; an empty sequence at the clean end, repeatedly.
 
-        Returns ``None`` when nothing arrives within ``wait_seconds``; call it again then. Raises ``BodyAborted``,
+        Waits for ``bytes_min`` bytes, or the end of the body, but not longer than ``wait_seconds``. Returns ``None``
+        when nothing arrives within that time; call it again then. Raises ``BodyAborted``,
         ``BodyTimeout`` or the reason given to ``stop``, each only after the last piece was returned. The first call
         sends ``100 Continue`` to a client that waits for it, so call it after every check of the request.
         """

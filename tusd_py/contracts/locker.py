@@ -15,7 +15,16 @@ class LocksUnavailable(Exception):
 
 
 class Lock(Protocol):
-    """The exclusive right to change one upload, until ``release`` or until the process dies."""
+    """The exclusive right to change one upload, until ``release`` or until the process dies.
+
+    Among machines it may end before that, unnoticed; the holder is then asked to release it. So it only keeps requests
+    from disturbing each other, and the comparison in each save of the record decides.
+    """
+
+    @property
+    def was_abandoned(self) -> bool:
+        """Whether an earlier holder has not released it, and may still run: on a machine that was cut off."""
+        ...
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one waits already.

@@ -1,4 +1,4 @@
-"""The HTTP client of all hooks: blocking hooks over HTTP and webhook deliveries.
+"""The HTTP client of the program: blocking hooks over HTTP, webhook deliveries, and the keys of tokens.
 
 It owns what both need: connections, TLS, time and size limits, the headers of a request. What a status means is
 decided by its callers. Importing this module loads the HTTP library, so only code that needs it does.
@@ -58,7 +58,7 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Sends POST requests over a pool of reused connections. Belongs to one event loop.
+    """Sends requests over a pool of reused connections. Belongs to one event loop.
 
     Redirects are not followed, cookies are not kept, and proxies of the environment are not used. ``backend`` makes
     the connections; the default connects to any address (see ``ssrf.PublicOnlyBackend``).
@@ -86,17 +86,28 @@ class HttpClient:
     async def post(
         self, url: str, headers: HeaderList, body: bytes, *, timeout_seconds: float, response_bytes_max: int
     ) -> HttpResponse:
-        """Send ``body`` and return the response, of whose body at most ``response_bytes_max`` bytes are read.
+        """Send ``body`` by POST and return the response, of whose body at most ``response_bytes_max`` bytes are read.
 
         ``timeout_seconds`` covers everything, also the wait for one of ``requests_max`` slots. Raises
         ``RequestFailed``; ``RequestInvalid`` if another attempt is useless.
         """
+        return await self._bounded("POST", url, headers, body, timeout_seconds, response_bytes_max)
+
+    async def get(
+        self, url: str, headers: HeaderList, *, timeout_seconds: float, response_bytes_max: int
+    ) -> HttpResponse:
+        """As ``post``, by GET."""
+        return await self._bounded("GET", url, headers, b"", timeout_seconds, response_bytes_max)
+
+    async def _bounded(
+        self, method: str, url: str, headers: HeaderList, body: bytes, timeout_seconds: float, response_bytes_max: int
+    ) -> HttpResponse:
         try:
             async with asyncio.timeout(timeout_seconds):
                 if self._slots is None:
-                    return await self._exchange(url, headers, body, response_bytes_max)
+                    return await self._exchange(method, url, headers, body, response_bytes_max)
                 async with self._slots:
-                    return await self._exchange(url, headers, body, response_bytes_max)
+                    return await self._exchange(method, url, headers, body, response_bytes_max)
         except TimeoutError as failure:
             raise RequestFailed(f"took more than {round(timeout_seconds, 3):g} seconds") from failure
         except httpcore2.LocalProtocolError:
@@ -117,13 +128,15 @@ class HttpClient:
         await self._pool.aclose()
         self._backend.close()
 
-    async def _exchange(self, url: str, headers: HeaderList, body: bytes, response_bytes_max: int) -> HttpResponse:
+    async def _exchange(
+        self, method: str, url: str, headers: HeaderList, body: bytes, response_bytes_max: int
+    ) -> HttpResponse:
         try:
             host, target = _host_header(url), _target(url)
         except ValueError as error:  # also UnicodeError, of names that IDNA does not allow
             raise RequestInvalid("was not called: its URL is not valid") from error
         request_headers = [(b"Host", host), *headers, (b"Content-Length", b"%d" % len(body))]
-        async with self._pool.stream("POST", target, headers=request_headers, content=body) as response:
+        async with self._pool.stream(method, target, headers=request_headers, content=body) as response:
             limit = response_bytes_max if _is_success(response.status) else min(response_bytes_max, REFUSAL_BYTES_MAX)
             return HttpResponse(response.status, response.headers, await _read(response, limit))
 

@@ -54,6 +54,8 @@ def _upload(upload: Upload, storage: Mapping[str, str] | None) -> dict[str, obje
         "IsFinal": upload.kind is Kind.FINAL,
         "PartialUploads": list(upload.parts) if upload.kind is Kind.FINAL else None,
         "Storage": None if storage is None else dict(storage),
+        # Our own addition to tusd's fields.
+        **({"Owner": upload.owner} if upload.owner else {}),
     }
 
 
@@ -138,7 +140,8 @@ class _ResponseReader:
         if hook is Hook.AUTHORIZE:
             # Any form of refusal counts: a receiver that rejects by another key must not grant access by mistake.
             is_error = override is not None and override.status is not None and override.status >= 400
-            return HookResponse(reject=is_error or any(rejects.values()), override=override)
+            reject = is_error or any(rejects.values())
+            return HookResponse(reject=reject, owner=changes.owner, override=override)
         if hook is Hook.PRE_CREATE:
             return replace(changes, reject=rejects["RejectUpload"], override=override)
         if hook is Hook.PRE_TERMINATE:

@@ -33,6 +33,8 @@ _MESSAGE = re.compile(rb"(want|free) ([0-9a-f]{14})(?: (\S{1,40}))?")
 class FileLock:
     """A lock of a ``FileLocker``: the lock within this process, and its byte in the lock files."""
 
+    was_abandoned = False  # the kernel unlocks what a process holds that has died
+
     __slots__ = ("_locker", "key", "local", "waiters")
 
     def __init__(self, locker: FileLocker, key: str, local: MemoryLock) -> None:

@@ -15,6 +15,8 @@ Waiter = asyncio.Future["MemoryLock"]
 class MemoryLock:
     """A lock of a ``MemoryLocker``. Each holder passes the queue of waiters to the next."""
 
+    was_abandoned = False
+
     __slots__ = ("_callbacks", "_is_release_requested", "_locks", "upload_id", "waiters")
 
     def __init__(self, locks: Locks, upload_id: str, waiters: deque[Waiter]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from tusd_py.model.principal import Principal, Role
+
 #: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
 #: duplicates.
 HeaderList = list[tuple[bytes, bytes]]
@@ -42,6 +44,8 @@ RECORDED_HEADERS = frozenset(
     }
 )
 
+_BY_HOOK = frozenset({Role.UPLOADER})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -52,7 +56,15 @@ class Caller:
     target: str  # raw request target with base path and query
     headers: HeaderList
     owner: str = ""
+    principal: Principal | None = None  # None while access control is off
+    may_write: bool = True  # False: the request only reads the upload and must not interrupt a request that writes
     client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
+
+    def acting_for(self, owner: str) -> Caller:
+        """The caller of a request that a hook has authorised in the name of ``owner``."""
+        if self.principal is None or owner == self.principal.subject:
+            return replace(self, owner=owner)
+        return replace(self, owner=owner, principal=Principal(subject=owner, roles=_BY_HOOK, method="hook"))
 
     def recorded(self, named_headers: Collection[bytes] = ()) -> Caller:
         """The caller without what may be a credential: the query, and headers not in ``RECORDED_HEADERS``.
@@ -60,4 +72,4 @@ class Caller:
         ``named_headers`` (in lower case) stay too: the operator has named them for hooks.
         """
         kept = [header for header in self.headers if header[0] in RECORDED_HEADERS or header[0] in named_headers]
-        return replace(self, target=self.target.partition("?")[0], headers=kept)
+        return replace(self, principal=None, target=self.target.partition("?")[0], headers=kept)

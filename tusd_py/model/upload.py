@@ -190,6 +190,11 @@ class Upload:
         """With another time for the sweeper to act."""
         return self._with(expires_at=expires_at)
 
+    def claimed_by(self, owner: str) -> Upload:
+        """With an owner, for an upload that had none."""
+        assert not self.owner, "an owner never changes"
+        return self._with(owner=owner)
+
     def with_storage(self, storage: Mapping[str, object]) -> Upload:
         """With the private state of its store."""
         return self if storage is self.storage else self._with(storage=storage)

@@ -15,6 +15,7 @@ from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.dates import format_date, parse_date
 from tusd_py.protocol.errors import PreconditionFailed, RangeNotSatisfiable
+from tusd_py.protocol.file_names import shown_name
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.protocol.requests import Download
 
@@ -24,7 +25,6 @@ _RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,30})-([0-9]{0,30})|-([0-9]{1,30}))
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 # The name of a charset as IANA registers them, quoted or not.
 _CHARSET = re.compile(r""";[ \t]*charset=["']?([a-z0-9][a-z0-9_.:+-]{0,39})["']?[ \t]*(?=;|$)""", re.IGNORECASE)
-_NAME_CHARACTERS_MAX = 255
 # Characters other than those every browser keeps in a quoted string. Some browsers would decode a percent sign.
 _UNSAFE = re.compile(r"[^ !#$&-\[\]-~]")
 
@@ -122,7 +122,7 @@ def content_headers(upload: Upload, inline_types: Set[str]) -> HeaderList:
     """The headers that describe the bytes. Only ``inline_types`` are displayed by browsers, in a sandbox."""
     metadata = parse_metadata(upload.metadata_header)
     media_type, charset = _media_type(metadata.get("filetype", b""))
-    name = _file_name(metadata.get("filename") or metadata.get("name") or b"")
+    name = shown_name(metadata)
     headers = [(b"accept-ranges", b"bytes"), (b"x-content-type-options", b"nosniff")]
     if media_type in inline_types:
         # Without a charset browsers guess one: UTF-8 is shown as another encoding.
@@ -143,16 +143,6 @@ def _media_type(value: bytes) -> tuple[str, str]:
     media_type = media_type.strip().lower()
     charset = _CHARSET.search(f";{parameters}")
     return (media_type if _MEDIA_TYPE.fullmatch(media_type) else ""), (charset[1].lower() if charset else "")
-
-
-def _file_name(value: bytes) -> str:
-    """The last path segment of the name, without unprintable characters; possibly empty.
-
-    Some unprintable characters reverse the reading direction, so that ``gpj.exe`` is displayed as ``exe.jpg``.
-    """
-    last = re.split(r"[/\\]", value.decode("utf-8", "replace"))[-1]
-    name = "".join(character for character in last if character.isprintable()).strip(" .")
-    return name[:_NAME_CHARACTERS_MAX]
 
 
 def format_disposition(disposition: str, name: str) -> str:

@@ -208,6 +208,27 @@ class MaxSizeExceeded(TusError):
 
 
 @dataclass(eq=False)
+class AppendTooLarge(TusError):
+    """A request of the draft with more content than the server allows in one request."""
+
+    status = 413
+    code = "ERR_APPEND_TOO_LARGE"
+    sentence = "one request may have at most {bytes_max} bytes of content; send the rest in further requests"
+
+    bytes_max: int
+
+
+@dataclass(eq=False)
+class AppendTooSmall(TusError):
+    """A request of the draft, not the last one of its upload, with less content than the server requires."""
+
+    code = "ERR_APPEND_TOO_SMALL"
+    sentence = "a request that does not complete the upload must have at least {bytes_min} bytes of content"
+
+    bytes_min: int
+
+
+@dataclass(eq=False)
 class LengthAlreadyKnown(TusError):
     """A PATCH that declares a length other than the known one, or one below the bytes already stored."""
 
@@ -293,6 +314,16 @@ class UploadUnfinished(TusError):
     status = 404
     code = "ERR_INCOMPLETE_UPLOAD"
     sentence = "this upload cannot be downloaded before it is complete"
+
+
+class UploadNotAssembled(TusError):
+    """A final upload whose parts are complete and are being concatenated."""
+
+    # 409 because clients retry it.
+    status = 409
+    code = "ERR_UPLOAD_NOT_ASSEMBLED"
+    retry_after_seconds = 5
+    sentence = "the parts of this upload are still being concatenated; try again shortly"
 
 
 class UploadNotValidated(TusError):
@@ -381,7 +412,30 @@ class TypeNotAllowed(TusError):
     reason: str
 
 
-# Decisions of hooks
+# Access
+
+
+@dataclass(eq=False)
+class Unauthenticated(TusError):
+    """The request has no credentials, or credentials that are not accepted; ``problem`` says why, for the client."""
+
+    status = 401
+    code = "ERR_UNAUTHENTICATED"
+
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return self.problem or "this server needs credentials; send Authorization: Bearer with a token"
+
+    @property
+    def challenge(self) -> str:
+        """The value of WWW-Authenticate (RFC 6750, 3): without an error code if the request had no credentials."""
+        if not self.problem:
+            return 'Bearer realm="tusd-py"'
+        return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
+
+
+# Decisions of hooks and of the access policy
 
 
 class AccessDenied(TusError):

@@ -213,12 +213,10 @@ _PARSERS: Mapping[str, Callable[[Parser, Headers, str], Request]] = MappingProxy
 def upload_id_in(path: str) -> str | None:
     """The upload id in ``path``: empty for the collection, None if no upload can have this path.
 
-    A trailing slash is ignored.
+    Slashes before and after it are ignored, as many as there are.
     """
-    if path in ("", "/"):
-        return ""
-    upload_id = path.removeprefix("/").removesuffix("/")
-    return upload_id if is_upload_id(upload_id) else None
+    upload_id = path.strip("/")
+    return upload_id if not upload_id or is_upload_id(upload_id) else None
 
 
 def _check_version(method: str, headers: Headers) -> None:

@@ -14,7 +14,7 @@ from tusd_py.protocol.headers import Headers
 class Head:
     """The head of an HTTP request as an ASGI server passes it.
 
-    ``path`` is what follows the base path, percent-decoded, without query: ``""`` or ``"/"`` is the collection.
+    ``path`` is what follows the base path, percent-decoded, without query: nothing or slashes for the collection.
     ``method`` is the one on the request line, before X-HTTP-Method-Override.
     """
 
@@ -34,6 +34,8 @@ class BodyInfo:
     keep_partial: bool = False
     #: On a checksum mismatch, discard the upload. Its bytes may then be recorded before they are verified.
     discard_on_mismatch: bool = False
+    #: How many bytes one request may have: at least and at most (None: no limit).
+    bounds: tuple[int, int | None] | None = None
 
     @property
     def is_verified(self) -> bool:

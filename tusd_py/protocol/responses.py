@@ -16,6 +16,7 @@ from tusd_py.protocol.errors import (
     MethodNotAllowed,
     RangeNotSatisfiable,
     TusError,
+    Unauthenticated,
     UnsupportedVersion,
     UploadGone,
 )
@@ -37,6 +38,9 @@ _VERSION = VERSION.encode("ascii")
 _RESUMABLE = (b"tus-resumable", _VERSION)
 _TRAILER_EXTENSION = "checksum-trailer"
 _NO_BODY = (b"content-length", b"0")
+#: Up to this size the response to HEAD stays below 4 KiB with the headers that others add (CORS, date, the draft's):
+#: many proxies answer 502 instead of a response with a larger head.
+_HEAD_BYTES_MAX = 3000
 _NO_STORE = (b"cache-control", b"no-store")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -146,6 +150,8 @@ class Formatter:
                 # Core, Tus-Resumable: the Server "MUST respond with the 412 Precondition Failed status and MUST
                 # include the Tus-Version header into the response".
                 return [(b"tus-version", _VERSION)]
+            case Unauthenticated():
+                return [(b"www-authenticate", error.challenge.encode("ascii"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded():
@@ -182,7 +188,11 @@ class Formatter:
             # RFC 9110, 9.3.2: "the same header fields in response to a HEAD request as ... for a GET"; but tus has
             # its own Cache-Control, and Content-Length is left out because it would describe the body of a GET.
             headers += [field for field in validator_headers(upload) if field[0] != b"cache-control"]
-            headers += content_headers(upload, self.inline_types)
+            described = content_headers(upload, self.inline_types)
+            if _size(headers) + _size(described) > _HEAD_BYTES_MAX:
+                # It repeats the name in the metadata, perhaps in three times as many characters.
+                described = [field for field in described if field[0] != b"content-disposition"]
+            headers += described
         headers += _expires(upload)
         if context.is_overridden:
             headers.append(_NO_BODY)
@@ -209,6 +219,11 @@ class Formatter:
             headers.append((b"tus-max-size", b"%d" % self.limits.length_max))
         headers.append((b"tus-checksum-algorithm", ",".join(self.algorithms).encode("ascii")))
         return Response(204, headers)
+
+
+def _size(headers: HeaderList) -> int:
+    """The size of these headers in a response, in bytes."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def _offset(upload: Upload) -> HeaderList:

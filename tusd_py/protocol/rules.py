@@ -13,6 +13,8 @@ from datetime import datetime
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.errors import (
+    AppendTooLarge,
+    AppendTooSmall,
     ContentGone,
     FinalUploadModified,
     InvalidLength,
@@ -26,12 +28,13 @@ from tusd_py.protocol.errors import (
     RejectedByRules,
     TusError,
     UploadGone,
+    UploadNotAssembled,
     UploadNotFound,
     UploadNotValidated,
     UploadUnfinished,
 )
 from tusd_py.protocol.headers import NUMBER_MAX
-from tusd_py.protocol.requests import Append, Create
+from tusd_py.protocol.requests import Append, BodyInfo, Create
 
 _BLOCKING_STEPS = frozenset(step.name for step in STEPS if step.blocks_downloads)
 
@@ -41,6 +44,8 @@ class Limits:
     """Limits and features that the operator sets. A maximum of 0 means no limit."""
 
     length_max: int = 0  # bytes of one upload (Tus-Max-Size)
+    append_bytes_max: int = 0  # the content of one request of the draft
+    append_bytes_min: int = 0  # the content of one request of the draft that does not complete the upload
     metadata_bytes_max: int = 8192  # the Upload-Metadata header
     parts_max: int = 1000  # partial uploads in one final upload
     part_uses_max: int = 16  # how often one partial upload is used by all final uploads together
@@ -62,8 +67,27 @@ class Remaining:
     refusal: TusError
 
 
-def remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
-    """The bytes that ``upload`` still accepts given ``length``; while it is deferred, the maximum size is the limit."""
+def remaining(upload: Upload, length: int | None, limits: Limits, body: BodyInfo) -> Remaining:
+    """The bytes that ``upload`` still accepts in ``body``; while its length is deferred, up to the maximum."""
+    left = _remaining(upload, length, limits)
+    bytes_max = None if body.bounds is None else body.bounds[1]
+    if bytes_max is not None and (left.bytes is None or bytes_max < left.bytes):
+        return Remaining(bytes_max, AppendTooLarge(bytes_max))
+    return left
+
+
+def _ensure_within_bounds(body: BodyInfo) -> None:
+    """Raise ``AppendTooLarge`` or ``AppendTooSmall`` for a body of known length outside of its bounds."""
+    if body.bounds is None or body.length is None:
+        return
+    bytes_min, bytes_max = body.bounds
+    if bytes_max is not None and body.length > bytes_max:
+        raise AppendTooLarge(bytes_max)
+    if body.length < bytes_min:
+        raise AppendTooSmall(bytes_min)
+
+
+def _remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     if length is not None:
         return Remaining(length - upload.offset, LengthExceeded(length))
     if limits.length_max:
@@ -106,13 +130,14 @@ def ensure_allowed_length(length: int | None, limits: Limits) -> None:
 
 
 def create(request: Create, limits: Limits) -> None:
-    """Check a creation. Raises ``MaxSizeExceeded`` or ``LengthExceeded``.
+    """Check a creation. Raises ``MaxSizeExceeded``, ``LengthExceeded``, ``AppendTooLarge`` or ``AppendTooSmall``.
 
     Creation: "If the length of the upload exceeds the maximum, the Server MUST respond with 413".
     """
     ensure_allowed_length(request.length, limits)
     if request.body is None or request.body.length is None:
         return
+    _ensure_within_bounds(request.body)
     # Refused before anything is created: other servers leave behind an upload whose URL the client never learns.
     if request.length is not None and request.body.length > request.length:
         raise LengthExceeded(request.length)
@@ -132,7 +157,8 @@ def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
     if request.offset != upload.offset:
         raise OffsetMismatch(upload.offset, request.offset)
     length = _length(request, upload, limits)
-    left = remaining(upload, length, limits)
+    _ensure_within_bounds(request.body)
+    left = remaining(upload, length, limits, request.body)
     if left.bytes is not None and request.body.length is not None and request.body.length > left.bytes:
         raise left.refusal
     return left
@@ -204,6 +230,12 @@ def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) ->
     if finals:
         raise PartInUse
     return upload
+
+
+def ensure_not_assembling(parts: Sequence[Upload | None]) -> None:
+    """Raise ``UploadNotAssembled`` if the parts of an incomplete final upload are complete: only the server is late."""
+    if all(part is not None and part.is_complete for part in parts):
+        raise UploadNotAssembled
 
 
 def download(upload: Upload, limits: Limits) -> None:

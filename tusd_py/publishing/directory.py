@@ -14,7 +14,7 @@ from tusd_py.cancellation import uninterrupted
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import Store
 from tusd_py.model.upload import Upload
-from tusd_py.publishing.names import candidates, published_name
+from tusd_py.publishing.names import FOLDERS, candidates, published_name, with_random_suffix
 from tusd_py.publishing.placement import Placement
 from tusd_py.threads import in_executor
 
@@ -35,8 +35,8 @@ class DirectoryPublisher:
 
     async def prepare(self, upload: Upload, store: Store) -> None:
         """See ``Publisher.prepare``."""
-        placement = self._placement(upload)
         try:
+            placement = await self._placement(upload)
             is_complete = await in_executor(_threads, placement.prepare)
             if not is_complete and not await self._link(placement, upload, store):
                 await self._copy(placement, upload, store)
@@ -45,20 +45,21 @@ class DirectoryPublisher:
 
     async def place(self, upload: Upload) -> str:
         """See ``Publisher.place``."""
-        return await self._in_thread(
-            self._placement(upload).publish, candidates(published_name(self.pattern, upload), upload.id)
-        )
+        placement = await self._placement(upload)
+        return await self._in_thread(placement.publish, candidates(placement.name, upload.id))
 
     async def withdraw(self, upload: Upload, path: str) -> None:
         """See ``Publisher.withdraw``."""
-        await self._in_thread(self._placement(upload).withdraw, path)
+        await self._in_thread((await self._placement(upload)).withdraw, path)
 
     async def cleanup(self, upload: Upload) -> None:
         """See ``Publisher.cleanup``."""
-        await self._in_thread(self._placement(upload).cleanup)
+        await self._in_thread((await self._placement(upload)).cleanup)
 
-    def _placement(self, upload: Upload) -> Placement:
+    async def _placement(self, upload: Upload) -> Placement:
         name = published_name(self.pattern, upload)
+        if FOLDERS in self.pattern:
+            name = await self._in_thread(_beside_files, self.directory, name, upload.id)
         return Placement(self.directory, upload.id, name, file_mode=self.file_mode)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -88,6 +89,18 @@ class DirectoryPublisher:
 async def _in_thread(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     """Run ``work`` in a thread to its end, also when cancelled: the descriptor must not be closed beneath it."""
     await uninterrupted(asyncio.ensure_future(in_executor(_threads, work, *args, **kwargs)))
+
+
+def _beside_files(directory: Path, name: str, upload_id: str) -> str:
+    """``name`` with another name for the first folder that cannot be one, because a file has its name.
+
+    Clients choose folders and files, so that one may have the name of the other. The new name follows from the id.
+    """
+    path = Path(name)
+    for folder in reversed(path.parents[:-1]):
+        if (directory / folder).exists() and not (directory / folder).is_dir():
+            return str(folder.with_name(with_random_suffix(folder.name, upload_id)) / path.relative_to(folder))
+    return name
 
 
 def _publish_failed(directory: Path, error: OSError) -> PublishFailed:

@@ -31,6 +31,7 @@ class Placement:
     """
 
     def __init__(self, directory: Path, upload_id: str, name: str, *, file_mode: int = 0o640) -> None:
+        self.name = name
         self._directory = directory
         self._folder = (directory / name).parent
         self._file_mode = file_mode

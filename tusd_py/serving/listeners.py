@@ -34,10 +34,10 @@ class Listeners:
 
     @property
     def address(self) -> str:
-        """The address of the first socket for a local client: ``127.0.0.1:8080``, ``unix:/run/tus.sock:``."""
+        """The authority of URLs for a local client; ``localhost`` over a unix socket (``curl --unix-socket``)."""
         first = self.sockets[0]
         if first.family == socket.AF_UNIX:
-            return f"unix:{first.getsockname()}:"
+            return "localhost"
         host, port = first.getsockname()[:2]
         # A client cannot connect to the wildcard address.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

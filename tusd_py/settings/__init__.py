@@ -1,10 +1,12 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
+from tusd_py.settings.access import AccessSettings, JwtSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
     Sourced,
     build,
+    describe_database,
     find_config,
     load,
     load_or_exit,
@@ -18,9 +20,11 @@ from tusd_py.settings.sections import (
     EventsSettings,
     ExpirationSettings,
     HooksSettings,
+    LockingSettings,
     LogSettings,
     MetricsSettings,
     RecordsSettings,
+    RedisSettings,
     ServerSettings,
     Settings,
     StorageSettings,
@@ -29,16 +33,20 @@ from tusd_py.settings.sections import (
 )
 
 __all__ = [
+    "AccessSettings",
     "ApiSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
     "ExpirationSettings",
     "HooksSettings",
+    "JwtSettings",
+    "LockingSettings",
     "LogSettings",
     "MetricsSettings",
     "PublishingSettings",
     "RecordsSettings",
+    "RedisSettings",
     "ServerSettings",
     "Settings",
     "SettingsError",
@@ -49,6 +57,7 @@ __all__ = [
     "WebhooksSettings",
     "WorkerSettings",
     "build",
+    "describe_database",
     "find_config",
     "load",
     "load_or_exit",

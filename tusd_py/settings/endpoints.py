@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tusd_py.model.events import EventType
-from tusd_py.settings.values import Bool, Count, Expects, PositiveSeconds, check_secret, check_url
+from tusd_py.settings.values import Bool, Count, Expects, PositiveSeconds, check_one_url, check_secret
 
 _EVENT_TYPES = [event_type.value for event_type in EventType]
 
@@ -36,7 +36,7 @@ class EndpointSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, AfterValidator(check_name)]
-    url: Annotated[str, AfterValidator(check_url)]
+    url: Annotated[str, AfterValidator(check_one_url)]
     events: tuple[Annotated[str, AfterValidator(check_pattern)], ...] = (
         "post-create",
         "post-finish",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tusd_py.settings.sections import Settings
-from tusd_py.settings.values import DOCS, Expects
+from tusd_py.settings.values import DOCS, Confidential, Expects
 
 PREFIX = "TUSD_PY_"
 # Kubernetes and Docker links describe a service named tusd-py (or tusd-py-redis ...) by such variables.
@@ -127,13 +127,16 @@ def build(sourced: Mapping[str, Sourced]) -> Settings:
 def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Sourced]]:
     if config is None:
         return
+    text = ""
     try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+        text = config.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
     except OSError as error:
         problems.append(f"the configuration file {config} cannot be read: {error.strerror}")
         return
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(f"the configuration file {config} is not TOML: {error}")
+        reason = _list_and_tables(text) or f"is not TOML: {error}"
+        problems.append(f"the configuration file {config} {reason}")
         return
     for section, table in tables.items():
         if section not in sections():
@@ -142,6 +145,14 @@ def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, 
             problems.append(f"{section} in {config} must be a table: write [{section}] above its settings")
         else:
             yield from ((f"{section}.{key}", Sourced(value, str(config))) for key, value in table.items())
+
+
+def _list_and_tables(text: str) -> str:
+    """What is wrong if a list of tables is also set as a plain list, which TOML does not allow; else empty."""
+    for section, key in re.findall(r"^\s*\[\[\s*(\w+)\.(\w+)\s*\]\]", text, re.MULTILINE):
+        if line := re.search(rf"^[ \t]*{key}[ \t]*=.*$", text, re.MULTILINE):
+            return f"has both {line[0].strip()!r} and [[{section}.{key}]]: remove the first"
+    return ""
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Sourced]]:
@@ -216,6 +227,8 @@ def _sentence(details: ErrorDetails, sourced: Mapping[str, Sourced]) -> str:
     if len(loc) > 3:
         return _within_a_table(details, value)
     words = str(cause) if isinstance(cause, ValueError) else _expected(sections()[str(loc[0])], str(loc[1]))
+    if is_confidential(name):
+        return f"{name} ({value.origin}) must be {words}"
     return f"{name} is {without_credentials(repr(value.value))} ({value.origin}); it must be {words}"
 
 
@@ -235,6 +248,17 @@ def without_credentials(text: str) -> str:
     """Remove the passwords of URLs in ``text``, for logs and screens."""
     # The password stands before the host, up to the last @; redis-py also reads one from the query.
     return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
+
+
+def is_confidential(name: str) -> bool:
+    """Whether the value of the setting ``section.key`` is never shown."""
+    section, _, key = name.partition(".")
+    return any(isinstance(item, Confidential) for item in sections()[section].model_fields[key].metadata)
+
+
+def describe_database(settings: Settings) -> str:
+    """Where the database is, for logs and screens: without a password."""
+    return settings.database_path or without_credentials(settings.records.url).partition("?")[0]
 
 
 def _expected(section: type[BaseModel], key: str) -> str:

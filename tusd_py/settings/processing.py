@@ -13,7 +13,9 @@ from tusd_py.settings.values import DOCS, Bool, Expects, FileMode, Section, Size
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: The fields that a pattern of published names can contain in braces.
-PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd")
+PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd", "folders")
+# It stands for any number of segments, so it is one of its own, and not the last one.
+_FOLDERS = "{folders}"
 
 Texts = Annotated[tuple[str, ...], Expects("a list of strings")]
 Patterns = Annotated[tuple[str, ...], Expects("a list of patterns such as image/*")]
@@ -75,6 +77,8 @@ def check_pattern(value: str) -> str:
     if not is_plain or not fields <= set(PATTERN_FIELDS) or any(part.strip() in ("", ".", "..") for part in segments):
         names = " ".join(f"{{{name}}}" for name in PATTERN_FIELDS)
         raise ValueError(f"a relative path such as {{owner}}/{{yyyy}}/{{mm}}/{{filename}}, of {names}")
+    if any(_FOLDERS in part and part != _FOLDERS for part in segments) or segments[-1] == _FOLDERS:
+        raise ValueError("a relative path such as {owner}/{folders}/{filename}, in which {folders} stands alone")
     return value
 
 

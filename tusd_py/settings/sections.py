@@ -10,9 +10,10 @@ from pathlib import PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
+from tusd_py.settings.access import AccessSettings, JwtSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
@@ -21,6 +22,7 @@ from tusd_py.settings.values import (
     Broker,
     Count,
     CountOrNone,
+    Directory,
     Expects,
     FileMode,
     ForwardedNames,
@@ -35,6 +37,7 @@ from tusd_py.settings.values import (
     PositiveSeconds,
     PositiveSize,
     PublicUrl,
+    RedisUrl,
     Seconds,
     Section,
     Size,
@@ -44,6 +47,7 @@ from tusd_py.settings.values import (
 )
 
 _SQLITE = "sqlite:///"
+_POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
 
 #: Whether to use what proxies may break; "auto" is whenever no proxy shows.
 AutoUse = Annotated[Literal["auto", "always", "never"], Expects('"auto", "always" or "never"')]
@@ -93,7 +97,7 @@ class StorageSettings(Section):
     """Where the bytes of uploads are stored."""
 
     kind: Annotated[Literal["disk", "memory"], Expects('"disk" or "memory"')] = "disk"
-    data_dir: Annotated[str, Expects("the path of a directory")] = "./data"
+    data_dir: Directory = "./data"
     durability: Annotated[Literal["completion", "power"], Expects('"completion" or "power"')] = "completion"
     file_mode: FileMode = "0640"
 
@@ -102,23 +106,45 @@ class RecordsSettings(Section):
     """Which database holds the records of uploads."""
 
     url: Text = ""
+    listen_url: Text = ""
 
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:
-        if self.url not in ("", "memory") and not (self.url.startswith(_SQLITE) and self.url != _SQLITE):
+        is_sqlite = self.url.startswith(_SQLITE) and self.url != _SQLITE
+        if self.url not in ("", "memory") and not is_sqlite and not self.url.startswith(_POSTGRESQL):
             raise ValueError(
                 # Only the scheme is repeated: the rest may contain a password.
                 f"records.url begins with {self.url.split(':')[0]!r}, which is not supported; use "
-                "sqlite:///relative/path, sqlite:////absolute/path, "
+                "sqlite:///relative/path, sqlite:////absolute/path, postgresql://user@host/database, "
                 '"memory", or leave it empty for tusd.sqlite3 in storage.data_dir'
             )
+        if self.listen_url not in ("", "poll") and not self.listen_url.startswith(_POSTGRESQL):
+            raise ValueError(
+                'records.listen_url must be "poll", empty, or the URL of a direct connection to PostgreSQL '
+                "(postgresql://user@host/database)"
+            )
         return self
+
+
+class RedisSettings(Section):
+    """The Redis server for locks and for the broker of the workers."""
+
+    url: RedisUrl = ""
+
+
+class LockingSettings(Section):
+    """How requests for one upload are kept apart."""
+
+    kind: Annotated[Literal["file", "redis", "records"], Expects('"file", "redis" or "records"')] = "file"
+    lease_seconds: Annotated[PositiveSeconds, Field(ge=1), Expects("a number of seconds, at least 1")] = 15
 
 
 class UploadsSettings(Section):
     """What clients may do, and limits for uploads."""
 
     length_max: Size = 0
+    append_bytes_max: Size = 0
+    append_bytes_min: Size = 0
     metadata_bytes_max: Size = 8192
     parts_max: Count = 1000
     part_uses_max: Count = 16
@@ -153,6 +179,8 @@ class UploadsSettings(Section):
     body_rate_min: Size = 0
     save_interval_seconds: PositiveSeconds = 1
     save_interval_bytes: PositiveSize = 64 * 1024**2
+    save_small_bytes: Size = 64 * 1024
+    save_small_seconds: PositiveSeconds = 10
     lock_timeout_seconds: PositiveSeconds = 20
 
 
@@ -243,6 +271,7 @@ class LogSettings(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], Expects('"debug", "info", "warning" or "error"')] = (
         "info"
     )
+    privacy: Bool = False
 
 
 class Settings(Section):
@@ -251,6 +280,8 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     storage: StorageSettings = StorageSettings()
     records: RecordsSettings = RecordsSettings()
+    redis: RedisSettings = RedisSettings()
+    locking: LockingSettings = LockingSettings()
     uploads: UploadsSettings = UploadsSettings()
     hooks: HooksSettings = HooksSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
@@ -259,6 +290,8 @@ class Settings(Section):
     validation: ValidationSettings = ValidationSettings()
     publishing: PublishingSettings = PublishingSettings()
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
+    jwt: JwtSettings = JwtSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -289,12 +322,14 @@ class Settings(Section):
                 f"{in_memory[0]} while webhooks.endpoints is not empty: the worker that delivers events is a separate "
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
+        self._check_machines()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
         reserved = ("/healthz", "/readyz")
-        if self.metrics.path in reserved or f"{self.metrics.path}/".startswith(self.server.base_path):
+        base_path = self.server.base_path
+        if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
             raise ValueError(
                 f"metrics.path is {self.metrics.path!r}, which the server uses for something else: choose another path"
             )
@@ -304,6 +339,32 @@ class Settings(Section):
                 "choose another path"
             )
         return self
+
+    def _check_machines(self) -> None:
+        if not self.redis.url and self.locking.kind == "redis":
+            raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
+        if not self.redis.url and self.worker.broker == "redis":
+            raise ValueError('worker.broker is "redis" while redis.url is empty: set redis.url')
+        if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):
+            raise ValueError(
+                'locking.kind is "records" while records.url names no PostgreSQL database: processes that share a '
+                'SQLite file are on one machine; use "file"'
+            )
+
+    @property
+    def broker_url(self) -> str:
+        """Where jobs reach the threads of workers: the URL of a Redis server, or "embedded"."""
+        return self.redis.url if self.worker.broker == "redis" else self.worker.broker
+
+    @property
+    def has_access_control(self) -> bool:
+        """Whether requests are authenticated and uploads protected by their owner."""
+        return self.access.anonymous != "all" or self.jwt.enabled
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the upload page is served: not where its path is that of the tus endpoint."""
+        return self.server.page and self.server.base_path != "/"
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -315,8 +376,13 @@ class Settings(Section):
         return bool(getattr(getattr(self, section), key))
 
     @property
+    def has_database(self) -> bool:
+        """Whether records are in a database, so that they last and other processes see them."""
+        return self.records.url != "memory"
+
+    @property
     def database_path(self) -> str | None:
-        """The path of the SQLite database; ``None`` if records are in memory.
+        """The path of the SQLite database; ``None`` if records are in memory or in PostgreSQL.
 
         The path of the data directory is no part of a URL: its characters stand for themselves.
         """

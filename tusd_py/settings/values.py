@@ -59,6 +59,11 @@ class Expects:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Confidential:
+    """Marks a setting whose value is never shown, neither in messages nor by ``tusd-py check``."""
+
+
 def _reject_bool(value: object) -> object:
     """Refuse ``true`` where a number is expected: ``bool`` is a subclass of ``int``."""
     if isinstance(value, bool):
@@ -81,15 +86,25 @@ def parse_size(value: object) -> object:
     return int(bytes_exact)
 
 
+def check_directory(value: str) -> str:
+    """The path of a directory; an empty one would be the working directory."""
+    # Not a constraint of pydantic: it refuses a path that is not UTF-8.
+    if not value:
+        raise ValueError("the path of a directory")
+    return value
+
+
 def check_base_path(value: str) -> str:
     """Return the path with a slash at its end; upload URLs are resolved against it."""
-    if not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/")):
-        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/ (not / alone)")
+    if value != "/" and (not _PATH_SEGMENTS.fullmatch(value) or {".", ".."} & set(value.split("/"))):
+        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /files/")
     return value if value.endswith("/") else value + "/"
 
 
 def check_page_path(value: str) -> str:
     """Return the path without a slash at its end."""
+    if value == "/":
+        raise ValueError("an absolute path of letters, digits and . _ ~ -, such as /metrics (not / alone)")
     return check_base_path(value)[:-1]
 
 
@@ -144,7 +159,21 @@ def check_hook_name(value: str) -> str:
 
 
 def check_url(value: str) -> str:
+    """An absolute URL to send requests to, in a list of them."""
+    if not is_usable_url(value):
+        raise ValueError("a list of absolute URLs such as https://example.com/hooks")
+    return value
+
+
+def check_one_url(value: str) -> str:
     """An absolute URL to send requests to."""
+    if not is_usable_url(value):
+        raise ValueError("an absolute http or https URL such as https://example.com/hooks")
+    return value
+
+
+def is_usable_url(value: str) -> bool:
+    """Whether requests can be sent to the URL."""
     try:
         parts = urlsplit(value)
         host = parts.hostname or ""
@@ -153,10 +182,8 @@ def check_url(value: str) -> str:
             ip_address(host)
         is_usable = parts.scheme in ("http", "https") and is_host and parts.port != 0
     except ValueError:
-        is_usable = False
-    if not is_usable or not value.isascii() or not value.isprintable() or {" ", "#"} & set(value):
-        raise ValueError("a list of absolute URLs such as https://example.com/hooks")
-    return value
+        return False
+    return is_usable and value.isascii() and value.isprintable() and not {" ", "#"} & set(value)
 
 
 def check_host(value: str) -> str:
@@ -186,16 +213,32 @@ def check_secret(value: str) -> str:
     return value
 
 
+_BROKER = '"embedded", "redis", or the URL of a Redis server such as redis://127.0.0.1:6379/0'
+_REDIS_URL = "the URL of a Redis server such as redis://127.0.0.1:6379/0, or empty"
+
+
 def check_broker(value: str) -> str:
-    """``embedded``, or the URL of a Redis server."""
-    parts = urlsplit(value)
-    if value != "embedded" and not ((parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"):
-        raise ValueError('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0')
+    """``embedded``, ``redis``, or the URL of a Redis server."""
+    if value not in ("embedded", "redis") and not _is_redis_url(value):
+        raise ValueError(_BROKER)
     return value
+
+
+def check_redis_url(value: str) -> str:
+    """The URL of a Redis server, or nothing."""
+    if value and not _is_redis_url(value):
+        raise ValueError(_REDIS_URL)
+    return value
+
+
+def _is_redis_url(value: str) -> bool:
+    parts = urlsplit(value)
+    return bool(parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"
 
 
 Bool = Annotated[bool, Expects("true or false")]
 Text = Annotated[str, Expects("a string")]
+Directory = Annotated[str, AfterValidator(check_directory), Expects("the path of a directory")]
 Port = Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, le=65535), Expects("a whole number from 0 to 65535")]
 Count = Annotated[
     int, BeforeValidator(_reject_bool), Field(ge=1, le=1_000_000), Expects("a whole number from 1 to 1000000")
@@ -231,8 +274,9 @@ PositiveSeconds = Annotated[
 Broker = Annotated[
     str,
     AfterValidator(check_broker),
-    Expects('"embedded", or the URL of a Redis server such as redis://127.0.0.1:6379/0'),
+    Expects(_BROKER),
 ]
+RedisUrl = Annotated[str, AfterValidator(check_redis_url), Expects(_REDIS_URL)]
 FileMode = Annotated[
     str,
     Field(pattern=r"^0[4-7][0-7][0-7]$"),

@@ -64,7 +64,7 @@ class _AppendBody:
         # Another request for this upload gets the lock as soon as the bytes received so far are saved.
         lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
-            remaining = rules.append(request, upload, self.ports.policy.limits)
+            remaining = rules.append(request, upload, self.ports.policy.limits_for(self.caller.principal))
             return await receiver.run(self.body, request.body, remaining, length)
         except (UploadStopped, TypeNotAllowed):
             # Close first: a write that is still queued would bring the bytes back.

@@ -2,23 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.hooks import AuthorizeEvent
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
-from tusd_py.protocol.errors import AccessDenied
-from tusd_py.protocol.requests import Create, Discover, Request
+from tusd_py.model.principal import Principal, Verb
+from tusd_py.model.upload import Upload
+from tusd_py.protocol.errors import AccessDenied, Unauthenticated, UploadNotFound
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Inspect, Request, Terminate
+from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
 
+_VERBS: dict[type[Request], Verb] = {
+    Create: Verb.CREATE,
+    Append: Verb.APPEND,
+    Inspect: Verb.INSPECT,
+    Terminate: Verb.TERMINATE,
+    Download: Verb.DOWNLOAD,
+}
 
-async def authorize(ports: Ports, request: Request, caller: Caller) -> None:
-    """Invoke the hook ``authorize``, if it is configured. Raises ``AccessDenied`` if the hook rejects the request.
 
-    Also raises ``RecordsError`` or ``HookFailed``. No lock is taken, so a client without permission cannot interrupt a
-    running upload. The refusal is the same whether the upload exists or not.
+async def authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
+    """Invoke the hook ``authorize``, if it is configured, and apply the access policy, if access control is on.
+
+    Returns the caller, whom the hook may have given an owner. Raises ``AccessDenied``, ``Unauthenticated`` or
+    ``UploadNotFound``, also ``RecordsError`` or ``HookFailed``. No lock is taken, so a client without permission cannot
+    interrupt a running upload. The refusal is the same, after the same reads, whether the upload does not exist or
+    belongs to another owner.
     """
-    if isinstance(request, Discover) or not ports.hooks.handles(Hook.AUTHORIZE):
-        return
+    has_hook = ports.hooks.handles(Hook.AUTHORIZE)
+    if (ports.access is None and not has_hook) or isinstance(request, Discover):
+        return caller
+    if ports.access is not None and not has_hook:
+        _refuse_without_credentials(ports.access, caller)
     upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
-    response = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
-    if response.reject:
-        raise AccessDenied().with_response(response.override)
+    if has_hook:
+        response = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
+        if response.reject:
+            raise AccessDenied().with_response(response.override)
+        if response.owner is not None:
+            caller = caller.acting_for(response.owner)
+    if ports.access is None:
+        return caller
+    _refuse_without_credentials(ports.access, caller)
+    assert caller.principal is not None
+    verb = _VERBS[type(request)]
+    if isinstance(request, Create):
+        if not ports.access.permits(caller.principal, verb):
+            raise AccessDenied
+        return caller
+    return await _apply_policy(ports, ports.access, upload, caller, caller.principal, verb)
+
+
+def _refuse_without_credentials(access: AccessPolicy, caller: Caller) -> None:
+    assert caller.principal is not None, "access control is on: the web authenticates every request"
+    if caller.principal.is_anonymous and not access.allows_anonymous:
+        raise Unauthenticated
+
+
+async def _apply_policy(
+    ports: Ports, access: AccessPolicy, upload: Upload | None, caller: Caller, principal: Principal, verb: Verb
+) -> Caller:
+    """The caller, with what it may do to ``upload``. Raises ``UploadNotFound`` for what it may not even know of."""
+    if upload is None:
+        raise UploadNotFound
+    if access.may_claim(principal, verb, upload, ports.clock()):
+        await update(ports, upload, upload.claimed_by(principal.subject), Cause(caller))
+        return caller
+    if access.permits(principal, verb, upload):
+        # A request that may only read must not interrupt one that writes.
+        return caller if access.permits(principal, Verb.APPEND, upload) else replace(caller, may_write=False)
+    raise AccessDenied if access.permits(principal, Verb.INSPECT, upload) else UploadNotFound

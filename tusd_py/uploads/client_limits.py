@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from tusd_py.protocol.errors import TooManyConcatenations, TooManyEmptyUploads
 
 #: Concatenations of one client that may wait for a slot; each is a task and a record.
 WAITING_MAX = 100
-#: Ids remembered for all clients together, about 20 MB. Above it the client that was idle longest is forgotten.
+#: Ids remembered for all clients together, about 7 MB. Above it the client that was idle longest is forgotten.
 REMEMBERED_MAX = 200_000
 #: Ids in one query; other reads can run between two queries.
 _QUERY_IDS = 1000
@@ -89,45 +89,61 @@ class EmptyUploads:
             created = self._clients[client] = _Created()
         else:
             self._clients.move_to_end(client)
-        created.ids.append(upload_id)
+        created.add(upload_id)
         self._remembered += 1
         while self._remembered > REMEMBERED_MAX and len(self._clients) > 1:
             _, forgotten = self._clients.popitem(last=False)
-            self._remembered -= len(forgotten.ids)
+            self._remembered -= forgotten.count
 
     async def ensure_allowed(self, client: str, find_empty: FindEmpty) -> None:
         """Raise ``TooManyEmptyUploads`` if ``client`` may create no more empty uploads."""
         created = self._clients.get(client)
-        if created is None or len(created.ids) < self._uploads_max:
+        if created is None or created.count < self._uploads_max:
             return
         now = asyncio.get_running_loop().time()
         async with created.checking:
             # Another request may have checked meanwhile. Far below the limit a check is never too early.
-            if len(created.ids) >= self._uploads_max and (created.is_far_below_limit or now >= created.next_check_at):
+            if created.count >= self._uploads_max and (created.is_far_below_limit or now >= created.next_check_at):
                 await self._check(created, find_empty)
                 created.next_check_at = now + _CHECK_SECONDS
-        if len(created.ids) >= self._uploads_max:
+        if created.count >= self._uploads_max:
             raise TooManyEmptyUploads
 
     async def _check(self, created: _Created, find_empty: FindEmpty) -> None:
         """Forget the uploads of a client that are no longer empty."""
-        checked = list(created.ids)
+        checked = created.ids()
         empty: set[str] = set()
         for start in range(0, len(checked), _QUERY_IDS):
             empty.update(await find_empty(checked[start : start + _QUERY_IDS]))
         # Requests that ran meanwhile may have added some.
-        left = [upload_id for upload_id in checked if upload_id in empty] + created.ids[len(checked) :]
-        self._remembered -= len(created.ids) - len(left)
-        created.ids = left
+        left = [upload_id for upload_id in checked if upload_id in empty] + created.ids()[len(checked) :]
+        self._remembered -= created.count - len(left)
+        created.replace(left)
         created.is_far_below_limit = len(left) <= self._uploads_max * 3 // 4
 
 
 @dataclass(slots=True)
 class _Created:
-    """The uploads that one client has created without a byte."""
+    """The uploads that one client has created without a byte.
 
-    ids: list[str] = field(default_factory=list)
+    Their ids are one block of memory. A string of its own for each would lie between those of the requests and keep
+    the memory that a flood of requests took from being returned.
+    """
+
+    count: int = 0
+    lines: bytearray = field(default_factory=bytearray)
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_check_at: float = 0.0
     #: Whether the last check found at most three quarters of the limit: the next one need not wait.
     is_far_below_limit: bool = True
+
+    def add(self, upload_id: str) -> None:
+        self.lines += upload_id.encode() + b"\n"
+        self.count += 1
+
+    def ids(self) -> list[str]:
+        return self.lines.decode().split("\n")[:-1]
+
+    def replace(self, ids: Sequence[str]) -> None:
+        self.lines = bytearray("".join(f"{upload_id}\n" for upload_id in ids).encode())
+        self.count = len(ids)

@@ -18,6 +18,7 @@ from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.upload_log import log_change, log_creation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,14 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
     effects = _effects(ports, None, upload, cause)
     if not upload.parts:
         await ports.records.insert(upload, effects)
+        log_creation(upload, cause.caller)
         return
     uses_max = ports.policy.limits.part_uses_max
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
+    log_creation(upload, cause.caller)
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
@@ -52,7 +55,9 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
 
     Raises ``RecordConflict`` or ``LeaseLost``; then nothing has changed.
     """
-    return await ports.records.update(before, after, _effects(ports, before, after, cause))
+    saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+    log_change(before, saved, cause.caller)
+    return saved
 
 
 def step_job(upload: Upload, step: str) -> NewJob:

@@ -57,7 +57,7 @@ async def create(
     ``listener`` has sent the URL to the client, it remains after every failure except one of its content. Raises
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
-    rules.create(request, ports.policy.limits)
+    rules.create(request, ports.policy.limits_for(caller.principal))
     await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
         created = await _create(ports, request, caller, body, listener)
@@ -185,7 +185,8 @@ class _CreationWithUpload:
             if self.listener is not None:
                 await shielded(committer.insert(upload))
                 self.is_announced = self.listener.on_created(upload)
-            remaining = rules.remaining(upload, upload.length, self.ports.policy.limits)
+            limits = self.ports.policy.limits_for(self.caller.principal)
+            remaining = rules.remaining(upload, upload.length, limits, info)
             upload = await receiver.run(self.body, info, remaining, upload.length)
             if committer.is_recorded:
                 return upload

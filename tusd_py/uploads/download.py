@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
+from tusd_py.model.upload import Kind
 from tusd_py.protocol import downloads, rules
 from tusd_py.protocol.errors import ContentGone
 from tusd_py.protocol.outcomes import Content, Downloaded
@@ -18,6 +19,8 @@ async def download(ports: Ports, request: Download) -> Downloaded:
     ``TusError`` or ``StoreError``. Reading the body raises ``StoreError`` if the bytes are deleted meanwhile.
     """
     upload = rules.ensure_available(await ports.records.find(request.upload_id), ports.clock())
+    if upload.kind is Kind.FINAL and not upload.is_complete:
+        rules.ensure_not_assembling(await ports.records.find_all(upload.parts))
     rules.download(upload, ports.policy.limits)
     span = downloads.select_range(request, upload)
     if span is None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol import rules
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Inspect
 from tusd_py.uploads.body.committer import Committer
@@ -22,6 +23,8 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     If pre-finish failed before, it is invoked again. Raises ``TusError``, ``LockTimeout``, ``StoreError``,
     ``RecordConflict`` or ``HookFailed``.
     """
+    if not caller.may_write:
+        return Inspected(upload=await _as_recorded(ports, request.upload_id))
     async with locked(ports, request.upload_id):
         upload = await load(ports, request.upload_id)
         if request.length_completes and _is_open_at_length(upload):
@@ -32,6 +35,12 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
         schedule_assembly(ports, upload)
         upload = await _with_length(ports, upload)
     return Inspected(upload=upload)
+
+
+async def _as_recorded(ports: Ports, upload_id: str) -> Upload:
+    """The upload as it was last saved, for a client that may only read; a running PATCH goes on."""
+    upload = rules.ensure_available(await ports.records.find(upload_id), ports.clock())
+    return await _with_length(ports, upload) if upload.kind is Kind.FINAL else upload
 
 
 def _is_open_at_length(upload: Upload) -> bool:

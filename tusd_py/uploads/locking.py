@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tusd_py.contracts.locker import Lock
-from tusd_py.model.upload import Upload
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
@@ -25,10 +26,32 @@ class LockedUpload:
 
     async def __aenter__(self) -> Lock:
         self._lock = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
+        if self._lock.was_abandoned:
+            try:
+                await _fence(self._ports, self._upload_id)
+            except BaseException:
+                await self._lock.release()
+                raise
         return self._lock
 
     async def __aexit__(self, *_: object) -> None:
         await self._lock.release()
+
+
+async def _fence(ports: Ports, upload_id: str) -> None:
+    """Give the record a new token, so that the earlier holder, if it still runs, can save nothing any more.
+
+    Bytes that it has written by then and not saved are beyond the offset: they do not count.
+    """
+    while True:
+        upload = await ports.records.find(upload_id)
+        if upload is None or upload.is_complete or upload.status is not Status.UPLOADING:
+            return
+        try:
+            await update(ports, upload, upload.advance(upload.offset, ports.clock()))
+        except RecordConflict:
+            continue  # the earlier holder has just saved
+        return
 
 
 async def load(ports: Ports, upload_id: str) -> Upload:

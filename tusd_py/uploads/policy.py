@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tusd_py.model.jobs import Subscription
+from tusd_py.model.principal import Principal
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.rules import Limits
 
@@ -19,7 +20,9 @@ class UploadPolicy:
 
     limits: Limits = field(default_factory=Limits)
     save_interval_seconds: float = 1.0  # the record of a running body is saved this often,
-    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes
+    save_interval_bytes: int = 64 * 1024 * 1024  # or after this many bytes,
+    save_small_bytes: int = 64 * 1024  # but fewer than this
+    save_small_seconds: float = 10.0  # only this often
     durable_saves: bool = False  # fsync at every save, not only at completion
     progress_interval_seconds: float = 1.0  # post-receive is emitted this often, and at the end of each body
     lock_timeout_seconds: float = 10.0
@@ -35,6 +38,14 @@ class UploadPolicy:
     assemble_in_worker: bool = False  # a worker concatenates final uploads that are not concatenated at once
     delete_concatenated_parts: bool = False  # delete partial uploads once their final upload is complete
 
+    def limits_for(self, principal: Principal | None) -> Limits:
+        """The limits for requests of ``principal``, whose credentials may lower the length."""
+        length_max = None if principal is None else principal.limits.length_max
+        if length_max is None or 0 < self.limits.length_max <= length_max:
+            return self.limits
+        # 0 would mean "no limit".
+        return replace(self.limits, length_max=max(length_max, 1))
+
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When maintenance must next look at ``upload`` if nothing happens to it after ``now``; ``None`` is never."""
         if upload.has_ended:
@@ -47,4 +58,8 @@ class UploadPolicy:
             seconds = self.finished_seconds
         if not seconds and not upload.has_ended:
             return None
-        return now + timedelta(seconds=seconds)
+        expires_at = now + timedelta(seconds=seconds)
+        if not upload.has_ended and not upload.is_complete and upload.expires_at is not None:
+            # The client was told this time; the setting may have been lowered since.
+            return max(expires_at, upload.expires_at)
+        return expires_at

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -36,6 +37,7 @@ class Ports:
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
+    access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from tusd_py.model.upload import Upload
 from tusd_py.model.validation_rule import ValidationRule
+from tusd_py.protocol.file_names import declared_name
 from tusd_py.protocol.metadata import parse_metadata
 from tusd_py.validation.media_types import is_allowed, types_agree
 
@@ -34,10 +35,9 @@ def declared(upload: Upload) -> Declaration:
     """What the client has declared about ``upload``. Invalid UTF-8 is replaced."""
     metadata = parse_metadata(upload.metadata_header)
     media_type = next((metadata[key] for key in ("filetype", "type", "contentType") if metadata.get(key)), b"")
-    name = metadata.get("filename") or metadata.get("name") or b""
     return Declaration(
         declared_type=media_type.decode("latin-1").partition(";")[0].strip().lower(),
-        file_name=name.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2].strip(),
+        file_name=declared_name(metadata).strip(),
         owner=upload.owner,
         metadata=metadata,
     )

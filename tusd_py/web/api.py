@@ -1,4 +1,7 @@
-"""Uploads, jobs and events as JSON under ``/api``. There is no authentication: limit access to it by the network."""
+"""Uploads, jobs and events as JSON under ``/api``.
+
+While access control is off there is no authentication: limit access to it by the network.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
+from tusd_py.model.principal import Verb
+from tusd_py.protocol.errors import TusError, Unauthenticated
+from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import endpoint_view, event_view, job_view, upload_view
+from tusd_py.web.authentication import Authenticator
+from tusd_py.web.errors import to_refusal
+from tusd_py.web.json_refusal import refusal
 
 OpenPorts = Callable[[], Awaitable[Ports]]
 
@@ -34,9 +44,9 @@ class ApiError(Exception):
         self.sentence = sentence
 
 
-def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
-    """Return the routes. No response may be cached."""
-    api = _Api(open_ports)
+def api_routes(open_ports: OpenPorts, authenticator: Authenticator | None = None) -> list[BaseRoute]:
+    """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
+    api = _Api(open_ports, authenticator)
     return [
         Route("/api/uploads/{upload_id}", api.endpoint(api.upload), methods=["GET"]),
         Route("/api/jobs", api.endpoint(api.jobs), methods=["GET"]),
@@ -51,8 +61,9 @@ def api_routes(open_ports: OpenPorts) -> list[BaseRoute]:
 
 
 class _Api:
-    def __init__(self, open_ports: OpenPorts) -> None:
+    def __init__(self, open_ports: OpenPorts, authenticator: Authenticator | None) -> None:
         self._open_ports = open_ports
+        self._authenticator = authenticator
 
     def endpoint(
         self, answer: Callable[[Ports, Request], Awaitable[object]]
@@ -62,7 +73,13 @@ class _Api:
         async def endpoint(request: Request) -> Response:
             status, content = 200, None
             try:
+                # Everything but reading one upload, whose owner is compared once it is known.
+                if self._authenticator is not None and answer != self.upload:
+                    verb = Verb.OBSERVE if request.method == "GET" else Verb.OPERATE
+                    await self._authenticator.require(request.scope, verb)
                 content = await answer(await self._open_ports(), request)
+            except (TusError, KeysUnavailable) as refused:
+                return refusal(to_refusal(refused, request.method))
             except ApiError as error:
                 status, content = error.status, {"error": error.sentence}
             except (OSError, RecordsError, StoreError) as failure:
@@ -72,8 +89,19 @@ class _Api:
         return endpoint
 
     async def upload(self, ports: Ports, request: Request) -> object:
+        authenticator, principal = self._authenticator, None
+        if authenticator is not None:
+            principal = await authenticator.authenticate(request.scope, Headers(request.scope["headers"]), "GET")
+            if principal.is_anonymous:
+                raise Unauthenticated
         upload = await ports.records.find(request.path_params["upload_id"])
-        if upload is None:
+        is_hidden = (
+            upload is not None
+            and authenticator is not None
+            and principal is not None
+            and not authenticator.policy.permits(principal, Verb.INSPECT, upload)
+        )
+        if upload is None or is_hidden:
             raise ApiError(404, "no upload has this id")
         return upload_view(upload)
 

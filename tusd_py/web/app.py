@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -10,23 +11,33 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URLPath
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tusd_py.access.errors import KeysUnavailable
+from tusd_py.model.principal import Verb
+from tusd_py.protocol.errors import TusError
+from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.errors import CrossOriginRequest
+from tusd_py.web.errors import CrossOriginRequest, to_refusal
+from tusd_py.web.json_refusal import refusal
 from tusd_py.web.metrics import ServerMetrics
+
+_SLASHES = re.compile("/{2,}")
 
 
 class PrefixRoute(BaseRoute):
     """Routes ``base_path``, with and without its final slash, and every path below it to an ASGI application.
 
-    It never redirects: browsers send another preflight after a redirect, and some clients do not follow redirects.
+    It never redirects: browsers send another preflight after a redirect, and some clients do not follow redirects. So
+    slashes that follow each other count as one, for which tusd redirects.
     """
 
     def __init__(self, base_path: str, app: ASGIApp) -> None:
         self._prefix = base_path.rstrip("/")
+        #: Whether it matches every path.
+        self.matches_all = not self._prefix
         self._app = app
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -35,9 +46,12 @@ class PrefixRoute(BaseRoute):
         root_path = scope.get("root_path", "")
         prefix = root_path + self._prefix
         path = scope["path"]
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
         if path != prefix and not path.startswith(prefix + "/"):
             return Match.NONE, {}
-        return Match.FULL, {"root_path": prefix, "app_root_path": scope.get("app_root_path", root_path)}
+        app_root_path = scope.get("app_root_path", root_path)
+        return Match.FULL, {"path": path, "root_path": prefix, "app_root_path": app_root_path}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)
@@ -46,10 +60,18 @@ class PrefixRoute(BaseRoute):
         await self._app(scope, receive, send)
 
 
-def metrics_route(metrics: ServerMetrics, path: str) -> Route:
-    """The metrics for Prometheus. Several server processes share them in files, so a thread reads them."""
+def metrics_route(metrics: ServerMetrics, path: str, authenticator: Authenticator | None) -> Route:
+    """The metrics for Prometheus. Several server processes share them in files, so a thread reads them.
 
-    async def serve(_: Request) -> Response:
+    With an ``authenticator`` only principals that may observe get them.
+    """
+
+    async def serve(request: Request) -> Response:
+        if authenticator is not None:
+            try:
+                await authenticator.require(request.scope, Verb.OBSERVE)
+            except (TusError, KeysUnavailable) as failure:
+                return refusal(to_refusal(failure, request.method))
         body = await run_in_threadpool(metrics.exposition)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -61,7 +83,8 @@ class ServerApp(Starlette):
 
     The tus endpoint turns its own exceptions into responses with CORS headers. Starlette's middleware for that would
     cost a fifth of the time of a small request. No path is redirected to add a slash. Requests to the other routes that
-    may change state are refused where ``cross_origin`` refuses them.
+    may change state are refused where ``cross_origin`` refuses them. If the endpoint is at ``/``, the other routes come
+    first.
     """
 
     def __init__(
@@ -71,14 +94,15 @@ class ServerApp(Starlette):
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
         cross_origin: CrossOriginPolicy,
     ) -> None:
-        super().__init__(routes=[endpoint, *routes], lifespan=lifespan)
+        super().__init__(routes=routes, lifespan=lifespan)
         self.router.redirect_slashes = False
         self._endpoint = endpoint
+        self._first = routes if endpoint.matches_all else []
         self._cross_origin = cross_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._endpoint.matches(scope)
-        if match is not Match.FULL:
+        if match is not Match.FULL or any(route.matches(scope)[0] is not Match.NONE for route in self._first):
             if scope["type"] == "http" and self._cross_origin.refuses(scope):
                 await _refuse_cross_origin(scope, receive, send)
             else:
@@ -90,8 +114,4 @@ class ServerApp(Starlette):
 
 
 async def _refuse_cross_origin(scope: Scope, receive: Receive, send: Send) -> None:
-    error = CrossOriginRequest()
-    response = JSONResponse(
-        {"code": error.code, "error": error.sentence}, error.status, headers={"cache-control": "no-store"}
-    )
-    await response(scope, receive, send)
+    await refusal(CrossOriginRequest())(scope, receive, send)

@@ -22,7 +22,7 @@ EXPOSE_HEADERS = (
     "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "
     "Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
     "Upload-Limit, Upload-Incomplete, Upload-Draft-Interop-Version, Accept-Patch, Retry-After, X-Request-ID, "
-    "Accept-Ranges, Content-Disposition, Content-Range, ETag"
+    "Accept-Ranges, Content-Disposition, Content-Range, ETag, WWW-Authenticate"
 )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tusd_py.access.errors import KeysUnavailable
 from tusd_py.contracts.body import BodyError
 from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.key_set import FetchFailed
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import (
@@ -121,6 +123,8 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         PublishFailed: Unavailable,
         ValidatorUnavailable: Unavailable,
         BodyError: Unavailable,
+        FetchFailed: Unavailable,  # the cache of keys keeps the known ones, or raises KeysUnavailable
+        KeysUnavailable: Unavailable,
         OSError: Unavailable,  # opening the ports failed
     }
 )

@@ -89,6 +89,7 @@ class Exchange:
             extension.get("trailers", tuple),
             extension.get("acquire_socket"),
             extension.get("take_buffered_body"),
+            extension.get("attach_body"),
         )
         self._acquire_send_socket = extension.get("acquire_send_socket")
 
@@ -109,6 +110,7 @@ class Exchange:
             await self._send_buffered(response.status, headers, response.body)
         elif not self.body.is_gone:
             self.body.close()
+            self._buffered_bytes = len(response.body)
             unread = None if self._is_chunked else self._content_length - self.body.bytes_received
             may_read = self.body.was_read or not self._expects_continue
             await early_response.send(

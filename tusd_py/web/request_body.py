@@ -1,7 +1,8 @@
-"""The body of an ASGI request as a ``RequestBody``. A task reads ahead, so that no byte received before a cut is lost.
+"""The body of an ASGI request as a ``RequestBody``. It reads ahead, so that no byte received before a cut is lost.
 
 When the client disconnects, ASGI servers discard what the application has not received yet. A task that always waits
-in ``receive()`` has received it by then.
+in ``receive()`` has received it by then. Our own server needs no such task: it calls the body with each piece, and only
+as many bytes as the reader wants wake it up. For a thousand slow clients that is most of the work.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from starlette.types import Receive
 
@@ -33,6 +35,16 @@ QUIET_SECONDS = 0.01
 STOP_SECONDS = 0.05
 
 
+class BodyFeed(Protocol):
+    """The server's side of a body that it passes on piece by piece."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def detach(self) -> None: ...
+
+
 class AsgiBody:
     """Reads the body of one request. All its times are those of the running event loop.
 
@@ -49,6 +61,7 @@ class AsgiBody:
         trailers: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple,
         acquire_socket: Callable[[Receive, Callable[[], None]], SocketReader | None] | None = None,
         take_buffered_body: Callable[[Receive], list[bytes] | None] | None = None,
+        attach_body: Callable[[Receive, AsgiBody], BodyFeed | None] | None = None,
     ) -> None:
         #: How many of ``bytes_received`` were read by a ``SocketReader``.
         self.bytes_zero_copy = 0
@@ -56,6 +69,9 @@ class AsgiBody:
         self._receive = receive
         self._acquire_socket = acquire_socket
         self._take_buffered_body = take_buffered_body
+        self._attach_body = attach_body
+        self._feed: BodyFeed | None = None  # until the end
+        self._is_paused = False  # by this object
         self._socket_reader: SocketReader | None = None
         self._is_fast = False
         self._bytes_counted = 0  # without those of the socket reader
@@ -71,6 +87,7 @@ class AsgiBody:
         self._stop_reason: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._read_waiter: asyncio.Future[None] | None = None
+        self._bytes_min = 1  # wake the reader up
         self._resume_waiter: asyncio.Future[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rate_timer: asyncio.TimerHandle | None = None
@@ -91,19 +108,21 @@ class AsgiBody:
         """Whether the client disconnected, so that a response is useless."""
         return isinstance(self._error, BodyAborted)
 
-    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
         """See ``RequestBody.read``."""
         if not self.was_read:
             self._start()
-        if not self._pieces and not self._is_ended and self._error is None and not await self._wait(wait_seconds):
-            return None
+        if self._buffered_bytes < bytes_min and not self._is_ended and self._error is None:
+            self._bytes_min = bytes_min
+            await self._wait(wait_seconds)
         if self._pieces:
             self._is_fast = self._buffered_bytes >= _FAST_READ_BYTES
             return self._take_pieces()
         if self._is_ended:
             return ()
-        assert self._error is not None
-        raise self._error
+        if self._error is not None:
+            raise self._error
+        return None
 
     def acquire_socket(self) -> SocketReader | None:
         """See ``ZeroCopyBody.acquire_socket``."""
@@ -117,6 +136,8 @@ class AsgiBody:
         # During the burst the client waits for the file; and a client whose socket is acquired is not slow.
         self._was_full = True
         self._bytes_counted += sum(map(len, reader.pieces))
+        # The server reads on when the socket is given back.
+        self._is_paused = False
         reader.pieces = [*self._take_pieces(), *reader.pieces]
         return reader
 
@@ -133,6 +154,11 @@ class AsgiBody:
         pieces, self._pieces, self._buffered_bytes = self._pieces, [], 0
         if self._resume_waiter is not None and not self._resume_waiter.done():
             self._resume_waiter.set_result(None)
+        if self._is_paused and self._feed is not None:
+            self._is_paused = False
+            # The server was not reading, so this time does not count as the client's silence.
+            self._received_at = asyncio.get_running_loop().time()
+            self._feed.resume_reading()
         return pieces
 
     def stop(self, reason: Exception) -> None:
@@ -166,6 +192,38 @@ class AsgiBody:
         self._stop_timers()
         if self._task is not None and not self._task.done():
             self._task.cancel()
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.detach()
+
+    # Called by the server while the body is attached to it: see ``BodyListener``.
+
+    def on_piece(self, piece: bytes) -> None:
+        self._received_at = asyncio.get_running_loop().time()
+        self._add(piece)
+        if self._buffered_bytes >= self._bytes_min:
+            self._wake()
+        if self._buffered_bytes >= READ_AHEAD_BYTES and self._feed is not None:
+            self._was_full = self._is_paused = True
+            self._feed.pause_reading()
+
+    def on_end(self) -> None:
+        self._is_ended = True
+        self._on_over()
+
+    def on_disconnect(self) -> None:
+        self._error = self._error or BodyAborted()
+        self._on_over()
+
+    def _on_over(self) -> None:
+        self._feed = None
+        self._stop_timers()
+        self._wake()
+
+    def _add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._buffered_bytes += len(piece)
+        self._bytes_counted += len(piece)
 
     def _start(self) -> None:
         self.was_read = True
@@ -182,12 +240,17 @@ class AsgiBody:
             self._idle_timer = loop.call_later(self._idle_seconds, self._check_idle)
         if self._rate_min:
             self._rate_timer = loop.call_later(RATE_WINDOW_SECONDS, self._check_rate, 0)
-        self._task = loop.create_task(self._read_ahead())
+        self._feed = None if self._attach_body is None else self._attach_body(self._receive, self)
+        if self._is_ended or self._error is not None:
+            self._feed = None
+            return
+        if self._feed is None:
+            self._task = loop.create_task(self._read_ahead())
         if self._stop_reason is not None:
             self._begin_stop()
 
-    async def _wait(self, seconds: float | None) -> bool:
-        """Wait until there are bytes, the end or an error. Return False if nothing happened within ``seconds``."""
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait until there are as many bytes as wanted, the end or an error, but not longer than ``seconds``."""
         loop = asyncio.get_running_loop()
         self._read_waiter = loop.create_future()
         timer = None if seconds is None else loop.call_later(seconds, self._wake)
@@ -197,7 +260,6 @@ class AsgiBody:
             self._read_waiter = None
             if timer is not None:
                 timer.cancel()
-        return bool(self._pieces) or self._is_ended or self._error is not None
 
     def _wake(self) -> None:
         if self._read_waiter is not None and not self._read_waiter.done():
@@ -218,13 +280,12 @@ class AsgiBody:
                 self._error = self._error or BodyAborted()
                 break
             if body := message.get("body", b""):
-                self._pieces.append(body)
-                self._buffered_bytes += len(body)
-                self._bytes_counted += len(body)
+                self._add(body)
             if not message.get("more_body", False):
                 self._is_ended = True
                 break
-            self._wake()
+            if self._buffered_bytes >= self._bytes_min:
+                self._wake()
             if self._buffered_bytes >= READ_AHEAD_BYTES:
                 self._was_full = True
                 self._resume_waiter = loop.create_future()

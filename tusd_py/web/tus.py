@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
+from tusd_py.model.principal import Principal
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
@@ -23,6 +25,7 @@ from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
+from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -54,6 +57,7 @@ class TusEndpoint:
     active_bodies: ActiveBodies
     body_idle_seconds: float
     body_rate_min: float
+    authenticator: Authenticator | None = None  # None while access control is off
     interim_responses: Use = "auto"
     trailers: Use = "never"
     refusal_read_bytes_max: int = 0
@@ -90,7 +94,7 @@ class TusEndpoint:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
             # Only a creation needs to know where its client finds the collection.
-            at = self.locator.collection(scope, collection, exchange.headers) if path in ("", "/") else _NOWHERE
+            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
             request = protocol.parser.parse(head, at.path or None)
             listener = None
             if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
@@ -103,15 +107,25 @@ class TusEndpoint:
             # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
             self._log(failure, error, exchange)
+            # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
+            error.__traceback__ = None
             return protocol.formatter.format_refusal(error, exchange.response_context), error
+
+    def _collection_address(self, scope: Scope, collection: str, exchange: Exchange) -> CollectionAddress:
+        if collection == "/" and (raw_path := scope.get("raw_path")):
+            # Litestar removes the path of a mount from ``path`` and puts it nowhere.
+            collection = unquote(raw_path.decode("latin-1")).rstrip("/") + "/"
+        return self.locator.collection(scope, collection, exchange.headers)
 
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         # Only creations are limited for each client.
         client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
-        caller = _caller(scope, exchange, client)
-        await authorize(ports, request, caller)
+        principal = None
+        if self.authenticator is not None and not isinstance(request, Discover):
+            principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
+        caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
         match request:
             case Create():
                 if request.body is not None:
@@ -147,7 +161,7 @@ def _is_final(error: TusError) -> bool:
     return error.status < 500 and error.status not in (409, 423)
 
 
-def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
+def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Principal | None) -> Caller:
     client = scope.get("client")
     target = scope.get("raw_path") or scope["path"].encode()
     if query := scope.get("query_string"):
@@ -157,5 +171,7 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str) -> Caller:
         method=exchange.method,
         target=target.decode("latin-1"),
         headers=exchange.headers.raw,
+        owner="" if principal is None else principal.subject,
+        principal=principal,
         client=client_key,
     )

@@ -5,23 +5,26 @@
 //   options     options of tus-js-client, unchanged (chunkSize, metadata, parallelUploads ...)
 //   storage     path of a FileUrlStorage, to store the URL in and to resume from
 //   abortAfter  abort as soon as more than this many bytes were sent, during a PATCH
+//   tokens      list of bearer tokens: the first is used until a request is answered 401, then the next, and so on
 //   terminate   true: terminate the upload, with abortAfter after the abort, else after its completion
 import { createReadStream, existsSync, writeFileSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import tus from 'tus-js-client'
 
-const { endpoint, file, stream, options, storage, abortAfter, terminate } = JSON.parse(process.argv[2])
+const { endpoint, file, stream, options, storage, abortAfter, terminate, tokens } = JSON.parse(process.argv[2])
 const outcome = { url: '', succeeded: false, requests: [], previous: 0, error: null }
 
 const sent = new Map()
 const observers = {
   onBeforeRequest(request) {
     const entry = { method: request.getMethod(), url: request.getURL(), headers: { ...request._headers }, status: null }
+    if (tokens) request.setHeader('Authorization', `Bearer ${tokens[0]}`)
     outcome.requests.push(entry)
     sent.set(request, entry)
   },
   onAfterResponse(request, response) {
     sent.get(request).status = response.getStatus()
+    if (tokens && response.getStatus() === 401 && tokens.length > 1) tokens.shift()
   },
 }
 
@@ -33,7 +36,9 @@ function storageOptions() {
 
 async function run() {
   const source = stream ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
-  const all = { endpoint, retryDelays: null, ...options, ...storageOptions(), ...observers }
+  // As an application does that renews its token: a 401 is worth another attempt.
+  const renewal = tokens ? { retryDelays: [0, 0, 0], onShouldRetry: (error) => error.originalResponse?.getStatus() === 401 } : {}
+  const all = { endpoint, retryDelays: null, ...renewal, ...options, ...storageOptions(), ...observers }
   let aborting = false
   const upload = await new Promise((resolve, reject) => {
     const upload = new tus.Upload(source, {

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.command import run
 from tests.support.redis import running_redis
+from tests.support.server import start_server
+from tests.support.tokens import SECRET
 from tusd_py.commands.checks import as_text
 from tusd_py.settings import load
 from tusd_py.validation import libmagic
@@ -72,7 +74,7 @@ def test_data_dir_that_is_not_utf8(tmp_path: Path) -> None:
     ("free", "environ", "exit_code", "expected"),
     [
         (3 * 1024**2, {}, 2, "NOT OK  0.0 GiB are free in data: every upload would be answered 507"),
-        (GIB // 2, {}, 0, "ok      0.5 GiB are free in data, which is little"),
+        (GIB // 2, {}, 0, "WARN    0.5 GiB are free in data, which is little"),
         (2 * GIB, {"UPLOADS__LENGTH_MAX": "3GiB"}, 0, "less than one upload of uploads.length_max"),
         (2 * GIB, {"UPLOADS__LENGTH_MAX": "1GiB"}, 0, "ok      2.0 GiB are free in data\n"),
         (2 * GIB, {}, 0, "ok      2.0 GiB are free in data\n"),
@@ -97,12 +99,29 @@ def test_invalid_certificate_exits_with_2(tmp_path: Path) -> None:
     assert expected in result.output
 
 
-def test_public_address_without_authorize_hook_is_a_warning() -> None:
-    """On an address that other machines reach, ``check`` warns unless an authorize hook is configured."""
-    warning = "every client that reaches this address can upload"
+def test_public_address_without_access_control_is_a_warning() -> None:
+    """On an address that other machines reach, ``check`` warns unless clients are authenticated or a hook decides."""
+    warning = "every client that reaches 0.0.0.0 can upload"
     assert warning in run("check", "--host", "0.0.0.0", "--port", "0").output
     hooks = {"HOOKS__HTTP_URLS": "http://h/x", "HOOKS__ENABLED_EVENTS": "authorize"}
-    assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **hooks).output
+    for settings in (hooks, {"JWT__SECRET": SECRET}, {"ACCESS__ANONYMOUS": "none"}):
+        assert warning not in run("check", "--host", "0.0.0.0", "--port", "0", **settings).output
+    assert "every request is answered 401" in run("check", "--port", "0", ACCESS__ANONYMOUS="none").output
+
+
+@pytest.mark.parametrize("content", [None, "no key"])
+def test_unusable_public_key_exits_with_2(tmp_path: Path, content: str | None) -> None:
+    """A public key that is missing or none is named; the secret of tokens is never shown."""
+    if content is not None:
+        (tmp_path / "key.pem").write_text(content)
+    result = run("check", "--port", "0", JWT__PUBLIC_KEY=str(tmp_path / "key.pem"))
+    assert result.exit_code == 2
+    assert "NOT OK  jwt.public_key" in result.output
+    assert SECRET not in run("check", "--port", "0", JWT__SECRET=SECRET).output
+    for wrong in ({"JWT__SECRET": "short-secret"}, {"JWT__SECRET": SECRET, "JWT__ALGORITHMS": "RS256"}):
+        refused = run("check", "--port", "0", **wrong)
+        assert refused.exit_code == 2
+        assert wrong["JWT__SECRET"] not in refused.output
 
 
 def test_hooks(tmp_path: Path) -> None:
@@ -237,3 +256,72 @@ def test_endpoint_is_shown_without_its_secrets() -> None:
     endpoint = {"name": "a", "url": "http://u:hush@h/?token=hush", "secrets": ["whsec_" + "A" * 32]}
     settings = load(None, {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
     assert "a (http://...@h/, signed with 1)" == as_text(settings, "webhooks.endpoints")
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings", "sentence"),
+    [
+        (["--host", "0.0.0.0"], {}, "plain HTTP on an address that other machines reach"),
+        (["--host", "0.0.0.0"], {}, "every client that reaches 0.0.0.0 can upload"),
+        ([], {"STORAGE__KIND": "memory", "RECORDS__URL": "memory"}, "uploads are stored in memory and lost"),
+        ([], {}, "uploads.length_max is 0: one upload can fill the disk"),
+        (
+            [],
+            {"SERVER__INTERIM_RESPONSES": "always", "SERVER__TRUSTED_PROXIES": "127.0.0.1"},
+            'server.interim_responses is "always" behind a proxy',
+        ),
+    ],
+)
+def test_advice_is_a_warning(flags: list[str], settings: dict[str, str], sentence: str) -> None:
+    """What an operator may want to change is WARN, and the exit code stays 0."""
+    result = run("check", "--port", "0", *flags, **settings)
+    assert 0 == result.exit_code, result.output
+    assert f"WARN    {sentence}" in result.output
+
+
+def test_webhook_that_is_never_delivered_is_a_warning(tmp_path: Path) -> None:
+    """A literal private address without ``allow_private`` is refused at each delivery; with it there is no warning."""
+    endpoint = '[[webhooks.endpoints]]\nname = "a"\nurl = "http://[fd00::1]:9/x"\n'
+    (tmp_path / "config.toml").write_text(endpoint)
+    assert "WARN    webhook a is never delivered: fd00::1 is not a public address" in run("check", "--port", "0").output
+    (tmp_path / "config.toml").write_text(endpoint + "allow_private = true\n")
+    assert "is never delivered" not in run("check", "--port", "0").output
+
+
+def test_other_readers_are_a_warning(tmp_path: Path) -> None:
+    """A database that every user can read is WARN."""
+    assert 0 == run("migrate", "--data-dir", "d").exit_code
+    (tmp_path / "d" / "tusd.sqlite3").chmod(0o644)
+    assert "WARN    other users can read d/tusd.sqlite3" in run("check", "--port", "0", "--data-dir", "d").output
+
+
+def test_damaged_database_exits_with_2(tmp_path: Path) -> None:
+    """A page of garbage in the middle of the file, and a file that is no database, are NOT OK."""
+    assert 0 == run("migrate", "--data-dir", "d").exit_code
+    path = tmp_path / "d" / "tusd.sqlite3"
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 4096)
+        file.write(b"\xff" * 4096)
+    result = run("check", "--port", "0", "--data-dir", "d")
+    assert 2 == result.exit_code
+    assert "NOT OK  the database d/tusd.sqlite3 is damaged" in result.output
+    path.write_bytes(os.urandom(8192))
+    result = run("check", "--port", "0", "--data-dir", "d")
+    assert 2 == result.exit_code
+    assert "NOT OK  the database d/tusd.sqlite3: the file is not a SQLite database" in result.output
+
+
+def test_running_server_is_known(tmp_path: Path) -> None:
+    """The port is ok while the server of this database holds it, and NOT OK while another server does."""
+    server = start_server(tmp_path / "mine")
+    try:
+        port = str(server.port)
+        own = run("check", "--port", port, "--data-dir", "mine")
+        assert 0 == own.exit_code, own.output
+        assert f"ok      the server is running and answers at http://127.0.0.1:{port}/healthz" in own.output
+        assert 0 == run("migrate", "--data-dir", "other").exit_code
+        foreign = run("check", "--port", port, "--data-dir", "other")
+        assert 2 == foreign.exit_code
+        assert "NOT OK  another server answers" in foreign.output
+    finally:
+        server.stop()

@@ -34,7 +34,7 @@ def an_upload(upload_id: str, number: int = 0, **fields: object) -> Upload:
 
 
 def test_list_shows_newest_first_with_filters(tmp_path: Path) -> None:
-    """One line for each upload, escaped; ``--json`` prints objects; ended uploads are listed only by their status."""
+    """One line for each upload, without invisible characters; ended ones only by their status. ``--json`` is JSON."""
     name = "filename " + "YRtbMm0="  # an escape sequence of terminals
     insert(
         tmp_path / "d",
@@ -42,7 +42,7 @@ def test_list_shows_newest_first_with_filters(tmp_path: Path) -> None:
         an_upload("b", 2, status=Status.TERMINATED),
     )
     result = run("uploads", "list", "--data-dir", "d")
-    assert "2026-03-01T00:00:01.000Z  uploading   a  0/9  ann  a\\x1b[2m\n" == result.stdout, result.output
+    assert "2026-03-01T00:00:01.000Z  uploading   a  0/9  ann  a[2m\n" == result.stdout, result.output
     as_json = run("uploads", "list", "--json", "--status", "terminated", "--data-dir", "d")
     assert ["b"] == [json.loads(line)["id"] for line in as_json.stdout.splitlines()]
     assert "no uploads\n" == run("uploads", "list", "--owner", "bob", "--data-dir", "d").stdout

@@ -58,7 +58,6 @@ HOSTILE_IDS = (
     "{upload}.lock",
     "{upload}%2f..%2f{upload}",
     "{upload}/{upload}",
-    "{upload}//",
     "a//b",
     "%ff%fe",
     "%c3%a9",

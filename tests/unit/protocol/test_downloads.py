@@ -276,6 +276,8 @@ class TestDescription:
             ("../../etc/passwd", 'filename="passwd"'),
             ("C:\\x\\y.exe", 'filename="y.exe"'),
             ("a\r\nSet-Cookie: x=y", 'filename="aSet-Cookie: x=y"'),
+            ("9.41\u202fAM\u00a0\u3000.png", 'filename="9.41 AM  .png"'),
+            ("\u2066gpj\u2069.exe", 'filename="gpj.exe"'),
             ("\u202egpj.exe", 'filename="gpj.exe"'),
             ("\x00\x1b[31m.txt", 'filename="[31m.txt"'),
             (" . hidden. ", 'filename="hidden"'),
@@ -295,6 +297,9 @@ class TestDescription:
         """A name is no longer than file systems allow."""
         disposition = described(filename="ä" * 3000)["content-disposition"]
         assert disposition.count("%C3%A4") == 255
+        assert (
+            described(filename="x" * 300 + ".pdf")["content-disposition"] == f'attachment; filename="{"x" * 251}.pdf"'
+        )
 
 
 def test_format_disposition() -> None:

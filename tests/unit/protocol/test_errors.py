@@ -28,6 +28,8 @@ WITH_FIELDS: list[TusError] = [
     errors.OffsetMismatch(3, 5),
     errors.LengthExceeded(5),
     errors.MaxSizeExceeded(5),
+    errors.AppendTooLarge(5),
+    errors.AppendTooSmall(5),
     errors.LengthAlreadyKnown(5, 0),
     errors.LengthAlreadyKnown(None, 3),
     errors.TooManyParts(2),

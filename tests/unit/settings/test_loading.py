@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, find_config, load, load_or_exit
+from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, build, find_config, load, load_or_exit
 from tusd_py.settings.loading import injected, sections
 
 ROOT = Path(__file__).parents[3]
@@ -88,6 +88,7 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         },
     ).server
     assert "/a/" == server.base_path
+    assert "/" == load(None, {"TUSD_PY_SERVER__BASE_PATH": "/"}).server.base_path
     assert "https://x.example/a/" == server.public_url
     networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert networks == server.trusted_proxies
@@ -101,7 +102,6 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("SERVER__PORT", "", "it must be a whole number from 0 to 65535"),
         ("SERVER__PROCESSES", "0", "it must be a whole number from 1 to 1000000"),
         ("SERVER__PAGE", "maybe", "it must be true or false"),
-        ("SERVER__BASE_PATH", "/", "it must be an absolute path"),
         ("SERVER__BASE_PATH", "/a/../b/", "it must be an absolute path"),
         ("SERVER__PUBLIC_URL", "example.com/files", "it must be an absolute URL"),
         ("SERVER__PUBLIC_URL", "https://u:p@example.com/", "it must be an absolute URL"),
@@ -218,8 +218,8 @@ def test_inconsistent_settings(environ: dict[str, str]) -> None:
 
 def test_password_of_a_database_is_not_shown() -> None:
     """The sentence about an unsupported database contains only the scheme of its URL."""
-    (problem,) = problems({"TUSD_PY_RECORDS__URL": "postgresql://user:hunter2@db/tus"})
-    assert "'postgresql'" in problem
+    (problem,) = problems({"TUSD_PY_RECORDS__URL": "mysql://user:hunter2@db/tus"})
+    assert "'mysql'" in problem
     assert "hunter2" not in problem
 
 
@@ -261,7 +261,10 @@ def test_valid_hook_urls(host: str) -> None:
     [
         ({"url": "http://h/"}, "webhooks.endpoints, number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) is missing"),
         ({"name": "a", "url": "http://h/", "x": 1}, "number 1: x (TUSD_PY_WEBHOOKS__ENDPOINTS) is not a setting"),
-        ({"name": "a", "url": "h"}, "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a list of absolute URLs"),
+        (
+            {"name": "a", "url": "h"},
+            "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be an absolute http or https URL",
+        ),
         (
             {"name": "A", "url": "http://h/"},
             "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of lower-case",
@@ -350,3 +353,27 @@ def test_similar_variables_are_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="is not a setting"):
         load(None, environ)
     assert injected(environ) == []
+
+
+def test_list_of_tables_beside_an_empty_list_names_the_line_to_remove(tmp_path: Path) -> None:
+    """Tables appended to the documented configuration, which has ``endpoints = []``, are answered with what to do."""
+    config = tmp_path / "config.toml"
+    config.write_text(REFERENCE.read_text() + '[[webhooks.endpoints]]\nname = "a"\nurl = "https://a.example/"\n')
+    with pytest.raises(SettingsError) as raised:
+        load(config)
+    expected = f"the configuration file {config} has both 'endpoints = []' and [[webhooks.endpoints]]: remove the first"
+    assert [expected] == raised.value.problems
+
+
+def test_wrong_url_of_an_endpoint_is_answered_with_one_url(tmp_path: Path) -> None:
+    """The sentence about one URL does not ask for a list."""
+    config = tmp_path / "config.toml"
+    config.write_text('[[webhooks.endpoints]]\nname = "a"\nurl = "ftp://a.example/"\n')
+    with pytest.raises(SettingsError, match="must be an absolute http or https URL such as"):
+        load(config)
+
+
+def test_empty_data_dir_is_refused() -> None:
+    """An empty path would be the working directory."""
+    with pytest.raises(SettingsError, match=r"storage.data_dir is '' \(V\); it must be the path of a directory"):
+        build({"storage.data_dir": Sourced("", "V")})

@@ -60,7 +60,7 @@ async def saved(harness: UploadsHarness, upload_id: str, offset: int) -> None:
 
 async def test_append_stalled_saved_at_interval() -> None:
     """Received bytes are recorded after the save interval though no further byte arrives."""
-    harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01))
+    harness = UploadsHarness(policy=UploadPolicy(save_interval_seconds=0.01, save_small_bytes=0))
     upload_id = (await harness.create(10)).upload.id
     go = asyncio.Event()
     appending = asyncio.ensure_future(harness.append(upload_id, 0, body=FakeBody(b"0123", go, b"456789")))

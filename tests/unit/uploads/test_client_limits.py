@@ -106,9 +106,9 @@ class TestEmptyUploads:
 
         for start in range(0, 5000, 50):
             await asyncio.gather(*(create(number) for number in range(start, start + 50)))
-        assert len(uploads._clients["a"].ids) <= 150
+        assert len(uploads._clients["a"].ids()) <= 150
         assert empty.queries <= 110
-        assert uploads._remembered == len(uploads._clients["a"].ids)
+        assert uploads._remembered == len(uploads._clients["a"].ids())
 
     async def test_refused_client_does_not_query_each_time(self) -> None:
         """While a client stays at its limit, the records are asked every five seconds; then it may go on."""
@@ -135,7 +135,7 @@ class TestEmptyUploads:
         for number in range(10_000):
             uploads.add(f"client {number // 10}", str(number))
         assert uploads._remembered <= 1000
-        assert sum(len(created.ids) for created in uploads._clients.values()) == uploads._remembered
+        assert sum(len(created.ids()) for created in uploads._clients.values()) == uploads._remembered
 
 
 async def test_create_counts_empty_uploads() -> None:

@@ -72,7 +72,7 @@ class SlowFakeBody(FakeBody):
         super().__init__(*pieces)
         self._clock, self._seconds = clock, seconds
 
-    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
         self._clock.move(self._seconds)
         return await super().read(wait_seconds)
 

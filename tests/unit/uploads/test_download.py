@@ -11,11 +11,12 @@ from tests.support.harness import UploadsHarness
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.contracts.zero_copy import ZeroCopyContent
 from tusd_py.model.upload import Kind
-from tusd_py.protocol.errors import ContentGone, UploadNotFound, UploadUnfinished
+from tusd_py.protocol.errors import ContentGone, UploadNotAssembled, UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.download import download
+from tusd_py.uploads.policy import UploadPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,24 @@ async def test_download_unfinished_by_setting() -> None:
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part])).upload.id
     with pytest.raises(UploadUnfinished):
         await download(harness.ports, Download(upload_id=final))
+
+
+async def test_download_of_a_final_upload_being_assembled_409() -> None:
+    """While parts are unfinished it is 404; once they are complete, 409 with Retry-After until the bytes are there."""
+    harness = UploadsHarness(policy=UploadPolicy(concatenate_at_once_bytes_max=0))
+    parts = [(await harness.create(4, kind=Kind.PARTIAL)).upload.id for _ in range(2)]
+    final = (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
+    await harness.drain()
+    await harness.append(parts[0], 0, b"0123")
+    await harness.drain()
+    with pytest.raises(UploadUnfinished):
+        await download(harness.ports, Download(upload_id=final))
+    await harness.append(parts[1], 0, b"4567")
+    with pytest.raises(UploadNotAssembled) as refused:
+        await download(harness.ports, Download(upload_id=final))
+    assert (refused.value.status, refused.value.retry_after_seconds) == (409, 5)
+    await harness.drain()
+    assert await read(harness, Download(upload_id=final)) == b"01234567"
 
 
 async def test_download_takes_no_lock() -> None:

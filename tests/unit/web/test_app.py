@@ -21,7 +21,14 @@ async def app(_scope: Scope, _receive: Receive, _send: Send) -> None: ...
         ("/files/", "", "/files/u1", "/files"),
         ("/files/", "/api", "/api/files/u1", "/api/files"),
         ("/", "", "/u1", ""),
+        ("/files/", "", "/files//", "/files"),
+        ("/files/", "", "//files/u1", "/files"),
+        ("/files/", "", "///files//u1/", "/files"),
+        ("/files/", "/api", "/api//files/u1", "/api/files"),
+        ("/", "", "/", ""),
+        ("/", "", "//u1", ""),
         ("/files/", "", "/filesystem", None),
+        ("/files/", "", "//filesystem", None),
         ("/files/", "", "/", None),
         ("/files/", "/api", "/files/u1", None),
     ],
@@ -33,6 +40,7 @@ def test_prefix_route_matches(base: str, root: str, path: str, prefix: str | Non
     assert child.get("root_path") == prefix
     if prefix is not None:
         assert child["app_root_path"] == root
+        assert "//" not in child["path"]
 
 
 def test_prefix_route_has_no_names_and_ignores_websockets() -> None:

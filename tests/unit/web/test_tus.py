@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from starlette.types import Message
@@ -13,6 +14,7 @@ from tests.unit.web.asgi import GONE, Incoming, Outgoing, ask, body, scope
 from tests.unit.web.serving import MOUNTED, TUS, create, metric, patch_headers, request, serving
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.model.hooks import Hook
+from tusd_py.web.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 
@@ -173,3 +175,26 @@ async def test_disconnect_in_a_body_saves_what_arrived() -> None:
         ]
         await service.endpoint(chunked, Incoming(body(b"e"), GONE), out)
         assert (await request(service, "HEAD", path)).headers["upload-offset"] == "5"
+
+
+async def test_refused_and_cut_requests_leave_no_cycles() -> None:
+    """Their memory is free at once: the collector runs seldom, and a flood of them would keep what it took."""
+    async with serving() as service:
+        path = await create(service, b"abc", 6)
+
+        async def cut() -> None:
+            head = scope("PATCH", MOUNTED + path, patch_headers(3, 3), root_path=MOUNTED)
+            await service.endpoint(head, Incoming(GONE), Outgoing())
+
+        await cut()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                assert (await request(service, "HEAD", "/nothing")).status == 404
+                assert (await request(service, "PATCH", path, patch_headers(6, 3))).status == 409
+                await cut()
+            before = sum(isinstance(each, Exchange) for each in gc.get_objects())
+        finally:
+            gc.enable()
+        assert before == 0

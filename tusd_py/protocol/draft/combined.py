@@ -17,12 +17,13 @@ class CombinedFormatter:
 
     tus: TusFormatter
     draft: DraftFormatter
+    has_accept_patch: bool = False
 
     def format_outcome(self, outcome: Outcome, context: ResponseContext, location: str = "") -> Response:
         """The tus 1.0 response with the headers of the draft added."""
         response = self.tus.format_outcome(outcome, context, location)
         if isinstance(outcome, Discovered):
-            response.headers += self.draft.discovery_headers()
+            response.headers += self.draft.discovery_headers(accept_patch=self.has_accept_patch)
         elif isinstance(outcome, Inspected):
             upload = outcome.upload
             response.headers += [

@@ -90,7 +90,8 @@ class DraftParser:
         return Create(length=length, metadata_header=metadata_header, body=body, is_last=self._effective(is_last))
 
     def _creation_body(self, headers: Headers, length: int | None, *, is_last: bool) -> BodyInfo | None:
-        body = _body(headers, length, is_whole=is_last, creates=True)
+        bounds = self._bounds(is_last) if length != 0 and self.version.limits_creations else None
+        body = _body(headers, length, bounds, is_whole=is_last, creates=True)
         if length == 0 and body.checksum is None:
             return None
         if not self.limits.creation_with_upload:
@@ -114,10 +115,17 @@ class DraftParser:
             upload_id=upload_id,
             offset=offset,
             length=_length(headers, end),
-            body=_body(headers, body_length),
+            body=_body(headers, body_length, self._bounds(is_last)),
             unsupported=self._unsupported(headers),
             is_last=self._effective(is_last),
         )
+
+    def _bounds(self, is_last: bool | None) -> tuple[int, int | None] | None:
+        """How many bytes a request may have. Upload-Limit, min-append-size: "does not apply to ... completing"."""
+        limits = self.limits
+        if self.version.lifetime_key is None or not (limits.append_bytes_max or limits.append_bytes_min):
+            return None
+        return 0 if is_last else limits.append_bytes_min, limits.append_bytes_max or None
 
     def _effective(self, is_last: bool | None) -> bool | None:
         """The flag to obey: in versions where the length completes an upload, ``False`` has no effect."""
@@ -165,14 +173,21 @@ def _length(headers: Headers, end: int | None) -> int | None:
     return end if length is None else length
 
 
-def _body(headers: Headers, length: int | None, *, is_whole: bool = False, creates: bool = False) -> BodyInfo:
+def _body(
+    headers: Headers,
+    length: int | None,
+    bounds: tuple[int, int | None] | None,
+    *,
+    is_whole: bool = False,
+    creates: bool = False,
+) -> BodyInfo:
     """The body with its digest: its own, or that of the whole upload if the body is the whole upload."""
     checksum = parse_digest("Content-Digest", headers.get(b"content-digest"))
     if checksum is None and is_whole:
         checksum = parse_digest("Repr-Digest", headers.get(b"repr-digest"))
     if checksum is None:
-        return BodyInfo(length=length)
+        return BodyInfo(length=length, bounds=bounds)
     # Upload Creation: "the server SHOULD append as much of the request content as possible". This holds for an aborted
     # body too, whose digest cannot be compared: "Once the request is complete, the server can compute the integrity
     # digest".
-    return BodyInfo(length=length, checksum=checksum, keep_partial=True, discard_on_mismatch=creates)
+    return BodyInfo(length=length, checksum=checksum, keep_partial=True, discard_on_mismatch=creates, bounds=bounds)

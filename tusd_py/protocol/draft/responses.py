@@ -14,9 +14,12 @@ from tusd_py.protocol.draft.representation import MEDIA_TYPE
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX, format_boolean
 from tusd_py.protocol.draft.versions import Version
 from tusd_py.protocol.errors import (
+    AppendTooLarge,
+    AppendTooSmall,
     MaxSizeExceeded,
     MethodNotAllowed,
     TusError,
+    Unauthenticated,
     UnsupportedContentType,
     UploadGone,
 )
@@ -76,7 +79,8 @@ class DraftFormatter:
             case Terminated():
                 response = apply_override(Response(204, self._version_headers()), outcome.override)
             case Discovered():
-                response = Response(204, [*self._version_headers(), *self.discovery_headers()])
+                discovery = self.discovery_headers(accept_patch=self.version.has_accept_patch)
+                response = Response(204, [*self._version_headers(), *discovery])
             case _:
                 raise AssertionError("the draft has no downloads")
         return adapt_to_method(response, context)
@@ -115,11 +119,13 @@ class DraftFormatter:
 
     def limit_headers(self, upload: Upload) -> HeaderList:
         """``Upload-Limit`` for an existing upload."""
-        return self._limit(lifetime_seconds(upload, self.clock()))
+        to_date = self.version.rounds_lifetime_to_date
+        return self._limit(lifetime_seconds(upload, self.clock(), to_date=to_date))
 
-    def discovery_headers(self) -> HeaderList:
-        """The headers for OPTIONS: the limits of a new upload, and Accept-Patch."""
-        return [*self._limit(int(self.unfinished_seconds) or None), _ACCEPT_PATCH]
+    def discovery_headers(self, *, accept_patch: bool) -> HeaderList:
+        """The headers for OPTIONS: the limits of a new upload, and Accept-Patch in versions that have it there."""
+        limits = self._limit(int(self.unfinished_seconds) or None)
+        return [*limits, _ACCEPT_PATCH] if accept_patch else limits
 
     def _created(self, created: Created, location: str) -> Response:
         location_header = (b"location", location.encode("ascii"))
@@ -158,9 +164,11 @@ class DraftFormatter:
 
     def _error_headers(self, error: TusError) -> HeaderList:
         match error:
+            case Unauthenticated():
+                return [(b"www-authenticate", error.challenge.encode("ascii"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
-            case MaxSizeExceeded():
+            case MaxSizeExceeded() | AppendTooLarge() | AppendTooSmall():
                 # "A server responding with a 413 ... SHOULD include the Upload-Limit header field".
                 return self._limit(None)
             case UnsupportedContentType():

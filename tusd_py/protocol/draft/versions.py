@@ -36,12 +36,24 @@ class Version:
     #: Reaching the length completes an upload even without Upload-Complete: ?1. tusd does so, and tus-js-client 4.3.1,
     #: which supports no later version, sends ?0 for an empty file and, under Node, for the last of several chunks.
     length_completes: bool = False
+    #: Requests that create an upload with content are bound by the limits of appends, too.
+    limits_creations: bool = True
+    has_accept_patch: bool = False  # OPTIONS has Accept-Patch
+    #: The end of the lifetime that ``max-age`` and ``Date`` imply never moves to an earlier second.
+    rounds_lifetime_to_date: bool = True
 
 
-_V6 = Version(
+_V8 = Version(
+    number=8,
+    has_completed_problem=True,
+    limits_creations=False,
+    has_accept_patch=True,
+    rounds_lifetime_to_date=False,
+)
+_V6 = replace(
+    _V8,
     number=6,
     lifetime_key="expires",
-    has_completed_problem=True,
     is_strict=True,
     requires_completeness=False,
     get_returns_offset=False,
@@ -57,8 +69,8 @@ VERSIONS: Mapping[int, Version] = MappingProxyType(
         4: _V4,
         5: _V5,
         6: _V6,
-        7: Version(number=7, has_completed_problem=True, get_returns_offset=False),
-        8: Version(number=8, has_completed_problem=True),
+        7: replace(_V8, number=7, get_returns_offset=False),
+        8: _V8,
         9: Version(number=9),
     }
 )
@@ -73,6 +85,7 @@ class Dialect(Enum):
 
     TUS = "tus"  # tus 1.0
     BOTH = "both"  # the request names no version; the response has the headers of both protocols
+    BOTH_WITH_ACCEPT_PATCH = "both with Accept-Patch"  # the same, for OPTIONS of versions that have this header
 
 
 def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSIONS) -> Dialect | Version:
@@ -82,11 +95,12 @@ def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSION
     """
     if not versions:
         return Dialect.TUS
-    if method == "OPTIONS":
-        return Dialect.BOTH
     headers = head.headers
     names_tus = b"tus-resumable" in headers
     named = headers.get(_INTEROP_VERSION)
+    if method == "OPTIONS":
+        asked = versions.get(parse_integer(named or "") or 0, NEWEST)
+        return Dialect.BOTH_WITH_ACCEPT_PATCH if asked.has_accept_patch else Dialect.BOTH
     if named is not None:
         if names_tus:
             raise MalformedHeader("Upload-Draft-Interop-Version", "no such header beside Tus-Resumable")
@@ -100,4 +114,4 @@ def negotiate(head: Head, method: str, versions: Mapping[int, Version] = VERSION
         return Dialect.BOTH
     # Without a version the upload cannot be resumed, so only a whole upload is accepted, as by any HTTP server.
     is_whole = parse_boolean(headers.get(_COMPLETE) or "") is True
-    return UNVERSIONED if is_whole and method in CREATING_METHODS and head.path in ("", "/") else Dialect.TUS
+    return UNVERSIONED if is_whole and method in CREATING_METHODS and not head.path.strip("/") else Dialect.TUS

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Literal, Self
 
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.records import SqlRecords
-from tusd_py.records.sql.runner import Durability, TransactionRunner
+from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.sqlite import DatabaseUrl
-from tusd_py.records.sql.statements import compile_statements
+from tusd_py.records.sql.statements import Statements, compile_statements
+from tusd_py.records.sql.transactions import Reader, Writer
+
+#: What a commit survives. "completion": a power failure from an upload's completion on, and always the death of the
+#: process. "power": always a power failure, at one fsync for each group of commits.
+Durability = Literal["completion", "power"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class SqlDatabase:
     records: SqlRecords
     job_queue: SqlJobQueue
     endpoint_states: SqlEndpointStates
+    clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
     async def open(
@@ -38,18 +45,30 @@ class SqlDatabase:
         """
         driver = await asyncio.to_thread(_prepare, url)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
-        runner = TransactionRunner(
-            driver.connect(), driver.connect(), statements, durability=durability, on_work=on_work
-        )
+        writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
+        runner = TransactionRunner(writer, reader, on_work=on_work)
         return cls(
             records=SqlRecords(runner, statements, job_statements),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
+            clock=clock,
         )
 
     async def close(self) -> None:
         """Finish the calls made before, and close the database. Raises ``RecordsUnavailable`` if it hangs."""
         await self.records.close()
+
+
+def _connect(
+    driver: DatabaseDriver, statements: Statements, durability: Durability
+) -> tuple[Writer, Reader, Callable[[], datetime] | None]:
+    """What makes the changes and the reads, with a connection each, and the clock of the database."""
+    writing, reading = driver.connect(), driver.connect()
+    if not driver.pipelines:
+        return Writer(writing, always_durable=durability == "power"), Reader(reading, statements), None
+    from tusd_py.records.sql.pipelined import open_pipelined
+
+    return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says
 
 
 def _prepare(url: DatabaseUrl) -> DatabaseDriver:

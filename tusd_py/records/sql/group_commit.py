@@ -93,6 +93,8 @@ class GroupCommit(Generic[Request, Result]):
             results = self._run([request for request, _ in wanted])
             delivered = [(future, result) for (_, future), result in zip(wanted, results, strict=True)]
             self._call_in_loop(self._deliver, len(submitted), delivered)
+            # While it waits this thread keeps nothing of the last batch in memory: after a flood that is megabytes.
+            del submitted, wanted, results, delivered
         self._on_end()
         self._call_in_loop(self._end)
 

@@ -121,7 +121,8 @@ def _claim_statements() -> dict[str, Any]:
     ready = _job.where(_IS_HEAD, _jobs.c.lane == bindparam("of_lane"), _jobs.c.next_attempt_at <= bindparam("now"))
     return {
         "lanes": select(lanes.c.lane).where(lanes.c.lane.is_not(None)),
-        "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)),
+        # Several workers claim at once where writers run at once: each takes rows that no other has locked.
+        "ready": with_limit(ready.order_by(_jobs.c.next_attempt_at, _jobs.c.id)).with_for_update(skip_locked=True),
         "next_due": select(func.min(earliest.correlate(lanes).scalar_subquery())).select_from(lanes),
     }
 

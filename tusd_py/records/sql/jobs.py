@@ -232,9 +232,12 @@ class AdminUpdate:
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         row = connection.execute(self.sql.find_job, self.values).fetchone()
-        if row is None or connection.execute(self.statement, self.values).rowcount == 0:
+        if row is None:
             return WriteResult(count=0)
         sequence = {"its_sequence_key": to_job(row).sequence_key}
+        connection.lock_keys([sequence["its_sequence_key"]])
+        if connection.execute(self.statement, self.values).rowcount == 0:
+            return WriteResult(count=0)
         connection.execute(self.sql.promote, sequence)
         # A requeued job may come before the present head of its sequence.
         connection.execute(self.sql.demote, sequence)

@@ -69,5 +69,7 @@ def _missing(connection: Connection, config: Config) -> list[str]:
 
 
 def _names_after(script: ScriptDirectory, revision: str | None) -> list[str]:
-    names = [f"{step.revision} {step.doc}" for step in script.iterate_revisions("head", revision or "base")]
+    steps = script.iterate_revisions("head", revision or "base")
+    # The docstring of a migration is also a line of the log, where markup is of no use.
+    names = [f"{step.revision} {step.doc.replace('``', '')}" for step in steps]
     return names[::-1]

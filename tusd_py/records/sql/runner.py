@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.group_commit import GroupCommit
-from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.transactions import Reader, ReadOp, WriteOp, Writer, WriteResult
-
-#: What a commit survives. "completion": a power failure from an upload's completion on, and always the death of the
-#: process. "power": always a power failure, at one fsync for each group of commits.
-Durability = Literal["completion", "power"]
 
 #: Calls that may wait at once for the writer, and for the reader: half a second of work. More are refused.
 _WAITING_MAX = 10_000
@@ -30,24 +24,22 @@ class TransactionRunner:
 
     def __init__(
         self,
-        write_connection: DatabaseConnection,
-        read_connection: DatabaseConnection,
-        statements: Statements,
+        writer: Writer,
+        reader: Reader,
         *,
-        durability: Durability = "completion",
         on_work: Callable[[], None] | None = None,
     ) -> None:
         self._writes: GroupCommit[WriteOp, WriteResult] = GroupCommit(
-            Writer(write_connection, always_durable=durability == "power").run_batch,
+            writer.run_batch,
             name="records-writer",
-            on_end=write_connection.close,
+            on_end=writer.close,
             waiting_max=_WAITING_MAX,
             on_batch=None if on_work is None else _notifier(on_work),
         )
         self._reads: GroupCommit[ReadOp, list[Any]] = GroupCommit(
-            Reader(read_connection, statements).run_batch,
+            reader.run_batch,
             name="records-reader",
-            on_end=read_connection.close,
+            on_end=reader.close,
             waiting_max=_WAITING_MAX,
         )
         # The methods themselves: a wrapper would cost every call a coroutine more.

@@ -31,6 +31,8 @@ _FILE_MODE = 0o640
 class SqliteDriver:
     """Opens connections to a SQLite file. Raises ``RecordsUnavailable`` for a URL that names none."""
 
+    pipelines = False
+
     def __init__(self, url: DatabaseUrl) -> None:
         self._engine = open_engine(url)
         self._path = str(self._engine.url.database)
@@ -112,7 +114,9 @@ def _parse_url(url: DatabaseUrl) -> URL:
     except ArgumentError as error:
         raise RecordsUnavailable("records.url is not a URL; use one like sqlite:////srv/uploads.sqlite3") from error
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise RecordsUnavailable(f"{parsed.drivername} is not supported for records; use sqlite:///PATH")
+        raise RecordsUnavailable(
+            f"{parsed.drivername} is not supported for records; use sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+        )
     if parsed.database in (None, "", ":memory:"):
         raise RecordsUnavailable("a SQLite database in memory is visible to one connection only; name a file")
     return parsed
@@ -160,7 +164,7 @@ _SENTENCES = {
     sqlite3.SQLITE_CANTOPEN: "the database file, or its -wal or -shm file, cannot be opened; check its path and mode",
     sqlite3.SQLITE_PERM: "this user may not open the database file; check its owner and mode",
     sqlite3.SQLITE_CORRUPT: "the database file is damaged; restore it from a backup",
-    sqlite3.SQLITE_NOTADB: "the file at records.url is not a SQLite database",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; restore it from a backup, or move it away",
     sqlite3.SQLITE_IOERR: "the disk under the database failed; check the kernel log",
 }
 
@@ -257,6 +261,12 @@ class SqliteConnection:
     def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.executemany(statement, rows).rowcount
+
+    def append_in_order(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        self.execute_many(statement, rows)
+
+    def lock_keys(self, keys: Sequence[str]) -> None:
+        """Nothing: there is one writer at a time."""
 
     def to_fault(self, error: Exception) -> Exception:
         if not isinstance(error, sqlite3.Error):

@@ -50,6 +50,7 @@ class Statements:
     finals_waiting: str  # part_id
     count_part_uses: str  # ids: a JSON array
     find_empty: str  # ids: a JSON array
+    find_states: str  # ids: a JSON array; id, token, offset, updated_at, status
 
 
 def compile_statements(dialect: Dialect) -> Statements:
@@ -74,6 +75,7 @@ def compile_statements(dialect: Dialect) -> Statements:
     has_bytes = _uploads.c.status.not_in(_literals(Status.EXPIRED, Status.TERMINATED, Status.FAILED))
     uses = select(_parts.c.part_id, func.count()).where(_parts.c.part_id.in_(ids), _parts.c.final_id == _uploads.c.id)
     is_empty = (_uploads.c.offset == literal_column("0"), _uploads.c.status.in_(_literals(Status.UPLOADING)))
+    states = select(*(_uploads.c[name] for name in ("id", "token", "offset", "updated_at", "status")))
     has_ended = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.EXPIRED, Status.TERMINATED)])
 
     return Statements(
@@ -90,6 +92,7 @@ def compile_statements(dialect: Dialect) -> Statements:
         finals_waiting=compile_text(dialect, waiting),
         count_part_uses=compile_text(dialect, uses.where(has_bytes).group_by(_parts.c.part_id)),
         find_empty=compile_text(dialect, select(_uploads.c.id).where(_uploads.c.id.in_(ids), *is_empty)),
+        find_states=compile_text(dialect, states.where(_uploads.c.id.in_(ids))),
     )
 
 

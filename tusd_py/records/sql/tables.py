@@ -41,7 +41,9 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else from_microseconds(value)
 
 
-_Json = JSON().with_variant(JSONB(), "postgresql")
+# PostgreSQL's JSON keeps the text as it is. Its JSONB can be compared, for a partial index, but cannot hold U+0000.
+_Json = JSON()
+_ComparedJson = JSON().with_variant(JSONB(), "postgresql")
 
 
 class RecordsTable(SQLModel):
@@ -100,7 +102,7 @@ class UploadRow(RecordsTable, table=True):
     expires_at: datetime | None = Field(sa_type=Instant)
     completed_at: datetime | None = Field(sa_type=Instant)
     history: list[dict[str, Any]] = Field(sa_type=_Json)
-    pending_steps: list[str] = Field(sa_type=_Json, sa_column_kwargs={"server_default": "[]"})
+    pending_steps: list[str] = Field(sa_type=_ComparedJson, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
 
 
@@ -213,3 +215,13 @@ class EndpointStateRow(RecordsTable, table=True):
     state: str = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
     since: datetime = Field(sa_type=Instant)
+
+
+class LockRow(RecordsTable, table=True):
+    """A lease of an upload, on PostgreSQL in an unlogged table. ``ends_at`` is in milliseconds since 1970."""
+
+    __tablename__ = "locks"
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    owner: str = Field(sa_type=Text)
+    ends_at: int = Field(sa_type=BigInteger)

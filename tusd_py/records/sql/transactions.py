@@ -84,15 +84,19 @@ class Writer:
         self._connection = connection
         self._always_durable = always_durable
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Apply ``ops`` in this order; return a result or an exception for each."""
         return _together_or_apart(self._connection, ops, self._transact)
 
-    def _transact(self, ops: Sequence[WriteOp], isolated: bool) -> list[WriteResult | Exception]:
+    def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
         durable = self._always_durable or any(op.durable for op in ops)
         with self._connection.writing(durable=durable):
-            if isolated:
-                return [_isolated(self._connection, partial(op.apply, self._connection)) for op in ops]
+            if apart:
+                return [isolated(self._connection, partial(op.apply, self._connection)) for op in ops]
             return [op.apply(self._connection) for op in ops]
 
 
@@ -103,18 +107,22 @@ class Reader:
         self._connection = connection
         self._statements = statements
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def run_batch(self, ops: Sequence[ReadOp]) -> Sequence[list[Any] | Exception]:
         """For each of ``ops`` its uploads or rows, or an exception."""
         return _together_or_apart(self._connection, ops, self._transact)
 
-    def _transact(self, ops: Sequence[ReadOp], isolated: bool) -> list[list[Any] | Exception]:
+    def _transact(self, ops: Sequence[ReadOp], apart: bool) -> list[list[Any] | Exception]:
         with self._connection.reading():
             ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
             found = (
-                {upload.id: upload for upload in self._select(self._statements.find, _json_array(ids))} if ids else {}
+                {upload.id: upload for upload in self._select(self._statements.find, json_array(ids))} if ids else {}
             )
-            if isolated:
-                return [_isolated(self._connection, partial(self._run, op, found)) for op in ops]
+            if apart:
+                return [isolated(self._connection, partial(self._run, op, found)) for op in ops]
             return [self._run(op, found) for op in ops]
 
     def _run(self, op: ReadOp, found: Mapping[str, Upload]) -> list[Any]:
@@ -129,12 +137,18 @@ class Reader:
         finals = [row[_ID] for row in rows if row[_KIND] == Kind.FINAL]
         parts: dict[str, list[str]] = {upload_id: [] for upload_id in finals}
         if finals:
-            for final_id, part_id in self._connection.execute(self._statements.parts_of, _json_array(finals)):
+            for final_id, part_id in self._connection.execute(self._statements.parts_of, json_array(finals)):
                 parts[final_id].append(part_id)
         return [from_row(row, tuple(parts.get(row[_ID], ()))) for row in rows]
 
 
-def _json_array(ids: Sequence[str] | set[str]) -> dict[str, object]:
+def has_finals(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether there is a final upload among these rows of uploads."""
+    return any(row[_KIND] == Kind.FINAL for row in rows)
+
+
+def json_array(ids: Sequence[str] | set[str]) -> dict[str, object]:
+    """The value ``ids`` of a statement with ``dialect.json_elements``."""
     # One value, whatever their number, so that the statement stays the same and is prepared once.
     return {"ids": json.dumps([*ids])}
 
@@ -166,7 +180,7 @@ def _together_or_apart(
         return [connection.to_fault(error)]
 
 
-def _isolated(connection: DatabaseConnection, run: Callable[[], Result]) -> Result | Exception:
+def isolated(connection: DatabaseConnection, run: Callable[[], Result]) -> Result | Exception:
     """The result of ``run``, or its error; then what it has done of the transaction is undone."""
     try:
         with connection.savepoint():
@@ -222,8 +236,9 @@ class PartUses:
 
     def check(self, connection: DatabaseConnection) -> PartOverused | None:
         """``PartOverused`` if ``parts`` would exceed the limit."""
+        connection.lock_keys([f"part {part_id}" for part_id in self.parts])
         uses = Counter(self.parts)
-        uses.update(dict(connection.execute(self.statement, _json_array(set(self.parts))).fetchall()))
+        uses.update(dict(connection.execute(self.statement, json_array(set(self.parts))).fetchall()))
         if max(uses.values()) > self.uses_max:
             return PartOverused(f"a partial upload is used by final uploads {self.uses_max} times already")
         return None
@@ -252,7 +267,7 @@ class EffectRows:
     def write(self, connection: DatabaseConnection) -> bool:
         """Write them all; return whether there is a new job among them."""
         if self.events:
-            connection.execute_many(self.sql.add_event, self.events)
+            connection.append_in_order(self.sql.add_event, self.events)
         added = self.jobs.write(connection, self.sql)
         job = self.completed_job
         if job is not None:

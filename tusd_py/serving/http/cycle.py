@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -19,10 +19,20 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEW_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
 
 
+class BodyListener(Protocol):
+    """Gets a body as it arrives, in the callbacks of the connection: no task wakes up for a piece."""
+
+    def on_piece(self, piece: bytes) -> None: ...
+
+    def on_end(self) -> None: ...
+
+    def on_disconnect(self) -> None: ...
+
+
 class Cycle(RequestResponseCycle):
     """Passes every received byte to the application, without a copy, before it reports a disconnect.
 
-    ``declared`` are the names of trailers that may come.
+    The application receives the pieces, or attaches a listener. ``declared`` are the names of trailers that may come.
     """
 
     def __init__(self, declared: frozenset[bytes], **arguments: Any) -> None:
@@ -38,18 +48,54 @@ class Cycle(RequestResponseCycle):
         self.is_complete = False
         self.declared = declared
         self.trailers: list[tuple[bytes, bytes]] = []
+        self._listener: BodyListener | None = None
+
+    def attach(self, listener: BodyListener) -> None:
+        """Pass the body to ``listener``, what has arrived and what arrives, instead of to ``receive``.
+
+        The listener pauses reading when it has enough: nothing else does.
+        """
+        self._continue()
+        self._listener = listener
+        for piece in self.take_pieces():
+            listener.on_piece(piece)
+        if self.is_complete:
+            self.end()
+        elif self.disconnected:
+            self.abort()
+        else:
+            self.flow.resume_reading()
+
+    def detach(self) -> None:
+        """Pass the rest of the body to ``receive``."""
+        self._listener = None
+
+    def pause_reading(self) -> None:
+        self.flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless a ``SpliceReader`` reads."""
+        if not self.socket_borrowed:
+            self.flow.resume_reading()
 
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body."""
+        self.received_bytes += len(piece)
+        if self._listener is not None:
+            self._listener.on_piece(piece)
+            return
         self.pieces.append(piece)
         self.buffered_bytes += len(piece)
-        self.received_bytes += len(piece)
         self.message_event.set()
 
     def end(self) -> None:
         """Mark the end of the body."""
         self.is_complete = True
         self.message_event.set()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self.more_body = False
+            listener.on_end()
 
     def body_bytes_left(self) -> int:
         """How many bytes of the body are still to come from the client; 0 if that is unknown, or none will be read."""
@@ -76,11 +122,18 @@ class Cycle(RequestResponseCycle):
         if not self.response_complete:
             self.disconnected = True
         self.message_event.set()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_disconnect()
 
-    async def receive(self) -> ASGIReceiveEvent:
+    def _continue(self) -> None:
+        """Ask a client that waits for it to send the body."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.waiting_for_100_continue = False
             self.transport.write(_CONTINUE)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        self._continue()
         while not (self._has_message() or self.disconnected or self.response_complete):
             if not self.socket_borrowed:
                 self.flow.resume_reading()

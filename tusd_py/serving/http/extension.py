@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypedDict
 
-from tusd_py.serving.http.cycle import Cycle
+from tusd_py.serving.http.cycle import BodyListener, Cycle
 from tusd_py.serving.http.sendfile import SendfileWriter, SendSlots
 from tusd_py.serving.http.splice import PipePool, SpliceReader
 
@@ -27,6 +27,7 @@ class ExtensionMethods(TypedDict, total=False):
     send_interim: Callable[[int, Iterable[tuple[bytes, bytes]]], bool]
     #: See the methods of ``AsgiExtension``.
     take_buffered_body: Callable[[Receive], list[bytes] | None]
+    attach_body: Callable[[Receive, BodyListener], Cycle | None]
     acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
     acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
 
@@ -49,6 +50,7 @@ class AsgiExtension:
             "trailers": self._trailers,
             "send_interim": self._send_interim,
             "take_buffered_body": self.take_buffered_body,
+            "attach_body": self.attach_body,
             "acquire_socket": self.acquire_socket,
             "acquire_send_socket": self.acquire_send_socket,
         }
@@ -81,6 +83,17 @@ class AsgiExtension:
             return None
         cycle.more_body = False
         return cycle.take_pieces()
+
+    def attach_body(self, receive: Receive, listener: BodyListener) -> Cycle | None:
+        """Pass the body to ``listener`` as it arrives; return what pauses it, or ``None`` if that is not possible.
+
+        ``receive`` must be the server's own: a middleware that wraps it wants to see the bytes.
+        """
+        cycle = self.cycle
+        if cycle is None or receive != cycle.receive or cycle.response_complete:
+            return None
+        cycle.attach(listener)
+        return cycle
 
     def acquire_socket(self, receive: Receive, on_close: Callable[[], None]) -> SpliceReader | None:
         """Return exclusive access to the socket, to move the body; ``None`` if that is not possible now.

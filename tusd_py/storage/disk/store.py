@@ -129,7 +129,7 @@ class DiskStore:
         return await self._run(self._threads, self._location_of(upload).size, upload.id)
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        path = str(self._path / str(upload.storage.get(PATH, upload.id)))
+        path = str(path_of(self._path, upload))
         # tusd keeps its information about an upload in a file there. Here the records have it, and no such file exists.
         return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}
 
@@ -151,3 +151,8 @@ class DiskStore:
             return await threads.run(work, *args, **kwargs)
         except OSError as error:
             raise store_error(error) from error
+
+
+def path_of(directory: Path, upload: Upload) -> Path:
+    """Return the path of the upload's file in the store's ``directory``."""
+    return directory / str(upload.storage.get(PATH, upload.id))

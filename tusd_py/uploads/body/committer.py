@@ -27,6 +27,11 @@ class Committer:
         self._caller = caller
         self._progress = progress
 
+    @property
+    def reports_progress(self) -> bool:
+        """Whether saves are reported to a hook, or are events of the operator."""
+        return self._progress is not None and self._progress.has_receiver
+
     async def commit(self, before: Upload, after: Upload, *, is_last: bool) -> Upload:
         """Save ``after`` over ``before``, report it, and return it with its new token.
 

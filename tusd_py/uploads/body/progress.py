@@ -6,6 +6,7 @@ from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.model.caller import Caller
+from tusd_py.model.events import EventType
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import UploadStopped
@@ -32,6 +33,12 @@ class ProgressReporter:
         self._pending: Upload | None = None  # the state of the next invocation
         self._reported_at = ports.clock()  # the last save that emitted an event
         self._is_behind = False  # bytes were saved that no event has reported
+
+    @property
+    def has_receiver(self) -> bool:
+        """Whether saves are reported to a hook, or are events of the operator."""
+        subscriptions = self._ports.policy.subscriptions
+        return self._has_hook or any(EventType.POST_RECEIVE in each.types for each in subscriptions)
 
     def cause(self, before: Upload, after: Upload, *, is_last: bool) -> Cause:
         """The cause to save ``after`` with: bytes are an event once per interval, and always at the end of the body."""

@@ -25,6 +25,7 @@ from tusd_py.protocol.requests import BodyInfo
 from tusd_py.protocol.rules import Remaining
 from tusd_py.uploads.body.checksum import ChecksumVerifier
 from tusd_py.uploads.body.committer import Committer
+from tusd_py.uploads.body.save_schedule import GATHERED_BYTES, SaveSchedule
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
@@ -67,7 +68,9 @@ class BodyReceiver:
         self._saves_progress = verifier is None or info.discard_on_mismatch
         failure: Exception | None = None
         try:
-            await self._pump(body, remaining, verifier, length, self._zero_copy_pair(body, info, remaining))
+            await self._pump(
+                body, remaining, verifier, length, info.length, self._zero_copy_pair(body, info, remaining)
+            )
             if self._sniffer is not None and (self._is_last or self._start + self._received == length):
                 await self._sniffer.check()
             if info.length is not None and self._received != info.length:
@@ -75,7 +78,8 @@ class BodyReceiver:
             elif verifier is not None:
                 await verifier.verify(body.trailers())
         except (BodyError, StoreError) as error:
-            failure = error
+            # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
+            failure = error.with_traceback(None)
         except TusError as error:
             if error is remaining.refusal or isinstance(error, ChecksumMismatch | TypeNotAllowed):
                 raise
@@ -127,27 +131,34 @@ class BodyReceiver:
         remaining: Remaining,
         verifier: ChecksumVerifier | None,
         length: int | None,
+        expected: int | None,
         pair: ZeroCopyPair | None,
     ) -> None:
-        """Receive the body to its clean end, saving the record as the policy says."""
-        policy = self._ports.policy
+        """Receive the body, of ``expected`` bytes, to its clean end, saving the record as the policy says."""
         clock = asyncio.get_running_loop().time
-        saved_at = clock()
+        schedule: SaveSchedule | None = None
         wait_seconds: float | None = None
+        bytes_min = 1 if self._saves_progress else GATHERED_BYTES
         while True:
             if pair is None or self._is_sniffing or not await self._transfer(pair, verifier):
-                pieces = await body.read(wait_seconds)
+                pieces = await body.read(wait_seconds, self._gathered(bytes_min, remaining))
                 if pieces is not None:
                     if not pieces:
                         return
                     await self._write(pieces, remaining, verifier)
             if not self._saves_progress:
                 continue
+            if self._received == expected:
+                # Only the end is missing. A small body gets here without the schedule.
+                wait_seconds, bytes_min = None, 1
+                continue
+            schedule = schedule or SaveSchedule(self._ports.policy, clock(), self._committer.reports_progress)
             unsaved = self._start + self._received - self.upload.offset
-            wait_seconds = max(0.0, saved_at + policy.save_interval_seconds - clock()) if unsaved else None
-            if unsaved >= policy.save_interval_bytes or wait_seconds == 0.0:
+            wait_seconds, bytes_min = schedule.wait_seconds(unsaved, clock()), schedule.bytes_min(unsaved)
+            if wait_seconds == 0.0:
                 await self._save_progress(length)
-                saved_at, wait_seconds = clock(), None
+                schedule.saved(clock())
+                wait_seconds, bytes_min = None, 1
 
     async def _transfer(self, pair: ZeroCopyPair, verifier: ChecksumVerifier | None) -> bool:
         """Move one burst from socket to file. False if the next bytes are better read."""
@@ -177,6 +188,12 @@ class BodyReceiver:
         if verifier is not None:
             await verifier.update(pieces)
         await self._sink.write(pieces)
+
+    def _gathered(self, bytes_min: int, remaining: Remaining) -> int:
+        """How many bytes may gather before they are looked at: no more are accepted than the upload may have."""
+        if self._is_sniffing:
+            return 1
+        return bytes_min if remaining.bytes is None else min(bytes_min, remaining.bytes - self._received + 1)
 
     @property
     def _is_sniffing(self) -> bool:

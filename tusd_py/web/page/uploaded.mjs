@@ -68,7 +68,11 @@ export class UploadedList {
   }
 }
 
-function row({ name, size, url, at }) {
+// Invisible characters that reverse the reading direction: gpj.exe would look like exe.jpg.
+const REVERSING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+function row({ name: declared, size, url, at }) {
+  const name = declared.replace(REVERSING, '')
   const link = element('a', { href: url, download: name, textContent: name, title: name })
   const details = element('span', { className: 'details', textContent: `${bytes(size)} · ${moment(at)}` })
   const button = element('button', { type: 'button', className: 'quiet', textContent: 'Copy link' })

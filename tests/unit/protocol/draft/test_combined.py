@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.unit.protocol.test_responses import headers, plainly
@@ -31,6 +32,8 @@ def test_options_has_headers_of_both() -> None:
     """R14: the limits come with the extensions."""
     tus = headers(TUS.format_outcome(Discovered(), plainly("OPTIONS")))
     both = headers(EITHER.format_outcome(Discovered(), plainly("OPTIONS")))
+    assert tus | {"upload-limit": "min-size=0"} == both
+    both = headers(replace(EITHER, has_accept_patch=True).format_outcome(Discovered(), plainly("OPTIONS")))
     assert tus | {"upload-limit": "min-size=0", "accept-patch": "application/partial-upload"} == both
 
 

@@ -29,9 +29,27 @@ def test_limits_by_version() -> None:
     assert format_limits(VERSIONS[5], limits, 60) is None
 
 
+def test_limits_of_appends() -> None:
+    """They follow the maximum size; a limit above the largest Integer cannot be told."""
+    limits = Limits(append_bytes_max=100, append_bytes_min=5)
+    assert "max-append-size=100, min-append-size=5, max-age=60" == format_limits(VERSIONS[9], limits, 60)
+    assert "max-append-size=100, min-append-size=5, expires=60" == format_limits(VERSIONS[6], limits, 60)
+    assert "min-size=0" == format_limits(VERSIONS[9], Limits(append_bytes_max=INTEGER_MAX + 1), None)
+
+
 def test_lifetime_above_integer_max() -> None:
     """A lifetime above the largest Integer is reported as that Integer."""
     assert f"max-age={INTEGER_MAX}" == format_limits(VERSIONS[9], Limits(), 10**20)
+
+
+def test_lifetime_to_date_is_steady() -> None:
+    """Added to the whole second of the response, it is the same time whenever the response is sent."""
+    for tenths in range(0, 100, 3):
+        now = NOW + timedelta(seconds=tenths / 10)
+        seconds = lifetime_seconds(UPLOAD, now, to_date=True)
+        assert seconds is not None
+        assert now.replace(microsecond=0) + timedelta(seconds=seconds) == NOW + timedelta(seconds=90)
+    assert 0 == lifetime_seconds(UPLOAD, NOW + timedelta(days=1), to_date=True)
 
 
 def test_lifetime() -> None:

@@ -63,9 +63,12 @@ def test_unknown_version(headers: list[tuple[bytes, bytes]]) -> None:
 
 
 def test_options_is_for_both() -> None:
-    """R14: a preflight cannot name a version; other headers of OPTIONS are ignored."""
+    """R14: a preflight cannot name a version; a named version only decides on Accept-Patch."""
     assert spoken("OPTIONS", "") is Dialect.BOTH
-    assert spoken("OPTIONS", "a", TUS, draft(b"6")) is Dialect.BOTH
+    assert spoken("OPTIONS", "", draft(b"9")) is Dialect.BOTH
+    assert spoken("OPTIONS", "", draft(b"99")) is Dialect.BOTH
+    assert spoken("OPTIONS", "", draft(b"8")) is Dialect.BOTH_WITH_ACCEPT_PATCH
+    assert spoken("OPTIONS", "a", TUS, draft(b"6")) is Dialect.BOTH_WITH_ACCEPT_PATCH
 
 
 def test_draft_disabled() -> None:

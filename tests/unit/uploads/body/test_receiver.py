@@ -43,7 +43,7 @@ class ZeroCopyFakeBody(FakeBody):
         self._failure = failure
         self._was_read = False
 
-    async def read(self, wait_seconds: float | None = None) -> Sequence[bytes] | None:
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
         self._was_read = True
         self._left -= 1
         if self._left < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,26 @@ async def test_publish_taken_name_gets_number(world: World, tmp_path: Path, link
         assert {"path": f"nobody/cat-{number}.png"} == after.history[-2].details
     assert b"older" == (world.folder / "nobody/cat.png").read_bytes()
     assert ["nobody/cat-2.png", "nobody/cat-3.png", "nobody/cat.png"] == world.files()
+
+
+async def test_publish_folder_has_the_name_of_a_file(world: World) -> None:
+    """Clients choose both, in any order: the later one gets another name, the same at each attempt."""
+    publisher = DirectoryPublisher(directory=world.folder, pattern="{folders}/{filename}")
+    with_ports(world.harness, publisher=publisher)
+    paths = []
+    for metadata in (
+        {"filename": b"a"},
+        {"filename": b"b.txt", "relativePath": b"a/b.txt"},
+        {"filename": b"c.txt", "relativePath": b"d/c.txt"},
+        {"filename": b"d"},
+    ):
+        made = await world.harness.create(len(CONTENT), CONTENT, metadata=format_metadata(metadata))
+        after = await world.publish(made.upload)
+        assert Status.READY is after.status
+        paths.append(after.history[-2].details["path"])
+    assert ["a", "d/c.txt", "d-2"] == [paths[0], paths[2], paths[3]]
+    assert re.fullmatch(r"a-[a-z2-7]{8}/b\.txt", paths[1])
+    assert sorted(paths) == world.files()
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -1,0 +1,93 @@
+"""The access policy: the whole table of role, verb and whose upload it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.harness import EPOCH
+from tusd_py.access.policy import TABLE, AccessPolicy, Whose, whose_is
+from tusd_py.model.principal import Principal, Role, Verb
+from tusd_py.model.upload import Status, Upload
+
+ALICE = Principal(subject="alice", roles=frozenset({Role.UPLOADER}), method="jwt")
+NOBODY = Principal()
+
+
+def upload(owner: str) -> Upload:
+    return Upload(id="u", length=4, owner=owner, created_at=EPOCH, updated_at=EPOCH)
+
+
+#: One letter for each verb that is permitted, by role, for own uploads, those of others, and public ones.
+EXPECTED = {
+    Role.ADMIN: ("caidtob", "caidtob", "caidtob"),
+    Role.MODERATOR: ("caidtb", "idt", "idt"),
+    Role.UPLOADER: ("caidt", "", ""),
+    Role.VIEWER: ("idb", "id", "id"),
+    Role.ANONYMOUS: ("c", "", "caidt"),
+}
+LETTERS = {
+    Verb.CREATE: "c",
+    Verb.APPEND: "a",
+    Verb.INSPECT: "i",
+    Verb.DOWNLOAD: "d",
+    Verb.TERMINATE: "t",
+    Verb.OPERATE: "o",
+    Verb.OBSERVE: "b",
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_table(role: Role) -> None:
+    """Each role may do exactly this."""
+    for whose, letters in zip((Whose.OWN, Whose.OTHERS, Whose.PUBLIC), EXPECTED[role], strict=True):
+        assert {LETTERS[verb] for verb in TABLE[role][whose]} == set(letters), whose
+
+
+def test_whose() -> None:
+    """Uploads without an owner are public, also for anonymous clients, whose subject is as empty."""
+    assert whose_is(upload("alice"), ALICE) is Whose.OWN
+    assert whose_is(upload("bob"), ALICE) is Whose.OTHERS
+    assert whose_is(upload(""), ALICE) is Whose.PUBLIC
+    assert whose_is(upload(""), NOBODY) is Whose.PUBLIC
+
+
+def test_anonymous_access_is_for_everyone() -> None:
+    """Where anonymous clients are allowed, credentials never take away what works without them."""
+    opened, closed = AccessPolicy(allows_anonymous=True), AccessPolicy(allows_anonymous=False)
+    for principal in (NOBODY, ALICE):
+        assert opened.permits(principal, Verb.APPEND, upload(""))
+        assert not closed.permits(principal, Verb.APPEND, upload(""))
+        assert not opened.permits(principal, Verb.APPEND, upload("bob"))
+    assert opened.permits(NOBODY, Verb.CREATE)
+    assert not closed.permits(NOBODY, Verb.CREATE)
+    assert not opened.permits(NOBODY, Verb.OBSERVE)
+
+
+def test_expired_credentials_only_inspect_own() -> None:
+    """Expired credentials are enough for HEAD on the own upload, not even for what anonymous clients may."""
+    expired = replace(ALICE, is_expired=True)
+    for policy in (AccessPolicy(allows_anonymous=True), AccessPolicy(allows_anonymous=False)):
+        assert policy.permits(expired, Verb.INSPECT, upload("alice"))
+        assert not policy.permits(expired, Verb.INSPECT, upload("bob"))
+        assert not policy.permits(expired, Verb.INSPECT, upload(""))
+        assert not policy.permits(expired, Verb.APPEND, upload("alice"))
+        assert not policy.permits(expired, Verb.CREATE)
+
+
+def test_claims() -> None:
+    """An uploader claims an unfinished public upload by HEAD, PATCH or DELETE, for a while after its last byte."""
+    policy = AccessPolicy(allows_anonymous=False, claim_seconds=60)
+    soon, late = EPOCH + timedelta(seconds=59), EPOCH + timedelta(seconds=60)
+    assert policy.may_claim(ALICE, Verb.APPEND, upload(""), soon)
+    assert policy.may_claim(ALICE, Verb.INSPECT, upload(""), soon)
+    assert not policy.may_claim(ALICE, Verb.DOWNLOAD, upload(""), soon)
+    assert not policy.may_claim(ALICE, Verb.APPEND, upload(""), late)
+    assert not policy.may_claim(ALICE, Verb.APPEND, upload("bob"), soon)
+    assert not policy.may_claim(NOBODY, Verb.APPEND, upload(""), soon)
+    assert not policy.may_claim(replace(ALICE, is_expired=True), Verb.INSPECT, upload(""), soon)
+    assert not policy.may_claim(replace(ALICE, roles=frozenset({Role.VIEWER})), Verb.INSPECT, upload(""), soon)
+    assert not policy.may_claim(ALICE, Verb.APPEND, replace(upload(""), status=Status.READY), soon)
+    assert not replace(policy, allows_anonymous=True).may_claim(ALICE, Verb.APPEND, upload(""), soon)

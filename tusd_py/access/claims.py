@@ -1,0 +1,83 @@
+"""From the claims of a verified token to a ``Principal``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role
+
+#: Longer subjects are refused: an owner is a column with an index, and part of published names.
+SUBJECT_CHARACTERS_MAX = 255
+_BYTES_MAX = 2**63 - 1
+_GRANTABLE = frozenset(role.value for role in Role if role is not Role.ANONYMOUS)
+
+
+class ClaimInvalid(Exception):
+    """A claim is missing or has no usable value; the text names the claim and contains none of its value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNames:
+    """Which claim has what. Dots lead into objects: ``realm_access.roles``. An empty name is not looked up."""
+
+    subject: str = "sub"
+    roles: str = "roles"
+    length_max: str = ""
+    default_roles: frozenset[Role] = frozenset({Role.UPLOADER})
+
+
+def principal_of(claims: Mapping[str, Any], names: ClaimNames, *, is_expired: bool = False) -> Principal:
+    """The principal that ``claims`` describe. Raises ``ClaimInvalid``."""
+    return Principal(
+        subject=_subject(claims, names.subject),
+        roles=_roles(claims, names),
+        method="jwt",
+        is_expired=is_expired,
+        limits=_limits(claims, names),
+    )
+
+
+def _subject(claims: Mapping[str, Any], name: str) -> str:
+    value = _lookup(claims, name)
+    # Control characters would let two subjects look alike wherever owners are shown.
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > SUBJECT_CHARACTERS_MAX:
+        raise ClaimInvalid(f"{name} must be text of 1 to {SUBJECT_CHARACTERS_MAX} printable characters")
+    return value
+
+
+def _roles(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[Role]:
+    value = _lookup(claims, names.roles)
+    if value is None:
+        return names.default_roles
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ClaimInvalid(f"{names.roles} must be a list of roles, or text with spaces between them")
+    # Other roles are those of other services. "anonymous" is no role that a token can give.
+    return frozenset(Role(item) for item in items if isinstance(item, str) and item in _GRANTABLE)
+
+
+def _limits(claims: Mapping[str, Any], names: ClaimNames) -> PrincipalLimits:
+    return PrincipalLimits(length_max=_bytes(claims, names.length_max)) if names.length_max else NO_LIMITS
+
+
+def _bytes(claims: Mapping[str, Any], name: str) -> int | None:
+    value = _lookup(claims, name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _BYTES_MAX:
+        raise ClaimInvalid(f"{name} must be a number of bytes")
+    return value
+
+
+def _lookup(claims: Mapping[str, Any], name: str) -> Any:
+    """The claim with this name, or the one at this path; ``None`` if there is none."""
+    if not name:
+        return None
+    if name in claims:
+        return claims[name]
+    value: Any = claims
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,25 @@
+"""A part of ``wiring``: access control as the settings ask for it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tusd_py.access.policy import AccessPolicy
+from tusd_py.contracts.key_set import FetchKeys
+from tusd_py.settings import Settings
+
+
+def access_policy(settings: Settings) -> AccessPolicy | None:
+    """The policy of access control, or ``None`` while it is off."""
+    if not settings.has_access_control:
+        return None
+    access = settings.access
+    return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
+
+
+def key_fetcher(url: str) -> FetchKeys:
+    """Fetches the key set at ``jwt.jwks_url``."""
+    # Imported here: only servers with this setting need the HTTP library.
+    from tusd_py.hooks.key_set import fetch_keys
+
+    return partial(fetch_keys, url)

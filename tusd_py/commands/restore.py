@@ -1,0 +1,47 @@
+"""``tusd-py restore``: puts a backup into the data directory while nothing runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+
+Source = Annotated[Path, typer.Argument(metavar="<directory>", help="The directory that tusd-py backup has written.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Move an existing database and uploads aside, into the data directory.")
+]
+_SHOWN_MAX = 10
+
+
+def restore(directory: Source, replace: Replace = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Put a backup into the data directory.
+
+    Stop the server and every worker first. It can be repeated if it is interrupted.
+    """
+    from tusd_py.backup import BackupError, missing_bytes
+    from tusd_py.backup import restore as restore_backup
+    from tusd_py.commands.startup import reason
+    from tusd_py.contracts.records import RecordsError
+    from tusd_py.wiring import pending_migrations
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    missing: list[str] = []
+    try:
+        result = restore_backup(settings, directory, replace=replace)
+        is_old = bool(pending_migrations(settings))
+        if not is_old:
+            missing = missing_bytes(settings)
+    except BackupError as error:
+        fail([str(error)])
+    except (OSError, RecordsError) as error:
+        fail([reason(error)])
+    say(f"records  {settings.database_path}{', to be migrated when the server starts' if is_old else ''}")
+    say(f"bytes    {'not in this backup' if result.files is None else f'{result.files} files'}")
+    if result.replaced is not None:
+        say(f"before   {result.replaced}: delete it once you have checked the restored server")
+    if missing:
+        shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
+        say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")

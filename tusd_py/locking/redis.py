@@ -1,0 +1,157 @@
+"""Leases in Redis, and messages by its publish and subscribe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Collection
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tusd_py.contracts.leases import Held, Taken
+from tusd_py.contracts.locker import LocksUnavailable
+
+log = logging.getLogger(__name__)
+
+#: How long Redis may take to answer.
+_ANSWER_SECONDS = 2.0
+_CONNECTIONS_MAX = 16
+#: Leases that are renewed with one message.
+_RENEWED_AT_ONCE = 500
+#: Messages under way; more are lost, as they may be.
+_SENDING_MAX = 1000
+_SUBSCRIBE_AGAIN_SECONDS = 0.2
+_LISTEN_SECONDS = 1.0  # without one, the timeout of the socket would end the subscription
+_KEY, _CHANNEL = "tusd-py:lock:{}", "tusd-py:locks:{}"
+
+# A lease that has ended stays known for some time, so that its next owner learns of an owner that has not released it.
+# The time is that of Redis: the machines' clocks differ.
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function own(owner, milliseconds)
+  redis.call('HSET', KEYS[1], 'owner', owner, 'until', now + milliseconds)
+  redis.call('PEXPIRE', KEYS[1], milliseconds * 20)
+end
+local found = redis.call('HMGET', KEYS[1], 'owner', 'until')
+"""
+_TAKE = (
+    _NOW
+    + """
+if found[1] and found[1] ~= ARGV[1] and tonumber(found[2]) > now then return found[1] end
+own(ARGV[1], ARGV[2])
+if found[1] and found[1] ~= ARGV[1] then return 'abandoned' end
+return ''
+"""
+)
+_RENEW = (
+    _NOW
+    + """
+if found[1] and found[1] ~= ARGV[1] then return 0 end
+own(ARGV[1], ARGV[2])
+return 1
+"""
+)
+_RELEASE = """
+if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+
+class RedisLeases:
+    """``Leases`` in the Redis server at ``url``, for the running event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.address = secrets.token_hex(6)
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS_MAX,
+            timeout=_ANSWER_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
+            # Once more at once: a connection of the pool may be one to a server that has restarted since.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._redis = Redis(connection_pool=pool)
+        self._take = self._redis.register_script(_TAKE)
+        self._renew = self._redis.register_script(_RENEW)
+        self._release = self._redis.register_script(_RELEASE)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._receiving: asyncio.Task[None] | None = None
+
+    def open(self, on_message: Callable[[str], None]) -> None:
+        self._receiving = asyncio.create_task(self._receive(on_message))
+
+    async def take(self, key: str, owner: str, seconds: float) -> Taken | Held:
+        try:
+            answer = await self._take(keys=[_KEY.format(key)], args=[owner, int(seconds * 1000)])
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        found = answer.decode()
+        return Taken(found == "abandoned") if found in ("", "abandoned") else Held(found)
+
+    async def renew(self, owners: Collection[tuple[str, str]], seconds: float) -> set[str]:
+        lost: set[str] = set()
+        todo = list(owners)
+        try:
+            # A pipeline runs a script by its hash only, and a server that has restarted has none.
+            await self._redis.script_load(_RENEW)
+            for start in range(0, len(todo), _RENEWED_AT_ONCE):
+                some = todo[start : start + _RENEWED_AT_ONCE]
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for key, owner in some:
+                        pipeline.evalsha(self._renew.sha, 1, _KEY.format(key), owner, str(int(seconds * 1000)))
+                    answers = await pipeline.execute()
+                lost |= {key for (key, _), answer in zip(some, answers, strict=True) if not answer}
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return lost
+
+    async def release(self, key: str, owner: str) -> None:
+        try:
+            await self._release(keys=[_KEY.format(key)], args=[owner])
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    def send(self, address: str, message: str) -> None:
+        if len(self._sending) < _SENDING_MAX:
+            task = asyncio.create_task(self._publish(address, message))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def close(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.wait([self._receiving])
+        if self._sending:
+            await asyncio.wait(self._sending)
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _publish(self, address: str, message: str) -> None:
+        try:
+            await self._redis.publish(_CHANNEL.format(address), message)
+        except (RedisError, OSError):
+            pass  # messages may be lost
+
+    async def _receive(self, on_message: Callable[[str], None]) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(_CHANNEL.format(self.address))
+                    while True:
+                        message = await subscription.get_message(timeout=_LISTEN_SECONDS)
+                        if message is not None:
+                            on_message(message["data"].decode())
+            except (RedisError, OSError):
+                await asyncio.sleep(_SUBSCRIBE_AGAIN_SECONDS)
+
+
+def _unavailable(error: Exception) -> LocksUnavailable:
+    # The class only, where the text may name the user or repeat the URL.
+    detail = str(error) if isinstance(error, RedisError) else type(error).__name__
+    return LocksUnavailable(f"Redis, which keeps the locks, cannot be used: {detail}")

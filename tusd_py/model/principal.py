@@ -1,0 +1,56 @@
+"""The principal of a request: on whose behalf the client acts, and what that person or program may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a principal is to this server; ``access.policy`` says what each role may do."""
+
+    ADMIN = "admin"
+    MODERATOR = "moderator"
+    UPLOADER = "uploader"
+    VIEWER = "viewer"
+    ANONYMOUS = "anonymous"  # every request, where anonymous access is allowed
+
+
+class Verb(StrEnum):
+    """What a request does."""
+
+    CREATE = "create"
+    APPEND = "append"
+    INSPECT = "inspect"
+    DOWNLOAD = "download"
+    TERMINATE = "terminate"
+    OBSERVE = "observe"  # metrics, and lists of jobs and events
+    OPERATE = "operate"  # changes of jobs and endpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrincipalLimits:
+    """Limits that come with the credentials; ``None`` leaves those of the server as they are."""
+
+    length_max: int | None = None  # bytes of one upload
+
+
+NO_LIMITS = PrincipalLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated client. Anonymous clients have an empty ``subject``.
+
+    ``is_expired`` says that the credentials were genuine but have expired: they are enough to read an offset.
+    """
+
+    subject: str = ""
+    roles: frozenset[Role] = field(default_factory=frozenset)
+    method: str = "anonymous"  # how it was authenticated
+    is_expired: bool = False
+    limits: PrincipalLimits = NO_LIMITS
+
+    @property
+    def is_anonymous(self) -> bool:
+        return not self.subject

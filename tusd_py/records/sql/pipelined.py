@@ -1,0 +1,234 @@
+"""Batches of writes and reads on a server: few round trips, and retries where the server undoes or forgets a batch.
+
+A batch of changes of records is one round trip, or two if they have effects; nothing else waits between its statements.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tusd_py.contracts.records import RecordsError
+from tusd_py.records.sql.clock import DatabaseClock
+from tusd_py.records.sql.driver import PipelinedConnection, ResultCursor
+from tusd_py.records.sql.jobs import AddJobs, UpdateLeased
+from tusd_py.records.sql.listen import JOBS_CHANNEL
+from tusd_py.records.sql.rows import from_row
+from tusd_py.records.sql.statements import Statements
+from tusd_py.records.sql.tables import RecordsTable
+from tusd_py.records.sql.transactions import (
+    FindByIds,
+    Query,
+    Reader,
+    ReadOp,
+    RecordChange,
+    WriteOp,
+    Writer,
+    WriteResult,
+    has_finals,
+    isolated,
+    json_array,
+)
+
+#: How often a transaction runs that the server undoes for the sake of another, or forgets because it restarts.
+_ATTEMPTS_MAX = 8
+_RETRY_SECONDS = 0.005
+
+_NOTIFY = f"SELECT pg_notify('{JOBS_CHANNEL}', '')"
+
+Result = TypeVar("Result")
+
+
+def open_pipelined(
+    writing: PipelinedConnection, reading: PipelinedConnection, statements: Statements
+) -> tuple[PipelinedWriter, PipelinedReader, DatabaseClock]:
+    """A writer and a reader, and the clock of the database, read for the first time. Raises ``RecordsUnavailable``."""
+    clock = DatabaseClock()
+    try:
+        with reading.reading_once():
+            clock.read(reading)
+    except reading.statement_errors as error:
+        raise reading.to_fault(error) from error
+    return PipelinedWriter(writing, statements), PipelinedReader(reading, statements, clock), clock
+
+
+class PipelinedWriter(Writer):
+    """Makes changes on a server, to which other processes write at the same time."""
+
+    def __init__(self, connection: PipelinedConnection, statements: Statements) -> None:
+        super().__init__(connection, always_durable=True)
+        self._pipelined = connection
+        self._find_states = statements.find_states
+
+    def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
+        is_doubtful = False
+
+        def attempt() -> list[WriteResult | Exception]:
+            nonlocal is_doubtful
+            try:
+                with self._pipelined.writing(durable=True):
+                    done = self._find_done(ops) if is_doubtful else frozenset()
+                    finish = self._apply_all(ops, apart, done)
+            except self._pipelined.statement_errors:
+                is_doubtful = is_doubtful or self._pipelined.is_committing
+                raise
+            return finish()
+
+        return retrying(self._pipelined, attempt)
+
+    def _apply_all(
+        self, ops: Sequence[WriteOp], apart: bool, done: frozenset[int]
+    ) -> Callable[[], list[WriteResult | Exception]]:
+        """Make the changes but those at the places in ``done``; return what gives the results, after the commit."""
+        connection = self._pipelined
+        connection.lock_keys(sorted({key for op in ops for key in _sequence_keys(op)}))
+        results: list[WriteResult | Exception | None] = [
+            WriteResult() if place in done else None for place in range(len(ops))
+        ]
+        todo = [(place, op) for place, op in enumerate(ops) if place not in done]
+        if apart:
+            for place, op in todo:
+                results[place] = isolated(connection, lambda op=op: op.apply(connection))  # type: ignore[misc]  # op is bound now
+            cursors: dict[int, tuple[RecordChange, ResultCursor]] = {}
+        else:
+            # The first statement of each goes at once; those that need a look at a result first come after them.
+            cursors = {
+                place: (op, connection.execute(op.statement, op.values))
+                for place, op in todo
+                if isinstance(op, RecordChange) and _is_direct(op)
+            }
+            for place, op in todo:
+                if place not in cursors:
+                    results[place] = op.apply(connection)
+            for place, (op, cursor) in cursors.items():
+                if op.parts or op.effects is not None:
+                    results[place] = self._follow_up(op, cursor)
+        if any(isinstance(result, WriteResult) and result.has_work for result in results):
+            connection.execute(_NOTIFY, {})
+        return lambda: [_outcome(*cursors[place]) if result is None else result for place, result in enumerate(results)]
+
+    def _follow_up(self, op: RecordChange, cursor: ResultCursor) -> WriteResult | RecordsError:
+        """Write the parts and the effects of a changed record, without waiting for their results."""
+        outcome = _outcome(op, cursor)
+        if isinstance(outcome, RecordsError) or cursor.rowcount == 0:
+            return outcome
+        if op.parts:
+            self._pipelined.queue_many(op.add_part, op.parts)
+        effects = op.effects
+        if effects is None:
+            return outcome
+        if effects.events:
+            self._pipelined.append_in_order(effects.sql.add_event, effects.events)
+        if not effects.jobs.rows:
+            return outcome
+        self._pipelined.queue_many(effects.sql.add_job, [row for row, _ in effects.jobs.rows])
+        return WriteResult(has_work=True)
+
+    def _find_done(self, ops: Sequence[WriteOp]) -> frozenset[int]:
+        """The places of the changes that are in the database although the connection broke before it said so.
+
+        What a change writes is told from every other by its token and its time. Without this look, a request would be
+        told that another had changed its upload.
+        """
+        changes = {
+            place: op.values for place, op in enumerate(ops) if isinstance(op, RecordChange) and "token" in op.values
+        }
+        ids = {str(values["id"]) for values in changes.values()}
+        rows = self._pipelined.execute(self._find_states, json_array(ids)).fetchall() if ids else []
+        states = {row[0]: tuple(row[1:]) for row in rows}
+        return frozenset(place for place, values in changes.items() if states.get(values["id"]) == _state(values))
+
+
+class PipelinedReader(Reader):
+    """Runs reads on a server: one statement is one round trip."""
+
+    def __init__(self, connection: PipelinedConnection, statements: Statements, clock: DatabaseClock) -> None:
+        super().__init__(connection, statements)
+        self._pipelined = connection
+        self._clock = clock
+
+    def _transact(self, ops: Sequence[ReadOp], apart: bool) -> list[list[Any] | Exception]:
+        def attempt() -> list[list[Any] | Exception]:
+            with self._pipelined.reading_once():
+                if self._clock.is_old:
+                    self._clock.read(self._pipelined)
+                if not apart and (found := self._run_one_statement(ops)) is not None:
+                    return found
+            return super(PipelinedReader, self)._transact(ops, apart)
+
+        return retrying(self._pipelined, attempt)
+
+    def _run_one_statement(self, ops: Sequence[ReadOp]) -> list[list[Any] | Exception] | None:
+        """The results, if they are those of one statement."""
+        first = ops[0]
+        if len(ops) == 1 and isinstance(first, Query):
+            return [[first.read(row) for row in self._pipelined.execute(first.statement, first.values)]]
+        finds = [op for op in ops if isinstance(op, FindByIds)]
+        if len(finds) < len(ops):
+            return None
+        ids = {upload_id for op in finds for upload_id in op.ids}
+        rows = self._pipelined.execute(self._statements.find, json_array(ids)).fetchall()
+        if has_finals(rows):
+            return None  # their parts are a second statement, which must see the same snapshot
+        found = {upload.id: upload for upload in map(from_row, rows)}
+        return [[found.get(upload_id) for upload_id in op.ids] for op in finds]
+
+
+def retrying(connection: PipelinedConnection, attempt: Callable[[], Result]) -> Result:
+    """The result of ``attempt``, which runs again after a deadlock, a serialisation failure, or a lost connection.
+
+    A connection is opened again by the attempt itself, which raises ``RecordsUnavailable`` if that fails.
+    """
+    for count in range(1, _ATTEMPTS_MAX + 1):
+        try:
+            return attempt()
+        except connection.retry_errors:
+            if count == _ATTEMPTS_MAX:
+                raise
+            time.sleep(_RETRY_SECONDS * 2 ** min(count, 5) * random.random())
+        except connection.statement_errors:
+            if count == _ATTEMPTS_MAX or not connection.is_lost:
+                raise
+            connection.close()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_direct(op: RecordChange) -> bool:
+    """Whether the first statement needs no look at the database before, and the rest only its row count."""
+    effects = op.effects
+    has_simple_effects = effects is None or (effects.completed_job is None and not effects.jobs.meets_progress)
+    return op.part_uses is None and op.replaced is None and has_simple_effects
+
+
+def _outcome(op: RecordChange, cursor: ResultCursor) -> WriteResult | RecordsError:
+    return op.refusal if cursor.rowcount == 0 and op.refusal is not None else WriteResult()
+
+
+def _sequence_keys(op: WriteOp) -> Iterable[str]:
+    """The sequences whose jobs the change adds or ends.
+
+    Not those of a new upload: no other writer knows it. They are locked in one order, so that two transactions never
+    wait for each other.
+    """
+    if isinstance(op, RecordChange) and op.effects is not None and ("seen_token" in op.values or op.replaced):
+        if op.effects.completed_job is not None:
+            yield op.effects.completed_job.sequence_key
+        rows: Iterable[Mapping[str, object]] = (row for row, _ in op.effects.jobs.rows)
+    elif isinstance(op, AddJobs):
+        rows = (row for row, _ in op.rows.rows)
+    elif isinstance(op, UpdateLeased) and op.ends:
+        yield op.job.sequence_key
+        return
+    else:
+        return
+    yield from (str(row["sequence_key"]) for row in rows)
+
+
+_STATE = ("token", "offset", "updated_at", "status")
+assert all(name in RecordsTable.metadata.tables["uploads"].c for name in _STATE)
+
+
+def _state(values: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(values[name] for name in _STATE)

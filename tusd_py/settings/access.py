@@ -1,0 +1,111 @@
+"""The settings of access control: anonymous clients, and tokens of an identity provider."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from tusd_py.model.principal import Role
+from tusd_py.settings.values import Confidential, Expects, Seconds, Section, Text, check_url
+
+_KEY_BYTES_MIN = 32
+#: Algorithms by the kind of key that they need. Which of them a key may be used for never depends on the token.
+SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
+PUBLIC_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+_COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]*", re.ASCII)
+_PARAMETER = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
+
+
+def check_jwt_secret(value: str) -> str:
+    """A shared secret. The message does not repeat the value."""
+    if value and len(value.encode()) < _KEY_BYTES_MIN:
+        raise ValueError(f"at least {_KEY_BYTES_MIN} bytes, such as the output of: openssl rand -base64 32")
+    return value
+
+
+def check_algorithm(value: str) -> str:
+    if value not in (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS):
+        raise ValueError(f"a list of algorithms, each one of {', '.join((*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS))}")
+    return value
+
+
+def check_role(value: str) -> str:
+    if value not in list(Role) or value == Role.ANONYMOUS:
+        raise ValueError("a list of roles, each one of admin, moderator, uploader, viewer")
+    return value
+
+
+def check_jwks_url(value: str) -> str:
+    return value and check_url(value)
+
+
+def check_cookie(value: str) -> str:
+    if not _COOKIE.fullmatch(value):
+        raise ValueError("the name of a cookie, or empty")
+    return value
+
+
+def check_parameter(value: str) -> str:
+    if not _PARAMETER.fullmatch(value):
+        raise ValueError("the name of a query parameter, or empty")
+    return value
+
+
+Names = Annotated[tuple[str, ...], Expects("a list of names")]
+
+
+class AccessSettings(Section):
+    """Who may use the server without credentials."""
+
+    anonymous: Annotated[Literal["all", "none"], Expects('"all" or "none"')] = "all"
+    claim_seconds: Seconds = 86400
+
+
+class JwtSettings(Section):
+    """Signed tokens (JWT) of an identity provider or of your own application."""
+
+    secret: Annotated[str, AfterValidator(check_jwt_secret), Confidential(), Expects("a string")] = ""
+    public_key: Text = ""
+    jwks_url: Annotated[str, AfterValidator(check_jwks_url), Expects("an absolute URL, or empty")] = ""
+    issuer: Text = ""
+    audience: Names = ()
+    algorithms: Annotated[
+        tuple[Annotated[str, AfterValidator(check_algorithm)], ...], Expects("a list of algorithms such as RS256")
+    ] = ()
+    leeway_seconds: Seconds = 30
+    required_claims: Names = ()
+    expired_head_seconds: Seconds = 3600
+    cookie: Annotated[str, AfterValidator(check_cookie), Expects("the name of a cookie, or empty")] = ""
+    query_parameter: Annotated[
+        str, AfterValidator(check_parameter), Expects("the name of a query parameter, or empty")
+    ] = ""
+    subject_claim: Text = "sub"
+    roles_claim: Text = "roles"
+    default_roles: Annotated[
+        tuple[Annotated[str, AfterValidator(check_role)], ...], Expects("a list of roles such as uploader")
+    ] = ("uploader",)
+    length_max_claim: Text = ""
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        sources = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"jwt.{sources[0]} and jwt.{sources[1]} are both set: set only one of them")
+        if not self.subject_claim:
+            raise ValueError("jwt.subject_claim is empty: name the claim with the id of the user, such as sub")
+        # A public key that is taken for a shared secret lets every reader of it sign tokens.
+        kind, allowed = ("secret", SECRET_ALGORITHMS) if self.secret else ("public", PUBLIC_ALGORITHMS)
+        if self.enabled and not set(self.algorithms) <= set(allowed):
+            raise ValueError(
+                f"jwt.algorithms has {', '.join(sorted(set(self.algorithms) - set(allowed)))}, which a {kind} key "
+                f"cannot be used with: use {', '.join(allowed)}"
+            )
+        return self
+
+    @property
+    def enabled(self) -> bool:
+        """Whether tokens are accepted."""
+        return bool(self.secret or self.public_key or self.jwks_url)

@@ -1,0 +1,66 @@
+"""The story of each upload in the log: one line when it is created, finished or ended, none for its chunks."""
+
+from __future__ import annotations
+
+import logging
+
+from tusd_py.model.caller import Caller
+from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.metadata import parse_metadata
+
+log = logging.getLogger("tusd_py.uploads")
+
+_ENDED = {
+    Status.REJECTED: "upload rejected",
+    Status.FAILED: "upload failed",
+    Status.EXPIRED: "upload expired",
+    Status.TERMINATED: "upload terminated",
+}
+_NAME_CHARACTERS_MAX = 200
+
+
+def log_creation(upload: Upload, caller: Caller | None) -> None:
+    """Log a new upload, and its completion if it came with all of its bytes."""
+    if log.isEnabledFor(logging.INFO):
+        _log("upload created", upload, caller)
+        if upload.is_complete:
+            _log("upload finished", upload, caller)
+
+
+def log_change(before: Upload, after: Upload, caller: Caller | None) -> None:
+    """Log that an upload was completed or has ended; nothing for any other change."""
+    if before.status is after.status and before.completed_at is after.completed_at:
+        return
+    if log.isEnabledFor(logging.INFO):
+        if after.is_complete and not before.is_complete:
+            _log("upload finished", after, caller)
+        if after.status in _ENDED and before.status is not after.status:
+            _log(_ENDED[after.status], after, caller)
+
+
+def _log(message: str, upload: Upload, caller: Caller | None) -> None:
+    values: dict[str, object] = {"upload": upload.id, "length": upload.length}
+    if upload.offset != upload.length:
+        values["offset"] = upload.offset
+    if upload.owner:
+        values["owner"] = upload.owner
+    if caller is not None and (address := caller.client or caller.remote_address):
+        values["client"] = address
+    if name := _name(upload):
+        values["file_name"] = name
+    if upload.history and upload.history[-1].reason:
+        values["reason"] = upload.history[-1].reason
+    log.info(message, extra=values)
+
+
+def _name(upload: Upload) -> str:
+    """The name that the client gave the file. The log escapes control characters and bidirectional overrides."""
+    if not upload.metadata_header:
+        return ""
+    try:
+        metadata = parse_metadata(upload.metadata_header)
+    except InvalidMetadata:
+        return ""
+    name = metadata.get("filename") or metadata.get("name") or b""
+    return name.decode("utf-8", "replace")[:_NAME_CHARACTERS_MAX]

@@ -1,0 +1,110 @@
+"""Finds out on whose behalf a request is made: from its bearer token, or where the settings allow it from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from tusd_py.access.errors import TokenInvalid
+from tusd_py.access.policy import AccessPolicy
+from tusd_py.model.principal import Principal, Verb
+from tusd_py.protocol.errors import AccessDenied, Unauthenticated
+from tusd_py.protocol.headers import Headers
+from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.errors import CrossOriginRequest
+
+ANONYMOUS = Principal()
+
+_SCHEME = b"bearer "
+# The query of a request may have at most this many parameters; the token is looked for among them.
+_PARAMETERS_MAX = 100
+
+
+class TokenVerifier(Protocol):
+    """Turns tokens into principals, in bounded time."""
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        """The principal of ``token``, for a while after its expiry with ``allow_expired``.
+
+        Raises ``TokenInvalid`` or ``KeysUnavailable``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticator:
+    """Authenticates requests. It exists only where access control is on.
+
+    ``cookie`` and ``query_parameter`` name where a token may be besides the header ``Authorization``; empty is nowhere.
+    """
+
+    policy: AccessPolicy
+    cross_origin: CrossOriginPolicy
+    verifier: TokenVerifier | None = None
+    cookie: str = ""
+    query_parameter: str = ""
+
+    async def authenticate(self, scope: Scope, headers: Headers, method: str) -> Principal:
+        """The principal of a request whose method, after an override, is ``method``; anonymous without a token.
+
+        Raises ``Unauthenticated`` for a token that is not accepted, even where anonymous requests are allowed: the
+        client believes that it acts for its user. Also raises ``CrossOriginRequest`` or ``KeysUnavailable``.
+        """
+        token = self._token(scope, headers, method)
+        if token is None:
+            return ANONYMOUS
+        if self.verifier is None:
+            raise Unauthenticated("this server accepts no tokens")
+        try:
+            # tus-js-client forgets the URL and starts over after a 401 to HEAD, but renews its token before PATCH.
+            return await self.verifier.verify(token, allow_expired=method == "HEAD")
+        except TokenInvalid as invalid:
+            raise Unauthenticated(str(invalid)) from None
+
+    async def require(self, scope: Scope, verb: Verb) -> Principal:
+        """The principal of a request that is about no single upload and needs ``verb``.
+
+        Raises as ``authenticate``, and ``Unauthenticated`` or ``AccessDenied`` if ``verb`` is not permitted.
+        """
+        principal = await self.authenticate(scope, Headers(scope["headers"]), scope["method"])
+        if principal.is_expired:
+            raise Unauthenticated("the token has expired")
+        if not self.policy.permits(principal, verb):
+            raise Unauthenticated if principal.is_anonymous else AccessDenied
+        return principal
+
+    def _token(self, scope: Scope, headers: Headers, method: str) -> bytes | None:
+        value = headers.get_bytes(b"authorization")
+        if value is not None:
+            # Other schemes may be for a proxy in front of this server.
+            return value[len(_SCHEME) :].strip() if value[: len(_SCHEME)].lower() == _SCHEME else None
+        if self.query_parameter and method == "GET":
+            found = _from_query(scope.get("query_string", b""), self.query_parameter)
+            if found is not None:
+                return found
+        if self.cookie and (found := _from_cookie(headers, self.cookie)) is not None:
+            # A browser adds cookies by itself, also to requests that a page of another origin makes.
+            if self.cross_origin.refuses({**scope, "method": method}):
+                raise CrossOriginRequest
+            return found
+        return None
+
+
+def _from_query(query: bytes, name: str) -> bytes | None:
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)
+    except ValueError:
+        return None
+    return next((value.encode("utf-8", "replace") for key, value in pairs if key == name), None)
+
+
+def _from_cookie(headers: Headers, name: str) -> bytes | None:
+    try:
+        cookie = SimpleCookie(headers.get(b"cookie") or "").get(name)
+    except CookieError:
+        return None
+    return None if cookie is None else cookie.value.encode("utf-8", "replace")
