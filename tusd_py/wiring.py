@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 from tusd_py.access_wiring import access_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
-from tusd_py.contracts.hooks import HookFunctions, HookHandler
+from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.records import Records
@@ -84,7 +84,7 @@ def make_hook_handler(
     # Only blocking hooks: workers deliver the events of all others.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
     handlers = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
-    callables = CallableHooks(functions, hooks.timeout_seconds, count)
+    callables = CallableHooks(functions, hooks.timeout_seconds, count, store)
     return HookChain([*handlers, callables]) if handlers else callables
 
 
@@ -112,9 +112,9 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def requests_stop(response: bytes) -> bool:
-    """Whether this response of a tusd hook to post-receive stops the upload. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response).stop
+def parse_post_receive(response: bytes) -> HookResponse:
+    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
+    return parse_response(Hook.POST_RECEIVE, response)
 
 
 def moved_to(response: bytes) -> str | None:

@@ -38,6 +38,9 @@ def format_event(
     stored yet. Bytes of a path that are not UTF-8 become U+FFFD, as in Go. Without a ``caller`` the fields of
     ``HTTPRequest`` are empty.
     """
+    if hook.value == Hook.POST_CREATE and upload is not None:
+        # tusd sends it before it reads the body of a creation, and before it joins the parts of a final upload.
+        upload = replace(upload, offset=0)
     event = {"Upload": None if upload is None else _upload(upload, storage), "HTTPRequest": _request(caller)}
     body = json.dumps({"Type": hook.value, "Event": event}, ensure_ascii=False, separators=(",", ":"))
     return valid_unicode(body).encode()
@@ -72,7 +75,8 @@ def _request(caller: Caller | None) -> dict[str, object]:
     if caller is None:
         return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
     return {
-        "Method": caller.method,
+        # tusd sends the method of the request line, and obeys X-HTTP-Method-Override in POST only.
+        "Method": "POST" if any(name == b"x-http-method-override" for name, _ in caller.headers) else caller.method,
         "URI": caller.target.encode("latin-1").decode("utf-8", "replace"),
         "RemoteAddr": caller.remote_address,
         "Header": dict(sorted(header_lists(caller.headers).items())),

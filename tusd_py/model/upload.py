@@ -42,7 +42,9 @@ class Status(StrEnum):
 #: The statuses that may follow each status. The diagram in the documentation shows this table.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
-        Status.UPLOADING: frozenset({Status.PROCESSING, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
+        Status.UPLOADING: frozenset(
+            {Status.PROCESSING, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
         Status.PROCESSING: frozenset(
             {Status.READY, Status.MOVED, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
         ),
@@ -126,7 +128,7 @@ class Upload:
         return self._with(offset=offset, updated_at=at, storage=self.storage if storage is None else storage)
 
     def truncate_to(self, offset: int, at: datetime) -> Upload:
-        """After a power loss destroyed bytes that the record had counted: the only transition to a lower offset."""
+        """With fewer bytes: a power loss destroyed some that the record had counted, or the upload is rejected."""
         assert offset < self.offset, "no bytes were lost"
         assert not self.is_complete, "a complete upload never changes"
         return self._with(offset=offset, updated_at=at)
@@ -144,10 +146,13 @@ class Upload:
         after = self if self.status is Status.PROCESSING else self.with_status(Status.PROCESSING, at)
         return after._with(completed_at=at)
 
-    def with_status(self, status: Status, at: datetime, reason: str = "") -> Upload:
+    def with_status(
+        self, status: Status, at: datetime, reason: str = "", details: Mapping[str, str] = NO_DETAILS
+    ) -> Upload:
         """In another status, with an entry in the history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
-        return self._with(status=status, updated_at=at, history=(*self.history, HistoryEntry(status, at, reason)))
+        entry = HistoryEntry(status, at, reason, details=details)
+        return self._with(status=status, updated_at=at, history=(*self.history, entry))
 
     def hand_to_workers(self, steps: tuple[str, ...], at: datetime) -> Upload:
         """After the blocking hooks: with ``steps`` for the workers, or ready if there are none."""

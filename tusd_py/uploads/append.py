@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.progress import ProgressListener
+from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
@@ -20,6 +21,7 @@ from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
 from tusd_py.uploads.processing.finish import finish
+from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
 
 
@@ -66,11 +68,21 @@ class _AppendBody:
         try:
             remaining = rules.append(request, upload, self.ports.policy.limits_for(self.caller.principal))
             return await receiver.run(self.body, request.body, remaining, length)
-        except (UploadStopped, TypeNotAllowed):
+        except (RecordConflict, UploadInterrupted) as interruption:
+            if (refusal := await stopped(self.ports, upload.id)) is not None:
+                raise refusal from interruption
+            if isinstance(interruption, UploadInterrupted):
+                interruption.with_upload(receiver.upload)
+            raise
+        except UploadStopped:
             # Close first: a write that is still queued would bring the bytes back.
             await receiver.close()
             await terminate_locked(self.ports, receiver.upload, self.caller)
             raise
+        except TypeNotAllowed as refusal:
+            if receiver.upload.status is not Status.REJECTED:
+                await receiver.reject(refusal.reason)
+            raise refusal.with_upload(receiver.upload) from None
         except TusError as refusal:
             if isinstance(refusal, LengthExceeded) and request.is_last is not None:
                 # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload

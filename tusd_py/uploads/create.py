@@ -10,7 +10,7 @@ from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.progress import ProgressListener
-from tusd_py.contracts.records import RecordExists
+from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_upload_id
@@ -45,6 +45,7 @@ from tusd_py.uploads.reservation import (
     reserve_storage,
     rollback_on_error,
 )
+from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
 
 
@@ -191,19 +192,12 @@ class _CreationWithUpload:
             if committer.is_recorded:
                 return upload
             return await _insert_without_bytes(self.ports, upload, self.caller, self.is_last)
-        except (BodyIncomplete, UploadInterrupted) as cut:
-            # "The Server SHOULD always attempt to store as much of the received data as possible."
-            if not info.is_verified or info.keep_partial:
-                if not committer.is_recorded:
-                    await committer.insert(receiver.upload)
-            else:
-                await self._undo(receiver, committer, cut)
-            raise cut.with_upload(receiver.upload) from None
         except Exception as failure:
-            if self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
-                await self._keep(receiver, failure)
-            else:
-                await self._undo(receiver, committer, failure)
+            if isinstance(failure, RecordConflict | UploadInterrupted):
+                refusal = await stopped(self.ports, upload.id)
+                if refusal is not None:
+                    raise refusal from failure
+            await self._clean_up(receiver, committer, failure, keeps_cut=not info.is_verified or info.keep_partial)
             raise
         except asyncio.CancelledError:
             await receiver.close()
@@ -213,10 +207,31 @@ class _CreationWithUpload:
         finally:
             await receiver.close()
 
+    async def _clean_up(
+        self, receiver: BodyReceiver, committer: Committer, failure: Exception, *, keeps_cut: bool
+    ) -> None:
+        """Keep what a failed request has stored, or remove it."""
+        if isinstance(failure, BodyIncomplete | UploadInterrupted):
+            # "The Server SHOULD always attempt to store as much of the received data as possible."
+            if not keeps_cut:
+                await self._undo(receiver, committer, failure)
+            elif not committer.is_recorded:
+                await committer.insert(receiver.upload)
+            failure.with_upload(receiver.upload)
+        elif self.is_announced and not isinstance(failure, ChecksumMismatch | UploadStopped):
+            await self._keep(receiver, failure)
+        else:
+            await self._undo(receiver, committer, failure)
+
     async def _keep(self, receiver: BodyReceiver, failure: Exception) -> None:
-        """Keep what is saved: the client knows the URL and may resume, unless its body exceeded its own length."""
+        """Keep what is saved: the client knows the URL and may resume.
+
+        It may not if its body exceeded its own length or has a type that is not allowed, but then it learns why.
+        """
         if isinstance(failure, LengthExceeded):
             await receiver.invalidate("the body exceeded the length of the upload")
+        elif isinstance(failure, TypeNotAllowed):
+            await receiver.reject(failure.reason)
         if isinstance(failure, TusError):
             failure.with_upload(receiver.upload)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -108,7 +108,11 @@ class Exchange:
             await self._send_content(response.status, headers, response.body)
         elif self.body.is_ended or self._has_streams or not (self._content_length or self._is_chunked):
             await self._send_buffered(response.status, headers, response.body)
-        elif not self.body.is_gone:
+        elif self.body.is_gone:
+            # The client cannot read it, but Starlette's BaseHTTPMiddleware needs a response.
+            with suppress(OSError):
+                await self._send_buffered(response.status, headers, response.body)
+        else:
             self.body.close()
             self._buffered_bytes = len(response.body)
             unread = None if self._is_chunked else self._content_length - self.body.bytes_received
@@ -139,7 +143,7 @@ class Exchange:
         if sender is not None:
             self._metrics.bytes_sent.inc(sender.bytes_sent)
             self._metrics.bytes_sent_zero_copy.inc(sender.bytes_zero_copy)
-        self._metrics.request(self.method, seconds, error)
+        self._metrics.request(self.method, seconds, error, status)
         level = _level(error)
         if log.isEnabledFor(level):
             details = {

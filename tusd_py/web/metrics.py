@@ -97,13 +97,13 @@ class ServerMetrics:
             "tusd_py_jobs_dead", "Dead jobs, counted up to 1000.", registry=registry, multiprocess_mode="livemax"
         )
 
-    def request(self, method: str, seconds: float, error: TusError | None) -> None:
-        """Count one answered request."""
+    def request(self, method: str, seconds: float, error: TusError | None, status: int = 0) -> None:
+        """Count one answered request. A hook may have answered an ``error`` with another ``status`` than its own."""
         known = method if method in self._requests else ""
         self._requests[known].inc()
         self._seconds[known].observe(seconds)
         if error is not None:
-            self._errors.labels(str(error.status), error.code).inc()
+            self._errors.labels(str(status or error.status), error.code).inc()
 
     def complete(self, upload: Upload) -> None:
         """Count one completed upload."""

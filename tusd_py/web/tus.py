@@ -13,7 +13,7 @@ from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
 from tusd_py.model.principal import Principal
-from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
@@ -106,6 +106,8 @@ class TusEndpoint:
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
             error = to_refusal(failure, exchange.method)
+            if isinstance(failure, UploadStopped):
+                self.metrics.terminated.inc()
             self._log(failure, error, exchange)
             # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
             error.__traceback__ = None
@@ -173,5 +175,6 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Princi
         headers=exchange.headers.raw,
         owner="" if principal is None else principal.subject,
         principal=principal,
+        scope=scope,
         client=client_key,
     )

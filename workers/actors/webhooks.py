@@ -16,10 +16,9 @@ from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import JobState
-from tusd_py.uploads.locking import locked
 from tusd_py.uploads.processing.move import record_move
-from tusd_py.uploads.terminate import terminate_locked
-from tusd_py.wiring import make_deliverer, moved_to, requests_stop, webhook_endpoints
+from tusd_py.uploads.stop import stop
+from tusd_py.wiring import make_deliverer, moved_to, parse_post_receive, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
@@ -106,15 +105,12 @@ async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: Web
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        if not requests_stop(response):
-            return
+        parsed = parse_post_receive(response)
     except HookFailed as failure:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
-    async with locked(context.ports, event.upload.id):
-        upload = await context.ports.records.find(event.upload.id)
-        if upload is not None and not upload.is_complete and not upload.has_ended:
-            await terminate_locked(context.ports, upload, event.caller)
+    if parsed.stop:
+        await stop(context.ports, event.upload.id, event.caller, parsed.override)
 
 
 async def _record_move_if_told(context: JobContext, event: Event, response: bytes) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tusd_py.contracts.hooks import HookEvent, HookHandler, HookRequest, HookResponse
 from tusd_py.model.hooks import Hook
+from tusd_py.model.upload import Kind
 
 
 class HookChain:
@@ -15,16 +16,24 @@ class HookChain:
     def __init__(self, handlers: Sequence[HookHandler]) -> None:
         self._handlers = tuple(handlers)
         self._hooks = frozenset(hook for hook in Hook if any(handler.handles(hook) for handler in handlers))
+        self._hooks_of_partial = frozenset(
+            hook for hook in self._hooks if any(handler.handles_partial(hook) for handler in handlers)
+        )
 
     def handles(self, hook: Hook) -> bool:
         """See ``HookHandler.handles``."""
         return hook in self._hooks
 
+    def handles_partial(self, hook: Hook) -> bool:
+        """See ``HookHandler.handles_partial``."""
+        return hook in self._hooks_of_partial
+
     async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.invoke``."""
         merged = HookResponse()
+        is_partial = event.upload is not None and event.upload.kind is Kind.PARTIAL
         for handler in self._handlers:
-            if not handler.handles(event.hook):
+            if not (handler.handles_partial(event.hook) if is_partial else handler.handles(event.hook)):
                 continue
             response = await handler.invoke(event)
             merged = merged.merged_with(response)

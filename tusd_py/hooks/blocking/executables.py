@@ -43,6 +43,10 @@ class ExecutableHooks:
         """See ``HookHandler.handles``."""
         return hook in self._hooks
 
+    def handles_partial(self, hook: Hook) -> bool:
+        """See ``HookHandler.handles_partial``: receivers written for tusd are asked, as by tusd."""
+        return hook in self._hooks
+
     async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.invoke``. A program that takes too long is killed with every process it has started."""
         if event.hook not in self._hooks:
@@ -79,7 +83,7 @@ async def run_executable(
     environment = {
         "TUS_ID": upload.id if upload else "",
         "TUS_SIZE": str((upload.length if upload else None) or 0),
-        "TUS_OFFSET": str(upload.offset if upload else 0),
+        "TUS_OFFSET": str(upload.offset if upload and hook is not Hook.POST_CREATE else 0),  # as in tusd
     }
     try:
         # Not in a thread: looking up one local name takes less time than the switch.

@@ -71,6 +71,10 @@ class HttpHooks:
         """See ``HookHandler.handles``."""
         return hook in self._hooks
 
+    def handles_partial(self, hook: Hook) -> bool:
+        """See ``HookHandler.handles_partial``: receivers written for tusd are asked, as by tusd."""
+        return hook in self._hooks
+
     async def invoke(self, event: HookRequest) -> HookResponse:
         """See ``HookHandler.invoke``."""
         if event.hook not in self._hooks:

@@ -27,10 +27,10 @@ class Finished:
 
 def has_no_finish_hooks(ports: Ports, upload: Upload) -> bool:
     """Whether no hook handles the completion of ``upload``: then it is handed to the workers with its last byte."""
-    # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated".
-    if upload.kind is Kind.PARTIAL:
-        return True
-    return not ports.hooks.handles(Hook.PRE_FINISH) and not ports.hooks.handles(Hook.POST_FINISH)
+    # Concatenation: "The Server SHOULD NOT process these partial uploads until they are concatenated". Only receivers
+    # written for tusd are asked about them.
+    handles = ports.hooks.handles_partial if upload.kind is Kind.PARTIAL else ports.hooks.handles
+    return not handles(Hook.PRE_FINISH) and not handles(Hook.POST_FINISH)
 
 
 def completed(ports: Ports, upload: Upload) -> Upload:
@@ -54,9 +54,10 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
         return Finished(upload)
     override: ResponseOverride | None = None
     if not has_no_finish_hooks(ports, upload):
-        if ports.hooks.handles(Hook.PRE_FINISH):
+        handles = ports.hooks.handles_partial if upload.kind is Kind.PARTIAL else ports.hooks.handles
+        if handles(Hook.PRE_FINISH):
             override = (await ports.hooks.invoke(HookEvent(Hook.PRE_FINISH, upload, caller))).override
-        if ports.hooks.handles(Hook.POST_FINISH):
+        if handles(Hook.POST_FINISH):
             ports.background.spawn(key, _post_finish(ports, upload, caller))
             return Finished(upload, override)
     return Finished(await _hand_to_workers(ports, upload, caller), override)
