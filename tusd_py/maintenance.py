@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
+from tusd_py.threads import in_executor
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 # The process that holds this lock does the maintenance for all processes; no upload can have this id.
 _LEADER = task_key(TaskKind.SWEEPER)
 _JOBS_COUNTED_MAX = 1000
+# Asking a network file system for its space may block for long.
+_space_threads = ThreadPoolExecutor(1, "space")
 # The time between two searches for leftovers, as a fraction of their age: a search examines every file in the store.
 _LEFTOVERS_INTERVAL = 0.25
 
@@ -114,5 +118,5 @@ class Maintenance:
 
     async def _measure_space(self) -> None:
         if self._settings.storage.kind == "disk":
-            usage = await asyncio.to_thread(shutil.disk_usage, self._settings.storage.data_dir)
+            usage = await in_executor(_space_threads, shutil.disk_usage, self._settings.storage.data_dir)
             self._metrics.storage_free_bytes.set(usage.free)
