@@ -47,6 +47,7 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
+from tusd_py.records.sql.move import move
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
@@ -304,6 +305,11 @@ def migrate_records(settings: Settings) -> list[str]:
     if settings.database_path is not None:
         Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     return bring_up_to_date(_database_url(settings))
+
+
+def move_records(source_url: str, target_url: str) -> dict[str, int]:
+    """Move a SQLite database to PostgreSQL; the number of rows by table. Blocks; raises ``RecordsError``."""
+    return move(source_url, target_url)
 
 
 def pending_migrations(settings: Settings) -> list[str]:
