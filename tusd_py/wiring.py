@@ -114,14 +114,9 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def parse_post_receive(response: bytes) -> HookResponse:
-    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response)
-
-
-def moved_to(response: bytes) -> str | None:
-    """Where a tusd hook has moved the bytes by this response to post-finish, if it has. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_FINISH, response).moved_to
+def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
+    """The response of a tusd hook that a worker called. Raises ``HookFailed``."""
+    return parse_response(hook, response)
 
 
 def is_private_literal(url: str) -> bool:

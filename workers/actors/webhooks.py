@@ -15,10 +15,11 @@ from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.processing.move import record_move
 from tusd_py.uploads.stop import stop
-from tusd_py.wiring import make_deliverer, moved_to, parse_post_receive, webhook_endpoints
+from tusd_py.wiring import make_deliverer, parse_post_response, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
@@ -105,7 +106,7 @@ async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: Web
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        parsed = parse_post_receive(response)
+        parsed = parse_post_response(Hook.POST_RECEIVE, response)
     except HookFailed as failure:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
@@ -116,7 +117,7 @@ async def _stop_upload_if_requested(context: JobContext, event: Event, response:
 async def _record_move_if_told(context: JobContext, event: Event, response: bytes) -> None:
     """The answer of a tusd hook to post-finish may say that it has moved the bytes."""
     try:
-        path = moved_to(response)
+        path = parse_post_response(Hook.POST_FINISH, response).moved_to
     except HookFailed as failure:
         log.info("response to post-finish ignored", extra={"reason": str(failure)})
         return
