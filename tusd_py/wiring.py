@@ -26,6 +26,7 @@ from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.blocking.measured import MeasuredHooks, ObserveSeconds
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
@@ -113,9 +114,9 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def parse_post_receive(response: bytes) -> HookResponse:
-    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response)
+def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
+    """The response of a tusd hook that a worker called. Raises ``HookFailed``."""
+    return parse_response(hook, response)
 
 
 def is_private_literal(url: str) -> bool:
@@ -159,6 +160,7 @@ async def open_ports(
     functions: HookFunctions = MappingProxyType({}),
     *,
     count_hook: CountInvocation = lambda _hook, _failed: None,
+    observe_hook: ObserveSeconds = lambda _hook, _seconds: None,
     clock: Callable[[], datetime] | None = None,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
@@ -182,7 +184,7 @@ async def open_ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
         locker=locker,
-        hooks=handler,
+        hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
         # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
         new_id=lambda: secrets.token_hex(16),

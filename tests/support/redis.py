@@ -103,6 +103,17 @@ def flush(url: str) -> None:
         client.flushdb()
 
 
+@contextmanager
+def refusing_writes(url: str) -> Iterator[None]:
+    """Let Redis refuse writes during the block, as with a full disk or without its replicas; reads go on."""
+    with Redis.from_url(url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+
+
 def _wait_for_answer(url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     with Redis.from_url(url) as client:
