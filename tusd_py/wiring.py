@@ -28,6 +28,7 @@ from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.blocking.measured import MeasuredHooks, ObserveSeconds
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
@@ -48,6 +49,7 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
+from tusd_py.records.sql.move import move
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
@@ -87,7 +89,7 @@ def make_hook_handler(
     # Only blocking hooks: workers deliver the events of all others.
     enabled = BLOCKING.intersection(map(Hook, hooks.enabled_events))
     handlers = [*http_hooks(hooks, enabled, store, count), *executable_hooks(hooks, enabled, store, count)]
-    callables = CallableHooks(functions, hooks.timeout_seconds, count)
+    callables = CallableHooks(functions, hooks.timeout_seconds, count, store)
     return HookChain([*handlers, callables]) if handlers else callables
 
 
@@ -115,9 +117,9 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def parse_post_receive(response: bytes) -> HookResponse:
-    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response)
+def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
+    """The response of a tusd hook that a worker called. Raises ``HookFailed``."""
+    return parse_response(hook, response)
 
 
 def is_private_literal(url: str) -> bool:
@@ -161,6 +163,7 @@ async def open_ports(
     functions: HookFunctions = MappingProxyType({}),
     *,
     count_hook: CountInvocation = lambda _hook, _failed: None,
+    observe_hook: ObserveSeconds = lambda _hook, _seconds: None,
     clock: Callable[[], datetime] | None = None,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
@@ -184,7 +187,7 @@ async def open_ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
         locker=locker,
-        hooks=handler,
+        hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
         # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
         new_id=lambda: secrets.token_hex(16),
@@ -248,12 +251,11 @@ def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
 
 @asynccontextmanager
 async def _opened(settings: Settings, part_of: Callable[[SqlDatabase], T]) -> AsyncIterator[T]:
-    database = await _open_database(settings)
-    assert database is not None, "records in memory have none of these"
-    try:
-        yield part_of(database)
-    finally:
-        await database.close()
+    if (database := await _open_database(settings)) is not None:  # with records in memory there is nothing to open
+        try:
+            yield part_of(database)
+        finally:
+            await database.close()
 
 
 @asynccontextmanager
@@ -304,6 +306,11 @@ def migrate_records(settings: Settings) -> list[str]:
     if settings.database_path is not None:
         Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     return bring_up_to_date(_database_url(settings))
+
+
+def move_records(source_url: str, target_url: str) -> dict[str, int]:
+    """Move a SQLite database to PostgreSQL; the number of rows by table. Blocks; raises ``RecordsError``."""
+    return move(source_url, target_url)
 
 
 def pending_migrations(settings: Settings) -> list[str]:

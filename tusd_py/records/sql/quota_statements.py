@@ -91,7 +91,8 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
 def _of_subjects(dialect: Dialect) -> dict[str, str]:
     """Those about one subject: what it has used, and its own limits."""
     subject: BindParameter[str] = bindparam("subject")
-    day, month = bindparam("day"), bindparam("month")
+    day: BindParameter[str] = bindparam("day")
+    month: BindParameter[str] = bindparam("month")
     today = case((_charges.c.day == day, _charges.c.bytes), else_=_ZERO)
     is_reserved = (_charges.c.subject == subject, _charges.c.is_settled == _FALSE, _charges.c.month == month)
     of_subject = _limits.c.subject == subject
