@@ -65,6 +65,10 @@ class ServerMetrics:
         )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
+        for hook in Hook:
+            # As in tusd: a dashboard shows 0, and a rate from the first failure on.
+            self._hooks.labels(hook.value)
+            self._hook_errors.labels(hook.value)
         seconds = Histogram(
             "tusd_py_request_duration_seconds",
             "Time from the head of a request to the end of its response.",
