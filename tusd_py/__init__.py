@@ -8,7 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["AuthorizeEvent", "Hook", "HookEvent", "HookResponse", "ResponseOverride", "Settings", "Tus"]
+__all__ = [
+    "AuthorizeEvent",
+    "Hook",
+    "HookEvent",
+    "HookResponse",
+    "ResponseOverride",
+    "Settings",
+    "SettingsError",
+    "Tus",
+]
 
 if TYPE_CHECKING:
     __version__: str
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from tusd_py.model.hooks import Hook as Hook
     from tusd_py.protocol.outcomes import ResponseOverride as ResponseOverride
     from tusd_py.settings import Settings as Settings
+    from tusd_py.settings import SettingsError as SettingsError
 
 _MODULES = {
     "AuthorizeEvent": "tusd_py.contracts.hooks",
@@ -27,6 +37,7 @@ _MODULES = {
     "HookEvent": "tusd_py.contracts.hooks",
     "ResponseOverride": "tusd_py.protocol.outcomes",
     "Settings": "tusd_py.settings",
+    "SettingsError": "tusd_py.settings",
     "Tus": "tusd_py.embed",
 }
 

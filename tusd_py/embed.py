@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from tusd_py.contracts.hooks import AuthorizeFunction, HookFunction, HookFunctio
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.hooks import Hook
 from tusd_py.service import Service
-from tusd_py.settings import Settings, StorageSettings
+from tusd_py.settings import Settings, from_mapping
 from tusd_py.web.app import PrefixRoute
 
 
@@ -25,18 +25,21 @@ class Tus:
     backends. An application with a lifespan should enter ``lifespan`` in it, so that a shutdown saves running uploads
     and waits for running hooks.
 
-    ``settings`` are those of the server; the ones about listening have no effect. ``data_dir`` overrides
-    ``settings.storage.data_dir``. A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``; it may be
-    ``async``, otherwise it runs in a thread. The client waits for ``pre_create``, ``pre_finish`` and ``pre_terminate``.
-    The other hooks run in the background, in order for each upload; post-finish is repeated after a crash until it has
-    returned. ``authorize`` takes an ``AuthorizeEvent`` and runs before every request but OPTIONS.
+    ``settings`` are those of the server, as sections of values such as ``{"uploads": {"length_max": "2GiB"}}``; the
+    ones about listening have no effect. ``data_dir`` overrides that of the section ``storage``. Mistakes in them raise
+    ``SettingsError`` with the sentences of the command line.
+
+    A hook takes a ``HookEvent`` and returns a ``HookResponse`` or ``None``; it may be ``async``, otherwise it runs in a
+    thread. The client waits for ``pre_create``, ``pre_finish`` and ``pre_terminate``. The other hooks run in the
+    background, in order for each upload; post-finish is repeated after a crash until it has returned. ``authorize``
+    takes an ``AuthorizeEvent`` and runs before every request but OPTIONS.
     """
 
     def __init__(
         self,
         *,
         data_dir: str | os.PathLike[str] | None = None,
-        settings: Settings | None = None,
+        settings: Settings | Mapping[str, Mapping[str, object]] | None = None,
         authorize: AuthorizeFunction | None = None,
         pre_create: HookFunction | None = None,
         post_create: HookFunction | None = None,
@@ -46,10 +49,12 @@ class Tus:
         pre_terminate: HookFunction | None = None,
         post_terminate: HookFunction | None = None,
     ) -> None:
-        settings = settings or Settings()
+        if not isinstance(settings, Settings):
+            settings = from_mapping(settings or {}, "settings")
         if data_dir is not None:
-            storage = {**settings.storage.model_dump(), "data_dir": os.fspath(data_dir)}
-            settings = settings.model_copy(update={"storage": StorageSettings(**storage)})
+            given = from_mapping({"storage": {"data_dir": os.fspath(data_dir)}}, "data_dir").storage
+            storage = settings.storage.model_copy(update={"data_dir": given.data_dir})
+            settings = settings.model_copy(update={"storage": storage})
         functions: dict[Hook, Any] = {
             Hook.AUTHORIZE: authorize,
             Hook.PRE_CREATE: pre_create,

@@ -120,7 +120,7 @@ async def test_large_final_upload_is_concatenated_validated_and_published(server
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.anyio
 async def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Path) -> None:
-    """curl gets 415 after a few of many megabytes, and the upload is deleted."""
+    """curl gets 415 after a few of many megabytes; HEAD is 200, and the next PATCH gets the same 415."""
     length = 200 * 1024 * 1024
     with (tmp_path / "big").open("wb") as file:
         file.write(samples.HTML)
@@ -141,7 +141,10 @@ async def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_pa
     status, uploaded = done.stdout.split()
     assert ("415", True) == (status, int(uploaded) < length // 4), done
     assert (tmp_path / "answer").read_bytes().startswith(b"ERR_TYPE_NOT_ALLOWED: ")
-    assert 404 == (await request("HEAD", url, TUS)).status
+    head = await request("HEAD", url, TUS)
+    assert (head.status, head.offset) == (200, 0)
+    again = await request("PATCH", url, patch_headers(0), b"<html>")
+    assert (again.status, again.body) == (415, (tmp_path / "answer").read_bytes())
 
 
 @pytest.mark.anyio

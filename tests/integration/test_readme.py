@@ -79,7 +79,7 @@ def test_documented_backup_and_restore(tmp_path: Path) -> None:
 def test_python_examples_run(tmp_path: Path) -> None:
     """Each Python example of README.md and docs/library.md runs as it stands, with its own imports."""
     examples = [*blocks("README.md", "python"), *blocks("docs/library.md", "python")]
-    assert 7 == len(examples)
+    assert 9 == len(examples)
     # One example imports this module of a Django project.
     (tmp_path / "mysite").mkdir()
     (tmp_path / "mysite" / "asgi.py").write_text("async def application(scope, receive, send): ...\n")

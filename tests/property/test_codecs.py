@@ -13,13 +13,15 @@ from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
 from tusd_py.protocol.concat import CollectionUrl, format_concat, parse_concat
+from tusd_py.protocol.concat_errors import (
+    InvalidParts,
+)
 from tusd_py.protocol.dates import format_date, parse_date
 from tusd_py.protocol.downloads import content_headers, select_range
 from tusd_py.protocol.errors import (
     InvalidChecksum,
     InvalidConcat,
     InvalidMetadata,
-    InvalidParts,
     PreconditionFailed,
     RangeNotSatisfiable,
     TusError,

@@ -25,15 +25,17 @@ from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.concat_errors import (
+    FinalUploadModified,
+    InvalidParts,
+    PartInUse,
+)
 from tusd_py.protocol.errors import (
     BodyIncomplete,
     ChecksumMismatch,
-    FinalUploadModified,
     InconsistentLength,
-    InvalidParts,
     LengthExceeded,
     OffsetMismatch,
-    PartInUse,
     UploadGone,
     UploadNotFound,
 )

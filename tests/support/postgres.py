@@ -36,7 +36,7 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self._bin = _find_programs()
-        self._user = _user_of_the_server()
+        self._user = user_of_the_server()
         # Not under tmp_path: the path of a socket has at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="pg-"))
         self.directory.chmod(0o755)
@@ -45,7 +45,7 @@ class PostgresServer:
         if self._user is not None:
             for path in (self.directory, self._data):
                 shutil.chown(path, self._user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         initdb: list[str | Path] = [self._bin / "initdb", "-D", self._data, "-U", "tusd", "-A", "trust", "-N"]
         self._run([*initdb, "--no-instructions", "-E", "UTF8", "--locale=C.UTF-8"])
@@ -137,6 +137,20 @@ def new_database() -> str:
     return server.url(server.create_database(_template()))
 
 
+@cache
+def _emptied() -> str:
+    return new_database()
+
+
+def empty_database() -> str:
+    """The URL of a database with the newest schema and no rows, which tests use one after the other."""
+    url = _emptied()
+    with psycopg.connect(url) as connection:
+        tables = "uploads, upload_parts, events, jobs, endpoint_state, locks"
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
+    return url
+
+
 def blank_database() -> str:
     """The URL of a new database without any table."""
     server = shared_server()
@@ -154,14 +168,14 @@ def _find_programs() -> Path:
     return Path(program).resolve().parent
 
 
-def _user_of_the_server() -> str | None:
+def user_of_the_server() -> str | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     return "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -12,11 +12,11 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 import tusd_py
 from tests.unit.web.asgi import Incoming, Outgoing, ask, body, scope
-from tusd_py import Hook, HookEvent, HookResponse, Settings, Tus
+from tusd_py import Hook, HookEvent, HookResponse, Settings, SettingsError, Tus
 from tusd_py.web import early_response
 
 CREATE = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
@@ -165,3 +165,44 @@ def test_public_names() -> None:
         assert getattr(tusd_py, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = tusd_py.Nothing
+
+
+@pytest.mark.anyio
+async def test_hook_gets_metadata_path_bytes_and_scope(tmp_path: Path) -> None:
+    """A function sees the decoded metadata, the file, its bytes in pieces of any size, and what middleware left."""
+    seen: list[object] = []
+
+    async def look(event: HookEvent) -> None:
+        assert event.path is not None and event.scope is not None
+        async with await event.open() as file:
+            seen.extend([event.metadata, event.filename, await file.read(2), await file.read(), await file.read()])
+        async with await event.open() as file:
+            seen.append([piece async for piece in file])
+        seen.extend([Path(event.path).read_bytes(), event.upload.storage["Path"] == event.path, event.scope["user"]])
+
+    uploads = Tus(data_dir=tmp_path, pre_finish=look)
+
+    async def login(scope: Scope, receive: Receive, send: Send) -> None:
+        await uploads({**scope, "user": "ann"}, receive, send)
+
+    metadata = "filename Wm/DqyDwn5iALnR4dA==,empty"
+    async with uploads.lifespan():
+        made = await ask(login, "POST", "/", {**CREATE, "Upload-Metadata": metadata}, b"abc")
+    assert made.status == 201
+    name = "Zoë \N{GRINNING FACE}.txt"
+    assert seen == [{"filename": name, "empty": ""}, name, b"ab", b"c", b"", [b"abc"], b"abc", True, "ann"]
+
+
+def test_mistakes_in_settings_are_the_sentences_of_the_command_line(tmp_path: Path) -> None:
+    """``Tus`` raises ``SettingsError`` with one sentence for each mistake, and creates nothing."""
+    mistakes: list[tuple[dict[str, dict[str, object]], str]] = [
+        ({"uploads": {"lenght_max": 1}}, "uploads.lenght_max (settings) is not a setting; did you mean uploads.length"),
+        ({"upload": {}}, "upload (settings) is not a setting; did you mean uploads?"),
+        ({"uploads": {"length_max": "x"}}, "uploads.length_max is 'x' (settings); it must be a number of bytes, or"),
+    ]
+    for settings, sentence in mistakes:
+        with pytest.raises(SettingsError) as raised:
+            Tus(settings=settings, data_dir=tmp_path / "d")
+        assert str(raised.value).startswith(sentence)
+    with pytest.raises(SettingsError, match=r"storage.data_dir is '' \(data_dir\); it must be the path of a directory"):
+        Tus(data_dir="")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tusd_py.model.principal import Principal, Role
 
@@ -58,6 +59,8 @@ class Caller:
     owner: str = ""
     principal: Principal | None = None  # None while access control is off
     may_write: bool = True  # False: the request only reads the upload and must not interrupt a request that writes
+    # The ASGI scope, for functions of an application that mounts the server; never recorded.
+    scope: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
 
     def acting_for(self, owner: str) -> Caller:
@@ -72,4 +75,4 @@ class Caller:
         ``named_headers`` (in lower case) stay too: the operator has named them for hooks.
         """
         kept = [header for header in self.headers if header[0] in RECORDED_HEADERS or header[0] in named_headers]
-        return replace(self, principal=None, target=self.target.partition("?")[0], headers=kept)
+        return replace(self, principal=None, scope=None, target=self.target.partition("?")[0], headers=kept)

@@ -14,6 +14,9 @@ NO_STATE: Mapping[str, object] = MappingProxyType({})
 #: ``HistoryEntry.details`` of a step without results.
 NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
+#: In ``HistoryEntry.details``: where a hook has moved the bytes.
+MOVED_TO = "moved_to"
+
 
 class Kind(StrEnum):
     """Concatenation: a final upload consists of partial uploads; all other uploads are regular."""
@@ -29,6 +32,7 @@ class Status(StrEnum):
     UPLOADING = "uploading"  # bytes are missing; of a final upload: parts are unfinished
     PROCESSING = "processing"  # all bytes are stored; concatenation, hooks or steps are pending
     READY = "ready"
+    MOVED = "moved"  # complete, but a hook has taken its bytes elsewhere
     REJECTED = "rejected"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -38,9 +42,14 @@ class Status(StrEnum):
 #: The statuses that may follow each status. The diagram in the documentation shows this table.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
-        Status.UPLOADING: frozenset({Status.PROCESSING, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
-        Status.PROCESSING: frozenset({Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
-        Status.READY: frozenset({Status.EXPIRED, Status.TERMINATED}),
+        Status.UPLOADING: frozenset(
+            {Status.PROCESSING, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
+        Status.PROCESSING: frozenset(
+            {Status.READY, Status.MOVED, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
+        Status.READY: frozenset({Status.MOVED, Status.EXPIRED, Status.TERMINATED}),
+        Status.MOVED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.REJECTED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.FAILED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.EXPIRED: frozenset(),
@@ -109,7 +118,7 @@ class Upload:
     @property
     def is_handed_to_workers(self) -> bool:
         """The blocking hooks are done; only processing steps of the workers are left, if any."""
-        return self.is_complete and (self.status is Status.READY or bool(self.pending_steps))
+        return self.is_complete and (self.status in (Status.READY, Status.MOVED) or bool(self.pending_steps))
 
     def advance(self, offset: int, at: datetime, storage: Mapping[str, object] | None = None) -> Upload:
         """With bytes stored up to ``offset``, which is not below the current offset and not beyond the length."""
@@ -119,7 +128,7 @@ class Upload:
         return self._with(offset=offset, updated_at=at, storage=self.storage if storage is None else storage)
 
     def truncate_to(self, offset: int, at: datetime) -> Upload:
-        """After a power loss destroyed bytes that the record had counted: the only transition to a lower offset."""
+        """With fewer bytes: a power loss destroyed some that the record had counted, or the upload is rejected."""
         assert offset < self.offset, "no bytes were lost"
         assert not self.is_complete, "a complete upload never changes"
         return self._with(offset=offset, updated_at=at)
@@ -149,6 +158,12 @@ class Upload:
         """After the blocking hooks: with ``steps`` for the workers, or ready if there are none."""
         assert self.is_complete and not self.is_handed_to_workers, "handed to the workers once, when complete"
         return self._with(pending_steps=steps, updated_at=at) if steps else self.with_status(Status.READY, at)
+
+    def move(self, path: str, at: datetime) -> Upload:
+        """After a hook has moved the bytes to ``path``, which is only recorded: no further steps run."""
+        assert self.is_complete and Status.MOVED in TRANSITIONS[self.status], f"{self.status} cannot be moved"
+        entry = HistoryEntry(Status.MOVED, at, "a hook has moved the bytes", details={MOVED_TO: path})
+        return self._with(status=Status.MOVED, pending_steps=(), updated_at=at, history=(*self.history, entry))
 
     def complete_step(
         self, step: str, at: datetime, reason: str = "", details: Mapping[str, str] = NO_DETAILS

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
-from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
+from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
+from tusd_py.protocol.errors import InvalidConcat
 
 # RFC 3986 allows only these in a URL. The header is echoed unchanged, so nothing else may be accepted.
 _VISIBLE = re.compile(r"[!-~]+")

@@ -250,51 +250,6 @@ class InconsistentLength(TusError):
     sentence = "this request declares two different lengths of the upload"
 
 
-class FinalUploadModified(TusError):
-    status = 403
-    code = "ERR_MODIFY_FINAL"
-    sentence = "a final upload consists of its partial uploads and accepts no bytes of its own"
-
-
-class InvalidParts(TusError):
-    """The same message for every fault of a part, because the response must not reveal which uploads exist."""
-
-    code = "ERR_INVALID_CONCAT"
-    sentence = "Upload-Concat: every URL must be the URL of a partial upload on this server"
-
-
-@dataclass(eq=False)
-class TooManyParts(TusError):
-    """More partial uploads in one final upload than the server allows."""
-
-    status = 413
-    code = "ERR_TOO_MANY_PARTS"
-    sentence = "a final upload may consist of at most {parts_max} partial uploads on this server"
-
-    parts_max: int
-
-
-@dataclass(eq=False)
-class PartUsedTooOften(TusError):
-    """A partial upload that final uploads would use more often than the server allows."""
-
-    status = 413
-    code = "ERR_PART_USED_TOO_OFTEN"
-    sentence = "final uploads may use one partial upload at most {part_uses_max} times on this server"
-
-    part_uses_max: int
-
-
-class TooManyConcatenations(TusError):
-    """The client has as many concatenations running and waiting as the server allows."""
-
-    # 503 because clients retry it.
-    status = 503
-    code = "ERR_TOO_MANY_CONCATENATIONS"
-    sentence = "too many final uploads of this client are being concatenated; try again shortly"
-    retry_after_seconds = 5
-
-
 class TooManyEmptyUploads(TusError):
     """The client has as many unfinished uploads without a byte as the server allows."""
 
@@ -304,26 +259,10 @@ class TooManyEmptyUploads(TusError):
     retry_after_seconds = 30
 
 
-class PartInUse(TusError):
-    status = 409
-    code = "ERR_PARTIAL_UPLOAD_IN_USE"
-    sentence = "an unfinished final upload needs this partial upload; terminate the final upload first"
-
-
 class UploadUnfinished(TusError):
     status = 404
     code = "ERR_INCOMPLETE_UPLOAD"
     sentence = "this upload cannot be downloaded before it is complete"
-
-
-class UploadNotAssembled(TusError):
-    """A final upload whose parts are complete and are being concatenated."""
-
-    # 409 because clients retry it.
-    status = 409
-    code = "ERR_UPLOAD_NOT_ASSEMBLED"
-    retry_after_seconds = 5
-    sentence = "the parts of this upload are still being concatenated; try again shortly"
 
 
 class UploadNotValidated(TusError):
@@ -403,36 +342,13 @@ class ServerShutdown(TusError):
 
 @dataclass(eq=False)
 class TypeNotAllowed(TusError):
-    """The first bytes of the upload have a type that the rules do not allow; the upload has been terminated."""
+    """The first bytes of the upload have a type that the rules do not allow. Every later PATCH is refused the same."""
 
     status = 415
     code = "ERR_TYPE_NOT_ALLOWED"
-    sentence = "this upload is not accepted and has been terminated: {reason}"
+    sentence = "this upload is not accepted: {reason}"
 
     reason: str
-
-
-# Access
-
-
-@dataclass(eq=False)
-class Unauthenticated(TusError):
-    """The request has no credentials, or credentials that are not accepted; ``problem`` says why, for the client."""
-
-    status = 401
-    code = "ERR_UNAUTHENTICATED"
-
-    problem: str = ""
-
-    def __str__(self) -> str:
-        return self.problem or "this server needs credentials; send Authorization: Bearer with a token"
-
-    @property
-    def challenge(self) -> str:
-        """The value of WWW-Authenticate (RFC 6750, 3): without an error code if the request had no credentials."""
-        if not self.problem:
-            return 'Bearer realm="tusd-py"'
-        return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
 
 
 # Decisions of hooks and of the access policy

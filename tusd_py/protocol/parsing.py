@@ -13,10 +13,12 @@ from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
 from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat, without_credentials
+from tusd_py.protocol.concat_errors import (
+    FinalUploadModified,
+)
 from tusd_py.protocol.errors import (
     AmbiguousLength,
     ExtensionDisabled,
-    FinalUploadModified,
     HeaderTooLarge,
     InvalidChecksum,
     InvalidDeferLength,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
 from tusd_py.protocol.downloads import content_headers, validator_headers
@@ -16,7 +17,6 @@ from tusd_py.protocol.errors import (
     MethodNotAllowed,
     RangeNotSatisfiable,
     TusError,
-    Unauthenticated,
     UnsupportedVersion,
     UploadGone,
 )

@@ -12,22 +12,26 @@ from datetime import datetime
 
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol.concat_errors import (
+    FinalUploadModified,
+    InvalidParts,
+    PartInUse,
+    PartUsedTooOften,
+    UploadNotAssembled,
+)
 from tusd_py.protocol.errors import (
     AppendTooLarge,
     AppendTooSmall,
-    FinalUploadModified,
+    ContentGone,
     InvalidLength,
-    InvalidParts,
     LengthAlreadyKnown,
     LengthExceeded,
     MaxSizeExceeded,
     OffsetMismatch,
-    PartInUse,
-    PartUsedTooOften,
     RejectedByRules,
     TusError,
+    TypeNotAllowed,
     UploadGone,
-    UploadNotAssembled,
     UploadNotFound,
     UploadNotValidated,
     UploadUnfinished,
@@ -98,8 +102,9 @@ def ensure_available(upload: Upload | None, now: datetime) -> Upload:
     """Return ``upload`` if a request may use it at ``now``.
 
     Raises ``UploadNotFound`` for None and a terminated upload, ``UploadGone`` for one that expired or failed, and
-    ``RejectedByRules`` for one that validation rejected. A regular unfinished upload is gone from ``expires_at`` on,
-    even before the sweeper deletes it.
+    ``RejectedByRules`` for one that validation rejected. An unfinished one that was rejected by its first bytes
+    remains: a client that missed the reason learns it from its next PATCH. A regular unfinished upload is gone from
+    ``expires_at`` on, even before the sweeper deletes it.
     Expiration: "the Server SHOULD respond with 404 Not Found or 410 Gone"; which of them is a setting.
     """
     if upload is None or upload.status is Status.TERMINATED:
@@ -108,7 +113,7 @@ def ensure_available(upload: Upload | None, now: datetime) -> Upload:
         raise UploadGone
     if upload.expires_at is not None and upload.expires_at <= now and not _expires_by_sweep_only(upload):
         raise UploadGone
-    if upload.status is Status.REJECTED:
+    if upload.status is Status.REJECTED and upload.is_complete:
         raise RejectedByRules
     return upload
 
@@ -149,6 +154,8 @@ def append(request: Append, upload: Upload, limits: Limits) -> Remaining:
     # Concatenation: "The Server MUST respond with 403 Forbidden to any PATCH request against a final upload".
     if upload.kind is Kind.FINAL:
         raise FinalUploadModified
+    if upload.status is Status.REJECTED:
+        raise TypeNotAllowed(upload.history[-1].reason)
     if request.unsupported is not None:
         raise request.unsupported
     # Core, PATCH: "If the offsets do not match, the Server MUST respond with 409 Conflict without modifying
@@ -187,7 +194,7 @@ def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, 
     for part in parts:
         if part is None or part.kind is not Kind.PARTIAL:
             raise InvalidParts
-        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
+        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED, Status.MOVED):
             raise InvalidParts
         if part.expires_at is not None and part.expires_at <= now and not part.is_complete:
             raise InvalidParts
@@ -240,8 +247,13 @@ def ensure_not_assembling(parts: Sequence[Upload | None]) -> None:
 def download(upload: Upload, limits: Limits) -> None:
     """Check a download: only complete uploads, unless ``partial_downloads`` is set.
 
-    Raises ``UploadUnfinished`` or ``UploadNotValidated``.
+    Raises ``RejectedByRules``, ``UploadUnfinished``, ``UploadNotValidated``, or ``ContentGone`` for an upload whose
+    bytes a hook has moved.
     """
+    if upload.status is Status.REJECTED:
+        raise RejectedByRules
+    if upload.status is Status.MOVED:
+        raise ContentGone
     if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
         raise UploadUnfinished
     if limits.requires_validation:

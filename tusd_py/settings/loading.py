@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -33,7 +33,7 @@ EXIT_UNUSABLE = 2
 RENAMED = {"server.workers": "server.processes"}
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """The settings cannot be used; ``problems`` has one sentence for each mistake."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -100,15 +100,7 @@ def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, So
     Raises ``SettingsError`` for unknown names and for a file that cannot be read.
     """
     problems: list[str] = []
-    sourced: dict[str, Sourced] = {}
-    for name, value in (*_from_file(config, problems), *_from_environment(environ, problems), *flags.items()):
-        section, _, key = name.partition(".")
-        if key not in sections()[section].model_fields:
-            problems.append(_unknown(name, value.origin))
-        sourced[name] = value
-    if problems:
-        raise SettingsError(problems)
-    return sourced
+    return _known((*_from_file(config, problems), *_from_environment(environ, problems), *flags.items()), problems)
 
 
 def build(sourced: Mapping[str, Sourced]) -> Settings:
@@ -122,6 +114,25 @@ def build(sourced: Mapping[str, Sourced]) -> Settings:
     except ValidationError as error:
         sentences = [_sentence(details, sourced) for details in error.errors()]
         raise SettingsError(list(dict.fromkeys(sentences))) from None
+
+
+def from_mapping(tables: Mapping[str, Mapping[str, object]], origin: str) -> Settings:
+    """Check and build settings given as sections of values, as in the file. Raises ``SettingsError``."""
+    problems: list[str] = []
+    return build(_known(_from_tables(tables, origin, problems), problems))
+
+
+def _known(values: Iterable[tuple[str, Sourced]], problems: list[str]) -> dict[str, Sourced]:
+    """The values by name. Raises ``SettingsError`` if there are problems, or names of no setting."""
+    sourced: dict[str, Sourced] = {}
+    for name, value in values:
+        section, _, key = name.partition(".")
+        if key not in sections()[section].model_fields:
+            problems.append(_unknown(name, value.origin))
+        sourced[name] = value
+    if problems:
+        raise SettingsError(problems)
+    return sourced
 
 
 def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Sourced]]:
@@ -138,20 +149,25 @@ def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, 
         reason = _list_and_tables(text) or f"is not TOML: {error}"
         problems.append(f"the configuration file {config} {reason}")
         return
+    yield from _from_tables(tables, str(config), problems)
+
+
+def _from_tables(tables: Mapping[str, object], origin: str, problems: list[str]) -> Iterator[tuple[str, Sourced]]:
     for section, table in tables.items():
         if section not in sections():
-            problems.append(_unknown(section, str(config)))
-        elif not isinstance(table, dict):
-            problems.append(f"{section} in {config} must be a table: write [{section}] above its settings")
+            problems.append(_unknown(section, origin))
+        elif not isinstance(table, Mapping):
+            problems.append(f"{section} in {origin} must be a table: write [{section}] above its settings")
         else:
-            yield from ((f"{section}.{key}", Sourced(value, str(config))) for key, value in table.items())
+            yield from ((f"{section}.{key}", Sourced(value, origin)) for key, value in table.items())
 
 
 def _list_and_tables(text: str) -> str:
     """What is wrong if a list of tables is also set as a plain list, which TOML does not allow; else empty."""
     for section, key in re.findall(r"^\s*\[\[\s*(\w+)\.(\w+)\s*\]\]", text, re.MULTILINE):
-        if line := re.search(rf"^[ \t]*{key}[ \t]*=.*$", text, re.MULTILINE):
-            return f"has both {line[0].strip()!r} and [[{section}.{key}]]: remove the first"
+        for line in text.splitlines():
+            if line.partition("=")[0].strip() == key and "=" in line:
+                return f"has both {line.strip()!r} and [[{section}.{key}]]: remove the first"
     return ""
 
 

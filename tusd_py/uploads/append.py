@@ -9,7 +9,7 @@ from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.errors import LengthExceeded, TusError, TypeNotAllowed, UploadInterrupted, UploadStopped
 from tusd_py.protocol.outcomes import Appended
@@ -74,11 +74,15 @@ class _AppendBody:
             if isinstance(interruption, UploadInterrupted):
                 interruption.with_upload(receiver.upload)
             raise
-        except (UploadStopped, TypeNotAllowed):
+        except UploadStopped:
             # Close first: a write that is still queued would bring the bytes back.
             await receiver.close()
             await terminate_locked(self.ports, receiver.upload, self.caller)
             raise
+        except TypeNotAllowed as refusal:
+            if receiver.upload.status is not Status.REJECTED:
+                await receiver.reject(refusal.reason)
+            raise refusal.with_upload(receiver.upload) from None
         except TusError as refusal:
             if isinstance(refusal, LengthExceeded) and request.is_last is not None:
                 # The draft, Append: "rejecting the request once the offset exceeds the length, marking the upload

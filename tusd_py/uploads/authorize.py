@@ -10,7 +10,8 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.errors import AccessDenied, Unauthenticated, UploadNotFound
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied, UploadNotFound
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Inspect, Request, Terminate
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tusd_py.protocol.errors import TooManyConcatenations, TooManyEmptyUploads
+from tusd_py.protocol.concat_errors import TooManyConcatenations
+from tusd_py.protocol.errors import TooManyEmptyUploads
 
 #: Concatenations of one client that may wait for a slot; each is a task and a record.
 WAITING_MAX = 100

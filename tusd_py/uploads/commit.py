@@ -16,7 +16,7 @@ from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
-from tusd_py.protocol.errors import PartUsedTooOften
+from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_log import log_change, log_creation
 

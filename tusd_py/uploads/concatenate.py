@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tusd_py.cancellation import shielded
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import InvalidParts
+from tusd_py.protocol.concat_errors import InvalidParts
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import Create
 from tusd_py.uploads.commit import NO_CAUSE, Cause, insert, update

@@ -218,15 +218,20 @@ class _CreationWithUpload:
             elif not committer.is_recorded:
                 await committer.insert(receiver.upload)
             failure.with_upload(receiver.upload)
-        elif self.is_announced and not isinstance(failure, ChecksumMismatch | TypeNotAllowed | UploadStopped):
+        elif self.is_announced and not isinstance(failure, ChecksumMismatch | UploadStopped):
             await self._keep(receiver, failure)
         else:
             await self._undo(receiver, committer, failure)
 
     async def _keep(self, receiver: BodyReceiver, failure: Exception) -> None:
-        """Keep what is saved: the client knows the URL and may resume, unless its body exceeded its own length."""
+        """Keep what is saved: the client knows the URL and may resume.
+
+        It may not if its body exceeded its own length or has a type that is not allowed, but then it learns why.
+        """
         if isinstance(failure, LengthExceeded):
             await receiver.invalidate("the body exceeded the length of the upload")
+        elif isinstance(failure, TypeNotAllowed):
+            await receiver.reject(failure.reason)
         if isinstance(failure, TusError):
             failure.with_upload(receiver.upload)
 

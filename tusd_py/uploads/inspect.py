@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tusd_py.model.caller import Caller
-from tusd_py.model.upload import Kind, Upload
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.outcomes import Inspected
 from tusd_py.protocol.requests import Inspect
@@ -44,7 +44,7 @@ async def _as_recorded(ports: Ports, upload_id: str) -> Upload:
 
 
 def _is_open_at_length(upload: Upload) -> bool:
-    return upload.offset == upload.length and upload.kind is not Kind.FINAL and not upload.is_complete
+    return upload.offset == upload.length and upload.kind is not Kind.FINAL and upload.status is Status.UPLOADING
 
 
 async def _complete(ports: Ports, upload: Upload, caller: Caller) -> Upload:

@@ -18,7 +18,8 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
 from tusd_py.model.principal import Verb
-from tusd_py.protocol.errors import TusError, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import endpoint_view, event_view, job_view, upload_view

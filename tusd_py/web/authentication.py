@@ -12,7 +12,8 @@ from starlette.types import Scope
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.principal import Principal, Verb
-from tusd_py.protocol.errors import AccessDenied, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.errors import CrossOriginRequest

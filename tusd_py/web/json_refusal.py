@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from tusd_py.protocol.errors import TusError, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import TusError
 
 
 def refusal(error: TusError) -> Response:

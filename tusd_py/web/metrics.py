@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import Job
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import TusError
 from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE, identifier
@@ -81,8 +94,35 @@ class ServerMetrics:
         self.upload_bytes = Histogram(
             "tusd_py_upload_bytes", "Sizes of completed uploads.", buckets=_BYTES, registry=registry
         )
+        self._job_names: frozenset[str] = frozenset()
         self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
         self._add_job_metrics(registry)
+
+        self._add_process_metrics(registry)
+
+    def _add_process_metrics(self, registry: CollectorRegistry) -> None:
+        self._hook_seconds = Histogram(
+            "tusd_py_hook_duration_seconds",
+            "Time that requests waited for hooks, by type.",
+            ["hooktype"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.storage_free_bytes = Gauge(
+            "tusd_py_storage_free_bytes",
+            "Free space in the data directory.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        build = Gauge(
+            "tusd_py_build_info",
+            "1, with the version of the server and of Python.",
+            ["version", "python"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        build.labels(version("tusd-py"), platform.python_version()).set(1)
+        ProcessCollector(registry=registry)
 
     def _add_job_metrics(self, registry: CollectorRegistry) -> None:
         # Only the process that runs the maintenance tasks sets these gauges.
@@ -100,6 +140,28 @@ class ServerMetrics:
         self.jobs_dead = Gauge(
             "tusd_py_jobs_dead", "Dead jobs, counted up to 1000.", registry=registry, multiprocess_mode="livemax"
         )
+        self._jobs = {
+            name: Gauge(f"tusd_py_jobs_{name}", help, ["task"], registry=registry, multiprocess_mode="livemax")
+            for name, help in (
+                ("waiting", "Jobs that have not ended, by webhook endpoint or step, counted up to 1000."),
+                ("retrying", "Of these, jobs that have failed at least once."),
+                ("oldest_seconds", "The age of the oldest of these."),
+            )
+        }
+
+    def jobs(self, unfinished: Sequence[Job], now: datetime) -> None:
+        """Set the gauges of jobs that have not ended."""
+        counts: dict[str, list[float]] = {name: [0, 0, 0] for name in self._job_names}
+        for job in unfinished:
+            count = counts.setdefault(job.subscription or job.actor, [0, 0, 0])
+            count[0] += 1
+            count[1] += job.attempt > 1 or bool(job.error)
+            count[2] = max(count[2], (now - job.created_at).total_seconds())
+        # Names that have no jobs any more stay, with 0.
+        self._job_names = frozenset(counts)
+        for name, values in counts.items():
+            for gauge, value in zip(self._jobs.values(), values, strict=True):
+                gauge.labels(name).set(value)
 
     def request(self, method: str, seconds: float, error: TusError | None, status: int = 0) -> None:
         """Count one answered request. A hook may have answered an ``error`` with another ``status`` than its own."""
@@ -120,6 +182,10 @@ class ServerMetrics:
         if failed:
             self._hook_errors.labels(hook.value).inc()
 
+    def hook_seconds(self, hook: Hook, seconds: float) -> None:
+        """Record how long a request waited for a hook."""
+        self._hook_seconds.labels(hook.value).observe(seconds)
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format. Reads files if several processes share their metrics.
 
@@ -134,6 +200,7 @@ class ServerMetrics:
         registry = CollectorRegistry()
         try:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            ProcessCollector(registry=registry)
             return generate_latest(registry)
         except UNREADABLE as error:
             log.warning("the metrics of other processes cannot be read: %s", error)

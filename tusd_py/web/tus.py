@@ -175,5 +175,6 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Princi
         headers=exchange.headers.raw,
         owner="" if principal is None else principal.subject,
         principal=principal,
+        scope=scope,
         client=client_key,
     )

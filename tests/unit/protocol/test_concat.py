@@ -6,7 +6,8 @@ import pytest
 
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.concat import CollectionUrl, Concat, format_concat, parse_concat, without_credentials
-from tusd_py.protocol.errors import InvalidConcat, InvalidParts, TooManyParts
+from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
+from tusd_py.protocol.errors import InvalidConcat
 
 HERE = CollectionUrl(base_paths=("/files/", "/behind/proxy/"))
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from tusd_py.model.upload import Upload
-from tusd_py.protocol import errors
+from tusd_py.protocol import access_errors, concat_errors, errors
 from tusd_py.protocol.errors import TusError
 
 #: One error of each class with fields; the other classes need no arguments.
 WITH_FIELDS: list[TusError] = [
+    access_errors.Unauthenticated("the token has expired"),
     errors.UnsupportedVersion(None),
     errors.UnsupportedVersion("0.2.2"),
     errors.MethodNotAllowed(("POST", "OPTIONS")),
@@ -32,8 +33,8 @@ WITH_FIELDS: list[TusError] = [
     errors.AppendTooSmall(5),
     errors.LengthAlreadyKnown(5, 0),
     errors.LengthAlreadyKnown(None, 3),
-    errors.TooManyParts(2),
-    errors.PartUsedTooOften(16),
+    concat_errors.TooManyParts(2),
+    concat_errors.PartUsedTooOften(16),
     errors.RangeNotSatisfiable(5),
     errors.TypeNotAllowed("its type is text/html"),
 ]
@@ -42,8 +43,9 @@ WITH_FIELDS: list[TusError] = [
 def all_errors() -> list[TusError]:
     """At least one error of every class, and one for each message."""
     covered = {type(error) for error in WITH_FIELDS}
-    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TusError)]
-    return WITH_FIELDS + [value() for value in classes if value not in covered and value is not TusError]
+    named = [value for module in (errors, access_errors, concat_errors) for value in vars(module).values()]
+    classes = {value for value in named if isinstance(value, type) and issubclass(value, TusError)}
+    return WITH_FIELDS + [value() for value in sorted(classes - covered - {TusError}, key=lambda cls: cls.__name__)]
 
 
 @pytest.mark.parametrize("error", all_errors(), ids=repr)

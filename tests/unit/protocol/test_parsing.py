@@ -9,10 +9,14 @@ import pytest
 
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import Checksum
+from tusd_py.protocol.concat_errors import (
+    FinalUploadModified,
+    InvalidParts,
+    TooManyParts,
+)
 from tusd_py.protocol.errors import (
     AmbiguousLength,
     ExtensionDisabled,
-    FinalUploadModified,
     HeaderTooLarge,
     InvalidChecksum,
     InvalidConcat,
@@ -20,10 +24,8 @@ from tusd_py.protocol.errors import (
     InvalidLength,
     InvalidMetadata,
     InvalidOffset,
-    InvalidParts,
     MalformedHeader,
     MethodNotAllowed,
-    TooManyParts,
     TusError,
     UnsupportedAlgorithm,
     UnsupportedContentEncoding,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.protocol.test_errors import all_errors
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol import errors
+from tusd_py.protocol import concat_errors, errors
 from tusd_py.protocol.downloads import format_etag
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.outcomes import (
@@ -343,7 +343,7 @@ class TestRefusals:
         """The offset is included if it is known: some clients correct themselves with it."""
         _, sent, _ = refusal(error.with_upload(UPLOAD))
         assert (sent["upload-offset"], sent["upload-expires"]) == ("4", EXPIRY)
-        assert "upload-offset" not in refusal(errors.FinalUploadModified().with_upload(FINAL))[1]
+        assert "upload-offset" not in refusal(concat_errors.FinalUploadModified().with_upload(FINAL))[1]
 
     def test_error_headers(self) -> None:
         """Some errors require a header."""

@@ -9,16 +9,18 @@ import pytest
 
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import (
+from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
-    InvalidLength,
     InvalidParts,
+    PartInUse,
+    PartUsedTooOften,
+)
+from tusd_py.protocol.errors import (
+    InvalidLength,
     LengthAlreadyKnown,
     LengthExceeded,
     MaxSizeExceeded,
     OffsetMismatch,
-    PartInUse,
-    PartUsedTooOften,
     TusError,
     UnsupportedContentType,
     UploadGone,

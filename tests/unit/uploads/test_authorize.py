@@ -15,7 +15,8 @@ from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.principal import Principal, Role
-from tusd_py.protocol.errors import AccessDenied, Unauthenticated, UploadNotFound
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied, UploadNotFound
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.protocol.requests import (
     Append,

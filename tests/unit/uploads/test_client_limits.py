@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.harness import CALLER, UploadsHarness, cut
 from tests.support.virtual_time import VIRTUAL_TIME
-from tusd_py.protocol.errors import BodyIncomplete, TooManyConcatenations, TooManyEmptyUploads
+from tusd_py.protocol.concat_errors import TooManyConcatenations
+from tusd_py.protocol.errors import BodyIncomplete, TooManyEmptyUploads
 from tusd_py.uploads import client_limits
 from tusd_py.uploads.client_limits import WAITING_MAX, ConcatenationSlots, EmptyUploads
 

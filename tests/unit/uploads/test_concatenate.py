@@ -17,13 +17,15 @@ from tusd_py.contracts.store import BytesMissing, OnProgress, StoreFull
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol.errors import (
+from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
     InvalidParts,
-    MaxSizeExceeded,
     PartInUse,
     PartUsedTooOften,
     TooManyConcatenations,
+)
+from tusd_py.protocol.errors import (
+    MaxSizeExceeded,
     UploadGone,
     UploadRejected,
 )

@@ -11,7 +11,8 @@ from tests.support.harness import UploadsHarness
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.contracts.zero_copy import ZeroCopyContent
 from tusd_py.model.upload import Kind
-from tusd_py.protocol.errors import ContentGone, UploadNotAssembled, UploadNotFound, UploadUnfinished
+from tusd_py.protocol.concat_errors import UploadNotAssembled
+from tusd_py.protocol.errors import ContentGone, UploadNotFound, UploadUnfinished
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
 from tusd_py.storage.disk.store import DiskStore

@@ -12,7 +12,8 @@ from tusd_py.access.jwt_tokens import JwtRules, JwtVerifier
 from tusd_py.access.keys import StaticKey, secret_key
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.principal import Principal, Verb
-from tusd_py.protocol.errors import AccessDenied, TusError, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy

@@ -6,9 +6,11 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 
-from tusd_py.contracts.hooks import HookFailed, HookFunctions, HookRequest, HookResponse, HookReturn
+from tusd_py.contracts.hooks import HookEvent, HookFailed, HookFunctions, HookRequest, HookResponse, HookReturn
+from tusd_py.contracts.store import Store
 from tusd_py.hooks.responses import CountInvocation, validate_response
 from tusd_py.model.hooks import Hook
 from tusd_py.threads import ThreadPool
@@ -27,10 +29,13 @@ class CallableHooks:
     it returns is ignored.
     """
 
-    def __init__(self, functions: HookFunctions, timeout_seconds: float, count: CountInvocation) -> None:
+    def __init__(
+        self, functions: HookFunctions, timeout_seconds: float, count: CountInvocation, store: Store | None = None
+    ) -> None:
         self._functions = dict(functions)
         self._timeout_seconds = timeout_seconds
         self._count = count
+        self._store = store
         self._threads = ThreadPool(THREADS, "hook")
 
     def handles(self, hook: Hook) -> bool:
@@ -46,6 +51,9 @@ class CallableHooks:
         function = self._functions.get(event.hook)
         if function is None:
             return _NO_CHANGE
+        if self._store is not None and isinstance(event, HookEvent):
+            storage = {**event.upload.storage, **self._store.location(event.upload)}
+            event = replace(event, upload=event.upload.with_storage(storage), store=self._store)
         try:
             async with asyncio.timeout(self._timeout_seconds) as limit:
                 response = await self._call(function, event)

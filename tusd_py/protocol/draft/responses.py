@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem_for
 from tusd_py.protocol.draft.representation import MEDIA_TYPE
@@ -19,7 +20,6 @@ from tusd_py.protocol.errors import (
     MaxSizeExceeded,
     MethodNotAllowed,
     TusError,
-    Unauthenticated,
     UnsupportedContentType,
     UploadGone,
 )

@@ -110,6 +110,17 @@ class BodyReceiver:
             now = self._ports.clock()
             await self._commit(self.upload.with_status(Status.FAILED, now, reason), now, is_last=True)
 
+    async def reject(self, reason: str) -> None:
+        """Mark the upload rejected and delete its bytes. Its record stays, so that its client learns the reason."""
+        # Close first: a write that is still queued would bring the bytes back.
+        await self.close()
+        now = self._ports.clock()
+        after = self.upload.truncate_to(0, now) if self.upload.offset else self.upload
+        after = after.with_status(Status.REJECTED, now, reason)
+        after = after.expiring(self._ports.policy.expiry(after, now))
+        self.upload = await self._committer.commit(self.upload, after, is_last=True)
+        await self._ports.store.delete(self.upload)
+
     async def close(self) -> None:
         """Release the store's resources. Call it in any case."""
         await self._sink.close()

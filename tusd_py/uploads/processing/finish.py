@@ -14,6 +14,7 @@ from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.processing.move import is_elsewhere, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,12 @@ async def _hand_to_workers(ports: Ports, upload: Upload, caller: Caller | None) 
 async def _post_finish(ports: Ports, upload: Upload, caller: Caller | None) -> None:
     """Invoke post-finish, then hand the upload to the workers: after a crash in between the hook is invoked again."""
     await ports.background.after(task_key(TaskKind.HOOKS, upload.id))
-    await ports.hooks.invoke(HookEvent(Hook.POST_FINISH, upload, caller))
+    response = await ports.hooks.invoke(HookEvent(Hook.POST_FINISH, upload, caller))
     try:
-        await _hand_to_workers(ports, upload, caller)
+        if response.moved_to is not None and is_elsewhere(ports, upload, response.moved_to):
+            await update(ports, upload, moved(ports, upload, response.moved_to), Cause(caller))
+        else:
+            await _hand_to_workers(ports, upload, caller)
     except RecordConflict:
         # The upload was terminated meanwhile.
         return

@@ -1,0 +1,27 @@
+"""The errors of access control; the others of the protocol are in ``errors``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tusd_py.protocol.errors import TusError
+
+
+@dataclass(eq=False)
+class Unauthenticated(TusError):
+    """The request has no credentials, or credentials that are not accepted; ``problem`` says why, for the client."""
+
+    status = 401
+    code = "ERR_UNAUTHENTICATED"
+
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return self.problem or "this server needs credentials; send Authorization: Bearer with a token"
+
+    @property
+    def challenge(self) -> str:
+        """The value of WWW-Authenticate (RFC 6750, 3): without an error code if the request had no credentials."""
+        if not self.problem:
+            return 'Bearer realm="tusd-py"'
+        return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
