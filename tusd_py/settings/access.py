@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
 
 from tusd_py.model.principal import Role
-from tusd_py.settings.values import Bool, Confidential, Expects, Seconds, Section, Size, Text, check_url
+from tusd_py.settings.values import Bool, Confidential, CountOrNone, Expects, Seconds, Section, Size, Text, check_url
 
 _KEY_BYTES_MIN = 32
 #: Algorithms by the kind of key that they need. Which of them a key may be used for never depends on the token.
@@ -55,6 +56,14 @@ def check_parameter(value: str) -> str:
     return value
 
 
+def check_rate_storage(value: str) -> str:
+    parts = urlsplit(value)
+    is_url = (parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"
+    if value != "memory" and not is_url:
+        raise ValueError('"memory", or the URL of a Redis server such as redis://127.0.0.1:6379/0')
+    return value
+
+
 def check_time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -80,6 +89,15 @@ class QuotasSettings(Section):
     bytes_per_day: Size = 10 * 1000**3
     bytes_per_month: Size = 100 * 1000**3
     time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
+
+
+class RatesSettings(Section):
+    """How often clients may do something."""
+
+    creations_per_minute: CountOrNone = 0
+    storage: Annotated[str, AfterValidator(check_rate_storage), Expects('"memory", or the URL of a Redis server')] = (
+        "memory"
+    )
 
 
 class JwtSettings(Section):
