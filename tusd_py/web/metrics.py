@@ -93,6 +93,10 @@ class ServerMetrics:
         )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
+        for hook in Hook:
+            # As in tusd: a dashboard shows 0, and a rate from the first failure on.
+            self._hooks.labels(hook.value)
+            self._hook_errors.labels(hook.value)
         self._seconds: Mapping[str, Observer]
         self._requests: Mapping[str, Counter] = {}  # where ``_seconds`` does not count them
         self.upload_bytes: Observer
