@@ -36,11 +36,9 @@ def creation_rate(settings: Settings) -> CreationRate | None:
     if not rates.creations_per_minute:
         return None
     # Imported here: only servers with this setting need the library.
-    from tusd_py.access.rates import WindowedCreationRate, storage_of
+    from tusd_py.access.rates import WindowedCreationRate
 
-    return WindowedCreationRate(
-        rates.creations_per_minute, storage_of("" if rates.storage == "memory" else rates.storage)
-    )
+    return WindowedCreationRate(rates.creations_per_minute)
 
 
 def key_fetcher(url: str) -> FetchKeys:

@@ -124,8 +124,7 @@ def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
 
 def is_private_literal(url: str) -> bool:
     """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
-    # Imported here: the module loads the HTTP library.
-    from tusd_py.hooks.delivery.ssrf import is_public
+    from tusd_py.hooks.delivery.ssrf import is_public  # here, because it loads the HTTP library
 
     host = urlsplit(url).hostname or ""
     return parse_address(host) is not None and not is_public(host)

@@ -8,6 +8,6 @@ from typing import Protocol
 class CreationRate(Protocol):
     """Limits how many uploads a client creates in a minute."""
 
-    async def ensure_allowed(self, subject: str) -> None:
-        """Count a creation of ``subject``, in bounded time. Raises ``TooManyCreations``."""
+    def ensure_allowed(self, subject: str) -> None:
+        """Count a creation of ``subject``. Raises ``TooManyCreations``."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
@@ -56,14 +55,6 @@ def check_parameter(value: str) -> str:
     return value
 
 
-def check_rate_storage(value: str) -> str:
-    parts = urlsplit(value)
-    is_url = (parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"
-    if value != "memory" and not is_url:
-        raise ValueError('"memory", or the URL of a Redis server such as redis://127.0.0.1:6379/0')
-    return value
-
-
 def check_time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -95,9 +86,6 @@ class RatesSettings(Section):
     """How often clients may do something."""
 
     creations_per_minute: CountOrNone = 0
-    storage: Annotated[str, AfterValidator(check_rate_storage), Expects('"memory", or the URL of a Redis server')] = (
-        "memory"
-    )
 
 
 class JwtSettings(Section):

@@ -62,7 +62,7 @@ async def create(
     rules.create(request, ports.policy.limits_for(caller.principal))
     # By file: the parts of a parallel upload are not counted, their final upload is.
     if ports.creation_rate is not None and request.kind is not Kind.PARTIAL:
-        await ports.creation_rate.ensure_allowed(subject_of(caller.owner, caller.client))
+        ports.creation_rate.ensure_allowed(subject_of(caller.owner, caller.client))
     await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
         created = await _create(ports, request, caller, body, listener)
