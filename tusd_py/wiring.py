@@ -200,6 +200,7 @@ async def open_ports(
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
+        hook_counts=None if database is None else database.hook_counts,
     )
 
 
