@@ -64,8 +64,8 @@ class QuotaPolicy:
 
     def periods(self, at: datetime) -> Mapping[Quota, str]:
         """The day and the month of ``at``."""
-        local = at.astimezone(self.zone)
-        return {Quota.BYTES_PER_DAY: f"{local:%Y-%m-%d}", Quota.BYTES_PER_MONTH: f"{local:%Y-%m}"}
+        text = at.astimezone(self.zone).isoformat()
+        return {Quota.BYTES_PER_DAY: text[:10], Quota.BYTES_PER_MONTH: text[:7]}
 
     def resets_at(self, quota: Quota, at: datetime) -> datetime:
         """When the day or the month of ``at`` ends."""
