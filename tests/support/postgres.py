@@ -162,7 +162,9 @@ def empty_database() -> str:
     """The URL of a database with the newest schema and no rows, which tests use one after the other."""
     url = _emptied()
     with psycopg.connect(url) as connection:
-        tables = "uploads, upload_parts, events, jobs, endpoint_state, locks"
+        tables = (
+            "uploads, upload_parts, events, jobs, endpoint_state, locks, quota_charges, quota_counters, quota_limits"
+        )
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
     return url
 
