@@ -98,11 +98,15 @@ class PostgresServer:
         """Let every process go on."""
         self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def processes(self) -> list[int]:
+        """Every process of the server."""
         if self._process is None:
-            return
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
+            return []
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
