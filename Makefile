@@ -8,12 +8,14 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+# Of its own, because the fastest interpreter on PATH is measured.
+BENCH_VENV := benchmarks/.venv-bench
 PROXIES := $(VENV)/.proxies
 # Two processes, because the tests are bound by I/O. The tests of a file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all fast check format bench conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
+.PHONY: help run test test-all fast check format bench bench-here conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -42,7 +44,11 @@ format: $(DEV) ## format the code
 	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(BENCH) ## measure tusd-py and other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
+bench: ## measure tusd-py and other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
+	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON="$$($(PYTHON) benchmarks/interpreter.py)" bench-here
+
+# With the interpreter of VENV.
+bench-here: $(BENCH)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 conformance: $(DEV) ## run the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/

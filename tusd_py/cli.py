@@ -28,6 +28,7 @@ COMMANDS = {
     "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
+    "quota": "Show, set and reconcile quotas.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 

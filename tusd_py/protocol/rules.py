@@ -12,6 +12,7 @@ from datetime import datetime
 
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
     InvalidParts,
@@ -62,7 +63,7 @@ class Limits:
     gone_status: int = 410  # or 404, for clients that start over only after 404
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Remaining:
     """How many more bytes an upload accepts (``None``: no limit), and the error for a body that has more."""
 

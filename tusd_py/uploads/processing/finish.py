@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.steps import steps_for
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause, update
@@ -17,7 +16,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.move import is_elsewhere, moved
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Finished:
     """A complete upload, and the response override of pre-finish."""
 
