@@ -23,6 +23,7 @@ import psycopg
 import pytest
 
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.tables import RecordsTable
 
 _START_SECONDS = 60.0
 _numbers = count()
@@ -166,7 +167,7 @@ def empty_database() -> str:
     """The URL of a database with the newest schema and no rows, which tests use one after the other."""
     url = _emptied()
     with psycopg.connect(url) as connection:
-        tables = "uploads, upload_parts, events, jobs, endpoint_state, locks"
+        tables = ", ".join(RecordsTable.metadata.tables)
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
     return url
 

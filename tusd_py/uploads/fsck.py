@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _PAGE = 500
 
 
-class Problem(StrEnum):
+class Disagreement(StrEnum):
     """What is wrong with the bytes of an upload."""
 
     MISSING = "missing"  # none are stored, though some are recorded
@@ -33,7 +33,7 @@ class Finding:
     """One upload with a problem, and what was or can be done."""
 
     upload_id: str
-    problem: Problem
+    problem: Disagreement
     recorded: int
     stored: int
     is_repaired: bool
@@ -70,7 +70,7 @@ async def _examine(ports: Ports, upload: Upload, repair: bool) -> Finding | None
         if await ports.store.size(upload) == upload.offset:
             return None
     except StoreError as error:
-        return Finding(upload.id, Problem.UNREADABLE, upload.offset, 0, False, str(error))
+        return Finding(upload.id, Disagreement.UNREADABLE, upload.offset, 0, False, str(error))
     # Again under the lock: a running request writes before it saves.
     lock = await ports.locker.try_acquire(upload.id)
     if lock is None:
@@ -90,9 +90,9 @@ async def _examine(ports: Ports, upload: Upload, repair: bool) -> Finding | None
 async def _judge(ports: Ports, upload: Upload, stored: int, repair: bool) -> Finding:
     if stored > upload.offset:
         if upload.is_complete:
-            return _finding(upload, Problem.LONG, stored, "another program has changed it; restore it from a backup")
-        return _finding(upload, Problem.LONG, stored, "harmless: the next request overwrites them", is_repaired=True)
-    problem = Problem.SHORT if stored else Problem.MISSING
+            return _finding(upload, Disagreement.LONG, stored, "another program has changed it: restore a backup")
+        return _finding(upload, Disagreement.LONG, stored, "harmless: they are overwritten", is_repaired=True)
+    problem = Disagreement.SHORT if stored else Disagreement.MISSING
     if upload.is_complete:
         advice = "restore its bytes from a backup, or delete it with tusd-py uploads delete"
         return _finding(upload, problem, stored, advice)
@@ -102,7 +102,7 @@ async def _judge(ports: Ports, upload: Upload, stored: int, repair: bool) -> Fin
     return _finding(upload, problem, stored, "its client sends the rest again", is_repaired=True)
 
 
-def _finding(upload: Upload, problem: Problem, stored: int, advice: str, *, is_repaired: bool = False) -> Finding:
+def _finding(upload: Upload, problem: Disagreement, stored: int, advice: str, *, is_repaired: bool = False) -> Finding:
     return Finding(upload.id, problem, upload.offset, stored, is_repaired, advice)
 
 
@@ -121,8 +121,8 @@ async def _examine_orphan(ports: Ports, upload_id: str, repair: bool) -> Finding
         if await ports.records.find(upload_id) is not None:
             return None
         if not repair:
-            return Finding(upload_id, Problem.ORPHANED, 0, 0, False, "--repair removes it")
+            return Finding(upload_id, Disagreement.ORPHANED, 0, 0, False, "--repair removes it")
         await ports.store.purge(upload_id)
     finally:
         await lock.release()
-    return Finding(upload_id, Problem.ORPHANED, 0, 0, True, "removed")
+    return Finding(upload_id, Disagreement.ORPHANED, 0, 0, True, "removed")

@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness import UploadsHarness
 from tusd_py.model.ids import is_generated_id
 from tusd_py.storage.disk.store import DiskStore
-from tusd_py.uploads.fsck import Finding, Problem, check
+from tusd_py.uploads.fsck import Disagreement, Finding, check
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ async def test_unfinished_uploads_go_back_to_their_stored_bytes(harness: Uploads
     os.truncate(directory / short, 2)
     with (directory / long).open("ab") as file:
         file.write(b"xyz")
-    problems = {missing: Problem.MISSING, short: Problem.SHORT, long: Problem.LONG}
+    problems = {missing: Disagreement.MISSING, short: Disagreement.SHORT, long: Disagreement.LONG}
     first = await found(harness)
     assert {name: finding.problem for name, finding in first.items()} == problems
     assert [name for name, finding in first.items() if finding.is_repaired] == [long]
@@ -63,7 +63,7 @@ async def test_complete_uploads_are_reported_only(harness: UploadsHarness, direc
     os.truncate(directory / upload_id, 3)
     for _ in range(2):
         finding = (await found(harness, repair=True))[upload_id]
-        assert (finding.problem, finding.recorded, finding.stored) == (Problem.SHORT, 5, 3)
+        assert (finding.problem, finding.recorded, finding.stored) == (Disagreement.SHORT, 5, 3)
         assert not finding.is_repaired
         assert "backup" in finding.advice
 
@@ -78,7 +78,7 @@ async def test_orphaned_bytes_are_removed(harness: UploadsHarness, directory: Pa
     lock = await harness.locker.acquire(_ORPHAN, 1)
     assert {} == await found(harness, repair=True)
     await lock.release()
-    assert (await found(harness))[_ORPHAN].problem is Problem.ORPHANED
+    assert (await found(harness))[_ORPHAN].problem is Disagreement.ORPHANED
     assert (directory / _ORPHAN).exists()
     assert (await found(harness, repair=True))[_ORPHAN].is_repaired
     assert not (directory / _ORPHAN).exists()
