@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 #: and contains a function of its name, or ``app`` if the command has subcommands.
 COMMANDS = {
     "serve": "Run the server until SIGTERM or SIGINT.",
+    "reload": "Start running servers anew without refusing a connection.",
     "worker": "Run a background worker (webhooks, validation, publishing).",
     "check": "Check the configuration and what it needs.",
     "config": "Print the documented configuration.",
