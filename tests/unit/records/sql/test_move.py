@@ -19,7 +19,6 @@ from tusd_py.records.sql.move import CannotMove, move
 
 pytestmark = pytest.mark.anyio
 
-_OTHER_TABLES = ("quota_charges", "quota_counters", "quota_limits")
 _OLD_DATA = Path(__file__).parents[3] / "fixtures" / "data-0.1.tar.gz"
 
 
@@ -41,7 +40,7 @@ async def test_everything_is_moved(tmp_path: Path) -> None:
     await database.close()
 
     target = new_database()
-    assert move(url, target) == dict.fromkeys(_OTHER_TABLES, 0) | {
+    assert {name: count for name, count in move(url, target).items() if count} == {
         "uploads": 2,
         "upload_parts": 3,
         "events": 1,
