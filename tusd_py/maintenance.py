@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from tusd_py.contracts.hook_counts import HookCount
 from tusd_py.contracts.locker import Lock
+from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
+from tusd_py.model.quota import Quota
 from tusd_py.settings import Settings
 from tusd_py.threads import in_executor
 from tusd_py.uploads.background import TaskKind, task_key
@@ -17,6 +21,9 @@ from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
+
+# Charges count for the month of their upload; the month before is kept for those who look back.
+_CHARGES_KEPT = timedelta(days=31)
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +47,7 @@ class Maintenance:
         self._settings = settings
         self._metrics = metrics
         self._leadership: Lock | None = None
+        self._hook_totals: Mapping[Hook, HookCount] | None = None  # None before the first pass
         self._is_deposed = False
         self._leftovers_at = ports.opened_at + timedelta(seconds=settings.expiration.leftover_seconds)
         self._task = asyncio.create_task(self._run())
@@ -86,8 +94,12 @@ class Maintenance:
         self._metrics.expired.inc(swept.expired)
         await prune(self._ports, self._settings.events.keep_seconds)
         self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
+        if self._ports.quota_ledger is not None and self._ports.quotas is not None:
+            oldest = self._ports.quotas.periods(self._ports.clock() - _CHARGES_KEPT)[Quota.BYTES_PER_MONTH]
+            await self._ports.quota_ledger.prune(oldest)
         await self._remove_leftovers()
         await self._measure_jobs()
+        await self._measure_hooks()
         await self._measure_space()
 
     async def _remove_leftovers(self) -> None:
@@ -115,6 +127,17 @@ class Maintenance:
         self._metrics.jobs_dead.set(len(dead))
         states = (JobState.WAITING, JobState.RUNNING)
         self._metrics.jobs(await job_queue.list_jobs(states=states, limit=_JOBS_COUNTED_MAX), self._ports.clock())
+
+    async def _measure_hooks(self) -> None:
+        """Count the hooks that workers have delivered since the last pass. They are other processes, or machines."""
+        if self._ports.hook_counts is None:
+            return
+        totals = await self._ports.hook_counts.totals()
+        if self._hook_totals is not None:
+            for hook, (invocations, errors) in totals.items():
+                before = self._hook_totals.get(hook, HookCount(0, 0))
+                self._metrics.hooks(hook, invocations - before.invocations, errors - before.errors)
+        self._hook_totals = totals
 
     async def _measure_space(self) -> None:
         if self._settings.storage.kind == "disk":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support import node
 from tests.support.client import TUS, Answer, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.draft import ALL_VERSIONS
@@ -79,6 +81,30 @@ async def test_long_metadata_200(endpoint: str) -> None:
     assert created.status == 201
     head = await request("HEAD", created.headers["location"])
     assert (head.status, head.headers["upload-metadata"]) == (200, value)
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def default_endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a server that reads nothing before it refuses a request."""
+    directory = tmp_path_factory.mktemp(request.param)
+    settings = {"SERVER__TRUSTED_PROXIES": "127.0.0.1", "VALIDATION__EARLY": "true"}
+    server = start_server(directory / "data", settings={**settings, "VALIDATION__RULES": json.dumps(RULES)})
+    try:
+        with running_proxy(request.param, server.port, directory / "proxy") as proxy:
+            yield proxy.endpoint
+    finally:
+        server.stop()
+
+
+def test_tus_js_client_in_chunks_learns_the_reason(default_endpoint: str, tmp_path: Path) -> None:
+    """tus-js-client with chunks of 1 MiB creates one upload and reports the 415."""
+    file = tmp_path / "page.png"
+    file.write_bytes(HTML + bytes(BODY_BYTES))
+    options = {"chunkSize": MIB, "retryDelays": [100, 100, 100], "metadata": {"filetype": "image/png"}}
+    outcome = node.upload(endpoint=default_endpoint, file=str(file), options=options)
+    assert outcome.error is not None
+    assert "response code: 415" in outcome.error
+    assert len(outcome.of("POST")) == 1
 
 
 async def large_patch(url: str, first: bytes) -> Answer:

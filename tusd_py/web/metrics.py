@@ -93,6 +93,10 @@ class ServerMetrics:
         )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
+        for hook in Hook:
+            # As in tusd: a dashboard shows 0, and a rate from the first failure on.
+            self._hooks.labels(hook.value)
+            self._hook_errors.labels(hook.value)
         self._seconds: Mapping[str, Observer]
         self._requests: Mapping[str, Counter] = {}  # where ``_seconds`` does not count them
         self.upload_bytes: Observer
@@ -201,6 +205,11 @@ class ServerMetrics:
         self._hooks.labels(hook.value).inc()
         if failed:
             self._hook_errors.labels(hook.value).inc()
+
+    def hooks(self, hook: Hook, invocations: int, errors: int) -> None:
+        """Count hooks that workers have delivered."""
+        self._hooks.labels(hook.value).inc(max(0, invocations))
+        self._hook_errors.labels(hook.value).inc(max(0, errors))
 
     def hook_seconds(self, hook: Hook, seconds: float) -> None:
         """Record how long a request waited for a hook."""
