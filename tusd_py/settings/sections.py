@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings
+from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
@@ -293,6 +293,7 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
+    rates: RatesSettings = RatesSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
