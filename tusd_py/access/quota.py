@@ -27,7 +27,7 @@ class QuotaPolicy:
 
         The bytes of an upload count on the day of its creation.
         """
-        is_settled = after.has_ended or QUOTA.is_passed(before, after)
+        is_settled = after.has_ended or after.status is Status.MOVED or QUOTA.is_passed(before, after)
         if before is not None and charged_bytes(before) == charged_bytes(after) and not is_settled:
             return None
         limits = self.limits_for(None if caller is None else caller.principal)
