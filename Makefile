@@ -8,11 +8,14 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+# Of its own, because the fastest interpreter on PATH is measured.
+BENCH_VENV := benchmarks/.venv-bench
+PROXIES := $(VENV)/.proxies
 # Two processes, because the tests are bound by I/O. The tests of a file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all fast check format bench conformance conformance-report vendor media-types lock clean venv packages
+.PHONY: help run test test-all fast check format bench bench-here conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -24,7 +27,7 @@ run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds 
 test: $(DEV) packages ## run the tests, with real clients and a real browser: about ten minutes
 	@$(PYTEST) -m "not long" $(ARGS)
 
-test-all: $(DEV) packages ## run every test, the long ones too: kill storms, every back end, every proxy
+test-all: $(PROXIES) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
 	@$(PYTEST) $(ARGS)
 
 fast: $(DEV) ## run the tests that need no browser, client or network: about a minute
@@ -41,12 +44,19 @@ format: $(DEV) ## format the code
 	@$(BIN)/ruff check --quiet --fix --exit-zero .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(BENCH) ## measure tusd-py and other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
+bench: ## measure tusd-py and other tus servers (docs/benchmarks.md); ARGS="--only creations" narrows it
+	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON="$$($(PYTHON) benchmarks/interpreter.py)" bench-here
+
+# With the interpreter of VENV.
+bench-here: $(BENCH)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 conformance: $(DEV) ## run the tus suite against any server: make conformance URL=http://127.0.0.1:8080/files/
 	@test -n "$(URL)" || { echo "make conformance: set URL=http://host:port/files/" >&2; exit 2; }
 	@$(BIN)/python -m tests.conformance $(URL) $(ARGS)
+
+compatibility: $(PROXIES) packages more-packages ## write docs/compatibility.md: every client behind every proxy, about five minutes
+	@$(BIN)/python -m tests.compatibility
 
 conformance-report: $(DEV) ## write docs/conformance.md
 	@$(BIN)/python -m tests.conformance.report $(ARGS)
@@ -99,6 +109,10 @@ $(BENCH): $(DEV) requirements-bench.lock
 	@$(call INSTALL,--require-hashes -r requirements-bench.lock)
 	@touch $@
 
+$(PROXIES): $(DEV) requirements-proxies.lock
+	@$(call INSTALL,--require-hashes -r requirements-proxies.lock)
+	@touch $@
+
 APT = DEBIAN_FRONTEND=noninteractive apt-get
 # Debian packages venv separately; without it `python3 -m venv` leaves an incomplete environment behind.
 venv:
@@ -110,6 +124,16 @@ venv:
 		else echo "make: Python's venv is missing (Debian: apt-get install python3-venv)" >&2; exit 2; fi; \
 	fi; \
 	$(PYTHON) -m venv $(VENV)
+
+# System packages of clients and proxies that only long tests need.
+more-packages:
+	@missing=; for pair in cargo:cargo java:default-jdk-headless mvn:maven /usr/sbin/haproxy:haproxy \
+		/usr/sbin/apache2:apache2-bin; do \
+		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	test -n "$$missing" || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing libssl-dev pkg-config >/dev/null; \
+	else echo "make: tests that need$$missing are skipped (Debian: apt-get install$$missing libssl-dev pkg-config)" >&2; fi
 
 # System packages for the real clients in the tests. The tests install the clients' own packages, once.
 packages:

@@ -27,13 +27,17 @@ from benchmarks.scenarios.contract import Bench
 from benchmarks.scenarios.finished_uploads import CONCATENATION, DOWNLOAD
 from benchmarks.scenarios.interruptions import CUT, TAKEOVER
 from benchmarks.scenarios.slow_uploads import SLOW_UPLOADS
-from benchmarks.scenarios.small_requests import CREATIONS, HEADS, SMALL_UPLOADS
+from benchmarks.scenarios.small_requests import APPENDS, CREATIONS, HEADS, SMALL_UPLOADS, TERMINATIONS
+from benchmarks.scenarios.start import START
 from benchmarks.servers import Recipe, ServerUnavailable
 
 SCENARIOS = (
     CREATIONS,
     SMALL_UPLOADS,
     HEADS,
+    APPENDS,
+    TERMINATIONS,
+    START,
     BIG_PATCH,
     CHUNKS,
     PARALLEL,

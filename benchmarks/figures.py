@@ -67,6 +67,7 @@ class FloorResult:
     floor: Floor
     measured: float
     passed: bool
+    is_cost: bool = False
 
 
 def judge(floors: Sequence[Floor], metrics: Mapping[tuple[str, str], Metric], outcomes: Outcomes) -> list[FloorResult]:
@@ -80,8 +81,8 @@ def judge(floors: Sequence[Floor], metrics: Mapping[tuple[str, str], Metric], ou
             peer = servers[floor.peer].median(floor.metric) if floor.peer in servers else None
             ratio = advantage(metric, ours, peer)
             if ratio is not None:
-                results.append(FloorResult(floor, ratio, ratio >= floor.bound))
+                results.append(FloorResult(floor, ratio, ratio >= floor.bound, metric.better == "lower"))
         elif ours is not None:
             passed = ours >= floor.bound if metric.better == "higher" else ours <= floor.bound
-            results.append(FloorResult(floor, ours, passed))
+            results.append(FloorResult(floor, ours, passed, metric.better == "lower"))
     return results

@@ -5,6 +5,12 @@ from __future__ import annotations
 from benchmarks.figures import Floor
 
 FLOORS = (
+    Floor("creations", "per_second", "creations per second", 1.0, "tusd"),
+    Floor("creations", "server_cpu_microseconds", "CPU of a creation", 1 / 2.4, "floor"),
+    Floor("small-uploads", "per_second", "uploads of 4 KiB per second", 1.0, "tusd"),
+    Floor("heads", "per_second", "HEADs per second", 1.0, "tusd"),
+    Floor("start", "first_answer_seconds", "from start to first answer, s", 1.0),
+    Floor("start", "idle_resident_mib", "RSS, idle, MiB", 80.0),
     Floor("creations", "per_second", "creations per second", 3.0, "node"),
     Floor("small-uploads", "per_second", "uploads of 4 KiB per second", 3.0, "node"),
     Floor("big-patch", "megabytes_per_second", "one PATCH of 512 MiB", 0.8, "raw"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, cycle, islice
 
 _RECEIVE_BYTES = 65_536
 _STALL_SECONDS = 10.0
@@ -22,7 +23,11 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """The address and the content of the requests; each connection cycles through ``paths``, if there are any."""
+    """The address and the content of the requests; each connection cycles through ``paths``, if there are any.
+
+    With ``is_once`` each path is requested once, and the load ends after the last one. With ``appends`` each connection
+    has a path of its own, and each of its requests has the Upload-Offset at which the one before ended.
+    """
 
     host: str
     port: int
@@ -31,6 +36,24 @@ class Target:
     headers: dict[str, str]
     body: bytes = b""
     paths: Sequence[str] = ()
+    is_once: bool = False
+    appends: bool = False
+
+    def requests_of(self, connection: int, connections: int) -> Iterator[bytes]:
+        """The requests that one of ``connections`` sends."""
+        if self.appends:
+            return self._appends(self.paths[connection])
+        encoded = self.encoded()
+        if self.is_once:
+            return iter(encoded[connection::connections])
+        return islice(cycle(encoded), connection % len(encoded), None)
+
+    def _appends(self, path: str) -> Iterator[bytes]:
+        headers = {**self.headers, "Upload-Offset": "%d"}
+        (template,) = replace(self, paths=[path], headers=headers, body=b"").encoded()
+        template = template.replace(b"Content-Length: 0", b"Content-Length: %d" % len(self.body))
+        for offset in count(0, len(self.body)):
+            yield template % offset + self.body
 
     def encoded(self) -> list[bytes]:
         """The bytes of the requests, one for each of ``paths`` (or for ``path``)."""
@@ -58,8 +81,16 @@ class Load:
 @dataclass
 class _Connection:
     socket: socket.socket
-    next_request: int
+    requests: Iterator[bytes]
     received: bytes = b""
+
+    def send_next(self) -> bool:
+        """Send the next request; return whether there is one."""
+        request = next(self.requests, None)
+        if request is None:
+            return False
+        self.socket.sendall(request)
+        return True
 
 
 def complete_answer(received: bytes, method: str) -> bool:
@@ -84,45 +115,43 @@ def make_load(target: Target, seconds: float, connections: int) -> Load:
 
     Raises ``LoadFailed`` for any answer that is not 2xx, a closed connection, or no answer within 10 seconds.
     """
-    requests = target.encoded()
     done = 0
     with selectors.DefaultSelector() as selector:
-        opened = [_open(target, selector, index) for index in range(connections)]
+        opened = [_open(target, selector, target.requests_of(index, connections)) for index in range(connections)]
         try:
             started = time.perf_counter()
-            for connection in opened:
-                connection.socket.send(requests[connection.next_request % len(requests)])
-            while (elapsed := time.perf_counter() - started) < seconds:
+            sending = sum(connection.send_next() for connection in opened)
+            while (elapsed := time.perf_counter() - started) < seconds and sending:
                 ready = selector.select(_STALL_SECONDS)
                 if not ready:
                     raise LoadFailed(f"no answer within {_STALL_SECONDS:.0f} s")
                 for key, _ in ready:
-                    done += _advance(key.data, requests, target.method)
+                    if _is_answered(key.data, target.method):
+                        done += 1
+                        sending -= not key.data.send_next()
             return Load(done, elapsed)
         finally:
             for connection in opened:
                 connection.socket.close()
 
 
-def _open(target: Target, selector: selectors.BaseSelector, index: int) -> _Connection:
+def _open(target: Target, selector: selectors.BaseSelector, requests: Iterator[bytes]) -> _Connection:
     opened = socket.create_connection((target.host, target.port), _STALL_SECONDS)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection = _Connection(opened, index)
+    connection = _Connection(opened, requests)
     selector.register(opened, selectors.EVENT_READ, connection)
     return connection
 
 
-def _advance(connection: _Connection, requests: Sequence[bytes], method: str) -> int:
-    """Receive bytes; after a whole answer send the next request. Returns how many answers this completed: 0 or 1."""
+def _is_answered(connection: _Connection, method: str) -> bool:
+    """Receive bytes; return whether the answer is whole now."""
     piece = connection.socket.recv(_RECEIVE_BYTES)
     if not piece:
         raise LoadFailed("the server closed a keep-alive connection")
     connection.received += piece
     if not complete_answer(connection.received, method):
-        return 0
+        return False
     if connection.received[9:10] != b"2":
         raise LoadFailed(f"answered {connection.received[:200]!r}")
     connection.received = b""
-    connection.next_request += 1
-    connection.socket.sendall(requests[connection.next_request % len(requests)])
-    return 1
+    return True

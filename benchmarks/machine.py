@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.interpreter import build_flags
+
 _SHARED_MEMORY = Path("/dev/shm")
 _OPEN_FILES = 16_384
 _TOUCHED_BYTES = 4 << 30
@@ -108,6 +110,7 @@ def describe_machine(cores: Cores, scratch: Path) -> dict[str, str | float]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
+        "python_build": build_flags(),
         "data_on": _file_system(scratch),
     }
 

@@ -22,6 +22,7 @@ COLOURS = {
     "tuspyserver": "#009E73",
     "resumable-upload": "#CC79A7",
     "raw": "#999999",
+    "floor": "#56B4E9",
 }
 # Legible on white and on black: WCAG's contrast ratio is above 4 on both.
 _INK = "#7B7B7B"

@@ -12,6 +12,9 @@ from benchmarks.scenarios.contract import Scenario
 BEGIN = "<!-- figures: begin (written by `make bench`) -->"
 END = "<!-- figures: end -->"
 _FAILURE_CHARACTERS = 160
+#: The trivial application, and the metric by which the servers are compared with it.
+LEAST = "floor"
+_CPU = "server_cpu_microseconds"
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,38 @@ def floor_rows(report: Report) -> list[list[str]]:
     rows = [["floor", "promised", "measured", ""]]
     for result in report.floor_results:
         floor = result.floor
-        promised = (
-            f"at least {floor.bound:.3g} times {report.servers[floor.peer]}" if floor.peer else f"{floor.bound:g}"
-        )
-        measured = f"{result.measured:.2f} times" if floor.peer else f"{result.measured:.3g}"
+        promised, measured = f"{floor.bound:g}", f"{result.measured:.3g}"
+        if floor.peer and result.is_cost:
+            promised = f"at most {1 / floor.bound:.3g} times {report.servers[floor.peer]}"
+            measured = f"{1 / result.measured:.2f} times"
+        elif floor.peer:
+            promised = f"at least {floor.bound:.3g} times {report.servers[floor.peer]}"
+            measured = f"{result.measured:.2f} times"
         rows.append([floor.sentence, promised, measured, "holds" if result.passed else "**FAILS**"])
+    return rows
+
+
+def least_cpu_rows(report: Report) -> list[list[str]]:
+    """The CPU time per request of each server as a multiple of the trivial application's; a row per small request."""
+    names = [name for name in report.servers if name != LEAST]
+    rows = [["times the floor's CPU", *(report.servers[name] for name in names)]]
+    for scenario in report.scenarios:
+        outcomes = report.outcomes[scenario.name]
+        least = outcomes[LEAST].median(_CPU) if LEAST in outcomes else None
+        if least:
+            medians = [outcomes[name].median(_CPU) if name in outcomes else None for name in names]
+            rows.append([scenario.title, *("" if cpu is None else f"{cpu / least:.2f}" for cpu in medians)])
     return rows
 
 
 def as_text(report: Report) -> str:
     """The tables for a terminal."""
-    parts = []
+    parts = [f"Python {report.machine['python']}: {report.machine['python_build']}"]
     for scenario in report.scenarios:
         parts.append(f"\n{scenario.title}\n{_aligned(report.rows(scenario))}")
         parts += [f"  failed: {sentence}" for sentence in report.failures(scenario)]
+    if len(rows := least_cpu_rows(report)) > 1:
+        parts.append(f"\n{_aligned(rows)}")
     if report.floor_results:
         parts.append(f"\n{_aligned(floor_rows(report))}")
     return "\n".join(parts)
@@ -120,14 +141,17 @@ def as_markdown(report: Report) -> str:
     """The generated part of docs/benchmarks.md."""
     machine = report.machine
     parts = [
-        f"Measured {report.date} with {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}, data on "
-        f"{machine['data_on']}; medians of {report.rounds} rounds, lowest and highest in brackets. Other programs kept "
-        f"{machine['cores_busy_elsewhere']:.2f} of {machine['cores']} cores busy meanwhile.",
+        f"Measured {report.date} with {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']} "
+        f"({machine['python_build']}), data on {machine['data_on']}; medians of {report.rounds} rounds, lowest and "
+        f"highest in brackets. Other programs kept {machine['cores_busy_elsewhere']:.2f} of {machine['cores']} cores "
+        "busy meanwhile.",
     ]
     parts += [f"![{plot.caption}](benchmarks/{plot.name}.svg)" for plot in PLOTS]
     for scenario in report.scenarios:
         parts.append(f"### {scenario.title}\n\n{_markdown(report.rows(scenario))}")
         parts += [f"Failed: {sentence}" for sentence in report.failures(scenario)]
+    if len(rows := least_cpu_rows(report)) > 1:
+        parts.append(f"### CPU per small request\n\n{_markdown(rows)}")
     parts.append(f"### Floors\n\n{_markdown(floor_rows(report))}")
     return "\n\n".join(parts)
 

@@ -37,7 +37,7 @@ def run(
     outcomes: dict[str, dict[str, Outcome]] = {}
     for scenario in scenarios:
         started = time.monotonic()
-        measured = [recipe for recipe in recipes if scenario.with_upper_bound or not recipe.is_upper_bound]
+        measured = [recipe for recipe in recipes if not recipe.is_upper_bound or recipe.name == scenario.upper_bound]
         outcomes[scenario.name] = {recipe.name: Outcome() for recipe in measured}
         measure = _measure_fresh_servers if scenario.fresh_server else _measure_running_servers
         measure(scenario, measured, bench, rounds, outcomes[scenario.name])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from benchmarks.machine import Cores
 _ENDPOINT = re.compile(rb"(?:tus endpoint|upload files to:)\s+(http\S+)\s")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.005
 
 
 class ServerUnavailable(Exception):
@@ -44,6 +44,7 @@ class Server:
     recipe: Recipe
     process_id: int
     url: str
+    started_at: float  # by time.perf_counter()
 
     @property
     def host(self) -> str:
@@ -64,15 +65,17 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
     shutil.rmtree(directory, ignore_errors=True)
     data = directory / "data"
     data.mkdir(parents=True)
-    log = directory / "log"
+    # Files, not pipes that somebody would have to read: tusd writes lines for each request and cannot be silenced.
+    output, log = directory / "output", directory / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     # A child inherits the cores of the thread that starts it.
     os.sched_setaffinity(0, cores.server)
+    started_at = time.perf_counter()
     try:
-        with log.open("wb") as log_file:
+        with output.open("wb") as output_file, log.open("wb") as log_file:
             process = subprocess.Popen(
                 list(recipe.command(data)),
-                stdout=subprocess.PIPE,
+                stdout=output_file,
                 stderr=log_file,
                 # Another directory may contain a config.toml, or modules that Python would import.
                 cwd=directory,
@@ -82,29 +85,23 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
     finally:
         os.sched_setaffinity(0, cores.load)
     try:
-        yield Server(recipe, process.pid, _endpoint(process, recipe, log))
+        yield Server(recipe, process.pid, _endpoint(process, output, log), started_at)
     finally:
         _stop(process)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _endpoint(process: subprocess.Popen[bytes], recipe: Recipe, log: Path) -> str:
-    """Read the standard output until it names the endpoint, and return the endpoint."""
-    assert process.stdout is not None
-    output = b""
+def _endpoint(process: subprocess.Popen[bytes], output: Path, log: Path) -> str:
+    """Wait until the server's output names the endpoint, and return the endpoint."""
     deadline = time.monotonic() + _START_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
-            if not selector.select(0.2):
-                continue
-            piece = os.read(process.stdout.fileno(), 65_536)
-            output += piece
-            if match := _ENDPOINT.search(output):
-                return match[1].decode()
-            if not piece:
-                break
-    last_line = (output + log.read_bytes()).decode(errors="replace").strip().splitlines()[-1:]
+    while time.monotonic() < deadline:
+        has_ended = process.poll() is not None
+        if match := _ENDPOINT.search(output.read_bytes()):
+            return match[1].decode()
+        if has_ended:
+            break
+        time.sleep(_POLL_SECONDS)
+    last_line = (output.read_bytes() + log.read_bytes()).decode(errors="replace").strip().splitlines()[-1:]
     raise ServerUnavailable(f"did not start: {''.join(last_line) or 'it printed nothing'}")
 
 
@@ -116,5 +113,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(_STOP_SECONDS)
-    if process.stdout is not None:
-        process.stdout.close()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from time import monotonic
 from typing import Literal, TextIO
 
 #: The id of the request that is being answered; it is added to every line that is logged meanwhile.
@@ -81,6 +82,31 @@ class JsonLines(logging.Formatter):
             return text
         # JSON escapes control characters only. Outside strings it has nothing that is not printable.
         return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+class Outages:
+    """Limits the lines about things that keep failing: a warning at the first failure, then at most one in a while."""
+
+    def __init__(self, message: str, *, every_seconds: float = 600.0, clock: Callable[[], float] = monotonic) -> None:
+        self._message = message
+        self._every_seconds = every_seconds
+        self._clock = clock
+        self._failing: dict[str, tuple[int, float]] = {}  # by name: failures not logged yet, and when the next line may
+
+    def failed(self, log: logging.Logger, name: str, reason: str) -> None:
+        """Log that ``name`` failed, if it is the first time or was not logged for long."""
+        unlogged, next_at = self._failing.get(name, (0, 0.0))
+        now = self._clock()
+        if name in self._failing and now < next_at:
+            self._failing[name] = (unlogged + 1, next_at)
+            return
+        log.warning(self._message, extra={"failing": name, "reason": reason, "failures": unlogged + 1})
+        self._failing[name] = (0, now + self._every_seconds)
+
+    def succeeded(self, log: logging.Logger, name: str) -> None:
+        """Log that ``name`` works again, if it had failed."""
+        if self._failing and self._failing.pop(name, None) is not None:
+            log.info("it works again", extra={"failing": name})
 
 
 class TextLines(logging.Formatter):

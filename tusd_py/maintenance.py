@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
+from tusd_py.threads import in_executor
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
@@ -19,7 +22,9 @@ log = logging.getLogger(__name__)
 
 # The process that holds this lock does the maintenance for all processes; no upload can have this id.
 _LEADER = task_key(TaskKind.SWEEPER)
-_DEAD_JOBS_COUNTED_MAX = 1000
+_JOBS_COUNTED_MAX = 1000
+# Asking a network file system for its space may block for long.
+_space_threads = ThreadPoolExecutor(1, "space")
 # The time between two searches for leftovers, as a fraction of their age: a search examines every file in the store.
 _LEFTOVERS_INTERVAL = 0.25
 
@@ -83,6 +88,7 @@ class Maintenance:
         self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
         await self._remove_leftovers()
         await self._measure_jobs()
+        await self._measure_space()
 
     async def _remove_leftovers(self) -> None:
         """Remove bytes that no record names, at first when this process is as old as such bytes must be.
@@ -105,5 +111,12 @@ class Maintenance:
         due = await job_queue.next_due()
         late_seconds = 0.0 if due is None else max(0.0, (self._ports.clock() - due).total_seconds())
         self._metrics.jobs_late_seconds.set(late_seconds)
-        dead = await job_queue.list_jobs(states=(JobState.DEAD,), limit=_DEAD_JOBS_COUNTED_MAX)
+        dead = await job_queue.list_jobs(states=(JobState.DEAD,), limit=_JOBS_COUNTED_MAX)
         self._metrics.jobs_dead.set(len(dead))
+        states = (JobState.WAITING, JobState.RUNNING)
+        self._metrics.jobs(await job_queue.list_jobs(states=states, limit=_JOBS_COUNTED_MAX), self._ports.clock())
+
+    async def _measure_space(self) -> None:
+        if self._settings.storage.kind == "disk":
+            usage = await in_executor(_space_threads, shutil.disk_usage, self._settings.storage.data_dir)
+            self._metrics.storage_free_bytes.set(usage.free)

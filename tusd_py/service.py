@@ -114,6 +114,7 @@ class Service:
             self.settings,
             self._functions,
             count_hook=self.metrics.hook,
+            observe_hook=self.metrics.hook_seconds,
             clock=self._clock,
             count_complete=self.metrics.complete,
         )

@@ -26,6 +26,7 @@ from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
+from tusd_py.hooks.blocking.measured import MeasuredHooks, ObserveSeconds
 from tusd_py.hooks.delivery.deliverer import Deliverer
 from tusd_py.hooks.delivery.endpoints import configured_endpoints
 from tusd_py.hooks.responses import CountInvocation
@@ -46,6 +47,7 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
+from tusd_py.records.sql.move import move
 from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
@@ -112,9 +114,9 @@ def make_deliverer(clock: Callable[[], datetime]) -> WebhookDeliverer:
     return Deliverer(clock)
 
 
-def parse_post_receive(response: bytes) -> HookResponse:
-    """The response of a tusd hook to post-receive: whether it stops the upload, and how. Raises ``HookFailed``."""
-    return parse_response(Hook.POST_RECEIVE, response)
+def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
+    """The response of a tusd hook that a worker called. Raises ``HookFailed``."""
+    return parse_response(hook, response)
 
 
 def is_private_literal(url: str) -> bool:
@@ -158,6 +160,7 @@ async def open_ports(
     functions: HookFunctions = MappingProxyType({}),
     *,
     count_hook: CountInvocation = lambda _hook, _failed: None,
+    observe_hook: ObserveSeconds = lambda _hook, _seconds: None,
     clock: Callable[[], datetime] | None = None,
     count_complete: Callable[[Upload], None] = lambda _: None,
 ) -> Ports:
@@ -181,7 +184,7 @@ async def open_ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
         locker=locker,
-        hooks=handler,
+        hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
         # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
         new_id=lambda: secrets.token_hex(16),
@@ -302,6 +305,11 @@ def migrate_records(settings: Settings) -> list[str]:
     if settings.database_path is not None:
         Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     return bring_up_to_date(_database_url(settings))
+
+
+def move_records(source_url: str, target_url: str) -> dict[str, int]:
+    """Move a SQLite database to PostgreSQL; the number of rows by table. Blocks; raises ``RecordsError``."""
+    return move(source_url, target_url)
 
 
 def pending_migrations(settings: Settings) -> list[str]:

@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 #: A clock that is adjusted gradually is never this much behind at once.
 _STEP_SECONDS = 2.0
-#: No job that has not failed yet waits longer.
+#: A job that has not failed is due at once. It waits only if a worker older than the server has returned it, which may
+#: return it again.
+_NEW_SECONDS = 1.0
+#: A job that has failed may wait this long whatever the number of its attempts: its endpoint asked for it.
 _WAIT_SECONDS = 60.0
 #: An endpoint may ask for a wait of a day with Retry-After. A worker that starts cannot know whether the clock was set
 #: back before, and must not shorten that.
@@ -40,8 +43,8 @@ class ClockWatch:
     async def run(self) -> None:
         """Limit the waits once, and each time the clock has been set back, until cancelled."""
         longest = [_LONGEST_WAIT_SECONDS] * _ATTEMPTS
-        is_due = not await self._limit_waits([_WAIT_SECONDS, *longest])
-        usual = [_WAIT_SECONDS, *(max(_WAIT_SECONDS, backoff_seconds(n + 1, lambda: 1.0)) for n in range(_ATTEMPTS))]
+        is_due = not await self._limit_waits([_NEW_SECONDS, *longest])
+        usual = [_NEW_SECONDS, *(max(_WAIT_SECONDS, backoff_seconds(n + 1, lambda: 1.0)) for n in range(_ATTEMPTS))]
         ahead = self._ahead_seconds()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)

@@ -74,11 +74,11 @@ def _side_by_side(server: Server, bench: Bench) -> Mapping[str, float]:
 
 
 def _scenario(
-    name: str, title: str, what: str, measure: Callable[[Server, Bench], Mapping[str, float]], upper_bound: bool = False
+    name: str, title: str, what: str, measure: Callable[[Server, Bench], Mapping[str, float]], upper_bound: str = ""
 ) -> Scenario:
-    return Scenario(name, title, _metrics(what), measure=measure, warm_up=measure, with_upper_bound=upper_bound)
+    return Scenario(name, title, _metrics(what), measure=measure, warm_up=measure, upper_bound=upper_bound)
 
 
-BIG_PATCH = _scenario("big-patch", "One PATCH of 512 MiB", "one PATCH", _one_patch, upper_bound=True)
+BIG_PATCH = _scenario("big-patch", "One PATCH of 512 MiB", "one PATCH", _one_patch, upper_bound="raw")
 CHUNKS = _scenario("chunks", "512 MiB in PATCHes of 8 MiB on one connection", "the upload", _chunks)
 PARALLEL = _scenario("parallel", "32 uploads of 16 MiB at once", "all together", _side_by_side)

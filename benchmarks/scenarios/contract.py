@@ -25,7 +25,7 @@ class Scenario:
 
     ``warm_up`` runs once per server before the rounds, so that caches, pools and just-in-time compilers are warm. With
     ``fresh_server`` each round gets a new server process, if earlier rounds would affect the figures. With
-    ``with_upper_bound`` the upper bound of the machine, which is not a tus server, is measured as well.
+    ``upper_bound`` the recipe of this name, which is not a tus server, is measured as well.
     """
 
     name: str
@@ -34,4 +34,4 @@ class Scenario:
     measure: Callable[[Server, Bench], Mapping[str, float]]
     warm_up: Callable[[Server, Bench], object]
     fresh_server: bool = False
-    with_upper_bound: bool = False
+    upper_bound: str = ""

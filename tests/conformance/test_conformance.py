@@ -27,7 +27,7 @@ TIGHT_SETTINGS = {
     "EXPIRATION__SWEEP_INTERVAL_SECONDS": "1",
 }
 #: CO12 asks what a server without an extension does that ours has.
-_MAY_SKIP = {"CO12"}
+MAY_SKIP = {"CO12"}
 
 
 class Ours(NamedTuple):
@@ -61,7 +61,7 @@ def verdicts(ours: Ours, request: pytest.FixtureRequest) -> Mapping[str, Verdict
 def test_case(case: Case, verdicts: Mapping[str, Verdict]) -> None:
     """What the case says holds for our server."""
     verdict = verdicts[case.id]
-    if verdict.outcome is Outcome.SKIP and case.id in _MAY_SKIP:
+    if verdict.outcome is Outcome.SKIP and case.id in MAY_SKIP:
         pytest.skip(verdict.observed)
     assert verdict.outcome is Outcome.PASS, "\n".join(conversation(verdict))
 

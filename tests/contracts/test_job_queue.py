@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.contracts.job_queue import JobQueueContract
-from tests.support.postgres import new_database
+from tests.support.postgres import empty_database
 from tusd_py.records.sql.database import SqlDatabase
 
 
@@ -20,4 +20,4 @@ class TestPostgresJobQueue(JobQueueContract):
     """Beside the records in a PostgreSQL database."""
 
     async def open(self, directory: Path) -> SqlDatabase:
-        return await SqlDatabase.open(new_database())
+        return await SqlDatabase.open(empty_database())

@@ -34,6 +34,7 @@ class TestRedisLocker(LockerContract):
         return self.open(directory)
 
 
+@pytest.mark.long
 class TestRedisLockerUnderUvloop(TestRedisLocker):
     @pytest.fixture
     def anyio_backend(self) -> object:

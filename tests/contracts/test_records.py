@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.contracts.records import RecordsContract, an_upload
-from tests.support.postgres import new_database
+from tests.support.postgres import empty_database
 from tusd_py.contracts.records import Records
 from tusd_py.model.jobs import Effects, NewJob
 from tusd_py.records.memory import MemoryRecords
@@ -66,7 +66,7 @@ class TestPostgresRecords(RecordsContract):
     """Records in PostgreSQL, which the test also reads with a connection of its own."""
 
     async def open(self, directory: Path) -> Records:
-        self.url = new_database()
+        self.url = empty_database()
         return (await SqlDatabase.open(self.url)).records
 
     def read_directly(self, records: Records, directory: Path) -> dict[str, tuple[int, int]]:

@@ -59,6 +59,8 @@ async def check_files(harness: UploadsHarness, folder: Path) -> None:
     """Every file belongs to a record and has all bytes up to the recorded offset."""
     await harness.drain()
     for file in (folder / "uploads").iterdir():
+        if file.is_dir():
+            continue  # the marks of ids that are not in the server's own form
         upload = await harness.record(file.name)
         assert upload is not None, f"{file.name} is left alone"
         assert file.stat().st_size >= upload.offset

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.support.client import Connection, request
 from tests.support.draft import ALL_VERSIONS, PROBLEMS, Draft, Responses, receive_responses
+from tests.support.proxies import running_proxy
 from tests.support.server import RunningServer
 
 pytestmark = pytest.mark.timeout(60)
 
 SETTINGS = {
+    "SERVER__TRUSTED_PROXIES": "127.0.0.1",
     "UPLOADS__LENGTH_MAX": "1000",
     "UPLOADS__APPEND_BYTES_MAX": "20",
     "UPLOADS__APPEND_BYTES_MIN": "4",
@@ -23,14 +25,26 @@ SETTINGS = {
 BEFORE = (6, 7, 8)
 
 
+@pytest.fixture(scope="module")
+def nginx(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint behind nginx with the configuration of docs/proxies.md."""
+    with running_proxy("nginx", server.port, tmp_path_factory.mktemp("nginx")) as proxy:
+        yield proxy.endpoint
+
+
+@pytest.fixture(params=["direct", "nginx"])
+def endpoint(request: pytest.FixtureRequest, server: RunningServer) -> str:
+    return server.url if request.param == "direct" else str(request.getfixturevalue("nginx"))
+
+
 @pytest.fixture
-def draft(server: RunningServer) -> Draft:
-    return Draft(server.url, 9)
+def draft(endpoint: str) -> Draft:
+    return Draft(endpoint, 9)
 
 
 @pytest.fixture(params=BEFORE)
-def older(request: pytest.FixtureRequest, server: RunningServer) -> Draft:
-    return Draft(server.url, request.param)
+def older(request: pytest.FixtureRequest, endpoint: str) -> Draft:
+    return Draft(endpoint, request.param)
 
 
 def limits(headers: Mapping[str, str]) -> dict[str, int]:
@@ -50,10 +64,10 @@ async def chunked(method: str, url: str, headers: Mapping[str, str], body: bytes
 
 @pytest.mark.parametrize("version", [None, *ALL_VERSIONS])
 @pytest.mark.anyio
-async def test_options_has_limits(server: RunningServer, version: int | None) -> None:
+async def test_options_has_limits(endpoint: str, version: int | None) -> None:
     """OPTIONS on the creation URL has Upload-Limit; Accept-Patch was removed with version 9."""
     named = {} if version is None else {"Upload-Draft-Interop-Version": str(version)}
-    answer = await request("OPTIONS", server.url, named)
+    answer = await request("OPTIONS", endpoint, named)
     expected = {"max-size": 1000, "max-append-size": 20, "min-append-size": 4, "max-age": 3600}
     assert (answer.status, limits(answer.headers)) == (204, expected)
     assert ("accept-patch" in answer.headers) == (version is not None and version < 9)
@@ -90,9 +104,9 @@ async def test_creation_is_not_bound_before_version_9(older: Draft) -> None:
 
 @pytest.mark.parametrize("version", [6, 7, 8, 9])
 @pytest.mark.anyio
-async def test_append_outside_of_the_limits(server: RunningServer, version: int) -> None:
+async def test_append_outside_of_the_limits(endpoint: str, version: int) -> None:
     """An append with too much is 413, one with too little 400 unless it completes the upload; the offset stays true."""
-    draft = Draft(server.url, version)
+    draft = Draft(endpoint, version)
     url = await draft.made(30)
     assert (await draft.append(url, 0, b"x" * 21, completes=False)).status == 413
     assert (await draft.append(url, 0, b"xyz", completes=False)).status == 400

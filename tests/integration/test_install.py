@@ -187,6 +187,7 @@ def test_installed_program_prints_the_default_configuration(hostile: Path, insta
     assert "tusd-py: zzz (TUSD_PY_ZZZ) is not a setting; see tusd-py config --default\n" == mistaken.stderr
 
 
+@pytest.mark.long
 def test_install_section_of_the_readme(tmp_path: Path, hostile: Path, constraints: Path) -> None:
     """The commands of the section, run unchanged, install and start a server that stores an upload."""
     section = (ROOT / "README.md").read_text().partition("## Install\n")[2]

@@ -36,6 +36,13 @@ async def test_late_and_dead_jobs_are_measured_and_old_ones_pruned(tmp_path: Pat
                 await asyncio.sleep(0.05)
             assert 1 == values["tusd_py_jobs_dead"]
             assert 0 < values["tusd_py_jobs_late_seconds"] < 60
+            name = dead.subscription or dead.actor
+            deadline = time.monotonic() + 15
+            while (values := await samples(server)).get(f'tusd_py_jobs_waiting{{task="{name}"}}') != 1:
+                assert time.monotonic() < deadline, "the metric of waiting jobs is never set"
+                await asyncio.sleep(0.05)
+            assert values[f'tusd_py_jobs_oldest_seconds{{task="{name}"}}'] > 80_000, "it was added a day ago"
+            assert values["tusd_py_storage_free_bytes"] > 0
             assert [new.id] == [found.id for found in await jobs_in(job_queue, JobState.DONE)]
         finally:
             server.stop()

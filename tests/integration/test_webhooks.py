@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,37 @@ async def test_post_receive_stops_an_upload(tmp_path: Path) -> None:
             assert (await request("HEAD", location, TUS)).status == 404
         finally:
             server.stop()
+
+
+async def test_post_finish_moved_the_file(tmp_path: Path) -> None:
+    """A program that moves the file and says where: the upload is moved, and GET is 410 instead of a cut response."""
+    program = tmp_path / "hooks" / "post-finish"
+    program.parent.mkdir()
+    moved = tmp_path / "moved"
+    response = json.dumps({"ChangeFileInfo": {"Storage": {"Path": str(moved)}}})
+    program.write_text(f"#!/bin/sh\nmv '{tmp_path}/data/uploads/'\"$TUS_ID\" '{moved}'\necho '{response}'\n")
+    program.chmod(0o755)
+    server = start_server(
+        tmp_path / "data", settings={"API__ENABLED": "true", "HOOKS__EXECUTABLES_DIR": str(program.parent)}
+    )
+    try:
+        location = await create(server.url, 4)
+        assert (await request("PATCH", location, patch_headers(0), b"0123")).status == 204
+        shown = location.replace("/files/", "/api/uploads/")
+
+        async def status() -> str:
+            return str(json.loads((await request("GET", shown, {})).body)["status"])
+
+        deadline = time.monotonic() + 20
+        while await status() != "moved":
+            assert time.monotonic() < deadline, await status()
+            await asyncio.sleep(0.02)
+        assert moved.read_bytes() == b"0123"
+        gone = await request("GET", location, {})
+        assert (gone.status, b"ERR_CONTENT_GONE" in gone.body) == (410, True)
+        assert (await request("HEAD", location, TUS)).offset == 4
+    finally:
+        server.stop()
 
 
 async def test_an_endpoint_that_hangs_delays_no_other(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Uploads while server and worker are killed at random and Redis loses everything: each must end completely.
 
+With ``has_faults`` a second receiver's name is never resolved, the clock is set back by an hour at every other kill,
+and Redis refuses writes for a while after the others.
+
 Each is validated and published, and its events are delivered; some are concatenated from parts. So the kills interrupt
 everything that a worker does.
 
@@ -27,9 +30,10 @@ from urllib.parse import urljoin
 
 from tests.support.client import TUS, PatientUpload, request
 from tests.support.content import content, sha256
+from tests.support.faults import HANGING_HOST, environment, set_clock
 from tests.support.postgres import PostgresServer, shared_server
 from tests.support.receiver import Receiver, receiving
-from tests.support.redis import flush, running_redis
+from tests.support.redis import flush, refusing_writes, running_redis
 from tests.support.server import RunningServer, start_server
 from tests.support.sockets import processes
 from tests.support.stored import upload_id
@@ -50,6 +54,8 @@ FINAL_EVERY = 4
 NAMES = 5
 AT_A_TIME = 20
 BYTES = 60_000
+#: The endpoint to which nothing can be delivered.
+HANGING = "hanging"
 #: Bytes per second, so slow that a kill always interrupts some uploads.
 RATE = 40_000.0
 
@@ -64,8 +70,10 @@ class Chaos:
     kills: int
     seed: int
     mode: str = "link"  # of publishing
+    has_faults: bool = False
     database: PostgresServer | None = None  # else SQLite; it is restarted among the kills
     killed: Counter[str] = field(default_factory=Counter)
+    set_back: int = 0  # hours by which the clock was set back
     redelivered: int = 0
     rerun: Counter[str] = field(default_factory=Counter)  # jobs claimed more than once, by actor
     finished: int = 0
@@ -84,7 +92,7 @@ class Chaos:
         """Upload, kill, wait for the end, and compare. Raises ``AssertionError``."""
         with receiving() as receiver:
             self._settings = {
-                "WEBHOOKS__ENDPOINTS": json.dumps([{"name": "all", "url": receiver.url, "allow_private": True}]),
+                "WEBHOOKS__ENDPOINTS": json.dumps(self._endpoints(receiver)),
                 "RECORDS__URL": self.records_url,
                 "WORKER__LEASE_SECONDS": "1",
                 "WORKER__BROKER": self.broker,
@@ -104,8 +112,17 @@ class Chaos:
             self._compare_events(receiver)
             self._compare_files(uploads)
 
+    def _endpoints(self, receiver: Receiver) -> list[dict[str, object]]:
+        endpoints: list[dict[str, object]] = [{"name": "all", "url": receiver.url, "allow_private": True}]
+        if self.has_faults:
+            endpoints.append({"name": HANGING, "url": f"http://{HANGING_HOST}/"})
+        return endpoints
+
     def _start(self, port: int) -> RunningServer:
-        return start_server(self.data_dir, settings=self._settings, port=port)
+        directory = self.data_dir.parent
+        variables = environment(directory, has_hanging_host=True, has_clock=True) if self.has_faults else {}
+        set_clock(directory, -3600.0 * self.set_back)
+        return start_server(self.data_dir, settings=self._settings, port=port, variables=variables)
 
     async def _upload_and_kill(self) -> None:
         slots = asyncio.Semaphore(AT_A_TIME)
@@ -162,6 +179,16 @@ class Chaos:
             if self.broker != "embedded":
                 flush(self.broker)
             await self._kill_one(victim)
+            if self.has_faults:
+                await self._fault(number)
+
+    async def _fault(self, number: int) -> None:
+        if number % 2 == 0:
+            self.set_back += 1
+            set_clock(self.data_dir.parent, -3600.0 * self.set_back)
+        elif self.broker != "embedded":
+            with refusing_writes(self.broker):
+                await asyncio.sleep(1.5)
 
     async def _kill_one(self, victim: str) -> None:
         if victim == "database":
@@ -190,7 +217,8 @@ class Chaos:
         async with _ports_of(settings_of(self.data_dir, records={"url": self.records_url})) as ports:
             assert ports.job_queue is not None
             while True:
-                jobs = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
+                unended = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
+                jobs = [job for job in unended if job.subscription != HANGING]
                 uploads = await _complete(ports, self.data_dir)
                 late = [upload for upload in uploads if upload.status is not Status.READY]
                 if not jobs and not late and self.expected_events.keys() <= {upload.id for upload in uploads}:
@@ -266,6 +294,7 @@ def main() -> int:
     parser.add_argument("--broker", choices=["embedded", "redis"], default="embedded")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--mode", choices=["link", "copy"], default="link")
+    parser.add_argument("--faults", action="store_true")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         broker = "embedded" if arguments.broker == "embedded" else stack.enter_context(running_redis())
@@ -277,7 +306,8 @@ def main() -> int:
             arguments.kills,
             arguments.seed,
             arguments.mode,
-            shared_server() if arguments.database == "postgresql" else None,
+            database=shared_server() if arguments.database == "postgresql" else None,
+            has_faults=arguments.faults,
         )
         began_at = time.monotonic()
         asyncio.run(chaos.run())

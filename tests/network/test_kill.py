@@ -91,13 +91,20 @@ def states_after_kill(server: RunningServer, uploads: list[PatientUpload]) -> li
     return killed
 
 
-@pytest.mark.parametrize("processes_count", [1, 2])
+@pytest.mark.parametrize(
+    ("processes_count", "uploads_count", "kills"),
+    [
+        (2, 10, 2),
+        pytest.param(1, 20, 5, marks=pytest.mark.long),
+        pytest.param(2, 20, 5, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.anyio
-async def test_killed_five_times_during_twenty_uploads(start: Start, processes_count: int) -> None:
-    """All 20 complete; no reported offset exceeds the stored bytes, and no kill loses more than the last second."""
+async def test_killed_during_many_uploads(start: Start, processes_count: int, uploads_count: int, kills: int) -> None:
+    """All complete; no reported offset exceeds the stored bytes, and no kill loses more than the last second."""
     flags = [] if processes_count == 1 else ["--processes", str(processes_count)]
     dice = random.Random(processes_count)
-    data = [content(number, 16 * MIB + number * 99_991) for number in range(20)]
+    data = [content(number, 16 * MIB + number * 99_991) for number in range(uploads_count)]
 
     server = start(*flags)
     port = server.port
@@ -106,15 +113,15 @@ async def test_killed_five_times_during_twenty_uploads(start: Start, processes_c
     async with asyncio.TaskGroup() as group:
         for upload in uploads:
             group.create_task(upload.run())
-        for _ in range(5):
+        for _ in range(kills):
             await asyncio.sleep(dice.uniform(2.2, 2.8))
             killed += kill(server, uploads)
             server = await asyncio.to_thread(start, *flags, port=port)
         for upload in uploads:
             upload.rate = float("inf")
     # Guards of this test itself: uploads were running at every kill, for longer than what may be lost.
-    assert len(killed) == 100
-    assert sum(one.lost() is not None and one.position_before > 0 for one in killed) > 80
+    assert len(killed) == kills * uploads_count
+    assert sum(one.lost() is not None and one.position_before > 0 for one in killed) > 0.8 * len(killed)
     lost = [one.assert_little_lost() for one in killed]
     for upload in uploads:
         assert upload.url is not None
@@ -123,7 +130,7 @@ async def test_killed_five_times_during_twenty_uploads(start: Start, processes_c
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("start", ["zero-copy", "read"], indirect=True)
+@pytest.mark.parametrize("start", ["zero-copy", pytest.param("read", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.anyio
 async def test_killed_at_full_speed(start: Start) -> None:
     """At full speed a kill loses at most 64 MiB, one burst, and the bytes that were not in the file yet.

@@ -19,27 +19,30 @@ pytestmark = pytest.mark.timeout(120)
 
 # A failed run prints its seed; with that in the environment its connections have the same faults again.
 SEED = int(os.environ.get("NETWORK_SEED", "20260711"))
-LENGTHS = [(1 + number * 31 // 15) * MIB - number * 7_777 for number in range(16)]
+OWN, FOREIGN = 16, 4
 
 
+@pytest.mark.parametrize("unit", [MIB // 8, pytest.param(MIB, marks=pytest.mark.long)])
 @pytest.mark.anyio
-async def test_twenty_uploads_over_a_faulty_network(tmp_path: Path) -> None:
-    """20 uploads of 1 to 32 MiB, four of them by tus-js-client, end with the bytes that were sent.
+async def test_twenty_uploads_over_a_faulty_network(tmp_path: Path, unit: int) -> None:
+    """20 uploads of 1 to 32 units, four of them by tus-js-client, end with the bytes that were sent.
 
     No reported offset is above what was sent or below an earlier one (the client fails at once on either), and every
     half-closed request is answered or closed.
     """
     server = start_server(tmp_path / "data")
-    own = [content(number, length) for number, length in enumerate(LENGTHS)]
-    foreign = {tmp_path / f"{number}.bin": content(number, (number - 14) * MIB) for number in range(16, 20)}
+    own = [content(number, (1 + number * 31 // 15) * unit - number * 777) for number in range(OWN)]
+    foreign = {
+        tmp_path / f"{number}.bin": content(number, (number - 14) * unit) for number in range(OWN, OWN + FOREIGN)
+    }
     for path, data in foreign.items():
         path.write_bytes(data)
 
     async def run() -> tuple[list[PatientUpload], list[node.Outcome], FaultyProxy]:
-        async with FaultyProxy(server.port, Plan(SEED, 4 * MIB)) as proxy:
+        async with FaultyProxy(server.port, Plan(SEED, 4 * unit)) as proxy:
             endpoint = f"http://127.0.0.1:{proxy.port}/files/"
             uploads = [PatientUpload(endpoint, data) for data in own]
-            options = {"retryDelays": [50] * 200, "chunkSize": 2 * MIB}
+            options = {"retryDelays": [50] * 200, "chunkSize": 2 * unit}
             async with asyncio.TaskGroup() as group:
                 for upload in uploads:
                     group.create_task(upload.run())

@@ -21,7 +21,10 @@ class KilledAt:
 def environment(
     directory: Path, *, killed_at: KilledAt | None = None, has_hanging_host: bool = False, has_clock: bool = False
 ) -> dict[str, str]:
-    """Environment variables that bring these faults; ``directory`` has the files that they need."""
+    """Environment variables that bring these faults; ``directory`` has the files that they need.
+
+    The clock is that of ``set_clock``, which must be called before.
+    """
     variables = {"PYTHONPATH": str(INJECTED)}
     if killed_at is not None:
         marker = marker_of(directory)
@@ -29,7 +32,6 @@ def environment(
     if has_hanging_host:
         variables["TEST_HANGING_HOST"] = HANGING_HOST
     if has_clock:
-        set_clock(directory, 0.0)
         variables["TEST_CLOCK"] = str(directory / "clock")
     return variables
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -36,7 +36,7 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self._bin = _find_programs()
-        self._user = _user_of_the_server()
+        self._user = user_of_the_server()
         # Not under tmp_path: the path of a socket has at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="pg-"))
         self.directory.chmod(0o755)
@@ -45,7 +45,7 @@ class PostgresServer:
         if self._user is not None:
             for path in (self.directory, self._data):
                 shutil.chown(path, self._user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         initdb: list[str | Path] = [self._bin / "initdb", "-D", self._data, "-U", "tusd", "-A", "trust", "-N"]
         self._run([*initdb, "--no-instructions", "-E", "UTF8", "--locale=C.UTF-8"])
@@ -89,6 +89,22 @@ class PostgresServer:
         if process is not None:
             process.send_signal(number)
             process.wait(_START_SECONDS)
+
+    def pause(self) -> None:
+        """Stop every process of the server, without ending it."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let every process go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in (self._process.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def remove(self) -> None:
         """End the server and delete its data."""
@@ -137,6 +153,20 @@ def new_database() -> str:
     return server.url(server.create_database(_template()))
 
 
+@cache
+def _emptied() -> str:
+    return new_database()
+
+
+def empty_database() -> str:
+    """The URL of a database with the newest schema and no rows, which tests use one after the other."""
+    url = _emptied()
+    with psycopg.connect(url) as connection:
+        tables = "uploads, upload_parts, events, jobs, endpoint_state, locks"
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
+    return url
+
+
 def blank_database() -> str:
     """The URL of a new database without any table."""
     server = shared_server()
@@ -154,14 +184,14 @@ def _find_programs() -> Path:
     return Path(program).resolve().parent
 
 
-def _user_of_the_server() -> str | None:
+def user_of_the_server() -> str | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     return "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

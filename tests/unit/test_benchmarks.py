@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from benchmarks.__main__ import SCENARIOS
 from benchmarks.figures import Floor, Metric, Outcome, advantage, judge
 from benchmarks.floors import FLOORS
 from benchmarks.load import LoadFailed, Target, complete_answer
-from benchmarks.report import BEGIN, END, Report, as_markdown, as_text, replace_between_markers
+from benchmarks.report import BEGIN, END, Report, as_markdown, as_text, least_cpu_rows, replace_between_markers
 from benchmarks.scenarios.contract import Scenario
 
 RATE = Metric("per_second", "creations", "1/s", "higher")
@@ -37,6 +39,7 @@ def _report(outcomes: dict[str, dict[str, Outcome]], floors: tuple[Floor, ...] =
             "cpu": "a processor",
             "kernel": "6.1",
             "python": "3.11.1",
+            "python_build": "PGO",
             "data_on": "tmpfs",
             "cores": 2,
             "cores_busy_elsewhere": 0.25,
@@ -141,6 +144,38 @@ def test_requests_have_their_length_and_body() -> None:
     ] == post
     heads = Target("127.0.0.1", 1, "HEAD", "/a", {}, paths=["/a", "/b"]).encoded()
     assert [b"HEAD /a HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", b"HEAD /b HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n"] == heads
+
+
+def test_each_append_starts_where_the_one_before_ended() -> None:
+    """The PATCHes of a connection go to its own upload, with an offset that grows by the length of the body."""
+    target = Target("127.0.0.1", 1, "PATCH", "/a", {}, b"abc", ["/a", "/b"], appends=True)
+    first, second = islice(target.requests_of(1, 2), 2)
+    head = b"PATCH /b HTTP/1.1\r\nHost: 127.0.0.1:1\r\nUpload-Offset: %d\r\nContent-Length: 3\r\n\r\nabc"
+    assert (head % 0, head % 3) == (first, second)
+
+
+def test_paths_requested_once_are_shared_by_the_connections() -> None:
+    """Each path is requested by one connection; other loads repeat their paths without an end."""
+    once = Target("127.0.0.1", 1, "DELETE", "/a", {}, paths=["/a", "/b", "/c"], is_once=True)
+    sent = [request.split()[1] for connection in (0, 1) for request in once.requests_of(connection, 2)]
+    assert [b"/a", b"/c", b"/b"] == sent
+    endless = Target("127.0.0.1", 1, "HEAD", "/a", {}, paths=["/a", "/b"])
+    assert [b"/b", b"/a", b"/b"] == [request.split()[1] for request in islice(endless.requests_of(1, 2), 3)]
+
+
+def test_cpu_time_is_shown_as_a_multiple_of_the_trivial_application() -> None:
+    """Twice its CPU time is 2.00; the floor of a cost is shown the same way."""
+    cpu = Metric("server_cpu_microseconds", "CPU", "µs", "lower")
+    outcomes = {
+        "creations": {
+            "ours": Outcome({cpu.key: [120.0]}),
+            "floor": Outcome({cpu.key: [60.0]}),
+        }
+    }
+    results = judge((Floor("creations", cpu.key, "CPU", 1 / 2.4, "floor"),), {("creations", cpu.key): cpu}, outcomes)
+    report = replace(_report(outcomes), servers={"ours": "tusd-py 1", "floor": "trivial"}, floor_results=results)
+    assert [["times the floor's CPU", "tusd-py 1"], ["Creations", "2.00"]] == least_cpu_rows(report)
+    assert "| CPU | at most 2.4 times trivial | 2.00 times | holds |" in as_markdown(report)
 
 
 def test_tables_show_medians_ratios_and_floors() -> None:

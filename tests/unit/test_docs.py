@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -64,9 +65,27 @@ def test_refusals_are_documented() -> None:
     assert {(str(refusal.status), refusal.code) for refusal in refusals()} == rows
 
 
+def exposed_metrics() -> set[str]:
+    return set(re.findall(r"^# TYPE (\w+)", ServerMetrics().exposition().decode(), re.M))
+
+
+@pytest.mark.parametrize("document", ["alerts.yml", "dashboard.json"])
+def test_monitoring_uses_metrics_that_exist(document: str) -> None:
+    """Every metric in the alert rules and the dashboard is one that the server has."""
+    names = set(re.findall(r"\b((?:tusd|process)_\w+)", text(f"docs/monitoring/{document}")))
+    assert len(names) > 8
+    assert set() == {re.sub("_(?:bucket|sum|count)$", "", name) for name in names} - exposed_metrics()
+
+
+def test_dashboard_is_json_with_a_query_in_each_panel() -> None:
+    """Grafana can import the dashboard."""
+    dashboard = json.loads(text("docs/monitoring/dashboard.json"))
+    assert all(panel["targets"] and panel["title"] for panel in dashboard["panels"])
+
+
 def test_metrics_are_documented() -> None:
     """``docs/operations.md`` names every metric of the server, and no other."""
-    exposed = set(re.findall(r"^# TYPE (\w+)", ServerMetrics().exposition().decode(), re.M))
+    exposed = {name for name in exposed_metrics() if name.startswith("tusd_")}
     named = set(re.findall(r"`(tusd_[a-z_]+)(?:\{[a-z,]+\})?`", text("docs/operations.md"))) - {"tusd_py"}
     assert exposed == named
 

@@ -129,3 +129,22 @@ def test_time_has_milliseconds() -> None:
     """The time of a line is in UTC, with milliseconds."""
     record = logging.makeLogRecord({"created": 1_700_000_000.0625})
     assert "2023-11-14T22:13:20.062Z" == json.loads(logs.JsonLines().format(record))["timestamp"]
+
+
+def test_outage_is_logged_at_first_then_rarely_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """The first failure is a warning, later ones are counted, and the first success is told."""
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    outages = logs.Outages("endpoint fails", every_seconds=60, clock=lambda: now[0])
+    outages.succeeded(LOGGER, "a")
+    for now[0] in (0.0, 1.0, 2.0, 61.0):
+        outages.failed(LOGGER, "a", "refused")
+    outages.failed(LOGGER, "b", "refused")
+    outages.succeeded(LOGGER, "a")
+    lines = [(record.message, vars(record)["failing"], vars(record).get("failures")) for record in caplog.records]
+    assert lines == [
+        ("endpoint fails", "a", 1),
+        ("endpoint fails", "a", 3),
+        ("endpoint fails", "b", 1),
+        ("it works again", "a", None),
+    ]

@@ -1,14 +1,32 @@
-"""``tusd-py migrate``: applies pending migrations."""
+"""``tusd-py migrate``: applies pending migrations, or moves the records to PostgreSQL."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 
+Source = Annotated[
+    str | None, typer.Option("--from", metavar="<url>", help="Move the records of this database (sqlite:///path).")
+]
+Target = Annotated[
+    str | None,
+    typer.Option("--to", metavar="<url>", help="Where to move them: an empty database (postgresql://user@host/name)."),
+]
 
-def migrate(config: Config = None, data_dir: DataDir = None) -> None:
-    """Apply pending migrations; serve does this when it starts."""
+
+def migrate(from_: Source = None, to: Target = None, config: Config = None, data_dir: DataDir = None) -> None:
+    """Apply pending migrations; serve does this when it starts.
+
+    With --from and --to, move the records, events and jobs of a stopped server to another database. The bytes of
+    uploads stay where they are.
+    """
+    if from_ or to:
+        _move(from_, to)
+        return
     from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
     from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
@@ -28,7 +46,25 @@ def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     except OSError as error:
         fail([reason(error)])
     except RecordsError as error:
-        fail([f"the database {settings.database_path}: {error}"])
+        fail([f"the database {describe_database(settings)}: {error}"])
     for step in steps:
         say(f"applied  {step}")
     say(f"{describe_database(settings)} is up to date")
+
+
+def _move(source: str | None, target: str | None) -> None:
+    from tusd_py.commands.startup import reason
+    from tusd_py.contracts.records import RecordsError
+    from tusd_py.wiring import move_records
+
+    if not source or not target:
+        fail(["--from and --to belong together: the database to move, and the one to move it to"])
+    try:
+        counts = move_records(source, target)
+    except OSError as error:
+        fail([reason(error)])
+    except RecordsError as error:
+        fail([str(error)])
+    for table, count in counts.items():
+        say(f"moved  {count} rows of {table}")
+    say("set records.url to the new database, then start the server")

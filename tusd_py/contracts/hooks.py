@@ -140,8 +140,9 @@ class HookResponse:
     (post-receive) aborts the running upload and terminates it. ``upload_id`` and ``metadata`` (pre-create) replace
     those of the server and the client; metadata values are text or bytes. ``storage_path`` (pre-create) is the path for
     the bytes, relative to the directory of all uploads; only stores on disk use it. ``owner`` (pre-create) is the owner
-    of the upload, for validation rules, published names and concatenation. ``override`` changes the HTTP response; that
-    of authorize is used only with ``reject``.
+    of the upload, for validation rules, published names and concatenation. ``moved_to`` (post-finish) says that the
+    hook has moved the bytes, and where to: the path is only recorded. ``override`` changes the HTTP response; that of
+    authorize is used only with ``reject``.
     """
 
     reject: bool = False
@@ -150,6 +151,7 @@ class HookResponse:
     metadata: Mapping[str, str | bytes] | None = None
     storage_path: str | None = None
     owner: str | None = None
+    moved_to: str | None = None
     override: ResponseOverride | None = None
 
     def applied_to(self, upload: Upload) -> Upload:
@@ -174,6 +176,7 @@ class HookResponse:
             metadata=self.metadata if later.metadata is None else later.metadata,
             storage_path=self.storage_path if later.storage_path is None else later.storage_path,
             owner=self.owner if later.owner is None else later.owner,
+            moved_to=self.moved_to if later.moved_to is None else later.moved_to,
             override=later.override if self.override is None else self.override.merged_with(later.override),
         )
 

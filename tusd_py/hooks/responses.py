@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tusd_py.contracts.hooks import HookResponse
 from tusd_py.model.hooks import Hook
-from tusd_py.model.ids import is_owner, is_storage_path, is_upload_id
+from tusd_py.model.ids import is_foreign_path, is_owner, is_storage_path, is_upload_id
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import format_metadata
 
@@ -29,6 +29,9 @@ def validate_response(response: object) -> str | None:
         )
     if response.owner is not None and not (isinstance(response.owner, str) and is_owner(response.owner)):
         return f"chose the owner {response.owner!r}; an owner has at most 255 characters and no control characters"
+    moved = response.moved_to
+    if moved is not None and not (isinstance(moved, str) and is_foreign_path(moved)):
+        return f"moved the bytes to {moved!r}; a path has 1 to 4096 characters, none of them for control"
     status = response.override.status if response.override is not None else None
     if status is not None and not 200 <= status <= 599:
         return f"answered with the status {status!r}; a status is a number from 200 to 599"

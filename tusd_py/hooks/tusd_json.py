@@ -150,6 +150,8 @@ class _ResponseReader:
             return replace(changes, reject=rejects["RejectUpload"], override=override)
         if hook is Hook.PRE_TERMINATE:
             return HookResponse(reject=rejects["RejectTermination"], override=override)
+        if hook is Hook.POST_FINISH:
+            return HookResponse(moved_to=changes.storage_path, override=override)
         return HookResponse(stop=stop, override=override)
 
     def _override(self) -> ResponseOverride | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from tusd_py.model.principal import Principal, Role
+from tusd_py.model.values import frozen
 
 #: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
 #: duplicates.
@@ -48,7 +49,7 @@ RECORDED_HEADERS = frozenset(
 _BY_HOOK = frozenset({Role.UPLOADER})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Caller:
     """The origin of a request, for hooks, events and logs. The rules of the protocol never depend on it."""
 

@@ -1,4 +1,4 @@
-"""The grammars of what a hook may choose for an upload: its id, the path of its bytes, and its owner."""
+"""The grammars of what a hook may say of an upload: its id, the path of its bytes, its owner, where it was moved."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}")
 _GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 _NAME = r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
 _OWNER_CHARACTERS_MAX = 255
+_FOREIGN_CHARACTERS_MAX = 4096
 # Control characters, half surrogate pairs, and separators of lines and paragraphs.
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _PATH = re.compile(f"{_NAME}(?:/{_NAME})*")
@@ -38,6 +39,11 @@ def is_storage_path(text: str) -> bool:
 def is_owner(text: str) -> bool:
     """Whether ``text`` could be the owner of an upload: at most 255 characters, no controls, no line ends."""
     return len(text) <= _OWNER_CHARACTERS_MAX and all(unicodedata.category(each) not in _CONTROL for each in text)
+
+
+def is_foreign_path(text: str) -> bool:
+    """Whether ``text`` can be recorded as the path of a file that is not the server's, in any system's notation."""
+    return 0 < len(text) <= _FOREIGN_CHARACTERS_MAX and all(unicodedata.category(each) not in _CONTROL for each in text)
 
 
 def _fits(path: str) -> bool:

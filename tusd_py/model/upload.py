@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tusd_py.model.values import frozen
 
 #: ``Upload.storage`` of a store without private state. Otherwise JSON values, such as an S3 upload id.
 NO_STATE: Mapping[str, object] = MappingProxyType({})
 
 #: ``HistoryEntry.details`` of a step without results.
 NO_DETAILS: Mapping[str, str] = MappingProxyType({})
+
+#: In ``HistoryEntry.details``: where a hook has moved the bytes.
+MOVED_TO = "moved_to"
 
 
 class Kind(StrEnum):
@@ -29,6 +35,7 @@ class Status(StrEnum):
     UPLOADING = "uploading"  # bytes are missing; of a final upload: parts are unfinished
     PROCESSING = "processing"  # all bytes are stored; concatenation, hooks or steps are pending
     READY = "ready"
+    MOVED = "moved"  # complete, but a hook has taken its bytes elsewhere
     REJECTED = "rejected"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -41,8 +48,11 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
         Status.UPLOADING: frozenset(
             {Status.PROCESSING, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
         ),
-        Status.PROCESSING: frozenset({Status.READY, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}),
-        Status.READY: frozenset({Status.EXPIRED, Status.TERMINATED}),
+        Status.PROCESSING: frozenset(
+            {Status.READY, Status.MOVED, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.TERMINATED}
+        ),
+        Status.READY: frozenset({Status.MOVED, Status.EXPIRED, Status.TERMINATED}),
+        Status.MOVED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.REJECTED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.FAILED: frozenset({Status.EXPIRED, Status.TERMINATED}),
         Status.EXPIRED: frozenset(),
@@ -51,7 +61,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class HistoryEntry:
     """One entry of the history of an upload: its status from ``at`` on, and the reason for a failure.
 
@@ -98,6 +108,13 @@ class Upload:
     pending_steps: tuple[str, ...] = ()  # processing steps left for the workers, in order
     storage: Mapping[str, object] = field(default_factory=lambda: NO_STATE)
 
+    if not TYPE_CHECKING:
+
+        def __init__(self, **fields: object) -> None:
+            # For type checkers the generated one, which sets the fields of a frozen class one by one: 2 microseconds.
+            self.__dict__.update(_DEFAULTS)
+            self.__dict__.update(fields)
+
     @property
     def is_complete(self) -> bool:
         """All bytes are stored, and the last body ended at the length. Once reached, this stays true."""
@@ -111,7 +128,7 @@ class Upload:
     @property
     def is_handed_to_workers(self) -> bool:
         """The blocking hooks are done; only processing steps of the workers are left, if any."""
-        return self.is_complete and (self.status is Status.READY or bool(self.pending_steps))
+        return self.is_complete and (self.status in (Status.READY, Status.MOVED) or bool(self.pending_steps))
 
     def advance(self, offset: int, at: datetime, storage: Mapping[str, object] | None = None) -> Upload:
         """With bytes stored up to ``offset``, which is not below the current offset and not beyond the length."""
@@ -151,6 +168,12 @@ class Upload:
         """After the blocking hooks: with ``steps`` for the workers, or ready if there are none."""
         assert self.is_complete and not self.is_handed_to_workers, "handed to the workers once, when complete"
         return self._with(pending_steps=steps, updated_at=at) if steps else self.with_status(Status.READY, at)
+
+    def move(self, path: str, at: datetime) -> Upload:
+        """After a hook has moved the bytes to ``path``, which is only recorded: no further steps run."""
+        assert self.is_complete and Status.MOVED in TRANSITIONS[self.status], f"{self.status} cannot be moved"
+        entry = HistoryEntry(Status.MOVED, at, "a hook has moved the bytes", details={MOVED_TO: path})
+        return self._with(status=Status.MOVED, pending_steps=(), updated_at=at, history=(*self.history, entry))
 
     def complete_step(
         self, step: str, at: datetime, reason: str = "", details: Mapping[str, str] = NO_DETAILS
@@ -202,3 +225,11 @@ class Upload:
         fields.update(self.__dict__)
         fields.update(changes)
         return changed
+
+
+#: The fields that have a default.
+_DEFAULTS: Mapping[str, object] = {
+    each.name: each.default_factory() if callable(each.default_factory) else each.default
+    for each in fields(Upload)
+    if each.default is not MISSING or callable(each.default_factory)
+}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit
 
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.upload import Kind
+from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
 from tusd_py.protocol.errors import InvalidConcat
 
@@ -19,7 +19,7 @@ from tusd_py.protocol.errors import InvalidConcat
 _VISIBLE = re.compile(r"[!-~]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Concat:
     """A parsed ``Upload-Concat`` header: a partial upload, or a final upload of ``parts`` (upload ids, in order)."""
 
@@ -27,7 +27,7 @@ class Concat:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CollectionUrl:
     """The URLs under which clients know this server's uploads.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tusd_py.model.upload import Upload
+from tusd_py.model.values import frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Discovered:
     trailers: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Created:
     """An upload was created; ``took_body`` says whether the request had bytes to store."""
 
@@ -47,20 +48,20 @@ class Created:
     override: ResponseOverride | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inspected:
     """The state of an upload. The ``length`` of a final upload is known once all its parts have one."""
 
     upload: Upload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Appended:
     upload: Upload
     override: ResponseOverride | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Terminated:
     upload: Upload
     override: ResponseOverride | None = None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tusd_py.model.upload import Kind
+from tusd_py.model.values import frozen
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Head:
     """The head of an HTTP request as an ASGI server passes it.
 
@@ -23,7 +22,7 @@ class Head:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BodyInfo:
     """What the head says about a body whose bytes are to be stored."""
 
@@ -43,14 +42,14 @@ class BodyInfo:
         return self.checksum is not None or self.checksum_in_trailer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Discover:
     """OPTIONS: the capabilities of the server. ``upload_id`` is None on the collection."""
 
     upload_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Create:
     """POST on the collection: create an upload, perhaps with its first bytes.
 
@@ -69,7 +68,7 @@ class Create:
     is_last: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inspect:
     """HEAD: the offset of the upload.
 
@@ -81,7 +80,7 @@ class Inspect:
     length_completes: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Append:
     """PATCH: store the body at ``offset``; ``length`` declares a deferred length.
 
@@ -97,14 +96,14 @@ class Append:
     is_last: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Terminate:
     """DELETE: terminate the upload and delete its bytes."""
 
     upload_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Download:
     """GET: send the bytes. Header values are as received, None when absent."""
 

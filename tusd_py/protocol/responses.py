@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
@@ -59,7 +60,7 @@ class Response:
     body: bytes | Content = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class ResponseContext:
     """How the client will read the response: ``method`` after the override, ``real_method`` on the request line."""
 

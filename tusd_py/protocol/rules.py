@@ -12,6 +12,7 @@ from datetime import datetime
 
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
     InvalidParts,
@@ -22,6 +23,7 @@ from tusd_py.protocol.concat_errors import (
 from tusd_py.protocol.errors import (
     AppendTooLarge,
     AppendTooSmall,
+    ContentGone,
     InvalidLength,
     LengthAlreadyKnown,
     LengthExceeded,
@@ -61,7 +63,7 @@ class Limits:
     gone_status: int = 410  # or 404, for clients that start over only after 404
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Remaining:
     """How many more bytes an upload accepts (``None``: no limit), and the error for a body that has more."""
 
@@ -193,7 +195,7 @@ def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, 
     for part in parts:
         if part is None or part.kind is not Kind.PARTIAL:
             raise InvalidParts
-        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED):
+        if part.has_ended or part.status in (Status.FAILED, Status.REJECTED, Status.MOVED):
             raise InvalidParts
         if part.expires_at is not None and part.expires_at <= now and not part.is_complete:
             raise InvalidParts
@@ -246,10 +248,13 @@ def ensure_not_assembling(parts: Sequence[Upload | None]) -> None:
 def download(upload: Upload, limits: Limits) -> None:
     """Check a download: only complete uploads, unless ``partial_downloads`` is set.
 
-    Raises ``RejectedByRules``, ``UploadUnfinished`` or ``UploadNotValidated``.
+    Raises ``RejectedByRules``, ``UploadUnfinished``, ``UploadNotValidated``, or ``ContentGone`` for an upload whose
+    bytes a hook has moved.
     """
     if upload.status is Status.REJECTED:
         raise RejectedByRules
+    if upload.status is Status.MOVED:
+        raise ContentGone
     if not upload.is_complete and (not limits.partial_downloads or upload.kind is Kind.FINAL):
         raise UploadUnfinished
     if limits.requires_validation:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.contracts.records import PartOverused
@@ -16,12 +15,13 @@ from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_log import log_change, log_creation
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Cause:
     """Why a record changes: the request or the job behind the change, and how it counts as progress."""
 

@@ -11,7 +11,7 @@ from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordExists
 from tusd_py.contracts.store import PATH, PathTaken
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import is_generated_id, is_upload_id
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.commit import Cause, insert
@@ -38,6 +38,9 @@ async def _replacing(ports: Ports, upload: Upload) -> Upload:
     """
     earlier = await ports.records.find(upload.id)
     if earlier is None:
+        # The store knows the names that it gave, except those in the form of the server's own.
+        if is_generated_id(upload.id) and not upload.storage and await ports.store.size(upload):
+            raise RecordExists(f"a file that belongs to no upload has the name {upload.id}")
         return upload
     if not earlier.has_ended:
         raise RecordExists(f"upload {upload.id} is already recorded")

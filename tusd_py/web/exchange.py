@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from contextlib import aclosing, suppress
 from time import perf_counter
 
@@ -20,12 +18,14 @@ from tusd_py.web import early_response
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
-from tusd_py.web.request_body import AsgiBody
+from tusd_py.web.request_body import EMPTY_BODY, AsgiBody, EmptyBody
+from tusd_py.web.request_id import RequestIds
 from tusd_py.web.response_body import BodySender
 
 log = logging.getLogger("tusd_py.requests")
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,36}\Z")
+#: A request with one of these methods has a body only if a header says so, in every HTTP server.
+_METHODS_WITHOUT_BODY = frozenset({"HEAD", "GET", "DELETE", "OPTIONS"})
 
 
 class Exchange:
@@ -41,6 +41,7 @@ class Exchange:
         "_is_chunked",
         "_metrics",
         "_receive",
+        "_respond",
         "_send",
         "_sender",
         "_started",
@@ -55,7 +56,14 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, metrics: ServerMetrics, idle_seconds: float, rate_min: float
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        metrics: ServerMetrics,
+        request_ids: RequestIds,
+        idle_seconds: float,
+        rate_min: float,
     ) -> None:
         self._started = perf_counter()
         self._receive, self._send, self._metrics = receive, send, metrics
@@ -73,25 +81,26 @@ class Exchange:
         self._content_length = int(length) if length.isdigit() and len(length) < 20 else 0
         self._is_chunked = b"transfer-encoding" in headers
         self._expects_continue = (headers.get_bytes(b"expect") or b"").lower() == b"100-continue"
-        request_id = headers.get_bytes(b"x-request-id")
-        if request_id is None or not _REQUEST_ID.match(request_id):
-            request_id = secrets.token_hex(8).encode()
-        self.request_id = request_id
+        self.request_id = request_ids.of(headers.get_bytes(b"x-request-id"))
         # Each request has a task of its own, so every log line of this task carries the id.
         logs.request_id.set(self.request_id.decode())
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
         extension = scope.get("extensions", {}).get("tusd_py", {})
         self.send_interim: SendInterim | None = extension.get("send_interim")
-        self.body = AsgiBody(
-            receive,
-            idle_seconds,
-            rate_min,
-            extension.get("trailers", tuple),
-            extension.get("acquire_socket"),
-            extension.get("take_buffered_body"),
-            extension.get("attach_body"),
-        )
+        self.body: AsgiBody | EmptyBody = EMPTY_BODY
+        has_no_body = length == b"0" or (not length and self.real_method in _METHODS_WITHOUT_BODY)
+        if self._is_chunked or self._has_streams or not has_no_body:
+            self.body = AsgiBody(
+                receive,
+                idle_seconds,
+                rate_min,
+                extension.get("trailers", tuple),
+                extension.get("acquire_socket"),
+                extension.get("take_buffered_body"),
+                extension.get("attach_body"),
+            )
         self._acquire_send_socket = extension.get("acquire_send_socket")
+        self._respond = extension.get("respond")
 
     @property
     def response_context(self) -> ResponseContext:
@@ -123,6 +132,8 @@ class Exchange:
 
     async def _send_buffered(self, status: int, headers: HeaderList, body: bytes) -> None:
         self._buffered_bytes = len(body)
+        if self._respond is not None and self._respond(self._send, status, headers, body):
+            return
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 

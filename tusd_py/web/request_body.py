@@ -321,12 +321,36 @@ class AsgiBody:
             self._idle_timer = loop.call_later(self._idle_seconds - quiet, self._check_idle)
 
 
+class EmptyBody:
+    """The body of a request that has none. One for all: it has no state, while ``AsgiBody`` has twenty fields."""
+
+    bytes_received = bytes_zero_copy = 0
+    was_read = is_gone = False
+    is_ended = True
+
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes]:
+        """The clean end."""
+        return ()
+
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        return ()
+
+    def stop(self, reason: Exception) -> None:
+        """It has ended."""
+
+    def close(self) -> None:
+        """Nothing is being read."""
+
+
+EMPTY_BODY = EmptyBody()
+
+
 class ActiveBodies:
     """The request bodies being received, so that a shutdown can stop them. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self.is_draining = False
-        self._bodies: set[AsgiBody] = set()
+        self._bodies: set[AsgiBody | EmptyBody] = set()
 
     def drain(self) -> None:
         """Stop every body, and every body that is added later, with ``ServerShutdown``."""
@@ -338,12 +362,12 @@ class ActiveBodies:
         """Let new bodies run again after a shutdown."""
         self.is_draining = False
 
-    def add(self, body: AsgiBody) -> None:
+    def add(self, body: AsgiBody | EmptyBody) -> None:
         """Register a body to be stopped at shutdown."""
         self._bodies.add(body)
         if self.is_draining:
             body.stop(ServerShutdown())
 
-    def discard(self, body: AsgiBody) -> None:
+    def discard(self, body: AsgiBody | EmptyBody) -> None:
         """Remove a body that has ended."""
         self._bodies.discard(body)

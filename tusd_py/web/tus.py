@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
@@ -35,6 +35,7 @@ from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
 from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.request_id import RequestIds
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +62,14 @@ class TusEndpoint:
     interim_responses: Use = "auto"
     trailers: Use = "never"
     refusal_read_bytes_max: int = 0
+    request_ids: RequestIds = field(default_factory=RequestIds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises only if a download breaks off after its status was sent."""
         assert scope["type"] == "http", "mount this under HTTP routes"
-        exchange = Exchange(scope, receive, send, self.metrics, self.body_idle_seconds, self.body_rate_min)
+        exchange = Exchange(
+            scope, receive, send, self.metrics, self.request_ids, self.body_idle_seconds, self.body_rate_min
+        )
         self.metrics.open.inc()
         status, error = 0, None
         try:

@@ -12,11 +12,14 @@ from weakref import WeakKeyDictionary
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.webhooks import DeliveryResult, DeliveryStatus, WebhookDeliverer, WebhookEndpoint
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
+from tusd_py.uploads.processing.move import record_move
 from tusd_py.uploads.stop import stop
-from tusd_py.wiring import make_deliverer, parse_post_receive, webhook_endpoints
+from tusd_py.wiring import make_deliverer, parse_post_response, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 _FINAL_TYPES = (EventType.POST_FINISH, EventType.POST_TERMINATE)
 _LATER_JOBS_MAX = 50
 _PROGRESS_SECONDS_MAX = 10.0
+_CONFLICTS_MAX = 20
+_CONFLICT_SECONDS = 0.1
 
 # One for each event loop, since its connections belong to the loop.
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
@@ -62,6 +67,8 @@ async def _handle(
     if result.status is DeliveryStatus.DELIVERED:
         if endpoint.is_tusd_hook and event.type is EventType.POST_RECEIVE:
             await _stop_upload_if_requested(context, event, result.response)
+        if endpoint.is_tusd_hook and event.type is EventType.POST_FINISH:
+            await _record_move_if_told(context, event, result.response)
         return
     if result.status is DeliveryStatus.RETRY:
         alone = event.type is EventType.POST_RECEIVE
@@ -99,12 +106,32 @@ async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: Web
 async def _stop_upload_if_requested(context: JobContext, event: Event, response: bytes) -> None:
     """Obey tusd's StopUpload: the answer to post-receive may terminate an upload that is not complete."""
     try:
-        parsed = parse_post_receive(response)
+        parsed = parse_post_response(Hook.POST_RECEIVE, response)
     except HookFailed as failure:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
     if parsed.stop:
         await stop(context.ports, event.upload.id, event.caller, parsed.override)
+
+
+async def _record_move_if_told(context: JobContext, event: Event, response: bytes) -> None:
+    """The answer of a tusd hook to post-finish may say that it has moved the bytes."""
+    try:
+        path = parse_post_response(Hook.POST_FINISH, response).moved_to
+    except HookFailed as failure:
+        log.info("response to post-finish ignored", extra={"reason": str(failure)})
+        return
+    if path is None:
+        return
+    for _ in range(_CONFLICTS_MAX):
+        # Not by another attempt of the job: the hook has done its work, and must not be called again.
+        try:
+            await record_move(context.ports, event.upload.id, path)
+        except RecordConflict:
+            await asyncio.sleep(_CONFLICT_SECONDS)
+        else:
+            return
+    log.warning("could not record a move: the upload changes", extra={"upload": event.upload.id})
 
 
 async def close_deliverer() -> None:

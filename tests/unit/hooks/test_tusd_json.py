@@ -177,3 +177,14 @@ def test_invalid_json_is_refused(body: bytes) -> None:
     with pytest.raises(HookFailed) as failed:
         parse_response(Hook.PRE_CREATE, body)
     assert len(str(failed.value)) < 700
+
+
+def test_parse_response_of_post_finish_moved() -> None:
+    """post-finish may say where it has moved the file, by any path; other hooks may not."""
+    body = {"ChangeFileInfo": {"Storage": {"Path": "C:\\archive\\a b"}}}
+    assert parsed(body, Hook.POST_FINISH).moved_to == "C:\\archive\\a b"
+    assert parsed(body, Hook.POST_RECEIVE).moved_to is None
+    with pytest.raises(HookFailed, match="moved the bytes"):
+        parsed({"ChangeFileInfo": {"Storage": {"Path": "/a\nb"}}}, Hook.POST_FINISH)
+    with pytest.raises(HookFailed, match="moved the bytes"):
+        parsed({"ChangeFileInfo": {"Storage": {"Path": "a" * 4097}}}, Hook.POST_FINISH)

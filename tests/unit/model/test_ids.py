@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tusd_py.model.ids import is_owner, is_upload_id
+from tusd_py.model.ids import is_foreign_path, is_owner, is_upload_id
 
 
 @pytest.mark.parametrize("text", ["a", "0", "A-b_c", "0123456789abcdef0123456789abcdef", "a" * 128, "0~!$'()*+,=@_-"])
@@ -33,3 +33,9 @@ def test_is_owner_accepts(text: str) -> None:
 def test_is_owner_rejects(text: str) -> None:
     """Control characters, line ends and half surrogate pairs could not be logged or stored."""
     assert not is_owner(text)
+
+
+def test_is_foreign_path() -> None:
+    """A path of any system; no control characters, not empty, at most 4096 characters."""
+    assert all(map(is_foreign_path, ["/a b/ü", "C:\\a", "s3://bucket/key", "a" * 4096]))
+    assert not any(map(is_foreign_path, ["", "a\n", "a\x00", "\ud800", "a" * 4097]))

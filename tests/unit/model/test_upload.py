@@ -104,3 +104,13 @@ def test_forbidden_transitions(wrong: Callable[[], Upload]) -> None:
     """A transition that the state forbids is a programming error."""
     with pytest.raises(AssertionError):
         wrong()
+
+
+def test_move_records_the_path() -> None:
+    """A complete upload is moved with its path in the history; no steps are left."""
+    moved = replace(COMPLETE, pending_steps=("validation",)).move("/archive/a", LATER)
+    assert (moved.status, moved.pending_steps, moved.updated_at) == (Status.MOVED, (), LATER)
+    assert dict(moved.history[-1].details) == {"moved_to": "/archive/a"}
+    assert moved.is_handed_to_workers
+    with pytest.raises(AssertionError):
+        UPLOAD.move("/archive/a", LATER)

@@ -223,7 +223,7 @@ async def test_create_refused_during_queued_write(tmp_path: Path) -> None:
         await creating
     await asyncio.gather(*busy)
     await store._threads.run(lambda: None)
-    assert list((tmp_path / "uploads").iterdir()) == []
+    assert [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()] == []
     await store.close()
 
 

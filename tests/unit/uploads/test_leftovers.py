@@ -95,3 +95,19 @@ async def test_disk_failure_is_no_end(harness: UploadsHarness, tmp_path: Path, m
     monkeypatch.setattr(DiskStore, "purge", purge)
     assert 2 == await remove_leftovers(harness.ports, harness.clock())
     assert ["b" * 32] == os.listdir(tmp_path / "uploads")
+
+
+async def test_chosen_id_of_a_killed_creation_is_free_again(tmp_path: Path) -> None:
+    """An id that a hook chose without a path: its file goes like any other, and can be created again even before."""
+
+    async def choose(event: HookEvent) -> HookResponse:
+        return HookResponse(upload_id="cat-1")
+
+    harness = UploadsHarness(store=DiskStore(tmp_path / "uploads"), functions={Hook.PRE_CREATE: choose})
+    for _ in range(2):
+        made = (await harness.create(10, b"0123")).upload
+        await harness.records.delete(made)
+    age(tmp_path / "uploads")
+    assert 1 == await remove_leftovers(harness.ports, harness.clock())
+    assert [] == [path for path in (tmp_path / "uploads").rglob("*") if not path.is_dir()]
+    await harness.store.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support.harness import UploadsHarness
-from tusd_py.protocol.errors import (
-    OffsetMismatch,
-)
+from tests.support.leases import FakeLeases, Medium
+from tusd_py.contracts.records import RecordConflict
+from tusd_py.locking.lease import LeaseLocker
+from tusd_py.protocol.errors import OffsetMismatch, UploadNotFound
 from tusd_py.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -31,3 +32,28 @@ async def test_load_after_power_loss_lowers_offset() -> None:
     # Counted once: from now on the record is of this process, and trusted.
     del store.uploads[ids[2]][1:]
     assert (await harness.inspect(ids[2])).upload.offset == 4
+
+
+async def test_abandoned_lock_fences_its_earlier_holder() -> None:
+    """Who takes over a lease that was not released gives the record a new token: the earlier holder saves nothing."""
+    medium = Medium()
+    harness = UploadsHarness(locker=LeaseLocker(FakeLeases(medium), lease_seconds=15))
+    upload = (await harness.create(10, b"0123")).upload
+    medium.leases[upload.id] = ("another-process 1", 0.0)
+    assert (await harness.inspect(upload.id)).upload.offset == 4
+    with pytest.raises(RecordConflict):
+        await harness.records.update(upload, upload.advance(7, harness.clock()))
+    token = (await harness.inspect(upload.id)).upload.token
+    assert token == upload.token + 1, "once for each takeover"
+    assert (await harness.append(upload.id, 4, b"456789")).upload.is_complete
+
+
+async def test_abandoned_lock_of_an_unknown_upload() -> None:
+    """An abandoned lease of an upload without a record, or of one that has ended, changes nothing."""
+    medium = Medium()
+    harness = UploadsHarness(locker=LeaseLocker(FakeLeases(medium), lease_seconds=15))
+    upload = (await harness.create(4, b"0123")).upload
+    medium.leases |= dict.fromkeys((upload.id, "unknown"), ("another-process 1", 0.0))
+    assert (await harness.inspect(upload.id)).upload.token == upload.token
+    with pytest.raises(UploadNotFound):
+        await harness.inspect("unknown")

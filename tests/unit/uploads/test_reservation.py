@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,4 +240,29 @@ async def test_reservation_id_named_like_a_directory(tmp_path: Path, body: tuple
         await harness.create(4, *body)
     await harness.terminate("other")
     await harness.create(4, *body)
+    await harness.store.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("upload_id", ["README", "0123456789abcdef" * 2])
+async def test_chosen_id_of_a_foreign_file(tmp_path: Path, way: str, upload_id: str) -> None:
+    """A hook that chooses the name of an operator's own file is refused; the file does not change."""
+    chosen: list[str | None] = [None]
+    harness = UploadsHarness(
+        store=DiskStore(tmp_path / "uploads"),
+        functions={Hook.PRE_CREATE: lambda _: HookResponse(upload_id=chosen[0])},
+    )
+    part = (await harness.create(1, b"0", kind=Kind.PARTIAL)).upload.id
+    (tmp_path / "uploads" / upload_id).write_bytes(b"mine")
+    chosen[0] = upload_id
+    bodies: dict[str, dict[str, Any]] = {
+        "nothing": {"length": 2},
+        "empty": {"length": 0},
+        "body": {"length": 3, "body": FakeBody(b"0", b"1", b"2")},
+    }
+    for _ in range(2):
+        with pytest.raises((RecordExists, PathTaken)):
+            await harness.create(**bodies.get(way, {"length": None, "kind": Kind.FINAL, "parts": [part]}))
+        await harness.drain()
+    assert b"mine" == (tmp_path / "uploads" / upload_id).read_bytes()
     await harness.store.close()

@@ -15,6 +15,7 @@ from tests.unit.web.serving import MOUNTED, create, patch_headers, request, serv
 from tusd_py.serving.http.extension import EXTENSION, ExtensionMethods
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.metrics import ServerMetrics
+from tusd_py.web.request_id import RequestIds
 from tusd_py.web.response_body import SEND_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ async def test_reads_every_method_of_the_extension() -> None:
     """The keys that the exchange reads are those that our HTTP server offers: a misspelt one would only cost speed."""
     methods = RecordingDict()
     head = scope("PATCH", "/files/a", extensions={EXTENSION: methods})
-    Exchange(head, Incoming(), Outgoing(), ServerMetrics(), 60.0, 0.0)
+    Exchange(head, Incoming(), Outgoing(), ServerMetrics(), RequestIds(), 60.0, 0.0)
     assert methods.keys_read == set(ExtensionMethods.__annotations__)
 
 

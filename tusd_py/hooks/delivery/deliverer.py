@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from tusd_py.hooks.blocking.executables import run_executable
 from tusd_py.hooks.delivery.payload import request_body
 from tusd_py.hooks.delivery.signing import signature_headers
 from tusd_py.hooks.tusd_json import excerpt
+from tusd_py.logs import Outages
 from tusd_py.model.events import Event
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol.dates import parse_date
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The longest wait that an endpoint can request with ``Retry-After``.
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
+
+log = logging.getLogger(__name__)
 
 _tls_threads = ThreadPoolExecutor(1, "tls")
 
@@ -43,6 +47,7 @@ class Deliverer:
         self._clock = clock
         self._clients: dict[tuple[str, bool, bool], HttpClient] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
+        self._outages = Outages("webhook endpoint fails, retrying")
 
     async def deliver(
         self, endpoint: WebhookEndpoint, event: Event, storage: Mapping[str, str] | None
@@ -55,8 +60,14 @@ class Deliverer:
         async with slots:
             body = request_body(endpoint, event, storage)
             if endpoint.executables_dir:
-                return await self._run(endpoint, event, body)
-            return await self._post(endpoint, event, body)
+                result = await self._run(endpoint, event, body)
+            else:
+                result = await self._post(endpoint, event, body)
+        if result.status is DeliveryStatus.RETRY:
+            self._outages.failed(log, endpoint.name, result.reason)
+        else:
+            self._outages.succeeded(log, endpoint.name)
+        return result
 
     async def close(self) -> None:
         """Close all connections."""

@@ -22,6 +22,7 @@ JOBS_CHANNEL = "tusd_py_jobs"
 _RECONNECT_SECONDS = 0.5
 #: Some networks forget a silent connection: one is asked this often whether it still lives.
 _PROBE_SECONDS = 30.0
+_ANSWER_SECONDS = 10.0
 
 OnNotification = Callable[[str], None]
 
@@ -65,9 +66,10 @@ async def _listen(url: str, channels: Mapping[str, OnNotification]) -> None:
                 for on_notification in channels.values():
                     on_notification("")
                 await _receive(connection, channels)
-        except psycopg.Error as error:
-            if str(fault := unavailable(error)) != reason:
-                reason = str(fault)
+        except (psycopg.Error, TimeoutError) as error:
+            text = str(unavailable(error)) if isinstance(error, psycopg.Error) else "no answer"
+            if text != reason:
+                reason = text
                 log.warning("PostgreSQL does not notify this process, retrying", extra={"reason": reason})
         await asyncio.sleep(_RECONNECT_SECONDS)
 
@@ -76,4 +78,5 @@ async def _receive(connection: psycopg.AsyncConnection[object], channels: Mappin
     while True:
         async for notification in connection.notifies(timeout=_PROBE_SECONDS):
             channels[notification.channel](notification.payload)
-        await connection.execute("SELECT 1")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await connection.execute("SELECT 1")

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
+from tusd_py.records.sql.watchdog import Watchdog
 
 #: How long a connection may take. A server that restarts refuses connections meanwhile, so they are tried again.
 _CONNECT_SECONDS = 5
@@ -22,7 +23,9 @@ _CONNECT_SECONDS = 5
 RECONNECT_SECONDS = 10.0
 _RETRY_SECONDS = 0.05
 #: A statement that takes longer is given up by the server: something else has locked a table.
-_STATEMENT_MILLISECONDS = 30_000
+_STATEMENT_MILLISECONDS = 15_000
+#: A server that has not answered a transaction for this long is taken for lost: it is paused, or behind a dead network.
+ANSWER_SECONDS = 20.0
 #: Noticed after this: a server whose machine has disappeared without closing its connections.
 _DEAD_SECONDS = 20
 
@@ -217,13 +220,17 @@ class PostgresConnection:
     #: The server has undone the transaction, for the sake of another one; it may succeed if it runs again.
     retry_errors: tuple[type[Exception], ...] = (errors.DeadlockDetected, errors.SerializationFailure)
 
-    def __init__(self, conninfo: str, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
+    def __init__(
+        self, conninfo: str, *, reconnect_seconds: float = RECONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._conninfo = conninfo
         self._reconnect_seconds = reconnect_seconds
+        self._answer_seconds = answer_seconds
         self._driver: psycopg.Connection[Any] | None = None
         self._pipeline: psycopg.Pipeline | None = None
         self._at_end: list[tuple[str, Sequence[Mapping[str, object]]]] = []
         self._is_down = False
+        self._watchdog: Watchdog | None = None
         self.is_committing = False
 
     @property
@@ -243,7 +250,7 @@ class PostgresConnection:
         self.is_committing = False
         self._at_end = []
         try:
-            with driver.pipeline() as self._pipeline:
+            with self._answering(driver), driver.pipeline() as self._pipeline:
                 driver.execute("BEGIN")
                 yield
                 self._run_at_end(driver)
@@ -261,7 +268,7 @@ class PostgresConnection:
     def reading(self) -> Iterator[None]:
         driver = self._open()
         try:
-            with driver.pipeline() as self._pipeline:
+            with self._answering(driver), driver.pipeline() as self._pipeline:
                 driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield
                 driver.execute("COMMIT")
@@ -275,8 +282,8 @@ class PostgresConnection:
     @contextmanager
     def reading_once(self) -> Iterator[None]:
         """For one statement, which is a snapshot of its own: one round trip instead of two."""
-        self._open()
-        yield
+        with self._answering(self._open()):
+            yield
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -341,6 +348,17 @@ class PostgresConnection:
         driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.end()
+
+    @contextmanager
+    def _answering(self, driver: psycopg.Connection[Any]) -> Iterator[None]:
+        """Break the connection if the block takes too long: libpq itself would wait for an answer forever."""
+        if self._watchdog is None:
+            self._watchdog = Watchdog()
+        with self._watchdog.watching(driver, self._answer_seconds):
+            yield
 
     def _run_at_end(self, driver: psycopg.Connection[Any]) -> None:
         """Append what has to be numbered in the order of the commits: one transaction at a time, and only its end."""

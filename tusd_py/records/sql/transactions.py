@@ -14,6 +14,7 @@ from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import PartOverused, RecordsError, RecordsUnavailable
 from tusd_py.model.jobs import Effects, Job, NewJob
 from tusd_py.model.upload import Kind, Upload
+from tusd_py.model.values import frozen
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
@@ -28,7 +29,7 @@ _ID = COLUMNS.index("id")
 _KIND = COLUMNS.index("kind")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class WriteResult:
     """The outcome of a write: how many rows it changed, the jobs it leased, and whether there is new work."""
 
@@ -50,7 +51,7 @@ class WriteOp(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class FindByIds:
     """Reads the uploads with these ids, in this order, ``None`` for those not recorded."""
 

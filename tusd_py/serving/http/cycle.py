@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 #: Reading pauses when more than this waits for the application. It is a little more than one read of the event loop, so
 #: that reading does not pause and resume after every one.
 BUFFERED_BYTES_MAX = 256 * 1024
+# RFC 9110, 5.1 and 5.5: names are tokens; values have no control characters but tabs.
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
+#: Headers that change how a response is sent.
+_SPECIAL = frozenset({b"connection", b"transfer-encoding"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: Registered, but newer than the standard library's list.
 _NEW_STATUS_LINES = {104: b"HTTP/1.1 104 Upload Resumption Supported\r\n"}
@@ -151,6 +158,42 @@ class Cycle(RequestResponseCycle):
     def _has_message(self) -> bool:
         return bool(self.pieces) or (self.is_complete and self.more_body)
 
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole response with one write and no check that is made twice. Return whether it was sent.
+
+        ``send`` does the same with two messages and twice the time, and handles every other case.
+        """
+        if self.response_started or self.disconnected or self.flow.write_paused or not self.keep_alive:
+            return False
+        lines = [STATUS_LINE[status]]
+        count = 1
+        length = None
+        for name, value in self.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+            count += 1
+        for name, value in headers:
+            if name in _SPECIAL or not _is_token(name):
+                return False
+            if name == b"content-length":
+                length = value
+            lines += (name, b": ", value, b"\r\n")
+            count += 1
+        has_body = status not in (204, 304) and self.scope["method"] != "HEAD"
+        if self.access_log or (has_body and length != b"%d" % len(body)) or (body and not has_body):
+            return False
+        lines += (b"\r\n", body) if body else (b"\r\n",)
+        response = b"".join(lines)
+        head = response[: len(response) - len(body)] if body else response
+        # All values at once. A line end within a value would begin another header.
+        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (count + 1):
+            return False
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(response)
+        self.message_event.set()
+        self.on_response()
+        return True
+
     def send_interim(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
         """Send an interim response with a status from 102 to 199. Return whether it was sent.
 
@@ -170,3 +213,9 @@ class Cycle(RequestResponseCycle):
             return False
         transport.write(b"".join([*lines, b"\r\n"]))
         return True
+
+
+@lru_cache(maxsize=256)
+def _is_token(name: bytes) -> bool:
+    """Whether ``name`` is a valid name of a header, in lower case."""
+    return _TOKEN.fullmatch(name) is not None and name == name.lower()

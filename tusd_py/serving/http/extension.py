@@ -30,6 +30,7 @@ class ExtensionMethods(TypedDict, total=False):
     attach_body: Callable[[Receive, BodyListener], Cycle | None]
     acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
     acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
+    respond: Callable[[Send, int, Iterable[tuple[bytes, bytes]], bytes], bool]
 
 
 class AsgiExtension:
@@ -53,6 +54,7 @@ class AsgiExtension:
             "attach_body": self.attach_body,
             "acquire_socket": self.acquire_socket,
             "acquire_send_socket": self.acquire_send_socket,
+            "respond": self.respond,
         }
         #: The value of ``scope["extensions"]``.
         self.extensions = {EXTENSION: methods}
@@ -69,6 +71,11 @@ class AsgiExtension:
     def _send_interim(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
         cycle = self.cycle
         return cycle is not None and cycle.send_interim(status, headers)
+
+    def respond(self, send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole response at once; return whether that was possible. ``send`` must be the server's own."""
+        cycle = self.cycle
+        return cycle is not None and send == cycle.send and cycle.respond(status, headers, body)
 
     def take_buffered_body(self, receive: Receive) -> list[bytes] | None:
         """Return the whole body if it has arrived and nothing of it was received yet; ``None`` takes nothing.

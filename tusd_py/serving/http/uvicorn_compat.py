@@ -45,7 +45,8 @@ CYCLE_ARGUMENTS = (
     "expect_100_continue", "keep_alive", "on_response",
 )  # fmt: skip
 CYCLE_FIELDS = (
-    "chunked_encoding", "disconnected", "expected_content_length", "flow", "keep_alive", "message_event", "more_body",
+    "access_log", "chunked_encoding", "default_headers", "disconnected", "expected_content_length", "flow",
+    "keep_alive", "message_event", "more_body", "on_response",
     "response_complete", "response_started", "scope", "transport", "waiting_for_100_continue",
 )  # fmt: skip
 FLOW_METHODS = ("drain", "pause_reading", "resume_reading")

@@ -1,7 +1,7 @@
 """Finds files in the disk store's directory that a crash may have left. All calls block; run them in threads.
 
-Only names that this server gives are looked at. An upload whose id a hook chose without a path is not found: its file
-could as well be the operator's.
+Only names that this server gives are looked at, and those of uploads whose id a hook chose: they are marked, since an
+operator's own files could have such names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import stat
 from collections.abc import Generator
 from contextlib import suppress
 
-from tusd_py.model.ids import is_storage_path
+from tusd_py.model.ids import is_storage_path, is_upload_id
+from tusd_py.storage.disk.chosen_ids import read_marks, unmark
 from tusd_py.storage.disk.custom_path import CustomPath, read_reservations
 from tusd_py.storage.disk.directory import UploadDirectory
 
@@ -32,6 +33,9 @@ def old_ids(directory: UploadDirectory, before: float) -> Generator[str, None, N
                 # tusd keeps this file beside each upload: the directory is, or was, one of tusd's.
                 if not _exists(f"{upload_id}.info", directory.descriptor):
                     yield upload_id
+    for upload_id, marked_at in read_marks(directory):
+        if marked_at < before and is_upload_id(upload_id) and not _is_newer(upload_id, directory.descriptor, before):
+            yield upload_id
     for upload_id, path, changed_at in read_reservations(directory):
         if changed_at < before and is_storage_path(path) and not CustomPath(directory, path).changed_since(before):
             yield upload_id
@@ -43,6 +47,12 @@ def remove(directory: UploadDirectory, upload_id: str) -> None:
         if owner_id == upload_id and is_storage_path(path):
             CustomPath(directory, path).delete(upload_id)
     directory.delete(upload_id)
+    unmark(directory, upload_id)
+
+
+def _is_newer(name: str, parent: int, before: float) -> bool:
+    """Whether ``name`` has changed since ``before``, or is no file of an upload; False if it does not exist."""
+    return _exists(name, parent) and not _is_older(name, parent, before)
 
 
 def _is_older(name: str, parent: int, before: float) -> bool:

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from tusd_py.contracts.store import PATH, OnProgress, StoreFull
 from tusd_py.model.ids import is_generated_id
 from tusd_py.model.upload import NO_STATE, Upload
+from tusd_py.storage.disk.chosen_ids import mark, unmark
 from tusd_py.storage.disk.concatenation import Concatenation
 from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import FileLocation, UploadDirectory, store_error
@@ -59,7 +60,7 @@ class DiskStore:
         location = self._location_of(upload)
         if not isinstance(location, CustomPath):
             if not is_generated_id(upload.id):
-                await self._run(self._threads, self._directory.ensure_usable, upload.id)
+                await self._run(self._threads, mark, self._directory, upload.id)
             return NO_STATE
         try:
             await self._run(self._threads, location.reserve, upload.id)
@@ -108,7 +109,10 @@ class DiskStore:
             raise StoreFull(f"{count} bytes do not fit on the disk, where {available} are free")
 
     async def delete(self, upload: Upload) -> None:
-        await self._run(self._slow_threads, self._location_of(upload).delete, upload.id)
+        location = self._location_of(upload)
+        await self._run(self._slow_threads, location.delete, upload.id)
+        if location is self._directory and not is_generated_id(upload.id):
+            await self._run(self._slow_threads, unmark, self._directory, upload.id)
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
         ids = old_ids(self._directory, before.timestamp())

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.steps import steps_for
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.values import frozen
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.processing.move import is_elsewhere, moved
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Finished:
     """A complete upload, and the response override of pre-finish."""
 
@@ -70,9 +70,12 @@ async def _hand_to_workers(ports: Ports, upload: Upload, caller: Caller | None) 
 async def _post_finish(ports: Ports, upload: Upload, caller: Caller | None) -> None:
     """Invoke post-finish, then hand the upload to the workers: after a crash in between the hook is invoked again."""
     await ports.background.after(task_key(TaskKind.HOOKS, upload.id))
-    await ports.hooks.invoke(HookEvent(Hook.POST_FINISH, upload, caller))
+    response = await ports.hooks.invoke(HookEvent(Hook.POST_FINISH, upload, caller))
     try:
-        await _hand_to_workers(ports, upload, caller)
+        if response.moved_to is not None and is_elsewhere(ports, upload, response.moved_to):
+            await update(ports, upload, moved(ports, upload, response.moved_to), Cause(caller))
+        else:
+            await _hand_to_workers(ports, upload, caller)
     except RecordConflict:
         # The upload was terminated meanwhile.
         return

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -241,3 +243,41 @@ async def test_restart_of_the_server_loses_nothing(number: signal.Signals) -> No
         await database.close()
     finally:
         server.remove()
+
+
+@pytest.mark.anyio
+async def test_paused_server_is_given_up_and_found_again() -> None:
+    """A server that stops answering in the middle: calls fail after their time, and work again when it goes on."""
+    server = PostgresServer()
+    try:
+        server.start()
+        url = server.url(server.create_database())
+        database = await SqlDatabase.open(url)
+        await database.records.insert(an_upload())
+        for connection in _connections(database):
+            connection._answer_seconds = 1.0
+            connection._reconnect_seconds = 0.5
+            connection.close()  # a new watch takes the shorter time
+        upload = await database.records.find("a")
+        assert upload is not None
+        server.pause()
+        began = time.monotonic()
+        calls = [database.records.update(upload, upload.advance(5, NOW)), database.records.find("a")]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [RecordsUnavailable, RecordsUnavailable]
+        assert time.monotonic() - began < 25
+        server.resume()
+        found = await database.records.find("a")
+        assert found is not None
+        assert (await database.records.update(found, found.advance(9, NOW))).offset == 9
+        await database.close()
+    finally:
+        server.resume()
+        server.remove()
+
+
+def _connections(database: SqlDatabase) -> list[PostgresConnection]:
+    submits: tuple[Any, ...] = (database.records._write, database.records._read)
+    connections = [submit.__self__._run_batch.__self__._connection for submit in submits]
+    assert all(isinstance(connection, PostgresConnection) for connection in connections)
+    return connections

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.storage.disk.chosen_ids import mark
 from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import UploadDirectory
 from tusd_py.storage.disk.leftovers import old_ids, remove
@@ -84,3 +85,18 @@ def test_remove(directory: UploadDirectory) -> None:
         left = {str(path.relative_to(directory.path)) for path in directory.path.rglob("*") if path.is_file()}
         assert {"2026/b.png", TWO} == left
         assert 1 == len(list((directory.path / ".claims").iterdir()))
+
+
+def test_marked_ids_are_found(directory: UploadDirectory) -> None:
+    """Of an id that a hook chose, with and without a file; not if the mark or the file changed lately."""
+    for name, marked_at, file_at in (("a", OLD, OLD), ("b", OLD, None), ("c", OLD, BEFORE), ("d", BEFORE, OLD)):
+        mark(directory, name)
+        os.utime(directory.path / ".chosen" / name, (marked_at, marked_at))
+        if file_at is not None:
+            put(directory, name, file_at)
+    put(directory, "README")
+    assert ["a", "b"] == sorted(old_ids(directory, BEFORE))
+    remove(directory, "a")
+    remove(directory, "b")
+    assert [] == sorted(old_ids(directory, BEFORE))
+    assert (directory.path / "README").exists() and not (directory.path / "a").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,10 @@ from tusd_py.contracts.hooks import HookEvent, HookFailed, HookResponse
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Kind, Status
+from tusd_py.protocol.errors import ContentGone
 from tusd_py.protocol.outcomes import ResponseOverride
+from tusd_py.protocol.requests import Download
+from tusd_py.uploads.download import download
 from tusd_py.uploads.expire import recover
 from tusd_py.uploads.policy import UploadPolicy
 
@@ -183,3 +187,19 @@ async def test_partial_upload_ready_without_hooks() -> None:
     await harness.drain()
     assert part.status is Status.READY
     assert harness.hooked == []
+
+
+async def test_post_finish_moved_the_bytes() -> None:
+    """The upload is moved and no step follows; HEAD is answered, GET is 410."""
+    harness = UploadsHarness(functions={Hook.POST_FINISH: lambda _: HookResponse(moved_to="/archive/a")})
+    harness.ports = replace(harness.ports, policy=replace(harness.ports.policy, steps=("validation",)))
+    upload_id = (await harness.create(2, b"01")).upload.id
+    await harness.drain()
+    record = await harness.record(upload_id)
+    assert record is not None
+    assert (record.status, record.pending_steps) == (Status.MOVED, ())
+    assert dict(record.history[-1].details) == {"moved_to": "/archive/a"}
+    assert (await harness.inspect(upload_id)).upload.offset == 2
+    with pytest.raises(ContentGone):
+        await download(harness.ports, Download(upload_id=upload_id))
+    await harness.terminate(upload_id)

@@ -1,0 +1,1 @@
+"""Real clients behind real proxies: ``make compatibility`` writes docs/compatibility.md."""

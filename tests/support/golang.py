@@ -1,0 +1,46 @@
+"""Builds Go programs of the tests: the receiver of hooks made of tusd's types, and tusd itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+RECEIVER = Path(__file__).parent.parent / "clients" / "tusd_receiver"
+#: The version in the receiver's go.mod.
+TUSD = "v2.9.1"
+#: Go keeps what it has compiled, but links a program anew each time.
+_BUILT = Path(tempfile.gettempdir()) / f"tusd-py-go-{os.getuid()}"
+_BUILD_SECONDS = 900.0
+
+
+@cache
+def receiver_program() -> Path:
+    """The receiver. Without Go the test is skipped, or fails in CI."""
+    program = _BUILT / "receiver"
+    _go("build", "-o", str(program), ".", directory=RECEIVER)
+    return program
+
+
+@cache
+def tusd_program() -> Path:
+    """tusd, which takes minutes to compile the first time."""
+    _go("install", f"github.com/tus/tusd/v2/cmd/tusd@{TUSD}", directory=_BUILT)
+    return _BUILT / "tusd"
+
+
+def _go(*arguments: str, directory: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        reason = "Go is not installed (Debian: golang)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    _BUILT.mkdir(exist_ok=True)
+    environment = {**os.environ, "GOBIN": str(_BUILT)}
+    subprocess.run([go, *arguments], cwd=directory, env=environment, check=True, timeout=_BUILD_SECONDS)
