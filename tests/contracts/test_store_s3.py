@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -115,10 +116,12 @@ class TestS3Store(StoreContract):
     def small(self, directory: Path, room_bytes: int) -> AbstractContextManager[Store]:
         pytest.skip("a bucket has no size")
 
+    @pytest.mark.anyio
     async def test_reading_missing_bytes_raises_bytes_missing(self, tmp_path: Path) -> None:
         """Objects are atomic: a read that runs is not affected by one that replaces it, so that part is left out."""
         pytest.skip("objects are replaced, not cut")
 
+    @pytest.mark.long
     def test_machine(self, tmp_path: Path) -> None:
         """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
@@ -141,7 +144,9 @@ class TestParts:
     def keys(self) -> list[str]:
         return [each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", ())]
 
-    @pytest.mark.parametrize("requests", [(17 * MIB,), (MIB, 3 * MIB, 9 * MIB + 5, 1), (5 * MIB, 5 * MIB), (6 * MIB, 1)])
+    @pytest.mark.parametrize(
+        "requests", [(17 * MIB,), (MIB, 3 * MIB, 9 * MIB + 5, 1), (5 * MIB, 5 * MIB), (6 * MIB, 1)]
+    )
     @pytest.mark.anyio
     async def test_requests_of_any_size(self, store: S3Store, requests: tuple[int, ...]) -> None:
         """Whatever their sizes, requests add up to one object; no tail, no multipart upload and no memory is left."""
@@ -218,7 +223,9 @@ class TestParts:
         body = bytes(content(24, 7 * MIB))
         known = await append(store, an_upload("known"), cut(body, MIB), durable=False)
         await append(store, an_upload("unknown"), cut(body, MIB), durable=False)
-        assert sorted({upload_id async for ids in store.find_old(known.created_at.replace(year=2100)) for upload_id in ids})
+        assert sorted(
+            {upload_id async for ids in store.find_old(known.created_at.replace(year=2100)) for upload_id in ids}
+        )
         await store.delete(known)
         await store.purge("unknown")
         assert self.keys() == []
@@ -228,8 +235,6 @@ class TestParts:
     @pytest.mark.anyio
     async def test_memory_is_bounded(self, store: S3Store) -> None:
         """Forty uploads at once use at most the budget and do not wait for each other forever."""
-        import asyncio
-
         most = 0
 
         async def one(number: int) -> None:

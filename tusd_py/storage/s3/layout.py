@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tusd_py.model.ids import is_upload_id
+
 #: What S3 accepts: parts of one multipart upload, and the least size of each but the last.
 PARTS_MAX = 10_000
 PART_BYTES_MIN = 5 * 1024 * 1024
@@ -58,12 +60,12 @@ class Keys:
     prefix: str
 
     def object(self, upload_id: str) -> str:
-        """The key of the complete upload."""
-        return f"{self.prefix}uploads/{upload_id}"
+        """The key of the complete upload. Raises ``ValueError`` for what is no id."""
+        return f"{self.prefix}uploads/{_checked(upload_id)}"
 
     def tails(self, upload_id: str) -> str:
         """The prefix of the tails of an upload."""
-        return f"{self.prefix}tails/{upload_id}/"
+        return f"{self.prefix}tails/{_checked(upload_id)}/"
 
     @property
     def all_objects(self) -> str:
@@ -85,3 +87,10 @@ class Keys:
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else None
         return None
+
+
+def _checked(upload_id: str) -> str:
+    """The id itself, checked once more because it becomes a part of a key."""
+    if not is_upload_id(upload_id):
+        raise ValueError("not the id of an upload")
+    return upload_id
