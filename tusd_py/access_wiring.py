@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.key_set import FetchKeys
+from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
 
 
@@ -15,6 +18,15 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
         return None
     access = settings.access
     return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
+
+
+def quota_policy(settings: Settings) -> QuotaPolicy | None:
+    """The quotas, or ``None`` while they are off."""
+    quotas = settings.quotas
+    if not quotas.enabled:
+        return None
+    limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
+    return QuotaPolicy(limits=limits, zone=ZoneInfo(quotas.time_zone))
 
 
 def key_fetcher(url: str) -> FetchKeys:

@@ -79,6 +79,8 @@ def _verifier(jwt: JwtSettings) -> TokenVerifier:
             subject=jwt.subject_claim,
             roles=jwt.roles_claim,
             length_max=jwt.length_max_claim,
+            bytes_per_day=jwt.bytes_per_day_claim,
+            bytes_per_month=jwt.bytes_per_month_claim,
             default_roles=frozenset(map(Role, jwt.default_roles)),
         ),
     )

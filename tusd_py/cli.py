@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 #: and contains a function of its name, or ``app`` if the command has subcommands.
 COMMANDS = {
     "serve": "Run the server until SIGTERM or SIGINT.",
+    "reload": "Start running servers anew without refusing a connection.",
     "worker": "Run a background worker (webhooks, validation, publishing).",
     "check": "Check the configuration and what it needs.",
     "config": "Print the documented configuration.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
+    "quota": "Show, set and reconcile quotas.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 

@@ -17,7 +17,7 @@ def make_locker(settings: Settings, directory: Path) -> Locker:
     """The locker; ``directory`` is where the processes of one machine meet."""
     locking = settings.locking
     if locking.kind == "file":
-        return FileLocker(directory, partial(DatagramEndpoint, directory))
+        return FileLocker(directory, partial(DatagramEndpoint, directory), guard=directory.parent)
     if locking.kind == "redis":
         # Imported here: no other process needs the library.
         from tusd_py.locking.redis import RedisLeases

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.jobs import JobState
+from tusd_py.model.quota import Quota
 from tusd_py.settings import Settings
 from tusd_py.threads import in_executor
 from tusd_py.uploads.background import TaskKind, task_key
@@ -17,6 +18,9 @@ from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
+
+# Charges count for the month of their upload; the month before is kept for those who look back.
+_CHARGES_KEPT = timedelta(days=31)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,9 @@ class Maintenance:
         self._metrics.expired.inc(swept.expired)
         await prune(self._ports, self._settings.events.keep_seconds)
         self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
+        if self._ports.quota_ledger is not None and self._ports.quotas is not None:
+            oldest = self._ports.quotas.periods(self._ports.clock() - _CHARGES_KEPT)[Quota.BYTES_PER_MONTH]
+            await self._ports.quota_ledger.prune(oldest)
         await self._remove_leftovers()
         await self._measure_jobs()
         await self._measure_space()

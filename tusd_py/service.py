@@ -189,7 +189,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports, service.authenticator)
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
     if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(

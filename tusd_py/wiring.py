@@ -6,20 +6,22 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from tusd_py.access_wiring import access_policy
+from tusd_py.access_wiring import access_policy, quota_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
@@ -64,6 +66,7 @@ from tusd_py.validation import libmagic
 from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
 DATA_DIR_MODE = 0o750
@@ -194,6 +197,8 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
+        quotas=quota_policy(settings),
+        quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
@@ -225,37 +230,33 @@ async def abandon_ports(ports: Ports) -> None:
     await ports.store.close()
 
 
-@asynccontextmanager
-async def open_job_queue(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The events and jobs of a database, beside a running server or without one. Raises like ``open_ports``."""
-    database = await _open_database(settings)
-    assert database is not None, "records in memory have no job queue"
-    try:
-        yield database.job_queue
-    finally:
-        await database.close()
+def open_job_queue(settings: Settings) -> AbstractAsyncContextManager[JobQueue]:
+    """The job queue of a database, beside a running server or without one. Raises like ``open_ports``."""
+    return _opened(settings, lambda database: database.job_queue)
+
+
+def open_endpoint_states(settings: Settings) -> AbstractAsyncContextManager[EndpointStates]:
+    """The closed endpoints of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.endpoint_states)
+
+
+def open_quota_ledger(settings: Settings) -> AbstractAsyncContextManager[QuotaLedger]:
+    """The quota ledger of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.quota_ledger)
+
+
+def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
+    """The records of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.records)
 
 
 @asynccontextmanager
-async def open_endpoint_states(settings: Settings) -> AsyncIterator[EndpointStates]:
-    """The closed endpoints of a database, beside a running server or without one. Raises like ``open_ports``."""
-    database = await _open_database(settings)
-    assert database is not None, "records in memory have no webhooks"
-    try:
-        yield database.endpoint_states
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def open_records(settings: Settings) -> AsyncIterator[Records]:
-    """The records of a database, beside a running server or without one. Raises like ``open_ports``."""
-    database = await _open_database(settings)
-    assert database is not None, "records in memory belong to their server process"
-    try:
-        yield database.records
-    finally:
-        await database.close()
+async def _opened(settings: Settings, part_of: Callable[[SqlDatabase], T]) -> AsyncIterator[T]:
+    if (database := await _open_database(settings)) is not None:  # with records in memory there is nothing to open
+        try:
+            yield part_of(database)
+        finally:
+            await database.close()
 
 
 @asynccontextmanager

@@ -74,6 +74,8 @@ def work(settings: Settings, parent: int | None = None) -> int:
 
 def _set_on_stop(stopping: threading.Event, parent: int | None) -> None:
     """Set ``stopping`` when the process has to stop."""
+    # No terminal or service manager ends a worker with it: its settings are read when it starts.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if parent is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import struct
 import threading
@@ -389,11 +388,7 @@ def test_nothing_is_left_of_a_connection(start: Start, ending: str) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
-    def is_freed() -> bool:
-        gc.collect()
-        return is_alive() is None
-
-    until(is_freed)
+    until(lambda: is_alive() is None)
 
 
 def test_too_many_trailers_431(start: Start) -> None:

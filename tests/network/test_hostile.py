@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.client import create, patch_headers, request
+from tests.support.client import TUS, patch_headers
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 
@@ -147,9 +147,26 @@ def test_pipelined_small_requests_are_answered(start: Start) -> None:
     assert answers == count
 
 
+def answered(
+    server: RunningServer, method: str, target: str, headers: Mapping[str, str], body: bytes | memoryview = b""
+) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request(method, target, body, dict(headers))
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def created(server: RunningServer, length: int) -> str:
+    """The path of a new upload."""
+    answer = answered(server, "POST", "/files/", {**TUS, "Upload-Length": str(length)})
+    assert 201 == answer.status
+    return urlsplit(answer.headers["Location"]).path
+
+
 def refused_patch(server: RunningServer) -> bytes:
-    url = asyncio.run(create(server.url, 1000))
-    head = b"PATCH %s HTTP/1.1\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 7\r\n" % url.removeprefix(server.root).encode()
+    head = b"PATCH %s HTTP/1.1\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 7\r\n" % created(server, 1000).encode()
     return head + b"Content-Type: application/offset+octet-stream\r\n"
 
 
@@ -185,25 +202,23 @@ def test_endless_chunk_framing(start: Start, target: str, what: str) -> None:
 
 @pytest.fixture
 def large(start: Start) -> tuple[RunningServer, str]:
-    """A server with a short send timeout, and the URL of a large upload."""
+    """A server with a short send timeout, and the path of a large upload."""
     server = start(SERVER__SEND_TIMEOUT_SECONDS=SEND_TIMEOUT_SECONDS)
     return server, upload(server)
 
 
 def upload(server: RunningServer) -> str:
-    async def run() -> str:
-        data = content(1, 16 * MIB)
-        url = await create(server.url, len(data))
-        assert (await request("PATCH", url, patch_headers(0, len(data)), data)).status == 204
-        return url
-
-    return asyncio.run(run())
+    """The path of a complete upload of 16 MiB."""
+    data = content(1, 16 * MIB)
+    path = created(server, len(data))
+    assert 204 == answered(server, "PATCH", path, patch_headers(0, len(data)), data).status
+    return path
 
 
 def test_unread_responses_are_cut(large: tuple[RunningServer, str]) -> None:
     """Downloads, and pages asked for in a row, that the client does not read: the connections are aborted in time."""
-    server, url = large
-    download = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % url.removeprefix(server.root).encode()
+    server, path = large
+    download = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode()
     with bounded(server), ExitStack() as stack:
         before = descriptors(server)
         connections = [stack.enter_context(connect(server, 4096)) for _ in range(70)]
@@ -216,9 +231,9 @@ def test_unread_responses_are_cut(large: tuple[RunningServer, str]) -> None:
 
 def test_slow_reader_is_not_cut(large: tuple[RunningServer, str]) -> None:
     """A client that reads slowly but steadily is served for many times the send timeout."""
-    server, url = large
+    server, path = large
     with connect(server, 65536) as connection:
-        connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % url.removeprefix(server.root).encode())
+        connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
         deadline = time.monotonic() + 4 * float(SEND_TIMEOUT_SECONDS)
         got = b""
         while time.monotonic() < deadline:
@@ -236,11 +251,11 @@ def test_slow_reader_is_not_cut(large: tuple[RunningServer, str]) -> None:
 def test_unread_responses_do_not_delay_a_stop(start: Start) -> None:
     """A stop does not wait its whole grace time for clients that read nothing."""
     server = start(SERVER__SHUTDOWN_TIMEOUT_SECONDS="20")
-    url = upload(server)
+    path = upload(server)
     with ExitStack() as stack:
         for turn in range(10):
             connection = stack.enter_context(connect(server, 4096))
-            target = url.removeprefix(server.root) if turn < 5 else "/"
+            target = path if turn < 5 else "/"
             connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode() * 30)
         time.sleep(1)
         began = time.monotonic()

@@ -15,6 +15,7 @@ import typer.main
 
 from tusd_py.cli import app
 from tusd_py.model.hooks import Hook
+from tusd_py.protocol import access_errors, concat_errors
 from tusd_py.protocol.errors import TusError
 from tusd_py.settings.loading import sections
 from tusd_py.web import errors
@@ -42,6 +43,10 @@ def settings_as_rows() -> Iterator[str]:
             default = "see config.toml" if setting[2] == "[" else setting[2]
             yield f"| `{section}.{setting[1]}` | `{default}` | {' '.join(comment)} |"
             comment = []
+
+
+#: The modules that define refusals: a class exists only once its module is imported.
+ERROR_MODULES = (errors, access_errors, concat_errors)
 
 
 def refusals(kind: type[TusError] = TusError) -> Iterator[type[TusError]]:

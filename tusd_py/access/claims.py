@@ -25,6 +25,8 @@ class ClaimNames:
     subject: str = "sub"
     roles: str = "roles"
     length_max: str = ""
+    bytes_per_day: str = ""
+    bytes_per_month: str = ""
     default_roles: frozenset[Role] = frozenset({Role.UPLOADER})
 
 
@@ -59,7 +61,13 @@ def _roles(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[Role]:
 
 
 def _limits(claims: Mapping[str, Any], names: ClaimNames) -> PrincipalLimits:
-    return PrincipalLimits(length_max=_bytes(claims, names.length_max)) if names.length_max else NO_LIMITS
+    if not (names.length_max or names.bytes_per_day or names.bytes_per_month):
+        return NO_LIMITS
+    return PrincipalLimits(
+        length_max=_bytes(claims, names.length_max),
+        bytes_per_day=_bytes(claims, names.bytes_per_day),
+        bytes_per_month=_bytes(claims, names.bytes_per_month),
+    )
 
 
 def _bytes(claims: Mapping[str, Any], name: str) -> int | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +19,11 @@ from tusd_py.commands.console import (
     environ,
     fail,
     settings_of,
+    sourced_flags,
 )
+
+if TYPE_CHECKING:
+    from tusd_py.settings import Settings, Sourced
 
 UnixSocket = Annotated[
     str | None, typer.Option("--unix-socket", metavar="<path>", help="Listen on this unix socket instead.")
@@ -64,26 +70,32 @@ def serve(
     from tusd_py.commands.server import run
     from tusd_py.commands.startup import StartupError
 
-    settings = settings_of(
-        config,
-        {
-            "server.host": host,
-            "server.port": port,
-            "server.unix_socket": unix_socket,
-            "server.processes": processes,
-            "server.workers": workers,
-            "server.base_path": base_path,
-            "server.public_url": public_url,
-            "server.tls_certificate": tls_certificate,
-            "server.tls_key": tls_key,
-            "storage.data_dir": data_dir,
-            "log.format": log_format,
-            "log.level": log_level,
-            "worker.mode": "separate" if no_worker else None,
-        },
-    )
+    values = {
+        "server.host": host,
+        "server.port": port,
+        "server.unix_socket": unix_socket,
+        "server.processes": processes,
+        "server.workers": workers,
+        "server.base_path": base_path,
+        "server.public_url": public_url,
+        "server.tls_certificate": tls_certificate,
+        "server.tls_key": tls_key,
+        "storage.data_dir": data_dir,
+        "log.format": log_format,
+        "log.level": log_level,
+        "worker.mode": "separate" if no_worker else None,
+    }
+    settings = settings_of(config, values)
+    flags = sourced_flags(values)
     try:
-        code = run(settings, environ, announce)
+        code = run(settings, environ, announce, partial(_load_again, config, flags))
     except StartupError as error:
         fail([str(error)])
     sys.exit(code)
+
+
+def _load_again(config: Path | None, flags: dict[str, Sourced]) -> Settings:
+    """The settings from the same sources as at the start, as they are now. Raises ``SettingsError``."""
+    from tusd_py.settings import find_config, load
+
+    return load(find_config(config, environ, Path()), environ, flags)

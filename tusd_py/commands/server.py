@@ -6,28 +6,32 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from tusd_py import logs
 from tusd_py.authenticators import authenticator, open_to_everyone
 from tusd_py.commands.console import environ
+from tusd_py.commands.reloading import LoadSettings, Reloading
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.service import create_app
-from tusd_py.serving import open_files, systemd
+from tusd_py.serving import handover, open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
-from tusd_py.serving.child_process import running
+from tusd_py.serving.child_process import SupervisedChild, running
 from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
+from tusd_py.serving.running_servers import Registration, registered
 from tusd_py.serving.server import Server
 from tusd_py.serving.shared_numbers import Numbers, shared_numbers
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
@@ -40,8 +44,12 @@ from tusd_py.wiring import needs_worker
 _log = logging.getLogger("tusd_py.serving")
 
 
-def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None]) -> int:
+def run(
+    settings: Settings, environ: MutableMapping[str, str], say: Callable[[str], None], load_again: LoadSettings
+) -> int:
     """Run the server until a signal arrives and return the exit code. Raises ``StartupError``.
+
+    On SIGHUP it reads what ``load_again`` returns; on SIGUSR2 a new program takes its place.
 
     ``environ`` is the environment of this process: systemd's variables are read from it, and the directory that server
     processes share for their metrics is added to it.
@@ -49,6 +57,10 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
     logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
     # Nothing needs a graceful shutdown before requests are served: until then both signals interrupt the startup.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # These never end a server; it handles them once it runs.
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    inherited = handover.take_over(environ)
     if ignored := injected(environ):
         _log.info("ignored variables that describe a service of Kubernetes", extra={"variables": " ".join(ignored)})
     open_files.raise_limit()
@@ -62,22 +74,48 @@ def run(settings: Settings, environ: MutableMapping[str, str], say: Callable[[st
         ensure_data_dir(Path(settings.storage.data_dir))
     try:
         tls_context(settings.server)
-        listeners = listen(settings.server, environ, os.getpid())
+        listeners = listen(settings.server, environ, os.getpid(), inherited)
     except ListenError as error:
         raise StartupError(str(error)) from error
     needs_child = settings.worker.mode == "embedded" and needs_worker(settings)
-    with closing(listeners):
+    servers = Path(settings.storage.data_dir) / "servers" if settings.storage.kind == "disk" else None
+    reloading = Reloading(settings, load_again)
+    with closing(listeners), registered(servers) as registration:
         # After the sockets: a second server on the same address must not migrate the database of the first.
         prepare(settings)
-        announce = partial(_announce, settings, listeners, environ, say)
+        announce = partial(_announce, settings, listeners, environ, say, registration)
+        child = worker_child(settings) if needs_child else None
         # The worker stops last: the server may add jobs while it shuts down.
-        with running(worker_child(settings) if needs_child else None):
+        with running(child):
             if settings.server.processes == 1:
-                return _run_alone(settings, listeners, announce)
-            return _run_processes(settings, listeners, environ, announce)
+                code, kept = _run_alone(settings, listeners, announce, reloading)
+            else:
+                code, kept = _run_processes(settings, listeners, environ, announce, reloading)
+            if kept:
+                # The present worker ends when this program does; the next one begins beside it.
+                _exec_again(kept, environ, child)
+        return code
 
 
-def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, report: Connection, slot: int) -> None:
+def _exec_again(
+    kept: Sequence[socket.socket], environ: MutableMapping[str, str], child: SupervisedChild | None
+) -> NoReturn:
+    _log.info("starting anew")
+    systemd.notify(environ, "RELOADING=1")
+    try:
+        handover.exec_again(kept, environ, None if child is None else child.pid)
+    except OSError as error:
+        raise StartupError(f"the server could not start anew: {reason(error)}") from error
+
+
+def run_process(
+    settings: Settings,
+    listeners: Listeners,
+    numbers: Numbers,
+    load_again: LoadSettings,
+    report: Connection,
+    slot: int,
+) -> None:
     """Run one of several server processes. It reports when it is ready, or why it failed, and stops with its parent."""
     logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
 
@@ -94,21 +132,44 @@ def run_process(settings: Settings, listeners: Listeners, numbers: Numbers, repo
     shared_metrics.join(slot, environ)
     try:
         server = _make_server(settings, on_started, ConnectionCounts(numbers, slot))
+        _handle_signals(server, Reloading(settings, load_again))
         _run_server(server, listeners)
     except StartupError as error:
         report.send(str(error))
         sys.exit(EXIT_UNUSABLE)
 
 
-def _run_alone(settings: Settings, listeners: Listeners, announce: Callable[[], None]) -> int:
-    _run_server(_make_server(settings, announce, None), listeners)
-    _log.info("stopped")
-    return 0
+def _handle_signals(server: Server, reloading: Reloading) -> None:
+    """Reload on SIGHUP. Only the parent of several server processes handles SIGUSR2."""
+    server.signal_handlers[signal.SIGHUP] = lambda: reloading.reload(server.config.ssl)
+
+
+def _run_alone(
+    settings: Settings, listeners: Listeners, announce: Callable[[], None], reloading: Reloading
+) -> tuple[int, list[socket.socket]]:
+    """Run until a signal arrives; return the exit code, and the sockets if a new program is to take over."""
+    server = _make_server(settings, announce, None)
+    _handle_signals(server, reloading)
+
+    def restart() -> None:
+        if reloading.read_again() is not None:
+            server.restart()
+
+    server.signal_handlers[signal.SIGUSR2] = restart
+    _run_server(server, listeners)
+    if not server.kept_sockets:
+        _log.info("stopped")
+    return 0, server.kept_sockets
 
 
 def _run_processes(
-    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], announce: Callable[[], None]
-) -> int:
+    settings: Settings,
+    listeners: Listeners,
+    environ: MutableMapping[str, str],
+    announce: Callable[[], None],
+    reloading: Reloading,
+) -> tuple[int, list[socket.socket]]:
+    """Like ``_run_alone``, with several server processes."""
     directory = Path(settings.storage.data_dir) / "metrics"
     shared = shared_metrics.shared_directory(directory, environ) if settings.metrics.enabled else nullcontext()
     with shared:
@@ -120,15 +181,18 @@ def _run_processes(
 
         supervisor = Supervisor(
             settings.server.processes,
-            partial(run_process, settings, listeners, numbers),
+            partial(run_process, settings, listeners, numbers, reloading.load),
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,
+            on_hangup=lambda: reloading.reload(None),
+            may_restart=lambda: reloading.read_again() is not None,
         )
         try:
-            return supervisor.run()
+            code = supervisor.run()
         except ServerProcessFailed as error:
             raise StartupError(str(error)) from error
+        return code, listeners.sockets if supervisor.restarts else []
 
 
 def _make_server(settings: Settings, on_started: Callable[[], None], counts: ConnectionCounts | None) -> Server:
@@ -155,7 +219,11 @@ def _run_server(server: Server, listeners: Listeners) -> None:
 
 
 def _announce(
-    settings: Settings, listeners: Listeners, environ: MutableMapping[str, str], say: Callable[[str], None]
+    settings: Settings,
+    listeners: Listeners,
+    environ: MutableMapping[str, str],
+    say: Callable[[str], None],
+    registration: Registration | None,
 ) -> None:
     """Print the URLs; the server accepts connections now."""
     scheme = "https" if settings.server.tls_certificate else "http"
@@ -173,4 +241,6 @@ def _announce(
     say(f"data          {data}")
     extra = {"version": version("tusd-py"), "endpoint": f"{root}{settings.server.base_path}", "data_dir": data}
     _log.info("started", extra=extra)
+    if registration is not None:
+        registration.announce()
     systemd.notify(environ, "READY=1")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tusd_py.settings import Settings
 
 #: The directories in the data directory.
-_DIRECTORIES = ("uploads", "locks", "wake", "metrics")
+_DIRECTORIES = ("uploads", "locks", "wake", "metrics", "servers")
 
 
 def unwritable(data_dir: Path) -> Iterator[str]:

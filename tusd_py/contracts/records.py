@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.quota import ExhaustedQuota
 from tusd_py.model.upload import Status, Upload
 
 
@@ -16,6 +17,12 @@ class RecordsError(Exception):
 
 class RecordExists(RecordsError):
     """An upload with this id is already recorded."""
+
+
+class QuotaExhausted(RecordsError):
+    """A quota of the subject that an upload is charged to does not suffice; nothing has changed."""
+
+    exhausted: ExhaustedQuota | None = None
 
 
 class PartOverused(RecordsError):

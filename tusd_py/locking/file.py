@@ -25,6 +25,9 @@ YIELD_SECONDS = 0.005
 #: How long after a failure the system is asked again to unlock an upload.
 UNLOCK_AGAIN_SECONDS = 1.0
 
+# Another process that starts may be creating the lock files just now. Only the first attempt waits for it.
+_CREATION_SECONDS = 0.5
+
 log = logging.getLogger(__name__)
 
 _MESSAGE = re.compile(rb"(want|free) ([0-9a-f]{14})(?: (\S{1,40}))?")
@@ -54,13 +57,15 @@ class FileLocker:
     """Locks among all processes of this host that use the same directory, which must be on a local file system.
 
     ``open_notifier`` opens the notifier of that directory. The locker makes the directory if it is missing (mode 0700)
-    and raises ``OSError`` if it cannot. Its files are opened at the first lock, for the running event loop. A forked
-    child starts without the locks of its parent.
+    and raises ``OSError`` if it cannot. Its files are opened at the first lock, for the running event loop; see
+    ``LockFiles`` for ``guard``. A forked child starts without the locks of its parent.
     """
 
-    def __init__(self, directory: Path, open_notifier: OpenNotifier) -> None:
+    def __init__(self, directory: Path, open_notifier: OpenNotifier, guard: Path | None = None) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
+        self._guard = guard
+        self._creation_seconds = _CREATION_SECONDS
         self._open_notifier = open_notifier
         self._local = MemoryLocker()
         self._medium: tuple[LockFiles, Notifier] | None = None
@@ -136,7 +141,8 @@ class FileLocker:
             notifier.abandon()
 
     def _open(self) -> tuple[LockFiles, Notifier]:
-        lock_files = LockFiles(self._directory)
+        wait_seconds, self._creation_seconds = self._creation_seconds, 0.0
+        lock_files = LockFiles(self._directory, self._guard, wait_seconds=wait_seconds)
         try:
             self._medium = lock_files, self._open_notifier(self._on_message)
         except BaseException:

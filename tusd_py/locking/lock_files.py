@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 from pathlib import Path
 
 from tusd_py.contracts.locker import LocksUnavailable
@@ -17,6 +18,8 @@ _OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)  # Linux
 # The kernel keeps the locks of a file in a list: with 10,000 of them in one, each call took 150 microseconds.
 _FILES = 16
 
+_POLL_SECONDS = 0.01
+
 
 class LockFiles:
     """The lock files of a directory, kept open. A lock is one byte of one of them, named by a hexadecimal key.
@@ -25,21 +28,59 @@ class LockFiles:
     nothing is read or written. On Linux the locks belong to this object's open files, so that two such objects exclude
     each other in one process too; elsewhere they belong to the process, which loses all locks of a file when it closes
     any descriptor of it.
+
+    With ``guard``, a directory that outlives the files, ``LocksUnavailable`` is raised if files are missing while
+    another process uses them: they were removed, and new ones would exclude none of its requests. Each user of the
+    files holds a shared lock on that directory; creating them needs an exclusive one, within ``wait_seconds``.
     """
 
-    def __init__(self, directory: Path, *, ofd_command: int | None = _OFD_SETLK) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        guard: Path | None = None,
+        *,
+        wait_seconds: float = 0.0,
+        ofd_command: int | None = _OFD_SETLK,
+    ) -> None:
         self._ofd_command = ofd_command
         self._paths = [str(directory / f"uploads-{number:x}.lock") for number in range(_FILES)]
         self._identities: list[tuple[int, int]] = []
         self._descriptors: list[int] = []
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._guard = -1 if guard is None else os.open(guard, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for path in self._paths:
-                self._descriptors.append(os.open(path, flags, 0o600))
-                self._identities.append(_identity(os.fstat(self._descriptors[-1])))
-        except OSError:
+            if guard is None:
+                self._open_each(os.O_CREAT)
+            else:
+                self._open_guarded(wait_seconds)
+        except BaseException:
             self.close()
             raise
+
+    def _open_guarded(self, wait_seconds: float) -> None:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            _flock(self._guard, fcntl.LOCK_SH)
+            if all(map(os.path.lexists, self._paths)):
+                return self._open_each(0)
+            # Both locks are taken apart, so the files may exist by now, or be removed; both are looked at again.
+            if _flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                self._open_each(os.O_CREAT)
+                _flock(self._guard, fcntl.LOCK_SH)
+                return None
+            if time.monotonic() > deadline:
+                where = os.path.dirname(self._paths[0])
+                raise LocksUnavailable(
+                    f"files in {where} were removed while a server uses them; stop all its processes, then start it"
+                )
+            # Without the lock another process that starts can create them.
+            _flock(self._guard, fcntl.LOCK_UN)
+            time.sleep(_POLL_SECONDS)
+
+    def _open_each(self, create: int) -> None:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | create
+        for path in self._paths:
+            self._descriptors.append(os.open(path, flags, 0o600))
+            self._identities.append(_identity(os.fstat(self._descriptors[-1])))
 
     def try_lock(self, key: str) -> bool:
         """Lock the byte of ``key`` if it is free; return whether it is locked by this call.
@@ -72,6 +113,9 @@ class LockFiles:
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
+        if self._guard >= 0:
+            os.close(self._guard)
+            self._guard = -1
 
     def _set(self, kind: int, flags: int, key: str) -> None:
         descriptor = self._descriptors[int(key[0], 16)]
@@ -80,6 +124,20 @@ class LockFiles:
             fcntl.lockf(descriptor, flags, 1, position, os.SEEK_SET)
         else:
             fcntl.fcntl(descriptor, self._ofd_command, _FLOCK.pack(kind, os.SEEK_SET, position, 1, 0))
+
+
+def _flock(descriptor: int, operation: int) -> bool:
+    """Lock or unlock a directory; False if another process excludes it.
+
+    A file system that cannot lock directories (a network share) has no such protection.
+    """
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

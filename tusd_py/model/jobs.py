@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.quota import QuotaCharge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,7 @@ class Effects:
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()
     completed_job: Job | None = None  # the job that made the change, which is thereby done
+    quota: QuotaCharge | None = None
     durable: bool = False  # whether the change must survive a loss of power, whatever it changes
 
 

@@ -33,6 +33,8 @@ class PrincipalLimits:
     """Limits that come with the credentials; ``None`` leaves those of the server as they are."""
 
     length_max: int | None = None  # bytes of one upload
+    bytes_per_day: int | None = None
+    bytes_per_month: int | None = None
 
 
 NO_LIMITS = PrincipalLimits()

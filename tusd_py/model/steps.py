@@ -55,6 +55,8 @@ _WHOLE = frozenset({Kind.REGULAR, Kind.FINAL})
 
 #: Concatenates the parts of a final upload.
 ASSEMBLY = Step(name="assembly", kinds=frozenset({Kind.FINAL}), event=EventType.UPLOAD_ASSEMBLED, completes_upload=True)
+#: Settles what a complete upload was charged to its owner's quotas.
+QUOTA = Step(name="quota", kinds=_WHOLE, setting="quotas.enabled")
 #: Checks a complete upload against the rules of the operator.
 VALIDATION = Step(
     name="validation",
@@ -67,7 +69,7 @@ VALIDATION = Step(
 PUBLISHING = Step(name="publishing", kinds=_WHOLE, setting="publishing.directory")
 
 #: Every step, in the order in which an upload passes them.
-STEPS = (ASSEMBLY, VALIDATION, PUBLISHING)
+STEPS = (ASSEMBLY, QUOTA, VALIDATION, PUBLISHING)
 STEPS_BY_NAME: Mapping[str, Step] = MappingProxyType({step.name: step for step in STEPS})
 
 

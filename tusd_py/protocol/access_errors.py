@@ -8,6 +8,20 @@ from tusd_py.protocol.errors import TusError
 
 
 @dataclass(eq=False)
+class QuotaReached(TusError):
+    """The upload does not fit into a quota of its owner, or of the address of an anonymous client."""
+
+    status = 413
+    code = "ERR_QUOTA_EXCEEDED"
+    sentence = "the quota {quota} is {limit} bytes, of which {used} are used; it is reset at {resets_at}"
+
+    quota: str
+    limit: int
+    used: int
+    resets_at: str
+
+
+@dataclass(eq=False)
 class Unauthenticated(TusError):
     """The request has no credentials, or credentials that are not accepted; ``problem`` says why, for the client."""
 

@@ -74,11 +74,20 @@ class Acceptor:
         listener.setblocking(False)
         self._loop.add_reader(listener.fileno(), self._on_readable)
 
-    def close(self) -> None:
-        """Stop accepting, and cancel TLS handshakes that are not complete."""
+    @property
+    def is_connecting(self) -> bool:
+        """Whether an accepted connection is not passed on yet."""
+        return bool(self._handshaking)
+
+    def stop_accepting(self) -> None:
+        """Accept no more; connections that were accepted are passed on."""
         self._loop.remove_reader(self._listener.fileno())
         if self._timer is not None:
             self._timer.cancel()
+
+    def close(self) -> None:
+        """Stop accepting, and cancel TLS handshakes that are not complete."""
+        self.stop_accepting()
         for task in self._handshaking:
             task.cancel()
 

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,15 @@ class Listeners:
                 self.unix_path.unlink()
 
 
-def listen(server: ServerSettings, environ: Mapping[str, str], process_id: int) -> Listeners:
-    """Open the sockets that the settings name. Raises ``ListenError``."""
+def listen(
+    server: ServerSettings, environ: Mapping[str, str], process_id: int, inherited: Sequence[socket.socket] = ()
+) -> Listeners:
+    """Open the sockets that the settings name, or use ``inherited`` if they name the same. Raises ``ListenError``."""
+    if inherited and _are_those(inherited, server):
+        path = None if server.systemd_socket or not server.unix_socket else Path(server.unix_socket)
+        return Listeners([*inherited], path, 0 if path is None else path.stat().st_ino)
+    for listener in inherited:
+        listener.close()
     if server.systemd_socket:
         try:
             return Listeners(systemd.sockets(environ, process_id))
@@ -64,6 +71,24 @@ def listen(server: ServerSettings, environ: Mapping[str, str], process_id: int) 
         path = Path(server.unix_socket)
         return Listeners([_unix(path)], path, path.stat().st_ino)
     return Listeners(_tcp(server.host, server.port))
+
+
+def _are_those(sockets: Sequence[socket.socket], server: ServerSettings) -> bool:
+    """Whether the open sockets are the ones that the settings name."""
+    if server.systemd_socket:
+        return True
+    names = {
+        listener.getsockname() if listener.family == socket.AF_UNIX else listener.getsockname()[:2]
+        for listener in sockets
+    }
+    if server.unix_socket:
+        return names == {server.unix_socket} and Path(server.unix_socket).is_socket()
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    hosts = {str(target[0]) for *_, target in found}
+    return all(host in hosts and server.port in (0, port) for host, port in names)
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:

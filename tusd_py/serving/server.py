@@ -28,6 +28,9 @@ _log = logging.getLogger("tusd_py.serving")
 _CANCEL_SECONDS = 2.0
 #: During a stop a client that reads nothing for this long is not waited for.
 _STOP_SEND_SECONDS = 2.0
+#: A stop closes idle connections; one that has sent no request yet may be about to.
+_FIRST_REQUEST_SECONDS = 0.5
+_LOOK_SECONDS = 0.01
 _EXIT_FORCED = 1
 
 
@@ -72,6 +75,11 @@ class Server(uvicorn.Server):
         #: Only with several server processes.
         self._counts = counts
         self._limit = limit
+        #: Called on the event loop, by signal.
+        self.signal_handlers: dict[int, Callable[[], None]] = {}
+        #: After ``restart``: the sockets, which still listen.
+        self.kept_sockets: list[socket.socket] = []
+        self._listening: list[socket.socket] = []
 
     def run_until_stopped(self, sockets: list[socket.socket]) -> None:
         """Serve on ``sockets`` until a signal arrives. An exception of the application's startup is raised here."""
@@ -80,6 +88,10 @@ class Server(uvicorn.Server):
 
     async def _run(self, sockets: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._listening = sockets
+        for number in self.signal_handlers:
+            # Not add_signal_handler: it restores the default, which ends the process, when the loop ends.
+            signal.signal(number, self._handle_signal)
         async with self._app.router.lifespan_context(self._app):
             looking = asyncio.create_task(self._send_deadline.run())
             try:
@@ -115,6 +127,16 @@ class Server(uvicorn.Server):
             self.should_exit = True
             self._app.state.drain()
 
+    def restart(self) -> None:
+        """Stop gracefully, on the event loop, but keep listening: new connections wait for the next program."""
+        if not self.should_exit:
+            self.kept_sockets = [listener.dup() for listener in self._listening]
+            self.stop()
+
+    def _handle_signal(self, sig: int, frame: FrameType | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.signal_handlers[sig])
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on the first signal; exit at once on the second, which loses no acknowledged byte.
 
@@ -125,6 +147,25 @@ class Server(uvicorn.Server):
             os._exit(_EXIT_FORCED)
         if sig != signal.SIGINT or self._counts is None:
             self._loop.call_soon_threadsafe(self.stop)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, and give connections that have just been accepted the time to send their request."""
+        for server in self.servers:
+            if isinstance(server, Acceptor):
+                server.stop_accepting()
+            else:
+                server.close()
+        for _ in range(int(_FIRST_REQUEST_SECONDS / _LOOK_SECONDS)):
+            if not self._awaits_first_request():
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
+
+    def _awaits_first_request(self) -> bool:
+        """Whether a connection has sent no request yet."""
+        if any(isinstance(server, Acceptor) and server.is_connecting for server in self.servers):
+            return True
+        return any(getattr(connection, "cycle", None) is None for connection in self.server_state.connections)
 
     async def _wait_tasks_to_complete(self) -> None:
         """Wait for requests to end; after the grace period cancel them and wait again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -22,6 +23,8 @@ _RESTART_SECONDS = 1.0
 #: Added to the time that requests have to end: the application closes its stores after them.
 _CLOSING_SECONDS = 5.0
 EXIT_STOPPED, EXIT_KILLED = 0, 1
+#: A terminal sends these to every process of the group; a new process must not end by them before it handles them.
+_HELD_BACK = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
 
 class ServerProcessFailed(Exception):
@@ -54,6 +57,8 @@ class Supervisor:
         grace_seconds: float,
         on_ready: Callable[[], None],
         on_exit: Callable[[int, int], None],
+        on_hangup: Callable[[], None] = lambda: None,
+        may_restart: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._count = count
@@ -61,11 +66,15 @@ class Supervisor:
         self._grace_seconds = grace_seconds
         self._on_ready = on_ready
         self._on_exit = on_exit
+        self._on_hangup = on_hangup
+        self._may_restart = may_restart
         self._clock = clock
         self._processes: list[ServerProcess] = []
         self._restart_at = 0.0
         self._was_ready = False
         self._signals = 0
+        #: Whether ``run`` returned because a new program is to take over.
+        self.restarts = False
 
     def run(self) -> int:
         """Run until a signal arrives and return the exit code.
@@ -93,11 +102,11 @@ class Supervisor:
         process = SpawnContext().Process(target=run_target, args=(self._target, theirs, slot))
         # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
         # it ignores it in run_target.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         theirs.close()
         return ServerProcess(process, ours, self._clock(), slot)
 
@@ -107,6 +116,8 @@ class Supervisor:
         timeout = max(0.0, self._restart_at - self._clock()) if missing else None
         reports = [child.report for child in self._processes if not child.is_ready]
         wait([signal_socket, *reports, *(child.process.sentinel for child in self._processes)], timeout)
+        with suppress(BlockingIOError):
+            signal_socket.recv(4096)
         for child in list(self._processes):
             self._read_report(child)
             if not child.process.is_alive():
@@ -156,7 +167,6 @@ class Supervisor:
 
     def _stop(self, signal_socket: socket.socket) -> int:
         """Send SIGTERM to every process and wait; after a second signal or the grace period ``run`` kills the rest."""
-        signal_socket.recv(4096)
         _log.info("stopping", extra={"processes": len(self._processes), "grace_seconds": self._grace_seconds})
         for child in self._processes:
             child.process.terminate()
@@ -176,6 +186,9 @@ class Supervisor:
             reader.setblocking(False)
             writer.setblocking(False)
             before = {number: signal.signal(number, self._count_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+            # These keep their handlers: their default would end the process.
+            signal.signal(signal.SIGHUP, self._pass_on_hangup)
+            signal.signal(signal.SIGUSR2, self._restart)
             wakeup_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
             try:
                 yield reader
@@ -187,9 +200,21 @@ class Supervisor:
     def _count_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
 
+    def _pass_on_hangup(self, number: int, frame: FrameType | None) -> None:
+        self._on_hangup()
+        for child in self._processes:
+            if child.process.pid is not None and child.process.is_alive():
+                os.kill(child.process.pid, signal.SIGHUP)
+
+    def _restart(self, number: int, frame: FrameType | None) -> None:
+        if not self._signals and self._may_restart():
+            self.restarts = True
+            self._signals += 1
+
 
 def run_target(target: Callable[[Connection, int], None], report: Connection, slot: int) -> None:
-    """Run ``target`` in the new process, ignoring SIGINT: the parent handles it and sends SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    """Run ``target`` in the new process, ignoring the signals that the parent handles and passes on."""
+    for number in _HELD_BACK:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     target(report, slot)

@@ -1,6 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings
+from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -46,6 +46,7 @@ __all__ = [
     "LogSettings",
     "MetricsSettings",
     "PublishingSettings",
+    "QuotasSettings",
     "RecordsSettings",
     "RedisSettings",
     "ServerSettings",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
 
 from tusd_py.model.principal import Role
-from tusd_py.settings.values import Confidential, Expects, Seconds, Section, Text, check_url
+from tusd_py.settings.values import Bool, Confidential, Expects, Seconds, Section, Size, Text, check_url
 
 _KEY_BYTES_MIN = 32
 #: Algorithms by the kind of key that they need. Which of them a key may be used for never depends on the token.
@@ -54,6 +55,14 @@ def check_parameter(value: str) -> str:
     return value
 
 
+def check_time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError):
+        raise ValueError("the name of a time zone such as UTC or Europe/Berlin") from None
+    return value
+
+
 Names = Annotated[tuple[str, ...], Expects("a list of names")]
 
 
@@ -62,6 +71,15 @@ class AccessSettings(Section):
 
     anonymous: Annotated[Literal["all", "none"], Expects('"all" or "none"')] = "all"
     claim_seconds: Seconds = 86400
+
+
+class QuotasSettings(Section):
+    """How much each owner, and each address of anonymous clients, may upload."""
+
+    enabled: Bool = False
+    bytes_per_day: Size = 10 * 1000**3
+    bytes_per_month: Size = 100 * 1000**3
+    time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
 
 
 class JwtSettings(Section):
@@ -88,6 +106,8 @@ class JwtSettings(Section):
         tuple[Annotated[str, AfterValidator(check_role)], ...], Expects("a list of roles such as uploader")
     ] = ("uploader",)
     length_max_claim: Text = ""
+    bytes_per_day_claim: Text = ""
+    bytes_per_month_claim: Text = ""
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, JwtSettings
+from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
@@ -294,6 +294,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
     jwt: JwtSettings = JwtSettings()
+    quotas: QuotasSettings = QuotasSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()

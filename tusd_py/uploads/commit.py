@@ -9,13 +9,14 @@ import secrets
 from collections.abc import Iterable
 from datetime import datetime
 
-from tusd_py.contracts.records import PartOverused
+from tusd_py.contracts.records import PartOverused, QuotaExhausted
 from tusd_py.model.caller import Caller
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
 from tusd_py.model.values import frozen
+from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_log import log_change, log_creation
@@ -36,15 +37,13 @@ NO_CAUSE = Cause()
 
 
 async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
-    """Record a new upload with its effects. Raises ``RecordExists`` or ``PartUsedTooOften``."""
+    """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften`` or ``QuotaReached``."""
     effects = _effects(ports, None, upload, cause)
-    if not upload.parts:
-        await ports.records.insert(upload, effects)
-        log_creation(upload, cause.caller)
-        return
-    uses_max = ports.policy.limits.part_uses_max
+    uses_max = ports.policy.limits.part_uses_max if upload.parts else 0
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
+    except QuotaExhausted as failure:
+        raise _quota_reached(ports, upload, failure) from None
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
     log_creation(upload, cause.caller)
@@ -53,11 +52,19 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
     """Save ``after`` over ``before`` with its effects and return it with its new token.
 
-    Raises ``RecordConflict`` or ``LeaseLost``; then nothing has changed.
+    Raises ``RecordConflict``, ``LeaseLost`` or ``QuotaReached``; then nothing has changed.
     """
-    saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+    try:
+        saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+    except QuotaExhausted as failure:
+        raise _quota_reached(ports, after, failure) from None
     log_change(before, saved, cause.caller)
     return saved
+
+
+def _quota_reached(ports: Ports, upload: Upload, failure: QuotaExhausted) -> QuotaReached:
+    assert ports.quotas is not None and failure.exhausted is not None, "a charge was refused"
+    return ports.quotas.refusal(failure.exhausted, upload.created_at)
 
 
 def step_job(upload: Upload, step: str) -> NewJob:
@@ -75,9 +82,11 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
         jobs.append(step_job(after, after.pending_steps[0]))
-    if not events and not jobs and cause.completed_job is None and not cause.durable:
+    quota = None if ports.quotas is None else ports.quotas.charge(before, after, cause.caller)
+    if not events and not jobs and cause.completed_job is None and quota is None and not cause.durable:
         return NO_EFFECTS
-    return Effects(events=events, jobs=tuple(jobs), completed_job=cause.completed_job, durable=cause.durable)
+    completed = cause.completed_job
+    return Effects(events=events, jobs=tuple(jobs), completed_job=completed, quota=quota, durable=cause.durable)
 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:

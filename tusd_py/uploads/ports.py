@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
+from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
@@ -38,6 +40,8 @@ class Ports:
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
+    quotas: QuotaPolicy | None = None  # None while quotas are off
+    quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"

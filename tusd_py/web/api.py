@@ -12,18 +12,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tusd_py.access.errors import KeysUnavailable
+from tusd_py.access.quota import quota_view, subject_of
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.jobs import JobState
-from tusd_py.model.principal import Verb
+from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
 from tusd_py.views import endpoint_view, event_view, job_view, upload_view
-from tusd_py.web.authentication import Authenticator
+from tusd_py.web.authentication import ANONYMOUS, Authenticator
+from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.errors import to_refusal
 from tusd_py.web.json_refusal import refusal
 
@@ -45,11 +47,16 @@ class ApiError(Exception):
         self.sentence = sentence
 
 
-def api_routes(open_ports: OpenPorts, authenticator: Authenticator | None = None) -> list[BaseRoute]:
+def api_routes(
+    open_ports: OpenPorts,
+    authenticator: Authenticator | None = None,
+    client_addresses: ClientAddresses | None = None,
+) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    api = _Api(open_ports, authenticator)
+    api = _Api(open_ports, authenticator, client_addresses or ClientAddresses())
     return [
-        Route("/api/uploads/{upload_id}", api.endpoint(api.upload), methods=["GET"]),
+        Route("/api/uploads/{upload_id}", api.endpoint(api.upload, is_own=True), methods=["GET"]),
+        Route("/api/quota", api.endpoint(api.quota, is_own=True), methods=["GET"]),
         Route("/api/jobs", api.endpoint(api.jobs), methods=["GET"]),
         Route("/api/jobs/{job_id}", api.endpoint(api.job), methods=["GET"]),
         Route("/api/jobs/{job_id}", api.endpoint(api.delete), methods=["DELETE"]),
@@ -62,20 +69,25 @@ def api_routes(open_ports: OpenPorts, authenticator: Authenticator | None = None
 
 
 class _Api:
-    def __init__(self, open_ports: OpenPorts, authenticator: Authenticator | None) -> None:
+    def __init__(
+        self, open_ports: OpenPorts, authenticator: Authenticator | None, client_addresses: ClientAddresses
+    ) -> None:
         self._open_ports = open_ports
         self._authenticator = authenticator
+        self._client_addresses = client_addresses
 
     def endpoint(
-        self, answer: Callable[[Ports, Request], Awaitable[object]]
+        self, answer: Callable[[Ports, Request], Awaitable[object]], *, is_own: bool = False
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint that sends the result of ``answer`` as JSON, or ``{"error": sentence}``."""
+        """Return an endpoint that sends the result of ``answer`` as JSON, or ``{"error": sentence}``.
+
+        With ``is_own`` the answer is about what belongs to the client, and finds out itself what it may see.
+        """
 
         async def endpoint(request: Request) -> Response:
             status, content = 200, None
             try:
-                # Everything but reading one upload, whose owner is compared once it is known.
-                if self._authenticator is not None and answer != self.upload:
+                if self._authenticator is not None and not is_own:
                     verb = Verb.OBSERVE if request.method == "GET" else Verb.OPERATE
                     await self._authenticator.require(request.scope, verb)
                 content = await answer(await self._open_ports(), request)
@@ -89,17 +101,34 @@ class _Api:
 
         return endpoint
 
+    async def _principal(self, request: Request) -> Principal:
+        """The principal of a request for what is its own; anonymous while access control is off."""
+        if self._authenticator is None:
+            return ANONYMOUS
+        return await self._authenticator.authenticate(request.scope, Headers(request.scope["headers"]), "GET")
+
+    async def quota(self, ports: Ports, request: Request) -> object:
+        """What the client has used of its quotas: as an owner, or else by its address."""
+        principal = await self._principal(request)
+        if principal.is_anonymous and self._authenticator and not self._authenticator.policy.allows_anonymous:
+            raise Unauthenticated
+        if ports.quotas is None or ports.quota_ledger is None:
+            raise ApiError(404, "quotas are off (quotas.enabled)")
+        address = self._client_addresses.key(request.scope, Headers(request.scope["headers"]))
+        subject = subject_of(principal.subject, address)
+        limits = await ports.quota_ledger.find_limits(subject) or ports.quotas.limits_for(principal)
+        now = ports.clock()
+        usage = await ports.quota_ledger.usage(subject, ports.quotas.periods(now))
+        return {"subject": subject, "quotas": [quota_view(ports.quotas, each, limits, now) for each in usage]}
+
     async def upload(self, ports: Ports, request: Request) -> object:
-        authenticator, principal = self._authenticator, None
-        if authenticator is not None:
-            principal = await authenticator.authenticate(request.scope, Headers(request.scope["headers"]), "GET")
-            if principal.is_anonymous:
-                raise Unauthenticated
+        authenticator, principal = self._authenticator, await self._principal(request)
+        if authenticator is not None and principal.is_anonymous:
+            raise Unauthenticated
         upload = await ports.records.find(request.path_params["upload_id"])
         is_hidden = (
             upload is not None
             and authenticator is not None
-            and principal is not None
             and not authenticator.policy.permits(principal, Verb.INSPECT, upload)
         )
         if upload is None or is_hidden:

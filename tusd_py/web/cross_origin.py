@@ -11,10 +11,16 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from tusd_py.model.addresses import parse_address
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.location import Locator
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Top-level domains in which nobody can register a name: reserved ones, and those that private networks use.
+_PRIVATE_DOMAINS = frozenset(
+    {"localhost", "local", "internal", "home.arpa", "lan", "home", "corp", "test", "example", "invalid"}
+)
 
 
 class CrossOriginPolicy:
@@ -49,10 +55,23 @@ class CrossOriginPolicy:
     def _is_own(self, origin: str, scope: Scope, headers: Headers) -> bool:
         """Whether ``origin`` has the host and the port by which the browser knows this server.
 
-        The scheme is not compared, because a proxy may have ended TLS.
+        The scheme is not compared, because a proxy may have ended TLS. A public name on plain HTTP proves nothing: its
+        owner can let it resolve to this server (DNS rebinding), and then the host is that of the page. With TLS the
+        certificate would be wrong, and browsers send ``Sec-Fetch-Site``.
         """
         scheme, separator, authority = origin.lower().partition("://")
         if not separator or scheme not in ("http", "https"):
             return False
+        if scheme == "http" and _is_public_name(authority):
+            return False
         own = (headers.get(b"host") or "", self._locator.forwarded(scope, headers).host)
         return authority in {host.lower() for host in own if host}
+
+
+def _is_public_name(authority: str) -> bool:
+    """Whether the host is a name that someone may have registered: no address, no single label, no private domain."""
+    name = authority.rpartition(":")[0] if authority.rpartition(":")[2].isdecimal() else authority
+    if parse_address(name.strip("[]")) is not None:
+        return False
+    labels = name.rstrip(".").split(".")
+    return len(labels) > 1 and not _PRIVATE_DOMAINS.intersection((labels[-1], ".".join(labels[-2:])))

@@ -16,6 +16,7 @@ from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.records import (
     PartOverused,
+    QuotaExhausted,
     RecordConflict,
     RecordExists,
     RecordsError,
@@ -109,6 +110,7 @@ TABLE: Mapping[type[Exception], type[TusError]] = MappingProxyType(
         LockTimeout: Locked,
         LocksUnavailable: Unavailable,
         PartOverused: Unavailable,  # the use case raises PartUsedTooOften instead
+        QuotaExhausted: Unavailable,  # the use cases raise QuotaReached instead
         RecordConflict: UploadChanged,
         RecordExists: AlreadyExists,
         RecordsFull: StorageFull,

@@ -32,6 +32,9 @@ _FILE_BYTES = 128 * 1024
 
 #: The slot of this process once it has joined; otherwise prometheus_client names the files after the process id.
 _slot: list[int] = []
+#: The open directory of a process that has joined: while any process has locked it, no other server removes it.
+_joined: list[int] = []
+_JOIN_ATTEMPTS = 5
 
 
 @contextmanager
@@ -63,8 +66,7 @@ def join(slot: int, environ: MutableMapping[str, str]) -> None:
     if SHARED_DIRECTORY not in environ:
         return
     try:
-        for kind in _KINDS:
-            _allocate(Path(environ[SHARED_DIRECTORY]) / f"{kind}_{slot}.db")
+        _joined[:] = [_allocate_locked(Path(environ[SHARED_DIRECTORY]), slot)]
     except OSError as error:
         _log.warning("this process does not share its metrics", extra={"reason": str(error)})
         del environ[SHARED_DIRECTORY]
@@ -95,8 +97,22 @@ def _make(parent: Path) -> tuple[Path, int]:
                 shutil.rmtree(entry)
         directory = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     return directory.absolute(), descriptor
+
+
+def _allocate_locked(directory: Path, slot: int) -> int:
+    """Make the files of ``slot`` and lock their directory, which another server may take for a leftover until then."""
+    for _ in range(_JOIN_ATTEMPTS):
+        for kind in _KINDS:
+            _allocate(directory / f"{kind}_{slot}.db")
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), directory.stat()):
+                return descriptor
+        os.close(descriptor)
+    raise OSError(f"{directory} is removed again and again")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tests.support.command import run
 from tusd_py.cli import app
 
 #: These make the data directory, or need none.
-CREATING = {"serve", "worker", "migrate", "config", "restore"}
+CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

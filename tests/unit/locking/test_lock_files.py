@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ KEYS = [f"{number:014x}" for number in (0, 1, 2**52, 2**56 - 1, 2**56 - 2)]
 
 TRY = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tusd_py.locking.lock_files import LockFiles
 files = LockFiles(Path(sys.argv[1]))
@@ -72,3 +75,56 @@ def test_replaced_files_are_noticed(tmp_path: Path, replace: str) -> None:
             files.try_lock(key)
     files.unlock(KEYS[0])
     files.close()
+
+
+START = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tusd_py.contracts.locker import LocksUnavailable
+from tusd_py.locking.lock_files import LockFiles
+directory = Path(sys.argv[1])
+directory.mkdir(exist_ok=True)
+try:
+    files = LockFiles(directory, directory.parent)
+except LocksUnavailable as error:
+    print(error)
+else:
+    print(files.try_lock("00000000000000"))
+"""
+
+
+def started(directory: Path) -> str:
+    """What a process says that starts now."""
+    command = [sys.executable, "-c", START, str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("removed", ["directory", "one file"])
+def test_files_removed_while_in_use_are_not_made_anew(tmp_path: Path, removed: str) -> None:
+    """A process that starts is refused, since the running one still holds locks on the removed files."""
+    directory = tmp_path / "locks"
+    directory.mkdir()
+    running = LockFiles(directory, tmp_path)
+    assert "True" == started(directory)
+    assert running.try_lock(KEYS[0])
+    assert "False" == started(directory)
+    if removed == "directory":
+        shutil.rmtree(directory)
+    else:
+        (directory / "uploads-0.lock").unlink()
+    for _ in range(2):
+        assert "stop all its processes" in started(directory)
+    running.close()
+    assert "True" == started(directory)
+
+
+def test_files_are_made_once_by_processes_that_start_together(tmp_path: Path) -> None:
+    """None of them is refused, and they exclude each other."""
+    directory = tmp_path / "locks"
+    directory.mkdir()
+    with ThreadPoolExecutor(8) as threads:
+        opened = list(threads.map(lambda _: LockFiles(directory, tmp_path, wait_seconds=10), range(8)))
+    assert [files.try_lock(KEYS[0]) for files in opened] == [True] + [False] * 7
+    for files in opened:
+        files.close()

@@ -17,8 +17,10 @@ COMPLETE = UPLOAD.advance(1, NOW).complete(NOW)
 def test_settings_enable_steps_in_order() -> None:
     """Each step with a setting is enabled by it, and enabled steps keep the order of the registry."""
     assert Settings().steps == ()
-    settings = Settings.model_validate({"publishing": {"directory": "out"}, "validation": {"enabled": True}})
-    assert settings.steps == tuple(step.name for step in STEPS if step.setting) == ("validation", "publishing")
+    settings = Settings.model_validate(
+        {"publishing": {"directory": "out"}, "validation": {"enabled": True}, "quotas": {"enabled": True}}
+    )
+    assert settings.steps == tuple(step.name for step in STEPS if step.setting) == ("quota", "validation", "publishing")
 
 
 def test_steps_for_kind() -> None:

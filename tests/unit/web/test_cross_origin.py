@@ -66,6 +66,32 @@ def test_programs_own_pages_and_named_origins_are_not(headers: dict[str, str]) -
     assert not POLICY.refuses(scope("POST", "/api/jobs/1/retry", {**OWN, **headers}))
 
 
+@pytest.mark.parametrize(
+    ("host", "is_refused"),
+    [
+        ("rebound.com", True),
+        ("rebound.com:8080", True),
+        ("REBOUND.com.", True),
+        ("a.b.co.uk:8080", True),
+        ("127.0.0.1.evil.com", True),
+        ("1.2.3.4:8080", False),
+        ("[::1]:8080", False),
+        ("localhost:8080", False),
+        ("server", False),
+        ("files.corp.internal:8080", False),
+        ("nas.home.arpa", False),
+        ("nas.local.", False),
+    ],
+)
+def test_public_name_on_plain_http_is_not_our_own(host: str, is_refused: bool) -> None:
+    """Its owner could let it resolve to this server; with TLS, or with Sec-Fetch-Site, that is no use."""
+    for forwarded in ({"Host": host}, {"Host": "1.2.3.4", "X-Forwarded-Host": host}):
+        request = scope("POST", "/api/jobs/1/retry", {**forwarded, "Origin": f"http://{host}"})
+        assert POLICY.refuses(request) == is_refused
+    for headers in ({"Origin": f"https://{host}"}, {"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}):
+        assert not POLICY.refuses(scope("POST", "/api/jobs/1/retry", {"Host": host, **headers}))
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_reading_is_not_refused(method: str) -> None:
     """Links from other sites work; their pages cannot read the answers."""

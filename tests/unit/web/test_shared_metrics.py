@@ -80,6 +80,21 @@ def test_leftovers_are_removed_and_living_ones_stay(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_directory_made_again_is_no_leftover(tmp_path: Path) -> None:
+    """A process that has joined keeps the directory that it made again: a server that starts does not remove it."""
+    code = "import os; from tusd_py.web import shared_metrics as m; m.join(0, os.environ); print(flush=True); input()"
+    environment = {**os.environ, SHARED_DIRECTORY: str(tmp_path / "server-a")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=pipe, stdout=pipe) as joined:
+        assert joined.stdout is not None
+        joined.stdout.readline()
+        with shared_directory(tmp_path, {}):
+            assert (tmp_path / "server-a" / "counter_0.db").exists()
+        joined.communicate(b"\n")
+    with shared_directory(tmp_path, {}):
+        assert not (tmp_path / "server-a").exists()
+
+
 def test_leaving_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent process must not end because a file cannot be removed."""
     shared_metrics.leave(0, {SHARED_DIRECTORY: str(tmp_path / "absent")})

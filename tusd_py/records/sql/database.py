@@ -12,6 +12,8 @@ from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
+from tusd_py.records.sql.quota_statements import compile_quota_statements
+from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
@@ -31,6 +33,7 @@ class SqlDatabase:
     records: SqlRecords
     job_queue: SqlJobQueue
     endpoint_states: SqlEndpointStates
+    quota_ledger: SqlQuotaLedger
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -47,10 +50,12 @@ class SqlDatabase:
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         runner = TransactionRunner(writer, reader, on_work=on_work)
+        quota_statements = compile_quota_statements(driver.dialect)
         return cls(
-            records=SqlRecords(runner, statements, job_statements),
+            records=SqlRecords(runner, statements, job_statements, quota_statements),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
+            quota_ledger=SqlQuotaLedger(runner, quota_statements),
             clock=clock,
         )
 

@@ -12,14 +12,22 @@ _JSON_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elemen
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def insert_or_ignore(dialect: Dialect, table: Table, column: str, **values: Any) -> Insert:
-    """An INSERT that does nothing if a row with the same ``column`` exists.
+def insert_or_ignore(dialect: Dialect, table: Table, *columns: str, **values: Any) -> Insert:
+    """An INSERT that does nothing if a row with the same ``columns`` exists.
 
     ``values`` are expressions that are part of the statement; all other columns are passed with each row.
     """
     rows: Any = _INSERT[dialect.name](table)
     # values() without arguments would leave out every column.
-    insert: Insert = (rows.values(**values) if values else rows).on_conflict_do_nothing(index_elements=[column])
+    insert: Insert = (rows.values(**values) if values else rows).on_conflict_do_nothing(index_elements=[*columns])
+    return insert
+
+
+def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], column: str) -> Insert:
+    """An INSERT that adds ``column`` to that of the row with the same ``key``, if there is one."""
+    rows: Any = _INSERT[dialect.name](table)
+    total = table.c[column] + rows.excluded[column]
+    insert: Insert = rows.on_conflict_do_update(index_elements=[*key], set_={column: total})
     return insert
 
 

@@ -11,6 +11,8 @@ from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.job_statements import JobStatements
+from tusd_py.records.sql.quota_rows import QuotaRows
+from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.statements import Statements
@@ -21,8 +23,11 @@ from tusd_py.records.sql.transactions import FindByIds, PartUses, Query, RecordC
 class SqlRecords:
     """Keeps ``Upload`` values in a database, which several processes may share; see ``SqlDatabase.open``."""
 
-    def __init__(self, runner: TransactionRunner, statements: Statements, job_statements: JobStatements) -> None:
+    def __init__(
+        self, runner: TransactionRunner, statements: Statements, job_statements: JobStatements, quota: QuotaStatements
+    ) -> None:
         self._sql = statements
+        self._quota_sql = quota
         self._job_sql = job_statements
         self._write = runner.write
         self._read = runner.read
@@ -41,6 +46,7 @@ class SqlRecords:
             add_part=self._sql.insert_part,
             parts=parts,
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, upload, effects),
+            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
         )
         if upload.token:
             change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
@@ -67,6 +73,7 @@ class SqlRecords:
             RecordConflict(f"another request has changed the record of upload {before.id}"),
             durable=needs_fsync(before, after, effects),
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, saved, effects),
+            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
         )
         await self._write(change)
         return saved

@@ -225,3 +225,47 @@ class LockRow(RecordsTable, table=True):
     key: str = Field(primary_key=True, sa_type=Text)
     owner: str = Field(sa_type=Text)
     ends_at: int = Field(sa_type=BigInteger)
+
+
+class QuotaChargeRow(RecordsTable, table=True):
+    """What one upload is charged. ``taken_by`` is the final upload that its part belongs to, empty if there is none."""
+
+    __tablename__ = "quota_charges"
+    __table_args__ = (
+        Index("ix_quota_charges_subject_month", "subject", "month"),
+        Index(
+            "ix_quota_charges_taken_by",
+            "taken_by",
+            sqlite_where=text("taken_by <> ''"),
+            postgresql_where=text("taken_by <> ''"),
+        ),
+    )
+
+    upload_id: str = Field(primary_key=True, sa_type=Text)
+    created_at: datetime = Field(primary_key=True, sa_type=Instant)
+    subject: str = Field(sa_type=Text)
+    day: str = Field(sa_type=Text)
+    month: str = Field(sa_type=Text)
+    bytes: int = Field(sa_type=BigInteger)
+    is_settled: bool
+    taken_by: str = Field(sa_type=Text)
+
+
+class QuotaCounterRow(RecordsTable, table=True):
+    """The sum of the charges of one subject in one day or month."""
+
+    __tablename__ = "quota_counters"
+
+    subject: str = Field(primary_key=True, sa_type=Text)
+    period: str = Field(primary_key=True, sa_type=Text)
+    bytes: int = Field(sa_type=BigInteger)
+
+
+class QuotaLimitsRow(RecordsTable, table=True):
+    """Limits for one subject, instead of those of the settings and of its credentials."""
+
+    __tablename__ = "quota_limits"
+
+    subject: str = Field(primary_key=True, sa_type=Text)
+    bytes_per_day: int | None = Field(sa_type=BigInteger)
+    bytes_per_month: int | None = Field(sa_type=BigInteger)

@@ -18,6 +18,7 @@ from tusd_py.model.values import frozen
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
+from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.rows import COLUMNS, from_row
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
@@ -207,6 +208,7 @@ class RecordChange:
     parts: Sequence[dict[str, object]] = ()  # rows for ``add_part``, if the row was changed
     effects: EffectRows | None = None
     part_uses: PartUses | None = None
+    quota: QuotaRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
 
     def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
@@ -216,12 +218,16 @@ class RecordChange:
         # Before the record is changed, which would otherwise have to be undone.
         if effects is not None and (lost := effects.check_lease(connection)) is not None:
             return lost
+        if self.quota is not None and (exhausted := self.quota.check(connection)) is not None:
+            return exhausted
         if self.replaced is not None:
             connection.execute(*self.replaced)
         if connection.execute(self.statement, self.values).rowcount == 0:
             return self.refusal or _CHANGED
         if self.parts:
             connection.execute_many(self.add_part, self.parts)
+        if self.quota is not None:
+            self.quota.write(connection)
         if effects is not None and effects.write(connection):
             return _WITH_WORK
         return _CHANGED

@@ -10,10 +10,11 @@ from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import StoreError
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.jobs import Job
-from tusd_py.model.steps import ASSEMBLY, PUBLISHING, VALIDATION
+from tusd_py.model.steps import ASSEMBLY, PUBLISHING, QUOTA, VALIDATION
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import AlreadyAssembling, assemble
 from tusd_py.uploads.processing.publish import publish
+from tusd_py.uploads.processing.settle import QuotasDisabled, settle
 from tusd_py.uploads.processing.validate import validate
 
 
@@ -32,6 +33,7 @@ class StepRunner:
 STEP_RUNNERS: Mapping[str, StepRunner] = MappingProxyType(
     {
         ASSEMBLY.name: StepRunner(assemble, retry_on=(StoreError, AlreadyAssembling)),
+        QUOTA.name: StepRunner(settle, retry_on=(QuotasDisabled,)),
         VALIDATION.name: StepRunner(validate, retry_on=(StoreError, ValidatorUnavailable)),
         PUBLISHING.name: StepRunner(publish, retry_on=(StoreError, PublishFailed)),
     }

@@ -1,0 +1,113 @@
+"""Quotas on the wire: what is refused, what a client is told, and what the worker settles."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.support.client import TUS, Answer, patch_headers, request
+from tests.support.server import RunningServer, start_server
+from tests.support.tokens import SECRET, bearer
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = {
+    "QUOTAS__ENABLED": "true",
+    "QUOTAS__BYTES_PER_DAY": "100",
+    "JWT__SECRET": SECRET,
+    "JWT__BYTES_PER_DAY_CLAIM": "bytes",
+    "API__ENABLED": "true",
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    running = start_server(tmp_path / "data", settings=SETTINGS)
+    yield running
+    running.stop()
+
+
+async def post(server: RunningServer, headers: Mapping[str, str]) -> Answer:
+    return await request("POST", server.url, {**TUS, **headers}, b"")
+
+
+async def test_bytes_per_day_413(server: RunningServer) -> None:
+    """A creation that does not fit is refused with the quota, its limit, its use and its reset; others go on."""
+    alice = bearer("alice")
+    assert (await post(server, {**alice, "Upload-Length": "60"})).status == 201
+    refused = await post(server, {**alice, "Upload-Length": "41"})
+    assert refused.status == 413
+    sentence = rb"ERR_QUOTA_EXCEEDED: the quota bytes_per_day is 100 bytes, of which 60 are used; it is reset at "
+    assert re.fullmatch(sentence + rb"\d{4}-\d\d-\d\dT00:00:00Z\n", refused.body)
+    assert (await post(server, {**alice, "Upload-Length": "40"})).status == 201
+    assert (await post(server, {**bearer("bob"), "Upload-Length": "100"})).status == 201
+    assert (await post(server, {**bearer("carol", bytes=1000), "Upload-Length": "1000"})).status == 201
+    assert (await post(server, {"Upload-Length": "100"})).status == 201
+    assert (await post(server, {"Upload-Length": "1"})).status == 413
+    draft = {"Upload-Draft-Interop-Version": "8", "Upload-Complete": "?0", "Upload-Length": "1", **alice}
+    assert (await request("POST", server.url, draft, b"")).status == 413
+
+
+async def test_deferred_length_grows_413(server: RunningServer) -> None:
+    """A deferred length is charged by its bytes, then by the declared length; what does not fit is refused."""
+    alice = bearer("alice")
+    created = await post(server, {**alice, "Upload-Defer-Length": "1"})
+    url = urljoin(server.url, created.headers["location"])
+    assert (await request("PATCH", url, {**patch_headers(0), **alice}, b"x" * 30)).offset == 30
+    assert (await post(server, {**alice, "Upload-Length": "71"})).status == 413
+    refused = await request("PATCH", url, {**patch_headers(30), **alice}, b"x" * 71)
+    assert refused.status == 413, refused
+    assert b"ERR_QUOTA_EXCEEDED" in refused.body
+    declared = {**patch_headers(30), **alice, "Upload-Length": "101"}
+    assert (await request("PATCH", url, declared, b"")).status == 413
+    assert (await request("HEAD", url, {**TUS, **alice})).offset == 30
+    declared["Upload-Length"] = "100"
+    assert (await request("PATCH", url, declared, b"x" * 70)).offset == 100
+
+
+async def test_parallel_upload_counts_once(server: RunningServer) -> None:
+    """A final upload takes over what its parts are charged; naming a part twice is charged."""
+    alice = bearer("alice")
+    urls = []
+    for _ in range(2):
+        content = {"Upload-Concat": "partial", "Upload-Length": "40", "Content-Type": "application/offset+octet-stream"}
+        created = await request("POST", server.url, {**TUS, **alice, **content}, b"x" * 40)
+        urls.append(urljoin(server.url, created.headers["location"]))
+    final = await post(server, {**alice, "Upload-Concat": f"final;{urls[0]} {urls[1]}"})
+    assert final.status == 201, final
+    assert (await post(server, {**alice, "Upload-Concat": f"final;{urls[0]}"})).status == 413
+    assert (await post(server, {**alice, "Upload-Length": "20"})).status == 201
+
+
+async def test_termination_releases_unfilled_bytes(server: RunningServer) -> None:
+    """A terminated upload is charged what it had got."""
+    alice = bearer("alice")
+    url = urljoin(server.url, (await post(server, {**alice, "Upload-Length": "100"})).headers["location"])
+    assert (await request("PATCH", url, {**patch_headers(0), **alice}, b"x" * 30)).offset == 30
+    assert (await request("DELETE", url, {**TUS, **alice})).status == 204
+    assert (await post(server, {**alice, "Upload-Length": "71"})).status == 413
+    assert (await post(server, {**alice, "Upload-Length": "70"})).status == 201
+
+
+async def test_api_shows_and_the_worker_settles(server: RunningServer) -> None:
+    """``/api/quota`` has limit, use, reservation and reset; the worker turns reservations into use."""
+    alice = bearer("alice")
+    content = {"Upload-Length": "40", "Content-Type": "application/offset+octet-stream"}
+    assert (await request("POST", server.url, {**TUS, **alice, **content}, b"x" * 40)).status == 201
+    for _ in range(300):
+        shown = json.loads((await request("GET", f"{server.root}/api/quota", alice)).body)
+        if shown["quotas"][0]["reserved"] == 0:
+            break
+        await asyncio.sleep(0.1)
+    day, month = shown["quotas"]
+    assert (shown["subject"], day["quota"], month["quota"]) == ("user:alice", "bytes_per_day", "bytes_per_month")
+    assert (day["limit"], day["used"], day["reserved"], month["used"]) == (100, 40, 0, 40)
+    assert day["resets_at"].endswith("T00:00:00.000Z")
+    anonymous = json.loads((await request("GET", f"{server.root}/api/quota", {})).body)
+    assert (anonymous["subject"], anonymous["quotas"][0]["used"]) == ("address:127.0.0.1", 0)

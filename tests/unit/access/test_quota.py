@@ -1,0 +1,105 @@
+"""What an upload is charged, and when days and months begin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.support.harness import CALLER, EPOCH
+from tusd_py.access.quota import QuotaPolicy, charged_bytes, subject_of
+from tusd_py.model.principal import Principal, PrincipalLimits
+from tusd_py.model.quota import ExhaustedQuota, Quota, QuotaLimits
+from tusd_py.model.upload import Kind, Status, Upload
+
+UPLOAD = Upload(id="u", length=10, created_at=EPOCH, updated_at=EPOCH)
+FINAL = replace(UPLOAD, kind=Kind.FINAL, parts=("a", "b"))
+COMPLETE = UPLOAD.advance(10, EPOCH).complete(EPOCH)
+POLICY = QuotaPolicy(limits=QuotaLimits(bytes_per_day=100, bytes_per_month=1000))
+
+
+@pytest.mark.parametrize(
+    ("upload", "charged"),
+    [
+        (UPLOAD, 10),
+        (UPLOAD.advance(4, EPOCH), 10),
+        (replace(UPLOAD, length=None), 0),
+        (replace(UPLOAD, length=None).advance(4, EPOCH), 4),
+        (COMPLETE, 10),
+        (UPLOAD.advance(4, EPOCH).with_status(Status.TERMINATED, EPOCH), 4),
+        (UPLOAD.advance(4, EPOCH).with_status(Status.EXPIRED, EPOCH), 4),
+        (UPLOAD.advance(4, EPOCH).with_status(Status.FAILED, EPOCH), 4),
+        (COMPLETE.with_status(Status.REJECTED, EPOCH), 10),
+        (COMPLETE.with_status(Status.TERMINATED, EPOCH), 10),
+        (FINAL, 10),
+        (replace(FINAL, length=None), 0),
+        (FINAL.with_status(Status.TERMINATED, EPOCH), 0),
+    ],
+)
+def test_charged_bytes(upload: Upload, charged: int) -> None:
+    """The length once it is known; what was filled once it has ended: only unfilled bytes are released."""
+    assert charged_bytes(upload) == charged
+
+
+def test_saves_of_a_running_upload_charge_nothing() -> None:
+    """A save of bytes within the length costs no statement; a deferred length grows with its bytes."""
+    assert POLICY.charge(UPLOAD, UPLOAD.advance(4, EPOCH), CALLER) is None
+    deferred = replace(UPLOAD, length=None)
+    grown = POLICY.charge(deferred, deferred.advance(4, EPOCH), CALLER)
+    assert grown is not None
+    assert (grown.bytes, grown.is_new) == (4, False)
+
+
+def test_settled_by_the_step() -> None:
+    """Passing the step ``quota`` settles the charge, and so does every end."""
+    waiting = COMPLETE.hand_to_workers(("quota", "validation"), EPOCH)
+    assert POLICY.charge(COMPLETE, waiting, None) is None
+    settled = POLICY.charge(waiting, waiting.complete_step("quota", EPOCH), None)
+    assert settled is not None
+    assert settled.is_settled
+    ended = POLICY.charge(UPLOAD, UPLOAD.with_status(Status.EXPIRED, EPOCH), None)
+    assert ended is not None
+    assert (ended.is_settled, ended.bytes) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "day", "month", "day_ends", "month_ends"),
+    [
+        ("UTC", "2026-01-31T23:59:59", "2026-01-31", "2026-01", "2026-02-01T00:00", "2026-02-01T00:00"),
+        ("UTC", "2026-12-31T00:00:00", "2026-12-31", "2026-12", "2027-01-01T00:00", "2027-01-01T00:00"),
+        ("UTC", "2028-02-29T12:00:00", "2028-02-29", "2028-02", "2028-03-01T00:00", "2028-03-01T00:00"),
+        ("Europe/Berlin", "2026-03-28T23:30:00", "2026-03-29", "2026-03", "2026-03-29T22:00", "2026-03-31T22:00"),
+        ("Europe/Berlin", "2026-10-25T12:00:00", "2026-10-25", "2026-10", "2026-10-25T23:00", "2026-10-31T23:00"),
+        ("America/New_York", "2026-06-01T03:59:00", "2026-05-31", "2026-05", "2026-06-01T04:00", "2026-06-01T04:00"),
+    ],
+)
+def test_periods(zone: str, at: str, day: str, month: str, day_ends: str, month_ends: str) -> None:
+    """Days and months are those of the zone, also where a day has 23 or 25 hours."""
+    policy = replace(POLICY, zone=ZoneInfo(zone))
+    now = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    assert policy.periods(now) == {Quota.BYTES_PER_DAY: day, Quota.BYTES_PER_MONTH: month}
+    ends = [policy.resets_at(quota, now).replace(tzinfo=None) for quota in Quota]
+    assert ends == [datetime.fromisoformat(day_ends), datetime.fromisoformat(month_ends)]
+
+
+def test_refusal_says_what_is_reached() -> None:
+    """The message has the quota, the limit, what is used, and the reset."""
+    refusal = POLICY.refusal(ExhaustedQuota(Quota.BYTES_PER_MONTH, 1000, 990), EPOCH)
+    assert str(refusal) == (
+        "the quota bytes_per_month is 1000 bytes, of which 990 are used; it is reset at 2026-02-01T00:00:00Z"
+    )
+
+
+def test_limits_of_credentials_come_first() -> None:
+    """A claim replaces the limit of the settings, upwards too; zero allows nothing."""
+    principal = Principal(subject="a", limits=PrincipalLimits(bytes_per_day=0, bytes_per_month=5000))
+    assert POLICY.limits_for(principal) == QuotaLimits(bytes_per_day=0, bytes_per_month=5000)
+    assert POLICY.limits_for(Principal()) == POLICY.limits
+
+
+def test_subjects_never_collide() -> None:
+    """No owner has the name of an address."""
+    assert subject_of("192.0.2.7", "") != subject_of("", "192.0.2.7")
+    assert subject_of("address:192.0.2.7", "x") != subject_of("", "192.0.2.7")

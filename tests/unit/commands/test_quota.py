@@ -1,0 +1,59 @@
+"""``tusd-py quota``: limits for single subjects, what is shown, and the reconciliation."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from tests.support.command import run
+
+
+def test_show_set_and_default(tmp_path: Path) -> None:
+    """Limits of one subject come before the settings, one at a time, and can be removed."""
+    data = ("--data-dir", str(tmp_path))
+    assert run("migrate", *data).exit_code == 0
+
+    def limits() -> list[int | None]:
+        result = run("quota", "show", "user:alice", "--json", *data, QUOTAS__ENABLED="true")
+        assert result.exit_code == 0, result.output
+        return [json.loads(line)["limit"] for line in result.stdout.splitlines()]
+
+    assert limits() == [10 * 1000**3, 100 * 1000**3]
+    set_one = run("quota", "set", "user:alice", "--bytes-per-day", "5GB", *data, QUOTAS__ENABLED="true")
+    assert set_one.stdout == "user:alice: 5000000000 bytes a day, 100000000000 bytes a month\n"
+    assert run("quota", "set", "user:alice", "--bytes-per-month", "none", *data, QUOTAS__ENABLED="true").exit_code == 0
+    assert limits() == [5 * 1000**3, None]
+    assert run("quota", "set", "user:alice", "--default", *data).exit_code == 0
+    assert limits() == [10 * 1000**3, 100 * 1000**3]
+
+
+def test_mistakes_exit_with_2(tmp_path: Path) -> None:
+    """A subject without its kind, no limit, a wrong size and switched-off quotas are named."""
+    data = ("--data-dir", str(tmp_path))
+    assert run("migrate", *data).exit_code == 0
+    for words, sentence in (
+        (("set", "alice", "--default"), "did you mean user:alice?"),
+        (("set", "user:alice"), "--bytes-per-day or --bytes-per-month, or --default"),
+        (("set", "user:alice", "--bytes-per-day", "much"), "--bytes-per-day is 'much'"),
+        (("show", "user:alice"), "quotas are off"),
+    ):
+        result = run("quota", *words, *data)
+        assert (result.exit_code, sentence in result.output) == (2, True), result.output
+
+
+def test_reconcile(tmp_path: Path) -> None:
+    """A difference exits with 1 until it is repaired."""
+    data = ("--data-dir", str(tmp_path))
+    assert run("migrate", *data).exit_code == 0
+    assert run("quota", "reconcile", *data).stdout == "no differences\n"
+    with sqlite3.connect(tmp_path / "tusd.sqlite3") as connection:
+        connection.execute(
+            "INSERT INTO quota_charges (upload_id, created_at, subject, day, month, bytes, is_settled, taken_by) "
+            "VALUES ('u', 1, 'user:a', '2026-01-02', '2026-01', 5, false, '')"
+        )
+    connection.close()
+    found = run("quota", "reconcile", *data)
+    assert (found.exit_code, "user:a  2026-01  counted 0  charged 5" in found.stdout) == (1, True)
+    assert run("quota", "reconcile", "--repair", *data).exit_code == 0
+    assert run("quota", "reconcile", *data).stdout == "no differences\n"

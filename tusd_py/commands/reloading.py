@@ -1,0 +1,65 @@
+"""What a running server does on SIGHUP, and before ``tusd-py reload`` replaces its program."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+from collections.abc import Callable
+
+from tusd_py import logs
+from tusd_py.serving.listeners import ListenError, tls_context
+from tusd_py.settings import Settings, SettingsError
+
+_log = logging.getLogger("tusd_py.serving")
+
+LoadSettings = Callable[[], Settings]
+#: Settings that a running server takes over; the certificate also if only the content of its files has changed.
+_RELOADED = {"log.format", "log.level", "log.privacy", "server.tls_certificate", "server.tls_key"}
+
+
+class Reloading:
+    """Reads the settings again for a running server, which goes on with the old ones if the new ones are wrong."""
+
+    def __init__(self, settings: Settings, load: LoadSettings) -> None:
+        self._settings = settings
+        self.load = load
+
+    def reload(self, tls: ssl.SSLContext | None) -> None:
+        """Take over the certificate and the settings of the log, and log which other changes need a new program."""
+        settings = self.read_again()
+        if settings is None:
+            return
+        if tls is not None and settings.server.tls_certificate:
+            # Connections that are open keep the certificate that they began with.
+            tls.load_cert_chain(settings.server.tls_certificate, settings.server.tls_key)
+        logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
+        changed = differing(self._settings, settings)
+        needing = ", ".join(name for name in changed if name not in _RELOADED)
+        _log.info("reloaded the certificate and the settings of the log")
+        if needing:
+            _log.warning("changed settings need tusd-py reload or a restart", extra={"settings": needing})
+
+    def read_again(self) -> Settings | None:
+        """The settings as they are now; ``None``, with a line in the log for each mistake, if they cannot be used."""
+        try:
+            settings = self.load()
+            tls_context(settings.server)
+        except SettingsError as error:
+            problems = error.problems
+        except ListenError as error:
+            problems = [str(error)]
+        else:
+            return settings
+        for problem in problems:
+            _log.error("the settings cannot be used, the old ones stay in effect", extra={"reason": problem})
+        return None
+
+
+def differing(before: Settings, after: Settings) -> list[str]:
+    """The names of the settings that have different values."""
+    names = []
+    for section in type(before).model_fields:
+        old, new = getattr(before, section), getattr(after, section)
+        names += [f"{section}.{key}" for key in type(old).model_fields if getattr(old, key) != getattr(new, key)]
+    return names

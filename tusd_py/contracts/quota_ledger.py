@@ -1,0 +1,35 @@
+"""The contract of the quota ledger: what each subject is charged. Charges are saved with records (``Effects``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from tusd_py.model.quota import Quota, QuotaDrift, QuotaLimits, QuotaUsage
+
+
+class QuotaLedger(Protocol):
+    """Reads and repairs the ledger. Subjects are owners (``user:alice``) and addresses (``address:192.0.2.7``)."""
+
+    async def usage(self, subject: str, periods: Mapping[Quota, str]) -> list[QuotaUsage]:
+        """What ``subject`` has used in these periods, one entry for each quota."""
+        ...
+
+    async def find_limits(self, subject: str) -> QuotaLimits | None:
+        """The limits that were set for this subject, ``None`` if those of the settings apply."""
+        ...
+
+    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
+        """Set limits for one subject, or remove them."""
+        ...
+
+    async def reconcile(self, *, repair: bool) -> list[QuotaDrift]:
+        """Compare charges with records, and counters with charges; correct them with ``repair``.
+
+        Returns what differed.
+        """
+        ...
+
+    async def prune(self, before_month: str) -> None:
+        """Forget what was charged before this month (``2026-03``), in whole months."""
+        ...

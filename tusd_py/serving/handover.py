@@ -1,0 +1,54 @@
+"""Replaces the running program by a new one in the same process, which takes over the listening sockets.
+
+Connections that arrive meanwhile wait in the queue of the sockets: none is refused, and the process keeps its id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+#: Tells the new program what it inherits. It is no setting, so it has not their prefix.
+VARIABLE = "_TUSD_PY_HANDOVER"
+
+
+def exec_again(sockets: Sequence[socket.socket], environ: MutableMapping[str, str], child: int | None) -> NoReturn:
+    """Run the program with the same arguments in this process. Raises ``OSError``; then nothing has changed.
+
+    ``child`` is a process that ends when this program does; the new program reaps it.
+    """
+    for listener in sockets:
+        listener.set_inheritable(True)
+    environ[VARIABLE] = json.dumps({"sockets": [listener.fileno() for listener in sockets], "child": child})
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], dict(environ))
+    finally:
+        environ.pop(VARIABLE, None)
+        for listener in sockets:
+            listener.set_inheritable(False)
+
+
+def take_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
+    """The listening sockets that an earlier program left in this process; none if it was started afresh."""
+    inherited = json.loads(environ.pop(VARIABLE, "null"))
+    if inherited is None:
+        return []
+    sockets = [socket.socket(fileno=descriptor) for descriptor in inherited["sockets"]]
+    for listener in sockets:
+        listener.set_inheritable(False)
+    if inherited["child"] is not None:
+        threading.Thread(target=_reap, args=(inherited["child"],), name="reaper", daemon=True).start()
+    return sockets
+
+
+def _reap(process_id: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(process_id, 0)
