@@ -55,7 +55,6 @@ from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
 from tusd_py.storage.disk.mirror import mirror
 from tusd_py.storage.disk.store import path_of
-from tusd_py.storage.memory import MemoryStore
 from tusd_py.stores import make_store
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
@@ -70,8 +69,6 @@ T = TypeVar("T")
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
 DATA_DIR_MODE = 0o750
-# Storage in memory is for trials; more than this is refused as a full store.
-_MEMORY_BYTES_MAX = 1024**3
 
 
 def utc_now() -> datetime:
@@ -365,7 +362,7 @@ def _upload_directory(settings: Settings) -> Path:
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
-        return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
+        return make_store(settings), MemoryLocker()
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     return make_store(settings), make_locker(settings, data_dir / "locks")

@@ -16,6 +16,9 @@ from tests.support.content import MIB, content
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 
+# The S3 server takes minutes to compile.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+
 TUS = {"Tus-Resumable": "1.0.0"}
 BODY = {"Content-Type": "application/offset+octet-stream"}
 BUCKET = "uploads"
@@ -119,7 +122,6 @@ def test_concatenation(server: RunningServer, s3: S3Server) -> None:
     assert objects(s3) == []
 
 
-@pytest.mark.timeout(120)
 def test_kill_in_the_middle_of_a_patch(s3: S3Server, tmp_path: Path) -> None:
     """After ``kill -9`` another server, with the same records, continues at the saved offset; the bytes are right."""
     body = bytes(content(44, 40 * MIB))
@@ -151,7 +153,6 @@ def test_kill_in_the_middle_of_a_patch(s3: S3Server, tmp_path: Path) -> None:
         server.kill()
 
 
-@pytest.mark.timeout(120)
 def test_outage_503(server: RunningServer, s3: S3Server) -> None:
     """While S3 is down requests that need it are answered 503 with Retry-After, and the upload goes on afterwards."""
     body = bytes(content(45, 7 * MIB))

@@ -1,9 +1,7 @@
-"""Starts a real S3 server (versitygw) for one test run. If it is not installed, the tests are skipped."""
+"""Starts a real S3 server (versitygw) for one test run."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -13,22 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.support.golang import versitygw_program
 from tusd_py.storage.s3.client import S3Account
 
 _START_SECONDS = 20.0
-_INSTALL = "go install github.com/versity/versitygw/cmd/versitygw@latest"
 ACCESS_KEY, SECRET_KEY = "tusd-py-test", "tusd-py-secret"
-
-
-def find_versitygw() -> str:
-    """The path of the program. Skips the test, or fails it where ``CI`` is set, if it is not there."""
-    places = [shutil.which("versitygw"), str(Path.home() / "go" / "bin" / "versitygw")]
-    found = next((place for place in places if place and os.access(place, os.X_OK)), None)
-    if found is None:
-        pytest.skip(f"versitygw is not installed ({_INSTALL})")
-    return found
 
 
 class S3Server:
@@ -55,9 +46,6 @@ class S3Server:
 
     def client(self) -> Any:
         """A client that blocks, for tests that look at the objects themselves."""
-        import botocore.session
-        from botocore.config import Config
-
         return botocore.session.get_session().create_client(
             "s3",
             endpoint_url=self.url,
@@ -83,7 +71,7 @@ class S3Server:
             try:
                 client.list_buckets()
                 return
-            except Exception:
+            except (BotoCoreError, ClientError):
                 assert time.monotonic() < deadline, "versitygw does not answer"
                 time.sleep(0.05)
 
@@ -97,7 +85,7 @@ class S3Server:
 @contextmanager
 def running_s3() -> Iterator[S3Server]:
     """Start a server over an empty directory."""
-    program = find_versitygw()
+    program = str(versitygw_program())
     with tempfile.TemporaryDirectory(prefix="s3-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         server = S3Server(program, Path(directory))
         server.start()

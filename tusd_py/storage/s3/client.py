@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +134,9 @@ class S3Client:
         return self._client
 
     async def _open(self) -> Any:
+        # Importing it and reading its descriptions of S3 takes half a second, in which the event loop would stand still.
+        session = await in_executor(cpu_threads, _load)
         from aiobotocore.config import AioConfig
-        from aiobotocore.session import get_session
 
         account = self._account
         config = AioConfig(
@@ -149,7 +151,7 @@ class S3Client:
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
         return await self._stack.enter_async_context(
-            get_session().create_client(
+            session.create_client(
                 "s3",
                 endpoint_url=account.endpoint_url or None,
                 region_name=account.region or None,
@@ -158,6 +160,18 @@ class S3Client:
                 config=config,
             )
         )
+
+
+def _load() -> Any:
+    from aiobotocore.session import get_session
+
+    session = get_session()
+    loader = session.get_component("data_loader")
+    for name in ("service-2", "paginators-1", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", name)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    return session
 
 
 def _translated(response: Any) -> StoreError:

@@ -14,7 +14,7 @@ from tusd_py.storage.s3.layout import PART_BYTES_MIN, Keys
 _COPY_BYTES_MAX = 5 * 1024**3
 
 
-class Concatenation:
+class S3Concatenation:
     """Makes one object of the objects of ``parts``."""
 
     def __init__(self, client: S3Client, keys: Keys, upload: Upload, on_progress: OnProgress | None) -> None:

@@ -13,7 +13,7 @@ from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreU
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
-from tusd_py.storage.s3.concatenation import Concatenation
+from tusd_py.storage.s3.concatenation import S3Concatenation
 from tusd_py.storage.s3.layout import Keys, PartLayout
 from tusd_py.storage.s3.state import KEY, S3State, from_storage
 from tusd_py.storage.s3.writer import S3Access, S3Sink, part_etags
@@ -75,7 +75,7 @@ class S3Store:
     async def concatenate(
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
-        await Concatenation(self._client, self._keys, upload, on_progress).run(parts)
+        await S3Concatenation(self._client, self._keys, upload, on_progress).run(parts)
         return await self.create(upload)
 
     async def ensure_space(self, count: int) -> None:
