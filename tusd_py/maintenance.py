@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from tusd_py.contracts.hook_counts import HookCount
 from tusd_py.contracts.locker import Lock
+from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.model.quota import Quota
 from tusd_py.settings import Settings
@@ -44,6 +47,7 @@ class Maintenance:
         self._settings = settings
         self._metrics = metrics
         self._leadership: Lock | None = None
+        self._hook_totals: Mapping[Hook, HookCount] | None = None  # None before the first pass
         self._is_deposed = False
         self._leftovers_at = ports.opened_at + timedelta(seconds=settings.expiration.leftover_seconds)
         self._task = asyncio.create_task(self._run())
@@ -95,6 +99,7 @@ class Maintenance:
             await self._ports.quota_ledger.prune(oldest)
         await self._remove_leftovers()
         await self._measure_jobs()
+        await self._measure_hooks()
         await self._measure_space()
 
     async def _remove_leftovers(self) -> None:
@@ -122,6 +127,17 @@ class Maintenance:
         self._metrics.jobs_dead.set(len(dead))
         states = (JobState.WAITING, JobState.RUNNING)
         self._metrics.jobs(await job_queue.list_jobs(states=states, limit=_JOBS_COUNTED_MAX), self._ports.clock())
+
+    async def _measure_hooks(self) -> None:
+        """Count the hooks that workers have delivered since the last pass. They are other processes, or machines."""
+        if self._ports.hook_counts is None:
+            return
+        totals = await self._ports.hook_counts.totals()
+        if self._hook_totals is not None:
+            for hook, (invocations, errors) in totals.items():
+                before = self._hook_totals.get(hook, HookCount(0, 0))
+                self._metrics.hooks(hook, invocations - before.invocations, errors - before.errors)
+        self._hook_totals = totals
 
     async def _measure_space(self) -> None:
         if self._settings.storage.kind == "disk":

@@ -95,10 +95,9 @@ def subscriptions(settings: Settings) -> tuple[Subscription, ...]:
     """The subscriptions to events; none with records in memory, which have no worker."""
     if not settings.has_database:
         return ()
-    endpoints = configured_endpoints(settings)
     found = [
         Subscription(name=each.name, actor="webhooks", types=each.types, is_ordered=each.is_ordered)
-        for each in endpoints
+        for each in configured_endpoints(settings)
     ]
     if settings.events.record:
         found.append(Subscription(name="events.record", actor="", types=frozenset(EventType)))
@@ -203,6 +202,7 @@ async def open_ports(
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
+        hook_counts=None if database is None else database.hook_counts,
     )
 
 

@@ -98,7 +98,8 @@ async def test_dead_job_is_listed_retried_and_deleted(server: RunningServer, rec
     assert f"job {job['id']} will be retried\n" == command(server, "jobs", "retry", str(job["id"])).stdout
     await eventually(lambda: len(receiver.calls) >= 2, "the event is delivered again")
     again = command(server, "jobs", "retry", "999")
-    assert (again.returncode, again.stderr) == (2, "tusd-py: job 999 does not exist, or is neither dead nor waiting\n")
+    message = "tusd-py: job 999 does not exist; tusd-py jobs list shows the newest jobs\n"
+    assert (again.returncode, again.stderr) == (2, message)
     assert " dropped\n" in command(server, "jobs", "drop", str(job["id"])).stdout
     assert command(server, "jobs", "show", str(job["id"])).returncode == 2
 

@@ -31,6 +31,7 @@ def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "HOOKS__HTTP_URLS": receiver.url,
         "HOOKS__ENABLED_EVENTS": HOOKS,
         "UPLOADS__SAVE_INTERVAL_SECONDS": "0.1",
+        "EXPIRATION__SWEEP_INTERVAL_SECONDS": "0.2",
     }
     running = start_server(tmp_path_factory.mktemp("tusd") / "data", settings=settings)
     yield running
@@ -119,3 +120,22 @@ async def test_errors_are_counted_by_the_status_sent_422(server: RunningServer, 
     counted = await metrics(server)
     assert counted['tusd_errors_total{code="ERR_UPLOAD_REJECTED",status="422"}'] == 1
     assert 'tusd_errors_total{code="ERR_UPLOAD_REJECTED",status="400"}' not in counted
+
+
+async def test_post_hooks_are_counted(server: RunningServer, receiver: Receiver) -> None:
+    """Though a worker delivers them; each attempt that fails is an error. Every hook is there from the start."""
+    before = await metrics(server)
+    assert {f'tusd_hook_errors_total{{hooktype="{hook}"}}' for hook in HOOKS.split(",")} <= before.keys()
+    receiver.answers["post-finish"] = [Answer(status=500), Answer()]
+    url = await create(server.url, 4)
+    assert (await request("PATCH", url, patch_headers(0), b"abcd")).status == 204
+    names = ('tusd_hook_invocations_total{hooktype="post-finish"}', 'tusd_hook_errors_total{hooktype="post-finish"}')
+    grown = [0.0, 0.0]
+    for _ in range(200):
+        after = await metrics(server)
+        grown = [after[name] - before[name] for name in names]
+        if grown[1]:
+            break
+        await asyncio.sleep(0.1)
+    # Hooks of the tests before this one may be counted late; none of them failed.
+    assert (grown[1], grown[0] >= 2) == (1, True)

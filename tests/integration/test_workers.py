@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -104,7 +105,7 @@ async def create_final(pair: RunningServer, parts: list[str]) -> str:
     paths = " ".join(f"/files/{url.rsplit('/', 1)[1]}" for url in parts)
     answer = await request("POST", pair.url, {**TUS, "Upload-Concat": f"final;{paths}"}, b"")
     assert answer.status == 201, answer
-    return pair.root + answer.headers["location"]
+    return urljoin(pair.url, answer.headers["location"])
 
 
 def counts(pair: RunningServer, clients: list[socket.socket]) -> list[int]:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable
+from urllib.parse import urljoin
 
 import pytest
 
@@ -186,7 +187,7 @@ async def test_creation_with_upload(start: Start, is_zero_copy: bool) -> None:
     headers = {**patch_headers(0), "Upload-Length": str(LENGTH)}
     answer = await request("POST", server.url, headers, data)
     assert (answer.status, answer.offset) == (201, LENGTH)
-    assert_stored(server, server.root + answer.headers["location"], data)
+    assert_stored(server, urljoin(server.url, answer.headers["location"]), data)
     assert_zero_copy(server, is_zero_copy)
 
 

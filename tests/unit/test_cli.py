@@ -115,7 +115,10 @@ def test_unknown_command_is_answered_with_a_suggestion() -> None:
         (["jobs", "retry", "7"], "job 7 does not exist; tusd-py jobs list shows the newest jobs"),
         (["jobs", "drop", "7"], "job 7 does not exist; tusd-py jobs list shows the newest jobs"),
         (["jobs", "list", "--state", "x"], "--state is 'x'; it must be one of waiting, running, done, dead"),
-        (["endpoints", "open", "nope"], "there is no webhook endpoint nope; the settings have none"),
+        (
+            ["endpoints", "open", "nope"],
+            "nope is not closed, and no webhook endpoint of the settings has this name; the settings have none",
+        ),
         (["jobs", "list", "--limit", "0"], "--limit is '0'; it must be a whole number from 1 to 10000"),
         (["events", "tail", "--lines", "x"], "--lines is 'x'; it must be a whole number from 1 to 10000"),
     ],

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.harness import CALLER, Clock, FakeBody
 from tests.support.waiting import eventually
+from tusd_py.contracts.hook_counts import HookCount
+from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import NewJob
 from tusd_py.model.upload import Status
 from tusd_py.protocol.requests import Create
@@ -111,4 +113,24 @@ async def test_leftovers_are_removed_by_an_old_enough_process(tmp_path: Path) ->
         else:
             await asyncio.sleep(0.1)
             assert lost.exists()
+        await service.close()
+
+
+@pytest.mark.anyio
+async def test_hooks_delivered_by_workers_are_counted(tmp_path: Path) -> None:
+    """Those since the start of this server, at each pass."""
+    service = Service(settings_of(tmp_path))
+    counts = (await service.ports()).hook_counts
+    assert counts is not None
+    await service.open()
+    try:
+        # What was counted before the first pass is of earlier servers.
+        await eventually(lambda: service.maintenance is not None and service.maintenance._hook_totals is not None)
+        await counts.add(Hook.POST_FINISH, HookCount(3, 1))
+        expected = (
+            b'tusd_hook_invocations_total{hooktype="post-finish"} 3.0',
+            b'tusd_hook_errors_total{hooktype="post-finish"} 1.0',
+        )
+        await eventually(lambda: all(line in service.metrics.exposition() for line in expected))
+    finally:
         await service.close()

@@ -66,7 +66,7 @@ def _why_not_opened(settings: Settings, name: str) -> str:
     if name in names:
         return f"{name} is not closed: events are delivered to it"
     known = f"those of the settings are {', '.join(names)}" if names else "the settings have none"
-    return f"there is no webhook endpoint {name}; {known}"
+    return f"{name} is not closed, and no webhook endpoint of the settings has this name; {known}"
 
 
 async def _open(settings: Settings, states: EndpointStates, name: str, *, retry: bool) -> int | None:

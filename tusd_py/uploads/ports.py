@@ -9,6 +9,7 @@ from datetime import datetime
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.hook_counts import HookCounts
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
@@ -47,3 +48,4 @@ class Ports:
     publisher: Publisher | None = None  # for the step "publishing"
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory
+    hook_counts: HookCounts | None = None  # None where records are kept in memory

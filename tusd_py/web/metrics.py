@@ -206,6 +206,11 @@ class ServerMetrics:
         if failed:
             self._hook_errors.labels(hook.value).inc()
 
+    def hooks(self, hook: Hook, invocations: int, errors: int) -> None:
+        """Count hooks that workers have delivered."""
+        self._hooks.labels(hook.value).inc(max(0, invocations))
+        self._hook_errors.labels(hook.value).inc(max(0, errors))
+
     def hook_seconds(self, hook: Hook, seconds: float) -> None:
         """Record how long a request waited for a hook."""
         self._hook_seconds.labels(hook.value).observe(seconds)

@@ -10,6 +10,7 @@ import logging
 from weakref import WeakKeyDictionary
 
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.hook_counts import HookCounts
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordConflict
@@ -22,6 +23,7 @@ from tusd_py.uploads.stop import stop
 from tusd_py.wiring import make_deliverer, parse_post_response, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
+from ..hook_counter import HookCounter
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ _CONFLICTS_MAX = 20
 _CONFLICT_SECONDS = 0.1
 
 # One for each event loop, since its connections belong to the loop.
+_counters: WeakKeyDictionary[asyncio.AbstractEventLoop, HookCounter] = WeakKeyDictionary()
 _deliverers: WeakKeyDictionary[asyncio.AbstractEventLoop, WebhookDeliverer] = WeakKeyDictionary()
 
 
@@ -54,6 +57,9 @@ async def webhooks(context: JobContext) -> None:
         )
         return
     result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
+    if endpoint.is_tusd_hook and context.ports.hook_counts is not None:
+        failed = result.status is not DeliveryStatus.DELIVERED
+        _counter(context.ports.hook_counts).count(Hook(event.type.value), failed=failed)
     await _handle(context, endpoint_states, endpoint, event, result)
 
 
@@ -135,10 +141,21 @@ async def _record_move_if_told(context: JobContext, event: Event, response: byte
 
 
 async def close_deliverer() -> None:
-    """Close the connections that this event loop has to endpoints."""
+    """Close the connections that this event loop has to endpoints, and save its counts of hooks."""
+    counter = _counters.pop(asyncio.get_running_loop(), None)
+    if counter is not None:
+        await counter.close()
     deliverer = _deliverers.pop(asyncio.get_running_loop(), None)
     if deliverer is not None:
         await deliverer.close()
+
+
+def _counter(totals: HookCounts) -> HookCounter:
+    loop = asyncio.get_running_loop()
+    found = _counters.get(loop)
+    if found is None:
+        found = _counters[loop] = HookCounter(totals)
+    return found
 
 
 def _deliverer(context: JobContext) -> WebhookDeliverer:

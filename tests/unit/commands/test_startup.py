@@ -17,6 +17,9 @@ from tusd_py.cli import app
 #: These make the data directory, or need none.
 CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
 
+#: What a command needs beside its arguments.
+OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("quota", "set"): ("--default",)}
+
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every command with its arguments."""
@@ -24,7 +27,8 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
         for name in command.commands:
             yield from leaves(command.get_command(None, name), (*words, name))
     else:
-        yield (*words, *("1" for parameter in command.params if parameter.param_type_name == "argument"))
+        arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
+        yield (*words, *("user:1" if name == "subject" else "1" for name in arguments), *OPTIONS.get(words, ()))
 
 
 COMMANDS = sorted(words for words in leaves(typer.main.get_command(app)) if words[0] not in CREATING)
@@ -38,7 +42,7 @@ def test_every_command_is_tried() -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_mistyped_directory_is_not_created(words: tuple[str, ...], tmp_path: Path) -> None:
     """A directory that does not exist is an error for all of them except ``check``, which says what serve would do."""
-    result = run(*words, "--data-dir", "typo", SERVER__PORT="0")
+    result = run(*words, "--data-dir", "typo", SERVER__PORT="0", QUOTAS__ENABLED="true")
     assert result.exit_code == (0 if words == ("check",) else 2), result.output
     if words != ("check",):
         assert "there is no database at typo/tusd.sqlite3" in result.output
@@ -52,7 +56,7 @@ def test_old_database_is_not_migrated(words: tuple[str, ...], tmp_path: Path) ->
     with closing(sqlite3.connect(tmp_path / "d" / "tusd.sqlite3")) as database:
         database.execute("UPDATE alembic_version SET version_num = '0001'")
         database.commit()
-    result = run(*words, "--data-dir", "d")
+    result = run(*words, "--data-dir", "d", QUOTAS__ENABLED="true")
     assert result.exit_code == 2
     assert "run tusd-py migrate first" in result.output
     with closing(sqlite3.connect(tmp_path / "d" / "tusd.sqlite3")) as database:

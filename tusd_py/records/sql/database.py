@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
+from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.quota_statements import compile_quota_statements
@@ -33,6 +34,7 @@ class SqlDatabase:
     records: SqlRecords
     job_queue: SqlJobQueue
     endpoint_states: SqlEndpointStates
+    hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
@@ -55,6 +57,7 @@ class SqlDatabase:
             records=SqlRecords(runner, statements, job_statements, quota_statements),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
+            hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             clock=clock,
         )

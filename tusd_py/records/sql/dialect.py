@@ -31,6 +31,14 @@ def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], column: 
     return insert
 
 
+def insert_or_add(dialect: Dialect, table: Table, key: str) -> Insert:
+    """An INSERT that adds its values to those of the row with the same ``key`` if there is one."""
+    rows: Any = _INSERT[dialect.name](table)
+    sums = {column.name: column + rows.excluded[column.name] for column in table.columns if column.name != key}
+    insert: Insert = rows.on_conflict_do_update(index_elements=[key], set_=sums)
+    return insert
+
+
 def json_elements(dialect: Dialect, name: str) -> Select[Any]:
     """The elements of the JSON array of strings that is passed as value ``name``, as rows.
 

@@ -18,7 +18,7 @@ from tusd_py.records.sql.tables import RecordsTable
 
 _ROWS_AT_ONCE = 500
 #: In this order, since parts refer to uploads. Locks are those of running processes.
-_TABLES = ("uploads", "upload_parts", "events", "jobs", "endpoint_state")
+_TABLES = ("uploads", "upload_parts", "events", "jobs", "endpoint_state", "hook_counts")
 _NUMBERED = {"events": "seq", "jobs": "id"}
 _NEVER_IN_A_TEXT = "\0"
 

@@ -217,6 +217,16 @@ class EndpointStateRow(RecordsTable, table=True):
     since: datetime = Field(sa_type=Instant)
 
 
+class HookCountRow(RecordsTable, table=True):
+    """How often workers have delivered a hook, and failed to."""
+
+    __tablename__ = "hook_counts"
+
+    hook: str = Field(primary_key=True, sa_type=Text)
+    invocations: int = Field(sa_type=BigInteger)
+    errors: int = Field(sa_type=BigInteger)
+
+
 class LockRow(RecordsTable, table=True):
     """A lease of an upload, on PostgreSQL in an unlogged table. ``ends_at`` is in milliseconds since 1970."""
 

@@ -61,7 +61,17 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
             """, '[{"status":"processing","at":"1970-01-01T00:00:00+00:00","reason":"why"}]', '{"x":1}')"""
         )
         connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
-    assert [step[:4] for step in migrate(url)] == ["0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+    assert [step[:4] for step in migrate(url)] == [
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0009",
+        "0010",
+    ]
 
     records = (await SqlDatabase.open(url)).records
     (upload,) = await records.needing_recovery(9)
