@@ -15,7 +15,7 @@ PROXIES := $(VENV)/.proxies
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all fast check format bench bench-here conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
+.PHONY: help run test test-all first-hour fast check format bench bench-here conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test: $(DEV) packages ## run the tests, with real clients and a real browser: ab
 
 test-all: $(PROXIES) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
 	@$(PYTEST) $(ARGS)
+
+first-hour: $(DEV) ## do what a new user does in the first hour, from the wheel in an empty directory; part of make test
+	@$(BIN)/python -m pytest -q tests/integration/test_first_hour.py $(ARGS)
 
 fast: $(DEV) ## run the tests that need no browser, client or network: about a minute
 	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance -m "not long" $(ARGS)
@@ -89,13 +92,14 @@ lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@$(LOCK) --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
 
 clean: ## remove generated files, except data
-	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .venv-* benchmarks/.venv-* tests/compatibility/.build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	@find . -name node_modules -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
 
 # uv if it is on PATH (faster), else pip; both install the same locked versions and check hashes.
 INSTALL = if command -v uv >/dev/null; then VIRTUAL_ENV=$(VENV) uv pip install --quiet $(1); else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
 
 $(RUN): pyproject.toml requirements.lock requirements-build.lock | venv
+	@echo "make: installing the packages of requirements.lock into $(VENV), once: about half a minute" >&2
 	@$(call INSTALL,--require-hashes -r requirements.lock -r requirements-build.lock)
 	@$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@
@@ -123,6 +127,7 @@ venv:
 			$(APT) update -qq && $(APT) install -y -qq --no-install-recommends python3-venv >/dev/null; \
 		else echo "make: Python's venv is missing (Debian: apt-get install python3-venv)" >&2; exit 2; fi; \
 	fi; \
+	echo "make: making a virtual environment in $(VENV) with $(PYTHON)" >&2; \
 	$(PYTHON) -m venv $(VENV)
 
 # System packages of clients and proxies that only long tests need.

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.key_set import FetchKeys
+from tusd_py.contracts.rates import CreationRate
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
 
@@ -27,6 +28,17 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
         return None
     limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
     return QuotaPolicy(limits=limits, zone=ZoneInfo(quotas.time_zone))
+
+
+def creation_rate(settings: Settings) -> CreationRate | None:
+    """The limit on creations, or ``None`` if there is none."""
+    rates = settings.rates
+    if not rates.creations_per_minute:
+        return None
+    # Imported here: only servers with this setting need the library.
+    from tusd_py.access.rates import WindowedCreationRate
+
+    return WindowedCreationRate(rates.creations_per_minute)
 
 
 def key_fetcher(url: str) -> FetchKeys:

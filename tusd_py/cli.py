@@ -23,6 +23,7 @@ COMMANDS = {
     "config": "Print the documented configuration.",
     "migrate": "Apply pending migrations; serve does this when it starts.",
     "sweep": "Remove expired uploads once; the server does this periodically.",
+    "fsck": "Compare the records with the stored bytes.",
     "backup": "Back up the records, and the bytes if asked for.",
     "restore": "Put a backup into the data directory.",
     "uploads": "List, show, delete and expire uploads.",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from tusd_py.access_wiring import access_policy, quota_policy
+from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
@@ -121,8 +121,7 @@ def parse_post_response(hook: Hook, response: bytes) -> HookResponse:
 
 def is_private_literal(url: str) -> bool:
     """Whether the host of ``url`` is an address, and not a public one: webhooks are not delivered to it unasked."""
-    # Imported here: the module loads the HTTP library.
-    from tusd_py.hooks.delivery.ssrf import is_public
+    from tusd_py.hooks.delivery.ssrf import is_public  # here, because it loads the HTTP library
 
     host = urlsplit(url).hostname or ""
     return parse_address(host) is not None and not is_public(host)
@@ -193,6 +192,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
+        creation_rate=creation_rate(settings),
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),

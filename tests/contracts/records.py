@@ -261,6 +261,17 @@ class RecordsContract(ABC):
         assert [u.id for u in await records.needing_recovery(3, after_id="c")] == ["d"]
         assert await records.needing_recovery(3, after_id="d") == []
 
+    async def test_pages_have_all_living_uploads_by_id(self, records: Records) -> None:
+        """``page`` returns those in status uploading, processing and ready, ordered by id, after a given one."""
+        for name in ("d", "b", "a", "c"):
+            await records.insert(an_upload(name))
+        ended = await records.find("b")
+        assert ended is not None
+        await records.update(ended, ended.with_status(Status.EXPIRED, NOW))
+        assert ["a", "c"] == [upload.id for upload in await records.page("", 2)]
+        assert ["d"] == [upload.id for upload in await records.page("c", 2)]
+        assert [] == await records.page("d", 2)
+
     async def test_finals_waiting_are_those_not_done(self, records: Records) -> None:
         """``finals_waiting`` lists the unfinished final uploads of a part, once each, with all their parts."""
         waiting = an_upload("f1", length=0, kind=Kind.FINAL, parts=("p", "q", "p"))

@@ -70,6 +70,12 @@ class RecordingStore(S3Store):
     async def concatenate(
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
+        for part in parts:
+            # Only complete uploads are concatenated; the machine does not complete them.
+            sink = self.open(part)
+            await sink.flush(durable=True)
+            await sink.committed()
+            await sink.close()
         self.states.pop(upload.id, None)
         return await super().concatenate(upload, parts, on_progress)
 

@@ -75,6 +75,10 @@ class FailingRecords:
         self._faults.records()
         return await self._inner.list_uploads(statuses, owner=owner, limit=limit)
 
+    async def page(self, after_id: str, limit: int) -> list[Upload]:
+        self._faults.records()
+        return await self._inner.page(after_id, limit)
+
     async def needing_recovery(self, limit: int, after_id: str = "") -> list[Upload]:
         self._faults.records()
         return await self._inner.needing_recovery(limit, after_id)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.image import build
 from tests.support.server import RunningServer, start_server
 
 
@@ -16,3 +20,21 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     running = start_server(tmp_path_factory.mktemp("server") / "data", settings=settings)
     yield running
     running.kill()
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The environment and the wheel that the first stage of the Dockerfile makes, once for all processes of the tests.
+
+    No test may change them.
+    """
+    directory = tmp_path_factory.getbasetemp().parent / "image"
+    with (tmp_path_factory.getbasetemp().parent / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "done").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            paths = build(directory)
+            (directory / "done").write_text("\n".join(map(str, paths)))
+    environment, wheel = map(Path, (directory / "done").read_text().splitlines())
+    return environment, wheel

@@ -19,7 +19,7 @@ import pytest
 from tusclient.client import TusClient
 
 from tests.support.content import MIB, content
-from tests.support.image import ROOT, build, copied, is_sent, run, stages
+from tests.support.image import ROOT, copied, is_sent, run, stages
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import start_server
 from tests.support.stored import assert_stored
@@ -45,9 +45,9 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(image: tuple[Path, Path]) -> Installed:
     """The result of the first stage of the Dockerfile."""
-    return Installed(*build(tmp_path_factory.mktemp("image")))
+    return Installed(*image)
 
 
 @pytest.fixture

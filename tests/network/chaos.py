@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
@@ -108,7 +108,7 @@ class Chaos:
                 await self._upload_and_kill()
                 uploads = await self._finished()
             finally:
-                self._server.kill()
+                self._stop()
             self._compare_events(receiver)
             self._compare_files(uploads)
 
@@ -117,6 +117,9 @@ class Chaos:
         if self.has_faults:
             endpoints.append({"name": HANGING, "url": f"http://{HANGING_HOST}/"})
         return endpoints
+
+    def _stop(self) -> None:
+        self._server.kill()
 
     def _start(self, port: int) -> RunningServer:
         directory = self.data_dir.parent
@@ -138,16 +141,14 @@ class Chaos:
 
     async def _whole(self, number: int) -> None:
         sent = content(number, BYTES)
-        url = await PatientUpload(self._server.url, sent, rate=RATE, headers=_metadata(number, sent)).run()
+        url = await self._upload(sent, _metadata(number, sent)).run()
         self._expect(url, EVENTS, sent)
 
     async def _final(self, number: int) -> None:
         sent = content(number, BYTES)
         headers = {"Upload-Concat": "partial"}
         halves = (sent[: BYTES // 3], sent[BYTES // 3 :])
-        urls = await asyncio.gather(
-            *(PatientUpload(self._server.url, half, rate=RATE, headers=headers).run() for half in halves)
-        )
+        urls = await asyncio.gather(*(self._upload(half, headers).run() for half in halves))
         for url in urls:
             self._expect(url, PART_EVENTS)
         headers = {**TUS, **_metadata(number, sent), "Upload-Concat": "final;" + " ".join(urls)}
@@ -160,6 +161,9 @@ class Chaos:
             await asyncio.sleep(0.1)
         self._expect(urljoin(self._server.url, answer.headers["location"]), FINAL_EVENTS, sent)
         self.concatenated += 1
+
+    def _upload(self, sent: memoryview, headers: Mapping[str, str]) -> PatientUpload:
+        return PatientUpload(self._server.url, sent, rate=RATE, headers=headers)
 
     def _expect(self, url: str, events: list[str], sent: memoryview | None = None) -> None:
         self.expected_events[upload_id(url)] = events
@@ -174,11 +178,9 @@ class Chaos:
             while self.finished < enough:  # noqa: ASYNC110 - a counter reports no change
                 await asyncio.sleep(0.01)
             await asyncio.sleep(dice.uniform(0.0, 0.4))
-            victim = dice.choice(["both", "server", "worker"] + ["database"] * (self.database is not None))
+            victim = dice.choice(self._victims())
             self.killed[victim] += 1
-            if self.broker != "embedded":
-                flush(self.broker)
-            await self._kill_one(victim)
+            await self._fail(victim)
             if self.has_faults:
                 await self._fault(number)
 
@@ -189,6 +191,14 @@ class Chaos:
         elif self.broker != "embedded":
             with refusing_writes(self.broker):
                 await asyncio.sleep(1.5)
+
+    def _victims(self) -> list[str]:
+        return ["both", "server", "worker"] + ["database"] * (self.database is not None)
+
+    async def _fail(self, victim: str) -> None:
+        if self.broker != "embedded":
+            flush(self.broker)
+        await self._kill_one(victim)
 
     async def _kill_one(self, victim: str) -> None:
         if victim == "database":

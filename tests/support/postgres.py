@@ -23,6 +23,7 @@ import psycopg
 import pytest
 
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.tables import RecordsTable
 
 _START_SECONDS = 60.0
 _numbers = count()
@@ -98,11 +99,15 @@ class PostgresServer:
         """Let every process go on."""
         self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def processes(self) -> list[int]:
+        """Every process of the server."""
         if self._process is None:
-            return
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
+            return []
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -162,7 +167,7 @@ def empty_database() -> str:
     """The URL of a database with the newest schema and no rows, which tests use one after the other."""
     url = _emptied()
     with psycopg.connect(url) as connection:
-        tables = "uploads, upload_parts, events, jobs, endpoint_state, locks"
+        tables = ", ".join(RecordsTable.metadata.tables)
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
     return url
 

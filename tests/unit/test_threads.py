@@ -70,6 +70,36 @@ async def test_close_finishes_submitted_calls() -> None:
     assert sorted(done) == list(range(50))
 
 
+@pytest.mark.anyio
+async def test_quick_calls_of_one_turn_share_a_thread() -> None:
+    """They run in their order in one thread, and ``close`` finishes those that were not queued yet."""
+    threads = ThreadPool(4, "test", quick=True)
+    used = await asyncio.gather(*(threads.submit(threading.get_ident) for _ in range(20)))
+    assert len(set(used)) == 1
+    done: list[int] = []
+    for number in range(20):
+        threads.submit(done.append, number)
+    await threads.close()
+    assert done == list(range(20))
+
+
+@pytest.mark.anyio
+async def test_quick_call_that_hangs_delays_the_others_for_a_moment() -> None:
+    """Other threads take the calls behind it, as many as the pool has."""
+    threads = ThreadPool(3, "helping", quick=True)
+    handler = threading.Event()
+    hanging = [threads.submit(handler.wait, 20) for _ in range(2)]
+    others = [threads.submit(divmod, 7, 2) for _ in range(20)]
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*others) == [(3, 1)] * 20
+        later = await threads.submit(divmod, 9, 2)
+    assert later == (4, 1)
+    assert not any(call.done() for call in hanging)
+    handler.set()
+    assert await asyncio.gather(*hanging) == [True, True]
+    await threads.close()
+
+
 def test_call_that_outlives_its_event_loop() -> None:
     """Its result is dropped, and its thread serves the next event loop."""
     threads = ThreadPool(1, "test")

@@ -11,7 +11,7 @@ from tusd_py.commands.console import fail
 from tusd_py.commands.startup import StartupError, reason, require_database
 from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
-from tusd_py.settings import Settings
+from tusd_py.settings import Settings, describe_database
 
 Opened = TypeVar("Opened")
 T = TypeVar("T")
@@ -43,4 +43,4 @@ def with_database(
     except OSError as error:
         fail([reason(error)])
     except RecordsError as error:
-        fail([f"the database {settings.database_path}: {error}"])
+        fail([f"the database {describe_database(settings)}: {error}"])

@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> None:
     except OSError as error:
         raise StartupError(reason(error)) from error
     except RecordsError as error:
-        raise StartupError(f"the database {settings.database_path}: {error}") from error
+        raise StartupError(f"the database {describe_database(settings)}: {error}") from error
 
 
 def require_database(settings: Settings) -> None:

@@ -80,6 +80,13 @@ class Records(Protocol):
         """The newest uploads by creation, newest first, that are in one of ``statuses`` and, if given, of ``owner``."""
         ...
 
+    async def page(self, after_id: str, limit: int) -> list[Upload]:
+        """Uploads that have bytes or may get some, ordered by id, with ids greater than ``after_id``.
+
+        They are those in status ``UPLOADING``, ``PROCESSING`` or ``READY``.
+        """
+        ...
+
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         """Uploads whose ``expires_at`` is at or before ``now``, oldest first."""
         ...

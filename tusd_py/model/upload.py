@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -104,7 +104,7 @@ class Upload:
     expires_at: datetime | None = None
     completed_at: datetime | None = None
     status: Status = Status.UPLOADING
-    history: tuple[HistoryEntry, ...] = ()
+    history: Sequence[HistoryEntry] = ()
     pending_steps: tuple[str, ...] = ()  # processing steps left for the workers, in order
     storage: Mapping[str, object] = field(default_factory=lambda: NO_STATE)
 
@@ -197,7 +197,7 @@ class Upload:
         entry = HistoryEntry(self.status, at, "", step, details)
         return self._with(updated_at=at, history=(*self._before(step), entry))
 
-    def _before(self, step: str) -> tuple[HistoryEntry, ...]:
+    def _before(self, step: str) -> Sequence[HistoryEntry]:
         """The history without the last progress report of ``step``, which a new entry replaces."""
         return self.history[:-1] if self.history and self.history[-1].name == step else self.history
 

@@ -7,6 +7,19 @@ from dataclasses import dataclass
 from tusd_py.protocol.errors import TusError
 
 
+class TooManyCreations(TusError):
+    """The client has created as many uploads within a minute as the server allows."""
+
+    status = 429
+    code = "ERR_TOO_MANY_CREATIONS"
+    sentence = "this client may create {per_minute} uploads a minute; try again in {retry_after_seconds} seconds"
+
+    def __init__(self, per_minute: int = 0, retry_after_seconds: int = 60) -> None:
+        super().__init__()
+        self.per_minute = per_minute
+        self.retry_after_seconds = retry_after_seconds
+
+
 @dataclass(eq=False)
 class QuotaReached(TusError):
     """The upload does not fit into a quota of its owner, or of the address of an anonymous client."""

@@ -23,7 +23,7 @@ class TusError(Exception):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "ERR_BAD_REQUEST"
     sentence: ClassVar[str] = "this request cannot be served"  # a format string over the fields
-    retry_after_seconds: ClassVar[int | None] = None  # Retry-After, if retrying soon helps
+    retry_after_seconds: int | None = None  # Retry-After, if retrying soon helps
     upload: Upload | None = None
     override: ResponseOverride | None = None
 

@@ -67,6 +67,12 @@ class MemoryRecords:
         found = (u for u in self._uploads.values() if u.status in statuses and owner in ("", u.owner))
         return sorted(found, key=lambda upload: (upload.created_at, upload.id), reverse=True)[:limit]
 
+    async def page(self, after_id: str, limit: int) -> list[Upload]:
+        self._refuse_when_closed()
+        has_bytes = (Status.UPLOADING, Status.PROCESSING, Status.READY)
+        ids = (u.id for u in self._uploads.values() if u.status in has_bytes and u.id > after_id)
+        return [self._uploads[upload_id] for upload_id in sorted(ids)[:limit]]
+
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._refuse_when_closed()
         due = [(u.expires_at, u.id) for u in self._uploads.values() if u.expires_at is not None and u.expires_at <= now]

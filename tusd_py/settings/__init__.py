@@ -1,6 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings
+from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -47,6 +47,7 @@ __all__ = [
     "MetricsSettings",
     "PublishingSettings",
     "QuotasSettings",
+    "RatesSettings",
     "RecordsSettings",
     "RedisSettings",
     "ServerSettings",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, model_validator
 
 from tusd_py.model.principal import Role
-from tusd_py.settings.values import Bool, Confidential, Expects, Seconds, Section, Size, Text, check_url
+from tusd_py.settings.values import Bool, Confidential, CountOrNone, Expects, Seconds, Section, Size, Text, check_url
 
 _KEY_BYTES_MIN = 32
 #: Algorithms by the kind of key that they need. Which of them a key may be used for never depends on the token.
@@ -80,6 +80,12 @@ class QuotasSettings(Section):
     bytes_per_day: Size = 10 * 1000**3
     bytes_per_month: Size = 100 * 1000**3
     time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
+
+
+class RatesSettings(Section):
+    """How often clients may do something."""
+
+    creations_per_minute: CountOrNone = 0
 
 
 class JwtSettings(Section):

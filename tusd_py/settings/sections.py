@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings
+from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
@@ -295,6 +295,7 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
+    rates: RatesSettings = RatesSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -356,6 +357,11 @@ class Settings(Section):
             raise ValueError(
                 'locking.kind is "records" while records.url names no PostgreSQL database: processes that share a '
                 'SQLite file are on one machine; use "file"'
+            )
+        if self.locking.kind == "records" and self.records.listen_url == "poll":
+            raise ValueError(
+                'locking.kind is "records" while records.listen_url is "poll": a lock is released when its '
+                "holder is notified; name a direct connection to PostgreSQL"
             )
 
     @property

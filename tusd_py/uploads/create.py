@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from tusd_py.access.quota import subject_of
 from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
@@ -59,6 +60,9 @@ async def create(
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits_for(caller.principal))
+    # By file: the parts of a parallel upload are not counted, their final upload is.
+    if ports.creation_rate is not None and request.kind is not Kind.PARTIAL:
+        ports.creation_rate.ensure_allowed(subject_of(caller.owner, caller.client))
     await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
         created = await _create(ports, request, caller, body, listener)

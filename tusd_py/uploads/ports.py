@@ -15,6 +15,7 @@ from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.quota_ledger import QuotaLedger
+from tusd_py.contracts.rates import CreationRate
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
@@ -41,6 +42,7 @@ class Ports:
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
+    creation_rate: CreationRate | None = None  # None without a limit
     quotas: QuotaPolicy | None = None  # None while quotas are off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"

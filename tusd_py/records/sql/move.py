@@ -17,8 +17,8 @@ from tusd_py.records.sql.sqlite_copy import is_in_use
 from tusd_py.records.sql.tables import RecordsTable
 
 _ROWS_AT_ONCE = 500
-#: In this order, since parts refer to uploads. Locks are those of running processes.
-_TABLES = ("uploads", "upload_parts", "events", "jobs", "endpoint_state", "hook_counts")
+#: All but the locks, which are those of running processes; what other tables refer to comes first.
+_TABLES = tuple(table.name for table in RecordsTable.metadata.sorted_tables if table.name != "locks")
 _NUMBERED = {"events": "seq", "jobs": "id"}
 _NEVER_IN_A_TEXT = "\0"
 

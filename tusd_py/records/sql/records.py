@@ -85,6 +85,9 @@ class SqlRecords:
         names = json.dumps([status.value for status in statuses])
         return await self._select(self._sql.list_uploads, statuses=names, owner=owner, limit=limit)
 
+    async def page(self, after_id: str, limit: int) -> list[Upload]:
+        return await self._select(self._sql.page, after_id=after_id, limit=limit)
+
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         return await self._select(self._sql.due, now=to_microseconds(now), limit=limit)
 

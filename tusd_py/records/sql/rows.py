@@ -88,7 +88,43 @@ def _parse_storage(text: str) -> Mapping[str, object]:
     return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
 
 
+class StoredHistory(Sequence[HistoryEntry]):
+    """A history as the database has it. It is parsed when an entry is looked at: HEAD and most PATCHes never do that.
+
+    It is written back as it is.
+    """
+
+    __slots__ = ("_entries", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._entries: tuple[HistoryEntry, ...] | None = None
+
+    @property
+    def entries(self) -> tuple[HistoryEntry, ...]:
+        if self._entries is None:
+            self._entries = tuple(map(_parse_entry, json.loads(self.text)))
+        return self._entries
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.entries[index]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __eq__(self, other: object) -> bool:
+        return self.entries == (other.entries if isinstance(other, StoredHistory) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.entries)
+
+    def __repr__(self) -> str:
+        return repr(self.entries)
+
+
 def _format_history(history: Sequence[HistoryEntry]) -> str:
+    if type(history) is StoredHistory:
+        return history.text
     if not history:
         return "[]"
     return f"[{','.join(map(_format_entry, history))}]"
@@ -105,10 +141,8 @@ def _format_entry(entry: HistoryEntry) -> str:
     return f'{{"status":"{entry.status}","at":"{entry.at.isoformat()}","reason":{reason}{more}}}'
 
 
-def _parse_history(text: str) -> tuple[HistoryEntry, ...]:
-    if text == "[]":
-        return ()
-    return tuple(map(_parse_entry, json.loads(text)))
+def _parse_history(text: str) -> Sequence[HistoryEntry]:
+    return () if text == "[]" else StoredHistory(text)
 
 
 def _parse_entry(entry: Mapping[str, Any]) -> HistoryEntry:

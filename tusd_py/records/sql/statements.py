@@ -45,6 +45,7 @@ class Statements:
     find: str  # ids: a JSON array
     parts_of: str  # ids: a JSON array
     list_uploads: str  # statuses: a JSON array, owner, limit
+    page: str  # after_id, limit
     due: str  # now, limit
     needing_recovery: str  # after_id, limit
     finals_waiting: str  # part_id
@@ -60,6 +61,8 @@ def compile_statements(dialect: Dialect) -> Statements:
     update_seen = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(ids))
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
+    living = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING, Status.READY))
+    page = _upload.where(living, _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
     owner = bindparam("owner", type_=Text)
     listed = _upload.where(
         _uploads.c.status.in_(json_elements(dialect, "statuses")),
@@ -87,6 +90,7 @@ def compile_statements(dialect: Dialect) -> Statements:
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         list_uploads=compile_text(dialect, with_limit(listed)),
+        page=compile_text(dialect, with_limit(page)),
         due=compile_text(dialect, with_limit(due)),
         needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
         finals_waiting=compile_text(dialect, waiting),

@@ -50,7 +50,7 @@ class DiskStore:
     def __init__(self, directory: Path, *, file_mode: int = 0o640) -> None:
         self._path = directory.absolute()
         self._directory = UploadDirectory(directory, file_mode)
-        self._threads = ThreadPool(THREADS, "disk")
+        self._threads = ThreadPool(THREADS, "disk", quick=True)
         self._zero_copy_threads = ThreadPool(ZERO_COPY_THREADS, "disk-zero-copy")
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
         #: What concatenations of this process have yet to write; without it, two could count on the same free space.

@@ -134,7 +134,7 @@ class S3Client:
         return self._client
 
     async def _open(self) -> Any:
-        # Importing it and reading its descriptions of S3 takes half a second, in which the event loop would stand still.
+        # Importing it and reading its descriptions of S3 takes half a second, which the event loop must not wait for.
         session = await in_executor(cpu_threads, _load)
         from aiobotocore.config import AioConfig
 

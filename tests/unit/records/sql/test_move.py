@@ -40,13 +40,12 @@ async def test_everything_is_moved(tmp_path: Path) -> None:
     await database.close()
 
     target = new_database()
-    assert move(url, target) == {
+    assert {name: count for name, count in move(url, target).items() if count} == {
         "uploads": 2,
         "upload_parts": 3,
         "events": 1,
         "jobs": 2,
         "endpoint_state": 1,
-        "hook_counts": 0,
     }
     moved = await SqlDatabase.open(target)
     assert await moved.records.find_all(["p1", upload.id]) == [an_upload("p1"), upload]

@@ -1,0 +1,76 @@
+"""``tusd-py fsck``: compares the records with the stored bytes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+
+if TYPE_CHECKING:
+    from tusd_py.settings import Settings
+    from tusd_py.uploads.fsck import Finding
+
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="Set unfinished uploads back to their stored bytes, and remove orphaned bytes."),
+]
+_EXIT_PROBLEMS = 2
+
+
+def fsck(repair: Repair = False, as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Compare the records with the stored bytes: missing, short, long and orphaned ones.
+
+    Beside a running server or without one. Changes nothing without --repair. Exits with 2 if problems are left.
+    """
+    import asyncio
+
+    from tusd_py.commands.startup import StartupError, reason, require_database
+    from tusd_py.commands.writing import keeping_owner
+    from tusd_py.contracts.locker import LocksUnavailable
+    from tusd_py.contracts.records import RecordsError
+    from tusd_py.contracts.store import StoreError
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if settings.storage.kind == "memory" or not settings.has_database:
+        fail(["uploads or records are in memory: only the server process that holds them can compare them"])
+    try:
+        require_database(settings)
+        with keeping_owner(settings):
+            found, left = asyncio.run(_report(settings, repair, as_json))
+    except StartupError as error:
+        fail([str(error)])
+    except (OSError, RecordsError, StoreError, LocksUnavailable) as error:
+        fail([reason(error)])
+    if not as_json:
+        say(f"problems: {found}, not repaired: {left}" if found else "records and bytes agree")
+    if left:
+        sys.exit(_EXIT_PROBLEMS)
+
+
+async def _report(settings: Settings, repair: bool, as_json: bool) -> tuple[int, int]:
+    """Print each finding; return how many there are, and how many are not repaired."""
+    from tusd_py.uploads.fsck import check
+    from tusd_py.wiring import opened_ports
+
+    found = left = 0
+    async with opened_ports(settings) as ports:
+        async for finding in check(ports, repair=repair):
+            found += 1
+            left += not finding.is_repaired
+            say(_as_json(finding) if as_json else _as_line(finding))
+    return found, left
+
+
+def _as_json(finding: Finding) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps(asdict(finding))
+
+
+def _as_line(finding: Finding) -> str:
+    sizes = "" if finding.problem == "orphaned" else f"  {finding.stored} of {finding.recorded} bytes"
+    return f"{finding.problem:<10}  {finding.upload_id}{sizes}: {finding.advice}"
