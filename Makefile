@@ -92,7 +92,7 @@ lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@$(LOCK) --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
 
 clean: ## remove generated files, except data
-	@rm -rf $(VENV) .venv-* benchmarks/.venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .venv-* benchmarks/.venv-* tests/compatibility/.build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	@find . -name node_modules -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
 
 # uv if it is on PATH (faster), else pip; both install the same locked versions and check hashes.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from tusd_py.model.caller import HeaderList
@@ -81,9 +81,9 @@ class Headers:
     def __contains__(self, name: bytes) -> bool:
         return name in self._values
 
-    def has_any(self, names: Set[bytes]) -> bool:
+    def has_any(self, names: frozenset[bytes]) -> bool:
         """Whether there is at least one of ``names``."""
-        return not self._values.keys().isdisjoint(names)
+        return not names.isdisjoint(self._values)
 
     def get_bytes(self, name: bytes) -> bytes | None:
         """The value as received, or None; several values are combined with commas."""

@@ -352,6 +352,11 @@ class Settings(Section):
                 'locking.kind is "records" while records.url names no PostgreSQL database: processes that share a '
                 'SQLite file are on one machine; use "file"'
             )
+        if self.locking.kind == "records" and self.records.listen_url == "poll":
+            raise ValueError(
+                'locking.kind is "records" while records.listen_url is "poll": a lock is released when its '
+                "holder is notified; name a direct connection to PostgreSQL"
+            )
 
     @property
     def broker_url(self) -> str:

@@ -69,8 +69,10 @@ class Locator:
             proto = "http"
         if self.location == "path":
             host = ""
-        elif not host and (self.location == "absolute" or _is_direct(scope, headers)):
+        elif not host and self.location == "absolute":
             host, proto = headers.get(b"host") or "", proto or scope["scheme"]
+        elif not host and (direct := _direct_host(scope, headers)):
+            host, proto = direct, proto or scope["scheme"]
         return _located(proto, host, prefix, path)
 
     def forwarded(self, scope: Scope, headers: Headers) -> Forwarded:
@@ -93,19 +95,21 @@ class Locator:
 _NOTHING = Forwarded()
 
 
-def _is_direct(scope: Scope, headers: Headers) -> bool:
-    """Whether the client, no browser, is connected to this server itself, as far as the request shows."""
-    if headers.has_any(_INDIRECT_HEADERS) or scope.get("http_version") != "1.1":
-        return False
-    server = scope.get("server")
-    return server is not None and _names_port(headers.get(b"host") or "", scope["scheme"], server[1])
+def _direct_host(scope: Scope, headers: Headers) -> str:
+    """Host, if the client, no browser, seems to be connected to this server itself; else nothing."""
+    host, server = headers.get_bytes(b"host"), scope.get("server")
+    if host is None or server is None or headers.has_any(_INDIRECT_HEADERS) or scope.get("http_version") != "1.1":
+        return ""
+    return _with_port(host, scope["scheme"], server[1])
 
 
 @lru_cache(maxsize=1024)
-def _names_port(host: str, scheme: str, port: int | None) -> bool:
-    """Whether ``host`` is valid and has this port, by default that of ``scheme``."""
+def _with_port(value: bytes, scheme: str, port: int | None) -> str:
+    """The Host in ``value`` if it is valid and has this port, by default that of ``scheme``; else nothing."""
+    host = value.decode("latin-1").strip(" \t")
     match = _HOST.match(host)
-    return match is not None and (f":{match[1]}" if match[1] else _DEFAULT_PORTS.get(scheme)) == f":{port}"
+    named = match and (f":{match[1]}" if match[1] else _DEFAULT_PORTS.get(scheme))
+    return host if named == f":{port}" else ""
 
 
 @lru_cache(maxsize=1024)

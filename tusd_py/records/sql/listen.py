@@ -54,7 +54,7 @@ async def _listen(url: str, channels: Mapping[str, OnNotification]) -> None:
             async with connection:
                 if is_pooled(connection):
                     log.warning(
-                        "a pooler is in front of PostgreSQL: other machines are polled instead of heard",
+                        "a pooler is in front of PostgreSQL: notifications of other processes are not heard",
                         extra={"advice": "set records.listen_url to the URL of PostgreSQL itself"},
                     )
                     return
