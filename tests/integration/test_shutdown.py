@@ -9,11 +9,13 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.support.client import TUS, create, patch_headers, request
 from tests.support.client import Connection as ClientConnection
-from tests.support.client import create, patch_headers, request
 from tests.support.content import content
+from tests.support.receiver import HANG, receiving
 from tests.support.server import start_server
 from tests.support.sockets import all_read
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes", "2")], ids=["one", "two"])
@@ -49,3 +51,23 @@ async def test_running_uploads_are_saved_503(flags: tuple[str, ...], tmp_path: P
             assert again.stored(here) == bytes(data)
     finally:
         again.kill()
+
+
+@pytest.mark.anyio
+async def test_cancelled_requests_are_one_line_in_the_log(tmp_path: Path) -> None:
+    """Requests that wait for a hook when the grace time ends: one warning says how many, without tracebacks."""
+    with receiving() as receiver:
+        receiver.answers["pre-create"] = HANG
+        settings = {"HOOKS__HTTP_URLS": receiver.url, "SERVER__SHUTDOWN_TIMEOUT_SECONDS": "0.5"}
+        server = start_server(tmp_path / "data", settings=settings)
+        try:
+            waiting = [asyncio.create_task(request("POST", server.url, {**TUS, "Upload-Length": "1"})) for _ in "123"]
+            await eventually(lambda: len(receiver.calls) == 3, "each request waits for the hook")
+            assert await asyncio.to_thread(server.stop) == 0
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert all(isinstance(answer, OSError | EOFError) for answer in answers)
+        finally:
+            server.kill()
+    log = server.log.read_text()
+    assert 1 == log.count("requests cancelled")
+    assert "Traceback" not in log

@@ -174,6 +174,7 @@ class Server(uvicorn.Server):
             _log.warning(
                 "requests cancelled", extra={"requests": len(state.tasks), "connections": len(state.connections)}
             )
+            logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
             for task in list(state.tasks):
                 task.cancel()
             for connection in list(state.connections):
@@ -196,3 +197,8 @@ class Server(uvicorn.Server):
         except TimeoutError:
             return False
         return True
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a record is to be logged: uvicorn logs the traceback of each cancelled request as an error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

@@ -266,3 +266,16 @@ async def test_chosen_id_of_a_foreign_file(tmp_path: Path, way: str, upload_id: 
         await harness.drain()
     assert b"mine" == (tmp_path / "uploads" / upload_id).read_bytes()
     await harness.store.close()
+
+
+async def test_chosen_id_again_after_a_directory_took_its_name(tmp_path: Path) -> None:
+    """The upload ended, then a path that a hook chose made a directory of its name: 409, no fault of the disk."""
+    answers = [HookResponse(upload_id="team"), HookResponse(storage_path="team/a"), HookResponse(upload_id="team")]
+    harness = UploadsHarness(
+        store=DiskStore(tmp_path / "uploads"), functions={Hook.PRE_CREATE: lambda _: answers.pop(0)}
+    )
+    await harness.terminate((await harness.create(1, b"0")).upload.id)
+    await harness.create(1, b"0")
+    with pytest.raises(PathTaken):
+        await harness.create(1, b"0")
+    await harness.store.close()

@@ -130,7 +130,8 @@ class UploadDirectory:
             status = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return 0
-        return regular_bytes(status)
+        # The directory of a custom path may have taken the name of an upload that has ended.
+        return 0 if stat.S_ISDIR(status.st_mode) else regular_bytes(status)
 
     def sync(self) -> None:
         os.fsync(self.descriptor)

@@ -3,7 +3,8 @@
 import { Dashboard, GoldenRetriever, Tus, Uppy } from './vendor/uppy.min.mjs'
 import { copy } from './clipboard.mjs'
 import { onlyTab } from './tab.mjs'
-import { UploadedList } from './uploaded.mjs'
+import { refusalOf, showRefused } from './refused.mjs'
+import { UploadedList, bytes } from './uploaded.mjs'
 
 const MiB = 2 ** 20
 const DAY = 24 * 60 * 60 * 1000
@@ -28,7 +29,8 @@ const byId = (id) => document.getElementById(id)
 const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').content, document.baseURI).href
 
 const uploaded = new UploadedList(endpoint)
-const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath })
+const maxFileSize = await sizeLimit()
+const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath, restrictions: { maxFileSize } })
   .use(Dashboard, {
     target: '#dashboard',
     inline: true,
@@ -39,6 +41,7 @@ const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath }
     singleFileFullScreen: false,
     showLinkToFileUploadResult: true,
     proudlyDisplayPoweredByUppy: false,
+    note: maxFileSize === null ? null : `Files up to ${bytes(maxFileSize)}`,
     locale: { strings: SENTENCES },
   })
   .use(Tus, {
@@ -49,6 +52,12 @@ const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath }
     removeFingerprintOnSuccess: true,
     onShouldRetry,
   })
+
+// The size of the largest file that the server takes, so that the page can say so before a file is sent.
+async function sizeLimit() {
+  const answer = await fetch(endpoint, { method: 'OPTIONS' }).catch(() => null)
+  return Number(answer?.headers.get('Tus-Max-Size')) || null
+}
 
 // For a file that was not chosen with a folder, Uppy would send the text "null" as its relativePath.
 function withoutEmptyPath(file) {
@@ -84,9 +93,19 @@ uppy.on('file-removed', resumeWhenComplete)
 uppy.on('upload-success', (file, response) => {
   uploaded.add({ name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
 })
+// The server has refused the file, and would again: say why, and offer no retry.
+uppy.on('upload-error', (file, error) => {
+  const sentence = refusalOf(error)
+  if (sentence === null) return
+  uppy.hideInfo() // "Failed to upload"
+  showRefused(file.name, sentence)
+  uppy.removeFile(file.id)
+})
 for (const event of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
   uppy.on(event, () => showStatus(''))
 }
+window.addEventListener('offline', () => showStatus('This device is offline. Uploads continue when it is online again.'))
+window.addEventListener('online', () => showStatus(''))
 const title = document.title
 uppy.on('progress', (percent) => {
   document.title = percent > 0 && percent < 100 ? `${percent}% · ${title}` : title

@@ -2,7 +2,7 @@
 // It changes nothing on the server.
 import { copy } from './clipboard.mjs'
 
-const ENTRIES_MAX = 100
+const ENTRIES_MAX = 1000
 const GONE = [404, 410]
 
 export class UploadedList {
@@ -71,12 +71,16 @@ export class UploadedList {
 // Invisible characters that reverse the reading direction: gpj.exe would look like exe.jpg.
 const REVERSING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
+export function visible(name) {
+  return name.replace(REVERSING, '')
+}
+
 function row({ name: declared, size, url, at }) {
-  const name = declared.replace(REVERSING, '')
+  const name = visible(declared)
   const link = element('a', { href: url, download: name, textContent: name, title: name })
   const details = element('span', { className: 'details', textContent: `${bytes(size)} · ${moment(at)}` })
   const button = element('button', { type: 'button', className: 'quiet', textContent: 'Copy link' })
-  button.setAttribute('aria-label', `Copy the link to ${name}`)
+  button.setAttribute('aria-label', `Copy link to ${name}`)
   button.addEventListener('click', () => copy(url, button))
   const item = element('li')
   item.append(link, details, button)
@@ -88,7 +92,7 @@ function element(tag, properties = {}) {
 }
 
 // Powers of 1024 with short unit names, like Uppy's own.
-function bytes(count) {
+export function bytes(count) {
   const units = ['B', 'KB', 'MB', 'GB', 'TB']
   const power = Math.min(units.length - 1, count > 0 ? Math.floor(Math.log2(count) / 10) : 0)
   const figure = count / 1024 ** power
