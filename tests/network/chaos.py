@@ -72,6 +72,7 @@ class Chaos:
     mode: str = "link"  # of publishing
     has_faults: bool = False
     database: PostgresServer | None = None  # else SQLite; it is restarted among the kills
+    more_settings: dict[str, str] = field(default_factory=dict)
     killed: Counter[str] = field(default_factory=Counter)
     set_back: int = 0  # hours by which the clock was set back
     redelivered: int = 0
@@ -102,6 +103,7 @@ class Chaos:
                 "PUBLISHING__PATTERN": "{owner}/{filename}",
                 "PUBLISHING__MODE": self.mode,
                 "UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1",
+                **self.more_settings,
             }
             self._server = await asyncio.to_thread(self._start, 0)
             try:

@@ -27,7 +27,7 @@ class QuotaPolicy:
 
         The bytes of an upload count on the day of its creation.
         """
-        is_settled = after.has_ended or QUOTA.is_passed(before, after)
+        is_settled = after.has_ended or after.status is Status.MOVED or QUOTA.is_passed(before, after)
         if before is not None and charged_bytes(before) == charged_bytes(after) and not is_settled:
             return None
         limits = self.limits_for(None if caller is None else caller.principal)
@@ -64,8 +64,8 @@ class QuotaPolicy:
 
     def periods(self, at: datetime) -> Mapping[Quota, str]:
         """The day and the month of ``at``."""
-        local = at.astimezone(self.zone)
-        return {Quota.BYTES_PER_DAY: f"{local:%Y-%m-%d}", Quota.BYTES_PER_MONTH: f"{local:%Y-%m}"}
+        text = at.astimezone(self.zone).isoformat()
+        return {Quota.BYTES_PER_DAY: text[:10], Quota.BYTES_PER_MONTH: text[:7]}
 
     def resets_at(self, quota: Quota, at: datetime) -> datetime:
         """When the day or the month of ``at`` ends."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tusd_py.model.values import frozen
+
 
 class Quota(StrEnum):
     """The quotas, by the names of their settings."""
@@ -26,7 +28,7 @@ class QuotaLimits:
         return self.bytes_per_day if quota is Quota.BYTES_PER_DAY else self.bytes_per_month
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class QuotaCharge:
     """What an upload is charged from a change of its record on, saved in the transaction of that change.
 

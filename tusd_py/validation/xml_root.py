@@ -9,6 +9,8 @@ _TYPES = {
     "http://www.w3.org/1999/xhtml html": "application/xhtml+xml",
 }
 _STARTS = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+# What is checked while the rest still arrives. A shorter file is complete, and has no root element.
+_LONG_BYTES = 4096
 
 
 class _Stopped(Exception):
@@ -17,6 +19,8 @@ class _Stopped(Exception):
 
 def type_by_root(head: bytes) -> str | None:
     """The type of XML that begins with ``head``: SVG or XHTML by the root element, else ``None``.
+
+    A long head that ends before the root element, in a comment, is XML that may be either.
 
     Parsing ends at the root element, and at the first declaration of an entity: entities can expand without bounds.
     """
@@ -36,6 +40,8 @@ def type_by_root(head: bytes) -> str | None:
     parser.EntityDeclHandler = on_entity
     try:
         parser.Parse(head, False)
+        if len(head) >= _LONG_BYTES:
+            return "text/xml"
     except (_Stopped, expat.ExpatError):
         pass
     return _TYPES.get(roots[0]) if roots else None

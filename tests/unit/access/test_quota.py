@@ -59,6 +59,9 @@ def test_settled_by_the_step() -> None:
     settled = POLICY.charge(waiting, waiting.complete_step("quota", EPOCH), None)
     assert settled is not None
     assert settled.is_settled
+    moved = POLICY.charge(waiting, waiting.move("/archive/u", EPOCH), None)
+    assert moved is not None, "the step does not run any more"
+    assert (moved.is_settled, moved.bytes) == (True, 10)
     ended = POLICY.charge(UPLOAD, UPLOAD.with_status(Status.EXPIRED, EPOCH), None)
     assert ended is not None
     assert (ended.is_settled, ended.bytes) == (True, 0)

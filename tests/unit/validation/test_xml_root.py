@@ -23,6 +23,8 @@ _SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
         (b'<html xmlns="http://www.w3.org/1999/xhtml"/>', "application/xhtml+xml"),
         (b"<svg/>", None),
         (b"<!-- no end", None),
+        (b"<!--" + b" words" * 700, "text/xml"),
+        (b"<!-- x --> # Markdown" + b" words" * 700, None),
         (b"<a><b/></a>", None),
         (b"", None),
         (b"words <svg", None),

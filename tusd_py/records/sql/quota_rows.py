@@ -40,9 +40,14 @@ class QuotaRows:
             return None
         # Two servers must not both take the last bytes.
         connection.lock_keys([f"quota {plan.subject}"])
-        limits = find_limits(connection, self.sql, plan.subject) or charge.limits
+        limits, used = charge.limits, {}
         values = {"subject": plan.subject, **_period_values(plan.periods)}
-        used = dict(connection.execute(self.sql.counters, values).fetchall())
+        # In one statement, because it belongs to every creation.
+        for period, number, other in connection.execute(self.sql.used_and_limits, values):
+            if period:
+                used[period] = number
+            else:
+                limits = QuotaLimits(bytes_per_day=number, bytes_per_month=other)
         for quota in Quota:
             limit, before = limits.of(quota), used.get(plan.periods[quota], 0)
             if limit is not None and before + plan.delta > limit:
@@ -108,12 +113,6 @@ class QuotaRows:
             "is_settled": plan.is_settled,
             "taken_by": "",
         }
-
-
-def find_limits(connection: DatabaseConnection, sql: QuotaStatements, subject: str) -> QuotaLimits | None:
-    """The limits that were set for ``subject``."""
-    row = connection.execute(sql.find_limits, {"subject": subject}).fetchone()
-    return None if row is None else QuotaLimits(bytes_per_day=row[0], bytes_per_month=row[1])
 
 
 def _period_values(periods: Mapping[Quota, str]) -> dict[str, object]:

@@ -44,6 +44,7 @@ class QuotaStatements:
     free: str  # final_id
     settle_parts: str  # final_id
     counters: str  # subject, day, month
+    used_and_limits: str  # subject, day, month: rows of a period and its bytes, and one of '' and the limits
     count: str  # subject, period, bytes
     find_limits: str  # subject
     set_limits: str  # subject, bytes_per_day, bytes_per_month
@@ -96,16 +97,20 @@ def _of_subjects(dialect: Dialect) -> dict[str, str]:
     today = case((_charges.c.day == day, _charges.c.bytes), else_=_ZERO)
     is_reserved = (_charges.c.subject == subject, _charges.c.is_settled == _FALSE, _charges.c.month == month)
     of_subject = _limits.c.subject == subject
+    counters = select(_counters.c.period, _counters.c.bytes).where(
+        _counters.c.subject == subject, _counters.c.period.in_([day, month])
+    )
+    used = counters.add_columns(_ZERO)
     statements = {
-        "counters": select(_counters.c.period, _counters.c.bytes).where(
-            _counters.c.subject == subject, _counters.c.period.in_([day, month])
-        ),
+        "counters": counters,
         "reserved": select(func.coalesce(func.sum(today), _ZERO), _total).where(*is_reserved),
         "find_limits": select(_limits.c.bytes_per_day, _limits.c.bytes_per_month).where(of_subject),
         "remove_limits": delete(_limits).where(of_subject),
     }
     set_limits = insert_or_ignore(dialect, _limits, "subject")
+    own = select(_NONE, _limits.c.bytes_per_day, _limits.c.bytes_per_month).where(of_subject)
     return {
+        "used_and_limits": compile_text(dialect, used.union_all(own)),
         "set_limits": compile_text(dialect, set_limits, [column.name for column in _limits.columns]),
         **{name: compile_text(dialect, statement) for name, statement in statements.items()},
     }

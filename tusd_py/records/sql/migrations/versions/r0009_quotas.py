@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("is_settled", sa.Boolean(), nullable=False),
         sa.Column("taken_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("upload_id", "created_at", name="pk_quota_charges"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_quota_charges_subject_month", "quota_charges", ["subject", "month"])
     op.create_index(
@@ -38,6 +39,7 @@ def upgrade() -> None:
         sa.Column("period", sa.Text(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("subject", "period", name="pk_quota_counters"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "quota_limits",
