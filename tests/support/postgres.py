@@ -116,7 +116,13 @@ class PostgresServer:
         """End the server and delete its data."""
         self.stop(signal.SIGQUIT)
         # Not waited for: thousands of files take seconds, and pytest-xdist ends its processes before that.
-        subprocess.run(["sh", "-c", f"rm -rf {shlex.quote(str(self.directory))} &"], check=True)
+        subprocess.run(
+            ["sh", "-c", f"rm -rf {shlex.quote(str(self.directory))} &"],
+            check=True,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def create_database(self, template: str = "template0") -> str:
         """A new database as a copy of ``template``; return its name."""
