@@ -25,4 +25,5 @@ FLOORS = (
     # Slow uploads must not delay other clients noticeably: less than the jitter of a local network.
     Floor("slow-uploads", "slowdown_p50_ms", "added to another client's median, ms", 1.0),
     Floor("slow-uploads", "slowdown_p99_ms", "added to another client's p99, ms", 10.0),
+    Floor("slow-uploads", "p99_ratio", "another client's p99, times that without them", 1.3),
 )

@@ -54,8 +54,8 @@ from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
 from tusd_py.storage.disk.mirror import mirror
-from tusd_py.storage.disk.store import DiskStore, path_of
-from tusd_py.storage.memory import MemoryStore
+from tusd_py.storage.disk.store import path_of
+from tusd_py.stores import make_store
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
@@ -69,8 +69,6 @@ T = TypeVar("T")
 
 #: Only the server, and the group an administrator gives the directory, may look into it.
 DATA_DIR_MODE = 0o750
-# Storage in memory is for trials; more than this is refused as a full store.
-_MEMORY_BYTES_MAX = 1024**3
 
 
 def utc_now() -> datetime:
@@ -276,7 +274,7 @@ async def sweep_once(settings: Settings) -> Swept:
 
 def make_data_dir(settings: Settings) -> None:
     """Create the data directory if it is missing, accessible to its owner and group only. Raises ``OSError``."""
-    if settings.storage.kind == "disk":
+    if settings.storage.kind != "memory":
         Path(settings.storage.data_dir).mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
 
 
@@ -284,7 +282,7 @@ def exposed_data(settings: Settings) -> list[str]:
     """A sentence for the operator for each existing directory and database that other users of the machine can read."""
     found = []
     data_dir = Path(settings.storage.data_dir)
-    if settings.storage.kind == "disk" and (mode := _mode_of(data_dir)) & 0o007:
+    if settings.storage.kind != "memory" and (mode := _mode_of(data_dir)) & 0o007:
         found.append(f"other users can enter {data_dir} (mode {mode:04o}): chmod 0750 it")
     if settings.database_path is not None and (mode := _mode_of(Path(settings.database_path))) & 0o006:
         found.append(f"other users can read {settings.database_path} (mode {mode:04o}): chmod 0640 it")
@@ -364,11 +362,10 @@ def _upload_directory(settings: Settings) -> Path:
 
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
-        return MemoryStore(bytes_max=_MEMORY_BYTES_MAX), MemoryLocker()
+        return make_store(settings), MemoryLocker()
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
-    store = DiskStore(_upload_directory(settings), file_mode=int(settings.storage.file_mode, 8))
-    return store, make_locker(settings, data_dir / "locks")
+    return make_store(settings), make_locker(settings, data_dir / "locks")
 
 
 async def _open_database(settings: Settings) -> SqlDatabase | None:
@@ -439,7 +436,8 @@ def _policy(settings: Settings, functions: HookFunctions) -> UploadPolicy:
         partial_seconds=expiration.partial_seconds,
         tombstone_seconds=expiration.tombstone_seconds,
         limits=limits(settings),
-        durable_saves=settings.storage.durability == "power",
+        # What S3 has answered for survives a loss of power in any case; a durable flush makes the complete object.
+        durable_saves=settings.storage.durability == "power" and settings.storage.kind != "s3",
         subscriptions=subscriptions(settings),
         forwarded_headers=frozenset(name.lower().encode() for name in settings.hooks.http_forward_headers),
         steps=settings.steps,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import dramatiq
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 _IDLE_MILLISECONDS = 100
 # How long interrupted actors have to return their jobs.
 _INTERRUPTED_SECONDS = 5.0
+# How much longer than its parts a stop may take before the process is ended without it.
+_OVERDUE_SECONDS = 15.0
 _EXIT_STOPPED, _EXIT_FAILED = 0, 1
 
 
@@ -68,8 +72,24 @@ def work(settings: Settings, parent: int | None = None) -> int:
     _set_on_stop(stopping, parent)
     worker = start(settings, find_actors(), fail)
     stopping.wait()
+    exit_if_overdue(settings.worker.shutdown_timeout_seconds + _INTERRUPTED_SECONDS + _OVERDUE_SECONDS)
     stop(worker)
     return _EXIT_FAILED if failed.is_set() else _EXIT_STOPPED
+
+
+def exit_if_overdue(seconds: float) -> None:
+    """End the process in ``seconds`` if it still exists then. Jobs that it holds run again after their lease.
+
+    Dramatiq interrupts an actor by an exception at any line. If that line holds a lock, of a log handler for example,
+    the stop waits for ever, and no parent may be left to kill the process.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        os.write(sys.stderr.fileno(), b"tusd-py: the worker did not stop in time, ending it\n")
+        os._exit(_EXIT_FAILED)
+
+    threading.Thread(target=end, name="overdue", daemon=True).start()
 
 
 def _set_on_stop(stopping: threading.Event, parent: int | None) -> None:

@@ -219,6 +219,7 @@ class StoreContract(ABC):
             await sink.committed()
             assert (await store.size(upload), await read(store, upload)) == (offset, b"earlier " + body[: offset - 8])
         await sink.close()
+        await store.close()
         reopened = self.reopen(store, tmp_path / "bytes")
         assert await read(reopened, upload) == b"earlier " + body
         await reopened.close()

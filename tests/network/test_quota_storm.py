@@ -16,16 +16,21 @@ def charged(data_dir: Path) -> tuple[dict[str, int], int, int]:
     """The counters by period, the bytes that the records account for, and how many charges wait to be settled."""
     with closing(sqlite3.connect(data_dir / "tusd.sqlite3")) as connection:
         counters = dict(connection.execute("SELECT period, sum(bytes) FROM quota_counters GROUP BY period").fetchall())
-        # Final uploads consist of their parts, which count once.
+        # Parts count once, whatever final upload they belong to ...
         (filled,) = connection.execute(
             "SELECT sum(CASE WHEN status IN ('expired', 'terminated', 'failed') THEN \"offset\" "
             "ELSE coalesce(length, \"offset\") END) FROM uploads WHERE kind <> 'final'"
+        ).fetchone()
+        # ... and once more for each further use: a client whose response a kill has cut creates its final upload again.
+        (joined,) = connection.execute("SELECT coalesce(sum(length), 0) FROM uploads WHERE kind = 'final'").fetchone()
+        (parts,) = connection.execute(
+            "SELECT coalesce(sum(length), 0) FROM uploads WHERE id IN (SELECT part_id FROM upload_parts)"
         ).fetchone()
         (unsettled,) = connection.execute(
             "SELECT count(*) FROM quota_charges JOIN uploads ON id = upload_id "
             "WHERE NOT is_settled AND status = 'ready' AND kind <> 'partial'"
         ).fetchone()
-    return counters, filled, unsettled
+    return counters, filled + joined - parts, unsettled
 
 
 async def storm(directory: Path, uploads: int, kills: int) -> None:

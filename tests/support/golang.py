@@ -1,4 +1,4 @@
-"""Builds Go programs of the tests: the receiver of hooks made of tusd's types, and tusd itself."""
+"""Builds Go programs of the tests: the receiver of hooks made of tusd's types, tusd itself, and an S3 server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 RECEIVER = Path(__file__).parent.parent / "clients" / "tusd_receiver"
 #: The version in the receiver's go.mod.
 TUSD = "v2.9.1"
+#: A small S3 server over a directory.
+VERSITYGW = "v1.8.0"
 #: Go keeps what it has compiled, but links a program anew each time.
 _BUILT = Path(tempfile.gettempdir()) / f"tusd-py-go-{os.getuid()}"
 _BUILD_SECONDS = 900.0
@@ -32,6 +34,17 @@ def tusd_program() -> Path:
     """tusd, which takes minutes to compile the first time."""
     _go("install", f"github.com/tus/tusd/v2/cmd/tusd@{TUSD}", directory=_BUILT)
     return _BUILT / "tusd"
+
+
+@cache
+def versitygw_program() -> Path:
+    """An S3 server, which takes about two minutes to compile the first time."""
+    if (found := shutil.which("versitygw")) is not None:
+        return Path(found)
+    program = _BUILT / "versitygw"
+    if not program.exists():
+        _go("install", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}", directory=_BUILT)
+    return program
 
 
 def _go(*arguments: str, directory: Path) -> None:

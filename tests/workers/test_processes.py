@@ -86,6 +86,15 @@ def test_exit_does_not_wait_for_the_event_loop_of_actors() -> None:
     assert 3 == subprocess.run([sys.executable, "-c", program], timeout=15).returncode
 
 
+def test_worker_that_cannot_stop_is_ended_with_exit_code_1() -> None:
+    """A lock that an interrupted actor never released holds up the stop: the process ends all the same."""
+    code = (
+        "import threading, workers.process as p; p.exit_if_overdue(0.2); l = threading.Lock(); l.acquire(); l.acquire()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, "did not stop in time" in ended.stderr) == (1, True)
+
+
 @pytest.mark.anyio
 async def test_worker_waits_for_database(tmp_path: Path) -> None:
     """Started before its database can be opened, it logs that and works once it can."""

@@ -21,9 +21,10 @@ _EXIT_PROBLEMS = 2
 
 
 def fsck(repair: Repair = False, as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
-    """Compare the records with the stored bytes: missing, short, long and orphaned ones.
+    """Compare the records with the stored bytes.
 
-    Beside a running server or without one. Changes nothing without --repair. Exits with 2 if problems are left.
+    Finds missing, short, long and orphaned bytes, beside a running server or without one. Changes nothing without
+    --repair. Exits with 2 if problems are left.
     """
     import asyncio
 

@@ -37,7 +37,7 @@ def migrate(from_: Source = None, to: Target = None, config: Config = None, data
     if not settings.has_database:
         fail(['records.url is "memory": there is no database to migrate'])
     try:
-        if settings.storage.kind == "disk":
+        if settings.storage.kind != "memory":
             ensure_data_dir(Path(settings.storage.data_dir))
         with keeping_owner(settings):
             steps = migrate_records(settings)

@@ -70,7 +70,7 @@ def run(
         authenticator(settings)
     except OSError as error:
         raise StartupError(str(error)) from error
-    if settings.storage.kind == "disk":
+    if settings.storage.kind != "memory":
         ensure_data_dir(Path(settings.storage.data_dir))
     try:
         tls_context(settings.server)
@@ -228,13 +228,16 @@ def _announce(
     """Print the URLs; the server accepts connections now."""
     scheme = "https" if settings.server.tls_certificate else "http"
     root = f"{scheme}://{listeners.address}"
-    is_disk = settings.storage.kind == "disk"
-    data = str(Path(settings.storage.data_dir).absolute()) if is_disk else "in memory"
+    data = "in memory"
+    if settings.storage.kind != "memory":
+        data = str(Path(settings.storage.data_dir).absolute())
     say(f"tus endpoint  {root}{settings.server.base_path}")
     if settings.has_page:
         say(f"page          {root}/")
     if listeners.unix_path is not None:
         say(f"unix socket   {listeners.unix_path.absolute()}")
+    if settings.storage.kind == "s3":
+        say(f"bucket        {settings.s3.bucket}")
     say(f"data          {data}")
     extra = {"version": version("tusd-py"), "endpoint": f"{root}{settings.server.base_path}", "data_dir": data}
     _log.info("started", extra=extra)

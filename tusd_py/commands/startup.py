@@ -25,7 +25,7 @@ class StartupError(Exception):
 
 def prepare(settings: Settings) -> None:
     """Create the data directory if it is missing and apply pending migrations. Raises ``StartupError``."""
-    if settings.storage.kind == "disk":
+    if settings.storage.kind != "memory":
         ensure_data_dir(Path(settings.storage.data_dir))
     try:
         ensure_no_restore(settings)

@@ -27,8 +27,12 @@ def apply() -> None:
 
 
 def _keep_freed_memory() -> None:
-    # musl has no mallopt, or one without effect.
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # musl has neither function, or one without effect.
+    library = ctypes.CDLL(None)
+    trim, mallopt = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
+    if trim is not None:
+        # What the imports have freed: some MiB, which the settings below would keep.
+        trim(0)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

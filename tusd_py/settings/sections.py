@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.endpoints import WebhooksSettings
+from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
     BasePath,
@@ -96,7 +97,7 @@ class ServerSettings(Section):
 class StorageSettings(Section):
     """Where the bytes of uploads are stored."""
 
-    kind: Annotated[Literal["disk", "memory"], Expects('"disk" or "memory"')] = "disk"
+    kind: Annotated[Literal["disk", "s3", "memory"], Expects('"disk", "s3" or "memory"')] = "disk"
     data_dir: Directory = "./data"
     durability: Annotated[Literal["completion", "power"], Expects('"completion" or "power"')] = "completion"
     file_mode: FileMode = "0640"
@@ -279,6 +280,7 @@ class Settings(Section):
 
     server: ServerSettings = ServerSettings()
     storage: StorageSettings = StorageSettings()
+    s3: S3Settings = S3Settings()
     records: RecordsSettings = RecordsSettings()
     redis: RedisSettings = RedisSettings()
     locking: LockingSettings = LockingSettings()
@@ -343,6 +345,10 @@ class Settings(Section):
         return self
 
     def _check_machines(self) -> None:
+        if self.storage.kind == "s3" and not self.s3.bucket:
+            raise ValueError('storage.kind is "s3" while s3.bucket is empty: name the bucket')
+        if max(self.s3.part_bytes, self.s3.part_bytes_max) > self.s3.memory_bytes:
+            raise ValueError("s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory")
         if not self.redis.url and self.locking.kind == "redis":
             raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
         if not self.redis.url and self.worker.broker == "redis":

@@ -121,7 +121,7 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("SERVER__KEEP_ALIVE_SECONDS", "nan", "it must be a number of seconds, more than 0"),
         ("EXPIRATION__UNFINISHED_SECONDS", "-1", "it must be a number of seconds, 0 or more"),
         ("EXPIRATION__UNFINISHED_SECONDS", "1e300", "it must be a number of seconds, 0 or more"),
-        ("STORAGE__KIND", "s3", 'it must be "disk" or "memory"'),
+        ("STORAGE__KIND", "tape", 'it must be "disk", "s3" or "memory"'),
         ("STORAGE__FILE_MODE", "640", "it must be an octal mode"),
         ("UPLOADS__LENGTH_MAX", "10 gigs", "it must be a number of bytes, or a size"),
         ("UPLOADS__LENGTH_MAX", "0.3B", "it must be a whole number of bytes"),

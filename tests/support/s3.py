@@ -1,0 +1,101 @@
+"""Starts a real S3 server (versitygw) for one test run."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support.golang import versitygw_program
+from tusd_py.storage.s3.client import S3Account
+
+_START_SECONDS = 20.0
+ACCESS_KEY, SECRET_KEY = "tusd-py-test", "tusd-py-secret"
+
+
+class S3Server:
+    """A server over a directory. It can be stopped and started again with the same address and objects."""
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self._program = program
+        self._directory = directory
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def account(self, bucket: str) -> S3Account:
+        return S3Account(
+            bucket=bucket,
+            endpoint_url=self.url,
+            region="us-east-1",
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
+
+    def client(self) -> Any:
+        """A client that blocks, for tests that look at the objects themselves."""
+        return botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
+        )
+
+    def start(self) -> None:
+        options = ["--port", f"127.0.0.1:{self.port}", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet"]
+        data = self._directory / "objects"
+        data.mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            [self._program, *options, "posix", str(data)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._directory,
+        )
+        client = self.client()
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                client.list_buckets()
+                return
+            except (BotoCoreError, ClientError):
+                assert time.monotonic() < deadline, "versitygw does not answer"
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def running_s3() -> Iterator[S3Server]:
+    """Start a server over an empty directory."""
+    program = str(versitygw_program())
+    with tempfile.TemporaryDirectory(prefix="s3-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
+        server = S3Server(program, Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

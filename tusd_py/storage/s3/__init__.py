@@ -1,0 +1,1 @@
+"""Stores bytes in an S3-compatible object store: multipart uploads, tails, concatenation."""

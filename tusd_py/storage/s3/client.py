@@ -1,0 +1,190 @@
+"""The S3 client of one event loop, and its failures in the words of the store's contract."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.threads import cpu_threads, in_executor
+
+log = logging.getLogger(__name__)
+
+#: One read of a download.
+READ_BYTES = 256 * 1024
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 60
+#: With the delays between them, S3 may be away for some seconds before a client is answered 503.
+_ATTEMPTS = 4
+_CONNECTIONS_MAX = 64
+
+_MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+_FULL = frozenset({"QuotaExceeded", "ServiceQuotaExceededException", "XMinioStorageFull", "InsufficientStorage"})
+
+
+class ObjectMissing(StoreUnavailable):
+    """There is no object with this key."""
+
+
+class MultipartMissing(StoreUnavailable):
+    """There is no such multipart upload any more: it was completed or aborted."""
+
+
+class PartsChanged(StoreUnavailable):
+    """A part is not the recorded one: another process has sent it again with other bytes, or it is gone."""
+
+
+class RangeMissing(StoreUnavailable):
+    """The object is too short for the requested range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Account:
+    """Where the bucket is, and who asks. Without a key the usual places of AWS are searched (environment, role)."""
+
+    bucket: str
+    endpoint_url: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+
+
+class S3Client:
+    """Calls S3 operations by their names. It opens on first use and belongs to the event loop of that use."""
+
+    def __init__(self, account: S3Account) -> None:
+        self.bucket = account.bucket
+        self._account = account
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._client: Any = None
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        """Return the response of ``operation`` on the bucket.
+
+        Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
+        """
+        client = await self._opened()
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return await getattr(client, operation)(Bucket=self.bucket, **arguments)
+        except ClientError as error:
+            raise _translated(error.response) from None
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__}") from None
+
+    async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
+        """The pages of a listing."""
+        while True:
+            page = await self.call(operation, **arguments)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            if operation == "list_objects_v2":
+                arguments["ContinuationToken"] = page["NextContinuationToken"]
+            elif operation == "list_parts":
+                arguments["PartNumberMarker"] = page["NextPartNumberMarker"]
+            else:
+                arguments["KeyMarker"] = page["NextKeyMarker"]
+                arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes of an object in pieces. Raises like ``call``, and ``RangeMissing``."""
+        response = await self.call("get_object", Key=key, Range=f"bytes={start}-{stop - 1}")
+        left = stop - start
+        body = response["Body"]
+        try:
+            while left:
+                try:
+                    piece = await body.read(min(READ_BYTES, left))
+                except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
+                    raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
+                if not piece:
+                    raise RangeMissing("the object is shorter than recorded")
+                left -= len(piece)
+                yield piece
+        finally:
+            body.close()
+
+    async def read_all(self, key: str, size: int) -> bytes:
+        """The first ``size`` bytes of an object."""
+        return b"".join([piece async for piece in self.read(key, 0, size)])
+
+    async def object_size(self, key: str) -> int | None:
+        """The size of an object; ``None`` if there is none."""
+        try:
+            return int((await self.call("head_object", Key=key))["ContentLength"])
+        except ObjectMissing:
+            return None
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+        self._client = None
+
+    async def _opened(self) -> Any:
+        if self._client is None:
+            async with self._opening:
+                if self._client is None:
+                    self._client = await self._open()
+        return self._client
+
+    async def _open(self) -> Any:
+        # Importing it and reading its descriptions of S3 takes half a second, which the event loop must not wait for.
+        session = await in_executor(cpu_threads, _load)
+        from aiobotocore.config import AioConfig
+
+        account = self._account
+        config = AioConfig(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS_MAX,
+            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            # Hashing each part on the event loop would cost more than sending it; stores other than AWS often refuse
+            # the newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
+        )
+        return await self._stack.enter_async_context(
+            session.create_client(
+                "s3",
+                endpoint_url=account.endpoint_url or None,
+                region_name=account.region or None,
+                aws_access_key_id=account.access_key or None,
+                aws_secret_access_key=account.secret_key or None,
+                config=config,
+            )
+        )
+
+
+def _load() -> Any:
+    from aiobotocore.session import get_session
+
+    session = get_session()
+    loader = session.get_component("data_loader")
+    for name in ("service-2", "paginators-1", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", name)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    return session
+
+
+def _translated(response: Any) -> StoreError:
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _MISSING:
+        return ObjectMissing("there is no such object")
+    if code == "NoSuchUpload":
+        return MultipartMissing("the multipart upload has ended")
+    if code in ("InvalidPart", "InvalidPartOrder"):
+        return PartsChanged("S3 has not the part that was recorded")
+    if code == "InvalidRange":
+        return RangeMissing("the object is shorter than recorded")
+    if code in _FULL or status == 507:
+        return StoreFull(f"S3 has no space left: {code}")
+    return StoreUnavailable(f"S3 answered {status} {code}")
