@@ -87,8 +87,9 @@ class Sink(Protocol):
     async def discard(self, offset: int) -> None:
         """Remove what is stored after ``offset``; only ``close`` may follow.
 
-        For bytes that no record will name: a refused body must not occupy the medium. Raises ``StoreUnavailable``, and
-        returns only when nothing is being removed any more, even if cancelled.
+        For bytes that no record will name: a refused body must not occupy the medium, as far as the medium can remove
+        the end of an upload. Raises ``StoreUnavailable``, and returns only when nothing is being removed any more, even
+        if cancelled.
         """
         ...
 
