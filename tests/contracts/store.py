@@ -104,6 +104,24 @@ class StoreContract(ABC):
         assert await read(store, upload) == body
         await store.close()
 
+    @pytest.mark.parametrize("is_flushed", [False, True])
+    @pytest.mark.parametrize("offset", [0, 1000])
+    @pytest.mark.anyio
+    async def test_discarded_bytes_leave_the_medium(self, tmp_path: Path, offset: int, is_flushed: bool) -> None:
+        """What a refused body brought is removed, written or not; what was recorded stays and can be continued."""
+        store, body = self.open(tmp_path / "bytes"), bytes(content(3, offset + MIB))
+        upload = an_upload() if offset == 0 else await append(store, an_upload(), [body[:offset]])
+        sink = store.open(upload)
+        await sink.write([body[offset:]])
+        if is_flushed:
+            await sink.flush()
+        await sink.discard(offset)
+        await sink.close()
+        assert await store.size(upload) == offset
+        upload = await append(store, upload, [body[offset:]])
+        assert self.beneath(store, upload.id) == body
+        await store.close()
+
     @pytest.mark.anyio
     async def test_stores_thousands_of_tiny_pieces(self, tmp_path: Path) -> None:
         """Pieces of a single byte, with empty ones between them, are stored in order."""

@@ -104,6 +104,10 @@ class TestS3Store(StoreContract):
         store.states = self.states[directory]
         return store
 
+    @pytest.mark.skip(reason="S3 cannot remove the last parts of an unfinished upload; the next body replaces them")
+    async def test_discarded_bytes_leave_the_medium(self, tmp_path: Path, offset: int, is_flushed: bool) -> None:
+        """Does not apply."""
+
     def beneath(self, store: Store, upload_id: str) -> bytes | None:
         assert isinstance(store, RecordingStore)
         bucket = store._client.bucket

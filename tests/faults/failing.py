@@ -126,6 +126,10 @@ class FailingSink:
         # Never raises, and so is no operation that can fail.
         await self._inner.committed()
 
+    async def discard(self, offset: int) -> None:
+        self._faults.store()
+        await self._inner.discard(offset)
+
     async def close(self) -> None:
         await self._inner.close()
 

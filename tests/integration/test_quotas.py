@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urljoin
@@ -69,6 +70,26 @@ async def test_deferred_length_grows_413(server: RunningServer) -> None:
     assert (await request("HEAD", url, {**TUS, **alice})).offset == 30
     declared["Upload-Length"] = "100"
     assert (await request("PATCH", url, declared, b"x" * 70)).offset == 100
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [({}, 413), ({"Upload-Checksum": f"sha1 {b64encode(bytes(20)).decode()}"}, 460)],
+    ids=["beyond the quota", "wrong checksum"],
+)
+async def test_refused_bytes_do_not_stay_on_the_disk(
+    server: RunningServer, headers: dict[str, str], expected: int
+) -> None:
+    """A body whose bytes are not recorded occupies no space once it is refused, or quotas would limit no disk."""
+    alice = bearer("alice")
+    created = await post(server, {**alice, "Upload-Defer-Length": "1"})
+    url = urljoin(server.url, created.headers["location"])
+    assert (await request("PATCH", url, {**patch_headers(0), **alice}, b"x" * 30)).offset == 30
+    refused = await request("PATCH", url, {**patch_headers(30), **alice, **headers}, b"y" * 3_000_000)
+    assert refused.status == expected, refused
+    assert server.stored(url) == b"x" * 30
+    assert (await request("PATCH", url, {**patch_headers(30), **alice}, b"z" * 10)).offset == 40
+    assert server.stored(url) == b"x" * 30 + b"z" * 10
 
 
 async def test_parallel_upload_counts_once(server: RunningServer) -> None:

@@ -40,7 +40,7 @@ class JwksCache:
         return now >= self._refresh_at and not self._fetching.locked()
 
     async def refresh(self) -> None:
-        """Fetch the set again if it is due. Requests that come meanwhile use the known keys."""
+        """Fetch the set again if it is due. Requests that come meanwhile use the known keys, or wait for the first."""
         if self._keys and self._fetching.locked():
             return
         async with self._fetching:
@@ -50,7 +50,7 @@ class JwksCache:
 
     async def find(self, key_id: str | None) -> VerificationKey | None:
         now = self._clock()
-        if now >= self._refresh_at:
+        if now >= self._refresh_at or (not self._keys and self._fetching.locked()):
             await self.refresh()
         if (key := self._lookup(key_id)) is None and self._may_ask(now):
             async with self._fetching:
@@ -74,6 +74,7 @@ class JwksCache:
         try:
             keys = parse_jwks(await self._fetch())
         except (FetchFailed, KeyInvalid) as failure:
+            self._retry_later()
             log.warning("could not fetch the keys of tokens (jwt.jwks_url): %s", failure)
             return
         except asyncio.CancelledError:
@@ -81,12 +82,18 @@ class JwksCache:
             self._attempted_at, self._refresh_at = before
             raise
         if not keys:
+            self._retry_later()
             log.warning("the key set at jwt.jwks_url has no key that can be used")
             return
         self._refresh_at = now + REFRESH_SECONDS
         if _identities(keys) != _identities(self._keys):
             self._keys = keys
             self.generation += 1
+
+    def _retry_later(self) -> None:
+        # From the end of the attempt, which may have taken as long as the time between two: each of the requests that
+        # have waited for it would make an attempt of its own, one after the other.
+        self._refresh_at = max(self._refresh_at, self._clock() + _RETRY_SECONDS)
 
 
 def _identities(keys: Mapping[str | None, VerificationKey]) -> dict[str | None, tuple[object, ...]]:

@@ -84,6 +84,15 @@ class Sink(Protocol):
         """
         ...
 
+    async def discard(self, offset: int) -> None:
+        """Remove what is stored after ``offset``; only ``close`` may follow.
+
+        For bytes that no record will name: a refused body must not occupy the medium, as far as the medium can remove
+        the end of an upload. Raises ``StoreUnavailable``, and returns only when nothing is being removed any more, even
+        if cancelled.
+        """
+        ...
+
     async def close(self) -> None:
         """Release what is used for writing. Never raises for bytes; bytes that were not flushed may be lost.
 

@@ -9,7 +9,17 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, model_validator
 
 from tusd_py.model.principal import Role
-from tusd_py.settings.values import Bool, Confidential, CountOrNone, Expects, Seconds, Section, Size, Text, check_url
+from tusd_py.settings.values import (
+    Bool,
+    Confidential,
+    CountOrNone,
+    Expects,
+    Seconds,
+    Section,
+    Size,
+    Text,
+    check_one_url,
+)
 
 _KEY_BYTES_MIN = 32
 #: Algorithms by the kind of key that they need. Which of them a key may be used for never depends on the token.
@@ -40,7 +50,7 @@ def check_role(value: str) -> str:
 
 
 def check_jwks_url(value: str) -> str:
-    return value and check_url(value)
+    return value and check_one_url(value)
 
 
 def check_cookie(value: str) -> str:

@@ -46,6 +46,9 @@ class MemorySink:
     async def committed(self) -> None:
         """Does nothing: later bytes are added to earlier ones, and no state becomes obsolete."""
 
+    async def discard(self, offset: int) -> None:
+        del self._store.uploads.get(self._upload_id, bytearray())[offset:]
+
     async def close(self) -> None:
         pass
 

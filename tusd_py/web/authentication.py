@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 from urllib.parse import parse_qsl
 
+from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from tusd_py.access.errors import TokenInvalid
@@ -88,8 +88,9 @@ class Authenticator:
             if found is not None:
                 return found
         if self.cookie and (found := _from_cookie(headers, self.cookie)) is not None:
-            # A browser adds cookies by itself, also to requests that a page of another origin makes.
-            if self.cross_origin.refuses({**scope, "method": method}):
+            # A browser adds cookies by itself, also to requests that a page of another origin makes. Such a page cannot
+            # read the answer to a GET; but HEAD interrupts a running upload, and may make its client the owner.
+            if method != "GET" and self.cross_origin.refuses({**scope, "method": "POST"}):
                 raise CrossOriginRequest
             return found
         return None
@@ -104,8 +105,6 @@ def _from_query(query: bytes, name: str) -> bytes | None:
 
 
 def _from_cookie(headers: Headers, name: str) -> bytes | None:
-    try:
-        cookie = SimpleCookie(headers.get(b"cookie") or "").get(name)
-    except CookieError:
-        return None
-    return None if cookie is None else cookie.value.encode("utf-8", "replace")
+    # The parser of the standard library gives up at the first cookie that is not of its form, such as JSON.
+    value = cookie_parser(headers.get(b"cookie") or "").get(name)
+    return None if value is None else value.encode("utf-8", "replace")

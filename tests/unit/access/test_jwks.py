@@ -9,6 +9,7 @@ import pytest
 from tests.support.tokens import Signer, key_set
 from tusd_py.access.errors import KeysUnavailable
 from tusd_py.access.jwks import REFRESH_SECONDS, UNKNOWN_SECONDS, JwksCache
+from tusd_py.access.keys import VerificationKey
 from tusd_py.contracts.key_set import FetchFailed
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +97,33 @@ async def test_no_key_at_all() -> None:
     provider.document = key_set(ONE)
     provider.now += 5
     assert await provider.cache.find("one")
+
+
+async def slow_answers(document: bytes) -> list[object]:
+    """What 20 requests get that arrive while the URL takes six seconds for its first answer; it is asked once."""
+    provider = Provider(document)
+    provider.gate = asyncio.Event()
+    waiting = [asyncio.create_task(provider.cache.find("one")) for _ in range(10)]
+    await asyncio.sleep(0)
+    provider.now += 6
+    waiting += [asyncio.create_task(provider.cache.find("one")) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    provider.gate.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert provider.fetched == 1
+    return list(answers)
+
+
+async def test_first_requests_wait_for_the_keys() -> None:
+    """Tokens that arrive while the first set is being fetched are verified with it, not refused."""
+    assert all(isinstance(answer, VerificationKey) for answer in await slow_answers(key_set(ONE)))
+
+
+@pytest.mark.parametrize("document", [b"", b"<html>", b'{"keys": []}'])
+async def test_all_wait_for_one_slow_attempt(document: bytes) -> None:
+    """If the URL takes its time and then fails, all who wait are answered at its end: they do not ask in turn."""
+    assert all(isinstance(answer, KeysUnavailable) for answer in await slow_answers(document))
 
 
 async def test_known_keys_do_not_wait_for_a_fetch() -> None:

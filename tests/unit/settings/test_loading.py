@@ -165,6 +165,7 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("UPLOADS__INLINE_TYPES", "png", "it must be a list of media types"),
         ("CORS__ALLOW_ORIGINS", "https://a.example/", "it must be a list of origins"),
         ("CORS__ALLOW_HEADERS", "a b", "it must be a list of header names"),
+        ("JWT__JWKS_URL", "ftp://x", "it must be an absolute http or https URL"),
         ("METRICS__PATH", "metrics", "it must be an absolute path"),
         ("LOG__LEVEL", "loud", 'it must be "debug", "info", "warning" or "error"'),
     ],

@@ -84,12 +84,20 @@ async def test_cookie_of_another_origin_403() -> None:
     assert (await ask(named, "PATCH", {**cookie, "Sec-Fetch-Site": "cross-site", "Origin": ALLOWED})).subject == "alice"
     assert (await ask(named, "GET", {**cookie, "Sec-Fetch-Site": "cross-site"})).subject == "alice"
     attack = {**cookie, "Sec-Fetch-Site": "cross-site", "Origin": "https://attacker.example"}
-    for method, effective in (("PATCH", ""), ("POST", ""), ("DELETE", ""), ("GET", "DELETE")):
+    for method, effective in (("PATCH", ""), ("POST", ""), ("DELETE", ""), ("GET", "DELETE"), ("HEAD", "")):
         with pytest.raises(CrossOriginRequest):
             await ask(named, method, attack, effective=effective)
     assert (await ask(authenticator(), "PATCH", cookie)).is_anonymous
     for broken in ("session", "=;=", "\xff", "a" * 10_000, "[]=1; session"):
         assert (await ask(named, "PATCH", {"Cookie": broken})).is_anonymous
+
+
+@pytest.mark.parametrize("neighbour", ['prefs={"a": 1}', "a b c", 'x="unterminated', "a[b]=1", "n=\xe9", "flag", ""])
+async def test_cookie_beside_others_of_any_form(neighbour: str) -> None:
+    """Cookies that other applications of the domain have set, in whatever form, do not hide the one with the token."""
+    named = authenticator(cookie="session")
+    for cookies in (f"{neighbour}; session={token()}", f"session={token()}; {neighbour}"):
+        assert (await ask(named, "PATCH", {"Cookie": cookies})).subject == "alice"
 
 
 async def test_expired_token_is_for_head_only() -> None:

@@ -118,6 +118,13 @@ class DiskSink:
     async def committed(self) -> None:
         """Does nothing: later bytes are added to the same file, and no state becomes obsolete."""
 
+    async def discard(self, offset: int) -> None:
+        if self._job is not None:
+            await wait_until_done(self._job)
+        self._pieces.clear()
+        self._job = self._threads.submit(self._discard, offset)
+        await uninterrupted(self._job)
+
     async def close(self) -> None:
         # The next request writes at the same offsets: the thread must have ended before it begins.
         if self._job is not None:
@@ -217,6 +224,18 @@ class DiskSink:
         kept = max(self._promised, self._offset - RESERVE_BYTES)
         os.ftruncate(self._descriptor, kept)
         self._offset = self._file_bytes = kept
+
+    def _discard(self, offset: int) -> None:
+        try:
+            if self._descriptor < 0:
+                self._descriptor, self._file_bytes = self._location.open_for_writing(self._upload_id, offset)
+            if self._file_bytes > offset:
+                os.ftruncate(self._descriptor, offset)
+            self._offset = self._file_bytes = min(self._file_bytes, offset)
+        except FileNotFoundError:
+            pass  # another program has moved it
+        except OSError as error:
+            raise store_error(error) from error
 
     def _sync(self) -> None:
         if self._file_bytes > self._offset:

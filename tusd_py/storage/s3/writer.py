@@ -98,6 +98,9 @@ class S3Sink:
             except StoreError as error:
                 log.info("a tail was left for the janitor", extra={"key": key, "reason": str(error)})
 
+    async def discard(self, offset: int) -> None:
+        """Removes nothing: S3 cannot remove single parts. The next body replaces them, and the janitor takes tails."""
+
     async def close(self) -> None:
         # A part that arrives later would overwrite that of the next request.
         for job in self._jobs:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
 from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.body import BodyAborted, BodyError, BodyTimeout, RequestBody
+from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import BytesMissing, Sink, StoreError
 from tusd_py.contracts.zero_copy import ZeroCopyBody, ZeroCopySink
 from tusd_py.model.upload import Status, Upload
@@ -20,6 +22,7 @@ from tusd_py.protocol.errors import (
     ReadTimeout,
     TusError,
     TypeNotAllowed,
+    UploadInterrupted,
 )
 from tusd_py.protocol.requests import BodyInfo
 from tusd_py.protocol.rules import Remaining
@@ -29,6 +32,8 @@ from tusd_py.uploads.body.save_schedule import GATHERED_BYTES, SaveSchedule
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
+
+log = logging.getLogger(__name__)
 
 #: Smaller bodies are read in pieces: acquiring the socket costs more than copying them.
 ZERO_COPY_BYTES_MIN = 256 * 1024
@@ -51,6 +56,7 @@ class BodyReceiver:
         self._received = 0  # bytes of this body
         self._saves_progress = True  # while the body arrives
         self._has_saved = False  # before the body's end
+        self._is_refused = False  # what was not saved is not part of the upload
         self._sink: Sink = ports.store.open(upload)
         self._sniffer = sniffer_for(ports, upload)
 
@@ -63,6 +69,15 @@ class BodyReceiver:
         cut keeps its bytes (``keep_partial``) or that a mismatch ends the upload (``discard_on_mismatch``, which is
         saved while it runs like any other body). Cancelled, it records what arrived before the cancellation is raised.
         """
+        try:
+            return await self._receive(body, info, remaining, length)
+        except UploadInterrupted:
+            raise  # maybe because the lock is lost: another request may write already
+        except TusError:
+            self._is_refused = True
+            raise
+
+    async def _receive(self, body: RequestBody, info: BodyInfo, remaining: Remaining, length: int | None) -> Upload:
         verifier = ChecksumVerifier(info) if info.is_verified else None
         keeps_partial = verifier is None or info.keep_partial
         self._saves_progress = verifier is None or info.discard_on_mismatch
@@ -123,7 +138,21 @@ class BodyReceiver:
 
     async def close(self) -> None:
         """Release the store's resources. Call it in any case."""
-        await self._sink.close()
+        try:
+            if self._is_refused and self._start + self._received > self.upload.offset:
+                await self._discard()
+        finally:
+            await self._sink.close()
+
+    async def _discard(self) -> None:
+        """Remove the bytes of a refused body: they count for no quota, so clients must not fill the disk with them."""
+        self._is_refused = False
+        try:
+            recorded = await self._ports.records.find(self.upload.id)
+            if recorded is not None and recorded.token == self.upload.token:
+                await self._sink.discard(self.upload.offset)
+        except (RecordsError, StoreError) as failure:
+            log.warning("upload %s: could not remove the bytes of a refused body: %s", self.upload.id, failure)
 
     def _zero_copy_pair(self, body: RequestBody, info: BodyInfo, remaining: Remaining) -> ZeroCopyPair | None:
         """Body and sink if zero-copy may be used: the length is known, so that the body cannot bring too many bytes."""
