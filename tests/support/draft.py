@@ -34,6 +34,15 @@ class Responses:
         return self.final.headers
 
     @property
+    def completeness(self) -> str:
+        """``Upload-Complete``, or the negation of ``Upload-Incomplete``, which version 3 has instead."""
+        incomplete = self.headers.get("upload-incomplete")
+        if incomplete is None:
+            return self.headers["upload-complete"]
+        assert "upload-complete" not in self.headers, self.final
+        return {"?0": "?1", "?1": "?0"}[incomplete]
+
+    @property
     def problem(self) -> dict[str, Any]:
         """The problem document of the final response."""
         assert self.headers["content-type"] == "application/problem+json", self.final
@@ -66,13 +75,22 @@ class Draft:
     def named(self) -> dict[str, str]:
         return {"Upload-Draft-Interop-Version": str(self.version), **self.more}
 
+    @property
+    def completeness_name(self) -> str:
+        return "Upload-Complete" if self.version > 3 else "Upload-Incomplete"
+
+    def completeness(self, *, completes: bool) -> dict[str, str]:
+        return {self.completeness_name: f"?{int(completes is (self.version > 3))}"}
+
     def creation(self, length: int | None, *, completes: bool, **headers: str) -> dict[str, str]:
         known = {} if length is None else {"Upload-Length": str(length)}
-        return {**self.named, "Upload-Complete": f"?{int(completes)}", **known, **_named(headers)}
+        return {**self.named, **self.completeness(completes=completes), **known, **_named(headers)}
 
     def patch(self, offset: int, *, completes: bool, **headers: str) -> dict[str, str]:
-        typed = {"Content-Type": "application/partial-upload", "Upload-Offset": str(offset)}
-        return {**self.named, "Upload-Complete": f"?{int(completes)}", **typed, **_named(headers)}
+        # The media type exists since version 6.
+        typed = {"Content-Type": "application/partial-upload"} if self.version > 5 else {}
+        placed = {**typed, "Upload-Offset": str(offset)}
+        return {**self.named, **self.completeness(completes=completes), **placed, **_named(headers)}
 
     async def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | memoryview | None = None
