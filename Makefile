@@ -85,7 +85,7 @@ media-types: $(DEV) ## write the table of media type names again, from shared-mi
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
-	@$(LOCK) --extra jwt pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null

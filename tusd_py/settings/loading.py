@@ -28,6 +28,9 @@ _INJECTED = re.compile(
 )
 _INJECTED_URL = re.compile(r"TUSD_PY_(?:[A-Z0-9_]+_)?PORT")
 CONFIG_VARIABLE = "TUSD_PY_CONFIG"
+#: ``TUSD_PY_SECTION__KEY_FILE`` names a file with the value: container engines pass secrets as files.
+_FILE = "_file"
+_FILE_BYTES_MAX = 65536
 EXIT_UNUSABLE = 2
 #: Old names of settings. They are refused, so that no server starts with a setting that has no effect.
 RENAMED = {"server.workers": "server.processes"}
@@ -180,8 +183,39 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterat
             if _is_injected(variable, environ[variable]):
                 continue
             problems.append(_unknown(f"{section}.{key}" if key else section, variable))
-        else:
-            yield f"{section}.{key}", Sourced(_from_text(section, key, environ[variable]), variable)
+            continue
+        text: str | None = environ[variable]
+        if _names_a_file(section, key):
+            key = key.removesuffix(_FILE)
+            direct = variable[: -len(_FILE)]
+            if direct in environ:
+                problems.append(f"{direct} and {variable} are both set: set only one of them")
+                continue
+            text = _content(environ[variable], variable, problems)
+        if text is not None:
+            yield f"{section}.{key}", Sourced(_from_text(section, key, text), variable)
+
+
+def _names_a_file(section: str, key: str) -> bool:
+    """Whether ``key`` is that of a setting and ``_file``, and no setting itself."""
+    keys = sections()[section].model_fields
+    return key not in keys and key.endswith(_FILE) and key.removesuffix(_FILE) in keys
+
+
+def _content(path: str, variable: str, problems: list[str]) -> str | None:
+    """The text of the file without the end of its last line, or None and a problem."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_FILE_BYTES_MAX + 1)
+        if len(data) <= _FILE_BYTES_MAX:
+            return data.decode().removesuffix("\n").removesuffix("\r")
+        reason = f"it has more than {_FILE_BYTES_MAX} bytes"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    problems.append(f"the file {path} ({variable}) cannot be read: {reason}")
+    return None
 
 
 def injected(environ: Mapping[str, str]) -> list[str]:

@@ -77,6 +77,40 @@ def test_lists_in_variables(text: str) -> None:
     assert ("a", "b") == load(None, {"TUSD_PY_CORS__ALLOW_HEADERS": text}).cors.allow_headers
 
 
+def test_variable_names_a_file_that_has_the_value(tmp_path: Path) -> None:
+    """``TUSD_PY_SECTION__KEY_FILE`` reads a secret from a file; the end of its last line does not count."""
+    secret = tmp_path / "secret"
+    for text in ("x" * 32, "x" * 32 + "\n", "x" * 32 + "\r\n"):
+        secret.write_bytes(text.encode())
+        assert "x" * 32 == load(None, {"TUSD_PY_JWT__SECRET_FILE": str(secret)}).jwt.secret
+    headers = tmp_path / "headers"
+    headers.write_text("a, b\n")
+    assert ("a", "b") == load(None, {"TUSD_PY_CORS__ALLOW_HEADERS_FILE": str(headers)}).cors.allow_headers
+
+
+def test_file_of_a_variable_that_cannot_be_used(tmp_path: Path) -> None:
+    """A missing, large or binary file is a mistake with its reason; what it has is not repeated."""
+    variable, file = "TUSD_PY_RECORDS__URL_FILE", tmp_path / "url"
+    for content, reason in (
+        (None, "No such file or directory"),
+        (b"x" * 65537, "it has more than 65536 bytes"),
+        (b"\xff", "it is not UTF-8"),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+        assert [f"the file {file} ({variable}) cannot be read: {reason}"] == problems({variable: str(file)})
+    (empty,) = problems({variable: "a\0b"})
+    assert empty.startswith("the file a\0b (TUSD_PY_RECORDS__URL_FILE) cannot be read: ")
+    both = problems({variable: str(file), "TUSD_PY_RECORDS__URL": "memory"})
+    assert [f"TUSD_PY_RECORDS__URL and {variable} are both set: set only one of them"] == both
+    (unknown,) = problems({"TUSD_PY_RECORDS__ZZZ_FILE": str(file)})
+    assert unknown.startswith("records.zzz_file (TUSD_PY_RECORDS__ZZZ_FILE) is not a setting")
+    file.write_text("short")
+    (refused,) = problems({"TUSD_PY_JWT__SECRET_FILE": str(file)})
+    assert "short" not in refused.split("must be")[0]
+    assert "TUSD_PY_JWT__SECRET_FILE" in refused
+
+
 def test_paths_urls_and_networks_are_normalized() -> None:
     """Paths and URLs of the endpoint get a slash at the end; bits after a network's prefix are cleared."""
     server = load(
