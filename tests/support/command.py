@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -20,4 +21,12 @@ def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str, **environ: str) -> Result:
     """Run a command; ``SERVER__PORT="1"`` sets the variable ``TUSD_PY_SERVER__PORT``."""
-    return CliRunner().invoke(app, list(arguments), env={f"TUSD_PY_{name}": value for name, value in environ.items()})
+    variables = {f"TUSD_PY_{name}": value for name, value in environ.items()}
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    try:
+        return CliRunner().invoke(app, list(arguments), env=variables)
+    finally:
+        # The command may have sent the log to its standard error, which is closed now.
+        root.handlers = handlers
+        root.setLevel(level)
