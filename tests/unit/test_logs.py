@@ -109,7 +109,7 @@ def test_request_id_is_added_to_every_line() -> None:
 
 
 def test_level_applies_to_libraries() -> None:
-    """Lines below the level are dropped; uvicorn and Alembic log from warnings on, psycopg errors, unless at level debug."""
+    """Lines below the level are dropped; libraries log warnings, or psycopg errors, except at level debug."""
     assert "" == logged("json", "x", "warning")
     stream = io.StringIO()
     for level, expected in (("info", 1), ("debug", 3)):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tusd_py import logs
-from tusd_py.authenticators import authenticator, open_to_everyone
+from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
 from tusd_py.commands.console import environ
 from tusd_py.commands.reloading import LoadSettings, Reloading
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
@@ -66,6 +66,8 @@ def run(
     open_files.raise_limit()
     if warning := open_to_everyone(settings):
         _log.warning("no access control", extra={"advice": warning})
+    if warning := tokens_without_key(settings):
+        _log.warning("no key for tokens", extra={"advice": warning})
     try:
         authenticator(settings)
     except OSError as error:
