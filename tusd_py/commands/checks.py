@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
+from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.validator import ValidatorUnavailable
@@ -167,6 +168,7 @@ def _hooks(settings: Settings) -> Iterator[Check]:
         exists = Path(hooks.executables_dir).is_dir()
         state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
         yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
+    yield from map(warning, program_problems(settings))
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
         yield warning("hooks.enabled_events is empty: no hook is invoked")
     if hooks.http_skip_verify:
