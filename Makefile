@@ -83,13 +83,14 @@ media-types: $(DEV) ## write the table of media type names again, from shared-mi
 	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+# Locks that are installed together must agree: the others are bound by the first.
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
 	@$(LOCK) --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
-	@$(LOCK) --group pyproject.toml:build -o requirements-build.lock >/dev/null
-	@$(LOCK) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
-	@$(LOCK) --group bench pyproject.toml -o requirements-bench.lock >/dev/null
-	@$(LOCK) --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
+	@$(LOCK) -c requirements.lock --group pyproject.toml:build -o requirements-build.lock >/dev/null
+	@$(LOCK) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock >/dev/null
+	@$(LOCK) -c requirements.lock --group bench pyproject.toml -o requirements-bench.lock >/dev/null
+	@$(LOCK) -c requirements.lock --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
 
 clean: ## remove generated files, except data
 	@rm -rf $(VENV) .venv-* benchmarks/.venv-* tests/compatibility/.build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

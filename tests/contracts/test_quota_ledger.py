@@ -133,5 +133,23 @@ async def test_two_servers_race_for_the_last_bytes(url: str) -> None:
         assert [type(each) for each in failures] == [QuotaReached] * 10, failures
         assert (await used(database))[0] == (100, 100)
         assert await database.quota_ledger.reconcile(repair=False) == []
-        await database.quota_ledger.prune("2026-02")
+
+
+async def test_uploads_that_can_still_grow_keep_their_charge(url: str) -> None:
+    """Old months are forgotten, except those of an owner with an unfinished upload: it would grow for free then."""
+    async with opened(url) as (harness, database):
+        upload = (await harness.create(None)).upload
+        ended = (await harness.create(30)).upload
+        await harness.append(upload.id, 0, b"x" * 10)
+        await harness.append(ended.id, 0, b"x" * 5)
+        await harness.terminate(ended.id)
+        ledger = database.quota_ledger
+        await ledger.prune("2026-01")
+        await ledger.prune("2026-02")
+        assert await used(database) == [(15, 10), (15, 10)]
+        assert await ledger.reconcile(repair=False) == []
+        assert (await refused(lambda: harness.append(upload.id, 10, b"x" * 90))).used == 15
+        await harness.terminate(upload.id)
+        await ledger.prune("2026-02")
         assert await used(database) == [(0, 0), (0, 0)]
+        assert await ledger.reconcile(repair=False) == []

@@ -191,3 +191,14 @@ def test_lock_files_match_the_requirements() -> None:
             name = requirement.name.lower().replace("_", "-")
             assert name in locked, f"{file} lacks {name}: make lock"
             assert requirement.specifier.contains(Version(locked[name])), f"{file} has {name} {locked[name]}: make lock"
+
+
+def test_lock_files_agree() -> None:
+    """``make run`` and ``make bench`` install several of them together, which pip refuses if two versions differ."""
+    versions: dict[str, dict[str, set[str]]] = {}
+    for file in sorted(ROOT.glob("requirements*.lock")):
+        for name, version in re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", file.read_text(), re.M):
+            versions.setdefault(name, {}).setdefault(file.name, set()).add(version)
+    assert {} == {
+        name: locks for name, locks in versions.items() if len({frozenset(each) for each in locks.values()}) > 1
+    }

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
+from tusd_py.authenticators import (
+    allowed_algorithms,
+    authenticator,
+    has_authorize_hook,
+    open_to_everyone,
+    tokens_without_key,
+)
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
@@ -341,6 +347,8 @@ def _advice(settings: Settings) -> Iterator[Check]:
         )
     if everyone := open_to_everyone(settings):
         yield warning(everyone)
+    if keyless := tokens_without_key(settings):
+        yield warning(keyless)
     if settings.access.anonymous == "none" and not settings.jwt.enabled and not has_authorize_hook(settings):
         yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
     if settings.jwt.enabled:

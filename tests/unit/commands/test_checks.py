@@ -265,6 +265,7 @@ def test_endpoint_is_shown_without_its_secrets() -> None:
         (["--host", "0.0.0.0"], {}, "every client that reaches 0.0.0.0 can upload"),
         ([], {"STORAGE__KIND": "memory", "RECORDS__URL": "memory"}, "uploads are stored in memory and lost"),
         ([], {}, "uploads.length_max is 0: one upload can fill the disk"),
+        ([], {"JWT__SECRET": "", "JWT__ISSUER": "https://idp"}, "[jwt] has settings but no key"),
         (
             [],
             {"SERVER__INTERIM_RESPONSES": "always", "SERVER__TRUSTED_PROXIES": "127.0.0.1"},
