@@ -70,7 +70,7 @@ class Maintenance:
             self._leadership = None
 
     async def _warn_of_bucket(self) -> None:
-        """Log once, in every process, that uploads will fail. The server starts all the same, since S3 may come back."""
+        """Log once, in every process, that uploads will fail. The server still starts: S3 may come back."""
         if failure := await store_failure(self._ports.store):
             advice = f"{describe_bucket(self._settings)}: {failure}"
             log.warning("uploads cannot be stored", extra={"advice": advice})
