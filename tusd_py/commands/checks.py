@@ -18,14 +18,17 @@ from tusd_py.authenticators import (
     open_to_everyone,
     tokens_without_key,
 )
+from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
+from tusd_py.stores import describe_bucket, try_store
 from tusd_py.wiring import (
     ensure_libmagic,
     exposed_data,
@@ -68,6 +71,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
     """Check everything that the server and its worker need, and return all results."""
     return [
         *_data_dir(settings),
+        *_bucket(settings),
         *_database(settings),
         *(warning(sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
@@ -122,7 +126,21 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
     path = str(data_dir.absolute())
     if valid_unicode(path) != path:
         yield warning(f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
-    yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+    # With S3 only records and locks are here, and no upload takes space.
+    if settings.storage.kind == "disk":
+        yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+
+
+def _bucket(settings: Settings) -> Iterator[Check]:
+    if settings.storage.kind != "s3":
+        return
+    try:
+        failure = try_store(settings)
+    except StoreUnavailable as error:
+        yield Check(False, str(error))
+        return
+    bucket = describe_bucket(settings)
+    yield Check(False, f"{bucket}: {failure}") if failure else Check(True, f"{bucket} can be written to")
 
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
@@ -173,6 +191,7 @@ def _hooks(settings: Settings) -> Iterator[Check]:
         exists = Path(hooks.executables_dir).is_dir()
         state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
         yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
+    yield from map(warning, program_problems(settings))
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
         yield warning("hooks.enabled_events is empty: no hook is invoked")
     if hooks.http_skip_verify:

@@ -68,7 +68,10 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
-        client = await self._opened()
+        try:
+            client = await self._opened()
+        except Exception as error:
+            raise StoreUnavailable(f"there is no S3 client for these settings: {type(error).__name__}") from error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -179,6 +182,8 @@ def _translated(response: Any) -> StoreError:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _MISSING:
         return ObjectMissing("there is no such object")
+    if code == "NoSuchBucket":
+        return StoreUnavailable("the bucket does not exist")
     if code == "NoSuchUpload":
         return MultipartMissing("the multipart upload has ended")
     if code in ("InvalidPart", "InvalidPartOrder"):
