@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.quota import QuotaPolicy
@@ -11,6 +10,7 @@ from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import CreationRate
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
+from tusd_py.settings.access import zone_of
 
 
 def access_policy(settings: Settings) -> AccessPolicy | None:
@@ -27,7 +27,7 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     if not quotas.enabled:
         return None
     limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
-    return QuotaPolicy(limits=limits, zone=ZoneInfo(quotas.time_zone))
+    return QuotaPolicy(limits=limits, zone=zone_of(quotas.time_zone))
 
 
 def creation_rate(settings: Settings) -> CreationRate | None:

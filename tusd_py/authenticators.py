@@ -52,6 +52,13 @@ def open_to_everyone(settings: Settings) -> str | None:
     )
 
 
+def tokens_without_key(settings: Settings) -> str | None:
+    """A warning if ``[jwt]`` is configured except for its key: an empty variable must not open a server unnoticed."""
+    if settings.jwt.enabled or settings.jwt == JwtSettings():
+        return None
+    return "[jwt] has settings but no key, so no token is accepted: set jwt.secret, jwt.public_key or jwt.jwks_url"
+
+
 def has_authorize_hook(settings: Settings) -> bool:
     """Whether the settings have a hook that decides on every request."""
     hooks = settings.hooks

@@ -15,6 +15,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.model.quota import Quota
 from tusd_py.settings import Settings
+from tusd_py.stores import describe_bucket, store_failure
 from tusd_py.threads import in_executor
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
@@ -50,7 +51,9 @@ class Maintenance:
         self._hook_totals: Mapping[Hook, HookCount] | None = None  # None before the first pass
         self._is_deposed = False
         self._leftovers_at = ports.opened_at + timedelta(seconds=settings.expiration.leftover_seconds)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run())]
+        if settings.storage.kind == "s3":
+            self._tasks.append(asyncio.create_task(self._warn_of_bucket()))
 
     @property
     def is_leader(self) -> bool:
@@ -59,11 +62,18 @@ class Maintenance:
 
     async def stop(self) -> None:
         """Cancel the current pass, wait for it, and give up the leadership."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
         if self._leadership is not None:
             await self._leadership.release()
             self._leadership = None
+
+    async def _warn_of_bucket(self) -> None:
+        """Log once, in every process, that uploads will fail. The server still starts: S3 may come back."""
+        if failure := await store_failure(self._ports.store):
+            advice = f"{describe_bucket(self._settings)}: {failure}"
+            log.warning("uploads cannot be stored", extra={"advice": advice})
 
     async def _run(self) -> None:
         while True:

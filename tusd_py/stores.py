@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import threading
 from pathlib import Path
 
-from tusd_py.contracts.store import Store, StoreUnavailable
-from tusd_py.settings import Settings
+from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
+from tusd_py.settings import Settings, without_credentials
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.storage.s3.client import S3Account
@@ -14,6 +16,10 @@ from tusd_py.storage.s3.store import S3Store
 
 #: Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
+#: S3 is asked several times, with delays between: a shorter time would not tell a refused connection from silence.
+_PROBE_SECONDS = 10.0
+#: The end of the event loop after it, and the look-up of the host name, which nothing cancels.
+_CLOSE_SECONDS = 2.0
 
 
 def make_store(settings: Settings) -> Store:
@@ -42,3 +48,38 @@ def make_store(settings: Settings) -> Store:
         memory_bytes=s3.memory_bytes,
         parallel_parts=s3.parallel_parts,
     )
+
+
+async def store_failure(store: Store) -> str:
+    """Why the store cannot be written to, found out as for ``/readyz``; empty if it can. Takes a bounded time."""
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await store.probe()
+    except TimeoutError:
+        return f"no answer within {_PROBE_SECONDS:g} seconds"
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def try_store(settings: Settings) -> str:
+    """``store_failure`` for the store of the settings. Blocks; raises like ``make_store``."""
+    store = make_store(settings)
+    failures = [f"no answer within {_PROBE_SECONDS:g} seconds"]
+
+    async def probe() -> None:
+        try:
+            failures[0] = await store_failure(store)
+        finally:
+            await store.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(probe()), daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS + _CLOSE_SECONDS)
+    return failures[0]
+
+
+def describe_bucket(settings: Settings) -> str:
+    """The bucket and where it is, for the operator, without passwords."""
+    where = without_credentials(settings.s3.endpoint_url) or "AWS"
+    return f"the bucket {settings.s3.bucket} at {where}"

@@ -16,7 +16,7 @@ from tests.support.postgres import empty_database
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.jobs import Job
 from tusd_py.model.quota import Quota, QuotaLimits
-from tusd_py.model.upload import Kind
+from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.policy import UploadPolicy
@@ -133,5 +133,41 @@ async def test_two_servers_race_for_the_last_bytes(url: str) -> None:
         assert [type(each) for each in failures] == [QuotaReached] * 10, failures
         assert (await used(database))[0] == (100, 100)
         assert await database.quota_ledger.reconcile(repair=False) == []
-        await database.quota_ledger.prune("2026-02")
+
+
+async def test_uploads_that_can_still_grow_keep_their_charge(url: str) -> None:
+    """Old months are forgotten, except those of an owner with an unfinished upload: it would grow for free then."""
+    async with opened(url) as (harness, database):
+        upload = (await harness.create(None)).upload
+        ended = (await harness.create(30)).upload
+        await harness.append(upload.id, 0, b"x" * 10)
+        await harness.append(ended.id, 0, b"x" * 5)
+        await harness.terminate(ended.id)
+        ledger = database.quota_ledger
+        await ledger.prune("2026-01")
+        await ledger.prune("2026-02")
+        assert await used(database) == [(15, 10), (15, 10)]
+        assert await ledger.reconcile(repair=False) == []
+        assert (await refused(lambda: harness.append(upload.id, 10, b"x" * 90))).used == 15
+        await harness.terminate(upload.id)
+        await ledger.prune("2026-02")
         assert await used(database) == [(0, 0), (0, 0)]
+        assert await ledger.reconcile(repair=False) == []
+
+
+async def test_final_upload_beyond_the_quota_fails(url: str) -> None:
+    """If the parts turn out too long for the quota once they are complete, the final upload fails; nothing is retried.
+
+    One part that is named twice is charged twice.
+    """
+    async with opened(url) as (harness, database):
+        part = (await harness.create(None, kind=Kind.PARTIAL)).upload
+        final = (await harness.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
+        await harness.append(part.id, 0, b"x" * 60, length=60)
+        await harness.drain()
+        failed = await harness.record(final.id)
+        assert failed is not None
+        assert failed.status is Status.FAILED
+        assert "more than the quota of the owner allows" in failed.history[-1].reason
+        assert (await used(database))[0][0] == 60
+        assert await database.quota_ledger.reconcile(repair=False) == []

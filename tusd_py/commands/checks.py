@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tusd_py.authenticators import allowed_algorithms, authenticator, has_authorize_hook, open_to_everyone
+from tusd_py.authenticators import (
+    allowed_algorithms,
+    authenticator,
+    has_authorize_hook,
+    open_to_everyone,
+    tokens_without_key,
+)
+from tusd_py.commands.hook_programs import program_problems
+from tusd_py.commands.toml_text import toml_text
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
+from tusd_py.stores import describe_bucket, try_store
 from tusd_py.wiring import (
     ensure_libmagic,
     exposed_data,
@@ -62,6 +72,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
     """Check everything that the server and its worker need, and return all results."""
     return [
         *_data_dir(settings),
+        *_bucket(settings),
         *_database(settings),
         *(warning(sentence) for sentence in exposed_data(settings)),
         *_hooks(settings),
@@ -80,15 +91,9 @@ def differs(settings: Settings, name: str) -> bool:
 
 
 def as_text(settings: Settings, name: str) -> str:
-    """The setting's value as an operator would write it, without passwords."""
+    """The setting's value as an operator writes it in the file, without passwords."""
     value = value_of(settings, name)
-    if value and is_confidential(name):
-        return "..."
-    if isinstance(value, tuple):
-        text = ", ".join(map(str, value)) or "nothing"
-    else:
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-    return without_credentials(text)
+    return '"..."' if value and is_confidential(name) else toml_text(value)
 
 
 def value_of(settings: Settings, name: str) -> object:
@@ -116,7 +121,21 @@ def _data_dir(settings: Settings) -> Iterator[Check]:
     path = str(data_dir.absolute())
     if valid_unicode(path) != path:
         yield warning(f"{path} is not UTF-8: in the JSON of hooks its bytes that are not become U+FFFD")
-    yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+    # With S3 only records and locks are here, and no upload takes space.
+    if settings.storage.kind == "disk":
+        yield _free_space(settings, data_dir, shutil.disk_usage(existing).free)
+
+
+def _bucket(settings: Settings) -> Iterator[Check]:
+    if settings.storage.kind != "s3":
+        return
+    try:
+        failure = try_store(settings)
+    except StoreUnavailable as error:
+        yield Check(False, str(error))
+        return
+    bucket = describe_bucket(settings)
+    yield Check(False, f"{bucket}: {failure}") if failure else Check(True, f"{bucket} can be written to")
 
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
@@ -167,6 +186,7 @@ def _hooks(settings: Settings) -> Iterator[Check]:
         exists = Path(hooks.executables_dir).is_dir()
         state = "exists" if exists else "does not exist: create it, or change hooks.executables_dir"
         yield Check(exists, f"the hooks directory {hooks.executables_dir} {state}")
+    yield from map(warning, program_problems(settings))
     if not hooks.enabled_events and (hooks.executables_dir or hooks.http_urls):
         yield warning("hooks.enabled_events is empty: no hook is invoked")
     if hooks.http_skip_verify:
@@ -175,10 +195,9 @@ def _hooks(settings: Settings) -> Iterator[Check]:
 
 def _worker(settings: Settings) -> Iterator[Check]:
     if not needs_worker(settings):
-        yield Check(True, "no worker is needed: webhooks, validation and publishing are off")
+        yield Check(True, "no worker is needed: webhooks, post- hooks, validation, publishing and quotas are off")
         return
-    deliveries = [f"webhook {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
-    tasks = ", ".join([*settings.steps, *deliveries])
+    tasks = ", ".join([*settings.steps, *_deliveries(settings)])
     if settings.worker.mode == "embedded":
         yield Check(True, f"the server will start a worker for {tasks}")
     else:
@@ -195,6 +214,14 @@ def _worker(settings: Settings) -> Iterator[Check]:
                 f"webhook {endpoint.name} is never delivered: {host} is not a public address; set allow_private = true "
                 "for it if that is intended"
             )
+
+
+def _deliveries(settings: Settings) -> Iterator[str]:
+    webhooks = {endpoint.name for endpoint in settings.webhooks.endpoints}
+    for subscription in subscriptions(settings):
+        if subscription.actor:
+            name = subscription.name
+            yield f"webhook {name}" if name in webhooks else f"the post- hooks of {name}"
 
 
 def _redis(settings: Settings) -> Iterator[Check]:
@@ -339,6 +366,8 @@ def _advice(settings: Settings) -> Iterator[Check]:
         )
     if everyone := open_to_everyone(settings):
         yield warning(everyone)
+    if keyless := tokens_without_key(settings):
+        yield warning(keyless)
     if settings.access.anonymous == "none" and not settings.jwt.enabled and not has_authorize_hook(settings):
         yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
     if settings.jwt.enabled:

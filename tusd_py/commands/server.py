@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tusd_py import logs
-from tusd_py.authenticators import authenticator, open_to_everyone
+from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
 from tusd_py.commands.console import environ
+from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.reloading import LoadSettings, Reloading
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import worker_child
@@ -66,6 +67,10 @@ def run(
     open_files.raise_limit()
     if warning := open_to_everyone(settings):
         _log.warning("no access control", extra={"advice": warning})
+    for sentence in program_problems(settings):
+        _log.warning("a program of a hook is of no use", extra={"advice": sentence})
+    if warning := tokens_without_key(settings):
+        _log.warning("no key for tokens", extra={"advice": warning})
     try:
         authenticator(settings)
     except OSError as error:

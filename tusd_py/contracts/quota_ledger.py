@@ -31,5 +31,8 @@ class QuotaLedger(Protocol):
         ...
 
     async def prune(self, before_month: str) -> None:
-        """Forget what was charged before this month (``2026-03``), in whole months."""
+        """Forget what was charged before this month (``2026-03``), in whole months.
+
+        A month of a subject stays while an upload of it can still grow.
+        """
         ...

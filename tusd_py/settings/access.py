@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, tzinfo
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, model_validator
 
@@ -65,11 +66,16 @@ def check_parameter(value: str) -> str:
     return value
 
 
+def zone_of(name: str) -> tzinfo:
+    """The time zone with this name. UTC needs no database of time zones, which small images lack."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 def check_time_zone(value: str) -> str:
     try:
-        ZoneInfo(value)
-    except (ValueError, OSError):
-        raise ValueError("the name of a time zone such as UTC or Europe/Berlin") from None
+        zone_of(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("the name of a time zone such as UTC or Europe/Berlin that this system has (tzdata)") from None
     return value
 
 

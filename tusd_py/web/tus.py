@@ -39,6 +39,9 @@ from tusd_py.web.request_id import RequestIds
 
 log = logging.getLogger(__name__)
 
+#: Requests that may change an upload.
+_CHANGES = (Create, Append, Terminate)
+
 _NOWHERE = CollectionAddress("", "")
 
 
@@ -126,8 +129,8 @@ class TusEndpoint:
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
-        # Only creations are limited for each client.
-        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
+        # Only creations are limited for each client; the log names the client of each change.
+        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, _CHANGES) else ""
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
             principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)

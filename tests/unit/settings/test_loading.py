@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
@@ -111,6 +114,24 @@ def test_file_of_a_variable_that_cannot_be_used(tmp_path: Path) -> None:
     assert "TUSD_PY_JWT__SECRET_FILE" in refused
 
 
+def test_unknown_names_and_invalid_values_are_reported_at_once(tmp_path: Path) -> None:
+    """Each has one sentence; none tells of a combination in which a misspelt setting may be missing."""
+    config = tmp_path / "config.toml"
+    config.write_text('[server]\nprot = 1\nport = "x"\n[nowhere]\na = 1\n[storage]\nkind = "s3"\n[s3]\nbukcet = "b"\n')
+    found = problems(
+        {"TUSD_PY_UPLOADS__LENGTH_MAX": "much", "TUSD_PY_LOG__LEVLE": "info"}, config, server__processes="-1"
+    )
+    assert sorted(sentence.split(" ", 1)[0] for sentence in found) == [
+        "log.levle",
+        "nowhere",
+        "s3.bukcet",
+        "server.port",
+        "server.processes",
+        "server.prot",
+        "uploads.length_max",
+    ]
+
+
 def test_paths_urls_and_networks_are_normalized() -> None:
     """Paths and URLs of the endpoint get a slash at the end; bits after a network's prefix are cleared."""
     server = load(
@@ -165,6 +186,9 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("UPLOADS__INLINE_TYPES", "png", "it must be a list of media types"),
         ("CORS__ALLOW_ORIGINS", "https://a.example/", "it must be a list of origins"),
         ("CORS__ALLOW_HEADERS", "a b", "it must be a list of header names"),
+        ("QUOTAS__TIME_ZONE", "Mars/Olympus", "it must be the name of a time zone such as UTC"),
+        ("QUOTAS__TIME_ZONE", "../UTC", "it must be the name of a time zone such as UTC"),
+        ("QUOTAS__TIME_ZONE", "Europe", "it must be the name of a time zone such as UTC"),
         ("JWT__JWKS_URL", "ftp://x", "it must be an absolute http or https URL"),
         ("METRICS__PATH", "metrics", "it must be an absolute path"),
         ("LOG__LEVEL", "loud", 'it must be "debug", "info", "warning" or "error"'),
@@ -417,3 +441,18 @@ def test_empty_data_dir_is_refused() -> None:
     """An empty path would be the working directory."""
     with pytest.raises(SettingsError, match=r"storage.data_dir is '' \(V\); it must be the path of a directory"):
         build({"storage.data_dir": Sourced("", "V")})
+
+
+def test_utc_needs_no_database_of_time_zones() -> None:
+    """On a system without tzdata the default starts, and another zone is refused with a sentence that names tzdata."""
+    program = (
+        "import sys; sys.modules['tzdata'] = None\n"
+        "from tusd_py.settings.access import QuotasSettings, zone_of\n"
+        "print(zone_of(QuotasSettings().time_zone))\n"
+        "try: QuotasSettings(time_zone='Europe/Berlin')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("UTC\n")
+    assert "(tzdata)" in ran.stdout

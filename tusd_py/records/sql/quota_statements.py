@@ -11,6 +11,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     literal_column,
     select,
@@ -128,13 +129,19 @@ def _of_reconciliation(dialect: Dialect) -> dict[str, str]:
         c.bytes != true_bytes,
     )
     before: BindParameter[str] = bindparam("before_month")
+    open_ = _charges.alias("unsettled")
+    # An upload that can still grow keeps its charge, and with it all of the month of its owner: else it would be free.
+    has_open = exists().where(open_.c.is_settled == _FALSE)
+    open_charges = has_open.where(open_.c.subject == c.subject, open_.c.month == c.month)
+    counted_month = func.substr(_counters.c.period, literal_column("1"), literal_column("7"))
+    open_counters = has_open.where(open_.c.subject == _counters.c.subject, open_.c.month == counted_month)
     statements = {
         "wrong_charges": select(c.upload_id, c.created_at, c.subject, c.bytes, true_bytes).where(*is_wrong),
         "by_day": select(c.subject, c.day, _total).group_by(c.subject, c.day),
         "by_month": select(c.subject, c.month, _total).group_by(c.subject, c.month),
         "all_counters": select(_counters.c.subject, _counters.c.period, _counters.c.bytes),
-        "prune": delete(_charges).where(c.month < before),
+        "prune": delete(_charges).where(c.month < before, ~open_charges),
         # As text a month comes before its days and after all earlier ones.
-        "prune_counters": delete(_counters).where(_counters.c.period < before),
+        "prune_counters": delete(_counters).where(_counters.c.period < before, ~open_counters),
     }
     return {name: compile_text(dialect, statement) for name, statement in statements.items()}

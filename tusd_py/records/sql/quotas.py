@@ -74,7 +74,7 @@ class SetQuotaLimits:
 
 @dataclass(frozen=True, slots=True)
 class PruneCharges:
-    """Forget what was charged before a month, in whole months: the counters stay the sums of the charges."""
+    """Forget what was charged before a month, in whole months of a subject: the counters stay sums of the charges."""
 
     sql: QuotaStatements
     before_month: str

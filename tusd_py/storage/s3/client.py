@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.threads import cpu_threads, in_executor
@@ -68,7 +69,10 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
-        client = await self._opened()
+        try:
+            client = await self._opened()
+        except Exception as error:
+            raise StoreUnavailable(f"there is no S3 client for these settings: {type(error).__name__}") from error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -76,7 +80,7 @@ class S3Client:
         except ClientError as error:
             raise _translated(error.response) from None
         except (BotoCoreError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__}") from None
+            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__} at {_host(client)}") from None
 
     async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
         """The pages of a listing."""
@@ -162,6 +166,11 @@ class S3Client:
         )
 
 
+def _host(client: Any) -> str:
+    """Where the client connects to, without the credentials that a URL may contain."""
+    return urlsplit(str(client.meta.endpoint_url)).netloc.rpartition("@")[2]
+
+
 def _load() -> Any:
     from aiobotocore.session import get_session
 
@@ -179,6 +188,8 @@ def _translated(response: Any) -> StoreError:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _MISSING:
         return ObjectMissing("there is no such object")
+    if code == "NoSuchBucket":
+        return StoreUnavailable("the bucket does not exist")
     if code == "NoSuchUpload":
         return MultipartMissing("the multipart upload has ended")
     if code in ("InvalidPart", "InvalidPartOrder"):

@@ -11,6 +11,7 @@ from tusd_py.model.jobs import Job
 from tusd_py.model.steps import ASSEMBLY
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
+from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.errors import MaxSizeExceeded
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import step_job, update
@@ -158,7 +159,10 @@ async def _concatenate(ports: Ports, final: Upload) -> Upload | None:
         return await _fail(ports, final, f"the parts have {length} bytes, more than an upload may have")
     now = ports.clock()
     if final.status is Status.UPLOADING:
-        final = await update(ports, final, final.declare_length(length).with_status(Status.PROCESSING, now))
+        try:
+            final = await update(ports, final, final.declare_length(length).with_status(Status.PROCESSING, now))
+        except QuotaReached:
+            return await _fail(ports, final, f"the parts have {length} bytes, more than the quota of the owner allows")
     progress = StepProgress(ports, final, ASSEMBLY)
     try:
         storage = await ports.store.concatenate(final, parts, progress.report)
