@@ -61,7 +61,7 @@ def back_up(settings: Settings, directory: Path, *, with_bytes: bool, may_link: 
         raise BackupError(f"there is no database at {database}: check --data-dir, the configuration and the directory")
     _make_empty(directory)
     copy_records(settings, directory / DATABASE)
-    if problem := records_damage(directory / DATABASE):
+    if problem := records_damage(directory / DATABASE, is_constant=True):
         raise BackupError(f"the database {database} is damaged: {problem}")
     files = shared = 0
     if with_bytes:
@@ -134,7 +134,8 @@ def read_manifest(directory: Path) -> dict[str, object]:
         raise BackupError(f"{directory / MANIFEST} was written by another version of tusd-py")
     if _digest(directory / DATABASE) != manifest["database_sha256"]:
         raise BackupError(f"{directory / DATABASE} has changed since the backup was made")
-    if problem := records_damage(directory / DATABASE):
+    # The directory may be on a medium that is read-only, and the copy of an older version has a write-ahead log.
+    if problem := records_damage(directory / DATABASE, is_constant=True):
         raise BackupError(f"{directory / DATABASE} is damaged: {problem}")
     return manifest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -129,3 +130,29 @@ def test_server_does_not_start_in_an_interrupted_restore(tmp_path: Path) -> None
     assert (2, True) == (refused.returncode, "run tusd-py restore again" in refused.stderr)
     assert 0 == command("restore", target, "--data-dir", data).returncode
     assert not (data / ".restoring").exists()
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_restore_writes_nothing_beside_the_backup(tmp_path: Path, mode: str) -> None:
+    """The backup has no file but those that are named, and can be on a read-only medium, as one of an older version."""
+    data, target = tmp_path / "data", tmp_path / "backup"
+    migrated(data)
+    (data / "uploads").mkdir()
+    assert 0 == command("backup", target, "--data-dir", data, "--bytes", "copy").returncode
+    expected = {"manifest.json", "tusd.sqlite3", "uploads"}
+    assert expected == {path.name for path in target.iterdir()}
+    copied = target / "tusd.sqlite3"
+    with closing(sqlite3.connect(copied)) as database:
+        assert [("delete",)] == database.execute("PRAGMA journal_mode").fetchall()
+        database.execute(f"PRAGMA journal_mode={mode}")
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["database_sha256"] = hashlib.sha256(copied.read_bytes()).hexdigest()
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    # root may write where others may not: the time of the directory says whether a file was made in it.
+    target.chmod(0o555)
+    before = target.stat().st_mtime_ns
+    restored = command("restore", target, "--data-dir", tmp_path / "new")
+    target.chmod(0o755)
+    assert 0 == restored.returncode, restored.stderr
+    assert before == target.stat().st_mtime_ns
+    assert expected == {path.name for path in target.iterdir()}
