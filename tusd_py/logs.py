@@ -1,6 +1,7 @@
 """The format of the log: one line per record, as text or JSON, including the records of libraries.
 
-Callers log a short constant message and put values into ``extra``. Values whose names suggest credentials are dropped,
+Callers log a short constant message and put values into ``extra``. A value named ``event`` is shown in place of a
+message that repeats values for the handlers of an application. Values whose names suggest credentials are dropped,
 and query strings are cut off.
 """
 
@@ -20,6 +21,14 @@ from typing import Literal, TextIO
 #: The id of the request that is being answered; it is added to every line that is logged meanwhile.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+#: The least level of the lines of libraries. Our own lines report starting, stopping and migrations, and a connection
+#: to the database that is lost: psycopg warns of each of its own.
+_LIBRARIES = {
+    "uvicorn": logging.WARNING,
+    "alembic": logging.WARNING,
+    "dramatiq": logging.WARNING,
+    "psycopg": logging.ERROR,
+}
 #: A value is dropped if its name contains one of these.
 _SECRET = ("authorization", "cookie", "password", "secret", "token", "query")
 #: Names of values whose query string is cut off: it can contain tickets and signatures.
@@ -27,7 +36,7 @@ _ADDRESSES = ("uri", "url", "path", "target", "location")
 #: Values that are addresses of clients.
 _CLIENT_ADDRESSES = {"client", "address"}
 #: The attributes of every record; all others came in ``extra``. uvicorn adds a coloured copy of the message.
-_ORDINARY = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+_ORDINARY = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message", "event"}
 
 
 def configure(format: Literal["auto", "text", "json"], level: str, stream: TextIO, *, privacy: bool = False) -> None:
@@ -46,9 +55,8 @@ def configure(format: Literal["auto", "text", "json"], level: str, stream: TextI
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Our own lines report starting, stopping and migrations; of these libraries only warnings and errors are of use.
-    for library in ("uvicorn", "alembic", "dramatiq"):
-        logging.getLogger(library).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    for library, least in _LIBRARIES.items():
+        logging.getLogger(library).setLevel(logging.NOTSET if level == "debug" else least)
 
 
 def _make_private(record: logging.LogRecord) -> bool:
@@ -71,7 +79,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, object] = {
             "timestamp": _timestamp(record),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _event(record),
             "logger": record.name,
             **fields(record),
         }
@@ -113,10 +121,15 @@ class TextLines(logging.Formatter):
     """Formats a record as time, level, message and ``name=value`` pairs, followed by the lines of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [_timestamp(record), f"{record.levelname.lower():<8}", printable(record.getMessage())]
+        parts = [_timestamp(record), f"{record.levelname.lower():<8}", printable(_event(record))]
         parts += [f"{key}={printable(str(value))}" for key, value in fields(record).items()]
         line = " ".join(parts)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _event(record: logging.LogRecord) -> str:
+    event: str | None = vars(record).get("event")
+    return record.getMessage() if event is None else event
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:

@@ -45,6 +45,12 @@ def test_text_format() -> None:
     assert logged("text", "server ready", pid=7).endswith(" info     server ready pid=7\n")
 
 
+def test_event_stands_in_place_of_the_message() -> None:
+    """Our lines have the constant event; other handlers have a message with the values."""
+    assert "request" == json.loads(logged("json", "GET '/' was answered 500", event="request", status=500))["event"]
+    assert logged("text", "GET '/' was answered 500", event="request", status=500).endswith(" request status=500\n")
+
+
 def test_auto_format_is_json_without_a_terminal() -> None:
     """A stream that is not a terminal gets JSON."""
     assert json.loads(logged("auto", "x"))
@@ -103,13 +109,14 @@ def test_request_id_is_added_to_every_line() -> None:
 
 
 def test_level_applies_to_libraries() -> None:
-    """Lines below the level are dropped; uvicorn and Alembic log warnings and errors only, unless at level debug."""
+    """Lines below the level are dropped; libraries log warnings, or psycopg errors, except at level debug."""
     assert "" == logged("json", "x", "warning")
     stream = io.StringIO()
-    for level, expected in (("info", 1), ("debug", 2)):
+    for level, expected in (("info", 1), ("debug", 3)):
         logs.configure("json", level, stream)
         before = len(stream.getvalue().splitlines())
         logging.getLogger("uvicorn.error").info("Started server process")
+        logging.getLogger("psycopg").warning("error ignored terminating <psycopg.Pipeline [BAD]>")
         logging.getLogger("alembic.runtime").warning("odd")
         assert expected == len(stream.getvalue().splitlines()) - before
 

@@ -19,6 +19,7 @@ from tusd_py.authenticators import (
     tokens_without_key,
 )
 from tusd_py.commands.hook_programs import program_problems
+from tusd_py.commands.toml_text import toml_text
 from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
@@ -90,15 +91,9 @@ def differs(settings: Settings, name: str) -> bool:
 
 
 def as_text(settings: Settings, name: str) -> str:
-    """The setting's value as an operator would write it, without passwords."""
+    """The setting's value as an operator writes it in the file, without passwords."""
     value = value_of(settings, name)
-    if value and is_confidential(name):
-        return "..."
-    if isinstance(value, tuple):
-        text = ", ".join(map(str, value)) or "nothing"
-    else:
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-    return without_credentials(text)
+    return '"..."' if value and is_confidential(name) else toml_text(value)
 
 
 def value_of(settings: Settings, name: str) -> object:
@@ -200,10 +195,9 @@ def _hooks(settings: Settings) -> Iterator[Check]:
 
 def _worker(settings: Settings) -> Iterator[Check]:
     if not needs_worker(settings):
-        yield Check(True, "no worker is needed: webhooks, validation and publishing are off")
+        yield Check(True, "no worker is needed: webhooks, post- hooks, validation, publishing and quotas are off")
         return
-    deliveries = [f"webhook {subscription.name}" for subscription in subscriptions(settings) if subscription.actor]
-    tasks = ", ".join([*settings.steps, *deliveries])
+    tasks = ", ".join([*settings.steps, *_deliveries(settings)])
     if settings.worker.mode == "embedded":
         yield Check(True, f"the server will start a worker for {tasks}")
     else:
@@ -220,6 +214,14 @@ def _worker(settings: Settings) -> Iterator[Check]:
                 f"webhook {endpoint.name} is never delivered: {host} is not a public address; set allow_private = true "
                 "for it if that is intended"
             )
+
+
+def _deliveries(settings: Settings) -> Iterator[str]:
+    webhooks = {endpoint.name for endpoint in settings.webhooks.endpoints}
+    for subscription in subscriptions(settings):
+        if subscription.actor:
+            name = subscription.name
+            yield f"webhook {name}" if name in webhooks else f"the post- hooks of {name}"
 
 
 def _redis(settings: Settings) -> Iterator[Check]:

@@ -50,10 +50,6 @@ class EndpointSettings(BaseModel):
     allow_private: Bool = False
     ordered: Bool = True
 
-    def __str__(self) -> str:
-        signed = f", signed with {len(self.secrets)}" if self.secrets else ", not signed"
-        return f"{self.name} ({self.url.partition('?')[0]}{signed})"
-
 
 class WebhooksSettings(BaseModel):
     """Which endpoints receive events over HTTP."""

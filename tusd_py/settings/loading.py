@@ -100,7 +100,7 @@ def exit_with(problems: list[str]) -> NoReturn:
 def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, Sourced]) -> dict[str, Sourced]:
     """Return the values that were set, by name (``server.port``); they are not checked yet.
 
-    Raises ``SettingsError`` for unknown names and for a file that cannot be read.
+    Raises ``SettingsError`` for unknown names and for a file that cannot be read, then also with the invalid values.
     """
     problems: list[str] = []
     return _known((*_from_file(config, problems), *_from_environment(environ, problems), *flags.items()), problems)
@@ -108,15 +108,10 @@ def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, So
 
 def build(sourced: Mapping[str, Sourced]) -> Settings:
     """Check the values and build the settings. Raises ``SettingsError``."""
-    tree: dict[str, dict[str, object]] = {}
-    for name, value in sourced.items():
-        section, _, key = name.partition(".")
-        tree.setdefault(section, {})[key] = value.value
     try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(_as_tree(sourced))
     except ValidationError as error:
-        sentences = [_sentence(details, sourced) for details in error.errors()]
-        raise SettingsError(list(dict.fromkeys(sentences))) from None
+        raise SettingsError(_sentences(error.errors(), sourced)) from None
 
 
 def from_mapping(tables: Mapping[str, Mapping[str, object]], origin: str) -> Settings:
@@ -126,16 +121,41 @@ def from_mapping(tables: Mapping[str, Mapping[str, object]], origin: str) -> Set
 
 
 def _known(values: Iterable[tuple[str, Sourced]], problems: list[str]) -> dict[str, Sourced]:
-    """The values by name. Raises ``SettingsError`` if there are problems, or names of no setting."""
+    """The values by name. Raises ``SettingsError`` if there are problems, or names of no setting.
+
+    The error then also has the sentences about the values of the other settings: an operator corrects all at once.
+    """
     sourced: dict[str, Sourced] = {}
     for name, value in values:
         section, _, key = name.partition(".")
-        if key not in sections()[section].model_fields:
+        if key in sections()[section].model_fields:
+            sourced[name] = value
+        else:
             problems.append(_unknown(name, value.origin))
-        sourced[name] = value
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([*problems, *_invalid(sourced)])
     return sourced
+
+
+def _invalid(sourced: Mapping[str, Sourced]) -> list[str]:
+    """The sentences about single values. Those about several may be wrong while one of the settings is unknown."""
+    try:
+        Settings.model_validate(_as_tree(sourced))
+    except ValidationError as error:
+        return _sentences([details for details in error.errors() if len(details["loc"]) > 1], sourced)
+    return []
+
+
+def _as_tree(sourced: Mapping[str, Sourced]) -> dict[str, dict[str, object]]:
+    tree: dict[str, dict[str, object]] = {}
+    for name, value in sourced.items():
+        section, _, key = name.partition(".")
+        tree.setdefault(section, {})[key] = value.value
+    return tree
+
+
+def _sentences(errors: Iterable[ErrorDetails], sourced: Mapping[str, Sourced]) -> list[str]:
+    return list(dict.fromkeys(_sentence(details, sourced) for details in errors))
 
 
 def _from_file(config: Path | None, problems: list[str]) -> Iterator[tuple[str, Sourced]]:

@@ -45,13 +45,18 @@ def _log(message: str, upload: Upload, caller: Caller | None) -> None:
         values["offset"] = upload.offset
     if upload.owner:
         values["owner"] = upload.owner
-    if caller is not None and (address := caller.client or caller.remote_address):
+    if caller is not None and (address := caller.client or _without_port(caller.remote_address)):
         values["client"] = address
     if name := _name(upload):
         values["file_name"] = name
     if upload.history and upload.history[-1].reason:
         values["reason"] = upload.history[-1].reason
     log.info(message, extra=values)
+
+
+def _without_port(address: str) -> str:
+    """The host of ``host:port``: the peer, where the address of the client is unknown."""
+    return address.rpartition(":")[0].strip("[]")
 
 
 def _name(upload: Upload) -> str:

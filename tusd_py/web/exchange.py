@@ -158,6 +158,7 @@ class Exchange:
         level = _level(error)
         if log.isEnabledFor(level):
             details = {
+                "event": "request",
                 "method": self.method,
                 "path": path,
                 "status": status,
@@ -167,7 +168,12 @@ class Exchange:
                 "seconds": round(seconds, 6),
                 "request_id": self.request_id.decode(),
             }
-            log.log(level, "request", extra={name: value for name, value in details.items() if value is not None})
+            extra = {name: value for name, value in details.items() if value is not None}
+            # Our own lines show the event and the values; handlers of an application may show the message only.
+            if error is None:
+                log.log(level, "%s %r was answered %d", self.method, path, status, extra=extra)
+            else:
+                log.log(level, "%s %r was answered %d %s", self.method, path, status, error.code, extra=extra)
 
 
 def _level(error: TusError | None) -> int:

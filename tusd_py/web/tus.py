@@ -126,8 +126,9 @@ class TusEndpoint:
     async def _run(
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
-        # Only creations are limited for each client.
-        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, Create) else ""
+        # Only creations are limited for each client; the log names the client of each change.
+        changes = isinstance(request, Create | Append | Terminate)
+        client = self.client_addresses.key(scope, exchange.headers) if changes else ""
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
             principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)

@@ -130,7 +130,7 @@ def test_hooks(tmp_path: Path) -> None:
     result = run("check", "--port", "0", HOOKS__HTTP_SKIP_VERIFY="true", **hooks)
     assert 2 == result.exit_code
     assert "NOT OK  the hooks directory hooks does not exist" in result.output
-    assert "hooks.http_urls = http://...@h/x  (TUSD_PY_HOOKS__HTTP_URLS)" in result.output
+    assert 'hooks.http_urls = ["http://...@h/x"]  (TUSD_PY_HOOKS__HTTP_URLS)' in result.output
     assert "secret" not in result.output
     assert "hooks.enabled_events is empty: no hook is invoked" in result.output
     assert "hooks.http_skip_verify is true" in result.output
@@ -205,7 +205,7 @@ def test_unreachable_redis_exits_with_2() -> None:
 def test_password_with_an_at_sign_is_not_shown() -> None:
     """Everything before the last @ of an authority is removed."""
     result = run("check", "--port", "0", WORKER__BROKER="redis://:sec@ret@127.0.0.1:1/0")
-    assert "worker.broker = redis://...@127.0.0.1:1/0" in result.output
+    assert 'worker.broker = "redis://...@127.0.0.1:1/0"' in result.output
     assert "ret@" not in result.output
 
 
@@ -251,11 +251,42 @@ def test_publishing_directory(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("SERVER__HOST", "0.0.0.0", '"0.0.0.0"'),
+        ("SERVER__PORT", "9000", "9000"),
+        ("UPLOADS__TERMINATION", "false", "false"),
+        ("CORS__ALLOW_ORIGINS", "https://a,https://b", '["https://a", "https://b"]'),
+        ("CORS__ALLOW_ORIGINS", "", "[]"),
+        (
+            "VALIDATION__RULES",
+            '[{"name": "texts", "types": ["text/*"], "metadata": {"project": "a"}, "size_max": "1MiB", "csv": true}]',
+            '[{ name = "texts", types = ["text/*"], metadata = { project = "a" }, size_max = 1048576, csv = true }]',
+        ),
+    ],
+)
+def test_values_are_shown_as_toml(variable: str, value: str, text: str) -> None:
+    """Also those of tables in lists, of which only the keys that were set are shown."""
+    section, _, key = variable.lower().partition("__")
+    settings = load(None, {f"TUSD_PY_{variable}": value})
+    assert text == as_text(settings, f"{section}.{key}")
+
+
+def test_worker_for_programs_of_hooks(tmp_path: Path) -> None:
+    """Programs and URLs of tusd's hooks are no webhooks."""
+    (tmp_path / "hooks").mkdir()
+    result = run("check", "--port", "0", HOOKS__EXECUTABLES_DIR=str(tmp_path / "hooks"))
+    assert "start a worker for the post- hooks of hooks.executables_dir\n" in result.output
+    result = run("check", "--port", "0", HOOKS__HTTP_URLS="http://h.example/a")
+    assert "start a worker for the post- hooks of http://h.example/a\n" in result.output
+
+
 def test_endpoint_is_shown_without_its_secrets() -> None:
     """Neither signing keys nor passwords are shown."""
     endpoint = {"name": "a", "url": "http://u:hush@h/?token=hush", "secrets": ["whsec_" + "A" * 32]}
     settings = load(None, {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([endpoint])})
-    assert "a (http://...@h/, signed with 1)" == as_text(settings, "webhooks.endpoints")
+    assert '[{ name = "a", url = "http://...@h/", secrets = ["..."] }]' == as_text(settings, "webhooks.endpoints")
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,24 @@ def test_file_of_a_variable_that_cannot_be_used(tmp_path: Path) -> None:
     assert "TUSD_PY_JWT__SECRET_FILE" in refused
 
 
+def test_unknown_names_and_invalid_values_are_reported_at_once(tmp_path: Path) -> None:
+    """Each has one sentence; none tells of a combination in which a misspelt setting may be missing."""
+    config = tmp_path / "config.toml"
+    config.write_text('[server]\nprot = 1\nport = "x"\n[nowhere]\na = 1\n[storage]\nkind = "s3"\n[s3]\nbukcet = "b"\n')
+    found = problems(
+        {"TUSD_PY_UPLOADS__LENGTH_MAX": "much", "TUSD_PY_LOG__LEVLE": "info"}, config, server__processes="-1"
+    )
+    assert sorted(sentence.split(" ", 1)[0] for sentence in found) == [
+        "log.levle",
+        "nowhere",
+        "s3.bukcet",
+        "server.port",
+        "server.processes",
+        "server.prot",
+        "uploads.length_max",
+    ]
+
+
 def test_paths_urls_and_networks_are_normalized() -> None:
     """Paths and URLs of the endpoint get a slash at the end; bits after a network's prefix are cleared."""
     server = load(

@@ -58,6 +58,9 @@ async def test_log_line_has_no_secrets(caplog: pytest.LogCaptureFixture) -> None
         assert (refused["status"], refused["code"]) == (400, "ERR_INVALID_UPLOAD_LENGTH")
         assert (granted["status"], granted["path"], granted["request_id"]) == (204, "/files/", "r1")
         assert (refused["levelname"], granted["levelname"]) == ("INFO", "DEBUG")
+        assert ["POST '/files/' was answered 400 ERR_INVALID_UPLOAD_LENGTH", "OPTIONS '/files/' was answered 204"] == [
+            line.getMessage() for line in caplog.records if line.name == "tusd_py.requests"
+        ]
         for line in caplog.records:
             assert "s3cret" not in f"{vars(line)}"
 

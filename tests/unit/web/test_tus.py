@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 
 import pytest
 from starlette.types import Message
@@ -199,3 +200,21 @@ async def test_refused_and_cut_requests_leave_no_cycles() -> None:
         finally:
             gc.enable()
         assert before == 0
+
+
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.1",)])
+async def test_log_names_the_client_alike_at_each_change(
+    proxies: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Created, finished and terminated: the same address without a port, behind a trusted proxy the forwarded one."""
+    caplog.set_level(logging.INFO, "tusd_py.uploads")
+    async with serving(server={"trusted_proxies": proxies}) as service:
+        forwarded = {"X-Forwarded-For": "192.0.2.7"}
+        made = await request(service, "POST", "/", {"Upload-Length": "1", **forwarded})
+        path = made.headers["location"].removeprefix(MOUNTED)
+        headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream", **forwarded}
+        assert (await request(service, "PATCH", path, headers, b"a")).status == 204
+        assert (await request(service, "DELETE", path, forwarded)).status == 204
+    clients = [(record.message.split()[1], vars(record)["client"]) for record in caplog.records]
+    client = "192.0.2.7" if proxies else "127.0.0.1"
+    assert clients == [("created", client), ("finished", client), ("terminated", client)]
