@@ -102,6 +102,7 @@ def test_check_names_a_service_that_is_not_there() -> None:
         result = run("check", "--port", "0", **environ(url))
     assert 2 == result.exit_code, result.output
     assert f"NOT OK  the bucket mine at {url}: S3 cannot be reached" in result.output
+    assert f"EndpointConnectionError at {url.removeprefix('http://')}" in result.output
     assert "hunter2" not in result.output
 
 

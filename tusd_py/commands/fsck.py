@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,29 +41,36 @@ def fsck(repair: Repair = False, as_json: AsJson = False, config: Config = None,
     try:
         require_database(settings)
         with keeping_owner(settings):
-            found, left = asyncio.run(_report(settings, repair, as_json))
+            findings = asyncio.run(_report(settings, repair, as_json))
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError, LocksUnavailable) as error:
         fail([reason(error)])
     if not as_json:
-        say(f"problems: {found}, not repaired: {left}" if found else "records and bytes agree")
-    if left:
+        say(_summary(findings))
+    if findings["left"]:
         sys.exit(_EXIT_PROBLEMS)
 
 
-async def _report(settings: Settings, repair: bool, as_json: bool) -> tuple[int, int]:
-    """Print each finding; return how many there are, and how many are not repaired."""
+async def _report(settings: Settings, repair: bool, as_json: bool) -> Counter[str]:
+    """Print each finding; return how many are ``repaired``, ``left`` and ``harmless``."""
     from tusd_py.uploads.fsck import check
     from tusd_py.wiring import opened_ports
 
-    found = left = 0
+    findings: Counter[str] = Counter()
     async with opened_ports(settings) as ports:
         async for finding in check(ports, repair=repair):
-            found += 1
-            left += not finding.is_repaired
+            findings["harmless" if finding.is_harmless else "repaired" if finding.is_repaired else "left"] += 1
             say(_as_json(finding) if as_json else _as_line(finding))
-    return found, left
+    return findings
+
+
+def _summary(findings: Counter[str]) -> str:
+    problems, harmless = findings["left"] + findings["repaired"], findings["harmless"]
+    text = f"problems: {problems}, not repaired: {findings['left']}" if problems else "no problems"
+    if harmless:
+        return f"{text}, harmless: {harmless}"
+    return text if problems else "records and bytes agree"
 
 
 def _as_json(finding: Finding) -> str:

@@ -30,7 +30,7 @@ class Disagreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One upload with a problem, and what was or can be done."""
+    """One upload whose record and bytes do not agree, and what was or can be done."""
 
     upload_id: str
     problem: Disagreement
@@ -38,6 +38,7 @@ class Finding:
     stored: int
     is_repaired: bool
     advice: str
+    is_harmless: bool = False  # no problem: it needs no repair
 
 
 async def check(ports: Ports, *, repair: bool) -> AsyncIterator[Finding]:
@@ -91,7 +92,8 @@ async def _judge(ports: Ports, upload: Upload, stored: int, repair: bool) -> Fin
     if stored > upload.offset:
         if upload.is_complete:
             return _finding(upload, Disagreement.LONG, stored, "another program has changed it: restore a backup")
-        return _finding(upload, Disagreement.LONG, stored, "harmless: they are overwritten", is_repaired=True)
+        advice = "harmless: its client overwrites them"
+        return Finding(upload.id, Disagreement.LONG, upload.offset, stored, False, advice, is_harmless=True)
     problem = Disagreement.SHORT if stored else Disagreement.MISSING
     if upload.is_complete:
         advice = "restore its bytes from a backup, or delete it with tusd-py uploads delete"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tests.support.command import run
+from tests.unit.commands.test_uploads import an_upload, insert
 
 _ORPHAN = "0123456789abcdef0123456789abcdef"
 
@@ -34,6 +35,18 @@ def test_problems_exit_with_2_until_they_are_repaired() -> None:
     assert 0 == run("fsck", "--repair", "--data-dir", "d").exit_code
     assert not path.exists()
     assert 0 == run("fsck", "--data-dir", "d").exit_code
+
+
+def test_harmless_bytes_are_no_problem(tmp_path: Path) -> None:
+    """More bytes than an unfinished upload has recorded: exit code 0, and counted apart from problems."""
+    insert(tmp_path / "d", an_upload("a"))
+    run("sweep", "--data-dir", "d")  # makes the directory of the bytes
+    Path("d", "uploads", "a").write_bytes(b"x")
+    result = run("fsck", "--data-dir", "d")
+    assert 0 == result.exit_code, result.output
+    assert (
+        "long        a  1 of 0 bytes: harmless: its client overwrites them\nno problems, harmless: 1\n" == result.stdout
+    )
 
 
 def test_directory_without_a_database() -> None:

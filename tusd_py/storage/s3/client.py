@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.threads import cpu_threads, in_executor
@@ -79,7 +80,7 @@ class S3Client:
         except ClientError as error:
             raise _translated(error.response) from None
         except (BotoCoreError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__}") from None
+            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__} at {_host(client)}") from None
 
     async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
         """The pages of a listing."""
@@ -163,6 +164,11 @@ class S3Client:
                 config=config,
             )
         )
+
+
+def _host(client: Any) -> str:
+    """Where the client connects to, without the credentials that a URL may contain."""
+    return urlsplit(str(client.meta.endpoint_url)).netloc.rpartition("@")[2]
 
 
 def _load() -> Any:
