@@ -39,6 +39,9 @@ from tusd_py.web.request_id import RequestIds
 
 log = logging.getLogger(__name__)
 
+#: Requests that may change an upload.
+_CHANGES = (Create, Append, Terminate)
+
 _NOWHERE = CollectionAddress("", "")
 
 
@@ -127,8 +130,7 @@ class TusEndpoint:
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         # Only creations are limited for each client; the log names the client of each change.
-        changes = isinstance(request, Create | Append | Terminate)
-        client = self.client_addresses.key(scope, exchange.headers) if changes else ""
+        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, _CHANGES) else ""
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
             principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
