@@ -57,11 +57,13 @@ def back_up(settings: Settings, directory: Path, *, with_bytes: bool, may_link: 
     between. Raises ``BackupError``, ``OSError`` or ``RecordsError``.
     """
     database = _database(settings)
+    if with_bytes:
+        _ensure_bytes_on_disk(settings)
     if not database.exists():
         raise BackupError(f"there is no database at {database}: check --data-dir, the configuration and the directory")
     _make_empty(directory)
     copy_records(settings, directory / DATABASE)
-    if problem := records_damage(directory / DATABASE):
+    if problem := records_damage(directory / DATABASE, is_constant=True):
         raise BackupError(f"the database {database} is damaged: {problem}")
     files = shared = 0
     if with_bytes:
@@ -80,12 +82,13 @@ def restore(settings: Settings, directory: Path, *, replace: bool) -> Result:
     would corrupt the restored database. Interrupted, it can be repeated. Raises ``BackupError``, ``OSError`` or
     ``RecordsError``; then nothing has been replaced.
     """
-    manifest = read_manifest(directory)
     data_dir, database = Path(settings.storage.data_dir), _database(settings)
+    manifest = read_manifest(directory)
+    if has_bytes := bool(manifest["bytes"]):
+        _ensure_bytes_on_disk(settings)
     data_dir.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
     _as_owner_of(data_dir)
     was_interrupted = (data_dir / RESTORING).exists()
-    has_bytes = bool(manifest["bytes"])
     uploads = data_dir / UPLOADS if has_bytes else None
     if (present := list(_present(database, uploads))) and not replace and not was_interrupted:
         raise BackupError(f"{present[-1]} exists: stop the server and its workers, then add --replace to move it aside")
@@ -112,7 +115,7 @@ def restore(settings: Settings, directory: Path, *, replace: bool) -> Result:
 
 
 def missing_bytes(settings: Settings) -> list[str]:
-    """The ids of recorded uploads that have fewer bytes in the store than their record claims."""
+    """The ids of recorded uploads that have fewer bytes on disk than their record claims; only for bytes on disk."""
 
     def is_missing(upload: Upload) -> bool:
         path = location_of(settings, upload)
@@ -134,17 +137,34 @@ def read_manifest(directory: Path) -> dict[str, object]:
         raise BackupError(f"{directory / MANIFEST} was written by another version of tusd-py")
     if _digest(directory / DATABASE) != manifest["database_sha256"]:
         raise BackupError(f"{directory / DATABASE} has changed since the backup was made")
-    if problem := records_damage(directory / DATABASE):
+    # The directory may be on a medium that is read-only, and the copy of an older version has a write-ahead log.
+    if problem := records_damage(directory / DATABASE, is_constant=True):
         raise BackupError(f"{directory / DATABASE} is damaged: {problem}")
     return manifest
 
 
 def _database(settings: Settings) -> Path:
-    if settings.database_path is None or settings.storage.kind != "disk":
+    if settings.database_path is not None:
+        return Path(settings.database_path)
+    if not settings.has_database:
+        raise BackupError("the records are in memory: there is nothing to back up or to restore")
+    raise BackupError(
+        "the records are in PostgreSQL: back them up with pg_dump, and afterwards the bytes of uploads with a tool for "
+        f"{_place_of_bytes(settings)}"
+    )
+
+
+def _ensure_bytes_on_disk(settings: Settings) -> None:
+    if settings.storage.kind != "disk":
         raise BackupError(
-            "records or uploads are not on this machine's disk: back them up with the tools of their server"
+            f"the bytes of uploads are not on this machine's disk but in {_place_of_bytes(settings)}: only a backup "
+            "with --bytes none is possible, of the records"
         )
-    return Path(settings.database_path)
+
+
+def _place_of_bytes(settings: Settings) -> str:
+    places = {"s3": f"the bucket {settings.s3.bucket}", "memory": "memory"}
+    return places.get(settings.storage.kind, f"the directory {Path(settings.storage.data_dir) / UPLOADS}")
 
 
 def _make_empty(directory: Path) -> None:
@@ -237,7 +257,7 @@ def _sync(path: Path) -> None:
 
 def ensure_no_restore(settings: Settings) -> None:
     """Raise ``BackupError`` if a restore was interrupted or is under way: the data is incomplete."""
-    if settings.storage.kind == "disk" and (Path(settings.storage.data_dir) / RESTORING).exists():
+    if settings.storage.kind != "memory" and (Path(settings.storage.data_dir) / RESTORING).exists():
         raise BackupError(
             f"{settings.storage.data_dir} is being restored, or a restore was interrupted: run tusd-py restore again"
         )

@@ -334,9 +334,9 @@ def copy_records(settings: Settings, target: Path) -> None:
     copy_database(Path(settings.database_path), target)
 
 
-def records_damage(path: Path) -> str:
+def records_damage(path: Path, *, is_constant: bool = False) -> str:
     """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
-    return damage(path)
+    return damage(path, is_constant=is_constant)
 
 
 def is_records_in_use(path: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -16,10 +18,11 @@ from tests.support.client import create, patch_headers, request
 from tests.support.server import RunningServer, start_server
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run ``tusd-py`` as a process of its own."""
+def command(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run ``tusd-py`` as a process of its own; ``RECORDS__URL="x"`` sets ``TUSD_PY_RECORDS__URL``."""
     program = [sys.executable, "-m", "tusd_py", *map(str, arguments)]
-    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    variables = os.environ | {f"TUSD_PY_{name}": value for name, value in environ.items()}
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, env=variables)
 
 
 async def upload(server: RunningServer, content: bytes, length: int) -> str:
@@ -129,3 +132,74 @@ def test_server_does_not_start_in_an_interrupted_restore(tmp_path: Path) -> None
     assert (2, True) == (refused.returncode, "run tusd-py restore again" in refused.stderr)
     assert 0 == command("restore", target, "--data-dir", data).returncode
     assert not (data / ".restoring").exists()
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_restore_writes_nothing_beside_the_backup(tmp_path: Path, mode: str) -> None:
+    """The backup has no file but those that are named, and can be on a read-only medium, as one of an older version."""
+    data, target = tmp_path / "data", tmp_path / "backup"
+    migrated(data)
+    (data / "uploads").mkdir()
+    assert 0 == command("backup", target, "--data-dir", data, "--bytes", "copy").returncode
+    expected = {"manifest.json", "tusd.sqlite3", "uploads"}
+    assert expected == {path.name for path in target.iterdir()}
+    copied = target / "tusd.sqlite3"
+    with closing(sqlite3.connect(copied)) as database:
+        assert [("delete",)] == database.execute("PRAGMA journal_mode").fetchall()
+        database.execute(f"PRAGMA journal_mode={mode}")
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["database_sha256"] = hashlib.sha256(copied.read_bytes()).hexdigest()
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    # root may write where others may not: the time of the directory says whether a file was made in it.
+    target.chmod(0o555)
+    before = target.stat().st_mtime_ns
+    restored = command("restore", target, "--data-dir", tmp_path / "new")
+    target.chmod(0o755)
+    assert 0 == restored.returncode, restored.stderr
+    assert before == target.stat().st_mtime_ns
+    assert expected == {path.name for path in target.iterdir()}
+
+
+def test_records_of_uploads_in_s3(tmp_path: Path) -> None:
+    """They are backed up and restored without bytes; with bytes both exit with 2 and say where the bytes are."""
+    data, target, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    s3 = {"STORAGE__KIND": "s3", "S3__BUCKET": "mine"}
+    migrated(data)
+    for kind in ("link", "copy"):
+        refused = command("backup", target, "--data-dir", data, "--bytes", kind, **s3)
+        assert (2, True) == (
+            refused.returncode,
+            "in the bucket mine: only a backup with --bytes none" in refused.stderr,
+        )
+    assert not target.exists()
+    done = command("backup", target, "--data-dir", data, **s3)
+    assert 0 == done.returncode, done.stderr
+    assert "not backed up: they are in the bucket mine" in done.stdout
+    restored = command("restore", target, "--data-dir", new, **s3)
+    assert 0 == restored.returncode, restored.stderr
+    assert "tusd-py fsck compares the records with the store" in restored.stdout
+    assert (new / "tusd.sqlite3").exists()
+    (data / "uploads").mkdir()
+    assert 0 == command("backup", tmp_path / "full", "--data-dir", data, "--bytes", "copy").returncode
+    refused = command("restore", tmp_path / "full", "--data-dir", tmp_path / "other", **s3)
+    assert (2, True) == (refused.returncode, "in the bucket mine: only a backup" in refused.stderr)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"RECORDS__URL": "memory"}, "the records are in memory: there is nothing to back up"),
+        (
+            {"RECORDS__URL": "postgresql://me:hunter2@127.0.0.1:9/x"},
+            "the records are in PostgreSQL: back them up with pg_dump",
+        ),
+    ],
+)
+def test_records_that_are_not_in_a_file(environ: dict[str, str], expected: str, tmp_path: Path) -> None:
+    """Backup and restore exit with 2, say where the records are, and ask no database."""
+    for name in ("backup", "restore"):
+        refused = command(name, tmp_path / "backup", "--data-dir", tmp_path / "data", **environ)
+        assert (2, True) == (refused.returncode, expected in refused.stderr), refused.stderr
+        assert "hunter2" not in refused.stderr
+    assert [] == list(tmp_path.iterdir())

@@ -44,7 +44,8 @@ def backup(directory: Target, bytes_: OfBytes = "none", config: Config = None, d
     kind = choices("--bytes", [bytes_], Bytes)[0]
     settings = settings_of(config, {"storage.data_dir": data_dir})
     try:
-        require_database(settings)
+        if settings.database_path is not None:  # else ``back_up`` says what to use instead
+            require_database(settings)
         with keeping_owner(settings):
             result = back_up(settings, directory, with_bytes=kind is not Bytes.NONE, may_link=kind is Bytes.LINK)
     except (StartupError, BackupError) as error:
@@ -52,7 +53,9 @@ def backup(directory: Target, bytes_: OfBytes = "none", config: Config = None, d
     except (OSError, RecordsError) as error:
         fail([reason(error)])
     say(f"records  {directory / 'tusd.sqlite3'}")
-    if result.files is None:
+    if settings.storage.kind == "s3":
+        say(f"bytes    not backed up: they are in the bucket {settings.s3.bucket}")
+    elif result.files is None:
         say(f"bytes    not backed up: copy {Path(settings.storage.data_dir) / 'uploads'} after this, or use --bytes")
     else:
         say(f"bytes    {directory / 'uploads'}: {result.files} files, {result.shared} of them share their bytes")

@@ -32,7 +32,8 @@ def restore(directory: Source, replace: Replace = False, config: Config = None, 
     try:
         result = restore_backup(settings, directory, replace=replace)
         is_old = bool(pending_migrations(settings))
-        if not is_old:
+        on_disk = settings.storage.kind == "disk"
+        if on_disk and not is_old:
             missing = missing_bytes(settings)
     except BackupError as error:
         fail([str(error)])
@@ -45,3 +46,5 @@ def restore(directory: Source, replace: Replace = False, config: Config = None, 
     if missing:
         shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
         say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")
+    if not on_disk:
+        say("missing  not looked for: once the server has started, tusd-py fsck compares the records with the store")

@@ -15,6 +15,8 @@ _MODE = 0o640
 def copy_database(source: Path, target: Path) -> None:
     """Copy the database as it is at one moment, while other processes write, to the new file ``target``.
 
+    The copy has no write-ahead log: it is one file, which can be read where nothing can be written.
+
     Raises ``RecordsUnavailable`` or ``OSError``.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
@@ -23,17 +25,20 @@ def copy_database(source: Path, target: Path) -> None:
             # One step: it reads in one transaction, which does not delay writers. Several would begin anew with each
             # change that another process makes.
             reading.backup(writing)
+            writing.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         raise unavailable(error) from error
 
 
-def damage(path: Path) -> str:
+def damage(path: Path, *, is_constant: bool = False) -> str:
     """What ``PRAGMA quick_check`` finds wrong in the database; empty if it is sound. Reads the whole file.
+
+    With ``is_constant`` no process writes to it: nothing is locked, and no file is made beside it.
 
     Raises ``RecordsUnavailable`` if the file cannot be opened as a database.
     """
     try:
-        with closing(_open(path, "ro")) as database:
+        with closing(_open(path, "ro&immutable=1" if is_constant else "ro")) as database:
             found = [str(row[0]) for row in database.execute("PRAGMA quick_check(1)")]
     except sqlite3.Error as error:
         fault = unavailable(error)
