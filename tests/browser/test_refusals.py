@@ -72,6 +72,7 @@ def test_names_in_the_list_are_what_they_look_like(page: UploadPage, tmp_path: P
     """A character that reverses the reading direction is left out; the label of a button contains its text."""
     (tmp_path / "gpj\u202eexe.bin").write_bytes(content(3, 1000))
     page.choose(tmp_path / "gpj\u202eexe.bin")
+    expect(page.tab.locator(".uppy-Dashboard-Item-name")).to_have_text("gpjexe.bin")
     page.wait_for_uploaded(1)
     expect(page.uploaded.get_by_role("link")).to_have_text("gpjexe.bin")
     button = page.uploaded.get_by_role("button", name="Copy link to gpjexe.bin", exact=True)

@@ -4,7 +4,7 @@ import { Dashboard, GoldenRetriever, Tus, Uppy } from './vendor/uppy.min.mjs'
 import { copy } from './clipboard.mjs'
 import { onlyTab } from './tab.mjs'
 import { refusalOf, showRefused } from './refused.mjs'
-import { UploadedList, bytes } from './uploaded.mjs'
+import { UploadedList, bytes, visible } from './uploaded.mjs'
 
 const MiB = 2 ** 20
 const DAY = 24 * 60 * 60 * 1000
@@ -30,7 +30,7 @@ const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').con
 
 const uploaded = new UploadedList(endpoint)
 const maxFileSize = await sizeLimit()
-const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: withoutEmptyPath, restrictions: { maxFileSize } })
+const uppy = new Uppy({ autoProceed: true, onBeforeFileAdded: prepared, restrictions: { maxFileSize } })
   .use(Dashboard, {
     target: '#dashboard',
     inline: true,
@@ -59,10 +59,17 @@ async function sizeLimit() {
   return Number(answer?.headers.get('Tus-Max-Size')) || null
 }
 
-// For a file that was not chosen with a folder, Uppy would send the text "null" as its relativePath.
-function withoutEmptyPath(file) {
+// For a file that was not chosen with a folder, Uppy would send the text "null" as its relativePath. Uppy shows
+// meta.name: characters that disguise it are removed there, and the server still gets the file's own name.
+function prepared(file) {
   const { relativePath, ...meta } = file.meta
-  return relativePath ? true : { ...file, meta }
+  if (relativePath) meta.relativePath = relativePath
+  const shown = visible(meta.name)
+  if (shown !== meta.name) {
+    meta.filename = meta.name
+    meta.name = shown
+  }
+  return { ...file, meta }
 }
 
 function onShouldRetry(error, attempt, options, usual) {
