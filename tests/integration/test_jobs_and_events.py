@@ -58,7 +58,12 @@ def follow(server: RunningServer, printed: Path, errors_file: Path) -> subproces
     arguments = [sys.executable, "-m", "tusd_py", "events", "tail", "--follow", "--json"]
     arguments += ["--data-dir", str(server.data_dir)]
     with printed.open("wb") as out, errors_file.open("wb") as errors:
-        return subprocess.Popen(arguments, stdout=out, stderr=errors, env=environment)
+        # A shell without a terminal starts what it runs in the background with SIGINT ignored, for its children too.
+        return subprocess.Popen(arguments, stdout=out, stderr=errors, env=environment, preexec_fn=_heed_sigint)
+
+
+def _heed_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def answer(server: RunningServer, path: str, method: str = "GET", status: int = 200) -> Any:

@@ -198,10 +198,11 @@ async def test_old_months_are_forgotten_whole() -> None:
     """What was charged before a month is forgotten with its counters; the ledger stays consistent."""
     async with ledger() as opened:
         await opened.step("create", 0, 60)
+        await opened.step("append", 0, 60)
         opened.harness.clock.move(31 * 24 * 3600)
-        await opened.step("create", 0, 50)
         quotas = opened.database.quota_ledger
         await quotas.prune("2026-02")
+        await opened.step("create", 0, 50)
         opened.ids = opened.ids[1:]
         await opened.check()
         assert [usage.used for usage in await quotas.usage("address:192.0.2.7", PERIODS)] == [50, 50]
