@@ -198,7 +198,8 @@ async def test_old_months_are_forgotten_whole() -> None:
     """What was charged before a month is forgotten with its counters; the ledger stays consistent."""
     async with ledger() as opened:
         await opened.step("create", 0, 60)
-        await opened.step("append", 0, 60)
+        await opened.step("append", 0, 30)
+        await opened.step("delete", 0, 0)
         opened.harness.clock.move(31 * 24 * 3600)
         quotas = opened.database.quota_ledger
         await quotas.prune("2026-02")
