@@ -17,6 +17,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 
 from tests.support import samples
@@ -72,7 +73,7 @@ def _tar() -> bytes:
 
 
 def _sqlite() -> bytes:
-    with sqlite3.connect(":memory:") as database:
+    with closing(sqlite3.connect(":memory:")) as database:
         database.execute("CREATE TABLE t (a)")
         return database.serialize()
 
