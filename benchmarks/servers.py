@@ -65,7 +65,7 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
     shutil.rmtree(directory, ignore_errors=True)
     data = directory / "data"
     data.mkdir(parents=True)
-    # Files, not pipes that somebody would have to read: tusd writes lines for each request and cannot be silenced.
+    # Files, not pipes, which would have to be read: tusd writes lines for each request and cannot be silenced.
     output, log = directory / "output", directory / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
     # A child inherits the cores of the thread that starts it.

@@ -23,7 +23,7 @@ from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
 
-# Charges count for the month of their upload; the month before is kept for those who look back.
+# Charges count for the month of their upload; the month before is kept for reports.
 _CHARGES_KEPT = timedelta(days=31)
 
 log = logging.getLogger(__name__)

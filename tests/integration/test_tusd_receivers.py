@@ -87,7 +87,7 @@ async def test_stop_upload_ends_the_running_request_418(
 
 
 async def test_pre_finish_is_asked_for_partial_uploads(server: RunningServer, receiver: Receiver) -> None:
-    """As post-finish is told of them; its response goes to the client."""
+    """Receivers get pre-finish for partial uploads, as they get post-finish; the response goes to the client."""
     receiver.answers["pre-finish"] = Answer({"HTTPResponse": {"Header": {"X-Part": "seen"}}})
     url = await create(server.url, 4, {**TUS, "Upload-Concat": "partial"})
     answer = await request("PATCH", url, patch_headers(0), b"abcd")

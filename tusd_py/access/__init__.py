@@ -1,1 +1,1 @@
-"""Who may do what: the policy, tokens, quotas and rates."""
+"""Access control: the policy, tokens, quotas and rates."""

@@ -1,4 +1,4 @@
-"""What each role may do: one table of role, verb and whose upload it is."""
+"""What each role may do: one table of role, verb and ownership of the upload."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tusd_py.model.principal import Principal, Role, Verb
 from tusd_py.model.upload import Status, Upload
 
 
-class Whose(Enum):
-    """Whose upload a request is about. Uploads without an owner are public: their URL is all that protects them."""
+class Ownership(Enum):
+    """How the upload belongs to the principal. Uploads without an owner are public: only their URL protects them."""
 
     OWN = "own"
     OTHERS = "others"
@@ -26,17 +26,21 @@ _UPLOAD = frozenset({Verb.CREATE, Verb.APPEND, Verb.TERMINATE, *_READ})
 _NOTHING: frozenset[Verb] = frozenset()
 
 #: The verbs that a role may use. What has no upload (``CREATE``, ``OBSERVE``, ``OPERATE``) is looked up as ``OWN``.
-TABLE: Mapping[Role, Mapping[Whose, frozenset[Verb]]] = MappingProxyType(
+TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
     {
-        Role.ADMIN: {Whose.OWN: _ALL, Whose.OTHERS: _ALL, Whose.PUBLIC: _ALL},
+        Role.ADMIN: {Ownership.OWN: _ALL, Ownership.OTHERS: _ALL, Ownership.PUBLIC: _ALL},
         Role.MODERATOR: {
-            Whose.OWN: _UPLOAD | {Verb.OBSERVE},
-            Whose.OTHERS: _READ | {Verb.TERMINATE},
-            Whose.PUBLIC: _READ | {Verb.TERMINATE},
+            Ownership.OWN: _UPLOAD | {Verb.OBSERVE},
+            Ownership.OTHERS: _READ | {Verb.TERMINATE},
+            Ownership.PUBLIC: _READ | {Verb.TERMINATE},
         },
-        Role.UPLOADER: {Whose.OWN: _UPLOAD, Whose.OTHERS: _NOTHING, Whose.PUBLIC: _NOTHING},
-        Role.VIEWER: {Whose.OWN: _READ | {Verb.OBSERVE}, Whose.OTHERS: _READ, Whose.PUBLIC: _READ},
-        Role.ANONYMOUS: {Whose.OWN: frozenset({Verb.CREATE}), Whose.OTHERS: _NOTHING, Whose.PUBLIC: _UPLOAD},
+        Role.UPLOADER: {Ownership.OWN: _UPLOAD, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING},
+        Role.VIEWER: {Ownership.OWN: _READ | {Verb.OBSERVE}, Ownership.OTHERS: _READ, Ownership.PUBLIC: _READ},
+        Role.ANONYMOUS: {
+            Ownership.OWN: frozenset({Verb.CREATE}),
+            Ownership.OTHERS: _NOTHING,
+            Ownership.PUBLIC: _UPLOAD,
+        },
     }
 )
 
@@ -46,7 +50,7 @@ class AccessPolicy:
     """Decides on requests once access control is on.
 
     With ``allows_anonymous`` every client may also do what ``Role.ANONYMOUS`` may. ``claim_seconds`` is how long after
-    its last change an unfinished public upload can be claimed by an uploader who knows its URL.
+    its last change an unfinished public upload can be claimed by an uploader that knows its URL.
     """
 
     allows_anonymous: bool = True
@@ -54,11 +58,11 @@ class AccessPolicy:
 
     def permits(self, principal: Principal, verb: Verb, upload: Upload | None = None) -> bool:
         """Whether ``principal`` may do this to ``upload``; ``None`` for what is about no upload."""
-        whose = Whose.OWN if upload is None else whose_is(upload, principal)
+        ownership = Ownership.OWN if upload is None else ownership_of(upload, principal)
         roles = (*principal.roles, Role.ANONYMOUS) if self.allows_anonymous else principal.roles
-        if principal.is_expired and (verb is not Verb.INSPECT or whose is not Whose.OWN):
+        if principal.is_expired and (verb is not Verb.INSPECT or ownership is not Ownership.OWN):
             return False
-        return any(verb in TABLE[role][whose] for role in roles)
+        return any(verb in TABLE[role][ownership] for role in roles)
 
     def may_claim(self, principal: Principal, verb: Verb, upload: Upload, now: datetime) -> bool:
         """Whether this request makes ``principal`` the owner of a public upload."""
@@ -74,7 +78,7 @@ class AccessPolicy:
         )
 
 
-def whose_is(upload: Upload, principal: Principal) -> Whose:
+def ownership_of(upload: Upload, principal: Principal) -> Ownership:
     if not upload.owner:
-        return Whose.PUBLIC
-    return Whose.OWN if upload.owner == principal.subject else Whose.OTHERS
+        return Ownership.PUBLIC
+    return Ownership.OWN if upload.owner == principal.subject else Ownership.OTHERS

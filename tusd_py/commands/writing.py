@@ -1,4 +1,4 @@
-"""Who may write to the data directory: what commands create as root belongs to its owner, and check tries to write."""
+"""Writing to the data directory: what commands create as root belongs to its owner, and check tries to write."""
 
 from __future__ import annotations
 

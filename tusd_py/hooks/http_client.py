@@ -96,7 +96,7 @@ class HttpClient:
     async def get(
         self, url: str, headers: HeaderList, *, timeout_seconds: float, response_bytes_max: int
     ) -> HttpResponse:
-        """As ``post``, by GET."""
+        """Send a GET request; returns and raises what ``post`` does."""
         return await self._bounded("GET", url, headers, b"", timeout_seconds, response_bytes_max)
 
     async def _bounded(

@@ -113,7 +113,7 @@ def validator_headers(upload: Upload) -> HeaderList:
     return [
         (b"etag", format_etag(upload).encode("ascii")),
         (b"last-modified", format_date(_changed_at(upload)).encode("ascii")),
-        # An upload may be terminated at any time, and shared caches do not know who may read it.
+        # An upload may be terminated at any time, and shared caches do not know which clients can read it.
         (b"cache-control", b"private, no-cache"),
     ]
 

@@ -83,7 +83,7 @@ Names = Annotated[tuple[str, ...], Expects("a list of names")]
 
 
 class AccessSettings(Section):
-    """Who may use the server without credentials."""
+    """What clients can do without credentials."""
 
     anonymous: Annotated[Literal["all", "none"], Expects('"all" or "none"')] = "all"
     claim_seconds: Seconds = 86400

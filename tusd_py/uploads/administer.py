@@ -1,4 +1,4 @@
-"""End an upload on behalf of the operator, who needs no hook's permission: delete it, or let it expire now."""
+"""End an upload on behalf of the operator, without asking a hook: delete it, or let it expire now."""
 
 from __future__ import annotations
 

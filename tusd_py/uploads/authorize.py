@@ -28,7 +28,7 @@ _VERBS: dict[type[Request], Verb] = {
 async def authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
     """Invoke the hook ``authorize``, if it is configured, and apply the access policy, if access control is on.
 
-    Returns the caller, whom the hook may have given an owner. Raises ``AccessDenied``, ``Unauthenticated`` or
+    Returns the caller, with the owner that the hook named, if any. Raises ``AccessDenied``, ``Unauthenticated`` or
     ``UploadNotFound``, also ``RecordsError`` or ``HookFailed``. No lock is taken, so a client without permission cannot
     interrupt a running upload. The refusal is the same, after the same reads, whether the upload does not exist or
     belongs to another owner.

@@ -17,7 +17,7 @@ from tusd_py.web.location import Locator
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-#: Top-level domains in which nobody can register a name: reserved ones, and those that private networks use.
+#: Top-level domains in which no name can be registered: reserved ones, and those that private networks use.
 _PRIVATE_DOMAINS = frozenset(
     {"localhost", "local", "internal", "home.arpa", "lan", "home", "corp", "test", "example", "invalid"}
 )
@@ -69,7 +69,7 @@ class CrossOriginPolicy:
 
 
 def _is_public_name(authority: str) -> bool:
-    """Whether the host is a name that someone may have registered: no address, no single label, no private domain."""
+    """Whether the host is a name that can be registered: no address, no single label, no private domain."""
     name = authority.rpartition(":")[0] if authority.rpartition(":")[2].isdecimal() else authority
     if parse_address(name.strip("[]")) is not None:
         return False

@@ -1,4 +1,4 @@
-"""The access policy: the whole table of role, verb and whose upload it is."""
+"""The access policy: the whole table of role, verb and ownership of the upload."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 
 from tests.support.harness import EPOCH
-from tusd_py.access.policy import TABLE, AccessPolicy, Whose, whose_is
+from tusd_py.access.policy import TABLE, AccessPolicy, Ownership, ownership_of
 from tusd_py.model.principal import Principal, Role, Verb
 from tusd_py.model.upload import Status, Upload
 
 ALICE = Principal(subject="alice", roles=frozenset({Role.UPLOADER}), method="jwt")
-NOBODY = Principal()
+ANONYMOUS = Principal()
 
 
 def upload(owner: str) -> Upload:
@@ -42,28 +42,28 @@ LETTERS = {
 @pytest.mark.parametrize("role", list(Role))
 def test_table(role: Role) -> None:
     """Each role may do exactly this."""
-    for whose, letters in zip((Whose.OWN, Whose.OTHERS, Whose.PUBLIC), EXPECTED[role], strict=True):
-        assert {LETTERS[verb] for verb in TABLE[role][whose]} == set(letters), whose
+    for ownership, letters in zip((Ownership.OWN, Ownership.OTHERS, Ownership.PUBLIC), EXPECTED[role], strict=True):
+        assert {LETTERS[verb] for verb in TABLE[role][ownership]} == set(letters), ownership
 
 
 def test_whose() -> None:
-    """Uploads without an owner are public, also for anonymous clients, whose subject is as empty."""
-    assert whose_is(upload("alice"), ALICE) is Whose.OWN
-    assert whose_is(upload("bob"), ALICE) is Whose.OTHERS
-    assert whose_is(upload(""), ALICE) is Whose.PUBLIC
-    assert whose_is(upload(""), NOBODY) is Whose.PUBLIC
+    """Uploads without an owner are public, also for anonymous clients, which have no subject either."""
+    assert ownership_of(upload("alice"), ALICE) is Ownership.OWN
+    assert ownership_of(upload("bob"), ALICE) is Ownership.OTHERS
+    assert ownership_of(upload(""), ALICE) is Ownership.PUBLIC
+    assert ownership_of(upload(""), ANONYMOUS) is Ownership.PUBLIC
 
 
 def test_anonymous_access_is_for_everyone() -> None:
     """Where anonymous clients are allowed, credentials never take away what works without them."""
     opened, closed = AccessPolicy(allows_anonymous=True), AccessPolicy(allows_anonymous=False)
-    for principal in (NOBODY, ALICE):
+    for principal in (ANONYMOUS, ALICE):
         assert opened.permits(principal, Verb.APPEND, upload(""))
         assert not closed.permits(principal, Verb.APPEND, upload(""))
         assert not opened.permits(principal, Verb.APPEND, upload("bob"))
-    assert opened.permits(NOBODY, Verb.CREATE)
-    assert not closed.permits(NOBODY, Verb.CREATE)
-    assert not opened.permits(NOBODY, Verb.OBSERVE)
+    assert opened.permits(ANONYMOUS, Verb.CREATE)
+    assert not closed.permits(ANONYMOUS, Verb.CREATE)
+    assert not opened.permits(ANONYMOUS, Verb.OBSERVE)
 
 
 def test_expired_credentials_only_inspect_own() -> None:
@@ -86,7 +86,7 @@ def test_claims() -> None:
     assert not policy.may_claim(ALICE, Verb.DOWNLOAD, upload(""), soon)
     assert not policy.may_claim(ALICE, Verb.APPEND, upload(""), late)
     assert not policy.may_claim(ALICE, Verb.APPEND, upload("bob"), soon)
-    assert not policy.may_claim(NOBODY, Verb.APPEND, upload(""), soon)
+    assert not policy.may_claim(ANONYMOUS, Verb.APPEND, upload(""), soon)
     assert not policy.may_claim(replace(ALICE, is_expired=True), Verb.INSPECT, upload(""), soon)
     assert not policy.may_claim(replace(ALICE, roles=frozenset({Role.VIEWER})), Verb.INSPECT, upload(""), soon)
     assert not policy.may_claim(ALICE, Verb.APPEND, replace(upload(""), status=Status.READY), soon)

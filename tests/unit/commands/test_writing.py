@@ -1,4 +1,4 @@
-"""Who may write to the data directory."""
+"""The owner of what commands write to the data directory."""
 
 from __future__ import annotations
 

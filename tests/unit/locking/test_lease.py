@@ -27,7 +27,7 @@ def a_locker(medium: Medium) -> LeaseLocker:
 
 
 async def test_held_lease_is_renewed() -> None:
-    """A lock is held for as long as its holder likes, and nobody else gets it meanwhile."""
+    """A lock is held until its holder releases it, and no other request gets it meanwhile."""
     medium = Medium()
     locker, other = a_locker(medium), a_locker(medium)
     lock = await locker.acquire("a", 1)

@@ -143,7 +143,7 @@ async def test_anonymous_401_before_any_read() -> None:
 
 
 async def test_reader_does_not_write_403() -> None:
-    """Who may read an upload but not write to it gets 403, not 404; HEAD of a reader is marked as such."""
+    """A principal that can read an upload but not write to it gets 403, not 404; HEAD of a reader is marked as such."""
     harness = controlled()
     harness.caller = by(ALICE)
     upload = (await harness.create(4)).upload
@@ -161,7 +161,7 @@ async def test_reader_does_not_write_403() -> None:
 
 
 async def test_claim_of_an_existing_upload() -> None:
-    """An unfinished upload from before belongs to the uploader who continues it; from then on to nobody else."""
+    """An unfinished upload from before belongs to the uploader that continues it, and from then on to no other."""
     harness = UploadsHarness()
     upload = (await harness.create(4)).upload
     harness.ports = replace(harness.ports, access=AccessPolicy(allows_anonymous=False, claim_seconds=60))

@@ -35,7 +35,7 @@ async def test_load_after_power_loss_lowers_offset() -> None:
 
 
 async def test_abandoned_lock_fences_its_earlier_holder() -> None:
-    """Who takes over a lease that was not released gives the record a new token: the earlier holder saves nothing."""
+    """Taking over a lease that was not released gives the record a new token: the earlier holder saves nothing."""
     medium = Medium()
     harness = UploadsHarness(locker=LeaseLocker(FakeLeases(medium), lease_seconds=15))
     upload = (await harness.create(10, b"0123")).upload

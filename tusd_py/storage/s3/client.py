@@ -45,7 +45,7 @@ class RangeMissing(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Account:
-    """Where the bucket is, and who asks. Without a key the usual places of AWS are searched (environment, role)."""
+    """The bucket and the credentials. Without a key the usual places of AWS are searched (environment, role)."""
 
     bucket: str
     endpoint_url: str = ""

@@ -185,7 +185,7 @@ class S3Sink:
         size = self._state.layout.size(index)
         count = min(len(piece) - start, size - gathered)
         if not self._access.budget.try_acquire(count):
-            # Who waits holds nothing: else all might wait for each other.
+            # A waiting request holds no memory: else all requests might wait for each other.
             await self._finish_jobs(0)
             if self._fresh:
                 await self._put_tail()
