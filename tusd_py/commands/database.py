@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TypeVar
 
 from tusd_py.commands.console import fail
@@ -34,10 +34,18 @@ def with_database(
         async with opening(settings) as opened:
             return await use(opened)
 
-    try:
+    with exiting_on_problems(settings):
         require_database(settings)
         with keeping_owner(settings):
-            return asyncio.run(run())
+            result = asyncio.run(run())
+    return result
+
+
+@contextmanager
+def exiting_on_problems(settings: Settings) -> Iterator[None]:
+    """Exit with code 2 and a sentence if the block cannot use the data directory or the database."""
+    try:
+        yield
     except StartupError as error:
         fail([str(error)])
     except OSError as error:

@@ -27,26 +27,20 @@ def migrate(from_: Source = None, to: Target = None, config: Config = None, data
     if from_ or to:
         _move(from_, to)
         return
-    from tusd_py.commands.startup import StartupError, ensure_data_dir, reason
+    from tusd_py.commands.database import exiting_on_problems
+    from tusd_py.commands.startup import ensure_data_dir
     from tusd_py.commands.writing import keeping_owner
-    from tusd_py.contracts.records import RecordsError
     from tusd_py.settings import describe_database
     from tusd_py.wiring import migrate_records
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if not settings.has_database:
         fail(['records.url is "memory": there is no database to migrate'])
-    try:
+    with exiting_on_problems(settings):
         if settings.storage.kind != "memory":
             ensure_data_dir(Path(settings.storage.data_dir))
         with keeping_owner(settings):
             steps = migrate_records(settings)
-    except StartupError as error:
-        fail([str(error)])
-    except OSError as error:
-        fail([reason(error)])
-    except RecordsError as error:
-        fail([f"the database {describe_database(settings)}: {error}"])
     for step in steps:
         say(f"applied  {step}")
     say(f"{describe_database(settings)} is up to date")

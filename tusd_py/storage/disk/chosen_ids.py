@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tusd_py.contracts.store import PathTaken
-from tusd_py.storage.disk.directory import DIRECTORY_MODE, SAFELY, UploadDirectory, unlinked
+from tusd_py.storage.disk.directory import DIRECTORY_MODE, SAFELY, UploadDirectory, exists, unlinked
 
 # Holds an empty file per upload, with its id as the name. No id begins with a dot.
 _MARKS = ".chosen"
@@ -31,7 +31,7 @@ def mark(directory: UploadDirectory, upload_id: str) -> None:
             os.close(os.open(upload_id, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600, dir_fd=marks))
         except FileExistsError:
             return
-        if _exists(upload_id, directory.descriptor):
+        if exists(upload_id, directory.descriptor):
             unlinked(upload_id, marks)
             raise PathTaken(f"a file that belongs to no upload is at {upload_id}")
 
@@ -57,11 +57,3 @@ def _open_marks(directory: UploadDirectory) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _exists(name: str, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

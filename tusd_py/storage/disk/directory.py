@@ -177,6 +177,15 @@ def regular_bytes(status: os.stat_result) -> int:
     return status.st_size
 
 
+def exists(name: str, parent: int) -> bool:
+    """Whether the directory ``parent`` (a descriptor) has an entry of this name; a link is not followed."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def unlinked(name: str, parent: int) -> bool:
     """Remove ``name`` from the directory ``parent``. Return whether it existed."""
     try:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from tusd_py.model.ids import is_storage_path, is_upload_id
 from tusd_py.storage.disk.chosen_ids import read_marks, unmark
 from tusd_py.storage.disk.custom_path import CustomPath, read_reservations
-from tusd_py.storage.disk.directory import UploadDirectory
+from tusd_py.storage.disk.directory import UploadDirectory, exists
 
 _OWN_NAME = re.compile(r"([0-9a-f]{32})|\.([0-9a-f]{32})\.joining")
 
@@ -31,7 +31,7 @@ def old_ids(directory: UploadDirectory, before: float) -> Generator[str, None, N
             if found and _is_older(entry.name, directory.descriptor, before):
                 upload_id = found[1] or found[2]
                 # tusd keeps this file beside each upload: the directory is, or was, one of tusd's.
-                if not _exists(f"{upload_id}.info", directory.descriptor):
+                if not exists(f"{upload_id}.info", directory.descriptor):
                     yield upload_id
     for upload_id, marked_at in read_marks(directory):
         if marked_at < before and is_upload_id(upload_id) and not _is_newer(upload_id, directory.descriptor, before):
@@ -52,7 +52,7 @@ def remove(directory: UploadDirectory, upload_id: str) -> None:
 
 def _is_newer(name: str, parent: int, before: float) -> bool:
     """Whether ``name`` has changed since ``before``, or is no file of an upload; False if it does not exist."""
-    return _exists(name, parent) and not _is_older(name, parent, before)
+    return exists(name, parent) and not _is_older(name, parent, before)
 
 
 def _is_older(name: str, parent: int, before: float) -> bool:
@@ -60,11 +60,3 @@ def _is_older(name: str, parent: int, before: float) -> bool:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         return stat.S_ISREG(status.st_mode) and status.st_mtime < before
     return False
-
-
-def _exists(name: str, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
