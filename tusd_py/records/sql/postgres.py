@@ -249,29 +249,28 @@ class PostgresConnection:
         driver = self._open()
         self.is_committing = False
         self._at_end = []
-        try:
-            with self._answering(driver), driver.pipeline() as self._pipeline:
-                driver.execute("BEGIN")
-                yield
-                self._run_at_end(driver)
-                self.is_committing = True
-                driver.execute("COMMIT")
-            self.is_committing = False
-        except BaseException:
-            self._pipeline = None
-            self._roll_back(driver)
-            raise
-        finally:
-            self._pipeline = None
+        with self._in_pipeline(driver):
+            driver.execute("BEGIN")
+            yield
+            self._run_at_end(driver)
+            self.is_committing = True
+            driver.execute("COMMIT")
+        self.is_committing = False
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         driver = self._open()
+        with self._in_pipeline(driver):
+            driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+            driver.execute("COMMIT")
+
+    @contextmanager
+    def _in_pipeline(self, driver: psycopg.Connection[Any]) -> Iterator[None]:
+        """Send what the block executes without waiting for each answer; roll back if anything fails."""
         try:
             with self._answering(driver), driver.pipeline() as self._pipeline:
-                driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield
-                driver.execute("COMMIT")
         except BaseException:
             self._pipeline = None
             self._roll_back(driver)
