@@ -24,17 +24,22 @@ def guarded(tmp_path: Path) -> Iterator[RunningServer]:
     running.stop()
 
 
+def source(server: RunningServer, directory: Path, data: memoryview, *, chunk_bytes: int) -> dict[str, Any]:
+    """The arguments of an upload of ``data``, which a later call resumes."""
+    file = directory / "source.bin"
+    file.write_bytes(data)
+    return {
+        "endpoint": server.url,
+        "file": str(file),
+        "storage": str(directory / "urls.json"),
+        "options": {"chunkSize": chunk_bytes},
+    }
+
+
 def test_expired_token_is_renewed_at_the_patch(guarded: RunningServer, tmp_path: Path) -> None:
     """The client resumes with an expired token: HEAD is 200, PATCH 401, and after the renewal it continues."""
     data = content(31, 16 * MIB)
-    file, storage = tmp_path / "source.bin", str(tmp_path / "urls.json")
-    file.write_bytes(data)
-    common: dict[str, Any] = {
-        "endpoint": guarded.url,
-        "file": str(file),
-        "storage": storage,
-        "options": {"chunkSize": 4 * MIB},
-    }
+    common = source(guarded, tmp_path, data, chunk_bytes=4 * MIB)
     aborted = node.upload(**common, abortAfter=8 * MIB, tokens=[token()])
     assert aborted.error is None
     resumed = node.upload(**common, tokens=[token(seconds=-60), token()])
@@ -51,14 +56,7 @@ def test_expired_token_is_renewed_at_the_patch(guarded: RunningServer, tmp_path:
 def test_other_subject_starts_over(guarded: RunningServer, tmp_path: Path) -> None:
     """Another user with the URL of the first gets 404, and the client creates an upload of its own."""
     data = content(32, 8 * MIB)
-    file, storage = tmp_path / "source.bin", str(tmp_path / "urls.json")
-    file.write_bytes(data)
-    common: dict[str, Any] = {
-        "endpoint": guarded.url,
-        "file": str(file),
-        "storage": storage,
-        "options": {"chunkSize": 2 * MIB},
-    }
+    common = source(guarded, tmp_path, data, chunk_bytes=2 * MIB)
     first = node.upload(**common, abortAfter=4 * MIB, tokens=[token("alice")])
     second = node.upload(**common, tokens=[token("bob")])
     assert second.error is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.image import build
+from tests.support.receiver import Receiver, receiving
 from tests.support.server import RunningServer, start_server
 
 
@@ -20,6 +21,21 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     running = start_server(tmp_path_factory.mktemp("server") / "data", settings=settings)
     yield running
     running.kill()
+
+
+@pytest.fixture(scope="module")
+def module_receiver() -> Iterator[Receiver]:
+    """A receiver of hooks for all tests of a module, whose server names its URL."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(module_receiver: Receiver) -> Receiver:
+    """The receiver of the module, without the answers and calls of earlier tests."""
+    module_receiver.answers.clear()
+    module_receiver.calls.clear()
+    return module_receiver
 
 
 @pytest.fixture(scope="session")

@@ -15,21 +15,15 @@ from tests.support.receiver import CUT, HANG, Answer, Receiver, receiving
 from tests.support.server import RunningServer, start_server
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("receiver")]
 
 ALL = "authorize,pre-create,pre-finish,pre-terminate"
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
-def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(module_receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     settings = {
-        "HOOKS__HTTP_URLS": receiver.url,
+        "HOOKS__HTTP_URLS": module_receiver.url,
         "HOOKS__ENABLED_EVENTS": ALL,
         "HOOKS__HTTP_BACKOFF_SECONDS": "0.01",
         "HOOKS__HTTP_TIMEOUT_SECONDS": "0.5",
@@ -38,12 +32,6 @@ def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running = start_server(tmp_path_factory.mktemp("hooked") / "data", settings=settings)
     yield running
     running.kill()
-
-
-@pytest.fixture(autouse=True)
-def reset_receiver(receiver: Receiver) -> None:
-    receiver.answers.clear()
-    receiver.calls.clear()
 
 
 def metadata(**values: str) -> str:

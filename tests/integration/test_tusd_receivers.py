@@ -9,26 +9,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.client import TUS, Connection, create, patch_headers, request
-from tests.support.receiver import Answer, Receiver, receiving
+from tests.support.receiver import Answer, Receiver
 from tests.support.server import RunningServer, start_server
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("receiver")]
 
 HOOKS = "pre-create,post-create,post-receive,pre-finish,post-finish,pre-terminate,post-terminate"
 TEAPOT = {"StatusCode": 418, "Body": "no more of this", "Header": {"X-Reason": "tea"}}
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture(scope="module")
-def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(module_receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     settings = {
-        "HOOKS__HTTP_URLS": receiver.url,
+        "HOOKS__HTTP_URLS": module_receiver.url,
         "HOOKS__ENABLED_EVENTS": HOOKS,
         "UPLOADS__SAVE_INTERVAL_SECONDS": "0.1",
         "EXPIRATION__SWEEP_INTERVAL_SECONDS": "0.2",
@@ -36,12 +30,6 @@ def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running = start_server(tmp_path_factory.mktemp("tusd") / "data", settings=settings)
     yield running
     running.stop()
-
-
-@pytest.fixture(autouse=True)
-def reset_receiver(receiver: Receiver) -> None:
-    receiver.answers.clear()
-    receiver.calls.clear()
 
 
 async def metrics(server: RunningServer) -> dict[str, float]:

@@ -122,7 +122,7 @@ async def test_first_requests_wait_for_the_keys() -> None:
 
 @pytest.mark.parametrize("document", [b"", b"<html>", b'{"keys": []}'])
 async def test_all_wait_for_one_slow_attempt(document: bytes) -> None:
-    """If the URL takes its time and then fails, all waiting requests are answered at its end; they do not ask in turn."""
+    """If the URL takes its time and then fails, all waiting requests are answered at its end, not one after another."""
     assert all(isinstance(answer, KeysUnavailable) for answer in await slow_answers(document))
 
 
