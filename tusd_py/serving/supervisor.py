@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
@@ -100,6 +101,8 @@ class Supervisor:
         ours, theirs = SpawnContext().Pipe()
         slot = min(set(range(self._count)) - {child.slot for child in self._processes})
         process = SpawnContext().Process(target=run_target, args=(self._target, theirs, slot))
+        # The first start would run this while the signals are blocked, and it unblocks SIGINT at its end.
+        resource_tracker.ensure_running()
         # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
         # it ignores it in run_target.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
