@@ -218,6 +218,8 @@ class SqliteConnection:
         driver = self._open()
         try:
             if self._is_durable is None:
+                # A database that was copied or restored may have no log.
+                _switch_to_wal(driver)
                 driver.execute("PRAGMA busy_timeout=0")
             if durable is not self._is_durable:
                 # In WAL mode, FULL is one fsync of the log at each commit; NORMAL leaves that to the checkpoint.

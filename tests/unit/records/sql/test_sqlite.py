@@ -22,6 +22,29 @@ def test_file_system_without_wal_is_refused() -> None:
     assert "WAL is not supported on this file system; put the database on a local disk" in str(raised.value)
 
 
+def test_first_write_switches_a_copy_without_log_to_wal(tmp_path: Path) -> None:
+    """A restored backup has no write-ahead log; without one a reader and the writer would wait for each other."""
+    url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    migrate(url)
+    assert _journal(tmp_path, "=DELETE") == "delete"
+    writer, reader = open_driver(url).connect(), open_driver(url).connect()
+    try:
+        with reader.reading():
+            reader.execute("SELECT * FROM uploads", {}).fetchall()
+        with writer.writing(durable=False):
+            assert _journal(tmp_path) == "wal"
+            with reader.reading():
+                assert reader.execute("SELECT * FROM uploads", {}).fetchall() == []
+    finally:
+        writer.close()
+        reader.close()
+
+
+def _journal(directory: Path, change: str = "") -> str:
+    with closing(sqlite3.connect(directory / "records.sqlite3")) as connection:
+        return str(connection.execute(f"PRAGMA journal_mode{change}").fetchone()[0])
+
+
 def test_read_revision(tmp_path: Path) -> None:
     """The revision is ``None`` for a missing file, which is not created, and for one without our tables."""
     path = tmp_path / "records.sqlite3"
