@@ -156,6 +156,10 @@ class UploadsHarness:
             empty_uploads=EmptyUploads(self.empty_uploads_max),
         )
 
+    async def open_ports(self) -> Ports:
+        """As ``Service.ports``, for routes."""
+        return self.ports
+
     async def create(
         self,
         length: int | None,
