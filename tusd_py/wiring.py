@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
+from tusd_py.access_wiring import access_policy, quota_policy, rates
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
@@ -192,7 +192,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        creation_rate=creation_rate(settings),
+        rates=rates(settings),
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
@@ -210,6 +210,7 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
