@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
+from tusd_py.access_wiring import access_policy, creation_rate, open_access_ports, quota_policy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.job_queue import JobQueue
@@ -172,6 +172,7 @@ async def open_ports(
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await _open_database(settings)
+        access_ports = await open_access_ports(settings, database, utc_now())
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -192,6 +193,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
+        access_ports=access_ports,
         creation_rate=creation_rate(settings),
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,
