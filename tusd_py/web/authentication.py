@@ -43,7 +43,7 @@ class TokenVerifier(Protocol):
 class Authenticator:
     """Authenticates requests. It exists only where access control is on.
 
-    ``verifiers`` are those of the tokens that this server makes itself, by their prefix (``tusd_key_``), and ``verifier``
+    ``verifiers`` are those of the tokens that this server makes itself, by their prefix (``tusd_key_``), ``verifier``
     that of all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
     ``Authorization``; empty is nowhere.
     """
