@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import Rates
 from tusd_py.contracts.endpoint_states import EndpointStates
@@ -43,6 +44,7 @@ class Ports:
     empty_uploads: EmptyUploads
     rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
+    access_ports: AccessPorts | None = None  # None while access control is off
     quotas: QuotaPolicy | None = None  # None while quotas are off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"
