@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: the description of the API, and Swagger UI that shows it. Both are vendored files."""
+"""``/openapi.json`` and ``/docs``: the description of the API, and Swagger UI that shows it, from vendored files."""
 
 from __future__ import annotations
 
