@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
+from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
 from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
@@ -155,6 +155,7 @@ async def open_ports(
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
+        access_ports = await open_access_ports(settings, database, utc_now())
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -175,7 +176,8 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        creation_rate=creation_rate(settings),
+        rates=rates(settings),
+        access_ports=access_ports,
         quotas=quota_policy(settings),
         audit=audit_trail(settings, database, clock),
         quota_ledger=None if database is None else database.quota_ledger,
@@ -196,6 +198,7 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     await ports.hooks.close()
     if ports.audit is not None:
         await ports.audit.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()

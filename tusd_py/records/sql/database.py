@@ -20,6 +20,7 @@ from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.transactions import Reader, Writer
@@ -39,6 +40,7 @@ class SqlDatabase:
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
+    signing_keys: SqlSigningKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -64,6 +66,7 @@ class SqlDatabase:
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
+            signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
             clock=clock,
         )
 
