@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import tusd_py
 
 #: The files, beside this module in the package. ``base.json`` has what all of them share.
 DIRECTORY = Path(__file__).with_suffix("")
@@ -15,7 +14,7 @@ DIRECTORY = Path(__file__).with_suffix("")
 def load_document() -> dict[str, Any]:
     """The whole description. Reads files: call it in a thread, or at the start."""
     document: dict[str, Any] = json.loads((DIRECTORY / "base.json").read_bytes())
-    document["info"]["version"] = tusd_py.__version__
+    document["info"]["version"] = version("tusd-py")
     for path in sorted(DIRECTORY.glob("*.json")):
         if path.name != "base.json":
             _merge(document, json.loads(path.read_bytes()), path.name)
