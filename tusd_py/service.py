@@ -31,7 +31,7 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import health_routes
+from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
@@ -193,11 +193,12 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
+    readiness = Readiness(service.ports, service.active_bodies)
+    routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, readiness)
         if settings.api.docs:
             routes += documentation_routes()
     if settings.has_page:

@@ -20,6 +20,7 @@ from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.search import compile_search_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
@@ -60,7 +61,14 @@ class SqlDatabase:
         quota_statements = compile_quota_statements(driver.dialect)
         audit_statements = compile_audit_statements(driver.dialect)
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements),
+            records=SqlRecords(
+                runner,
+                statements,
+                job_statements,
+                quota_statements,
+                audit_statements,
+                compile_search_statements(driver.dialect),
+            ),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),

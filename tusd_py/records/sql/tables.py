@@ -43,6 +43,8 @@ class Instant(TypeDecorator[datetime]):
 
 # PostgreSQL's JSON keeps the text as it is. Its JSONB can be compared, for a partial index, but cannot hold U+0000.
 _Json = JSON()
+# Compared and sorted the same in every database: a prefix is a range then.
+_ByCodePoints = Text().with_variant(Text(collation="C"), "postgresql")
 _ComparedJson = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -85,6 +87,22 @@ class UploadRow(RecordsTable, table=True):
             sqlite_where=text(NEEDS_RECOVERY),
             postgresql_where=text(NEEDS_RECOVERY),
         ),
+        # For lists. Without the id where a few rows at most are equal: each byte of an index is paid at a creation.
+        Index("ix_uploads_status_created_at", "status", "created_at"),
+        Index(
+            "ix_uploads_owner_created_at",
+            "owner",
+            "created_at",
+            sqlite_where=text("owner <> ''"),
+            postgresql_where=text("owner <> ''"),
+        ),
+        Index(
+            "ix_uploads_name_key",
+            "name_key",
+            "id",
+            sqlite_where=text("name_key <> ''"),
+            postgresql_where=text("name_key <> ''"),
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
@@ -104,6 +122,10 @@ class UploadRow(RecordsTable, table=True):
     history: list[dict[str, Any]] = Field(sa_type=_Json)
     pending_steps: list[str] = Field(sa_type=_ComparedJson, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
+    # For lists: derived from the metadata and the history, and read by nothing else.
+    name_key: str = Field(sa_type=_ByCodePoints, sa_column_kwargs={"server_default": ""})
+    declared_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
+    detected_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class UploadPartRow(RecordsTable, table=True):

@@ -15,10 +15,12 @@ from tusd_py.model.ids import is_upload_id
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import UploadNotFound
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.api.query import ApiQuery
+from tusd_py.web.health import Readiness
 
 _Port = TypeVar("_Port")
 
@@ -41,6 +43,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
+    readiness: Readiness
 
     def path(self, name: str) -> str:
         """A parameter of the path."""
@@ -65,7 +68,7 @@ class Call:
         """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
         upload = await self.ports.records.find(upload_id) if is_upload_id(upload_id) else None
         if upload is None or not self.may(Verb.INSPECT, upload):
-            raise ApiError(404, "no upload has this id")
+            raise unknown_upload()
         return upload
 
     def caller(self) -> Caller:
@@ -102,6 +105,11 @@ class ApiRoute:
     access: Verb | Access
     query: tuple[str, ...] = ()
     status: int = 200
+
+
+def unknown_upload() -> ApiError:
+    """The error for an id that no upload has, or one of another owner."""
+    return ApiError(404, "no upload has this id", UploadNotFound.code)
 
 
 def available(port: _Port | None, sentence: str) -> _Port:

@@ -21,6 +21,7 @@ from tusd_py.web.api.query import ApiQuery
 from tusd_py.web.authentication import ANONYMOUS, Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.errors import InternalError, to_refusal
+from tusd_py.web.health import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,13 @@ class ApiDispatcher:
     """Serves routes. An ``authenticator`` decides which requests are permitted; ``None``: access control is off."""
 
     def __init__(
-        self, open_ports: OpenPorts, authenticator: Authenticator | None, client_addresses: ClientAddresses
+        self,
+        open_ports: OpenPorts,
+        authenticator: Authenticator | None,
+        client_addresses: ClientAddresses,
+        readiness: Readiness,
     ) -> None:
+        self._readiness = readiness
         self._open_ports = open_ports
         self._authenticator = authenticator
         self._client_addresses = client_addresses
@@ -85,6 +91,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
+            readiness=self._readiness,
         )
         content = await route.answer(call)
         if isinstance(content, Response):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import endpoints, events, jobs, quotas, uploads
+from tusd_py.web.api import endpoints, events, health, jobs, quotas, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
+from tusd_py.web.health import Readiness
+from tusd_py.web.request_body import ActiveBodies
 
 ROUTES: tuple[ApiRoute, ...] = (
     *uploads.ROUTES,
@@ -16,6 +18,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *health.ROUTES,
 )
 
 
@@ -23,6 +26,8 @@ def api_routes(
     open_ports: OpenPorts,
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
+    readiness: Readiness | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses()).routes(ROUTES)
+    readiness = readiness or Readiness(open_ports, ActiveBodies())
+    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses(), readiness).routes(ROUTES)

@@ -20,7 +20,9 @@ from tusd_py.web.api.dispatch import ApiDispatcher
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.health import Readiness
 from tusd_py.web.location import Locator
+from tusd_py.web.request_body import ActiveBodies
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +82,9 @@ def application(access: str = "off") -> Starlette:
             verifier=Names(),
             query_parameter="jwt",
         )
-    return Starlette(routes=ApiDispatcher(UploadsHarness().open_ports, authenticator, ClientAddresses()).routes(ROUTES))
+    open_ports = UploadsHarness().open_ports
+    readiness = Readiness(open_ports, ActiveBodies())
+    return Starlette(routes=ApiDispatcher(open_ports, authenticator, ClientAddresses(), readiness).routes(ROUTES))
 
 
 async def status(access: str, method: str, path: str, token: str, query: str = "") -> int:
