@@ -30,6 +30,7 @@ COMMANDS = {
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
     "quota": "Show, set and reconcile quotas.",
+    "audit": "List and verify the audit log.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 

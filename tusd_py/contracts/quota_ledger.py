@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.quota import Quota, QuotaDrift, QuotaLimits, QuotaUsage
 
 
@@ -19,8 +20,8 @@ class QuotaLedger(Protocol):
         """The limits that were set for this subject, ``None`` if those of the settings apply."""
         ...
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
-        """Set limits for one subject, or remove them."""
+    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
+        """Set limits for one subject, or remove them. ``audit`` is written with the change."""
         ...
 
     async def reconcile(self, *, repair: bool) -> list[QuotaDrift]:

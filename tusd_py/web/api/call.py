@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from tusd_py.access.audit import entries
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
 from tusd_py.model.caller import Caller
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.principal import Principal, Verb
@@ -52,6 +54,11 @@ class Call:
         if not (text.isascii() and text.isdecimal() and len(text) <= 18):
             raise ApiError(404, sentence)
         return int(text)
+
+    def audit(self, verb: str, kind: AuditKind, object_id: str) -> tuple[AuditEntry, ...]:
+        """The entry of the audit log about what this request does, for the transaction that does it."""
+        actor = AuditActor.of(None if self.policy is None else self.principal, self.address)
+        return entries(self.ports.audit, actor, verb, kind, object_id)
 
     async def json(self) -> JsonBody:
         """The body of the request. Raises ``ApiError``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import endpoints, events, jobs, quotas, uploads
+from tusd_py.web.api import audit, endpoints, events, jobs, quotas, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
@@ -16,6 +16,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *audit.ROUTES,
 )
 
 
