@@ -72,6 +72,9 @@ class Call:
         """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
         upload = await self.ports.records.find(upload_id) if is_upload_id(upload_id) else None
         if upload is None or not self.may(Verb.INSPECT, upload):
+            if self.policy is not None and self.ports.audit is not None:
+                actor = AuditActor.of(self.principal, self.address)
+                self.ports.audit.record_refusal(actor, "inspect", AuditKind.UPLOAD, upload_id, "404")
             raise ApiError(404, "no upload has this id")
         return upload
 
