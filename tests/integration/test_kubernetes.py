@@ -59,6 +59,7 @@ def test_objects_are_valid(name: str) -> None:
 
 
 def test_kustomization_has_every_file() -> None:
+    """It lists the other files but that of the single server, and its image is that of every container."""
     listed = yaml.safe_load((DIRECTORY / "kustomization.yaml").read_text())
     assert set(FILES) - {"kustomization.yaml", "one-machine.yaml"} == set(listed["resources"])
     assert {"tusd-py"} == {image["name"] for image in listed["images"]}
@@ -95,6 +96,7 @@ def test_pods_have_the_user_and_directories_of_the_image() -> None:
 
 
 def test_pods_have_longer_to_stop_than_the_server_takes(tmp_path: Path) -> None:
+    """The grace period is the delay before SIGTERM, twice the longest stop by the settings, and ten seconds."""
     settings = shared_settings(compose.secrets_in(tmp_path))
     for spec, container in pods():
         delay = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
