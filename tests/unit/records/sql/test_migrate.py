@@ -72,6 +72,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0009",
         "0010",
         "0011",
+        "0012",
     ]
 
     records = (await SqlDatabase.open(url)).records
@@ -144,13 +145,23 @@ def to_version(url: str, revision: str) -> None:
 
 
 def test_newer_revision_is_refused(path: Path, url: str) -> None:
-    """A revision that this version does not know is refused with a sentence, and the database is not changed."""
+    """A revision that this version cannot use is refused with a sentence, and the database is not changed."""
     migrate(url)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999', oldest_revision = '9998'")
     for function in (migrate, pending):
         with pytest.raises(RecordsUnavailable, match=r"at revision 9999.*newer version of tusd-py has written it"):
             function(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+def test_newer_revision_that_this_version_can_use_is_left_alone(path: Path, url: str) -> None:
+    """Nothing is pending and nothing is applied; the database stays at the revision of the newer version."""
+    migrate(url)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert (pending(url), migrate(url)) == ([], [])
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 
