@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -69,18 +68,19 @@ def settings() -> Mapping[str, str]:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[list[RunningServer]]:
+def started() -> Iterator[list[RunningServer]]:
     """Collects the servers of a test, which are killed at its end."""
     servers: list[RunningServer] = []
-    with ExitStack() as stack:
-        stack.callback(lambda: [server.kill() for server in servers if server.process.poll() is None])
-        yield servers
+    yield servers
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
 
 
 async def test_both_versions_serve_one_database(
     tmp_path: Path, previous: list[str], settings: Mapping[str, str], started: list[RunningServer]
 ) -> None:
-    """Uploads that go to either version end right: this one migrates, the previous one goes on, also after a restart."""
+    """Uploads that go to either end right: this version migrates, the previous one goes on, also after a restart."""
     data, log = tmp_path / "data", tmp_path / "previous.log"
     old = await asyncio.to_thread(start_server, data, settings=settings, log=log, program=previous)
     started.append(old)
