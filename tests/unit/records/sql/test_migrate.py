@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.upload import HistoryEntry, Status
@@ -213,3 +215,15 @@ def test_file_that_is_no_database_is_not_changed(path: Path, url: str) -> None:
     with pytest.raises(RecordsUnavailable, match="not a SQLite database"):
         migrate(url)
     assert path.read_bytes() == b"a holiday picture" * 100
+
+
+def test_migrations_that_take_something_away_record_the_oldest_version() -> None:
+    """Since 0012 a migration that drops, renames or alters names the oldest version that can use the schema after it.
+
+    The previous version runs beside this one during an update: it must find what it uses.
+    """
+    script = ScriptDirectory.from_config(alembic_config())
+    for step in script.walk_revisions():
+        source = Path(step.path).read_text()
+        takes = re.search(r"op\.(drop_|rename_|alter_|execute)|batch_alter_table", source)
+        assert step.revision <= "0012" or not takes or hasattr(step.module, "oldest_revision"), step.revision
