@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
 #: Programs whose newest migration is an earlier one refuse a database that a later one has written.
-oldest_revision = "0012"
+oldest_revision = "0013"
 
 
 def upgrade() -> None:
