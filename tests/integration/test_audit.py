@@ -119,9 +119,9 @@ async def test_pages_and_filters(server: RunningServer) -> None:
         paged += [each["number"] for each in content["entries"]]
         if content["next"] is None:
             break
-        cursor = f"&cursor={content['next']}"
+        cursor = f"&before={content['next']}"
     assert paged == whole
-    for query in ("kind=nothing", "outcome=done&outcome=failed", "since=now", "cursor=x", "who=alice", "limit=1001"):
+    for query in ("kind=nothing", "outcome=done&outcome=failed", "since=now", "before=x", "who=alice", "limit=1001"):
         assert (await request("GET", f"{server.root}/api/audit?{query}", ROOT)).status == 400, query
     assert await entries(server, "until=2020-01-01") == []
 

@@ -6,10 +6,8 @@ from tusd_py.model.audit import AuditFilter, AuditKind, AuditOutcome
 from tusd_py.model.principal import Verb
 from tusd_py.views import audit_view
 from tusd_py.web.api.call import ApiRoute, Call, available
-from tusd_py.web.api.cursors import format_cursor, parse_cursor
+from tusd_py.web.api.cursors import NUMBER_MAX
 from tusd_py.web.api.problems import ApiError
-
-_CURSOR = "audit"
 
 
 async def list_entries(call: Call) -> object:
@@ -29,13 +27,12 @@ async def list_entries(call: Call) -> object:
         since=query.instant("since"),
         until=query.instant("until"),
     )
-    before = int(parse_cursor(query.text("cursor", 3000), _CURSOR, int)[0]) if "cursor" in query else None
     limit = query.limit()
-    found = await trail.log.list_entries(matching, before=before, limit=limit)
-    more = format_cursor(_CURSOR, found[-1].number) if found and len(found) == limit else None
+    found = await trail.log.list_entries(matching, before=query.number("before", NUMBER_MAX), limit=limit)
+    more = found[-1].number if found and len(found) == limit else None
     return {"entries": [audit_view(recorded) for recorded in found], "next": more}
 
 
 _FILTERS = ("subject", "verb", "kind", "id", "outcome", "address", "since", "until")
 
-ROUTES = (ApiRoute("GET", "/api/audit", list_entries, Verb.OPERATE, query=(*_FILTERS, "cursor", "limit")),)
+ROUTES = (ApiRoute("GET", "/api/audit", list_entries, Verb.OPERATE, query=(*_FILTERS, "before", "limit")),)
