@@ -7,6 +7,18 @@ from dataclasses import dataclass
 from tusd_py.protocol.errors import TusError
 
 
+class TooManyLogins(TusError):
+    """Failed logins of this account from this address, or of this address, or too many logins at once."""
+
+    status = 429
+    code = "ERR_TOO_MANY_LOGINS"
+    sentence = "too many logins; try again in {retry_after_seconds} seconds"
+
+    def __init__(self, retry_after_seconds: int = 1) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
 class TooManyCreations(TusError):
     """The client has created as many uploads within a minute as the server allows."""
 
@@ -52,3 +64,21 @@ class Unauthenticated(TusError):
         if not self.problem:
             return 'Bearer realm="tusd-py"'
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
+
+
+@dataclass(eq=False)
+class LoginRefused(Unauthenticated):
+    """Unknown names, wrong passwords and disabled accounts are answered alike."""
+
+    code = "ERR_LOGIN_REFUSED"
+
+    problem: str = "the name or the password is wrong"
+
+
+@dataclass(eq=False)
+class RefreshRefused(Unauthenticated):
+    """The refresh token is unknown, expired, used already or revoked."""
+
+    code = "ERR_REFRESH_REFUSED"
+
+    problem: str = "the refresh token is not accepted; log in again"

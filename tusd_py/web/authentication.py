@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.requests import cookie_parser
@@ -12,12 +11,17 @@ from starlette.types import Scope
 
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
+from tusd_py.contracts.credentials import TokenVerifier
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.errors import CrossOriginRequest
+
+#: Returns the backends of access control; opens them at the first request.
+OpenAccess = Callable[[], Awaitable[AccessPorts]]
 
 ANONYMOUS = Principal()
 
@@ -28,30 +32,19 @@ _OWN = b"tusd_"
 _PARAMETERS_MAX = 100
 
 
-class TokenVerifier(Protocol):
-    """Turns tokens into principals, in bounded time."""
-
-    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
-        """The principal of ``token``, for a while after its expiry with ``allow_expired``.
-
-        Raises ``TokenInvalid`` or ``KeysUnavailable``.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
     """Authenticates requests. It exists only where access control is on.
 
-    ``verifiers`` are those of the tokens that this server makes itself, by their prefix (``tusd_key_``), ``verifier``
-    that of all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
+    ``open_access`` returns what verifies the tokens that this server makes itself, by their prefix (``tusd_key_``);
+    ``verifier`` is for all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
     ``Authorization``; empty is nowhere.
     """
 
     policy: AccessPolicy
     cross_origin: CrossOriginPolicy
     verifier: TokenVerifier | None = None
-    verifiers: Mapping[bytes, TokenVerifier] = field(default_factory=dict)
+    open_access: OpenAccess | None = None
     cookie: str = ""
     query_parameter: str = ""
 
@@ -66,7 +59,8 @@ class Authenticator:
             return ANONYMOUS
         verifier = self.verifier
         if token.startswith(_OWN):
-            verifier = self.verifiers.get(token[: token.find(b"_", len(_OWN)) + 1])
+            prefix = token[: token.find(b"_", len(_OWN)) + 1]
+            verifier = None if self.open_access is None else (await self.open_access()).verifiers.get(prefix)
         if verifier is None:
             raise Unauthenticated("this server accepts no such tokens")
         try:

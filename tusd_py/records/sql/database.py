@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
+from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
@@ -38,6 +40,8 @@ class SqlDatabase:
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
     signing_keys: SqlSigningKeys
+    accounts: SqlAccounts
+    api_keys: SqlApiKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -62,6 +66,8 @@ class SqlDatabase:
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
+            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             clock=clock,
         )
 
