@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tusd_py.access_wiring import access_policy, creation_rate, open_access_ports, quota_policy
+from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
@@ -174,8 +174,8 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
+        rates=rates(settings),
         access_ports=access_ports,
-        creation_rate=creation_rate(settings),
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
@@ -195,6 +195,7 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     if ports.access_ports is not None:
         ports.access_ports.close()
     await ports.hooks.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
