@@ -13,7 +13,6 @@ from tusd_py.access import account_tokens, api_keys
 from tusd_py.access.account_tokens import AccountTokenVerifier
 from tusd_py.access.api_keys import ApiKeyVerifier
 from tusd_py.access.login import ACCESS_PREFIX, Logins
-from tusd_py.access.login_throttle import MemoryLoginThrottle
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
@@ -40,25 +39,31 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
 
 
 async def open_access_ports(
-    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime]
+    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime], rate: LoginRate
 ) -> AccessPorts | None:
-    """The backends of access control, or ``None`` while it is off. Raises ``RecordsError``.
+    """The backends of access control, or ``None`` while it is off. Raises ``RecordsError`` or ``OSError``.
 
     ``database`` is closed then.
     """
     if not settings.has_access_control:
         return None
     try:
-        signer = await _signer(settings, database, clock())
+        return await _open_access_ports(settings, database, clock, rate)
     except BaseException:
         if database is not None:
             await database.close()
         raise
+
+
+async def _open_access_ports(
+    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime], rate: LoginRate
+) -> AccessPorts:
+    signer = await _signer(settings, database, clock())
     if database is None:
         return AccessPorts(signer=signer, clock=clock)
     logins, verifiers, checks = None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
     if settings.accounts.enabled:
-        logins = _logins(settings.accounts, database, signer, clock)
+        logins = _logins(settings.accounts, database, signer, clock, rate)
         tokens = AccountTokenVerifier(
             database.accounts, signer, clock, time.monotonic, settings.jwt.expired_head_seconds
         )
@@ -89,17 +94,31 @@ async def _signer(settings: Settings, database: SqlDatabase | None, now: datetim
 
 
 def _logins(
-    accounts: AccountsSettings, database: SqlDatabase, signer: TokenSigner, clock: Callable[[], datetime]
+    accounts: AccountsSettings,
+    database: SqlDatabase,
+    signer: TokenSigner,
+    clock: Callable[[], datetime],
+    rate: LoginRate,
 ) -> Logins:
     return Logins(
         accounts=database.accounts,
-        passwords=Passwords(),
-        throttle=MemoryLoginThrottle(),
+        passwords=passwords(),
+        rate=rate,
         signer=signer,
         clock=clock,
         access_seconds=accounts.access_seconds,
         session_seconds=accounts.session_seconds,
     )
+
+
+def passwords() -> Passwords:
+    """Hashes passwords. Raises ``OSError`` with a sentence for the operator without the extra ``accounts``."""
+    try:
+        # Imported here: only servers with accounts need the library.
+        from argon2 import PasswordHasher
+    except ImportError:
+        raise OSError("passwords need the package argon2-cffi: install tusd-py[accounts]") from None
+    return Passwords(PasswordHasher())
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy | None:

@@ -13,6 +13,7 @@ from tusd_py.settings import JwtSettings, Settings
 from tusd_py.web.authentication import Authenticator, OpenAccess
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.location import Locator
+from tusd_py.web.session_cookies import SessionCookies
 
 if TYPE_CHECKING:
     from tusd_py.access.keys import KeySource
@@ -40,9 +41,18 @@ def authenticator(
         ),
         verifier=_verifier(jwt) if jwt.enabled else None,
         open_access=open_access,
+        session_cookies=session_cookies(settings, locator or Locator()),
         cookie=jwt.cookie,
         query_parameter=jwt.query_parameter,
     )
+
+
+def session_cookies(settings: Settings, locator: Locator) -> SessionCookies | None:
+    """The cookies of accounts, or ``None`` without them."""
+    accounts = settings.accounts
+    if not (accounts.enabled and accounts.cookies):
+        return None
+    return SessionCookies(locator=locator, same_site=accounts.cookie_same_site)
 
 
 def open_to_everyone(settings: Settings) -> str | None:

@@ -155,7 +155,8 @@ async def open_ports(
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
         clock = clock or (None if database is None else database.clock) or utc_now
-        access_ports = await open_access_ports(settings, database, clock)
+        counted = rates(settings)
+        access_ports = await open_access_ports(settings, database, clock, counted.logins)
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -174,7 +175,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        rates=rates(settings),
+        rates=counted,
         access_ports=access_ports,
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from tusd_py.access.passwords import Passwords
+from tusd_py.access.rates import LoginRate
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.accounts import Accounts
-from tusd_py.contracts.login_throttle import LoginThrottle
 from tusd_py.model.account import Account, Session, account_name
 from tusd_py.protocol.access_errors import LoginRefused, RefreshRefused
 
@@ -46,7 +46,7 @@ class Logins:
 
     accounts: Accounts
     passwords: Passwords
-    throttle: LoginThrottle
+    rate: LoginRate
     signer: TokenSigner
     clock: Callable[[], datetime]
     access_seconds: int
@@ -58,14 +58,15 @@ class Logins:
             name = account_name(name)
         except ValueError:
             name = ""
-        await self.throttle.begin(name, address)
+        await self.rate.ensure_allowed(name, address)
         account = await self.accounts.find(name) if name else None
         stored = None if account is None or account.is_disabled else account.password_hash
         is_right = await self.passwords.verify(stored, password, address)
         if account is None or not is_right:
+            await self.rate.failed(address)
             log.info("a login was refused", extra={"event": "login_refused", "account": name, "client": address})
             raise LoginRefused
-        await self.throttle.succeeded(name, address)
+        await self.rate.succeeded(name, address)
         if self.passwords.is_outdated(account.password_hash):
             new_hash = await self.passwords.hash(password, address)
             await self.accounts.set_password(account, new_hash, revokes=False)
@@ -117,6 +118,10 @@ class Logins:
         except RefreshRefused:
             return
         await self.accounts.close_session(session_id)
+
+    def session_of(self, token: str) -> str:
+        """The id of the session of a refresh token. Raises ``RefreshRefused`` for one that is not genuine."""
+        return self._parse(token)[0]
 
     def csrf_token(self, session_id: str) -> str:
         """What a page has to send in a header besides the cookies of the session."""

@@ -23,14 +23,9 @@ PASSWORD_CHARACTERS_MAX = 1024
 
 
 class Passwords:
-    """Computes hashes for the coroutines of one event loop. Needs the package argon2-cffi (``tusd-py[accounts]``)."""
+    """Computes hashes for the coroutines of one event loop."""
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
-        if hasher is None:
-            # Imported here: only servers with accounts need the library.
-            import argon2
-
-            hasher = argon2.PasswordHasher()
+    def __init__(self, hasher: PasswordHasher) -> None:
         self._hasher = hasher
         self._pool = ThreadPool(THREADS, "passwords")
         self._running: Counter[str] = Counter()

@@ -7,18 +7,6 @@ from dataclasses import dataclass
 from tusd_py.protocol.errors import TusError
 
 
-class TooManyLogins(TusError):
-    """Failed logins of this account from this address, or of this address, or too many logins at once."""
-
-    status = 429
-    code = "ERR_TOO_MANY_LOGINS"
-    sentence = "too many logins; try again in {retry_after_seconds} seconds"
-
-    def __init__(self, retry_after_seconds: int = 1) -> None:
-        super().__init__()
-        self.retry_after_seconds = retry_after_seconds
-
-
 class TooManyCreations(TusError):
     """The client, or its address, has created as many uploads within a minute as the server allows."""
 
@@ -76,6 +64,13 @@ class Unauthenticated(TusError):
         if not self.problem:
             return 'Bearer realm="tusd-py"'
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
+
+
+@dataclass(eq=False)
+class CredentialsRevoked(Unauthenticated):
+    """The credentials of a running request were revoked before it could complete an upload."""
+
+    problem: str = "the credentials were revoked while the request ran"
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from tusd_py.access.account_tokens import session_of
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
@@ -18,7 +19,8 @@ from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.errors import CrossOriginRequest
+from tusd_py.web.errors import CrossOriginRequest, CsrfTokenMissing
+from tusd_py.web.session_cookies import SessionCookies, csrf_token_of
 
 #: Returns the backends of access control; opens them at the first request.
 OpenAccess = Callable[[], Awaitable[AccessPorts]]
@@ -47,6 +49,7 @@ class Authenticator:
     open_access: OpenAccess | None = None
     cookie: str = ""
     query_parameter: str = ""
+    session_cookies: SessionCookies | None = None  # None without accounts
 
     async def authenticate(self, scope: Scope, headers: Headers, method: str) -> Principal:
         """The principal of a request whose method, after an override, is ``method``; anonymous without a token.
@@ -56,7 +59,29 @@ class Authenticator:
         """
         token = self._token(scope, headers, method)
         if token is None:
+            return ANONYMOUS if self.session_cookies is None else await self._of_session(scope, headers, method)
+        return await self._verify(token, method)
+
+    async def _of_session(self, scope: Scope, headers: Headers, method: str) -> Principal:
+        """The principal of the cookies of a login; anonymous without them.
+
+        Raises ``CrossOriginRequest`` or ``CsrfTokenMissing`` for what another page may have made the browser send.
+        """
+        assert self.session_cookies is not None and self.open_access is not None
+        token = self.session_cookies.access_token(scope, headers)
+        if token is None:
             return ANONYMOUS
+        if method != "GET" and self.cross_origin.refuses({**scope, "method": "POST"}):
+            raise CrossOriginRequest
+        principal = await self._verify(token, method)
+        logins = (await self.open_access()).logins
+        if method != "GET" and (
+            logins is None or not logins.is_csrf_token(session_of(principal), csrf_token_of(headers))
+        ):
+            raise CsrfTokenMissing
+        return principal
+
+    async def _verify(self, token: bytes, method: str) -> Principal:
         verifier = self.verifier
         if token.startswith(_OWN):
             prefix = token[: token.find(b"_", len(_OWN)) + 1]
