@@ -81,8 +81,8 @@ async def become_refused(server: RunningServer, *credentials: Mapping[str, str])
     """Wait until none of these credentials is accepted any more: within seconds in every process."""
     async with asyncio.timeout(15):
         for each in credentials:
-            while (await create(server, each)).status != 401:
-                await asyncio.sleep(0.05)  # another process decides
+            while (await create(server, each)).status != 401:  # noqa: ASYNC110  # another process decides
+                await asyncio.sleep(0.05)
 
 
 async def test_login_upload_refresh_logout(server: RunningServer) -> None:
