@@ -13,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy import URL
 
 from tusd_py.contracts.accounts import Accounts, ApiKeys
+from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.quota_ledger import QuotaLedger
@@ -62,6 +63,11 @@ def open_accounts(settings: Settings) -> AbstractAsyncContextManager[Accounts]:
 def open_api_keys(settings: Settings) -> AbstractAsyncContextManager[ApiKeys]:
     """The API keys of a database, as ``open_job_queue``."""
     return _opened(settings, lambda database: database.api_keys)
+
+
+def open_audit_log(settings: Settings) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit log of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.audit_log)
 
 
 def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:

@@ -25,6 +25,7 @@ from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
+from tusd_py.web.api.documentation import documentation_routes
 from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
 from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
@@ -198,6 +199,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
+        if settings.api.docs:
+            routes += documentation_routes()
     elif service.authenticator is not None:
         # Without the API, only what clients need to get credentials.
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
