@@ -14,7 +14,7 @@ from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import RateCounter
-from tusd_py.model.quota import QuotaLimits
+from tusd_py.model.quota import Quota, QuotaLimits
 from tusd_py.settings import Settings
 from tusd_py.settings.access import zone_of
 
@@ -56,8 +56,13 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     quotas = settings.quotas
     if not quotas.enabled:
         return None
-    limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
-    return QuotaPolicy(limits=limits, zone=zone_of(quotas.time_zone))
+    limits = QuotaLimits(**{quota.value: getattr(quotas, quota.value) or None for quota in Quota})
+    return QuotaPolicy(
+        limits=limits,
+        zone=zone_of(quotas.time_zone),
+        counts_now=bool(quotas.bytes_stored or quotas.uploads_at_once),
+        deletes_rejected=settings.validation.enabled and settings.validation.rejected == "delete",
+    )
 
 
 def rates(settings: Settings) -> Rates:

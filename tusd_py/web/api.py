@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tusd_py.access.errors import KeysUnavailable
-from tusd_py.access.quota import quota_view, subject_of
+from tusd_py.access.quota import quota_views, subject_of
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.records import RecordsError
@@ -119,7 +119,7 @@ class _Api:
         limits = await ports.quota_ledger.find_limits(subject) or ports.quotas.limits_for(principal)
         now = ports.clock()
         usage = await ports.quota_ledger.usage(subject, ports.quotas.periods(now))
-        return {"subject": subject, "quotas": [quota_view(ports.quotas, each, limits, now) for each in usage]}
+        return {"subject": subject, "quotas": quota_views(ports.quotas, usage, limits, now)}
 
     async def upload(self, ports: Ports, request: Request) -> object:
         authenticator, principal = self._authenticator, await self._principal(request)
