@@ -14,7 +14,7 @@ from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import RateCounter
-from tusd_py.model.quota import Quota, QuotaLimits
+from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
 from tusd_py.settings.access import zone_of
 
@@ -56,7 +56,14 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     quotas = settings.quotas
     if not quotas.enabled:
         return None
-    limits = QuotaLimits(**{quota.value: getattr(quotas, quota.value) or None for quota in Quota})
+    limits = QuotaLimits(
+        bytes_per_day=quotas.bytes_per_day or None,
+        bytes_per_month=quotas.bytes_per_month or None,
+        files_per_day=quotas.files_per_day or None,
+        files_per_month=quotas.files_per_month or None,
+        bytes_stored=quotas.bytes_stored or None,
+        uploads_at_once=quotas.uploads_at_once or None,
+    )
     return QuotaPolicy(
         limits=limits,
         zone=zone_of(quotas.time_zone),

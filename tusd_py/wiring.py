@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
+from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
@@ -178,6 +179,7 @@ async def open_ports(
         rates=rates(settings),
         access_ports=access_ports,
         quotas=quota_policy(settings),
+        audit=audit_trail(settings, database, clock),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
@@ -194,6 +196,8 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    if ports.audit is not None:
+        await ports.audit.close()
     await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
