@@ -14,6 +14,7 @@ from tusd_py.settings.loading import (
     read,
     without_credentials,
 )
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.sections import (
     ApiSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
+    "PageSettings",
     "PublishingSettings",
     "QuotasSettings",
     "RatesSettings",

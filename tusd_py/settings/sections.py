@@ -16,6 +16,7 @@ from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
     BasePath,
@@ -298,6 +299,7 @@ class Settings(Section):
     rates: RatesSettings = RatesSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
+    page: PageSettings = PageSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
