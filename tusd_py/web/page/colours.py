@@ -1,11 +1,13 @@
 """The colours of the page for an operator's own colour, with the contrasts that WCAG 2.2 demands at level AA.
 
-The operator's colour is darkened for light pages, and lightened for dark ones, until text in it is legible; so any
-colour can be chosen. ``static/page.css`` has the other colours, and these for pages without a colour of their own.
+The operator's colour is darkened for light pages, and lightened for dark ones, until text in it is legible. Buttons
+keep it, with white text or black, so any colour can be chosen. ``static/page.css`` has the other colours, and these for
+pages without a colour of their own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _Rgb = tuple[float, float, float]
@@ -37,7 +39,8 @@ def style_sheet(colour: str) -> str:
 def icon(svg: str, colour: str) -> str:
     """The page's icon with its gradient in shades of ``colour``."""
     light, _ = palette(colour)
-    return svg.replace("#5b6cf9", light["button"]).replace("#3b3fd1", light["button-strong"])
+    shades = {"#5b6cf9": light["button"], "#3b3fd1": light["button-strong"], "#fff": light["on-button"]}
+    return re.sub("#5b6cf9|#3b3fd1|#fff", lambda match: shades[match[0]], svg)
 
 
 def palette(colour: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -46,14 +49,10 @@ def palette(colour: str) -> tuple[dict[str, str], dict[str, str]]:
     tint = _mix(chosen, _WHITE, 0.92)
     grounds = [_parse(LIGHT["ground"]), _parse(LIGHT["surface"]), tint]
     accent = _legible(chosen, grounds, _BLACK)
-    button = _mix(accent, _BLACK, 0.22)
-    light = {
-        "accent": accent,
-        "accent-strong": button,
-        "accent-ground": tint,
-        "button": accent,
-        "button-strong": button,
-    }
+    light = {"accent": accent, "accent-strong": _mix(accent, _BLACK, 0.22), "accent-ground": tint}
+    # One of the two is legible on every colour; a button that is pointed at moves away from it.
+    on_button, other = (_WHITE, _BLACK) if _contrast(_WHITE, chosen) >= CONTRAST_MIN else (_BLACK, _WHITE)
+    light |= {"button": chosen, "button-strong": _mix(chosen, other, 0.22), "on-button": on_button}
     # A tint that is too light for the text of a dark page, as of yellow, is mixed with less of the colour.
     surface = _parse(DARK["surface"])
     tint = _legible(_mix(chosen, surface, 0.78), [_parse(DARK["text"])], surface, 7)

@@ -45,8 +45,9 @@ def test_text_is_legible(scheme: str, text: str, ground: str) -> None:
 
 @pytest.mark.parametrize("button", ["button", "button-strong"])
 def test_buttons_are_legible(button: str) -> None:
-    """White on a filled button has a contrast of 4.5 or more."""
-    assert contrast("#fff", palettes()["light"][button]) >= CONTRAST_MIN
+    """The text on a filled button has a contrast of 4.5 or more."""
+    colours = palettes()["light"]
+    assert contrast(colours["on-button"], colours[button]) >= CONTRAST_MIN
 
 
 @given(st.from_regex(r"#([0-9a-f]{6}|[0-9a-f]{3})", fullmatch=True))
@@ -58,13 +59,20 @@ def test_every_colour_of_an_operator_becomes_legible(colour: str) -> None:
         for text, ground in PAIRS:
             assert contrast(colours[text], colours[ground]) >= CONTRAST_MIN, (scheme, text, ground)
         for button in ("button", "button-strong"):
-            assert contrast("#fff", colours[button]) >= CONTRAST_MIN, (scheme, button)
+            assert contrast(colours["on-button"], colours[button]) >= CONTRAST_MIN, (scheme, button)
+
+
+@pytest.mark.parametrize(("colour", "text"), [("#4549d8", "#ffffff"), ("#ffd400", "#000000")])
+def test_buttons_have_the_colour_itself(colour: str, text: str) -> None:
+    """The text on them is white or black, whichever is legible."""
+    light, _ = palette(colour)
+    assert (colour, text) == (light["button"], light["on-button"])
 
 
 @pytest.mark.parametrize("colour", ["#4549d8", "#00695c"])
 def test_legible_colour_stays_as_it_is(colour: str) -> None:
-    """A colour with enough contrast is used unchanged on light pages."""
-    assert colour == palette(colour)[0]["button"]
+    """A colour with enough contrast is used unchanged for text on light pages."""
+    assert colour == palette(colour)[0]["accent"]
 
 
 def test_colours_of_the_style_sheet_are_those_that_are_compared() -> None:

@@ -100,7 +100,7 @@ function prepared(file) {
     meta.filename = meta.name
     meta.name = shown
   }
-  return { ...file, meta }
+  return { ...file, meta, chosenAt: Date.now() }
 }
 
 function onShouldRetry(error, attempt, options, usual) {
@@ -115,7 +115,7 @@ function showStatus(sentence) {
 }
 
 uppy.on('upload-success', (file, response) => {
-  uploaded.add({ name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
+  uploaded.add({ id: file.id, name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
 })
 // Until then they are in the Dashboard, whose progress counts them: a file is listed once.
 uppy.on('complete', ({ successful }) => {

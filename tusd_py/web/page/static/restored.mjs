@@ -23,7 +23,7 @@ export class RestoredFiles {
 
   // Uppy counts finished files, and files without bytes, among those that it could resume.
   #onRestored() {
-    const finished = (file) => file.progress.uploadComplete || this.#uploaded.has(file.tus?.uploadUrl)
+    const finished = (file) => file.progress.uploadComplete || this.#uploaded.has(file)
     const files = this.#uppy.getFiles()
     const missing = files.filter((file) => file.isGhost && !finished(file))
     this.#load()

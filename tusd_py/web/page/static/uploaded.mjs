@@ -43,8 +43,9 @@ export class UploadedList {
     this.#render()
   }
 
-  has(url) {
-    return this.#entries.some((entry) => entry.url === url)
+  // Whether this file of Uppy is listed: Uppy's stored state can be older than the end of its upload.
+  has(file) {
+    return this.#entries.some(({ id, url, at }) => url === file.tus?.uploadUrl || (id === file.id && at >= file.chosenAt))
   }
 
   clear() {
