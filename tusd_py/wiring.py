@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
+from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
+from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
@@ -154,6 +155,7 @@ async def open_ports(
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
+        access_ports = await open_access_ports(settings, database, utc_now())
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -174,8 +176,10 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        creation_rate=creation_rate(settings),
+        rates=rates(settings),
+        access_ports=access_ports,
         quotas=quota_policy(settings),
+        audit=audit_trail(settings, database, clock),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
@@ -192,6 +196,9 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    if ports.audit is not None:
+        await ports.audit.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
