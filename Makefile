@@ -101,7 +101,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 # Locks that are installed together must agree: the others are bound by the first.
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
-	@$(LOCK) --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --extra accounts --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group bench pyproject.toml -o requirements-bench.lock >/dev/null

@@ -26,7 +26,8 @@ from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.documentation import documentation_routes
-from tusd_py.web.api.routes import api_routes
+from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
+from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
@@ -217,12 +218,23 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
         if settings.api.docs:
             routes += documentation_routes()
+    elif service.authenticator is not None:
+        # Without the API, only what clients need to get credentials.
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
     if settings.has_page:
         routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
     app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    if service.authenticator is not None and settings.cors.enabled:
+        cors = settings.cors
+        app.add_middleware(
+            ApiCors,
+            allow_origins=cors.allow_origins,
+            allow_credentials=cors.allow_credentials,
+            max_age=cors.max_age_seconds,
+        )
     app.state.drain = service.active_bodies.drain
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -64,3 +64,28 @@ class Unauthenticated(TusError):
         if not self.problem:
             return 'Bearer realm="tusd-py"'
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
+
+
+@dataclass(eq=False)
+class CredentialsRevoked(Unauthenticated):
+    """The credentials of a running request were revoked before it could complete an upload."""
+
+    problem: str = "the credentials were revoked while the request ran"
+
+
+@dataclass(eq=False)
+class LoginRefused(Unauthenticated):
+    """Unknown names, wrong passwords and disabled accounts are answered alike."""
+
+    code = "ERR_LOGIN_REFUSED"
+
+    problem: str = "the name or the password is wrong"
+
+
+@dataclass(eq=False)
+class RefreshRefused(Unauthenticated):
+    """The refresh token is unknown, expired, used already or revoked."""
+
+    code = "ERR_REFRESH_REFUSED"
+
+    problem: str = "the refresh token is not accepted; log in again"

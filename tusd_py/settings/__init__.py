@@ -1,6 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
@@ -37,6 +37,7 @@ from tusd_py.settings.sections import (
 
 __all__ = [
     "AccessSettings",
+    "AccountsSettings",
     "ApiSettings",
     "AuditSettings",
     "CorsSettings",

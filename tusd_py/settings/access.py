@@ -13,12 +13,14 @@ from tusd_py.model.principal import Role
 from tusd_py.settings.values import (
     Bool,
     Confidential,
+    Count,
     CountOrNone,
     Expects,
     Seconds,
     Section,
     Size,
     Text,
+    WholeSeconds,
     check_one_url,
 )
 
@@ -109,6 +111,27 @@ class AccessSettings(Section):
         Confidential(),
         Expects("a list of ID:SECRET"),
     ] = ()
+
+
+class AccountsSettings(Section):
+    """Accounts with passwords, for those without an identity provider, and API keys for programs."""
+
+    enabled: Bool = False
+    api_keys: Bool = False
+    access_seconds: WholeSeconds = 900
+    session_seconds: WholeSeconds = 2592000
+    cookies: Bool = True
+    cookie_same_site: Annotated[Literal["strict", "lax", "none"], Expects('"strict", "lax" or "none"')] = "lax"
+    password_characters_min: Count = 12
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if not 60 <= self.access_seconds <= self.session_seconds:
+            raise ValueError(
+                f"accounts.access_seconds is {self.access_seconds}: use at least 60, and at most "
+                f"accounts.session_seconds ({self.session_seconds})"
+            )
+        return self
 
 
 class QuotasSettings(Section):

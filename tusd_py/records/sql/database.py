@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
+from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
@@ -41,6 +43,8 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    accounts: SqlAccounts
+    api_keys: SqlApiKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -67,6 +71,8 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
+            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             clock=clock,
         )
 

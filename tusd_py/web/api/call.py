@@ -19,6 +19,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.api.query import ApiQuery
+from tusd_py.web.session_cookies import SessionCookies
 
 _Port = TypeVar("_Port")
 
@@ -41,6 +42,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
+    session_cookies: SessionCookies | None = None  # None where accounts have no cookies
 
     def path(self, name: str) -> str:
         """A parameter of the path."""

@@ -85,6 +85,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
+            session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
         content = await route.answer(call)
         if isinstance(content, Response):
