@@ -26,6 +26,10 @@ def listed(
     return replace(Upload(id=upload_id, length=1, created_at=at, updated_at=at), **fields)  # type: ignore[arg-type]
 
 
+def microseconds(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
 async def pages(records: Records, wanted: UploadFilter, limit: int = 2) -> list[str]:
     """The ids of the whole list, read page by page."""
     ids: list[str] = []
@@ -60,7 +64,7 @@ class SearchContract:
         wanted = UploadFilter(statuses=frozenset({Status.FAILED, Status.READY}))
         assert await pages(records, wanted) == ["u00", "u01", "u03", "u04", "u06", "u07", "u09", "u10"]
         since, before = NOW - timedelta(minutes=9), NOW - timedelta(minutes=3)
-        within = replace(wanted, created_from=since, created_before=before)
+        within = replace(wanted, created_from=microseconds(since), created_before=microseconds(before))
         assert await pages(records, within) == ["u04", "u06", "u07", "u09"]
         assert await pages(records, UploadFilter(statuses=frozenset())) == []
 
@@ -113,7 +117,10 @@ class SearchContract:
             await records.insert(listed(f"u{number}", "image.jpg", minutes=number))
         wanted = UploadFilter(name_prefix="image")
         assert await pages(records, wanted, 3) == [f"u{number}" for number in range(7)]
-        assert await pages(records, replace(wanted, created_before=NOW - timedelta(minutes=4)), 3) == ["u5", "u6"]
+        assert await pages(records, replace(wanted, created_before=microseconds(NOW - timedelta(minutes=4))), 3) == [
+            "u5",
+            "u6",
+        ]
 
     async def test_search_by_type(self, records: Records) -> None:
         """By the declared type without its parameters, and by the one that validation has found since."""

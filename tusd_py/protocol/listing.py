@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import NamedTuple
 
 from tusd_py.model.steps import VALIDATION
 from tusd_py.model.upload import HistoryEntry, Status
 from tusd_py.model.values import frozen
-from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.headers import parse_base64
 
 #: Where a page ends: the time in microseconds since 1970, or the key of the name, and the id of its last upload.
 PageKey = tuple[int | str, str]
@@ -18,16 +17,35 @@ PageKey = tuple[int | str, str]
 _TYPE_CHARACTERS_MAX = 127
 _LAST_CHARACTER = "\U0010ffff"
 _ALL = frozenset(Status)
+#: After every time.
+FAR = 2**63 - 1
+_WANTED = frozenset({"filename", "name", "filetype", "type", "contentType"})
+
+
+class ListedUpload(NamedTuple):
+    """What a list needs of an upload to select it. A tuple, because a page may examine thousands of them."""
+
+    id: str
+    status: str
+    owner: str
+    created_at: int  # microseconds since 1970
+    name_key: str
+    declared_type: str
+    detected_type: str
 
 
 @frozen(kw_only=True)
 class UploadFilter:
-    """Which uploads a list has. ``owner`` is ``None`` for those of everybody; empty texts select nothing."""
+    """Which uploads a list has. Times are in microseconds since 1970.
+
+    ``owner`` is ``None`` for the uploads of everybody, and empty for those without one. The other texts select nothing
+    if they are empty.
+    """
 
     statuses: frozenset[Status] = _ALL
     owner: str | None = None
-    created_from: datetime | None = None
-    created_before: datetime | None = None
+    created_from: int = 0
+    created_before: int = FAR
     name_prefix: str = ""  # a ``name_key``
     declared_type: str = ""
     detected_type: str = ""
@@ -39,27 +57,13 @@ class UploadFilter:
 
     def matches(self, upload: ListedUpload) -> bool:
         return (
-            upload.status in self.statuses
-            and self.owner in (None, upload.owner)
-            and (self.created_from is None or upload.created_at >= self.created_from)
-            and (self.created_before is None or upload.created_at < self.created_before)
-            and upload.name_key.startswith(self.name_prefix)
-            and self.declared_type in ("", upload.declared_type)
+            self.declared_type in ("", upload.declared_type)
             and self.detected_type in ("", upload.detected_type)
+            and upload.status in self.statuses
+            and (self.owner is None or self.owner == upload.owner)
+            and self.created_from <= upload.created_at < self.created_before
+            and upload.name_key.startswith(self.name_prefix)
         )
-
-
-@frozen(kw_only=True)
-class ListedUpload:
-    """What a list needs of an upload to select it."""
-
-    id: str
-    status: Status
-    owner: str
-    created_at: datetime
-    name_key: str
-    declared_type: str
-    detected_type: str
 
 
 def name_key(name: str) -> str:
@@ -71,10 +75,12 @@ def declared_fields(metadata_header: str | None) -> tuple[str, str]:
     """The ``name_key`` of the file and the media type that the client has declared; empty if it has not."""
     if not metadata_header:
         return "", ""
-    try:
-        metadata = parse_metadata(metadata_header)
-    except InvalidMetadata:
-        return "", ""
+    # Only what is needed is decoded: every creation pays for it. What is not valid has not come from a client.
+    metadata = {}
+    for pair in metadata_header.split(","):
+        key, _, encoded = pair.strip(" \t").partition(" ")
+        if key in _WANTED:
+            metadata[key] = parse_base64(encoded) or b""
     media_type = metadata.get("filetype") or metadata.get("type") or metadata.get("contentType") or b""
     # A database holds no U+0000; no media type has one.
     declared = media_type.decode("latin-1").partition(";")[0].strip().lower().replace("\0", "")

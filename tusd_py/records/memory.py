@@ -142,7 +142,7 @@ def _listed(upload: Upload) -> ListedUpload:
         id=upload.id,
         status=upload.status,
         owner=upload.owner,
-        created_at=upload.created_at,
+        created_at=(upload.created_at - _EPOCH) // timedelta(microseconds=1),
         name_key=key,
         declared_type=declared,
         detected_type=detected_type(upload.history),
@@ -150,9 +150,8 @@ def _listed(upload: Upload) -> ListedUpload:
 
 
 def _key(upload: Upload, wanted: UploadFilter) -> Any:
-    if wanted.is_by_name:
-        return declared_fields(upload.metadata_header)[0], upload.id
-    return (upload.created_at - _EPOCH) // timedelta(microseconds=1), upload.id
+    listed = _listed(upload)
+    return (listed.name_key if wanted.is_by_name else listed.created_at), upload.id
 
 
 def _first(found: tuple[Any, Upload]) -> Any:

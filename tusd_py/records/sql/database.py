@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
+from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
@@ -15,6 +17,7 @@ from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpo
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
+from tusd_py.records.sql.list_indexes import ensure_list_indexes
 from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
@@ -42,24 +45,32 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    accounts: SqlAccounts
+    api_keys: SqlApiKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
     async def open(
-        cls, url: DatabaseUrl, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
+        cls,
+        url: DatabaseUrl,
+        *,
+        durability: Durability = "completion",
+        on_work: Callable[[], None] | None = None,
+        lists: bool = False,
     ) -> Self:
         """Open the database at ``url`` (``sqlite:///PATH``) for this event loop, after pending migrations.
 
         ``on_work`` is called on the event loop, once for each commit that added jobs or made them due; it must neither
-        block nor raise. Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the
-        program has written it.
+        block nor raise. With ``lists`` the indexes that only lists of uploads need are created if they are missing.
+        Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the program has written
+        it.
         """
-        driver = await asyncio.to_thread(_prepare, url)
+        driver = await asyncio.to_thread(_prepare, url, lists)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
-        runner = TransactionRunner(writer, reader, on_work=on_work)
-        quota_statements = compile_quota_statements(driver.dialect)
         audit_statements = compile_audit_statements(driver.dialect)
+        runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
+        quota_statements = compile_quota_statements(driver.dialect)
         return cls(
             records=SqlRecords(
                 runner,
@@ -75,6 +86,8 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
+            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             clock=clock,
         )
 
@@ -95,6 +108,9 @@ def _connect(
     return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says
 
 
-def _prepare(url: DatabaseUrl) -> DatabaseDriver:
+def _prepare(url: DatabaseUrl, lists: bool) -> DatabaseDriver:
     bring_up_to_date(url)
-    return open_driver(url)
+    driver = open_driver(url)
+    if lists:
+        ensure_list_indexes(driver)
+    return driver

@@ -5,26 +5,27 @@ Each statement reads a bounded number of rows from an index. What no index knows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Select, Text, bindparam, literal_column, or_, select, union_all
 
 from tusd_py.model.upload import Status
-from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter, prefix_end
+from tusd_py.protocol.listing import FAR, ListedUpload, PageKey, UploadFilter, prefix_end
 from tusd_py.records.sql.dialect import compile_text
-from tusd_py.records.sql.tables import RecordsTable, from_microseconds, to_microseconds
+from tusd_py.records.sql.tables import RecordsTable
 from tusd_py.records.sql.transactions import Query
 
 #: How many uploads one page examines at most, if it filters by what its index does not know.
-EXAMINED_MAX = 5000
+EXAMINED_MAX = 1000
 
 _uploads = RecordsTable.metadata.tables["uploads"]
 _COLUMNS = ("id", "status", "owner", "created_at", "name_key", "declared_type", "detected_type")
+#: Columns with an index of their own, the most selective first.
+_BY_VALUE = ("owner", "detected_type", "declared_type")
 _columns = [_uploads.c[name] for name in _COLUMNS]
-_NO_OWNER: ColumnElement[str] = literal_column("''")
-_FAR = 2**63 - 1
+_EMPTY: ColumnElement[str] = literal_column("''")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class SearchStatements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     by_time: str  # since, upper, key_at, key_id, examined, and of_STATUS for each status: as examined, or 0
-    by_owner: str  # owner, since, upper, key_at, key_id, examined
+    by_value: Mapping[str, str]  # by column: value, since, upper, key_at, key_id, examined
     by_name: str  # low, high, key_name, key_id, examined
 
 
@@ -43,53 +44,60 @@ def compile_search_statements(dialect: Dialect) -> SearchStatements:
     merged = union_all(*(select(arm.subquery(f"of_{status.value}")) for arm, status in zip(arms, Status, strict=True)))
     all_of_them = merged.subquery("merged")
     by_time = select(all_of_them).order_by(all_of_them.c.created_at.desc(), all_of_them.c.id.desc())
-    # The conditions of the partial indexes, as they are written there.
-    by_owner = _newest(_uploads.c.owner == bindparam("owner", type_=Text), _uploads.c.owner != _NO_OWNER)
     name, upload_id = _uploads.c.name_key, _uploads.c.id
     key_name, key_id = bindparam("key_name", type_=Text), bindparam("key_id", type_=Text)
     by_name = (
         select(*_columns)
-        .where(name != _NO_OWNER, name >= bindparam("low", type_=Text), name < bindparam("high", type_=Text))
+        .where(name != _EMPTY, name >= bindparam("low", type_=Text), name < bindparam("high", type_=Text))
         .where(name >= key_name, or_(name > key_name, upload_id > key_id))
         .order_by(name, upload_id)
     )
     return SearchStatements(
         by_time=compile_text(dialect, _bounded(by_time, "examined")),
-        by_owner=compile_text(dialect, _bounded(by_owner, "examined")),
+        by_value={column: compile_text(dialect, _bounded(_newest_with(column), "examined")) for column in _BY_VALUE},
         by_name=compile_text(dialect, _bounded(by_name, "examined")),
     )
 
 
 def search_query(sql: SearchStatements, wanted: UploadFilter, after: PageKey | None, examined: int) -> Query:
     """Reads at most ``examined`` rows from the index for ``wanted``."""
-    if wanted.is_by_name:
+    index = _index_for(wanted)
+    if index == "name_key":
         low = wanted.name_prefix
         key_name, key_id = after or (low, "")
         names = {"low": low, "high": prefix_end(low), "key_name": key_name, "key_id": key_id}
-        return Query(sql.by_name, {**names, "examined": examined}, _listed)
-    key_at, key_id = after or (_FAR, "")
-    since = 0 if wanted.created_from is None else to_microseconds(wanted.created_from)
-    before = _FAR if wanted.created_before is None else to_microseconds(wanted.created_before) - 1
-    times = {"since": since, "upper": min(before, int(key_at)), "key_at": key_at, "key_id": key_id}
+        return Query(sql.by_name, {**names, "examined": examined}, ListedUpload._make)
+    key_at, key_id = after or (FAR, "")
+    upper = min(wanted.created_before - 1, int(key_at))
+    times = {"since": wanted.created_from, "upper": upper, "key_at": key_at, "key_id": key_id}
     values: dict[str, object] = {**times, "examined": examined}
-    if wanted.owner:
-        return Query(sql.by_owner, {**values, "owner": wanted.owner}, _listed)
+    if index != "status":
+        return Query(sql.by_value[index], {**values, "value": getattr(wanted, index)}, ListedUpload._make)
     for status in Status:
         values[f"of_{status.value}"] = examined if status in wanted.statuses else 0
-    return Query(sql.by_time, values, _listed)
+    return Query(sql.by_time, values, ListedUpload._make)
+
+
+def _index_for(wanted: UploadFilter) -> str:
+    """The column that selects the fewest rows; all its rows of one value are in the order of the list."""
+    if wanted.is_by_name:
+        return "name_key"
+    # Those without an owner are in no index of their own: there may be millions.
+    return next((column for column in _BY_VALUE if getattr(wanted, column)), "status")
 
 
 def rows_to_examine(wanted: UploadFilter, limit: int) -> int:
     """How many rows to read for a page: one more than it has, unless some of them may not match."""
-    # Those without an owner are in no index of their own: there may be millions, and nobody lists them often.
-    has_others = bool(wanted.declared_type or wanted.detected_type) or wanted.owner == ""
-    if wanted.is_by_name or wanted.owner is not None:
-        has_others = has_others or len(wanted.statuses) < len(Status)
-    if wanted.is_by_name:
-        has_others = has_others or wanted.created_from is not None or wanted.created_before is not None
-    elif wanted.name_prefix:
-        has_others = True
-    return EXAMINED_MAX if has_others else limit + 1
+    index = _index_for(wanted)
+    filters = {
+        "status": len(wanted.statuses) < len(Status),
+        "owner": wanted.owner is not None,
+        "detected_type": bool(wanted.detected_type),
+        "declared_type": bool(wanted.declared_type),
+        "name_key": bool(wanted.name_prefix),
+        "created_at": index == "name_key" and (wanted.created_from > 0 or wanted.created_before < FAR),
+    }
+    return EXAMINED_MAX if any(is_used for column, is_used in filters.items() if column != index) else limit + 1
 
 
 def select_page(
@@ -107,7 +115,7 @@ def select_page(
 
 
 def _key(row: ListedUpload, wanted: UploadFilter) -> PageKey:
-    return (row.name_key if wanted.is_by_name else to_microseconds(row.created_at)), row.id
+    return (row.name_key if wanted.is_by_name else row.created_at), row.id
 
 
 def _newest(*conditions: ColumnElement[bool]) -> Select[Any]:
@@ -120,6 +128,11 @@ def _newest(*conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
+def _newest_with(column: str) -> Select[Any]:
+    """Those that have ``value`` in this column, by its partial index, whose condition is repeated."""
+    return _newest(_uploads.c[column] == bindparam("value", type_=Text), _uploads.c[column] != _EMPTY)
+
+
 def _is_status(status: Status) -> ColumnElement[bool]:
     return _uploads.c.status == literal_column(f"'{status.value}'")
 
@@ -128,15 +141,3 @@ def _bounded(statement: Select[Any], name: str) -> Select[Any]:
     """``statement`` with its number of rows bounded by the value ``name``."""
     # SQLite's dialect adds an offset, as a value of its own, to a limit that is a value.
     return statement.limit(bindparam(name)).offset(literal_column("0"))
-
-
-def _listed(row: Sequence[Any]) -> ListedUpload:
-    return ListedUpload(
-        id=row[0],
-        status=Status(row[1]),
-        owner=row[2],
-        created_at=from_microseconds(row[3]),
-        name_key=row[4],
-        declared_type=row[5],
-        detected_type=row[6],
-    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import endpoints, events, health, jobs, quotas, uploads
+from tusd_py.web.api import audit, auth, endpoints, events, health, jobs, quotas, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
@@ -12,13 +14,18 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.health import Readiness
 from tusd_py.web.request_body import ActiveBodies
 
+#: What people and programs need to get credentials: served wherever access control is on, also while the API is off.
+CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = auth.ROUTES
+
 ROUTES: tuple[ApiRoute, ...] = (
+    *CREDENTIAL_ROUTES,
     *uploads.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
     *health.ROUTES,
+    *audit.ROUTES,
 )
 
 
@@ -27,7 +34,8 @@ def api_routes(
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
     readiness: Readiness | None = None,
+    routes: Sequence[ApiRoute] = ROUTES,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
     readiness = readiness or Readiness(open_ports, ActiveBodies())
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses(), readiness).routes(ROUTES)
+    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses(), readiness).routes(routes)
