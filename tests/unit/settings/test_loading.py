@@ -292,6 +292,44 @@ def test_all_mistakes_are_reported_together() -> None:
     assert 3 == len(problems({"TUSD_PY_SERVER__PORT": "x", "TUSD_PY_LOG__LEVEL": "x", "TUSD_PY_SERVER__PAGE": "x"}))
 
 
+def test_every_wrong_combination_is_reported_at_once() -> None:
+    """Within a section, in several sections, and of settings of several sections."""
+    environ = {
+        "TUSD_PY_SERVER__UNIX_SOCKET": "/run/tus.sock",
+        "TUSD_PY_SERVER__SYSTEMD_SOCKET": "true",
+        "TUSD_PY_SERVER__TLS_KEY": "key.pem",
+        "TUSD_PY_SERVER__PROCESSES": "2",
+        "TUSD_PY_STORAGE__KIND": "memory",
+        "TUSD_PY_CORS__ALLOW_CREDENTIALS": "true",
+        "TUSD_PY_LOCKING__KIND": "redis",
+        "TUSD_PY_WORKER__BROKER": "redis",
+        "TUSD_PY_JWT__SECRET": "s" * 32,
+        "TUSD_PY_JWT__JWKS_URL": "https://login.example.com/keys",
+        "TUSD_PY_JWT__SUBJECT_CLAIM": "",
+    }
+    beginnings = [
+        "server.unix_socket and",
+        "server.tls_certificate and",
+        "cors.allow_credentials is true",
+        "jwt.secret and jwt.jwks_url",
+        "jwt.subject_claim is empty",
+        'storage.kind is "memory" while server.processes',
+        'locking.kind is "redis"',
+        'worker.broker is "redis"',
+    ]
+    found = problems(environ)
+    assert len(found) == len(set(found)) == len(beginnings)
+    assert [] == [text for text in beginnings if not any(sentence.startswith(text) for sentence in found)], found
+
+
+def test_wrong_combinations_are_reported_beside_invalid_values() -> None:
+    """Those within the sections whose values are valid: others may be wrong because of the invalid value."""
+    environ = {"TUSD_PY_SERVER__PORT": "x", "TUSD_PY_CORS__ALLOW_CREDENTIALS": "true", "TUSD_PY_LOCKING__KIND": "redis"}
+    invalid, combination = problems(environ)
+    assert invalid.startswith("server.port is 'x'")
+    assert combination.startswith("cors.allow_credentials is true")
+
+
 def test_path_of_the_database() -> None:
     """Without ``records.url`` the database is in the data directory."""
     here = load(None, {"TUSD_PY_STORAGE__DATA_DIR": "/srv/tus"})
