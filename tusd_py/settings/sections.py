@@ -346,6 +346,8 @@ class Settings(Section):
             yield "s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory"
         if not self.redis.url and self.locking.kind == "redis":
             yield 'locking.kind is "redis" while redis.url is empty: set redis.url'
+        if not self.redis.url and self.rates.storage == "redis":
+            yield 'rates.storage is "redis" while redis.url is empty: set redis.url'
         if not self.redis.url and self.worker.broker == "redis":
             yield 'worker.broker is "redis" while redis.url is empty: set redis.url'
         if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):
