@@ -37,7 +37,7 @@ from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
 from tusd_py.web.page import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -102,6 +102,12 @@ class Service:
                 self._ports = await self._open()
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -179,8 +185,8 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -204,5 +210,6 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     )
     app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app
