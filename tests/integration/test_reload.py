@@ -26,6 +26,14 @@ def reload(data_dir: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True, timeout=100, check=False)
 
 
+def zombies_of(pid: int) -> list[int]:
+    """The children of a process that have exited and that it has not waited for."""
+    if sys.platform != "linux":
+        return []
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in children if " Z " in Path(f"/proc/{each}/stat").read_text()]
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_reload_refuses_no_connection(tmp_path: Path, processes: str) -> None:
@@ -59,6 +67,7 @@ async def test_reload_refuses_no_connection(tmp_path: Path, processes: str) -> N
         assert 4 == (await request("HEAD", url)).offset
         assert (await request("PATCH", url, patch_headers(4), b"4567")).status == 204
         await create(server.url, 150)
+        await eventually(lambda: [] == zombies_of(server.process.pid), "what the program before has left is reaped")
     finally:
         assert 0 == server.stop()
     assert not list((data / "servers").glob("*")), "the file of a server that has stopped is removed"

@@ -191,6 +191,7 @@ def _run_processes(
         supervisor = Supervisor(
             settings.server.processes,
             partial(run_process, settings, listeners, numbers, reloading.load),
+            template="tusd_py.commands.server_template",
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,
