@@ -30,6 +30,8 @@ COMMANDS = {
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
     "quota": "Show, set and reconcile quotas.",
+    "user": "Add, list and change accounts.",
+    "key": "Make, list and revoke API keys.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 

@@ -1,6 +1,7 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -14,6 +15,7 @@ from tusd_py.settings.loading import (
     read,
     without_credentials,
 )
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.sections import (
     ApiSettings,
@@ -35,7 +37,9 @@ from tusd_py.settings.sections import (
 
 __all__ = [
     "AccessSettings",
+    "AccountsSettings",
     "ApiSettings",
+    "AuditSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
@@ -45,6 +49,7 @@ __all__ = [
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
+    "PageSettings",
     "PublishingSettings",
     "QuotasSettings",
     "RatesSettings",

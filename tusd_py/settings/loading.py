@@ -297,8 +297,6 @@ def _sentence(details: ErrorDetails, sourced: Mapping[str, Sourced]) -> str:
     """Describe one mistake: the setting, its value and origin, and what is allowed."""
     loc = details["loc"]
     cause = details.get("ctx", {}).get("error")
-    if len(loc) < 2:
-        return str(cause)  # from a validator of a whole section, which writes whole sentences
     name = f"{loc[0]}.{loc[1]}"
     value = sourced[name]
     if len(loc) > 3:

@@ -14,9 +14,11 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
     BasePath,
@@ -222,6 +224,7 @@ class ApiSettings(Section):
     """The JSON API for uploads, jobs and events."""
 
     enabled: Bool = False
+    docs: Bool = True
 
 
 class ExpirationSettings(Section):
@@ -289,11 +292,14 @@ class Settings(Section):
     publishing: PublishingSettings = PublishingSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    accounts: AccountsSettings = AccountsSettings()
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
+    audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
+    page: PageSettings = PageSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
@@ -322,10 +328,16 @@ class Settings(Section):
                 f"{in_memory[0]} while webhooks.endpoints is not empty: the worker that delivers events is a separate "
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
+        if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
+            yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
         yield from self._problems_of_machines()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             yield (
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
+            )
+        if self.api.enabled and self.api.docs and self.server.base_path.startswith("/docs/"):
+            yield (
+                f"api.docs is true while server.base_path is {self.server.base_path!r}: choose a path outside /docs/"
             )
         reserved = ("/healthz", "/readyz")
         base_path = self.server.base_path
@@ -369,7 +381,7 @@ class Settings(Section):
     @property
     def has_access_control(self) -> bool:
         """Whether requests are authenticated and uploads protected by their owner."""
-        return self.access.anonymous != "all" or self.jwt.enabled
+        return self.access.anonymous != "all" or self.jwt.enabled or self.accounts.enabled or self.accounts.api_keys
 
     @property
     def has_page(self) -> bool:

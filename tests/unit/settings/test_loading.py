@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, build, find_config, load, load_or_exit
+from tusd_py.settings import (
+    ServerSettings,
+    Settings,
+    SettingsError,
+    Sourced,
+    build,
+    find_config,
+    load,
+    load_or_exit,
+    loading,
+)
 from tusd_py.settings.loading import injected, sections
 
 ROOT = Path(__file__).parents[3]
@@ -320,6 +330,12 @@ def test_every_wrong_combination_is_reported_at_once() -> None:
     found = problems(environ)
     assert len(found) == len(set(found)) == len(beginnings)
     assert [] == [text for text in beginnings if not any(sentence.startswith(text) for sentence in found)], found
+
+
+def test_combinations_are_checked_in_one_way() -> None:
+    """A section yields its problems: an exception of a validator would hide those of the other sections."""
+    modules = Path(loading.__file__).parent.glob("*.py")
+    assert ["values.py"] == [path.name for path in modules if "model_validator" in path.read_text()]
 
 
 def test_wrong_combinations_are_reported_beside_invalid_values() -> None:
