@@ -105,6 +105,8 @@ class Service:
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
+                if self._ports.audit is not None:
+                    self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
 
