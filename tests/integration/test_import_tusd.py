@@ -61,11 +61,13 @@ async def test_imported_uploads_go_on_where_they_stood(tmp_path: Path, monkeypat
 def test_wrong_arguments_are_refused_and_create_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with a sentence and status 2."""
     isolate(tmp_path, monkeypatch)
-    missing = run("import", "tusd", "nowhere")
-    assert (2, "tusd-py: nowhere is not a directory\n") == (missing.exit_code, missing.stderr)
     owner = run("import", "tusd", ".", "--owner", "a\nb")
     assert (2, "tusd-py: --owner must be at most 255 characters of text\n") == (owner.exit_code, owner.stderr)
     assert not list(tmp_path.iterdir())
+    assert 0 == run("migrate", "--data-dir", "data").exit_code
+    missing = run("import", "tusd", "nowhere", "--data-dir", "data")
+    assert (2, "tusd-py: nowhere is not a directory\n") == (missing.exit_code, missing.stderr)
+    assert ["data"] == [path.name for path in tmp_path.iterdir()]
 
 
 @contextmanager

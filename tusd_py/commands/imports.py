@@ -48,7 +48,7 @@ def import_tusd(
     Stop tusd first. Uploads that are recorded here already are left out, so it can be repeated. Exits with 2 if an
     upload could not be taken over.
     """
-    from tusd_py.commands.startup import StartupError, reason
+    from tusd_py.commands.startup import StartupError, reason, require_database
     from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
@@ -57,11 +57,12 @@ def import_tusd(
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory" or not settings.has_database:
         fail(["uploads or records are in memory: there is nothing to import to"])
-    if not directory.is_dir():
-        fail([f"{directory} is not a directory"])
     if not is_owner(owner):
         fail(["--owner must be at most 255 characters of text"])
     try:
+        require_database(settings)
+        if not directory.is_dir():
+            fail([f"{directory} is not a directory"])
         with keeping_owner(settings):
             counts = asyncio.run(_import(settings, _Import(directory, owner, dry_run, remove, as_json)))
     except StartupError as error:
