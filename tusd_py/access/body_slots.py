@@ -20,7 +20,7 @@ class BodySlots:
     def __init__(self, running_max: int, wait_seconds: float) -> None:
         self._running_max = running_max
         self._wait_seconds = wait_seconds
-        self._subjects: dict[str, _Slots] = {}
+        self._subjects: dict[str, _SubjectSlots] = {}
 
     @asynccontextmanager
     async def acquired(self, subject: str, upload_id: str = "") -> AsyncIterator[None]:
@@ -31,7 +31,7 @@ class BodySlots:
         """
         slots = self._subjects.get(subject)
         if slots is None:
-            slots = self._subjects[subject] = _Slots(asyncio.Semaphore(self._running_max))
+            slots = self._subjects[subject] = _SubjectSlots(asyncio.Semaphore(self._running_max))
         if slots.users >= self._running_max + WAITING_MAX:
             raise TooManyBodies(self._running_max)
         slots.users += 1
@@ -53,7 +53,7 @@ class BodySlots:
             if not slots.users:
                 del self._subjects[subject]
 
-    async def _wait(self, slots: _Slots) -> None:
+    async def _wait(self, slots: _SubjectSlots) -> None:
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await slots.semaphore.acquire()
@@ -62,7 +62,7 @@ class BodySlots:
 
 
 @dataclass(slots=True)
-class _Slots:
+class _SubjectSlots:
     semaphore: asyncio.Semaphore
     users: int = 0  # that hold a slot or wait for one
     holders: Counter[str] = field(default_factory=Counter)  # requests by upload, of those that hold slots
