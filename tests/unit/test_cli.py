@@ -103,7 +103,7 @@ def test_unknown_command_is_answered_with_a_suggestion() -> None:
     """A misspelled command is refused with exit code 2 and the name of a similar one."""
     result = run("serv")
     assert 2 == result.exit_code
-    assert "Did you mean 'serve'?" in result.output
+    assert "Did you mean 'serve'" in result.output
 
 
 @pytest.mark.parametrize(
