@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING
 
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
+from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import CreationRate
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
 from tusd_py.settings.access import zone_of
+
+if TYPE_CHECKING:
+    from tusd_py.records.sql.database import SqlDatabase
 
 
 def access_policy(settings: Settings) -> AccessPolicy | None:
@@ -19,6 +27,27 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
         return None
     access = settings.access
     return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
+
+
+async def open_access_ports(settings: Settings, database: SqlDatabase | None, now: datetime) -> AccessPorts | None:
+    """The backends of access control, or ``None`` while it is off. Raises ``RecordsError``.
+
+    ``database`` is closed then.
+    """
+    if not settings.has_access_control:
+        return None
+    secrets = [parse_secret(each) for each in settings.access.secrets]
+    if not secrets:
+        # Without a database nothing that is signed outlives the process.
+        secret = new_secret = token_urlsafe(32)
+        if database is not None:
+            try:
+                secret = await database.signing_keys.find_or_create("default", new_secret, now)
+            except BaseException:
+                await database.close()
+                raise
+        secrets = [("default", secret.encode())]
+    return AccessPorts(signer=TokenSigner(secrets))
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy | None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.access.ports import AccessPorts
 from tusd_py.authenticators import authenticator
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
@@ -65,7 +66,7 @@ class Service:
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
-        self.authenticator = authenticator(settings, self.locator)
+        self.authenticator = authenticator(settings, self.locator, self.access_ports)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
@@ -80,6 +81,12 @@ class Service:
             await self.open()
             assert self._ports is not None
         return self._ports
+
+    async def access_ports(self) -> AccessPorts:
+        """The backends of access control, as ``ports``. Only for servers with access control."""
+        access_ports = (await self.ports()).access_ports
+        assert access_ports is not None, "access control is on"
+        return access_ports
 
     async def open(self) -> None:
         """Open records, store and locker, apply pending migrations, and start the periodic tasks.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hook_counts import HookCounts
@@ -42,6 +43,7 @@ class Ports:
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
+    access_ports: AccessPorts | None = None  # None while access control is off
     creation_rate: CreationRate | None = None  # None without a limit
     quotas: QuotaPolicy | None = None  # None while quotas are off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory

@@ -18,6 +18,7 @@ from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.transactions import Reader, Writer
@@ -36,6 +37,7 @@ class SqlDatabase:
     endpoint_states: SqlEndpointStates
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
+    signing_keys: SqlSigningKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -59,6 +61,7 @@ class SqlDatabase:
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
+            signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
             clock=clock,
         )
 

@@ -195,6 +195,18 @@ _CHANGED = WriteResult()
 _WITH_WORK = WriteResult(has_work=True)
 
 
+@dataclass(frozen=True, slots=True)
+class SingleStatement:
+    """One statement; the result counts the rows that it has changed."""
+
+    statement: str
+    values: dict[str, object]
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        return WriteResult(count=connection.execute(self.statement, self.values).rowcount)
+
+
 # Not frozen: creating a frozen one is slower, which shows when thousands of uploads change in a second.
 @dataclass(slots=True)
 class RecordChange:

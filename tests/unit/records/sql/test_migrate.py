@@ -71,6 +71,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0008",
         "0009",
         "0010",
+        "0011",
     ]
 
     records = (await SqlDatabase.open(url)).records
