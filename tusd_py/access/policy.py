@@ -23,7 +23,13 @@ class Ownership(Enum):
 _ALL = frozenset(Verb)
 _READ = frozenset({Verb.INSPECT, Verb.DOWNLOAD})
 _UPLOAD = frozenset({Verb.CREATE, Verb.APPEND, Verb.TERMINATE, *_READ})
+_FILL = frozenset({Verb.APPEND, Verb.INSPECT})
 _NOTHING: frozenset[Verb] = frozenset()
+
+
+def _own_only(verbs: frozenset[Verb]) -> Mapping[Ownership, frozenset[Verb]]:
+    return {Ownership.OWN: verbs, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING}
+
 
 #: The verbs that a role may use. What has no upload (``CREATE``, ``OBSERVE``, ``OPERATE``) is looked up as ``OWN``.
 TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
@@ -41,6 +47,11 @@ TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
             Ownership.OTHERS: _NOTHING,
             Ownership.PUBLIC: _UPLOAD,
         },
+        # What belongs to the bearer of a link or a code is what its grant says, not what belongs to its subject.
+        Role.UPLOAD_LINK: _own_only(_FILL),
+        Role.SHARED_UPLOAD_LINK: _own_only(_FILL | {Verb.DOWNLOAD}),
+        Role.DOWNLOAD_LINK: _own_only(_READ),
+        Role.CODE: _own_only(_FILL | {Verb.CREATE, Verb.TERMINATE}),
     }
 )
 
@@ -82,6 +93,9 @@ class AccessPolicy:
 
 
 def ownership_of(upload: Upload, principal: Principal) -> Ownership:
+    if principal.grant:
+        is_own = upload.id == principal.upload_id if principal.upload_id else upload.grant == principal.grant
+        return Ownership.OWN if is_own else Ownership.PUBLIC if not upload.owner else Ownership.OTHERS
     if not upload.owner:
         return Ownership.PUBLIC
     return Ownership.OWN if upload.owner == principal.subject else Ownership.OTHERS

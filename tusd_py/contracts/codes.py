@@ -19,7 +19,7 @@ class CodeExhausted(RecordsError):
 class AccessCodes(Protocol):
     """Keeps codes, and counts wrong guesses for all processes together."""
 
-    async def add(self, code: AccessCode, digest: bytes) -> bool:
+    async def add(self, code: AccessCode, digest: str) -> bool:
         """Keep a new code; False if one with this digest is kept already."""
         ...
 
@@ -31,7 +31,7 @@ class AccessCodes(Protocol):
         """Codes, if given of ``owner``, newest first, those after ``before_id`` in this order."""
         ...
 
-    async def redeem(self, digests: Sequence[bytes], address: str, now: datetime) -> Redemption:
+    async def redeem(self, digests: Sequence[str], address: str, now: datetime) -> Redemption:
         """The active code with one of ``digests``, unless ``address`` must wait; counts a wrong guess.
 
         All in one transaction, so that attempts made together count as if made one after the other.

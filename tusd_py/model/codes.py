@@ -69,6 +69,20 @@ class AccessCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeCharge:
+    """What a change of an upload counts against the limits of the code with which it was made.
+
+    ``is_new`` says that the upload is new, which needs an active code. Saved in the transaction of the change.
+    """
+
+    code_id: str
+    files: int
+    bytes: int
+    at: datetime
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guesses:
     """The wrong guesses of one address."""
 

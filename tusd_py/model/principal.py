@@ -14,6 +14,14 @@ class Role(StrEnum):
     UPLOADER = "uploader"
     VIEWER = "viewer"
     ANONYMOUS = "anonymous"  # every request, where anonymous access is allowed
+    UPLOAD_LINK = "upload-link"  # the bearer of such a link; its uploads are those of the link
+    SHARED_UPLOAD_LINK = "shared-upload-link"  # the same, and may read the bytes
+    DOWNLOAD_LINK = "download-link"
+    CODE = "code"  # the bearer of an access code; its uploads are those made with the code
+
+
+#: The roles that an account, a key or a token can have.
+ASSIGNABLE_ROLES = frozenset({Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER})
 
 
 class Verb(StrEnum):
@@ -46,7 +54,8 @@ class Principal:
 
     ``is_expired`` says that the credentials were genuine but have expired: they are enough to read an offset.
     ``credential`` names credentials that can be revoked, for a second look at them (``AccessPorts.checks``); it is no
-    secret. ``verbs`` restricts what the roles permit.
+    secret. ``verbs`` restricts what the roles permit. ``grant`` is the link or the code whose bearer the client is: its
+    own uploads are those with this grant only, or the one named by ``upload_id``.
     """
 
     subject: str = ""
@@ -56,6 +65,8 @@ class Principal:
     limits: PrincipalLimits = NO_LIMITS
     credential: str = ""
     verbs: frozenset[Verb] | None = None
+    grant: str = ""
+    upload_id: str = ""
 
     @property
     def is_anonymous(self) -> bool:

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Dialect, LargeBinary, Text, bindparam, case, delete, func, insert
-from sqlalchemy import literal_column, null, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Text,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
 from tusd_py.records.sql.every_table import RecordsTable
@@ -13,8 +27,8 @@ from tusd_py.records.sql.every_table import RecordsTable
 _codes = RecordsTable.metadata.tables["access_codes"]
 _guesses = RecordsTable.metadata.tables["code_guesses"]
 _uploads = RecordsTable.metadata.tables["uploads"]
-_NONE = literal_column("''")
-_ZERO = literal_column("0")
+_NONE: ColumnElement[str] = literal_column("''")
+_ZERO: ColumnElement[int] = literal_column("0")
 
 #: The columns in the order in which ``codes.to_code`` expects them.
 COLUMNS = (
@@ -86,7 +100,7 @@ def _of_codes(dialect: Dialect) -> dict[str, str]:
     is_open = u.status == literal_column("'uploading'")
     statements = {
         "find": _code.where(of_id),
-        "find_by_digest": _code.where(c.digest == bindparam("its_digest", type_=LargeBinary)),
+        "find_by_digest": _code.where(c.digest == bindparam("its_digest", type_=Text)),
         "list_all": with_limit(listed.order_by(c.id.desc())),
         "extend": update(_codes)
         .where(of_id, *is_active)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any
 
 from tusd_py.model.codes import (
     GUESSES_KEPT,
@@ -18,9 +17,9 @@ from tusd_py.model.codes import (
     Redemption,
     wait_before_guess,
 )
+from tusd_py.records.sql.code_rows import to_code
 from tusd_py.records.sql.code_statements import CodeStatements
 from tusd_py.records.sql.driver import DatabaseConnection
-from tusd_py.records.sql.links import instant_or_none
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 from tusd_py.records.sql.transactions import Query, SingleStatement, WriteResult
@@ -34,7 +33,7 @@ class SqlAccessCodes:
         self._write = runner.write
         self._read = runner.read
 
-    async def add(self, code: AccessCode, digest: bytes) -> bool:
+    async def add(self, code: AccessCode, digest: str) -> bool:
         row: dict[str, object] = {
             "id": code.id,
             "digest": digest,
@@ -59,7 +58,7 @@ class SqlAccessCodes:
         values: dict[str, object] = {"its_owner": owner, "before_id": before_id, "limit": limit}
         return await self._read(Query(self._sql.list_all, values, to_code))
 
-    async def redeem(self, digests: Sequence[bytes], address: str, now: datetime) -> Redemption:
+    async def redeem(self, digests: Sequence[str], address: str, now: datetime) -> Redemption:
         attempt = RedeemCode(self._sql, digests, address, now)
         await self._write(attempt)
         return attempt.result
@@ -96,29 +95,12 @@ class SqlAccessCodes:
         return (await self._write(SingleStatement(statement, {"code_id": code_id, **values}))).count > 0
 
 
-def to_code(row: Sequence[Any]) -> AccessCode:
-    """The code of a row in the order of ``code_statements.COLUMNS``."""
-    return AccessCode(
-        id=row[0],
-        owner=row[1],
-        label=row[2],
-        created_at=from_microseconds(row[3]),
-        expires_at=from_microseconds(row[4]),
-        files_max=row[5],
-        bytes_max=row[6],
-        files=row[7],
-        bytes=row[8],
-        terminated_at=instant_or_none(row[9]),
-        warned_at=instant_or_none(row[10]),
-    )
-
-
 @dataclass(slots=True)
 class RedeemCode:
     """One attempt to redeem a code: the wait of its address, the code, and the count of a wrong guess."""
 
     sql: CodeStatements
-    digests: Sequence[bytes]
+    digests: Sequence[str]
     address: str
     now: datetime
     durable: bool = False

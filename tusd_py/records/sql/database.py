@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.code_statements import compile_code_statements
+from tusd_py.records.sql.codes import SqlAccessCodes
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
+from tusd_py.records.sql.grant_rows import GrantStatements
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
+from tusd_py.records.sql.link_rows import compile_link_statements
+from tusd_py.records.sql.links import SqlLinks
 from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
@@ -38,6 +43,8 @@ class SqlDatabase:
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
     signing_keys: SqlSigningKeys
+    links: SqlLinks
+    codes: SqlAccessCodes
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -55,13 +62,16 @@ class SqlDatabase:
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         runner = TransactionRunner(writer, reader, on_work=on_work)
         quota_statements = compile_quota_statements(driver.dialect)
+        grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements),
+            records=SqlRecords(runner, statements, job_statements, quota_statements, grants),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            links=SqlLinks(runner, grants.links),
+            codes=SqlAccessCodes(runner, grants.codes),
             clock=clock,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Index, Text, text
 from sqlmodel import Field
 
 from tusd_py.records.sql.tables import Instant, RecordsTable
@@ -52,7 +52,7 @@ class AccessCodeRow(RecordsTable, table=True):
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
-    digest: bytes = Field(unique=True, sa_type=LargeBinary)
+    digest: str = Field(unique=True, sa_type=Text)
     owner: str = Field(sa_type=Text)
     label: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=Instant)

@@ -53,7 +53,8 @@ def event_row(event: Event, token: int) -> dict[str, object]:
 def to_event(row: Sequence[Any]) -> tuple[int, Event]:
     """The event of a row in the order of ``EVENT_COLUMNS``, and its sequence number."""
     body = json.loads(row[4])
-    recorded = {**_LATER_COLUMNS, **body["upload"]} | {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
+    in_json = {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
+    recorded = {**_LATER_COLUMNS, **body["upload"], **in_json}
     upload = from_row([recorded[name] for name in COLUMNS], tuple(body["parts"]))
     at = from_microseconds(row[3])
     return row[0], Event(id=row[1], type=EventType(row[2]), at=at, upload=upload, caller=_to_caller(body["caller"]))

@@ -10,6 +10,7 @@ from operator import itemgetter
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
+from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -24,10 +25,16 @@ class SqlRecords:
     """Keeps ``Upload`` values in a database, which several processes may share; see ``SqlDatabase.open``."""
 
     def __init__(
-        self, runner: TransactionRunner, statements: Statements, job_statements: JobStatements, quota: QuotaStatements
+        self,
+        runner: TransactionRunner,
+        statements: Statements,
+        job_statements: JobStatements,
+        quota: QuotaStatements,
+        grants: GrantStatements,
     ) -> None:
         self._sql = statements
         self._quota_sql = quota
+        self._grant_sql = grants
         self._job_sql = job_statements
         self._write = runner.write
         self._read = runner.read
@@ -47,6 +54,7 @@ class SqlRecords:
             parts=parts,
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, upload, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
         )
         if upload.token:
             change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
@@ -74,6 +82,7 @@ class SqlRecords:
             durable=needs_fsync(before, after, effects),
             effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, saved, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if after.grant else None,
         )
         await self._write(change)
         return saved

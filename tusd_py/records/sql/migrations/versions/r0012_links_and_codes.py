@@ -44,7 +44,7 @@ def upgrade() -> None:
     op.create_table(
         "access_codes",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
