@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
+from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.key_set import FetchKeys
-from tusd_py.contracts.rates import CreationRate
+from tusd_py.contracts.rates import RateCounter
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import Settings
 from tusd_py.settings.access import zone_of
@@ -59,15 +60,30 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     return QuotaPolicy(limits=limits, zone=zone_of(quotas.time_zone))
 
 
-def creation_rate(settings: Settings) -> CreationRate | None:
-    """The limit on creations, or ``None`` if there is none."""
-    rates = settings.rates
-    if not rates.creations_per_minute:
-        return None
-    # Imported here: only servers with this setting need the library.
-    from tusd_py.access.rates import WindowedCreationRate
+def rates(settings: Settings) -> Rates:
+    """The limits on creations and logins, and what counts for them: this process, or Redis for all processes."""
+    section = settings.rates
+    counter = LazyCounter(lambda: _rate_counter(settings))
+    creations = None
+    if section.creations_per_minute or section.creations_per_address:
+        creations = CreationRate(
+            counter=counter, per_minute=section.creations_per_minute, per_address=section.creations_per_address
+        )
+    logins = LoginRate(
+        counter=counter, per_minute=section.failed_logins_per_minute, per_address=section.failed_logins_per_address
+    )
+    return Rates(counter=counter, logins=logins, creations=creations)
 
-    return WindowedCreationRate(rates.creations_per_minute)
+
+def _rate_counter(settings: Settings) -> RateCounter:
+    # Imported here: only servers that count need the library.
+    if settings.rates.storage == "redis":
+        from tusd_py.access.redis_counter import RedisCounter
+
+        return RedisCounter(settings.redis.url)
+    from tusd_py.access.local_counter import LocalCounter
+
+    return LocalCounter()
 
 
 def key_fetcher(url: str) -> FetchKeys:

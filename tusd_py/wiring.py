@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tusd_py.access_wiring import access_policy, creation_rate, open_access_ports, quota_policy
+from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
@@ -175,8 +175,8 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
+        rates=rates(settings),
         access_ports=access_ports,
-        creation_rate=creation_rate(settings),
         quotas=quota_policy(settings),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
@@ -194,6 +194,7 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()

@@ -124,6 +124,10 @@ class RatesSettings(Section):
     """How often clients may do something."""
 
     creations_per_minute: CountOrNone = 0
+    creations_per_address: CountOrNone = 0
+    failed_logins_per_minute: CountOrNone = 5
+    failed_logins_per_address: CountOrNone = 20
+    storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"
 
 
 class JwtSettings(Section):

@@ -351,6 +351,8 @@ class Settings(Section):
             raise ValueError("s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory")
         if not self.redis.url and self.locking.kind == "redis":
             raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
+        if not self.redis.url and self.rates.storage == "redis":
+            raise ValueError('rates.storage is "redis" while redis.url is empty: set redis.url')
         if not self.redis.url and self.worker.broker == "redis":
             raise ValueError('worker.broker is "redis" while redis.url is empty: set redis.url')
         if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):
