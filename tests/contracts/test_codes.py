@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -174,7 +175,8 @@ async def test_two_processes_race_for_the_last_file(url: str) -> None:
     async with opened(url) as (harness, database):
         await database.codes.add(CODE, "d1")
         async with opened(url) as (other, _):
-            other.ids = iter(f"v{number}" for number in range(100))  # type: ignore[assignment]
+            other.ids = count(1000)
+            other.restart()
             results = await asyncio.gather(
                 *(each.create(1) for each in (harness, other) for _ in range(20)), return_exceptions=True
             )
@@ -183,7 +185,7 @@ async def test_two_processes_race_for_the_last_file(url: str) -> None:
 
 
 async def test_an_ended_code_creates_nothing_and_a_running_upload_may_end(url: str) -> None:
-    """After its expiry nothing new is created, but an upload that runs is saved; after its termination it may not grow."""
+    """After its expiry nothing new is created, but the bytes of an upload that runs are recorded."""
     async with opened(url) as (harness, database):
         await database.codes.add(CODE, "d1")
         upload = (await harness.create(None)).upload

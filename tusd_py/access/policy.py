@@ -48,8 +48,8 @@ TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
             Ownership.PUBLIC: _UPLOAD,
         },
         # What belongs to the bearer of a link or a code is what its grant says, not what belongs to its subject.
-        Role.UPLOAD_LINK: _own_only(_FILL),
-        Role.SHARED_UPLOAD_LINK: _own_only(_FILL | {Verb.DOWNLOAD}),
+        # ``Principal.verbs`` takes DOWNLOAD away unless the link allows it.
+        Role.UPLOAD_LINK: _own_only(_FILL | {Verb.DOWNLOAD}),
         Role.DOWNLOAD_LINK: _own_only(_READ),
         Role.CODE: _own_only(_FILL | {Verb.CREATE, Verb.TERMINATE}),
     }

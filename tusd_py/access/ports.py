@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tusd_py.access.signing import TokenSigner
+from tusd_py.contracts.codes import AccessCodes
 from tusd_py.contracts.credentials import CredentialCheck
+from tusd_py.contracts.links import Links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +20,5 @@ class AccessPorts:
 
     signer: TokenSigner
     checks: Mapping[str, CredentialCheck] = field(default_factory=dict)
+    links: Links | None = None  # None while links are off
+    codes: AccessCodes | None = None  # None while access codes are off

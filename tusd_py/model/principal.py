@@ -15,7 +15,6 @@ class Role(StrEnum):
     VIEWER = "viewer"
     ANONYMOUS = "anonymous"  # every request, where anonymous access is allowed
     UPLOAD_LINK = "upload-link"  # the bearer of such a link; its uploads are those of the link
-    SHARED_UPLOAD_LINK = "shared-upload-link"  # the same, and may read the bytes
     DOWNLOAD_LINK = "download-link"
     CODE = "code"  # the bearer of an access code; its uploads are those made with the code
 
@@ -67,6 +66,7 @@ class Principal:
     verbs: frozenset[Verb] | None = None
     grant: str = ""
     upload_id: str = ""
+    origins: tuple[str, ...] = ()  # of the web pages that may use the credentials; empty allows all
 
     @property
     def is_anonymous(self) -> bool:

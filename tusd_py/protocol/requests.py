@@ -66,6 +66,7 @@ class Create:
     parts: tuple[str, ...] = ()  # upload ids, in order; repetitions are allowed
     body: BodyInfo | None = None
     is_last: bool | None = None
+    length_max: int | None = None  # of an upload that a link lets its bearer fill, while the length is deferred
 
 
 @frozen(kw_only=True)

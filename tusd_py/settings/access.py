@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, model_validator
 
-from tusd_py.model.principal import Role
+from tusd_py.model.principal import ASSIGNABLE_ROLES
 from tusd_py.settings.values import (
     Bool,
     Confidential,
@@ -61,7 +61,7 @@ def check_algorithm(value: str) -> str:
 
 
 def check_role(value: str) -> str:
-    if value not in list(Role) or value == Role.ANONYMOUS:
+    if value not in ASSIGNABLE_ROLES:
         raise ValueError("a list of roles, each one of admin, moderator, uploader, viewer")
     return value
 

@@ -66,9 +66,8 @@ def grant_rows(sql: GrantStatements, effects: Effects) -> GrantRows | None:
 
 
 def _allows(code: AccessCode, charge: CodeCharge) -> bool:
+    # The owner of a code may continue its uploads after its end; its bearer is refused before.
     if charge.is_new and code.state(charge.at) is not CodeState.ACTIVE:
-        return False
-    if code.terminated_at is not None:
         return False
     if charge.files > 0 and code.files_max is not None and code.files + charge.files > code.files_max:
         return False

@@ -121,7 +121,7 @@ def _of_reconciliation(dialect: Dialect) -> dict[str, str]:
     """Those that compare charges with records and counters with charges, and forget old ones."""
     c, u = _charges.c, _uploads.c
     has_ended = u.status.in_([literal_column(f"'{name}'") for name in ("expired", "terminated", "failed")])
-    true_bytes = case((has_ended, u.offset), else_=func.coalesce(u.length, u.offset))
+    true_bytes = case((has_ended, u.offset), else_=func.coalesce(u.length, u.length_max, u.offset))
     is_wrong = (
         u.id == c.upload_id,
         u.created_at == c.created_at,
