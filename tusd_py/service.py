@@ -25,7 +25,7 @@ from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api import api_routes
+from tusd_py.web.api.routes import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy

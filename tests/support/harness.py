@@ -161,6 +161,10 @@ class UploadsHarness:
             rates=NO_RATES,
         )
 
+    async def open_ports(self) -> Ports:
+        """As ``Service.ports``, for routes."""
+        return self.ports
+
     async def create(
         self,
         length: int | None,
