@@ -81,7 +81,12 @@ def allowed_algorithms(jwt: JwtSettings) -> tuple[str, ...]:
 
 def _own_verifiers(settings: Settings, open_access: OpenAccess) -> Mapping[bytes, TokenVerifier]:
     """The verifiers of the tokens that this server makes itself, by their prefix."""
-    return {}
+    verifiers: dict[bytes, TokenVerifier] = {}
+    if settings.links.enabled:
+        verifiers[LINK_PREFIX] = LinkVerifier(open_access)
+    if settings.codes.enabled:
+        verifiers[CODE_PREFIX] = CodeVerifier(open_access)
+    return verifiers
 
 
 def _verifier(jwt: JwtSettings) -> TokenVerifier:

@@ -10,7 +10,7 @@ from tusd_py.access.ports import AccessPorts
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.links import Links
 from tusd_py.model.links import Link, LinkKind, LinkState
-from tusd_py.model.principal import Principal, Role, Verb
+from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role, Verb
 from tusd_py.protocol.access_errors import LinkEnded
 
 #: What the text of a link begins with as a token; its URL leaves that out.
@@ -73,6 +73,7 @@ def _bearer(link: Link) -> Principal:
         grant=link.grant,
         upload_id=link.upload_id,
         origins=link.origins,
+        limits=PrincipalLimits(types=link.types) if link.types else NO_LIMITS,
     )
 
 

@@ -23,6 +23,7 @@ class Ownership(Enum):
 _ALL = frozenset(Verb)
 _READ = frozenset({Verb.INSPECT, Verb.DOWNLOAD})
 _UPLOAD = frozenset({Verb.CREATE, Verb.APPEND, Verb.TERMINATE, *_READ})
+_SHARE = frozenset({Verb.SHARE})
 _FILL = frozenset({Verb.APPEND, Verb.INSPECT})
 _NOTHING: frozenset[Verb] = frozenset()
 
@@ -31,16 +32,16 @@ def _own_only(verbs: frozenset[Verb]) -> Mapping[Ownership, frozenset[Verb]]:
     return {Ownership.OWN: verbs, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING}
 
 
-#: The verbs that a role may use. What has no upload (``CREATE``, ``OBSERVE``, ``OPERATE``) is looked up as ``OWN``.
+#: The verbs that a role may use. What is about no upload, such as ``CREATE`` and ``OBSERVE``, is looked up as ``OWN``.
 TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
     {
         Role.ADMIN: {Ownership.OWN: _ALL, Ownership.OTHERS: _ALL, Ownership.PUBLIC: _ALL},
         Role.MODERATOR: {
-            Ownership.OWN: _UPLOAD | {Verb.OBSERVE},
+            Ownership.OWN: _UPLOAD | _SHARE | {Verb.OBSERVE},
             Ownership.OTHERS: _READ | {Verb.TERMINATE},
             Ownership.PUBLIC: _READ | {Verb.TERMINATE},
         },
-        Role.UPLOADER: {Ownership.OWN: _UPLOAD, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING},
+        Role.UPLOADER: {Ownership.OWN: _UPLOAD | _SHARE, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING},
         Role.VIEWER: {Ownership.OWN: _READ | {Verb.OBSERVE}, Ownership.OTHERS: _READ, Ownership.PUBLIC: _READ},
         Role.ANONYMOUS: {
             Ownership.OWN: frozenset({Verb.CREATE}),

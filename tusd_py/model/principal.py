@@ -33,6 +33,7 @@ class Verb(StrEnum):
     TERMINATE = "terminate"
     OBSERVE = "observe"  # metrics, and lists of jobs and events
     OPERATE = "operate"  # changes of jobs and endpoints
+    SHARE = "share"  # links and access codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class PrincipalLimits:
     """Limits that come with the credentials; ``None`` leaves those of the server as they are."""
 
     length_max: int | None = None  # bytes of one upload
+    types: tuple[str, ...] | None = None  # media types that may be declared, with wildcards
     bytes_per_day: int | None = None
     bytes_per_month: int | None = None
 

@@ -186,12 +186,17 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
         if request.length != upload.length:
             raise LengthAlreadyKnown(upload.length, upload.offset)
         return upload.length
-    ensure_allowed_length(request.length, limits)
-    if request.length > (length_max_of(upload, limits) or NUMBER_MAX):
-        raise MaxSizeExceeded(length_max_of(upload, limits))
+    ensure_declarable(request.length, upload, limits)
     if request.length < upload.offset:
         raise LengthAlreadyKnown(None, upload.offset)
     return request.length
+
+
+def ensure_declarable(length: int, upload: Upload, limits: Limits) -> None:
+    """Raise ``MaxSizeExceeded`` if ``upload`` may not become so long."""
+    ensure_allowed_length(length, limits)
+    if upload.length_max is not None and length > upload.length_max:
+        raise MaxSizeExceeded(upload.length_max)
 
 
 def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, limits: Limits) -> int | None:

@@ -47,6 +47,7 @@ from tusd_py.uploads.reservation import (
 )
 from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.uploads.type_limits import ensure_type_allowed
 
 
 async def create(
@@ -59,6 +60,7 @@ async def create(
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits_for(caller.principal))
+    ensure_type_allowed(caller.principal, request.metadata_header, request.kind)
     # By file: the parts of a parallel upload are not counted, their final upload is.
     if ports.rates.creations is not None and request.kind is not Kind.PARTIAL:
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)

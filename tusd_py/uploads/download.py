@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
+from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind
 from tusd_py.protocol import downloads, rules
 from tusd_py.protocol.errors import ContentGone
 from tusd_py.protocol.outcomes import Content, Downloaded
 from tusd_py.protocol.requests import Download
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.single_use import SingleUseContent, link_for_single_use, use_once
 
 
-async def download(ports: Ports, request: Download) -> Downloaded:
+async def download(ports: Ports, request: Download, caller: Caller) -> Downloaded:
     """The requested bytes, to be read once; of an unfinished upload, where allowed, those saved so far.
 
     The first of them are read here, so that a response with their length is only sent if they are there. Raises
@@ -25,7 +28,16 @@ async def download(ports: Ports, request: Download) -> Downloaded:
     span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
-    body = await _begun(ports.store.read(upload, span.start, span.stop))
+    link = await link_for_single_use(ports, caller)
+    use = None if link is None else await use_once(ports, link, upload.offset, span.stop)
+    try:
+        body = await _begun(ports.store.read(upload, span.start, span.stop))
+    except BaseException:
+        if use is not None:
+            await finish_despite_cancel(use.release(0, is_whole=False))
+        raise
+    if use is not None:
+        body = SingleUseContent(body, use)
     return Downloaded(upload=upload, start=span.start, stop=span.stop, partial=span.partial, body=body)
 
 

@@ -11,9 +11,10 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from tusd_py.access.errors import TokenInvalid
+from tusd_py.access.links import LINK_PARAMETER, LINK_PREFIX
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.principal import Principal, Verb
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import LinkOriginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
@@ -69,6 +70,13 @@ class Authenticator:
             verifier = self.verifiers.get(token[: token.find(b"_", len(_OWN)) + 1])
         if verifier is None:
             raise Unauthenticated("this server accepts no such tokens")
+        principal = await self._verify(verifier, token, method)
+        if principal.origins and (origin := headers.get(b"origin")) is not None:
+            if origin.lower() not in principal.origins:
+                raise LinkOriginRefused
+        return principal
+
+    async def _verify(self, verifier: TokenVerifier, token: bytes, method: str) -> Principal:
         try:
             # tus-js-client forgets the URL and starts over after a 401 to HEAD, but renews its token before PATCH.
             return await verifier.verify(token, allow_expired=method == "HEAD")
@@ -88,12 +96,16 @@ class Authenticator:
         return principal
 
     def _token(self, scope: Scope, headers: Headers, method: str) -> bytes | None:
+        query = scope.get("query_string", b"")
+        if query and LINK_PREFIX in self.verifiers and (found := _from_query(query, LINK_PARAMETER)) is not None:
+            # A URL that somebody was given says more than the credentials that its client sends with every request.
+            return LINK_PREFIX + found
         value = headers.get_bytes(b"authorization")
         if value is not None:
             # Other schemes may be for a proxy in front of this server.
             return value[len(_SCHEME) :].strip() if value[: len(_SCHEME)].lower() == _SCHEME else None
         if self.query_parameter and method == "GET":
-            found = _from_query(scope.get("query_string", b""), self.query_parameter)
+            found = _from_query(query, self.query_parameter)
             if found is not None:
                 return found
         if self.cookie and (found := _from_cookie(headers, self.cookie)) is not None:

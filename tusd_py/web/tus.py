@@ -16,12 +16,13 @@ from tusd_py.model.principal import Principal
 from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
-from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Fill, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
+from tusd_py.uploads.fill import fill
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
@@ -40,7 +41,7 @@ from tusd_py.web.request_id import RequestIds
 log = logging.getLogger(__name__)
 
 #: Requests that may change an upload.
-_CHANGES = (Create, Append, Terminate)
+_CHANGES = (Create, Fill, Append, Terminate)
 
 _NOWHERE = CollectionAddress("", "")
 
@@ -101,14 +102,19 @@ class TusEndpoint:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
             # Only a creation needs to know where its client finds the collection.
-            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
+            is_creation = exchange.method == "POST" or not path.strip("/")
+            at = self._collection_address(scope, collection, exchange) if is_creation else _NOWHERE
             request = protocol.parser.parse(head, at.path or None)
             listener = None
             if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
                 listener = protocol.progress_listener(exchange.send_interim, at.url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
             location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
-            self._count(outcome)
+            if isinstance(request, Fill):
+                # The URL of a link is only one with its signature.
+                location += "?" + scope["query_string"].decode("latin-1")
+            else:
+                self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
@@ -140,6 +146,9 @@ class TusEndpoint:
                 if request.body is not None:
                     self.active_bodies.add(exchange.body)
                 return await create(ports, request, caller, exchange.body, listener)
+            case Fill():
+                self.active_bodies.add(exchange.body)
+                return await fill(ports, request, caller, exchange.body, listener)
             case Append():
                 self.active_bodies.add(exchange.body)
                 return await append(ports, request, caller, exchange.body, listener)
@@ -148,7 +157,7 @@ class TusEndpoint:
             case Terminate():
                 return await terminate(ports, request, caller)
             case Download():
-                return await download(ports, request)
+                return await download(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 

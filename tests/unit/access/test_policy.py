@@ -22,9 +22,9 @@ def upload(owner: str) -> Upload:
 
 #: One letter for each verb that is permitted, by role, for own uploads, those of others, and public ones.
 EXPECTED = {
-    Role.ADMIN: ("caidtob", "caidtob", "caidtob"),
-    Role.MODERATOR: ("caidtb", "idt", "idt"),
-    Role.UPLOADER: ("caidt", "", ""),
+    Role.ADMIN: ("caidtobs", "caidtobs", "caidtobs"),
+    Role.MODERATOR: ("caidtbs", "idt", "idt"),
+    Role.UPLOADER: ("caidts", "", ""),
     Role.VIEWER: ("idb", "id", "id"),
     Role.ANONYMOUS: ("c", "", "caidt"),
     Role.UPLOAD_LINK: ("aid", "", ""),
@@ -39,6 +39,7 @@ LETTERS = {
     Verb.TERMINATE: "t",
     Verb.OPERATE: "o",
     Verb.OBSERVE: "b",
+    Verb.SHARE: "s",
 }
 
 

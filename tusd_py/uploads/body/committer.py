@@ -7,6 +7,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.commit import Cause, insert, update
+from tusd_py.uploads.grant_check import ensure_grant
 from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
 
@@ -48,6 +49,10 @@ class Committer:
         if progress is not None:
             progress.on_saved(saved)
         return saved
+
+    async def ensure_permitted(self) -> None:
+        """Raise ``LinkEnded`` or ``CodeEnded`` if the link or the code of the client has been ended meanwhile."""
+        await ensure_grant(self._ports, self._caller)
 
     async def insert(self, upload: Upload) -> None:
         """Record a new upload outside of the saves of its body: no progress is reported. Raises ``RecordExists``."""
