@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
+from tusd_py.access.codes import CodeCheck
+from tusd_py.access.links import LinkCheck
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
+from tusd_py.contracts.credentials import CredentialCheck
 from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import RateCounter
 from tusd_py.model.quota import QuotaLimits
@@ -30,7 +34,9 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
     return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
 
 
-async def open_access_ports(settings: Settings, database: SqlDatabase | None, now: datetime) -> AccessPorts | None:
+async def open_access_ports(
+    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime]
+) -> AccessPorts | None:
     """The backends of access control, or ``None`` while it is off. Raises ``RecordsError``.
 
     ``database`` is closed then.
@@ -43,12 +49,19 @@ async def open_access_ports(settings: Settings, database: SqlDatabase | None, no
         secret = new_secret = token_urlsafe(32)
         if database is not None:
             try:
-                secret = await database.signing_keys.find_or_create("default", new_secret, now)
+                secret = await database.signing_keys.find_or_create("default", new_secret, clock())
             except BaseException:
                 await database.close()
                 raise
         secrets = [("default", secret.encode())]
-    return AccessPorts(signer=TokenSigner(secrets))
+    links = database.links if database is not None and settings.links.enabled else None
+    codes = database.codes if database is not None and settings.codes.enabled else None
+    checks: dict[str, CredentialCheck] = {}
+    if links is not None:
+        checks["link"] = LinkCheck(links, clock)
+    if codes is not None:
+        checks["code"] = CodeCheck(codes)
+    return AccessPorts(signer=TokenSigner(secrets), clock=clock, checks=checks, links=links, codes=codes)
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy | None:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tusd_py.access.codes import CODE_PREFIX, CodeVerifier
 from tusd_py.access.errors import KeyInvalid
+from tusd_py.access.links import LINK_PREFIX, LinkVerifier
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access_wiring import access_policy, key_fetcher
 from tusd_py.model.principal import Role

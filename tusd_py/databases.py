@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import URL
 
+from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.quota_ledger import QuotaLedger
@@ -51,6 +52,11 @@ def open_endpoint_states(settings: Settings) -> AbstractAsyncContextManager[Endp
 def open_quota_ledger(settings: Settings) -> AbstractAsyncContextManager[QuotaLedger]:
     """The quota ledger of a database, as ``open_job_queue``."""
     return _opened(settings, lambda database: database.quota_ledger)
+
+
+def open_audit_log(settings: Settings) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit log of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.audit_log)
 
 
 def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
+from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store
@@ -154,14 +155,13 @@ async def open_ports(
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
-        access_ports = await open_access_ports(settings, database, utc_now())
+        clock = clock or (None if database is None else database.clock) or utc_now
+        access_ports = await open_access_ports(settings, database, clock)
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
         await store.close()
         raise
-    if clock is None:
-        clock = (None if database is None else database.clock) or utc_now
     return Ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
@@ -178,6 +178,7 @@ async def open_ports(
         rates=rates(settings),
         access_ports=access_ports,
         quotas=quota_policy(settings),
+        audit=audit_trail(settings, database, clock),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
@@ -194,6 +195,8 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    if ports.audit is not None:
+        await ports.audit.close()
     await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()

@@ -61,16 +61,15 @@ def code_token(signer: TokenSigner, code: AccessCode, now: datetime, seconds: fl
 class CodeVerifier:
     """Turns the token of a redeemed code into the principal of its bearer."""
 
-    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]], clock: Callable[[], datetime]) -> None:
+    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]]) -> None:
         self._open_access = open_access
-        self._clock = clock
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The bearer of the code. Raises ``TokenInvalid`` or ``TokenExpired``, or ``CodeEnded``."""
         access = await self._open_access()
         assert access.codes is not None, "codes are on"
         code_id, expires_at = _parse(access.signer, token)
-        now = self._clock()
+        now = access.clock()
         code = await access.codes.find(code_id)
         if code is None or code.state(now) is not CodeState.ACTIVE:
             raise CodeEnded

@@ -42,9 +42,8 @@ def link_refusal(link: Link | None, now: datetime, *, ignores_time: bool = False
 class LinkVerifier:
     """Turns the signed part of a link into the principal of its bearer."""
 
-    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]], clock: Callable[[], datetime]) -> None:
+    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]]) -> None:
         self._open_access = open_access
-        self._clock = clock
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The bearer of the link. Raises ``TokenInvalid`` if it is not genuine, ``LinkEnded`` if it has ended."""
@@ -55,7 +54,7 @@ class LinkVerifier:
         except SignatureInvalid:
             raise TokenInvalid("the link is not valid") from None
         link = await access.links.find(link_id)
-        refusal = link_refusal(link, self._clock())
+        refusal = link_refusal(link, access.clock())
         if refusal is not None:
             raise refusal
         assert link is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tusd_py.access.signing import TokenSigner
 from tusd_py.contracts.codes import AccessCodes
@@ -19,6 +20,7 @@ class AccessPorts:
     """
 
     signer: TokenSigner
+    clock: Callable[[], datetime]  # that of ``Ports``
     checks: Mapping[str, CredentialCheck] = field(default_factory=dict)
     links: Links | None = None  # None while links are off
     codes: AccessCodes | None = None  # None while access codes are off

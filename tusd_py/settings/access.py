@@ -15,6 +15,7 @@ from tusd_py.settings.values import (
     Confidential,
     CountOrNone,
     Expects,
+    PositiveSeconds,
     Seconds,
     Section,
     Size,
@@ -128,6 +129,21 @@ class RatesSettings(Section):
     failed_logins_per_minute: CountOrNone = 5
     failed_logins_per_address: CountOrNone = 20
     storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"
+
+
+class LinksSettings(Section):
+    """URLs that let their bearer fill or read one upload without credentials."""
+
+    enabled: Bool = False
+    seconds_max: PositiveSeconds = 2592000
+
+
+class CodesSettings(Section):
+    """Short codes that let people without an account upload for a while."""
+
+    enabled: Bool = False
+    seconds_max: PositiveSeconds = 86400
+    token_seconds: PositiveSeconds = 300
 
 
 class JwtSettings(Section):

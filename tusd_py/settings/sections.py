@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
@@ -296,6 +297,9 @@ class Settings(Section):
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
+    links: LinksSettings = LinksSettings()
+    codes: CodesSettings = CodesSettings()
+    audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -22,6 +22,7 @@ from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.upload_audit import audit_entries
 from tusd_py.uploads.upload_log import log_change, log_creation
 
 
@@ -92,19 +93,20 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
         jobs.append(step_job(after, after.pending_steps[0]))
     quota = None if ports.quotas is None else ports.quotas.charge(before, after, cause.caller)
+    audit = () if ports.audit is None else audit_entries(ports.audit, before, after, cause.caller)
     code = code_charge(before, after) if after.grant else None
     link = None if before is not None or cause.caller is None else cause.caller.new_link
     completed = cause.completed_job
-    if not (events or jobs or completed or quota or code or link or cause.durable):
+    if not (events or jobs or completed or quota or audit or code or link or cause.durable):
         return NO_EFFECTS
-    link = link and replace(link, upload_id=after.id)  # a hook may have chosen the id
     return Effects(
         events=events,
         jobs=tuple(jobs),
         completed_job=completed,
         quota=quota,
+        audit=audit,
         code=code,
-        link=link,
+        link=link and replace(link, upload_id=after.id),  # a hook may have chosen the id
         durable=cause.durable,
     )
 

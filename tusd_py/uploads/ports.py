@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.access.audit import AuditTrail
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
@@ -46,6 +47,7 @@ class Ports:
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
     quotas: QuotaPolicy | None = None  # None while quotas are off
+    audit: AuditTrail | None = None  # None while the audit log is off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.audit_log import SqlAuditLog
+from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.code_statements import compile_code_statements
 from tusd_py.records.sql.codes import SqlAccessCodes
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
@@ -42,6 +44,7 @@ class SqlDatabase:
     endpoint_states: SqlEndpointStates
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
+    audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
     links: SqlLinks
     codes: SqlAccessCodes
@@ -62,13 +65,15 @@ class SqlDatabase:
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         runner = TransactionRunner(writer, reader, on_work=on_work)
         quota_statements = compile_quota_statements(driver.dialect)
+        audit_statements = compile_audit_statements(driver.dialect)
         grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements, grants),
+            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements, grants),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
+            audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
             links=SqlLinks(runner, grants.links),
             codes=SqlAccessCodes(runner, grants.codes),

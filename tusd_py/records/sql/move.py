@@ -19,7 +19,7 @@ from tusd_py.records.sql.sqlite_copy import is_in_use
 _ROWS_AT_ONCE = 500
 #: All but the locks, which are those of running processes; what other tables refer to comes first.
 _TABLES = tuple(table.name for table in RecordsTable.metadata.sorted_tables if table.name != "locks")
-_NUMBERED = {"events": "seq", "jobs": "id"}
+_NUMBERED = {"events": "seq", "jobs": "id", "audit_entries": "number"}
 _NEVER_IN_A_TEXT = "\0"
 
 

@@ -29,6 +29,7 @@ class Access(Enum):
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
     PRINCIPAL = "principal"  # principals only, once access control is on
+    BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,6 @@ def available(port: _Port | None, sentence: str) -> _Port:
 
 def ensure_permitted(access: Verb | Access, principal: Principal, policy: AccessPolicy) -> None:
     """Raise ``Unauthenticated`` if an anonymous client may not use a route with this ``access``."""
-    is_refused = access is Access.PRINCIPAL or not policy.allows_anonymous
+    is_refused = access in (Access.PRINCIPAL, Access.BEARER) or not policy.allows_anonymous
     if access is not Access.OPEN and principal.is_anonymous and is_refused:
         raise Unauthenticated

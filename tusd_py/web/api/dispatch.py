@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tusd_py.model.principal import Principal, Verb
+from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import Access, ApiRoute, Call, ensure_permitted
@@ -75,6 +76,8 @@ class ApiDispatcher:
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         principal = await self._principal(route, request)
+        if principal.grant and route.access is not Access.BEARER:
+            raise AccessDenied  # else the bearer of a link or a code would see what belongs to its owner
         authenticator = self._authenticator
         known = route.query
         if authenticator is not None and authenticator.query_parameter:

@@ -73,6 +73,8 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0010",
         "0011",
         "0012",
+        "0013",
+        "0013",
     ]
 
     records = (await SqlDatabase.open(url)).records
