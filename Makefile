@@ -16,7 +16,7 @@ DOCS := $(VENV)/.docs
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
+.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -81,6 +81,16 @@ vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	  node -p 'const p = require("./'$$name'/package.json"); `\n==== $${p.name}, $${p.license}, by $${p.author?.name ?? p.author ?? "its authors"}\n`'; \
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
 	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
+
+SWAGGER_UI ?= 5.35.0
+VENDOR_API := tusd_py/web/api/swagger/vendor
+vendor-api: ## download Swagger UI's files from npm (SWAGGER_UI=version); then update its VENDOR.md
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	npm install --silent --no-save --ignore-scripts --prefix "$$folder" swagger-ui-dist@$(SWAGGER_UI) >/dev/null && \
+	cd "$$folder"/node_modules/swagger-ui-dist && target="$(CURDIR)/$(VENDOR_API)" && \
+	cp swagger-ui-bundle.js swagger-ui.css "$$target"/ && cp LICENSE "$$target"/swagger-ui.LICENSE && \
+	(cat NOTICE; echo; cat swagger-ui-bundle.js.LICENSE.txt) > "$$target"/swagger-ui.NOTICES && \
+	cd "$$target" && sha256sum swagger-ui*
 
 MIME_DB := 1.54.0
 media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db

@@ -25,6 +25,7 @@ from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
+from tusd_py.web.api.documentation import documentation_routes
 from tusd_py.web.api.routes import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
@@ -197,6 +198,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
+        if settings.api.docs:
+            routes += documentation_routes()
     if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(

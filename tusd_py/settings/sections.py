@@ -226,6 +226,7 @@ class ApiSettings(Section):
     """The JSON API for uploads, jobs and events."""
 
     enabled: Bool = False
+    docs: Bool = True
 
 
 class ExpirationSettings(Section):
@@ -334,6 +335,10 @@ class Settings(Section):
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
+            )
+        if self.api.enabled and self.api.docs and self.server.base_path.startswith("/docs/"):
+            raise ValueError(
+                f"api.docs is true while server.base_path is {self.server.base_path!r}: choose a path outside /docs/"
             )
         reserved = ("/healthz", "/readyz")
         base_path = self.server.base_path

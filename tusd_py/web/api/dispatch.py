@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
+from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route
+from starlette.types import Receive, Scope, Send
 
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.errors import AccessDenied
@@ -42,11 +45,9 @@ class ApiDispatcher:
         paths: dict[str, dict[str, ApiRoute]] = {}
         for route in routes:
             paths.setdefault(route.path, {})[route.method] = route
-        unknown = self._endpoint({})
         return [
             *(Route(path, self._endpoint(methods), methods=_METHODS) for path, methods in paths.items()),
-            Route("/api", unknown, methods=_METHODS),
-            Route("/api/{path:path}", unknown, methods=_METHODS),
+            _UnknownPath(),
         ]
 
     def _endpoint(self, methods: dict[str, ApiRoute]) -> Callable[[Request], Awaitable[Response]]:
@@ -54,8 +55,6 @@ class ApiDispatcher:
 
         async def endpoint(request: Request) -> Response:
             route = methods.get("GET" if request.method == "HEAD" else request.method)
-            if not methods:
-                return problem_response(ApiError(404, "the API has no resource at this path"))
             if route is None:
                 sentence = f"this resource does not accept the method; it accepts {allowed}"
                 return problem_response(ApiError(405, sentence, headers={"allow": allowed}))
@@ -109,3 +108,19 @@ class ApiDispatcher:
         principal = await self._authenticator.authenticate(request.scope, Headers(request.scope["headers"]), method)
         ensure_permitted(route.access, principal, self._authenticator.policy)
         return principal
+
+
+class _UnknownPath(BaseRoute):
+    """Refuses the other paths below ``/api``, also those that Starlette's patterns cannot match, with a line end."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return (Match.FULL if path == "/api" or path.startswith("/api/") else Match.NONE), {}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await problem_response(ApiError(404, "the API has no resource at this path"))(scope, receive, send)

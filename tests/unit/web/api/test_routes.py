@@ -59,7 +59,7 @@ async def test_failing_records_503() -> None:
     assert b"10.0.0.7" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", "/api/nothing", "/api/uploads/a/b", "/api/jobs/1/"])
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/nothing", "/api/uploads/a/b", "/api/jobs/1/", "/api/a\nb/c"])
 async def test_unknown_path_404(path: str) -> None:
     """Paths without a resource are refused as problems, also with a final slash; nothing is redirected."""
     answer = await ask(Starlette(routes=api_routes(UploadsHarness().open_ports)), "GET", path)
