@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tusd_py.access.codes import CodeCheck
 from tusd_py.access.links import LinkCheck
 from tusd_py.access.policy import AccessPolicy
-from tusd_py.access.ports import AccessPorts
+from tusd_py.access.ports import AccessPorts, GrantTerms
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
@@ -61,7 +61,13 @@ async def open_access_ports(
         checks["link"] = LinkCheck(links, clock)
     if codes is not None:
         checks["code"] = CodeCheck(codes)
-    return AccessPorts(signer=TokenSigner(secrets), clock=clock, checks=checks, links=links, codes=codes)
+    terms = GrantTerms(
+        link_seconds_max=settings.links.seconds_max,
+        code_seconds_max=settings.codes.seconds_max,
+        code_token_seconds=settings.codes.token_seconds,
+    )
+    signer = TokenSigner(secrets)
+    return AccessPorts(signer=signer, clock=clock, checks=checks, links=links, codes=codes, terms=terms)
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy | None:

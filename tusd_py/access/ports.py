@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tusd_py.access.signing import TokenSigner
+from tusd_py.access.watchers import Watchers
 from tusd_py.contracts.codes import AccessCodes
 from tusd_py.contracts.credentials import CredentialCheck
 from tusd_py.contracts.links import Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantTerms:
+    """How long links and codes may live, and the tokens of redeemed codes."""
+
+    link_seconds_max: float = 2592000.0
+    code_seconds_max: float = 86400.0
+    code_token_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +34,5 @@ class AccessPorts:
     checks: Mapping[str, CredentialCheck] = field(default_factory=dict)
     links: Links | None = None  # None while links are off
     codes: AccessCodes | None = None  # None while access codes are off
+    terms: GrantTerms = GrantTerms()
+    watchers: Watchers = field(default_factory=Watchers)

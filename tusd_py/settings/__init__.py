@@ -1,6 +1,13 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import (
+    AccessSettings,
+    CodesSettings,
+    JwtSettings,
+    LinksSettings,
+    QuotasSettings,
+    RatesSettings,
+)
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
@@ -38,12 +45,14 @@ __all__ = [
     "AccessSettings",
     "ApiSettings",
     "AuditSettings",
+    "CodesSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
     "ExpirationSettings",
     "HooksSettings",
     "JwtSettings",
+    "LinksSettings",
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",

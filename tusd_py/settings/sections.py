@@ -13,7 +13,14 @@ from urllib.parse import unquote
 from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import (
+    AccessSettings,
+    CodesSettings,
+    JwtSettings,
+    LinksSettings,
+    QuotasSettings,
+    RatesSettings,
+)
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
@@ -332,6 +339,7 @@ class Settings(Section):
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
         self._check_machines()
+        self._check_grants()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
@@ -352,6 +360,17 @@ class Settings(Section):
                 "choose another path"
             )
         return self
+
+    def _check_grants(self) -> None:
+        for name, section in (("links", self.links), ("codes", self.codes)):
+            if not section.enabled:
+                continue
+            if not self.has_access_control:
+                raise ValueError(f"{name}.enabled is true while access control is off: every client can upload anyway")
+            if not self.api.enabled:
+                raise ValueError(f"{name}.enabled is true while api.enabled is false: {name} are made by the API")
+            if not self.has_database:
+                raise ValueError(f'{name}.enabled is true while records.url is "memory": {name} need a database')
 
     def _check_machines(self) -> None:
         if self.storage.kind == "s3" and not self.s3.bucket:

@@ -15,7 +15,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.single_use import SingleUseContent, link_for_single_use, use_once
 
 
-async def download(ports: Ports, request: Download, caller: Caller) -> Downloaded:
+async def download(ports: Ports, request: Download, caller: Caller | None = None) -> Downloaded:
     """The requested bytes, to be read once; of an unfinished upload, where allowed, those saved so far.
 
     The first of them are read here, so that a response with their length is only sent if they are there. Raises
@@ -28,7 +28,7 @@ async def download(ports: Ports, request: Download, caller: Caller) -> Downloade
     span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
-    link = await link_for_single_use(ports, caller)
+    link = None if caller is None else await link_for_single_use(ports, caller)
     use = None if link is None else await use_once(ports, link, upload.offset, span.stop)
     try:
         body = await _begun(ports.store.read(upload, span.start, span.stop))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.requests import cookie_parser
 from starlette.types import Scope
@@ -71,9 +71,9 @@ class Authenticator:
         if verifier is None:
             raise Unauthenticated("this server accepts no such tokens")
         principal = await self._verify(verifier, token, method)
-        if principal.origins and (origin := headers.get(b"origin")) is not None:
-            if origin.lower() not in principal.origins:
-                raise LinkOriginRefused
+        origin = headers.get(b"origin") if principal.origins else None
+        if origin is not None and origin.lower() not in principal.origins:
+            raise LinkOriginRefused
         return principal
 
     async def _verify(self, verifier: TokenVerifier, token: bytes, method: str) -> Principal:
@@ -115,6 +115,12 @@ class Authenticator:
                 raise CrossOriginRequest
             return found
         return None
+
+
+def link_suffix(scope: Scope) -> str:
+    """What the URL of a request has beyond that of its upload, if it is a link; its owner needs nothing of it."""
+    found = _from_query(scope.get("query_string", b""), LINK_PARAMETER) or b""
+    return f"?{LINK_PARAMETER}={quote(found)}" if found else ""
 
 
 def _from_query(query: bytes, name: str) -> bytes | None:

@@ -27,7 +27,7 @@ from tusd_py.uploads.fill import fill
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
-from tusd_py.web.authentication import Authenticator
+from tusd_py.web.authentication import Authenticator, link_suffix
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -113,7 +113,7 @@ class TusEndpoint:
             location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
             if isinstance(request, Fill):
                 # The URL of a link is only one with its signature.
-                location += "?" + scope["query_string"].decode("latin-1")
+                location += link_suffix(scope)
             else:
                 self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None

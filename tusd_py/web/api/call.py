@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TypeVar
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.caller import Caller
@@ -32,6 +33,18 @@ class Access(Enum):
     BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
 
 
+def _default_collection(_scope: Scope) -> str:
+    return "/files/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSurroundings:
+    """What the API needs to know of the server around it."""
+
+    locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
+    is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request: what an answer needs. ``policy`` is ``None`` while access control is off."""
@@ -42,6 +55,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
+    surroundings: ApiSurroundings = ApiSurroundings()
 
     def path(self, name: str) -> str:
         """A parameter of the path."""
@@ -57,6 +71,14 @@ class Call:
     async def json(self) -> JsonBody:
         """The body of the request. Raises ``ApiError``."""
         return await read_json(self.request)
+
+    def collection_url(self) -> str:
+        """The URL of the collection of uploads as the client sees it, with a slash at its end."""
+        return self.surroundings.locate(self.request.scope)
+
+    def is_draining(self) -> bool:
+        """Whether the server is shutting down: an answer that goes on for long must end."""
+        return self.surroundings.is_draining()
 
     def may(self, verb: Verb, upload: Upload | None = None) -> bool:
         """Whether the principal may do this to ``upload``, or to what is about no upload."""

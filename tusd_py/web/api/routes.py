@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import endpoints, events, jobs, quotas, uploads
-from tusd_py.web.api.call import ApiRoute
+from tusd_py.web.api import codes, endpoints, events, jobs, links, quotas, uploads
+from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
@@ -16,6 +16,8 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *links.ROUTES,
+    *codes.ROUTES,
 )
 
 
@@ -23,6 +25,8 @@ def api_routes(
     open_ports: OpenPorts,
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
+    surroundings: ApiSurroundings | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses()).routes(ROUTES)
+    addresses = client_addresses or ClientAddresses()
+    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(ROUTES)
