@@ -84,7 +84,7 @@ async def test_the_api_is_closed_to_bearers_except_for_their_code(server: Runnin
         ("POST", f"codes/{code['id']}/terminate"),
         ("GET", "jobs"),
     ):
-        content = {} if method == "POST" else None
+        content: dict[str, object] | None = {} if method == "POST" else None
         assert (await call(server, method, path, content, bearer)).status == 403, path
 
 

@@ -82,6 +82,26 @@ class LinkInUse(TusError):
     retry_after_seconds = 30
 
 
+class CodeUnknown(TusError):
+    """What a person has entered is no active access code."""
+
+    status = 404
+    code = "ERR_CODE_UNKNOWN"
+    sentence = "no active access code has these characters"
+
+
+class TooManyGuesses(TusError):
+    """The address has entered too many wrong access codes, and must wait before the next attempt."""
+
+    status = 429
+    code = "ERR_TOO_MANY_GUESSES"
+    sentence = "wrong access codes came from this address; try again in {retry_after_seconds} seconds"
+
+    def __init__(self, retry_after_seconds: int = 10) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
 class CodeEnded(TusError):
     """The access code has expired or was terminated."""
 

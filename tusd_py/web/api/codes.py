@@ -13,7 +13,7 @@ from tusd_py.contracts.codes import AccessCodes
 from tusd_py.model.audit import AuditKind
 from tusd_py.model.codes import CODE_GRANT, AccessCode, CodeState, format_code
 from tusd_py.model.principal import Verb
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import CodeUnknown, TooManyGuesses, Unauthenticated
 from tusd_py.uploads.end_grant import terminate_code
 from tusd_py.uploads.make_link import new_id
 from tusd_py.views import format_time
@@ -84,18 +84,12 @@ async def redeem_code(call: Call) -> object:
     now = call.ports.clock()
     attempt = await redeem(codes, access.signer, entry, call.address, now)
     if attempt.wait is not None:
-        seconds = math.ceil(attempt.wait.total_seconds())
-        raise ApiError(
-            429,
-            f"too many wrong codes were entered from this address; try again in {seconds} seconds",
-            "ERR_TOO_MANY_GUESSES",
-            headers={"retry-after": str(seconds)},
-        )
+        raise TooManyGuesses(math.ceil(attempt.wait.total_seconds()))
     actor = actor_of(call.caller())
     if attempt.code is None:
         if call.ports.audit is not None:
             call.ports.audit.record_refusal(actor, "redeem", AuditKind.CODE, "", "404 ERR_CODE_UNKNOWN")
-        raise ApiError(404, "no active access code has these characters", "ERR_CODE_UNKNOWN")
+        raise CodeUnknown
     await record(call.ports.audit, actor, "redeem", AuditKind.CODE, attempt.code.id)
     return _token_view(code_token(access.signer, attempt.code, now, access.terms.code_token_seconds), attempt.code, now)
 
