@@ -29,7 +29,8 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import ApiSurroundings
 from tusd_py.web.api.documentation import documentation_routes
-from tusd_py.web.api.routes import api_routes
+from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
+from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
@@ -38,7 +39,10 @@ from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
-from tusd_py.web.page import page_routes
+from tusd_py.web.page.accepted import ANY_FILE, accepted_files
+from tusd_py.web.page.files import PageOptions
+from tusd_py.web.page.logo import read_logo
+from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
@@ -113,6 +117,8 @@ class Service:
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
+                if self._ports.audit is not None:
+                    self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
 
@@ -195,11 +201,25 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     return Protocols(tus, others, VERSIONS)
 
 
+def page_options(settings: Settings) -> PageOptions:
+    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    validation = settings.validation
+    return PageOptions(
+        endpoint=settings.server.public_url or settings.server.base_path,
+        title=settings.page.title,
+        colour=settings.page.colour,
+        logo=read_logo(settings.page.logo),
+        length_max=settings.uploads.length_max,
+        accepted=accepted_files(validation.rules, validation.unmatched) if validation.enabled else ANY_FILE,
+    )
+
+
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
     ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does.
+    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
+    logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -216,16 +236,30 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
         routes += api_routes(
-            service.ports, service.authenticator, service.endpoint.client_addresses, service.api_surroundings()
+            service.ports,
+            service.authenticator,
+            service.endpoint.client_addresses,
+            surroundings=service.api_surroundings(),
         )
         if settings.api.docs:
             routes += documentation_routes()
+    elif service.authenticator is not None:
+        # Without the API, only what clients need to get credentials.
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
     if settings.has_page:
-        routes += page_routes(settings.server.public_url or settings.server.base_path)
+        routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
     app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    if service.authenticator is not None and settings.cors.enabled:
+        cors = settings.cors
+        app.add_middleware(
+            ApiCors,
+            allow_origins=cors.allow_origins,
+            allow_credentials=cors.allow_credentials,
+            max_age=cors.max_age_seconds,
+        )
     app.state.drain = service.active_bodies.drain
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -156,7 +156,8 @@ async def open_ports(
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
         clock = clock or (None if database is None else database.clock) or utc_now
-        access_ports = await open_access_ports(settings, database, clock)
+        counted = rates(settings)
+        access_ports = await open_access_ports(settings, database, clock, counted.logins)
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -175,7 +176,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        rates=rates(settings),
+        rates=counted,
         access_ports=access_ports,
         quotas=quota_policy(settings),
         audit=audit_trail(settings, database, clock),
@@ -194,6 +195,8 @@ async def open_ports(
 async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
+    if ports.access_ports is not None:
+        ports.access_ports.close()
     await ports.hooks.close()
     if ports.audit is not None:
         await ports.audit.close()

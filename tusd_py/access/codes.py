@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tusd_py.access.errors import TokenExpired, TokenInvalid
-from tusd_py.access.ports import AccessPorts
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.codes import AccessCodes
 from tusd_py.model.codes import ALPHABET, CODE_CHARACTERS, AccessCode, CodeState, Redemption, normalize
@@ -59,18 +58,18 @@ def code_token(signer: TokenSigner, code: AccessCode, now: datetime, seconds: fl
 
 
 class CodeVerifier:
-    """Turns the token of a redeemed code into the principal of its bearer."""
+    """Turns the token of a redeemed code into the principal of its bearer, and knows of terminated codes."""
 
-    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]]) -> None:
-        self._open_access = open_access
+    def __init__(self, codes: AccessCodes, signer: TokenSigner, clock: Callable[[], datetime]) -> None:
+        self._codes = codes
+        self._signer = signer
+        self._clock = clock
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The bearer of the code. Raises ``TokenInvalid`` or ``TokenExpired``, or ``CodeEnded``."""
-        access = await self._open_access()
-        assert access.codes is not None, "codes are on"
-        code_id, expires_at = _parse(access.signer, token)
-        now = access.clock()
-        code = await access.codes.find(code_id)
+        code_id, expires_at = _parse(self._signer, token)
+        now = self._clock()
+        code = await self._codes.find(code_id)
         if code is None or code.state(now) is not CodeState.ACTIVE:
             raise CodeEnded
         late_seconds = now.timestamp() - expires_at
@@ -78,6 +77,14 @@ class CodeVerifier:
         if is_expired and not (allow_expired and late_seconds < RENEWAL.total_seconds()):
             raise TokenExpired("the token has expired")
         return replace(_bearer(code), is_expired=is_expired)
+
+    async def is_valid(self, credential: str) -> bool:
+        return await self.refusal(credential) is None
+
+    async def refusal(self, credential: str) -> CodeEnded | None:
+        """The error for the bearer of a running request, if the code was terminated meanwhile."""
+        code = await self._codes.find(credential)
+        return CodeEnded() if code is None or code.terminated_at is not None else None
 
 
 def _parse(signer: TokenSigner, token: bytes) -> tuple[str, int]:
@@ -96,18 +103,3 @@ def _bearer(code: AccessCode) -> Principal:
         credential=code.id,
         grant=code.grant,
     )
-
-
-class CodeCheck:
-    """A second look at the code of a request that is running; its expiry does not count then."""
-
-    def __init__(self, codes: AccessCodes) -> None:
-        self._codes = codes
-
-    async def is_valid(self, credential: str) -> bool:
-        return await self.refusal(credential) is None
-
-    async def refusal(self, credential: str) -> CodeEnded | None:
-        """The error for its bearer, if the code was terminated meanwhile."""
-        code = await self._codes.find(credential)
-        return CodeEnded() if code is None or code.terminated_at is not None else None

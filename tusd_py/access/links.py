@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from tusd_py.access.errors import TokenInvalid
-from tusd_py.access.ports import AccessPorts
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.links import Links
 from tusd_py.model.links import Link, LinkKind, LinkState
@@ -40,25 +39,32 @@ def link_refusal(link: Link | None, now: datetime, *, ignores_time: bool = False
 
 
 class LinkVerifier:
-    """Turns the signed part of a link into the principal of its bearer."""
+    """Turns the signed part of a link into the principal of its bearer, and knows of revoked links."""
 
-    def __init__(self, open_access: Callable[[], Awaitable[AccessPorts]]) -> None:
-        self._open_access = open_access
+    def __init__(self, links: Links, signer: TokenSigner, clock: Callable[[], datetime]) -> None:
+        self._links = links
+        self._signer = signer
+        self._clock = clock
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The bearer of the link. Raises ``TokenInvalid`` if it is not genuine, ``LinkEnded`` if it has ended."""
-        access = await self._open_access()
-        assert access.links is not None, "links are on"
         try:
-            link_id = access.signer.verify(_PURPOSE, token.removeprefix(LINK_PREFIX)).decode()
+            link_id = self._signer.verify(_PURPOSE, token.removeprefix(LINK_PREFIX)).decode()
         except SignatureInvalid:
             raise TokenInvalid("the link is not valid") from None
-        link = await access.links.find(link_id)
-        refusal = link_refusal(link, access.clock())
+        link = await self._links.find(link_id)
+        refusal = link_refusal(link, self._clock())
         if refusal is not None:
             raise refusal
         assert link is not None
         return _bearer(link)
+
+    async def is_valid(self, credential: str) -> bool:
+        return await self.refusal(credential) is None
+
+    async def refusal(self, credential: str) -> LinkEnded | None:
+        """The error for the bearer of a running request, if the link was revoked meanwhile."""
+        return link_refusal(await self._links.find(credential), self._clock(), ignores_time=True)
 
 
 def _bearer(link: Link) -> Principal:
@@ -74,18 +80,3 @@ def _bearer(link: Link) -> Principal:
         origins=link.origins,
         limits=PrincipalLimits(types=link.types) if link.types else NO_LIMITS,
     )
-
-
-class LinkCheck:
-    """A second look at the link of a request that is running; its expiry does not count then."""
-
-    def __init__(self, links: Links, clock: Callable[[], datetime]) -> None:
-        self._links = links
-        self._clock = clock
-
-    async def is_valid(self, credential: str) -> bool:
-        return await self.refusal(credential) is None
-
-    async def refusal(self, credential: str) -> LinkEnded | None:
-        """The error for its bearer, if the link was revoked meanwhile."""
-        return link_refusal(await self._links.find(credential), self._clock(), ignores_time=True)

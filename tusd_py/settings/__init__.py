@@ -2,6 +2,7 @@
 
 from tusd_py.settings.access import (
     AccessSettings,
+    AccountsSettings,
     CodesSettings,
     JwtSettings,
     LinksSettings,
@@ -22,6 +23,7 @@ from tusd_py.settings.loading import (
     read,
     without_credentials,
 )
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.sections import (
     ApiSettings,
@@ -43,6 +45,7 @@ from tusd_py.settings.sections import (
 
 __all__ = [
     "AccessSettings",
+    "AccountsSettings",
     "ApiSettings",
     "AuditSettings",
     "CodesSettings",
@@ -56,6 +59,7 @@ __all__ = [
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
+    "PageSettings",
     "PublishingSettings",
     "QuotasSettings",
     "RatesSettings",

@@ -13,6 +13,7 @@ from tusd_py.model.principal import ASSIGNABLE_ROLES
 from tusd_py.settings.values import (
     Bool,
     Confidential,
+    Count,
     CountOrNone,
     Expects,
     PositiveSeconds,
@@ -20,6 +21,7 @@ from tusd_py.settings.values import (
     Section,
     Size,
     Text,
+    WholeSeconds,
     check_one_url,
 )
 
@@ -112,12 +114,37 @@ class AccessSettings(Section):
     ] = ()
 
 
+class AccountsSettings(Section):
+    """Accounts with passwords, for those without an identity provider, and API keys for programs."""
+
+    enabled: Bool = False
+    api_keys: Bool = False
+    access_seconds: WholeSeconds = 900
+    session_seconds: WholeSeconds = 2592000
+    cookies: Bool = True
+    cookie_same_site: Annotated[Literal["strict", "lax", "none"], Expects('"strict", "lax" or "none"')] = "lax"
+    password_characters_min: Count = 12
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if not 60 <= self.access_seconds <= self.session_seconds:
+            raise ValueError(
+                f"accounts.access_seconds is {self.access_seconds}: use at least 60, and at most "
+                f"accounts.session_seconds ({self.session_seconds})"
+            )
+        return self
+
+
 class QuotasSettings(Section):
     """How much each owner, and each address of anonymous clients, may upload."""
 
     enabled: Bool = False
     bytes_per_day: Size = 10 * 1000**3
     bytes_per_month: Size = 100 * 1000**3
+    files_per_day: CountOrNone = 0
+    files_per_month: CountOrNone = 0
+    bytes_stored: Size = 0
+    uploads_at_once: CountOrNone = 0
     time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import (
     AccessSettings,
+    AccountsSettings,
     CodesSettings,
     JwtSettings,
     LinksSettings,
@@ -24,6 +25,7 @@ from tusd_py.settings.access import (
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
     BasePath,
@@ -302,6 +304,7 @@ class Settings(Section):
     publishing: PublishingSettings = PublishingSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    accounts: AccountsSettings = AccountsSettings()
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
@@ -310,6 +313,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
+    page: PageSettings = PageSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
@@ -338,6 +342,8 @@ class Settings(Section):
                 f"{in_memory[0]} while webhooks.endpoints is not empty: the worker that delivers events is a separate "
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
+        if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
+            raise ValueError('records.url is "memory" while [accounts] is switched on: accounts need a database')
         self._check_machines()
         self._check_grants()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
@@ -402,7 +408,7 @@ class Settings(Section):
     @property
     def has_access_control(self) -> bool:
         """Whether requests are authenticated and uploads protected by their owner."""
-        return self.access.anonymous != "all" or self.jwt.enabled
+        return self.access.anonymous != "all" or self.jwt.enabled or self.accounts.enabled or self.accounts.api_keys
 
     @property
     def has_page(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tusd_py.access.audit import actor_of
 from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
+from tusd_py.model.audit import AuditKind
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind
 from tusd_py.protocol import downloads, rules
@@ -38,6 +40,8 @@ async def download(ports: Ports, request: Download, caller: Caller | None = None
         raise
     if use is not None:
         body = SingleUseContent(body, use)
+    if ports.audit is not None and ports.audit.records_downloads and caller is not None:
+        ports.audit.record_later(ports.audit.entry(actor_of(caller), "download", AuditKind.UPLOAD, upload.id))
     return Downloaded(upload=upload, start=span.start, stop=span.stop, partial=span.partial, body=body)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tusd_py.access.codes import CodeCheck
-from tusd_py.access.links import LinkCheck
+from tusd_py.access.codes import CodeVerifier
+from tusd_py.access.links import LinkVerifier
 from tusd_py.model.caller import Caller
 from tusd_py.protocol.access_errors import CodeEnded, LinkEnded
 from tusd_py.uploads.ports import Ports
@@ -19,7 +19,7 @@ async def grant_refusal(ports: Ports, caller: Caller) -> LinkEnded | CodeEnded |
     if principal is None or not principal.grant or ports.access_ports is None:
         return None
     check = ports.access_ports.checks[principal.method]
-    assert isinstance(check, LinkCheck | CodeCheck), "a grant is that of a link or a code"
+    assert isinstance(check, LinkVerifier | CodeVerifier), "a grant is that of a link or a code"
     return await check.refusal(principal.credential)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
+from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.code_statements import compile_code_statements
@@ -46,6 +48,8 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    accounts: SqlAccounts
+    api_keys: SqlApiKeys
     links: SqlLinks
     codes: SqlAccessCodes
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
@@ -63,10 +67,10 @@ class SqlDatabase:
         driver = await asyncio.to_thread(_prepare, url)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
-        runner = TransactionRunner(writer, reader, on_work=on_work)
-        quota_statements = compile_quota_statements(driver.dialect)
         audit_statements = compile_audit_statements(driver.dialect)
         grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
+        runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
+        quota_statements = compile_quota_statements(driver.dialect)
         return cls(
             records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements, grants),
             job_queue=SqlJobQueue(runner, job_statements),
@@ -75,6 +79,8 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
+            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             links=SqlLinks(runner, grants.links),
             codes=SqlAccessCodes(runner, grants.codes),
             clock=clock,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import codes, endpoints, events, jobs, links, quotas, uploads
+from tusd_py.web.api import audit, auth, codes, endpoints, events, jobs, links, quotas, uploads
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 
+#: What people and programs need to get credentials: served wherever access control is on, also while the API is off.
+CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = auth.ROUTES
+
 ROUTES: tuple[ApiRoute, ...] = (
+    *CREDENTIAL_ROUTES,
     *uploads.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,
@@ -18,6 +24,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *endpoints.ROUTES,
     *links.ROUTES,
     *codes.ROUTES,
+    *audit.ROUTES,
 )
 
 
@@ -25,8 +32,9 @@ def api_routes(
     open_ports: OpenPorts,
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
+    routes: Sequence[ApiRoute] = ROUTES,
     surroundings: ApiSurroundings | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
     addresses = client_addresses or ClientAddresses()
-    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(ROUTES)
+    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(routes)
