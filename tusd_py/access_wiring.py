@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 from tusd_py.access import account_tokens, api_keys
 from tusd_py.access.account_tokens import AccountTokenVerifier
 from tusd_py.access.api_keys import ApiKeyVerifier
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.access.body_slots import BodySlots
+from tusd_py.access.codes import CODE_PREFIX, CodeVerifier
+from tusd_py.access.links import LINK_PREFIX, LinkVerifier
 from tusd_py.access.login import ACCESS_PREFIX, Logins
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
-from tusd_py.access.ports import AccessPorts
+from tusd_py.access.ports import AccessPorts, GrantTerms
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
@@ -71,6 +75,10 @@ async def _open_access_ports(
     if settings.accounts.api_keys:
         keys = ApiKeyVerifier(database.api_keys, database.accounts, clock, time.monotonic)
         verifiers[api_keys.PREFIX.encode()] = checks[api_keys.METHOD] = keys
+    if settings.links.enabled:
+        verifiers[LINK_PREFIX] = checks["link"] = LinkVerifier(database.links, signer, clock)
+    if settings.codes.enabled:
+        verifiers[CODE_PREFIX] = checks["code"] = CodeVerifier(database.codes, signer, clock)
     return AccessPorts(
         signer=signer,
         clock=clock,
@@ -79,6 +87,13 @@ async def _open_access_ports(
         accounts=database.accounts,
         api_keys=database.api_keys,
         logins=logins,
+        links=database.links if settings.links.enabled else None,
+        codes=database.codes if settings.codes.enabled else None,
+        terms=GrantTerms(
+            link_seconds_max=settings.links.seconds_max,
+            code_seconds_max=settings.codes.seconds_max,
+            code_token_seconds=settings.codes.token_seconds,
+        ),
     )
 
 
@@ -143,7 +158,10 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
 
 
 def rates(settings: Settings) -> Rates:
-    """The limits on creations and logins, and what counts for them: this process, or Redis for all processes."""
+    """How often and how fast clients may do something.
+
+    Creations and logins are counted by this process, or by Redis for all processes.
+    """
     section = settings.rates
     counter = LazyCounter(lambda: _rate_counter(settings))
     creations = None
@@ -154,7 +172,12 @@ def rates(settings: Settings) -> Rates:
     logins = LoginRate(
         counter=counter, per_minute=section.failed_logins_per_minute, per_address=section.failed_logins_per_address
     )
-    return Rates(counter=counter, logins=logins, creations=creations)
+    bodies = bandwidth = None
+    if section.uploads_receiving_at_once:
+        bodies = BodySlots(section.uploads_receiving_at_once, section.wait_seconds)
+    if section.bytes_per_second_per_upload or section.bytes_per_second_per_owner:
+        bandwidth = Bandwidth(section.bytes_per_second_per_upload, section.bytes_per_second_per_owner)
+    return Rates(counter=counter, logins=logins, creations=creations, bodies=bodies, bandwidth=bandwidth)
 
 
 def _rate_counter(settings: Settings) -> RateCounter:

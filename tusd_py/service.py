@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from tusd_py.access.ports import AccessPorts
 from tusd_py.authenticators import authenticator
@@ -20,11 +21,13 @@ from tusd_py.protocol.draft.combined import CombinedFormatter
 from tusd_py.protocol.draft.parsing import DraftParser
 from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.versions import NEWEST, UNVERSIONED, VERSIONS, Dialect, Version
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
+from tusd_py.web.api.call import ApiSurroundings
 from tusd_py.web.api.documentation import documentation_routes
 from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
 from tusd_py.web.api_cors import ApiCors
@@ -42,7 +45,7 @@ from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -87,6 +90,16 @@ class Service:
             assert self._ports is not None
         return self._ports
 
+    def api_surroundings(self) -> ApiSurroundings:
+        """What the API needs to know of this server."""
+
+        def locate(scope: Scope) -> str:
+            path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
+            return self.locator.collection(scope, path, Headers(scope["headers"])).url
+
+        readiness = Readiness(self.ports, self.active_bodies)
+        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining, readiness=readiness)
+
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
         access_ports = (await self.ports()).access_ports
@@ -109,6 +122,12 @@ class Service:
                     self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -166,7 +185,13 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         extensions=extensions(limits, expiration=bool(unfinished_seconds), trailers=trailers),
         inline_types=frozenset(settings.uploads.inline_types),
     )
-    tus_parser = Parser(trailers=trailers, limits=limits, hosts=settings.uploads.concat_hosts, base_paths=paths)
+    tus_parser = Parser(
+        trailers=trailers,
+        limits=limits,
+        hosts=settings.uploads.concat_hosts,
+        base_paths=paths,
+        fills=settings.links.enabled,
+    )
     tus = NegotiatedProtocol(tus_parser, tus_formatter)
     if not settings.uploads.ietf_draft:
         return Protocols(tus, {}, {})
@@ -199,9 +224,9 @@ def page_options(settings: Settings) -> PageOptions:
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
-    logo of the page cannot be used.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
+    Raises ``OSError`` with a sentence for the operator if a key or the logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -218,14 +243,17 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, readiness)
+        routes += api_routes(
+            service.ports,
+            service.authenticator,
+            service.endpoint.client_addresses,
+            surroundings=service.api_surroundings(),
+        )
         if settings.api.docs:
             routes += documentation_routes()
     elif service.authenticator is not None:
         # Without the API, only what clients need to get credentials.
-        routes += api_routes(
-            service.ports, service.authenticator, service.endpoint.client_addresses, readiness, CREDENTIAL_ROUTES
-        )
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
     if settings.has_page:
         routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
@@ -241,5 +269,6 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             max_age=cors.max_age_seconds,
         )
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

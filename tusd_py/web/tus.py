@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.access.quota import subject_of
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
@@ -17,16 +21,17 @@ from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
-from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Fill, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize, record_refusal
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
+from tusd_py.uploads.fill import fill
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
-from tusd_py.web.authentication import Authenticator
+from tusd_py.web.authentication import Authenticator, link_suffix
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -35,13 +40,14 @@ from tusd_py.web.intermediaries import Use, is_proxied, is_usable
 from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
-from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.paced_body import PacedBody
+from tusd_py.web.request_body import ActiveBodies, AsgiBody
 from tusd_py.web.request_id import RequestIds
 
 log = logging.getLogger(__name__)
 
 #: Requests that may change an upload.
-_CHANGES = (Create, Append, Terminate)
+_CHANGES = (Create, Fill, Append, Terminate)
 
 _NOWHERE = CollectionAddress("", "")
 
@@ -102,14 +108,19 @@ class TusEndpoint:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
             # Only a creation needs to know where its client finds the collection.
-            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
+            is_creation = exchange.method == "POST" or not path.strip("/")
+            at = self._collection_address(scope, collection, exchange) if is_creation else _NOWHERE
             request = protocol.parser.parse(head, at.path or None)
             listener = None
             if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
                 listener = protocol.progress_listener(exchange.send_interim, at.url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
             location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
-            self._count(outcome)
+            if isinstance(request, Fill):
+                # The URL of a link is only one with its signature.
+                location += link_suffix(scope)
+            else:
+                self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
@@ -142,11 +153,16 @@ class TusEndpoint:
                 record_refusal(ports, request, _caller(scope, exchange, client, None), refused)
                 raise
         caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
+        if ports.rates.bandwidth is not None and isinstance(exchange.body, AsgiBody):
+            exchange.body = _paced(ports.rates.bandwidth, request, caller, exchange.body)
         match request:
             case Create():
                 if request.body is not None:
                     self.active_bodies.add(exchange.body)
                 return await create(ports, request, caller, exchange.body, listener)
+            case Fill():
+                self.active_bodies.add(exchange.body)
+                return await fill(ports, request, caller, exchange.body, listener)
             case Append():
                 self.active_bodies.add(exchange.body)
                 return await append(ports, request, caller, exchange.body, listener)
@@ -169,7 +185,18 @@ class TusEndpoint:
         if isinstance(error, InternalError):
             log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
         elif failure is not error:
-            log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+            # The hooks log their outages themselves, once in a while.
+            level = logging.INFO if isinstance(failure, HookFailed) else logging.WARNING
+            log.log(level, "request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+
+
+def _paced(bandwidth: Bandwidth, request: Request, caller: Caller, body: AsgiBody) -> AsgiBody | PacedBody:
+    """The body at the pace of its owner, if it has bytes of an upload."""
+    upload_id = request.upload_id if isinstance(request, Append) else ""
+    if not upload_id and not isinstance(request, Create):
+        return body
+    now = asyncio.get_running_loop().time()
+    return PacedBody(body, bandwidth.pace(subject_of(caller.owner, caller.client), upload_id, now))
 
 
 def _is_final(error: TusError) -> bool:

@@ -18,7 +18,7 @@ from tusd_py.records.sql.tables import RecordsTable
 from tusd_py.records.sql.transactions import Query
 
 #: How many uploads one page examines at most, if it filters by what its index does not know.
-EXAMINED_MAX = 1000
+EXAMINED_MAX = 500
 
 _uploads = RecordsTable.metadata.tables["uploads"]
 _COLUMNS = ("id", "status", "owner", "created_at", "name_key", "declared_type", "detected_type")

@@ -87,6 +87,13 @@ class UploadRow(RecordsTable, table=True):
             sqlite_where=text(NEEDS_RECOVERY),
             postgresql_where=text(NEEDS_RECOVERY),
         ),
+        Index(
+            "ix_uploads_grant",
+            "grant",
+            "id",
+            sqlite_where=text("\"grant\" <> ''"),
+            postgresql_where=text("\"grant\" <> ''"),
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
@@ -106,6 +113,8 @@ class UploadRow(RecordsTable, table=True):
     history: list[dict[str, Any]] = Field(sa_type=_Json)
     pending_steps: list[str] = Field(sa_type=_ComparedJson, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
+    grant: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
+    length_max: int | None = Field(sa_type=BigInteger)
     # For lists: derived from the metadata and the history, and read by nothing else.
     name_key: str = Field(sa_type=_ByCodePoints, sa_column_kwargs={"server_default": ""})
     declared_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})

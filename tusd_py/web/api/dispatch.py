@@ -18,13 +18,12 @@ from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api.call import Access, ApiRoute, Call, ensure_permitted
+from tusd_py.web.api.call import Access, ApiRoute, ApiSurroundings, Call, ensure_permitted
 from tusd_py.web.api.problems import ApiError, problem_response, refusal
 from tusd_py.web.api.query import ApiQuery
 from tusd_py.web.authentication import ANONYMOUS, Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.errors import InternalError, to_refusal
-from tusd_py.web.health import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +40,12 @@ class ApiDispatcher:
         open_ports: OpenPorts,
         authenticator: Authenticator | None,
         client_addresses: ClientAddresses,
-        readiness: Readiness,
+        surroundings: ApiSurroundings | None = None,
     ) -> None:
-        self._readiness = readiness
         self._open_ports = open_ports
         self._authenticator = authenticator
         self._client_addresses = client_addresses
+        self._surroundings = surroundings or ApiSurroundings()
 
     def routes(self, routes: Iterable[ApiRoute]) -> list[BaseRoute]:
         """Starlette's routes: one for each path, for every method, and one for all other paths below ``/api``."""
@@ -85,6 +84,8 @@ class ApiDispatcher:
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         principal = await self._principal(route, request)
+        if principal.grant and route.access is not Access.BEARER:
+            raise AccessDenied  # else the bearer of a link or a code would see what belongs to its owner
         authenticator = self._authenticator
         known = route.query
         if authenticator is not None and authenticator.query_parameter:
@@ -96,7 +97,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
-            readiness=self._readiness,
+            surroundings=self._surroundings,
             session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
         content = await route.answer(call)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tusd_py.model.principal import Verb
-from tusd_py.web.api.call import ApiRoute, Call
+from tusd_py.web.api.call import ApiRoute, Call, available
 
 
 async def show_health(call: Call) -> object:
-    _, content = await call.readiness.report()
+    readiness = available(call.surroundings.readiness, "this application does not report its health")
+    _, content = await readiness.report()
     return content
 
 

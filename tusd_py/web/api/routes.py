@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import audit, auth, endpoints, events, health, jobs, quotas, uploads
-from tusd_py.web.api.call import ApiRoute
+from tusd_py.web.api import audit, auth, codes, endpoints, events, health, jobs, links, quotas, uploads
+from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
-from tusd_py.web.health import Readiness
-from tusd_py.web.request_body import ActiveBodies
 
 #: What people and programs need to get credentials: served wherever access control is on, also while the API is off.
 CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = auth.ROUTES
@@ -25,6 +23,8 @@ ROUTES: tuple[ApiRoute, ...] = (
     *events.ROUTES,
     *endpoints.ROUTES,
     *health.ROUTES,
+    *links.ROUTES,
+    *codes.ROUTES,
     *audit.ROUTES,
 )
 
@@ -33,9 +33,9 @@ def api_routes(
     open_ports: OpenPorts,
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
-    readiness: Readiness | None = None,
     routes: Sequence[ApiRoute] = ROUTES,
+    surroundings: ApiSurroundings | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    readiness = readiness or Readiness(open_ports, ActiveBodies())
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses(), readiness).routes(routes)
+    addresses = client_addresses or ClientAddresses()
+    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(routes)

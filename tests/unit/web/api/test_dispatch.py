@@ -20,9 +20,7 @@ from tusd_py.web.api.dispatch import ApiDispatcher
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import Readiness
 from tusd_py.web.location import Locator
-from tusd_py.web.request_body import ActiveBodies
 
 pytestmark = pytest.mark.anyio
 
@@ -83,8 +81,7 @@ def application(access: str = "off") -> Starlette:
             query_parameter="jwt",
         )
     open_ports = UploadsHarness().open_ports
-    readiness = Readiness(open_ports, ActiveBodies())
-    return Starlette(routes=ApiDispatcher(open_ports, authenticator, ClientAddresses(), readiness).routes(ROUTES))
+    return Starlette(routes=ApiDispatcher(open_ports, authenticator, ClientAddresses()).routes(ROUTES))
 
 
 async def status(access: str, method: str, path: str, token: str, query: str = "") -> int:

@@ -11,8 +11,8 @@ from alembic import op
 from tusd_py.model.steps import VALIDATION
 from tusd_py.protocol.listing import declared_fields
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
