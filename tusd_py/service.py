@@ -42,7 +42,7 @@ from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -105,8 +105,16 @@ class Service:
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
+                if self._ports.audit is not None:
+                    self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -206,9 +214,9 @@ def _page_access(settings: Settings) -> PageAccess:
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
-    logo of the page cannot be used.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
+    Raises ``OSError`` with a sentence for the operator if a key or the logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -245,5 +253,6 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             max_age=cors.max_age_seconds,
         )
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def set_limits(
     from dataclasses import replace
 
     from tusd_py.access_wiring import quota_policy
+    from tusd_py.model.audit import AuditKind
     from tusd_py.model.quota import QuotaLimits
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
@@ -104,7 +106,7 @@ def set_limits(
     async def run(ledger: QuotaLedger) -> QuotaLimits | None:
         before = await ledger.find_limits(subject) or (QuotaLimits() if policy is None else policy.limits)
         limits = None if default else replace(before, **changes)
-        await ledger.set_limits(subject, limits)
+        await ledger.set_limits(subject, limits, operator_entries(settings, "set", AuditKind.QUOTA, subject))
         return limits
 
     limits = _call(settings, run)

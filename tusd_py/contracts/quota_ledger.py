@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.quota import QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
 
 
@@ -18,8 +20,8 @@ class QuotaLedger(Protocol):
         """The limits that were set for this subject, ``None`` if those of the settings apply."""
         ...
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
-        """Set limits for one subject, or remove them."""
+    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
+        """Set limits for one subject, or remove them. ``audit`` is written with the change."""
         ...
 
     async def forget(self, subject: str) -> None:

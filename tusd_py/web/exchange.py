@@ -16,6 +16,7 @@ from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web import early_response
 from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.errors import HookUnavailable
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
 from tusd_py.web.request_body import EMPTY_BODY, AsgiBody, EmptyBody
@@ -177,9 +178,12 @@ class Exchange:
 
 
 def _level(error: TusError | None) -> int:
-    """ERROR for a fault of the server, WARNING for a failure that may pass, INFO for a refusal."""
+    """ERROR for a fault of the server, WARNING for a failure that may pass, INFO for a refusal.
+
+    INFO also for the failure of a hook: it fails every request while it lasts, and has a line of its own.
+    """
     if error is None:
         return logging.DEBUG
     if error.status == 500:
-        return logging.ERROR
+        return logging.INFO if isinstance(error, HookUnavailable) else logging.ERROR
     return logging.INFO if error.status < 500 else logging.WARNING

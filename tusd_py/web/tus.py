@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
@@ -131,7 +132,9 @@ class TusEndpoint:
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         # Only creations are limited for each client; the log names the client of each change.
-        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, _CHANGES) else ""
+        client = ""
+        if isinstance(request, _CHANGES) or ports.audit is not None:
+            client = self.client_addresses.key(scope, exchange.headers)
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
             try:
@@ -153,7 +156,7 @@ class TusEndpoint:
             case Terminate():
                 return await terminate(ports, request, caller)
             case Download():
-                return await download(ports, request)
+                return await download(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 
@@ -167,7 +170,9 @@ class TusEndpoint:
         if isinstance(error, InternalError):
             log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
         elif failure is not error:
-            log.warning("request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
+            # The hooks log their outages themselves, once in a while.
+            level = logging.INFO if isinstance(failure, HookFailed) else logging.WARNING
+            log.log(level, "request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
 
 
 def _is_final(error: TusError) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -19,6 +20,7 @@ class SqlQuotaLedger:
     def __init__(self, runner: TransactionRunner, statements: QuotaStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
     async def usage(self, subject: str, periods: QuotaPeriods) -> list[QuotaUsage]:
@@ -42,8 +44,8 @@ class SqlQuotaLedger:
         found: list[QuotaLimits] = await self._read(Query(self._sql.find_limits, {"subject": subject}, _to_limits))
         return found[0] if found else None
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
-        await self._write(SetQuotaLimits(self._sql, subject, limits))
+    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
+        await self._write_audited(SetQuotaLimits(self._sql, subject, limits), audit)
 
     async def forget(self, subject: str) -> None:
         await self._write(ForgetSubject(self._sql, subject))
