@@ -54,7 +54,7 @@ def log_in(page: UploadPage, name: str, password: str = PASSWORD) -> None:
 def test_login_comes_before_uploads(door: UploadPage, guarded: RunningServer, tmp_path: Path) -> None:
     """Without a login nothing can be chosen; a wrong password is told; after the login files are uploaded.
 
-    The login outlasts a reload, and ends with "Leave".
+    The login outlasts a reload, and ends with "Log out".
     """
     expect(door.tab.get_by_label("Password")).to_be_visible()
     expect(door.tab.locator(".uppy-Dashboard-inner")).to_have_count(0)

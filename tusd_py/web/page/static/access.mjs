@@ -39,9 +39,12 @@ class Link extends Anyone {
   }
 }
 
+// The URL of one upload below the endpoint; null for everything else.
 function linkIn(hash, endpoint) {
-  const value = new URLSearchParams(hash.slice(1)).get('link') ?? ''
-  return URL.canParse(value, endpoint) && new URL(value, endpoint).href.startsWith(endpoint) ? new URL(value, endpoint).href : null
+  const value = new URLSearchParams(hash.slice(1)).get('link')
+  if (!value || !URL.canParse(value, endpoint)) return null
+  const { href } = new URL(value, endpoint)
+  return href.startsWith(endpoint) && href !== endpoint ? href : null
 }
 
 // Shows the forms until one of them has succeeded.

@@ -150,18 +150,27 @@ for (const event of ['upload-progress', 'upload-success', 'upload-error', 'uploa
 
 uppy.on('upload-success', (file, response) => {
   uploaded.add({ id: file.id, name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
+  // A file that was retried by itself is the last event of its upload.
+  setTimeout(listFinished)
 })
-// Until then they are in the Dashboard, whose progress counts them: a file is listed once.
-uppy.on('complete', ({ successful }) => {
-  if (successful.length === 0) return
-  uppy.removeFiles(successful.map(({ id }) => id).filter((id) => uppy.getFile(id)))
-  uploaded.show()
-  byId('announcement').textContent = text('uploaded_count', { count: successful.length })
-})
+uppy.on('complete', listFinished)
+
+// Until the upload of all files that were chosen together has ended, they are in the Dashboard, whose progress counts
+// them; then they are in the list of uploaded files. So a file is listed once.
+function listFinished() {
+  const running = new Set(Object.values(uppy.getState().currentUploads).flatMap(({ fileIDs }) => fileIDs))
+  const finished = uppy.getFiles().filter(({ id, progress }) => progress.uploadComplete && !running.has(id))
+  if (finished.length === 0) return
+  uppy.removeFiles(finished.map(({ id }) => id))
+  uploaded.show(uppy.getFiles().map(({ id }) => id))
+  byId('announcement').textContent = text('uploaded_count', { count: finished.length })
+}
+
 // The server has refused the file, and would again: say why, and offer no retry.
 uppy.on('upload-error', (file, error) => {
   if (isUnauthenticated(error)) {
     unauthenticated = 0
+    uppy.hideInfo()
     showStatus(text('login_needed'))
     return
   }

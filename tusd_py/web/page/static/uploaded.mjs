@@ -32,17 +32,17 @@ export class UploadedList {
     })
   }
 
-  // Keeps the entry at once, and lists it after `show`.
+  // Keeps the entry at once. It is listed after `show`, which has the ids of the files that Uppy still lists.
   add(entry) {
     this.#load()
-    this.#elsewhere.add(entry.url)
+    this.#elsewhere.add(entry.id)
     const entries = [entry, ...this.#entries.filter((other) => other.url !== entry.url)]
     this.#older += Math.max(0, entries.length - ENTRIES_MAX)
     this.#store(entries.slice(0, ENTRIES_MAX))
   }
 
-  show() {
-    this.#elsewhere.clear()
+  show(elsewhere) {
+    this.#elsewhere = new Set(elsewhere)
     this.#render()
   }
 
@@ -90,7 +90,7 @@ export class UploadedList {
   }
 
   #render() {
-    const shown = this.#entries.filter(({ url }) => !this.#elsewhere.has(url))
+    const shown = this.#entries.filter(({ id }) => !this.#elsewhere.has(id))
     document.getElementById('uploaded-list').replaceChildren(...shown.map((entry) => row(entry, this.#bearer)))
     this.#count(shown.length)
   }
