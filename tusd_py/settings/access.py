@@ -152,6 +152,10 @@ class RatesSettings(Section):
 
     creations_per_minute: CountOrNone = 0
     creations_per_address: CountOrNone = 0
+    bytes_per_second_per_upload: Size = 0
+    bytes_per_second_per_owner: Size = 0
+    uploads_receiving_at_once: CountOrNone = 0
+    wait_seconds: Seconds = 10
     failed_logins_per_minute: CountOrNone = 5
     failed_logins_per_address: CountOrNone = 20
     storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"

@@ -19,6 +19,7 @@ from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import HookUnavailable
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
+from tusd_py.web.paced_body import PacedBody
 from tusd_py.web.request_body import EMPTY_BODY, AsgiBody, EmptyBody
 from tusd_py.web.request_id import RequestIds
 from tusd_py.web.response_body import BodySender
@@ -88,7 +89,7 @@ class Exchange:
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
         extension = scope.get("extensions", {}).get("tusd_py", {})
         self.send_interim: SendInterim | None = extension.get("send_interim")
-        self.body: AsgiBody | EmptyBody = EMPTY_BODY
+        self.body: AsgiBody | PacedBody | EmptyBody = EMPTY_BODY
         has_no_body = length == b"0" or (not length and self.real_method in _METHODS_WITHOUT_BODY)
         if self._is_chunked or self._has_streams or not has_no_body:
             self.body = AsgiBody(
