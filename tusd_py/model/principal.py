@@ -35,6 +35,7 @@ class PrincipalLimits:
     length_max: int | None = None  # bytes of one upload
     bytes_per_day: int | None = None
     bytes_per_month: int | None = None
+    media_types: tuple[str, ...] | None = None  # patterns such as image/*; an empty tuple allows no type
 
 
 NO_LIMITS = PrincipalLimits()

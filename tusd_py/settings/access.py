@@ -179,6 +179,7 @@ class JwtSettings(Section):
     length_max_claim: Text = ""
     bytes_per_day_claim: Text = ""
     bytes_per_month_claim: Text = ""
+    allowed_types_claim: Text = ""
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

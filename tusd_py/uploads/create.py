@@ -28,6 +28,7 @@ from tusd_py.protocol.errors import (
 )
 from tusd_py.protocol.outcomes import Created, ResponseOverride
 from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.allowed_types import allowed_types_detail, ensure_type_allowed
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
@@ -59,6 +60,7 @@ async def create(
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits_for(caller.principal))
+    ensure_type_allowed(ports, request, caller.principal)
     # By file: the parts of a parallel upload are not counted, their final upload is.
     if ports.rates.creations is not None and request.kind is not Kind.PARTIAL:
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
@@ -92,7 +94,7 @@ async def _create(
         owner=caller.owner,
         created_at=now,
         updated_at=now,
-        history=(HistoryEntry(Status.UPLOADING, now),),
+        history=(HistoryEntry(Status.UPLOADING, now, details=allowed_types_detail(caller.principal)),),
     )
     if request.kind is Kind.FINAL:
         made = await concatenate(

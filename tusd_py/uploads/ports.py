@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,7 @@ class Ports:
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
     rates: Rates
+    is_type_allowed: Callable[[Sequence[str], str], bool]  # whether a declared type matches one of the patterns
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
     quotas: QuotaPolicy | None = None  # None while quotas are off
