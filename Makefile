@@ -69,18 +69,19 @@ docs: $(DOCS) ## build the documentation site in build/docs; a warning, such as 
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs && echo "build/docs/index.html"
 
 UPPY ?= 6.0.1
-VENDOR := tusd_py/web/page/vendor
+VENDOR := tusd_py/web/page/static/vendor
 # uppy.NOTICES has the licence of every package that Uppy's source map lists.
 vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	npm install --silent --no-save --ignore-scripts --prefix "$$folder" uppy@$(UPPY) >/dev/null && \
 	cp "$$folder"/node_modules/uppy/dist/uppy.min.mjs "$$folder"/node_modules/uppy/dist/uppy.min.css $(VENDOR)/ && \
 	cp "$$folder"/node_modules/uppy/LICENSE $(VENDOR)/uppy.LICENSE && \
+	for pack in de_DE fr_FR; do cp "$$folder"/node_modules/@uppy/locales/lib/$$pack.js $(VENDOR)/$$pack.mjs; done && \
 	(cd "$$folder"/node_modules && for name in blueimp-canvas-to-blob $$(grep -o 'node_modules/\(@[^/"]*/\)\?[^/"]*' \
 	    uppy/dist/uppy.min.mjs.map | sed 's#node_modules/##' | sort -u); do \
 	  node -p 'const p = require("./'$$name'/package.json"); `\n==== $${p.name}, $${p.license}, by $${p.author?.name ?? p.author ?? "its authors"}\n`'; \
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
-	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
+	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.* *.mjs
 
 SWAGGER_UI ?= 5.35.0
 VENDOR_API := tusd_py/web/api/swagger/vendor

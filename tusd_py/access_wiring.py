@@ -126,8 +126,20 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     quotas = settings.quotas
     if not quotas.enabled:
         return None
-    limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
-    return QuotaPolicy(limits=limits, zone=zone_of(quotas.time_zone))
+    limits = QuotaLimits(
+        bytes_per_day=quotas.bytes_per_day or None,
+        bytes_per_month=quotas.bytes_per_month or None,
+        files_per_day=quotas.files_per_day or None,
+        files_per_month=quotas.files_per_month or None,
+        bytes_stored=quotas.bytes_stored or None,
+        uploads_at_once=quotas.uploads_at_once or None,
+    )
+    return QuotaPolicy(
+        limits=limits,
+        zone=zone_of(quotas.time_zone),
+        counts_now=bool(quotas.bytes_stored or quotas.uploads_at_once),
+        deletes_rejected=settings.validation.enabled and settings.validation.rejected == "delete",
+    )
 
 
 def rates(settings: Settings) -> Rates:

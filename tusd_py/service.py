@@ -36,7 +36,10 @@ from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
-from tusd_py.web.page import page_routes
+from tusd_py.web.page.accepted import ANY_FILE, accepted_files
+from tusd_py.web.page.files import PageOptions
+from tusd_py.web.page.logo import read_logo
+from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
@@ -102,6 +105,8 @@ class Service:
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
+                if self._ports.audit is not None:
+                    self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
 
@@ -178,11 +183,25 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     return Protocols(tus, others, VERSIONS)
 
 
+def page_options(settings: Settings) -> PageOptions:
+    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    validation = settings.validation
+    return PageOptions(
+        endpoint=settings.server.public_url or settings.server.base_path,
+        title=settings.page.title,
+        colour=settings.page.colour,
+        logo=read_logo(settings.page.logo),
+        length_max=settings.uploads.length_max,
+        accepted=accepted_files(validation.rules, validation.unmatched) if validation.enabled else ANY_FILE,
+    )
+
+
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
     ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does.
+    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
+    logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -205,7 +224,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         # Without the API, only what clients need to get credentials.
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
     if settings.has_page:
-        routes += page_routes(settings.server.public_url or settings.server.base_path)
+        routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )

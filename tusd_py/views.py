@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tusd_py.model.account import ApiKey
+from tusd_py.model.audit import RecordedEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
 from tusd_py.model.upload import Upload
@@ -97,6 +98,23 @@ def job_view(job: Job) -> dict[str, object]:
         "next_attempt_at": format_time(job.next_attempt_at) if is_waiting else None,
         "ended_at": format_time(job.ended_at),
         "error": job.error,
+    }
+
+
+def audit_view(recorded: RecordedEntry) -> dict[str, object]:
+    """An entry of the audit log."""
+    entry = recorded.entry
+    return {
+        "number": recorded.number,
+        "at": format_time(entry.at),
+        "subject": entry.subject,
+        "method": entry.method,
+        "verb": entry.verb,
+        "kind": entry.kind.value,
+        "id": entry.object_id,
+        "outcome": entry.outcome.value,
+        "address": entry.address,
+        "reason": entry.reason,
     }
 
 

@@ -25,7 +25,7 @@ from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, rea
 from tusd_py.commands.worker_process import worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.service import create_app
+from tusd_py.service import create_app, page_options
 from tusd_py.serving import handover, open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
 from tusd_py.serving.child_process import SupervisedChild, running
@@ -73,6 +73,7 @@ def run(
         _log.warning("no key for tokens", extra={"advice": warning})
     try:
         authenticator(settings)
+        page_options(settings)
     except OSError as error:
         raise StartupError(str(error)) from error
     if settings.storage.kind != "memory":

@@ -34,16 +34,42 @@ class TooManyLogins(TusError):
 
 @dataclass(eq=False)
 class QuotaReached(TusError):
-    """The upload does not fit into a quota of its owner, or of the address of an anonymous client."""
+    """The upload does not fit into a quota of its owner, or of the address of an anonymous client.
+
+    ``resets_at`` is empty for quotas of what exists now, which no time resets.
+    """
 
     status = 413
     code = "ERR_QUOTA_EXCEEDED"
-    sentence = "the quota {quota} is {limit} bytes, of which {used} are used; it is reset at {resets_at}"
 
     quota: str
     limit: int
     used: int
     resets_at: str
+
+    def __str__(self) -> str:
+        return f"{self._state('bytes')}; {self._reset('delete uploads, or wait until some expire')}"
+
+    @property
+    def members(self) -> dict[str, object]:
+        return {"quota": self.quota, "limit": self.limit, "used": self.used, "resets-at": self.resets_at or None}
+
+    def _state(self, unit: str) -> str:
+        return f"the quota {self.quota} is {self.limit} {unit}, of which {self.used} are used"
+
+    def _reset(self, otherwise: str) -> str:
+        return f"it is reset at {self.resets_at}" if self.resets_at else otherwise
+
+
+@dataclass(eq=False)
+class FileQuotaReached(QuotaReached):
+    """The same for a quota of files: no upload fits, however small it is."""
+
+    status = 403
+    code = "ERR_FILE_QUOTA_EXCEEDED"
+
+    def __str__(self) -> str:
+        return f"{self._state('files')}; {self._reset('complete or delete an unfinished upload first')}"
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from tusd_py.settings.loading import (
     read,
     without_credentials,
 )
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.sections import (
     ApiSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
+    "PageSettings",
     "PublishingSettings",
     "QuotasSettings",
     "RatesSettings",

@@ -140,6 +140,10 @@ class QuotasSettings(Section):
     enabled: Bool = False
     bytes_per_day: Size = 10 * 1000**3
     bytes_per_month: Size = 100 * 1000**3
+    files_per_day: CountOrNone = 0
+    files_per_month: CountOrNone = 0
+    bytes_stored: Size = 0
+    uploads_at_once: CountOrNone = 0
     time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
 
 

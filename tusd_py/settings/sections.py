@@ -17,6 +17,7 @@ from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSetting
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.values import (
     BasePath,
@@ -302,6 +303,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
+    page: PageSettings = PageSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

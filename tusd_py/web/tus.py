@@ -131,7 +131,9 @@ class TusEndpoint:
         self, ports: Ports, request: Request, scope: Scope, exchange: Exchange, listener: ProgressListener | None
     ) -> Outcome:
         # Only creations are limited for each client; the log names the client of each change.
-        client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, _CHANGES) else ""
+        client = ""
+        if isinstance(request, _CHANGES) or ports.audit is not None:
+            client = self.client_addresses.key(scope, exchange.headers)
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
             try:
@@ -153,7 +155,7 @@ class TusEndpoint:
             case Terminate():
                 return await terminate(ports, request, caller)
             case Download():
-                return await download(ports, request)
+                return await download(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 

@@ -60,9 +60,9 @@ class SqlDatabase:
         driver = await asyncio.to_thread(_prepare, url)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
-        runner = TransactionRunner(writer, reader, on_work=on_work)
-        quota_statements = compile_quota_statements(driver.dialect)
         audit_statements = compile_audit_statements(driver.dialect)
+        runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
+        quota_statements = compile_quota_statements(driver.dialect)
         return cls(
             records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements),
             job_queue=SqlJobQueue(runner, job_statements),

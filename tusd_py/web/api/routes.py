@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import auth, endpoints, events, jobs, quotas, uploads
+from tusd_py.web.api import audit, auth, endpoints, events, jobs, quotas, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
@@ -22,6 +22,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *audit.ROUTES,
 )
 
 

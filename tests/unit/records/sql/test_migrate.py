@@ -77,6 +77,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0012",
         "0013",
         "0014",
+        "0015",
     ]
 
     records = (await SqlDatabase.open(url)).records
