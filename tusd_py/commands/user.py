@@ -1,10 +1,11 @@
-"""``tusd-py user add | list | roles | password | disable | enable``: accounts with passwords."""
+"""``tusd-py user add | list | roles | password | disable | enable | erase``: accounts with passwords."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tusd_py.model.account import Account
     from tusd_py.model.principal import Role
     from tusd_py.settings import Settings
+    from tusd_py.uploads.erase import OwnerErased
+    from tusd_py.uploads.ports import Ports
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ Roles = Annotated[
     list[str] | None,
     typer.Option("--role", metavar="<role>", help="admin, moderator, uploader or viewer; may be repeated. [uploader]"),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it.")]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, instead of asking for it.")
 ]
@@ -102,6 +106,35 @@ def enable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
     """Enable a disabled account; its owner has to log in again."""
     _switch(settings_of(config, {"storage.data_dir": data_dir}), name, is_disabled=False)
     say(f"{name} is enabled")
+
+
+@app.command("erase")
+def erase(name: Name, yes: Yes = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Erase an owner: the account, keys, uploads with their bytes, and what events and the audit log say of them."""
+    from tusd_py.commands.database import with_database
+    from tusd_py.wiring import opened_ports
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if settings.storage.kind == "memory":
+        fail(["uploads are in memory: only the server process that holds them can delete them"])
+    if not yes:
+        fail([f"this deletes every upload of {name}, and cannot be undone: add --yes"])
+    done = with_database(settings, opened_ports, partial(_erase, name), "there are no accounts without a database")
+    say(f"{name} was erased, and is {done.pseudonym} from now on: {done.deleted} uploads and {done.keys} keys deleted")
+    if done.erased.events_left:
+        say(f"{done.erased.events_left} events are still to be delivered to webhooks: run this again when they are")
+    if done.kept:
+        fail([f"upload {each} is being changed by another process: run this again" for each in done.kept])
+
+
+async def _erase(name: str, ports: Ports) -> OwnerErased:
+    from tusd_py.commands.auditing import operator
+    from tusd_py.uploads.erase import erase_owner
+
+    if ports.audit is not None:
+        ports.audit.own_actor = operator()
+    assert ports.personal_data is not None, "there is a database"
+    return await erase_owner(ports, ports.personal_data, name)
 
 
 def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
