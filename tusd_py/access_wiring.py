@@ -9,10 +9,11 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tusd_py.access import account_tokens, api_keys
+from tusd_py.access import api_keys
 from tusd_py.access.account_tokens import AccountTokenVerifier
+from tusd_py.access.accounts import AccountEditor
 from tusd_py.access.api_keys import ApiKeyVerifier
-from tusd_py.access.login import ACCESS_PREFIX, Logins
+from tusd_py.access.login import ACCESS_PREFIX, METHOD, Logins
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
@@ -61,13 +62,19 @@ async def _open_access_ports(
     signer = await _signer(settings, database, clock())
     if database is None:
         return AccessPorts(signer=signer, clock=clock)
-    logins, verifiers, checks = None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
+    logins, editor, verifiers, checks = None, None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
     if settings.accounts.enabled:
         logins = _logins(settings.accounts, database, signer, clock, rate)
+        editor = AccountEditor(
+            accounts=database.accounts,
+            passwords=logins.passwords,
+            clock=clock,
+            characters_min=settings.accounts.password_characters_min,
+        )
         tokens = AccountTokenVerifier(
             database.accounts, signer, clock, time.monotonic, settings.jwt.expired_head_seconds
         )
-        verifiers[ACCESS_PREFIX.encode()] = checks[account_tokens.METHOD] = tokens
+        verifiers[ACCESS_PREFIX.encode()] = checks[METHOD] = tokens
     if settings.accounts.api_keys:
         keys = ApiKeyVerifier(database.api_keys, database.accounts, clock, time.monotonic)
         verifiers[api_keys.PREFIX.encode()] = checks[api_keys.METHOD] = keys
@@ -79,6 +86,7 @@ async def _open_access_ports(
         accounts=database.accounts,
         api_keys=database.api_keys,
         logins=logins,
+        editor=editor,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tusd_py.access.accounts import AccountEditor
 from tusd_py.access.login import Logins
 from tusd_py.access.signing import TokenSigner
 from tusd_py.contracts.accounts import Accounts, ApiKeys
@@ -27,6 +28,7 @@ class AccessPorts:
     accounts: Accounts | None = None  # None where records are kept in memory
     api_keys: ApiKeys | None = None  # the same
     logins: Logins | None = None  # None while accounts are off
+    editor: AccountEditor | None = None  # the same
 
     def close(self) -> None:
         """End the threads that belong to it."""

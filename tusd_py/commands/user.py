@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tusd_py.access.accounts import AccountEditor
     from tusd_py.contracts.accounts import Accounts
     from tusd_py.model.account import Account
+    from tusd_py.model.audit import AuditEntry
     from tusd_py.model.principal import Role
     from tusd_py.settings import Settings
     from tusd_py.uploads.erase import OwnerErased
@@ -44,7 +45,7 @@ def add(
     settings = settings_of(config, {"storage.data_dir": data_dir})
     roles = _roles(role or ["uploader"])
     password = _password(password_stdin)
-    account = _edit(settings, lambda editor: editor.add(name, password, roles))
+    account = _edit(settings, lambda editor: editor.add(name, password, roles, _audit(settings, "create", name)))
     say(f"{account.name} can log in ({', '.join(sorted(account.roles))})")
     if not settings.accounts.enabled:
         say("accounts are off: set accounts.enabled, and restart the server")
@@ -53,6 +54,8 @@ def add(
 @app.command("list")
 def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """List all accounts."""
+    from tusd_py.views import account_view
+
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
     async def run(accounts: Accounts) -> list[Account]:
@@ -64,9 +67,7 @@ def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: Data
     for account in _call(settings, run):
         seen = "never" if account.logged_in_at is None else f"{account.logged_in_at:%Y-%m-%d %H:%M:%SZ}"
         if as_json:
-            view = {"name": account.name, "roles": sorted(account.roles), "disabled": account.is_disabled}
-            at = None if account.logged_in_at is None else account.logged_in_at.isoformat()
-            say(json.dumps({**view, "created_at": account.created_at.isoformat(), "logged_in_at": at}))
+            say(json.dumps(account_view(account)))
         else:
             state = "disabled" if account.is_disabled else "enabled"
             say(f"{account.name:<24} {state:<9} {', '.join(sorted(account.roles)):<24} last login {seen}")
@@ -79,7 +80,8 @@ def set_roles(name: Name, role: Roles = None, config: Config = None, data_dir: D
     if not role:
         fail(["name --role, once or more"])
     roles = _roles(role)
-    _found(name, _call(settings, lambda accounts: accounts.set_roles(_checked(name), roles)))
+    audit = _audit(settings, "set-roles", name)
+    _found(name, _call(settings, lambda accounts: accounts.set_roles(_checked(name), roles, audit)))
     say(f"{name}: {', '.join(sorted(roles))}")
 
 
@@ -90,7 +92,7 @@ def set_password(
     """Change a password; all sessions and tokens of the account end."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
     password = _password(password_stdin)
-    _edit(settings, lambda editor: editor.set_password(name, password))
+    _edit(settings, lambda editor: editor.set_password(name, password, _audit(settings, "set-password", name)))
     say(f"the password of {name} was changed; its sessions have ended")
 
 
@@ -138,7 +140,15 @@ async def _erase(name: str, ports: Ports) -> OwnerErased:
 
 
 def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
-    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled)))
+    audit = _audit(settings, "disable" if is_disabled else "enable", name)
+    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled, audit)))
+
+
+def _audit(settings: Settings, verb: str, name: str) -> tuple[AuditEntry, ...]:
+    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.model.audit import AuditKind
+
+    return operator_entries(settings, verb, AuditKind.ACCOUNT, name.strip().lower())
 
 
 def _roles(texts: list[str]) -> frozenset[Role]:

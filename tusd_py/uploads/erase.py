@@ -68,5 +68,5 @@ async def _delete_uploads(ports: Ports, personal_data: PersonalData, owner: str)
 
 
 async def _erase_audit(audit: AuditTrail, owner: str, pseudonym: str) -> None:
-    record = audit.entry(audit.own_actor, "account.erase", AuditKind.ACCOUNT, pseudonym)
+    record = audit.entry(audit.own_actor, "erase", AuditKind.ACCOUNT, pseudonym)
     await audit.log.erase(owner, pseudonym, record)
