@@ -43,7 +43,7 @@ from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -110,6 +110,12 @@ class Service:
                     self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -200,9 +206,9 @@ def page_options(settings: Settings) -> PageOptions:
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
-    logo of the page cannot be used.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
+    Raises ``OSError`` with a sentence for the operator if a key or the logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -240,5 +246,6 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         )
     app.add_middleware(SecurityHeaders)
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app
