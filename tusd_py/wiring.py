@@ -52,7 +52,6 @@ from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
 from tusd_py.validation import libmagic
-from tusd_py.validation.media_types import declared_is_allowed
 from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
@@ -176,7 +175,6 @@ async def open_ports(
         background=Background(),
         opened_at=clock(),
         count_complete=count_complete,
-        is_type_allowed=declared_is_allowed,
         access=access_policy(settings),
         rates=counted,
         access_ports=access_ports,

@@ -36,7 +36,6 @@ from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
-from tusd_py.validation.media_types import declared_is_allowed
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 CALLER = Caller(remote_address="127.0.0.1:1", method="POST", target="/files/", headers=[])
@@ -160,7 +159,6 @@ class UploadsHarness:
             concatenations=ConcatenationSlots(self.concatenations_max),
             empty_uploads=EmptyUploads(self.empty_uploads_max),
             rates=NO_RATES,
-            is_type_allowed=declared_is_allowed,
         )
 
     async def open_ports(self) -> Ports:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role
+from tusd_py.model.principal import ASSIGNABLE_ROLES, NO_LIMITS, Principal, PrincipalLimits, Role
 
 #: Longer subjects are refused: an owner is a column with an index, and part of published names.
 SUBJECT_CHARACTERS_MAX = 255
@@ -15,7 +15,7 @@ _BYTES_MAX = 2**63 - 1
 #: A media type or a pattern of them, at most this many of which a token may have.
 _TYPE = re.compile(r"[A-Za-z0-9*][A-Za-z0-9!#$&^_.+*-]{0,126}/[A-Za-z0-9*][A-Za-z0-9!#$&^_.+*-]{0,126}", re.ASCII)
 _TYPES_MAX = 100
-_GRANTABLE = frozenset(role.value for role in Role if role is not Role.ANONYMOUS)
+_GRANTABLE = frozenset(role.value for role in ASSIGNABLE_ROLES)
 
 
 class ClaimInvalid(Exception):
@@ -72,7 +72,7 @@ def _limits(claims: Mapping[str, Any], names: ClaimNames) -> PrincipalLimits:
         length_max=_bytes(claims, names.length_max),
         bytes_per_day=_bytes(claims, names.bytes_per_day),
         bytes_per_month=_bytes(claims, names.bytes_per_month),
-        media_types=_types(claims, names.allowed_types),
+        types=_types(claims, names.allowed_types),
     )
 
 

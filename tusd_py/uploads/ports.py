@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,7 +45,6 @@ class Ports:
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
     rates: Rates
-    is_type_allowed: Callable[[Sequence[str], str], bool]  # whether a declared type matches one of the patterns
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
     personal_data: PersonalData | None = None  # None where records are kept in memory

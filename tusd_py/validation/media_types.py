@@ -197,11 +197,6 @@ def is_allowed(allowed: Sequence[str], declared: str, detected: str) -> bool:
     )
 
 
-def declared_is_allowed(allowed: Sequence[str], declared: str) -> bool:
-    """Whether the ``declared`` type matches one of the patterns ``allowed``, by any of its names."""
-    return is_allowed(allowed, declared, declared)
-
-
 def more_specific(declared: str, detected: str) -> str:
     """The declared type where it is a special case of the detected one (a document for a zip), else the latter."""
     special, general = canonical_name(declared), canonical_name(detected)

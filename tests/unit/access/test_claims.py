@@ -76,7 +76,7 @@ def test_limits() -> None:
 def test_allowed_types(value: object, types: tuple[str, ...] | None) -> None:
     """A list, or text with spaces; no claim allows all types, an empty list none."""
     names = ClaimNames(allowed_types="types")
-    assert principal_of({"sub": "a", "types": value}, names).limits.media_types == types
+    assert principal_of({"sub": "a", "types": value}, names).limits.types == types
 
 
 @pytest.mark.parametrize("value", [5, {"a": 1}, [5], ["image"], ["a/b\r\nx"], "image/png, text/plain", ["a/b"] * 101])
