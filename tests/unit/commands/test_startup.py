@@ -20,9 +20,7 @@ CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
 #: What a command needs beside its arguments.
 OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("quota", "set"): ("--default",),
-    ("user", "add"): ("--password-stdin",),
     ("user", "erase"): ("--yes",),
-    ("user", "password"): ("--password-stdin",),
     ("user", "roles"): ("--role", "viewer"),
 }
 

@@ -34,6 +34,7 @@ class ErasureStatements:
     events_left: str  # of_owner
     uploads: str  # of_owner, pseudonym
     limits: str  # of_subject
+    grants: tuple[str, ...]  # of_owner; links and access codes
     subjects: tuple[str, ...]  # of_subject, new_subject
 
 
@@ -54,12 +55,16 @@ def compile_erasure_statements(dialect: Dialect) -> ErasureStatements:
         statement = update(_tables[name]).where(column == bindparam("of_subject"))
         return compile_text(dialect, statement.values(subject=bindparam("new_subject")))
 
+    def deleted(name: str) -> str:
+        return compile_text(dialect, delete(_tables[name]).where(_tables[name].c.owner == bindparam("of_owner")))
+
     return ErasureStatements(
         living=compile_text(dialect, with_limit(living)),
         events=compile_text(dialect, delete(_events).where(by_owner, ~is_pending)),
         events_left=compile_text(dialect, select(func.count()).select_from(_events).where(by_owner)),
         uploads=compile_text(dialect, erased),
         limits=compile_text(dialect, delete(limits).where(limits.c.subject == bindparam("of_subject"))),
+        grants=tuple(deleted(name) for name in ("links", "access_codes")),
         subjects=(renamed("quota_charges"), renamed("quota_counters")),
     )
 
@@ -80,6 +85,8 @@ class Erasure:
         events = connection.execute(self.sql.events, of_owner).rowcount
         uploads = connection.execute(self.sql.uploads, {**of_owner, "pseudonym": self.pseudonym}).rowcount
         connection.execute(self.sql.limits, of_subject)
+        for statement in self.sql.grants:
+            connection.execute(statement, of_owner)
         for statement in self.sql.subjects:
             connection.execute(statement, {**of_subject, "new_subject": f"user:{self.pseudonym}"})
         (left,) = connection.execute(self.sql.events_left, of_owner).fetchall()[0]
