@@ -27,8 +27,8 @@ class PersonalData(Protocol):
         ...
 
     async def erase(self, owner: str, pseudonym: str) -> Erased:
-        """Put ``pseudonym`` in place of ``owner`` in records and quotas, and delete metadata, limits, links, codes and events.
+        """Put ``pseudonym`` in place of ``owner`` in records and quotas, and delete the rest.
 
-        Of uploads that have not ended, and of events that are still to be delivered, nothing is erased.
+        The rest is metadata, limits, links, codes and events. Of uploads that have not ended, and of events that are still to be delivered, nothing is erased.
         """
         ...
