@@ -59,7 +59,8 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
     to_version(url, "0001")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO uploads VALUES ('a', 'regular', 'processing', 5, 5, 3, 'name QS5wbmc=,type YS9i', '{}', NULL, '',"
+            "INSERT INTO uploads VALUES"
+            " ('a', 'regular', 'processing', 5, 5, 3, 'name QS5wbmc=,type YS9i', '{}', NULL, '',"
             " 0, 0, NULL, 9"
             """, '[{"status":"processing","at":"1970-01-01T00:00:00+00:00","reason":"why"}]', '{"x":1}')"""
         )
