@@ -19,6 +19,7 @@ class TaskKind(StrEnum):
     ASSEMBLE = "assemble"  # concatenation of a final upload; also the lock that a process holds during it
     WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
     DELETE_PARTS = "delete-parts"
+    FINALIZE = "finalize"  # the lock of a request that finalises a session
     RECOVER = "recover"
     SWEEPER = "sweeper"  # the lock of the process that runs the periodic tasks
 

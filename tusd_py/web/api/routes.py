@@ -18,6 +18,7 @@ from tusd_py.web.api import (
     keys,
     links,
     quotas,
+    sessions,
     uploads,
 )
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
@@ -33,6 +34,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *accounts.ROUTES,
     *keys.ROUTES,
     *uploads.ROUTES,
+    *sessions.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,
