@@ -40,7 +40,7 @@ from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
 from tusd_py.web.page.accepted import ANY_FILE, accepted_files
-from tusd_py.web.page.files import PageOptions
+from tusd_py.web.page.files import PageAccess, PageOptions
 from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
@@ -217,6 +217,15 @@ def page_options(settings: Settings) -> PageOptions:
         logo=read_logo(settings.page.logo),
         length_max=settings.uploads.length_max,
         accepted=accepted_files(validation.rules, validation.unmatched) if validation.enabled else ANY_FILE,
+        access=_page_access(settings),
+    )
+
+
+def _page_access(settings: Settings) -> PageAccess:
+    # The cookies of a login belong to the page's own origin, and to an endpoint there.
+    return PageAccess(
+        login=settings.accounts.enabled and settings.accounts.cookies,
+        anonymous=settings.access.anonymous == "all",
     )
 
 
