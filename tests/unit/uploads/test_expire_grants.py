@@ -19,6 +19,8 @@ from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.signing import TokenSigner
 from tusd_py.model.codes import AccessCode
+from tusd_py.model.events import EventType
+from tusd_py.model.jobs import Subscription
 from tusd_py.model.links import Link
 from tusd_py.model.principal import Principal, Role
 from tusd_py.model.quota import Quota, QuotaLimits, QuotaPeriods
@@ -28,8 +30,9 @@ from tusd_py.protocol.requests import Append, BodyInfo
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.append import append
 from tusd_py.uploads.end_grant import revoke_link, terminate_code
-from tusd_py.uploads.expire_grants import KEPT, codes_to_warn, expire_grants
+from tusd_py.uploads.expire_grants import KEPT, expire_grants, warn_expiring
 from tusd_py.uploads.make_link import LinkTerms, make_upload_link
+from tusd_py.views import event_view
 
 pytestmark = pytest.mark.anyio
 
@@ -217,10 +220,21 @@ async def test_a_terminated_code_is_noticed_at_the_next_save(grants: Grants) -> 
 
 
 async def test_the_end_of_a_code_is_announced_once(grants: Grants) -> None:
-    """Ten seconds before, by one process."""
-    codes, clock = grants.database.codes, grants.harness.clock
+    """Shortly before, as one event with its jobs, whatever process looks; again if the code got more time."""
+    subscription = Subscription(name="all", actor="webhooks", types=frozenset({EventType.CODE_EXPIRING}))
+    codes, clock, queue = grants.database.codes, grants.harness.clock, grants.database.job_queue
+    policy = replace(grants.harness.ports.policy, subscriptions=(subscription,))
+    ports = replace(grants.harness.ports, policy=policy, job_queue=queue)
     await codes.add(CODE, "digest")
-    assert await codes_to_warn(grants.harness.ports, codes) == []
-    clock.now = CODE.expires_at - timedelta(seconds=10)
-    assert [code.id for code in await codes_to_warn(grants.harness.ports, codes)] == ["c1"]
-    assert await codes_to_warn(grants.harness.ports, codes) == []
+    assert await warn_expiring(ports) == 0
+    clock.now = CODE.expires_at - timedelta(seconds=12)
+    assert [await warn_expiring(ports), await warn_expiring(ports)] == [1, 0]
+    ((_, event),) = await queue.list_events(limit=10)
+    assert (event.type, event.upload, event.code) == (EventType.CODE_EXPIRING, None, CODE)
+    (job,) = await queue.list_jobs(limit=10)
+    assert (job.event_id, job.upload_id, job.sequence_key) == (event.id, "", "code:c1 all")
+    assert event_view(event)["code"]["remaining_seconds"] == 12  # type: ignore[index]  # it is an object
+    await codes.extend("c1", 60, clock(), clock() + timedelta(hours=1))
+    assert await warn_expiring(ports) == 0
+    clock.move(60)
+    assert await warn_expiring(ports) == 1

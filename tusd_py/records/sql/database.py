@@ -82,7 +82,7 @@ class SqlDatabase:
             accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
             api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             links=SqlLinks(runner, grants.links),
-            codes=SqlAccessCodes(runner, grants.codes),
+            codes=SqlAccessCodes(runner, grants.codes, job_statements),
             clock=clock,
         )
 
