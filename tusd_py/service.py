@@ -47,6 +47,9 @@ from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
+#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+_PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
+
 
 class Service:
     """The parts of one server. ``endpoint`` can be called at once: the first request opens the backends.
@@ -225,7 +228,9 @@ def _page_access(settings: Settings) -> PageAccess:
     # The cookies of a login belong to the page's own origin, and to an endpoint there.
     return PageAccess(
         login=settings.accounts.enabled and settings.accounts.cookies,
+        codes=settings.codes.enabled,
         anonymous=settings.access.anonymous == "all",
+        link_seconds=int(min(_PAGE_LINK_SECONDS, settings.links.seconds_max)) if settings.links.enabled else 0,
     )
 
 
