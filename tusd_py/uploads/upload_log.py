@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from tusd_py.logs import log_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Status, Upload
-from tusd_py.protocol.errors import InvalidMetadata
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.metadata import find_value
 
 log = logging.getLogger("tusd_py.uploads")
 
@@ -51,7 +51,7 @@ def _log(message: str, upload: Upload, caller: Caller | None) -> None:
         values["file_name"] = name
     if upload.history and upload.history[-1].reason:
         values["reason"] = upload.history[-1].reason
-    log.info(message, extra=values)
+    log_event(log, message, values)
 
 
 def _without_port(address: str) -> str:
@@ -63,9 +63,5 @@ def _name(upload: Upload) -> str:
     """The name that the client gave the file. The log escapes control characters and bidirectional overrides."""
     if not upload.metadata_header:
         return ""
-    try:
-        metadata = parse_metadata(upload.metadata_header)
-    except InvalidMetadata:
-        return ""
-    name = metadata.get("filename") or metadata.get("name") or b""
+    name = find_value(upload.metadata_header, "filename") or find_value(upload.metadata_header, "name") or b""
     return name.decode("utf-8", "replace")[:_NAME_CHARACTERS_MAX]
