@@ -11,11 +11,12 @@ BENCH := $(VENV)/.bench
 # Of its own, because the fastest interpreter on PATH is measured.
 BENCH_VENV := benchmarks/.venv-bench
 PROXIES := $(VENV)/.proxies
+DOCS := $(VENV)/.docs
 # Two processes, because the tests are bound by I/O. The tests of a file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all first-hour fast check format bench bench-here conformance conformance-report compatibility vendor media-types lock clean venv packages more-packages
+.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -24,10 +25,10 @@ help: ## list the targets
 run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
 	@$(BIN)/tusd-py serve $(ARGS)
 
-test: $(DEV) packages ## run the tests, with real clients and a real browser: about ten minutes
+test: $(DOCS) packages ## run the tests, with real clients and a real browser: about ten minutes
 	@$(PYTEST) -m "not long" $(ARGS)
 
-test-all: $(PROXIES) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
+test-all: $(PROXIES) $(DOCS) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
 	@$(PYTEST) $(ARGS)
 
 first-hour: $(DEV) ## do what a new user does in the first hour, from the wheel in an empty directory; part of make test
@@ -64,6 +65,9 @@ compatibility: $(PROXIES) packages more-packages ## write docs/compatibility.md:
 conformance-report: $(DEV) ## write docs/conformance.md
 	@$(BIN)/python -m tests.conformance.report $(ARGS)
 
+docs: $(DOCS) ## build the documentation site in build/docs; a warning, such as a broken link, is an error
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs && echo "build/docs/index.html"
+
 UPPY ?= 6.0.1
 VENDOR := tusd_py/web/page/vendor
 # uppy.NOTICES has the licence of every package that Uppy's source map lists.
@@ -78,6 +82,16 @@ vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
 	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
 
+SWAGGER_UI ?= 5.35.0
+VENDOR_API := tusd_py/web/api/swagger/vendor
+vendor-api: ## download Swagger UI's files from npm (SWAGGER_UI=version); then update its VENDOR.md
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	npm install --silent --no-save --ignore-scripts --prefix "$$folder" swagger-ui-dist@$(SWAGGER_UI) >/dev/null && \
+	cd "$$folder"/node_modules/swagger-ui-dist && target="$(CURDIR)/$(VENDOR_API)" && \
+	cp swagger-ui-bundle.js swagger-ui.css "$$target"/ && cp LICENSE "$$target"/swagger-ui.LICENSE && \
+	(cat NOTICE; echo; cat swagger-ui-bundle.js.LICENSE.txt) > "$$target"/swagger-ui.NOTICES && \
+	cd "$$target" && sha256sum swagger-ui*
+
 MIME_DB := 1.54.0
 media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db
 	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
@@ -91,9 +105,10 @@ lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@$(LOCK) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group bench pyproject.toml -o requirements-bench.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
+	@$(LOCK) -c requirements.lock -c requirements-dev.lock --group pyproject.toml:docs -o requirements-docs.lock >/dev/null
 
 clean: ## remove generated files, except data
-	@rm -rf $(VENV) .venv-* benchmarks/.venv-* tests/compatibility/.build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .venv-* benchmarks/.venv-* tests/compatibility/.build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build
 	@find . -name node_modules -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
 
 # uv if it is on PATH (faster), else pip; both install the same locked versions and check hashes.
@@ -116,6 +131,10 @@ $(BENCH): $(DEV) requirements-bench.lock
 
 $(PROXIES): $(DEV) requirements-proxies.lock
 	@$(call INSTALL,--require-hashes -r requirements-proxies.lock)
+	@touch $@
+
+$(DOCS): $(DEV) requirements-docs.lock
+	@$(call INSTALL,--require-hashes -r requirements-docs.lock)
 	@touch $@
 
 APT = DEBIAN_FRONTEND=noninteractive apt-get

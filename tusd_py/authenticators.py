@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.access.errors import KeyInvalid
+from tusd_py.access.ports import AccessPorts
 from tusd_py.access_wiring import access_policy, key_fetcher
 from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
@@ -17,12 +19,18 @@ from tusd_py.web.location import Locator
 if TYPE_CHECKING:
     from tusd_py.access.keys import KeySource
 
+#: Returns the backends of access control; opens them at the first request.
+OpenAccess = Callable[[], Awaitable[AccessPorts]]
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def authenticator(settings: Settings, locator: Locator | None = None) -> Authenticator | None:
+def authenticator(
+    settings: Settings, locator: Locator | None = None, open_access: OpenAccess | None = None
+) -> Authenticator | None:
     """What authenticates requests, or ``None`` while access control is off.
 
+    ``open_access`` is called for the tokens that this server makes itself.
     Reads the file of the public key. Raises ``OSError`` with a sentence for the operator if a key cannot be used.
     """
     policy = access_policy(settings)
@@ -35,6 +43,7 @@ def authenticator(settings: Settings, locator: Locator | None = None) -> Authent
             locator=locator or Locator(), allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
         ),
         verifier=_verifier(jwt) if jwt.enabled else None,
+        verifiers={} if open_access is None else _own_verifiers(settings, open_access),
         cookie=jwt.cookie,
         query_parameter=jwt.query_parameter,
     )
@@ -68,6 +77,11 @@ def has_authorize_hook(settings: Settings) -> bool:
 def allowed_algorithms(jwt: JwtSettings) -> tuple[str, ...]:
     """The algorithms that a token may be signed with; the token itself never decides."""
     return jwt.algorithms or (("HS256",) if jwt.secret else ("RS256", "ES256", "EdDSA"))
+
+
+def _own_verifiers(settings: Settings, open_access: OpenAccess) -> Mapping[bytes, TokenVerifier]:
+    """The verifiers of the tokens that this server makes itself, by their prefix."""
+    return {}
 
 
 def _verifier(jwt: JwtSettings) -> TokenVerifier:

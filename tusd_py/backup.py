@@ -16,18 +16,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from tusd_py.data_directory import DATA_DIR_MODE, location_of, mirror_uploads
+from tusd_py.databases import copy_records, is_records_in_use, open_records, records_damage
 from tusd_py.model.upload import Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.views import format_time
-from tusd_py.wiring import (
-    DATA_DIR_MODE,
-    copy_records,
-    is_records_in_use,
-    location_of,
-    mirror_uploads,
-    open_records,
-    records_damage,
-)
 
 MANIFEST, DATABASE, UPLOADS = "manifest.json", "tusd.sqlite3", "uploads"
 #: In the data directory while a restore is under way; a server does not start beside it.

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tusd_py.access.ports import AccessPorts
 from tusd_py.authenticators import authenticator
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
@@ -24,7 +25,8 @@ from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api import api_routes
+from tusd_py.web.api.documentation import documentation_routes
+from tusd_py.web.api.routes import api_routes
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
@@ -65,7 +67,7 @@ class Service:
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
-        self.authenticator = authenticator(settings, self.locator)
+        self.authenticator = authenticator(settings, self.locator, self.access_ports)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
         self._functions = functions or {}
@@ -80,6 +82,12 @@ class Service:
             await self.open()
             assert self._ports is not None
         return self._ports
+
+    async def access_ports(self) -> AccessPorts:
+        """The backends of access control, as ``ports``. Only for servers with access control."""
+        access_ports = (await self.ports()).access_ports
+        assert access_ports is not None, "access control is on"
+        return access_ports
 
     async def open(self) -> None:
         """Open records, store and locker, apply pending migrations, and start the periodic tasks.
@@ -190,6 +198,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
+        if settings.api.docs:
+            routes += documentation_routes()
     if settings.has_page:
         routes += page_routes(settings.server.public_url or settings.server.base_path)
     cross_origin = CrossOriginPolicy(

@@ -6,25 +6,21 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from sqlalchemy import URL
-
-from tusd_py.access_wiring import access_policy, creation_rate, quota_policy
-from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
+from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
-from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
-from tusd_py.contracts.quota_ledger import QuotaLedger
-from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
+from tusd_py.data_directory import make_data_dir, wake_directory
+from tusd_py.databases import open_database
 from tusd_py.hooks.blocking.callables import CallableHooks
 from tusd_py.hooks.blocking.chain import HookChain
 from tusd_py.hooks.blocking.from_settings import executable_hooks, http_hooks
@@ -42,19 +38,13 @@ from tusd_py.model.hooks import BLOCKING, Hook
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.steps import PUBLISHING, VALIDATION
 from tusd_py.model.upload import Upload
-from tusd_py.notify.wakeup import notify, subscribe
+from tusd_py.notify.wakeup import subscribe
 from tusd_py.protocol.rules import Limits
 from tusd_py.publishing.directory import DirectoryPublisher
 from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
-from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
-from tusd_py.records.sql.move import move
-from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
-from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
-from tusd_py.storage.disk.mirror import mirror
-from tusd_py.storage.disk.store import path_of
 from tusd_py.stores import make_store
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
@@ -66,9 +56,6 @@ from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-#: Only the server, and the group an administrator gives the directory, may look into it.
-DATA_DIR_MODE = 0o750
 
 
 def utc_now() -> datetime:
@@ -142,16 +129,12 @@ def subscribe_to_jobs(settings: Settings, on_jobs: Callable[[], None]) -> Iterat
     """Call ``on_jobs`` on this event loop soon after any process has added jobs. A wake-up may be missed."""
     make_data_dir(settings)
     with ExitStack() as stack:
-        stack.enter_context(subscribe(_wake_directory(settings), on_jobs))
+        stack.enter_context(subscribe(wake_directory(settings), on_jobs))
         url = listen_url(settings)
         if url is not None:
             # Jobs that another machine has added.
             stack.enter_context(listening(url, {JOBS_CHANNEL: lambda _: on_jobs()}))
         yield
-
-
-def _wake_directory(settings: Settings) -> Path:
-    return Path(settings.storage.data_dir) / "wake"
 
 
 async def open_ports(
@@ -171,7 +154,8 @@ async def open_ports(
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
-        database = await _open_database(settings)
+        database = await open_database(settings)
+        access_ports = await open_access_ports(settings, database, utc_now())
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
@@ -192,8 +176,10 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        creation_rate=creation_rate(settings),
+        rates=rates(settings),
+        access_ports=access_ports,
         quotas=quota_policy(settings),
+        audit=audit_trail(settings, database, clock),
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
@@ -210,6 +196,9 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
     await ports.hooks.close()
+    if ports.audit is not None:
+        await ports.audit.close()
+    await ports.rates.counter.close()
     await ports.locker.close()
     await ports.store.close()
     await ports.records.close()
@@ -225,35 +214,6 @@ async def abandon_ports(ports: Ports) -> None:
     if isinstance(ports.locker, FileLocker):
         ports.locker.forget()
     await ports.store.close()
-
-
-def open_job_queue(settings: Settings) -> AbstractAsyncContextManager[JobQueue]:
-    """The job queue of a database, beside a running server or without one. Raises like ``open_ports``."""
-    return _opened(settings, lambda database: database.job_queue)
-
-
-def open_endpoint_states(settings: Settings) -> AbstractAsyncContextManager[EndpointStates]:
-    """The closed endpoints of a database, as ``open_job_queue``."""
-    return _opened(settings, lambda database: database.endpoint_states)
-
-
-def open_quota_ledger(settings: Settings) -> AbstractAsyncContextManager[QuotaLedger]:
-    """The quota ledger of a database, as ``open_job_queue``."""
-    return _opened(settings, lambda database: database.quota_ledger)
-
-
-def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
-    """The records of a database, as ``open_job_queue``."""
-    return _opened(settings, lambda database: database.records)
-
-
-@asynccontextmanager
-async def _opened(settings: Settings, part_of: Callable[[SqlDatabase], T]) -> AsyncIterator[T]:
-    if (database := await _open_database(settings)) is not None:  # with records in memory there is nothing to open
-        try:
-            yield part_of(database)
-        finally:
-            await database.close()
 
 
 @asynccontextmanager
@@ -272,109 +232,12 @@ async def sweep_once(settings: Settings) -> Swept:
         return await sweep(ports)
 
 
-def make_data_dir(settings: Settings) -> None:
-    """Create the data directory if it is missing, accessible to its owner and group only. Raises ``OSError``."""
-    if settings.storage.kind != "memory":
-        Path(settings.storage.data_dir).mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
-
-
-def exposed_data(settings: Settings) -> list[str]:
-    """A sentence for the operator for each existing directory and database that other users of the machine can read."""
-    found = []
-    data_dir = Path(settings.storage.data_dir)
-    if settings.storage.kind != "memory" and (mode := _mode_of(data_dir)) & 0o007:
-        found.append(f"other users can enter {data_dir} (mode {mode:04o}): chmod 0750 it")
-    if settings.database_path is not None and (mode := _mode_of(Path(settings.database_path))) & 0o006:
-        found.append(f"other users can read {settings.database_path} (mode {mode:04o}): chmod 0640 it")
-    return found
-
-
-def _mode_of(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o7777
-    except OSError:
-        return 0
-
-
-def migrate_records(settings: Settings) -> list[str]:
-    """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
-    if not settings.has_database:
-        return []
-    make_data_dir(settings)
-    if settings.database_path is not None:
-        Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
-    return bring_up_to_date(_database_url(settings))
-
-
-def move_records(source_url: str, target_url: str) -> dict[str, int]:
-    """Move a SQLite database to PostgreSQL; the number of rows by table. Blocks; raises ``RecordsError``."""
-    return move(source_url, target_url)
-
-
-def pending_migrations(settings: Settings) -> list[str]:
-    """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
-    return [] if not settings.has_database else pending(_database_url(settings))
-
-
-def _database_url(settings: Settings) -> str | URL:
-    """Built of its parts, since the data directory's path may have characters with a meaning in URLs."""
-    return settings.records.url or URL.create("sqlite", database=settings.database_path)
-
-
-def try_records(settings: Settings) -> None:
-    """Take the write lock of the database, if it exists, and change nothing. Blocks; raises ``RecordsError``."""
-    path = settings.database_path
-    if settings.has_database and (path is None or Path(path).exists()):
-        try_writing(_database_url(settings))
-
-
-def copy_records(settings: Settings, target: Path) -> None:
-    """Copy the database as it is now to ``target``. Blocks; raises ``RecordsError`` or ``OSError``."""
-    assert settings.database_path is not None, "records in memory cannot be copied"
-    copy_database(Path(settings.database_path), target)
-
-
-def records_damage(path: Path, *, is_constant: bool = False) -> str:
-    """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
-    return damage(path, is_constant=is_constant)
-
-
-def is_records_in_use(path: Path) -> bool:
-    """Whether another process has the database at ``path`` open. Blocks."""
-    return is_in_use(path)
-
-
-def mirror_uploads(
-    settings: Settings, target: Path, may_link: Callable[[Path], bool], source: Path | None = None
-) -> tuple[int, int]:
-    """Copy the bytes of all uploads; see ``mirror``. Blocks; raises ``OSError``."""
-    return mirror(source or _upload_directory(settings), target, may_link)
-
-
-def location_of(settings: Settings, upload: Upload) -> Path:
-    """The path of the file that has the bytes of ``upload`` on this machine's disk."""
-    return path_of(_upload_directory(settings), upload)
-
-
-def _upload_directory(settings: Settings) -> Path:
-    return Path(settings.storage.data_dir) / "uploads"
-
-
 def _open_storage(settings: Settings) -> tuple[Store, Locker]:
     if settings.storage.kind == "memory":
         return make_store(settings), MemoryLocker()
     make_data_dir(settings)
     data_dir = Path(settings.storage.data_dir)
     return make_store(settings), make_locker(settings, data_dir / "locks")
-
-
-async def _open_database(settings: Settings) -> SqlDatabase | None:
-    if not settings.has_database:
-        return None
-    for step in await asyncio.to_thread(migrate_records, settings):
-        log.info("database: %s", step)
-    on_work = partial(notify, _wake_directory(settings))
-    return await SqlDatabase.open(_database_url(settings), durability=settings.storage.durability, on_work=on_work)
 
 
 def limits(settings: Settings) -> Limits:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from tusd_py.access.local_counter import LocalCounter
+from tusd_py.access.rates import LoginRate, Rates
 from tusd_py.contracts.body import BodyAborted
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.contracts.locker import Locker
@@ -37,6 +39,8 @@ from tusd_py.uploads.terminate import terminate
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 CALLER = Caller(remote_address="127.0.0.1:1", method="POST", target="/files/", headers=[])
+
+NO_RATES = Rates(counter=LocalCounter(), logins=LoginRate(counter=LocalCounter()))
 
 Piece = bytes | Exception | asyncio.Event
 
@@ -154,7 +158,12 @@ class UploadsHarness:
             count_complete=self.completed.append,
             concatenations=ConcatenationSlots(self.concatenations_max),
             empty_uploads=EmptyUploads(self.empty_uploads_max),
+            rates=NO_RATES,
         )
+
+    async def open_ports(self) -> Ports:
+        """As ``Service.ports``, for routes."""
+        return self.ports
 
     async def create(
         self,

@@ -23,8 +23,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.schema import bring_up_to_date
-from tusd_py.records.sql.tables import RecordsTable
 
 _START_SECONDS = 60.0
 _numbers = count()

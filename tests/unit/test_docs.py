@@ -13,6 +13,7 @@ import pytest
 import typer.core
 import typer.main
 
+import tusd_py
 from tusd_py.cli import app
 from tusd_py.model.hooks import Hook
 from tusd_py.protocol import access_errors, concat_errors
@@ -23,7 +24,7 @@ from tusd_py.web.metrics import ServerMetrics
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/tusd-py/tusd-py"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def text(name: str) -> str:
@@ -98,6 +99,13 @@ def test_metrics_are_documented() -> None:
 def test_hooks_are_documented() -> None:
     """``docs/library.md`` has a row for each hook."""
     assert [hook.value for hook in Hook] == re.findall(r"^\| `([a-z-]+)` \|", text("docs/library.md"), re.M)
+
+
+def test_public_names_are_documented() -> None:
+    """``docs/python-api.rst`` has each name of ``tusd_py.__all__``."""
+    assert set(tusd_py.__all__) == set(
+        re.findall(r"^\.\. autoclass:: tusd_py\.(\w+)(?![\w.])", text("docs/python-api.rst"), re.M)
+    )
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])

@@ -16,14 +16,7 @@ from tusd_py.service import Service
 from tusd_py.settings import Settings
 from tusd_py.uploads.create import create
 from tusd_py.uploads.expire import Swept
-from tusd_py.wiring import (
-    exposed_data,
-    migrate_records,
-    pending_migrations,
-    subscribe_to_jobs,
-    sweep_once,
-    utc_now,
-)
+from tusd_py.wiring import subscribe_to_jobs, sweep_once, utc_now
 
 
 def settings_of(folder: Path, **sections: object) -> Settings:
@@ -43,17 +36,6 @@ async def test_sweep_once(tmp_path: Path) -> None:
     assert await sweep_once(memory) == Swept()
 
 
-def test_migrations(tmp_path: Path) -> None:
-    """Pending migrations are listed, applied, and then gone; records in memory have none."""
-    settings = settings_of(tmp_path / "data")
-    pending = pending_migrations(settings)
-    assert pending
-    assert migrate_records(settings) == pending
-    assert pending_migrations(settings) == migrate_records(settings) == []
-    memory = Settings.model_validate({"records": {"url": "memory"}})
-    assert pending_migrations(memory) == migrate_records(memory) == []
-
-
 @pytest.mark.anyio
 async def test_power_durability_syncs_every_save(tmp_path: Path) -> None:
     """With ``durability = "power"`` every save is synced, not only the last; ids have 128 random bits."""
@@ -66,29 +48,6 @@ async def test_power_durability_syncs_every_save(tmp_path: Path) -> None:
     assert abs(made.upload.created_at - utc_now()) < timedelta(minutes=1)
     assert not ports.hooks.handles(Hook.POST_FINISH)
     await service.close()
-
-
-#: Names of directories with a meaning in URLs, and one that is not UTF-8.
-ODD_NAMES = ["a%20b", "a b", "a?mode=ro", "a?b", "a#b", "file:x", os.fsdecode(b"caf\xe9")]
-
-
-def test_every_data_directory_has_its_own_database(tmp_path: Path) -> None:
-    """The database is in the data directory whatever characters its path has, and check names that path."""
-    for number, name in enumerate(ODD_NAMES):
-        settings = settings_of(tmp_path / name)
-        assert pending_migrations(settings), name
-        migrate_records(settings)
-        assert settings.database_path == str(tmp_path / name / "tusd.sqlite3")
-        assert ["tusd.sqlite3"] == sorted(os.listdir(tmp_path / name))
-        assert number + 1 == len(os.listdir(tmp_path))
-
-
-def test_url_of_records_is_decoded_like_any_url(tmp_path: Path) -> None:
-    """An explicit URL has percent-encoded characters and options; its path is the file that is opened."""
-    settings = settings_of(tmp_path, records={"url": f"sqlite:///{tmp_path}/a%20b%3F.sqlite3?timeout=3"})
-    migrate_records(settings)
-    assert settings.database_path == str(tmp_path / "a b?.sqlite3")
-    assert ["a b?.sqlite3"] == os.listdir(tmp_path)
 
 
 @pytest.mark.anyio
@@ -106,15 +65,3 @@ async def test_new_data_is_private(tmp_path: Path) -> None:
         finally:
             os.umask(before)
         assert [] == others
-
-
-def test_exposed_data(tmp_path: Path) -> None:
-    """What other users can read is named, with what to do; nothing else is."""
-    settings = settings_of(tmp_path / "data")
-    assert [] == exposed_data(settings)
-    migrate_records(settings)
-    assert [] == exposed_data(settings)
-    (tmp_path / "data").chmod(0o755)
-    assert [f"other users can enter {tmp_path}/data (mode 0755): chmod 0750 it"] == exposed_data(settings)
-    (tmp_path / "data/tusd.sqlite3").chmod(0o644)
-    assert f"other users can read {tmp_path}/data/tusd.sqlite3 (mode 0644): chmod 0640 it" in exposed_data(settings)

@@ -62,6 +62,8 @@ class AccessPolicy:
         roles = (*principal.roles, Role.ANONYMOUS) if self.allows_anonymous else principal.roles
         if principal.is_expired and (verb is not Verb.INSPECT or ownership is not Ownership.OWN):
             return False
+        if principal.verbs is not None and verb not in principal.verbs:
+            return False
         return any(verb in TABLE[role][ownership] for role in roles)
 
     def may_claim(self, principal: Principal, verb: Verb, upload: Upload, now: datetime) -> bool:
@@ -73,6 +75,7 @@ class AccessPolicy:
             and not principal.is_anonymous
             and not principal.is_expired
             and Role.UPLOADER in principal.roles
+            and (principal.verbs is None or verb in principal.verbs)
             and upload.status is Status.UPLOADING
             and now < upload.updated_at + timedelta(seconds=self.claim_seconds)
         )

@@ -24,24 +24,15 @@ from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
+from tusd_py.data_directory import exposed_data
+from tusd_py.databases import is_records_in_use, pending_migrations, records_damage, try_records
 from tusd_py.model.text import valid_unicode
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
 from tusd_py.stores import describe_bucket, try_store
-from tusd_py.wiring import (
-    ensure_libmagic,
-    exposed_data,
-    is_private_literal,
-    is_records_in_use,
-    needs_worker,
-    pending_migrations,
-    records_damage,
-    subscriptions,
-    try_publishing,
-    try_records,
-)
+from tusd_py.wiring import ensure_libmagic, is_private_literal, needs_worker, subscriptions, try_publishing
 
 #: With less free space the disk store refuses every upload.
 _FREE_BYTES_MIN = 4 * 1024**2

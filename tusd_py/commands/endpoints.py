@@ -76,7 +76,7 @@ async def _open(settings: Settings, states: EndpointStates, name: str, *, retry:
         return None
     if not retry:
         return 0
-    from tusd_py.wiring import open_job_queue
+    from tusd_py.databases import open_job_queue
 
     async with open_job_queue(settings) as job_queue:
         return await _requeue_missed(job_queue, closed)
@@ -98,6 +98,6 @@ async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
 
 def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.wiring import open_endpoint_states
+    from tusd_py.databases import open_endpoint_states
 
     return with_database(settings, open_endpoint_states, use, "there are no webhooks without a database")

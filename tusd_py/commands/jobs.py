@@ -92,7 +92,7 @@ def drop(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> No
 def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) -> T:
     """Open the job queue, return the result of ``use``, and close the queue. Problems exit with code 2."""
     from tusd_py.commands.database import with_database
-    from tusd_py.wiring import open_job_queue
+    from tusd_py.databases import open_job_queue
 
     return with_database(settings, open_job_queue, use, "jobs and events need a database")
 

@@ -130,6 +130,6 @@ def _text(limit: int | None) -> str:
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.wiring import open_quota_ledger
+    from tusd_py.databases import open_quota_ledger
 
     return with_database(settings, open_quota_ledger, use, "there are no quotas without a database")

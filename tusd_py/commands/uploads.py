@@ -46,8 +46,8 @@ def list_uploads(
 ) -> None:
     """List uploads, newest first."""
     from tusd_py.commands.database import with_database
+    from tusd_py.databases import open_records
     from tusd_py.views import upload_view
-    from tusd_py.wiring import open_records
 
     statuses, count = choices("--status", status or [], Status) or _LIVING, row_limit(limit)
 
@@ -65,8 +65,8 @@ def list_uploads(
 def show(upload_id: UploadId, config: Config = None, data_dir: DataDir = None) -> None:
     """Print one upload as JSON."""
     from tusd_py.commands.database import with_database
+    from tusd_py.databases import open_records
     from tusd_py.views import upload_view
-    from tusd_py.wiring import open_records
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     upload = with_database(settings, open_records, lambda records: records.find(upload_id), _IN_MEMORY)

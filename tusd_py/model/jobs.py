@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.quota import QuotaCharge
 
@@ -105,6 +106,7 @@ class Effects:
     jobs: tuple[NewJob, ...] = ()
     completed_job: Job | None = None  # the job that made the change, which is thereby done
     quota: QuotaCharge | None = None
+    audit: tuple[AuditEntry, ...] = ()
     durable: bool = False  # whether the change must survive a loss of power, whatever it changes
 
 

@@ -45,6 +45,8 @@ class Principal:
     """An authenticated client. Anonymous clients have an empty ``subject``.
 
     ``is_expired`` says that the credentials were genuine but have expired: they are enough to read an offset.
+    ``credential`` names credentials that can be revoked, for a second look at them (``AccessPorts.checks``); it is no
+    secret. ``verbs`` restricts what the roles permit.
     """
 
     subject: str = ""
@@ -52,6 +54,8 @@ class Principal:
     method: str = "anonymous"  # how it was authenticated
     is_expired: bool = False
     limits: PrincipalLimits = NO_LIMITS
+    credential: str = ""
+    verbs: frozenset[Verb] | None = None
 
     @property
     def is_anonymous(self) -> bool:

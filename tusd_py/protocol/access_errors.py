@@ -8,7 +8,7 @@ from tusd_py.protocol.errors import TusError
 
 
 class TooManyCreations(TusError):
-    """The client has created as many uploads within a minute as the server allows."""
+    """The client, or its address, has created as many uploads within a minute as the server allows."""
 
     status = 429
     code = "ERR_TOO_MANY_CREATIONS"
@@ -17,6 +17,18 @@ class TooManyCreations(TusError):
     def __init__(self, per_minute: int = 0, retry_after_seconds: int = 60) -> None:
         super().__init__()
         self.per_minute = per_minute
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyLogins(TusError):
+    """Too many logins of this account, or from this address, have failed within a minute."""
+
+    status = 429
+    code = "ERR_TOO_MANY_LOGINS"
+    sentence = "too many logins have failed; try again in {retry_after_seconds} seconds"
+
+    def __init__(self, retry_after_seconds: int = 60) -> None:
+        super().__init__()
         self.retry_after_seconds = retry_after_seconds
 
 

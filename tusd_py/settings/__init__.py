@@ -1,6 +1,7 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
 from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -36,6 +37,7 @@ from tusd_py.settings.sections import (
 __all__ = [
     "AccessSettings",
     "ApiSettings",
+    "AuditSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",

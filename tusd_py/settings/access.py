@@ -27,6 +27,7 @@ _KEY_BYTES_MIN = 32
 SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 PUBLIC_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
+_KEY_ID = re.compile(r"[A-Za-z0-9-]{1,32}", re.ASCII)
 _COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]*", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
 
@@ -36,6 +37,21 @@ def check_jwt_secret(value: str) -> str:
     if value and len(value.encode()) < _KEY_BYTES_MIN:
         raise ValueError(f"at least {_KEY_BYTES_MIN} bytes, such as the output of: openssl rand -base64 32")
     return value
+
+
+def check_signing_secret(value: str) -> str:
+    """An id and a secret. The message does not repeat the value."""
+    key_id, separator, secret = value.partition(":")
+    if not separator or not _KEY_ID.fullmatch(key_id):
+        raise ValueError("a list of ID:SECRET, each id of letters, digits and hyphens")
+    check_jwt_secret(secret or "-")
+    return value
+
+
+def check_unique_ids(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len({value.partition(":")[0] for value in values}) < len(values):
+        raise ValueError("a list of ID:SECRET with a different id each")
+    return values
 
 
 def check_algorithm(value: str) -> str:
@@ -87,6 +103,12 @@ class AccessSettings(Section):
 
     anonymous: Annotated[Literal["all", "none"], Expects('"all" or "none"')] = "all"
     claim_seconds: Seconds = 86400
+    secrets: Annotated[
+        tuple[Annotated[str, AfterValidator(check_signing_secret)], ...],
+        AfterValidator(check_unique_ids),
+        Confidential(),
+        Expects("a list of ID:SECRET"),
+    ] = ()
 
 
 class QuotasSettings(Section):
@@ -102,6 +124,10 @@ class RatesSettings(Section):
     """How often clients may do something."""
 
     creations_per_minute: CountOrNone = 0
+    creations_per_address: CountOrNone = 0
+    failed_logins_per_minute: CountOrNone = 5
+    failed_logins_per_address: CountOrNone = 20
+    storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"
 
 
 class JwtSettings(Section):

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
@@ -225,6 +226,7 @@ class ApiSettings(Section):
     """The JSON API for uploads, jobs and events."""
 
     enabled: Bool = False
+    docs: Bool = True
 
 
 class ExpirationSettings(Section):
@@ -296,6 +298,7 @@ class Settings(Section):
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
+    audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -331,6 +334,10 @@ class Settings(Section):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
+        if self.api.enabled and self.api.docs and self.server.base_path.startswith("/docs/"):
+            raise ValueError(
+                f"api.docs is true while server.base_path is {self.server.base_path!r}: choose a path outside /docs/"
+            )
         reserved = ("/healthz", "/readyz")
         base_path = self.server.base_path
         if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
@@ -351,6 +358,8 @@ class Settings(Section):
             raise ValueError("s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory")
         if not self.redis.url and self.locking.kind == "redis":
             raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
+        if not self.redis.url and self.rates.storage == "redis":
+            raise ValueError('rates.storage is "redis" while redis.url is empty: set redis.url')
         if not self.redis.url and self.worker.broker == "redis":
             raise ValueError('worker.broker is "redis" while redis.url is empty: set redis.url')
         if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):

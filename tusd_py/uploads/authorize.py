@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tusd_py.access.audit import actor_of
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.hooks import AuthorizeEvent
+from tusd_py.model.audit import AuditKind
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import Unauthenticated
-from tusd_py.protocol.errors import AccessDenied, UploadNotFound
+from tusd_py.protocol.errors import AccessDenied, TusError, UploadNotFound
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Inspect, Request, Terminate
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
@@ -33,6 +35,22 @@ async def authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
     interrupt a running upload. The refusal is the same, after the same reads, whether the upload does not exist or
     belongs to another owner.
     """
+    try:
+        return await _authorize(ports, request, caller)
+    except (AccessDenied, Unauthenticated, UploadNotFound) as refused:
+        record_refusal(ports, request, caller, refused)
+        raise
+
+
+def record_refusal(ports: Ports, request: Request, caller: Caller, refused: TusError) -> None:
+    """Record a request that was refused because of its credentials, if the audit log is on."""
+    if ports.audit is not None and (verb := _VERBS.get(type(request))) is not None:
+        upload_id = "" if isinstance(request, Create | Discover) else request.upload_id
+        reason = f"{refused.status} {refused.code}"
+        ports.audit.record_refusal(actor_of(caller), verb.value, AuditKind.UPLOAD, upload_id, reason)
+
+
+async def _authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
     has_hook = ports.hooks.handles(Hook.AUTHORIZE)
     if (ports.access is None and not has_hook) or isinstance(request, Discover):
         return caller

@@ -19,6 +19,7 @@ from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.upload_audit import audit_entries
 from tusd_py.uploads.upload_log import log_change, log_creation
 
 
@@ -83,10 +84,18 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
         jobs.append(step_job(after, after.pending_steps[0]))
     quota = None if ports.quotas is None else ports.quotas.charge(before, after, cause.caller)
-    if not events and not jobs and cause.completed_job is None and quota is None and not cause.durable:
+    audit = () if ports.audit is None else audit_entries(ports.audit, before, after, cause.caller)
+    is_plain = cause.completed_job is None and quota is None and not cause.durable
+    if is_plain and not events and not jobs and not audit:
         return NO_EFFECTS
-    completed = cause.completed_job
-    return Effects(events=events, jobs=tuple(jobs), completed_job=completed, quota=quota, durable=cause.durable)
+    return Effects(
+        events=events,
+        jobs=tuple(jobs),
+        completed_job=cause.completed_job,
+        quota=quota,
+        audit=audit,
+        durable=cause.durable,
+    )
 
 
 def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Iterable[Event]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from tusd_py.access.quota import subject_of
 from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
@@ -61,8 +60,8 @@ async def create(
     """
     rules.create(request, ports.policy.limits_for(caller.principal))
     # By file: the parts of a parallel upload are not counted, their final upload is.
-    if ports.creation_rate is not None and request.kind is not Kind.PARTIAL:
-        ports.creation_rate.ensure_allowed(subject_of(caller.owner, caller.client))
+    if ports.rates.creations is not None and request.kind is not Kind.PARTIAL:
+        await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
     await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
         created = await _create(ports, request, caller, body, listener)

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.access.audit import AuditTrail
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
+from tusd_py.access.rates import Rates
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.hook_counts import HookCounts
 from tusd_py.contracts.hooks import HookHandler
@@ -15,7 +18,6 @@ from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.quota_ledger import QuotaLedger
-from tusd_py.contracts.rates import CreationRate
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
@@ -41,9 +43,11 @@ class Ports:
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
+    rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
-    creation_rate: CreationRate | None = None  # None without a limit
+    access_ports: AccessPorts | None = None  # None while access control is off
     quotas: QuotaPolicy | None = None  # None while quotas are off
+    audit: AuditTrail | None = None  # None while the audit log is off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tusd_py.access.errors import KeysUnavailable
 from tusd_py.model.principal import Verb
 from tusd_py.protocol.errors import TusError
+from tusd_py.web.api.problems import refusal
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.errors import CrossOriginRequest, to_refusal
-from tusd_py.web.json_refusal import refusal
 from tusd_py.web.metrics import ServerMetrics
 
 _SLASHES = re.compile("/{2,}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -21,6 +22,8 @@ from tusd_py.web.errors import CrossOriginRequest
 ANONYMOUS = Principal()
 
 _SCHEME = b"bearer "
+# What the tokens that this server makes begin with; a kind and "_" follow.
+_OWN = b"tusd_"
 # The query of a request may have at most this many parameters; the token is looked for among them.
 _PARAMETERS_MAX = 100
 
@@ -40,12 +43,15 @@ class TokenVerifier(Protocol):
 class Authenticator:
     """Authenticates requests. It exists only where access control is on.
 
-    ``cookie`` and ``query_parameter`` name where a token may be besides the header ``Authorization``; empty is nowhere.
+    ``verifiers`` are those of the tokens that this server makes itself, by their prefix (``tusd_key_``), ``verifier``
+    that of all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
+    ``Authorization``; empty is nowhere.
     """
 
     policy: AccessPolicy
     cross_origin: CrossOriginPolicy
     verifier: TokenVerifier | None = None
+    verifiers: Mapping[bytes, TokenVerifier] = field(default_factory=dict)
     cookie: str = ""
     query_parameter: str = ""
 
@@ -58,11 +64,14 @@ class Authenticator:
         token = self._token(scope, headers, method)
         if token is None:
             return ANONYMOUS
-        if self.verifier is None:
-            raise Unauthenticated("this server accepts no tokens")
+        verifier = self.verifier
+        if token.startswith(_OWN):
+            verifier = self.verifiers.get(token[: token.find(b"_", len(_OWN)) + 1])
+        if verifier is None:
+            raise Unauthenticated("this server accepts no such tokens")
         try:
             # tus-js-client forgets the URL and starts over after a 401 to HEAD, but renews its token before PATCH.
-            return await self.verifier.verify(token, allow_expired=method == "HEAD")
+            return await verifier.verify(token, allow_expired=method == "HEAD")
         except TokenInvalid as invalid:
             raise Unauthenticated(str(invalid)) from None
 

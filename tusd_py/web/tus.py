@@ -13,13 +13,14 @@ from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
 from tusd_py.model.principal import Principal
+from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
 from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
-from tusd_py.uploads.authorize import authorize
+from tusd_py.uploads.authorize import authorize, record_refusal
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
 from tusd_py.uploads.inspect import inspect
@@ -133,7 +134,11 @@ class TusEndpoint:
         client = self.client_addresses.key(scope, exchange.headers) if isinstance(request, _CHANGES) else ""
         principal = None
         if self.authenticator is not None and not isinstance(request, Discover):
-            principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
+            try:
+                principal = await self.authenticator.authenticate(scope, exchange.headers, exchange.method)
+            except Unauthenticated as refused:
+                record_refusal(ports, request, _caller(scope, exchange, client, None), refused)
+                raise
         caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
         match request:
             case Create():

@@ -91,3 +91,11 @@ def test_claims() -> None:
     assert not policy.may_claim(replace(ALICE, roles=frozenset({Role.VIEWER})), Verb.INSPECT, upload(""), soon)
     assert not policy.may_claim(ALICE, Verb.APPEND, replace(upload(""), status=Status.READY), soon)
     assert not replace(policy, allows_anonymous=True).may_claim(ALICE, Verb.APPEND, upload(""), soon)
+
+
+def test_verbs_of_credentials_restrict_roles() -> None:
+    """Credentials with a list of verbs, such as those of an API key, permit nothing else, whatever their roles are."""
+    key = Principal(subject="alice", roles=frozenset({Role.ADMIN}), verbs=frozenset({Verb.CREATE}))
+    policy = AccessPolicy(allows_anonymous=False)
+    assert policy.permits(key, Verb.CREATE)
+    assert not policy.permits(key, Verb.OPERATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,24 @@ async def test_authorization_header() -> None:
     for value in ("Bearer ", "Bearer x", "Bearer " + token(key="another secret of 32 bytes or more")):
         with pytest.raises(Unauthenticated):
             await ask(checked, "PATCH", {"Authorization": value})
+
+
+class _OwnTokens:
+    """Accepts every token and returns it as the subject."""
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        return Principal(subject=token.decode(), method="key")
+
+
+async def test_own_tokens_by_prefix() -> None:
+    """Tokens that this server makes go to the verifier of their prefix; other kinds and broken prefixes are 401."""
+    checked = replace(authenticator(), verifiers={b"tusd_key_": _OwnTokens()})
+    principal = await ask(checked, "PATCH", {"Authorization": "Bearer tusd_key_a_b"})
+    assert (principal.subject, principal.method) == ("tusd_key_a_b", "key")
+    assert (await ask(checked, "PATCH", bearer())).subject == "alice"
+    for other in ("tusd_", "tusd_key", "tusd_at_x", "tusd__x", "tusd_key-x"):
+        with pytest.raises(Unauthenticated):
+            await ask(checked, "PATCH", {"Authorization": f"Bearer {other}"})
 
 
 async def test_two_authorization_headers_401() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.audit_log import SqlAuditLog
+from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
@@ -18,6 +20,7 @@ from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.transactions import Reader, Writer
@@ -36,6 +39,8 @@ class SqlDatabase:
     endpoint_states: SqlEndpointStates
     hook_counts: SqlHookCounts
     quota_ledger: SqlQuotaLedger
+    audit_log: SqlAuditLog
+    signing_keys: SqlSigningKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -53,12 +58,15 @@ class SqlDatabase:
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         runner = TransactionRunner(writer, reader, on_work=on_work)
         quota_statements = compile_quota_statements(driver.dialect)
+        audit_statements = compile_audit_statements(driver.dialect)
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements),
+            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
+            audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
+            signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
             clock=clock,
         )
 

@@ -12,14 +12,14 @@ from sqlalchemy import Boolean, Dialect, Table, insert, make_url
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
 from tusd_py.records.sql.dialect import compile_text
 from tusd_py.records.sql.driver import POSTGRESQL, DatabaseConnection, open_driver
+from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.sqlite_copy import is_in_use
-from tusd_py.records.sql.tables import RecordsTable
 
 _ROWS_AT_ONCE = 500
 #: All but the locks, which are those of running processes; what other tables refer to comes first.
 _TABLES = tuple(table.name for table in RecordsTable.metadata.sorted_tables if table.name != "locks")
-_NUMBERED = {"events": "seq", "jobs": "id"}
+_NUMBERED = {"events": "seq", "jobs": "id", "audit_entries": "number"}
 _NEVER_IN_A_TEXT = "\0"
 
 

@@ -121,6 +121,8 @@ class PipelinedWriter(Writer):
             return outcome
         if effects.events:
             self._pipelined.append_in_order(effects.sql.add_event, effects.events)
+        if effects.audit:
+            self._pipelined.append_in_order(effects.add_audit_entry, effects.audit)
         if not effects.jobs.rows:
             return outcome
         self._pipelined.queue_many(effects.sql.add_job, [row for row, _ in effects.jobs.rows])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 
 from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
+from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -24,11 +26,16 @@ class SqlRecords:
     """Keeps ``Upload`` values in a database, which several processes may share; see ``SqlDatabase.open``."""
 
     def __init__(
-        self, runner: TransactionRunner, statements: Statements, job_statements: JobStatements, quota: QuotaStatements
+        self,
+        runner: TransactionRunner,
+        statements: Statements,
+        job_statements: JobStatements,
+        quota: QuotaStatements,
+        audit: AuditStatements,
     ) -> None:
+        self._effect_rows = partial(effect_rows, job_statements, add_audit_entry=audit.add)
         self._sql = statements
         self._quota_sql = quota
-        self._job_sql = job_statements
         self._write = runner.write
         self._read = runner.read
         self._close = runner.close
@@ -45,7 +52,7 @@ class SqlRecords:
             durable=upload.is_complete,
             add_part=self._sql.insert_part,
             parts=parts,
-            effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, upload, effects),
+            effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
         )
         if upload.token:
@@ -72,7 +79,7 @@ class SqlRecords:
             row,
             RecordConflict(f"another request has changed the record of upload {before.id}"),
             durable=needs_fsync(before, after, effects),
-            effects=None if effects is NO_EFFECTS else effect_rows(self._job_sql, saved, effects),
+            effects=None if effects is NO_EFFECTS else self._effect_rows(saved, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
         )
         await self._write(change)

@@ -15,6 +15,7 @@ from tusd_py.contracts.records import PartOverused, RecordsError, RecordsUnavail
 from tusd_py.model.jobs import Effects, Job, NewJob
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.model.values import frozen
+from tusd_py.records.sql.audit_statements import entry_row
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
@@ -195,6 +196,18 @@ _CHANGED = WriteResult()
 _WITH_WORK = WriteResult(has_work=True)
 
 
+@dataclass(frozen=True, slots=True)
+class SingleStatement:
+    """One statement; the result counts the rows that it has changed."""
+
+    statement: str
+    values: dict[str, object]
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        return WriteResult(count=connection.execute(self.statement, self.values).rowcount)
+
+
 # Not frozen: creating a frozen one is slower, which shows when thousands of uploads change in a second.
 @dataclass(slots=True)
 class RecordChange:
@@ -260,6 +273,8 @@ class EffectRows:
     jobs: NewJobRows
     completed_job: Job | None
     at: int  # microseconds
+    add_audit_entry: str = ""
+    audit: Sequence[dict[str, object]] = ()  # rows for it
 
     def check_lease(self, connection: DatabaseConnection) -> LeaseLost | None:
         """``LeaseLost`` if the lease of the completed job is no longer valid; if it is, no other writer can end it."""
@@ -275,6 +290,8 @@ class EffectRows:
         """Write them all; return whether there is a new job among them."""
         if self.events:
             connection.append_in_order(self.sql.add_event, self.events)
+        if self.audit:
+            connection.append_in_order(self.add_audit_entry, self.audit)
         added = self.jobs.write(connection, self.sql)
         job = self.completed_job
         if job is not None:
@@ -316,13 +333,15 @@ def job_rows(jobs: Sequence[NewJob], now: datetime) -> NewJobRows:
     return NewJobRows(rows, meets_progress=any(job.is_progress or job.follows_progress for job in jobs))
 
 
-def effect_rows(sql: JobStatements, saved: Upload, effects: Effects) -> EffectRows | None:
+def effect_rows(sql: JobStatements, saved: Upload, effects: Effects, add_audit_entry: str = "") -> EffectRows | None:
     """The rows of ``effects`` of the change that records ``saved``; ``None`` if there are none."""
-    if not effects.events and not effects.jobs and effects.completed_job is None:
+    if not effects.events and not effects.jobs and not effects.audit and effects.completed_job is None:
         return None
     events = [event_row(event, saved.token) for event in effects.events]
     jobs = job_rows(effects.jobs, saved.updated_at)
-    return EffectRows(sql, events, jobs, effects.completed_job, to_microseconds(saved.updated_at))
+    at = to_microseconds(saved.updated_at)
+    audit = [entry_row(entry) for entry in effects.audit]
+    return EffectRows(sql, events, jobs, effects.completed_job, at, add_audit_entry, audit)
 
 
 def lease_lost(job: Job) -> LeaseLost:

@@ -71,6 +71,8 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0008",
         "0009",
         "0010",
+        "0011",
+        "0012",
     ]
 
     records = (await SqlDatabase.open(url)).records

@@ -1,0 +1,70 @@
+"""Schemathesis over the whole API of a running server: generated requests, valid and not, against its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
+
+from tests.support.server import RunningServer, start_server
+from tusd_py.web.api.openapi import load_document
+
+SCHEMA = schemathesis.openapi.from_dict(load_document())
+OPERATIONS: dict[str, Any] = {
+    f"{operation.method.upper()} {operation.path}": operation
+    for operation in (cast("Any", found).ok() for found in SCHEMA.get_all_operations())
+}
+QUICK, LONG = 8, 300
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with everything that the API shows."""
+    environment = {"API__ENABLED": "true", "EVENTS__RECORD": "true", "QUOTAS__ENABLED": "true"}
+    running = start_server(tmp_path_factory.mktemp("api") / "data", settings=environment)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("examples", [QUICK, pytest.param(LONG, marks=pytest.mark.long)])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.timeout(600)
+def test_operation(operation: str, examples: int, server: RunningServer, session: requests.Session) -> None:
+    """Every answer is described: its status, its type, its content, its headers. None is an error of the server."""
+    one = OPERATIONS[operation]
+    cases = [one.as_strategy(GenerationMode.POSITIVE)]
+    if _has_input(operation):
+        cases.append(one.as_strategy(GenerationMode.NEGATIVE))
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=examples == QUICK,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(cases))
+    def check(case: Any) -> None:
+        response = case.call(base_url=server.root, session=session, timeout=20)
+        assert response.status_code < 500, (case.as_curl_command(), response.text)
+        case.validate_response(response)
+
+    check()
+
+
+def _has_input(operation: str) -> bool:
+    one = OPERATIONS[operation]
+    return bool(one.path_parameters or one.query or one.body)

@@ -1,0 +1,121 @@
+"""Opens, migrates, checks and copies the database that the settings name. A part of ``wiring``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import URL
+
+from tusd_py.contracts.audit_log import AuditLog
+from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.contracts.quota_ledger import QuotaLedger
+from tusd_py.contracts.records import Records
+from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
+from tusd_py.notify.wakeup import notify
+from tusd_py.records.sql.database import SqlDatabase
+from tusd_py.records.sql.move import move
+from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
+from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
+from tusd_py.settings import Settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+async def open_database(settings: Settings) -> SqlDatabase | None:
+    """The database, after applying pending migrations; ``None`` with records in memory. Raises like ``open_ports``."""
+    if not settings.has_database:
+        return None
+    for step in await asyncio.to_thread(migrate_records, settings):
+        log.info("database: %s", step)
+    on_work = partial(notify, wake_directory(settings))
+    return await SqlDatabase.open(_database_url(settings), durability=settings.storage.durability, on_work=on_work)
+
+
+def open_job_queue(settings: Settings) -> AbstractAsyncContextManager[JobQueue]:
+    """The job queue of a database, beside a running server or without one. Raises like ``open_ports``."""
+    return _opened(settings, lambda database: database.job_queue)
+
+
+def open_endpoint_states(settings: Settings) -> AbstractAsyncContextManager[EndpointStates]:
+    """The closed endpoints of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.endpoint_states)
+
+
+def open_quota_ledger(settings: Settings) -> AbstractAsyncContextManager[QuotaLedger]:
+    """The quota ledger of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.quota_ledger)
+
+
+def open_audit_log(settings: Settings) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit log of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.audit_log)
+
+
+def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
+    """The records of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.records)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, part_of: Callable[[SqlDatabase], T]) -> AsyncIterator[T]:
+    if (database := await open_database(settings)) is not None:  # with records in memory there is nothing to open
+        try:
+            yield part_of(database)
+        finally:
+            await database.close()
+
+
+def migrate_records(settings: Settings) -> list[str]:
+    """Apply pending migrations and return their names. Blocks; raises ``OSError`` or ``RecordsError``."""
+    if not settings.has_database:
+        return []
+    make_data_dir(settings)
+    if settings.database_path is not None:
+        Path(settings.database_path).parent.mkdir(mode=DATA_DIR_MODE, parents=True, exist_ok=True)
+    return bring_up_to_date(_database_url(settings))
+
+
+def move_records(source_url: str, target_url: str) -> dict[str, int]:
+    """Move a SQLite database to PostgreSQL; the number of rows by table. Blocks; raises ``RecordsError``."""
+    return move(source_url, target_url)
+
+
+def pending_migrations(settings: Settings) -> list[str]:
+    """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
+    return [] if not settings.has_database else pending(_database_url(settings))
+
+
+def _database_url(settings: Settings) -> str | URL:
+    """Built of its parts, since the data directory's path may have characters with a meaning in URLs."""
+    return settings.records.url or URL.create("sqlite", database=settings.database_path)
+
+
+def try_records(settings: Settings) -> None:
+    """Take the write lock of the database, if it exists, and change nothing. Blocks; raises ``RecordsError``."""
+    path = settings.database_path
+    if settings.has_database and (path is None or Path(path).exists()):
+        try_writing(_database_url(settings))
+
+
+def copy_records(settings: Settings, target: Path) -> None:
+    """Copy the database as it is now to ``target``. Blocks; raises ``RecordsError`` or ``OSError``."""
+    assert settings.database_path is not None, "records in memory cannot be copied"
+    copy_database(Path(settings.database_path), target)
+
+
+def records_damage(path: Path, *, is_constant: bool = False) -> str:
+    """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
+    return damage(path, is_constant=is_constant)
+
+
+def is_records_in_use(path: Path) -> bool:
+    """Whether another process has the database at ``path`` open. Blocks."""
+    return is_in_use(path)

@@ -1,0 +1,8 @@
+"""``RecordsTable`` with all tables in its metadata: each module of tables is imported here."""
+
+from __future__ import annotations
+
+from tusd_py.records.sql import audit_tables, signing_tables
+from tusd_py.records.sql.tables import RecordsTable
+
+__all__ = ["RecordsTable", "audit_tables", "signing_tables"]

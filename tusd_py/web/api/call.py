@@ -1,0 +1,118 @@
+"""One request to the API, and the description of a route."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from tusd_py.access.policy import AccessPolicy
+from tusd_py.model.caller import Caller
+from tusd_py.model.ids import is_upload_id
+from tusd_py.model.principal import Principal, Verb
+from tusd_py.model.upload import Upload
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.uploads.ports import Ports
+from tusd_py.web.api.json_body import JsonBody, read_json
+from tusd_py.web.api.problems import ApiError
+from tusd_py.web.api.query import ApiQuery
+
+_Port = TypeVar("_Port")
+
+
+class Access(Enum):
+    """Who may use a route whose answer decides about its rows itself; a route for roles has a ``Verb`` instead."""
+
+    OPEN = "open"  # every client; credentials are not looked at
+    CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
+    PRINCIPAL = "principal"  # principals only, once access control is on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: what an answer needs. ``policy`` is ``None`` while access control is off."""
+
+    ports: Ports
+    principal: Principal
+    policy: AccessPolicy | None
+    request: Request
+    query: ApiQuery
+    address: str  # by which anonymous clients are told apart
+
+    def path(self, name: str) -> str:
+        """A parameter of the path."""
+        return str(self.request.path_params[name])
+
+    def path_number(self, name: str, sentence: str) -> int:
+        """A parameter of the path that is a number. Raises ``ApiError`` 404 with ``sentence``."""
+        text = self.path(name)
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+            raise ApiError(404, sentence)
+        return int(text)
+
+    async def json(self) -> JsonBody:
+        """The body of the request. Raises ``ApiError``."""
+        return await read_json(self.request)
+
+    def may(self, verb: Verb, upload: Upload | None = None) -> bool:
+        """Whether the principal may do this to ``upload``, or to what is about no upload."""
+        return self.policy is None or self.policy.permits(self.principal, verb, upload)
+
+    async def visible_upload(self, upload_id: str) -> Upload:
+        """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
+        upload = await self.ports.records.find(upload_id) if is_upload_id(upload_id) else None
+        if upload is None or not self.may(Verb.INSPECT, upload):
+            raise ApiError(404, "no upload has this id")
+        return upload
+
+    def caller(self) -> Caller:
+        """The origin of the request, for the use cases, hooks and events."""
+        scope = self.request.scope
+        client = scope.get("client")
+        target = scope.get("raw_path") or scope["path"].encode()
+        return Caller(
+            remote_address=f"{client[0]}:{client[1]}" if client else "",
+            method=self.request.method,
+            target=target.decode("latin-1"),  # without the query, which may have a token
+            headers=scope["headers"],
+            owner=self.principal.subject,
+            principal=None if self.policy is None else self.principal,
+            scope=scope,
+            client=self.address,
+        )
+
+
+Answer = Callable[[Call], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRoute:
+    """A method of a path below ``/api``, its answer, and who may use it.
+
+    ``query`` are the parameters that the query may have; others are refused. ``status`` is that of an answer that is no
+    ``Response``; an answer of ``None`` has no content.
+    """
+
+    method: str
+    path: str
+    answer: Answer
+    access: Verb | Access
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
+def available(port: _Port | None, sentence: str) -> _Port:
+    """``port``, if the server has it. Raises ``ApiError`` 404 with a sentence that names the setting."""
+    if port is None:
+        raise ApiError(404, sentence)
+    return port
+
+
+def ensure_permitted(access: Verb | Access, principal: Principal, policy: AccessPolicy) -> None:
+    """Raise ``Unauthenticated`` if an anonymous client may not use a route with this ``access``."""
+    is_refused = access is Access.PRINCIPAL or not policy.allows_anonymous
+    if access is not Access.OPEN and principal.is_anonymous and is_refused:
+        raise Unauthenticated
