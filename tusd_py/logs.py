@@ -163,7 +163,7 @@ class GatheredLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._gather(self.format(record), is_urgent=record.levelno >= logging.WARNING)
-        except Exception:  # noqa: BLE001 - as the standard library's own handlers
+        except Exception:  # noqa: BLE001 - the outermost handler of a line, as in the standard library
             self.handleError(record)
 
     def emit_event(self, logger: str, event: str, values: Mapping[str, object]) -> None:
@@ -205,7 +205,7 @@ def log_event(logger: logging.Logger, event: str, values: dict[str, object]) -> 
         logger.info(event, extra=values)
     elif logger.isEnabledFor(logging.INFO):
         if current := request_id.get():
-            values["request_id"] = current
+            values.setdefault("request_id", current)
         handler.emit_event(logger.name, event, values)
 
 

@@ -31,6 +31,7 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.direct import DirectAnswers
 from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -82,6 +83,10 @@ class Service:
             await self.open()
             assert self._ports is not None
         return self._ports
+
+    def opened(self) -> Ports | None:
+        """The ports if they are open in this event loop."""
+        return self._ports if self._loop is asyncio.get_running_loop() else None
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -205,7 +210,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
     app.state.drain = service.active_bodies.drain
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -20,7 +20,7 @@ from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_audit import audit_entries
-from tusd_py.uploads.upload_log import log_change, log_creation
+from tusd_py.uploads.upload_log import client_of, log_change, log_creation
 
 
 @frozen()
@@ -39,7 +39,7 @@ NO_CAUSE = Cause()
 
 async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
     """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften`` or ``QuotaReached``."""
-    effects = _effects(ports, None, upload, cause)
+    effects = effects_of(ports, None, upload, cause)
     uses_max = ports.policy.limits.part_uses_max if upload.parts else 0
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
@@ -47,7 +47,7 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
         raise _quota_reached(ports, upload, failure) from None
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
-    log_creation(upload, cause.caller)
+    log_creation(upload, client_of(cause.caller))
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
@@ -56,7 +56,7 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
     Raises ``RecordConflict``, ``LeaseLost`` or ``QuotaReached``; then nothing has changed.
     """
     try:
-        saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+        saved = await ports.records.update(before, after, effects_of(ports, before, after, cause))
     except QuotaExhausted as failure:
         raise _quota_reached(ports, after, failure) from None
     log_change(before, saved, cause.caller)
@@ -78,7 +78,8 @@ def step_job(upload: Upload, step: str) -> NewJob:
     return NewJob(actor=step, key=key, upload_id=upload.id, sequence_key=f"{upload.id} steps")
 
 
-def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Effects:
+def effects_of(ports: Ports, before: Upload | None, after: Upload, cause: Cause = NO_CAUSE) -> Effects:
+    """What is recorded together with a change: events and jobs, charges to a quota, entries of the audit log."""
     events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
