@@ -69,18 +69,19 @@ docs: $(DOCS) ## build the documentation site in build/docs; a warning, such as 
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs && echo "build/docs/index.html"
 
 UPPY ?= 6.0.1
-VENDOR := tusd_py/web/page/vendor
+VENDOR := tusd_py/web/page/static/vendor
 # uppy.NOTICES has the licence of every package that Uppy's source map lists.
 vendor: ## download Uppy's files from npm (UPPY=version); then update VENDOR.md
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	npm install --silent --no-save --ignore-scripts --prefix "$$folder" uppy@$(UPPY) >/dev/null && \
 	cp "$$folder"/node_modules/uppy/dist/uppy.min.mjs "$$folder"/node_modules/uppy/dist/uppy.min.css $(VENDOR)/ && \
 	cp "$$folder"/node_modules/uppy/LICENSE $(VENDOR)/uppy.LICENSE && \
+	for pack in de_DE fr_FR; do cp "$$folder"/node_modules/@uppy/locales/lib/$$pack.js $(VENDOR)/$$pack.mjs; done && \
 	(cd "$$folder"/node_modules && for name in blueimp-canvas-to-blob $$(grep -o 'node_modules/\(@[^/"]*/\)\?[^/"]*' \
 	    uppy/dist/uppy.min.mjs.map | sed 's#node_modules/##' | sort -u); do \
 	  node -p 'const p = require("./'$$name'/package.json"); `\n==== $${p.name}, $${p.license}, by $${p.author?.name ?? p.author ?? "its authors"}\n`'; \
 	  find $$name -maxdepth 1 -iname 'licen[sc]e*' -exec cat {} +; \
-	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.*
+	done) > $(VENDOR)/uppy.NOTICES && cd $(VENDOR) && sha256sum uppy.* *.mjs
 
 SWAGGER_UI ?= 5.35.0
 VENDOR_API := tusd_py/web/api/swagger/vendor
@@ -100,7 +101,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 # Locks that are installed together must agree: the others are bound by the first.
 lock: ## lock the newest allowed versions with their hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
-	@$(LOCK) --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
+	@$(LOCK) --extra accounts --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group bench pyproject.toml -o requirements-bench.lock >/dev/null

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
+from tusd_py.access import account_tokens, api_keys
+from tusd_py.access.account_tokens import AccountTokenVerifier
+from tusd_py.access.api_keys import ApiKeyVerifier
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.access.body_slots import BodySlots
+from tusd_py.access.login import ACCESS_PREFIX, Logins
+from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
+from tusd_py.contracts.credentials import CredentialCheck, TokenVerifier
 from tusd_py.contracts.key_set import FetchKeys
 from tusd_py.contracts.rates import RateCounter
 from tusd_py.model.quota import QuotaLimits
-from tusd_py.settings import Settings
+from tusd_py.settings import AccountsSettings, Settings
 from tusd_py.settings.access import zone_of
 
 if TYPE_CHECKING:
@@ -30,25 +40,87 @@ def access_policy(settings: Settings) -> AccessPolicy | None:
     return AccessPolicy(allows_anonymous=access.anonymous == "all", claim_seconds=access.claim_seconds)
 
 
-async def open_access_ports(settings: Settings, database: SqlDatabase | None, now: datetime) -> AccessPorts | None:
-    """The backends of access control, or ``None`` while it is off. Raises ``RecordsError``.
+async def open_access_ports(
+    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime], rate: LoginRate
+) -> AccessPorts | None:
+    """The backends of access control, or ``None`` while it is off. Raises ``RecordsError`` or ``OSError``.
 
     ``database`` is closed then.
     """
     if not settings.has_access_control:
         return None
+    try:
+        return await _open_access_ports(settings, database, clock, rate)
+    except BaseException:
+        if database is not None:
+            await database.close()
+        raise
+
+
+async def _open_access_ports(
+    settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime], rate: LoginRate
+) -> AccessPorts:
+    signer = await _signer(settings, database, clock())
+    if database is None:
+        return AccessPorts(signer=signer, clock=clock)
+    logins, verifiers, checks = None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
+    if settings.accounts.enabled:
+        logins = _logins(settings.accounts, database, signer, clock, rate)
+        tokens = AccountTokenVerifier(
+            database.accounts, signer, clock, time.monotonic, settings.jwt.expired_head_seconds
+        )
+        verifiers[ACCESS_PREFIX.encode()] = checks[account_tokens.METHOD] = tokens
+    if settings.accounts.api_keys:
+        keys = ApiKeyVerifier(database.api_keys, database.accounts, clock, time.monotonic)
+        verifiers[api_keys.PREFIX.encode()] = checks[api_keys.METHOD] = keys
+    return AccessPorts(
+        signer=signer,
+        clock=clock,
+        verifiers=verifiers,
+        checks=checks,
+        accounts=database.accounts,
+        api_keys=database.api_keys,
+        logins=logins,
+    )
+
+
+async def _signer(settings: Settings, database: SqlDatabase | None, now: datetime) -> TokenSigner:
     secrets = [parse_secret(each) for each in settings.access.secrets]
     if not secrets:
         # Without a database nothing that is signed outlives the process.
-        secret = new_secret = token_urlsafe(32)
+        secret = token_urlsafe(32)
         if database is not None:
-            try:
-                secret = await database.signing_keys.find_or_create("default", new_secret, now)
-            except BaseException:
-                await database.close()
-                raise
+            secret = await database.signing_keys.find_or_create("default", secret, now)
         secrets = [("default", secret.encode())]
-    return AccessPorts(signer=TokenSigner(secrets))
+    return TokenSigner(secrets)
+
+
+def _logins(
+    accounts: AccountsSettings,
+    database: SqlDatabase,
+    signer: TokenSigner,
+    clock: Callable[[], datetime],
+    rate: LoginRate,
+) -> Logins:
+    return Logins(
+        accounts=database.accounts,
+        passwords=passwords(),
+        rate=rate,
+        signer=signer,
+        clock=clock,
+        access_seconds=accounts.access_seconds,
+        session_seconds=accounts.session_seconds,
+    )
+
+
+def passwords() -> Passwords:
+    """Hashes passwords. Raises ``OSError`` with a sentence for the operator without the extra ``accounts``."""
+    try:
+        # Imported here: only servers with accounts need the library.
+        from argon2 import PasswordHasher
+    except ImportError:
+        raise OSError("passwords need the package argon2-cffi: install tusd-py[accounts]") from None
+    return Passwords(PasswordHasher())
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy | None:
@@ -56,12 +128,27 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
     quotas = settings.quotas
     if not quotas.enabled:
         return None
-    limits = QuotaLimits(bytes_per_day=quotas.bytes_per_day or None, bytes_per_month=quotas.bytes_per_month or None)
-    return QuotaPolicy(limits=limits, zone=zone_of(quotas.time_zone))
+    limits = QuotaLimits(
+        bytes_per_day=quotas.bytes_per_day or None,
+        bytes_per_month=quotas.bytes_per_month or None,
+        files_per_day=quotas.files_per_day or None,
+        files_per_month=quotas.files_per_month or None,
+        bytes_stored=quotas.bytes_stored or None,
+        uploads_at_once=quotas.uploads_at_once or None,
+    )
+    return QuotaPolicy(
+        limits=limits,
+        zone=zone_of(quotas.time_zone),
+        counts_now=bool(quotas.bytes_stored or quotas.uploads_at_once),
+        deletes_rejected=settings.validation.enabled and settings.validation.rejected == "delete",
+    )
 
 
 def rates(settings: Settings) -> Rates:
-    """The limits on creations and logins, and what counts for them: this process, or Redis for all processes."""
+    """How often and how fast clients may do something.
+
+    Creations and logins are counted by this process, or by Redis for all processes.
+    """
     section = settings.rates
     counter = LazyCounter(lambda: _rate_counter(settings))
     creations = None
@@ -72,7 +159,12 @@ def rates(settings: Settings) -> Rates:
     logins = LoginRate(
         counter=counter, per_minute=section.failed_logins_per_minute, per_address=section.failed_logins_per_address
     )
-    return Rates(counter=counter, logins=logins, creations=creations)
+    bodies = bandwidth = None
+    if section.uploads_receiving_at_once:
+        bodies = BodySlots(section.uploads_receiving_at_once, section.wait_seconds)
+    if section.bytes_per_second_per_upload or section.bytes_per_second_per_owner:
+        bandwidth = Bandwidth(section.bytes_per_second_per_upload, section.bytes_per_second_per_owner)
+    return Rates(counter=counter, logins=logins, creations=creations, bodies=bodies, bandwidth=bandwidth)
 
 
 def _rate_counter(settings: Settings) -> RateCounter:

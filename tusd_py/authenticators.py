@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.access.errors import KeyInvalid
-from tusd_py.access.ports import AccessPorts
 from tusd_py.access_wiring import access_policy, key_fetcher
 from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
-from tusd_py.web.authentication import Authenticator, TokenVerifier
+from tusd_py.web.authentication import Authenticator, OpenAccess
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.location import Locator
+from tusd_py.web.session_cookies import SessionCookies
 
 if TYPE_CHECKING:
     from tusd_py.access.keys import KeySource
-
-#: Returns the backends of access control; opens them at the first request.
-OpenAccess = Callable[[], Awaitable[AccessPorts]]
+    from tusd_py.contracts.credentials import TokenVerifier
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -43,10 +40,19 @@ def authenticator(
             locator=locator or Locator(), allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
         ),
         verifier=_verifier(jwt) if jwt.enabled else None,
-        verifiers={} if open_access is None else _own_verifiers(settings, open_access),
+        open_access=open_access,
+        session_cookies=session_cookies(settings, locator or Locator()),
         cookie=jwt.cookie,
         query_parameter=jwt.query_parameter,
     )
+
+
+def session_cookies(settings: Settings, locator: Locator) -> SessionCookies | None:
+    """The cookies of accounts, or ``None`` without them."""
+    accounts = settings.accounts
+    if not (accounts.enabled and accounts.cookies):
+        return None
+    return SessionCookies(locator=locator, same_site=accounts.cookie_same_site)
 
 
 def open_to_everyone(settings: Settings) -> str | None:
@@ -77,11 +83,6 @@ def has_authorize_hook(settings: Settings) -> bool:
 def allowed_algorithms(jwt: JwtSettings) -> tuple[str, ...]:
     """The algorithms that a token may be signed with; the token itself never decides."""
     return jwt.algorithms or (("HS256",) if jwt.secret else ("RS256", "ES256", "EdDSA"))
-
-
-def _own_verifiers(settings: Settings, open_access: OpenAccess) -> Mapping[bytes, TokenVerifier]:
-    """The verifiers of the tokens that this server makes itself, by their prefix."""
-    return {}
 
 
 def _verifier(jwt: JwtSettings) -> TokenVerifier:

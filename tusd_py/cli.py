@@ -30,6 +30,9 @@ COMMANDS = {
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
     "quota": "Show, set and reconcile quotas.",
+    "audit": "List and verify the audit log.",
+    "user": "Add, list and change accounts.",
+    "key": "Make, list and revoke API keys.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import URL
 
+from tusd_py.contracts.accounts import Accounts, ApiKeys
 from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
@@ -52,6 +53,16 @@ def open_endpoint_states(settings: Settings) -> AbstractAsyncContextManager[Endp
 def open_quota_ledger(settings: Settings) -> AbstractAsyncContextManager[QuotaLedger]:
     """The quota ledger of a database, as ``open_job_queue``."""
     return _opened(settings, lambda database: database.quota_ledger)
+
+
+def open_accounts(settings: Settings) -> AbstractAsyncContextManager[Accounts]:
+    """The accounts of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.accounts)
+
+
+def open_api_keys(settings: Settings) -> AbstractAsyncContextManager[ApiKeys]:
+    """The API keys of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.api_keys)
 
 
 def open_audit_log(settings: Settings) -> AbstractAsyncContextManager[AuditLog]:

@@ -13,7 +13,6 @@ from tusd_py.contracts.hook_counts import HookCount
 from tusd_py.contracts.locker import Lock
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
-from tusd_py.model.quota import Quota
 from tusd_py.settings import Settings
 from tusd_py.stores import describe_bucket, store_failure
 from tusd_py.threads import in_executor
@@ -105,7 +104,7 @@ class Maintenance:
         await prune(self._ports, self._settings.events.keep_seconds)
         self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
         if self._ports.quota_ledger is not None and self._ports.quotas is not None:
-            oldest = self._ports.quotas.periods(self._ports.clock() - _CHARGES_KEPT)[Quota.BYTES_PER_MONTH]
+            oldest = self._ports.quotas.periods(self._ports.clock() - _CHARGES_KEPT).month
             await self._ports.quota_ledger.prune(oldest)
         await self._remove_leftovers()
         await self._measure_jobs()

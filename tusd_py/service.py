@@ -26,7 +26,8 @@ from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.documentation import documentation_routes
-from tusd_py.web.api.routes import api_routes
+from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
+from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
@@ -36,10 +37,13 @@ from tusd_py.web.health import health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
-from tusd_py.web.page import page_routes
+from tusd_py.web.page.accepted import ANY_FILE, accepted_files
+from tusd_py.web.page.files import PageOptions
+from tusd_py.web.page.logo import read_logo
+from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -106,8 +110,16 @@ class Service:
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
+                if self._ports.audit is not None:
+                    self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
                 self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -182,11 +194,25 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
     return Protocols(tus, others, VERSIONS)
 
 
+def page_options(settings: Settings) -> PageOptions:
+    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    validation = settings.validation
+    return PageOptions(
+        endpoint=settings.server.public_url or settings.server.base_path,
+        title=settings.page.title,
+        colour=settings.page.colour,
+        logo=read_logo(settings.page.logo),
+        length_max=settings.uploads.length_max,
+        accepted=accepted_files(validation.rules, validation.unmatched) if validation.enabled else ANY_FILE,
+    )
+
+
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
+    Raises ``OSError`` with a sentence for the operator if a key or the logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -205,13 +231,25 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
         if settings.api.docs:
             routes += documentation_routes()
+    elif service.authenticator is not None:
+        # Without the API, only what clients need to get credentials.
+        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
     if settings.has_page:
-        routes += page_routes(settings.server.public_url or settings.server.base_path)
+        routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
     direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
     app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
+    if service.authenticator is not None and settings.cors.enabled:
+        cors = settings.cors
+        app.add_middleware(
+            ApiCors,
+            allow_origins=cors.allow_origins,
+            allow_credentials=cors.allow_credentials,
+            max_age=cors.max_age_seconds,
+        )
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tusd_py.model.account import ApiKey
+from tusd_py.model.audit import RecordedEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
 from tusd_py.model.upload import Upload
@@ -99,6 +101,23 @@ def job_view(job: Job) -> dict[str, object]:
     }
 
 
+def audit_view(recorded: RecordedEntry) -> dict[str, object]:
+    """An entry of the audit log."""
+    entry = recorded.entry
+    return {
+        "number": recorded.number,
+        "at": format_time(entry.at),
+        "subject": entry.subject,
+        "method": entry.method,
+        "verb": entry.verb,
+        "kind": entry.kind.value,
+        "id": entry.object_id,
+        "outcome": entry.outcome.value,
+        "address": entry.address,
+        "reason": entry.reason,
+    }
+
+
 def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
     """A closed webhook endpoint."""
     return {
@@ -106,4 +125,19 @@ def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
         "state": "closed",
         "reason": endpoint.reason,
         "since": format_time(endpoint.since),
+    }
+
+
+def key_view(key: ApiKey) -> dict[str, object]:
+    """An API key, without its digest."""
+    return {
+        "id": key.id,
+        "owner": key.owner,
+        "label": key.label,
+        "roles": sorted(key.roles),
+        "verbs": None if key.verbs is None else sorted(key.verbs),
+        "created_at": format_time(key.created_at),
+        "expires_at": format_time(key.expires_at),
+        "revoked_at": format_time(key.revoked_at),
+        "last_used_at": format_time(key.last_used_at),
     }

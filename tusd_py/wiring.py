@@ -155,14 +155,14 @@ async def open_ports(
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
-        access_ports = await open_access_ports(settings, database, utc_now())
+        clock = clock or (None if database is None else database.clock) or utc_now
+        counted = rates(settings)
+        access_ports = await open_access_ports(settings, database, clock, counted.logins)
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
         await locker.close()
         await store.close()
         raise
-    if clock is None:
-        clock = (None if database is None else database.clock) or utc_now
     return Ports(
         records=MemoryRecords() if database is None else database.records,
         store=store,
@@ -176,7 +176,7 @@ async def open_ports(
         opened_at=clock(),
         count_complete=count_complete,
         access=access_policy(settings),
-        rates=rates(settings),
+        rates=counted,
         access_ports=access_ports,
         quotas=quota_policy(settings),
         audit=audit_trail(settings, database, clock),
@@ -195,6 +195,8 @@ async def open_ports(
 async def close_ports(ports: Ports, settings: Settings) -> None:
     """Wait for background work, then close everything that ``open_ports`` opened."""
     await ports.background.drain(settings.server.shutdown_timeout_seconds)
+    if ports.access_ports is not None:
+        ports.access_ports.close()
     await ports.hooks.close()
     if ports.audit is not None:
         await ports.audit.close()
@@ -274,6 +276,13 @@ def _publisher(settings: Settings) -> DirectoryPublisher:
 def try_publishing(directory: Path) -> str:
     """How files are placed in the existing ``directory``, found out by placing one. Raises ``OSError``."""
     return try_out(directory)
+
+
+def reload_rules(ports: Ports, settings: Settings) -> None:
+    """Let the validators of ``ports`` apply the rules of ``settings``; whether there are any does not change."""
+    for validator in (ports.validator, ports.sniffer):
+        if isinstance(validator, RuleValidator):
+            validator.take_over(_validator(settings))
 
 
 def _validator(settings: Settings) -> RuleValidator:

@@ -14,7 +14,7 @@ from tests.browser.upload_page import UploadPage, visit
 from tests.support.server import RunningServer, start_server
 
 # No sandbox: containers lack the rights for it. No background requests of Chromium itself.
-_ARGUMENTS = [
+ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
@@ -24,17 +24,22 @@ _ARGUMENTS = [
 ]
 
 
-# Not session-scoped: Playwright keeps an event loop running in this thread, so other tests could not run theirs.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium_path() -> str:
+    """Where Chromium is. If it is not installed, the test is skipped, or fails in CI."""
     executable = shutil.which("chromium")
     if executable is None:
         sentence = "Chromium is not installed (Debian: apt-get install --no-install-recommends chromium)"
         if os.environ.get("CI"):
             pytest.fail(sentence)
         pytest.skip(sentence)
+    return executable
+
+
+# Not session-scoped: Playwright keeps an event loop running in this thread, so other tests could not run theirs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         try:
             yield chromium
         finally:

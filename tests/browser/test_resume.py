@@ -88,11 +88,13 @@ def test_large_file_must_be_chosen_again_after_a_reload(
     page.wait_until_sent(30)
     page.wait_until_kept(with_bytes=False)
     page.tab.reload()
-    expect(page.tab.get_by_text("Choose it again to upload the rest")).to_be_visible()
+    expect(page.tab.get_by_role("heading", name="Choose one file again")).to_be_visible()
+    expect(page.tab.locator("#again-list li")).to_have_text(["archive.tar"])
+    expect(page.tab.locator(".uppy-Dashboard-Item")).to_have_count(0)
     page.throttle(None)
-    page.press("Choose again")
     page.choose(chosen)
     page.wait_for_uploaded(1)
+    expect(page.tab.locator("#again")).to_be_hidden()
     assert_resumed(page, server, chosen)
 
 

@@ -98,7 +98,7 @@ def test_page_shows_and_copies_the_endpoint(page: UploadPage, server: RunningSer
     """The page shows the full URL of the endpoint, and a button copies it."""
     expect(page.tab.locator("#endpoint")).to_have_text(server.url)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.press("Copy the tus endpoint")
+    page.press("Copy: tus endpoint")
     expect(page.tab.locator("#endpoint-copy")).to_have_text("Copied")
     assert server.url == page.tab.evaluate("navigator.clipboard.readText()")
 

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
+from tests.support.node import package_file
 from tests.support.server import RunningServer
 
 _WAIT_MS = 30_000
@@ -31,6 +33,24 @@ _STORED_STATE = """async () => {
   return file?.tus?.uploadUrl ? { bytes: blobs === 1, paused: Boolean(file.isPaused) } : null
 }"""
 expect.set_options(timeout=_WAIT_MS)
+
+_AXE = """axe.run({resultTypes: ['violations']}).then(({violations}) => violations.flatMap(
+  ({id, nodes}) => nodes.map(({html}) => `${id}: ${html.slice(0, 200)}`)))"""
+
+#: A phone held upright, operated by fingers.
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
+
+# WCAG 2.2, 2.5.8: at least 24 by 24 CSS pixels, except for links within a sentence.
+_SMALL_TARGETS = """() => [...document.querySelectorAll('button, a, input, summary, select')]
+  .filter((element) => element.checkVisibility() && !element.closest('.offscreen'))
+  .map((element) => [element, element.getBoundingClientRect()])
+  .filter(([, { width, height }]) => width < 24 || height < 24)
+  .map(([element, { width, height }]) => `${element.outerHTML.slice(0, 200)} is ${width} by ${height}`)"""
 
 
 class UploadPage:
@@ -104,6 +124,20 @@ class UploadPage:
         """The Upload-Offset of each PATCH."""
         return [int(request.headers["upload-offset"]) for request in self.sent("PATCH")]
 
+    def small_targets(self) -> list[str]:
+        """The visible buttons and links that are smaller than fingers need."""
+        found: list[str] = self.tab.evaluate(_SMALL_TARGETS)
+        return found
+
+    def barriers(self) -> list[str]:
+        """What axe finds on the page as it is: rules of WCAG 2.2 AA and good practice that it does not meet."""
+        session = self.context.new_cdp_session(self.tab)
+        # The page's policy stays on: the debugger runs what no script of the page could.
+        session.send("Runtime.evaluate", {"expression": package_file("axe-core/axe.min.js")})
+        found = session.send("Runtime.evaluate", {"expression": _AXE, "awaitPromise": True, "returnByValue": True})
+        problems: list[str] = found["result"]["value"]
+        return problems
+
     def violations(self) -> list[str]:
         """Requests to other hosts, violations of the page's policy, and uncaught errors."""
         hosts = {urlsplit(request.url).hostname for request in self._requests if request.url.startswith("http")}
@@ -116,9 +150,12 @@ class UploadPage:
 
 
 @contextmanager
-def visit(browser: Browser, server: RunningServer, *, expected: str = "\n") -> Iterator[UploadPage]:
-    """Open the page of ``server``. Fails at the end if the page has ``violations`` without the text ``expected``."""
-    context = browser.new_context(locale="en-GB", accept_downloads=True)
+def visit(browser: Browser, server: RunningServer, *, expected: str = "\n", **options: Any) -> Iterator[UploadPage]:
+    """Open the page of ``server``. Fails at the end if the page has ``violations`` without the text ``expected``.
+
+    ``options`` are of the browser's context: ``locale``, or those of ``PHONE``.
+    """
+    context = browser.new_context(**{"locale": "en-GB", "accept_downloads": True, **options})
     try:
         opened = UploadPage(context, server.root + "/")
         opened.open()

@@ -15,17 +15,19 @@ from tests.support.harness import CALLER, UploadsHarness
 from tests.support.postgres import empty_database
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.jobs import Job
-from tusd_py.model.quota import Quota, QuotaLimits
+from tusd_py.model.principal import Principal, PrincipalLimits
+from tusd_py.model.quota import QuotaLimits, QuotaPeriods
 from tusd_py.model.upload import Kind, Status
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.records.sql.database import SqlDatabase
+from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.processing.settle import settle
 
 pytestmark = pytest.mark.anyio
 
 SUBJECT = "address:192.0.2.7"
-PERIODS = {Quota.BYTES_PER_DAY: "2026-01-01", Quota.BYTES_PER_MONTH: "2026-01"}
+PERIODS = QuotaPeriods("2026-01-01", "2026-01")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -34,15 +36,20 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[tuple[UploadsHarness, SqlDatabase]]:
-    """The use cases over the database at ``url``, with 100 bytes a day and 150 a month."""
+async def opened(
+    url: str, limits: QuotaLimits | None = None, policy: UploadPolicy | None = None
+) -> AsyncIterator[tuple[UploadsHarness, SqlDatabase]]:
+    """The use cases over the database at ``url``, with 100 bytes a day and 150 a month unless ``limits`` are given."""
     database = await SqlDatabase.open(url)
-    harness = UploadsHarness(records=database.records, policy=UploadPolicy(steps=("quota",), partial_seconds=0))
+    harness = UploadsHarness(
+        records=database.records, policy=policy or UploadPolicy(steps=("quota",), partial_seconds=0)
+    )
     harness.caller = replace(CALLER, client="192.0.2.7")
-    limits = QuotaLimits(bytes_per_day=100, bytes_per_month=150)
+    counts_now = limits is not None
+    limits = limits or QuotaLimits(bytes_per_day=100, bytes_per_month=150)
     harness.ports = replace(
         harness.ports,
-        quotas=QuotaPolicy(limits=limits),
+        quotas=QuotaPolicy(limits=limits, counts_now=counts_now),
         quota_ledger=database.quota_ledger,
         job_queue=database.job_queue,
     )
@@ -54,7 +61,7 @@ async def opened(url: str) -> AsyncIterator[tuple[UploadsHarness, SqlDatabase]]:
 
 
 async def used(database: SqlDatabase) -> list[tuple[int, int]]:
-    return [(each.used, each.reserved) for each in await database.quota_ledger.usage(SUBJECT, PERIODS)]
+    return [(each.used, each.reserved) for each in (await database.quota_ledger.usage(SUBJECT, PERIODS))[:2]]
 
 
 async def refused(work: Callable[[], object]) -> QuotaReached:
@@ -171,3 +178,118 @@ async def test_final_upload_beyond_the_quota_fails(url: str) -> None:
         assert "more than the quota of the owner allows" in failed.history[-1].reason
         assert (await used(database))[0][0] == 60
         assert await database.quota_ledger.reconcile(repair=False) == []
+
+
+async def counted(database: SqlDatabase) -> dict[str, int]:
+    """What is used of each quota, and a look that nothing has drifted."""
+    assert await database.quota_ledger.reconcile(repair=False, counts_now=True) == []
+    return {each.quota.value: each.used for each in await database.quota_ledger.usage(SUBJECT, PERIODS)}
+
+
+async def test_files_are_counted_once_403(url: str) -> None:
+    """A file stays counted when it ends; the parts of a parallel upload are no files."""
+    async with opened(url, QuotaLimits(files_per_day=2, files_per_month=3)) as (harness, database):
+        upload = (await harness.create(5)).upload
+        await harness.terminate(upload.id)
+        parts = [(await harness.create(1, b"x", kind=Kind.PARTIAL)).upload.id for _ in range(3)]
+        await harness.create(None, kind=Kind.FINAL, parts=parts)
+        reached = await refused(lambda: harness.create(1))
+        assert (reached.status, reached.quota, reached.limit, reached.used) == (403, "files_per_day", 2, 2)
+        harness.clock.move(24 * 3600)
+        await harness.create(1)
+        assert (await refused(lambda: harness.create(1))).quota == "files_per_month"
+        assert (await counted(database))["files_per_month"] == 3
+
+
+async def test_uploads_at_once_403(url: str) -> None:
+    """An upload that completes or ends lets the next one begin."""
+    async with opened(url, QuotaLimits(uploads_at_once=2)) as (harness, database):
+        first, second = [(await harness.create(5)).upload.id for _ in range(2)]
+        reached = await refused(lambda: harness.create(5))
+        assert (reached.status, reached.quota, reached.used, reached.resets_at) == (403, "uploads_at_once", 2, "")
+        await harness.create(5, b"x" * 5)  # complete at once
+        await harness.append(first, 0, b"x" * 5)
+        await harness.create(5)
+        await refused(lambda: harness.create(5))
+        await harness.terminate(second)
+        await harness.create(5)
+        assert (await counted(database))["uploads_at_once"] == 2
+
+
+async def test_stored_bytes_are_released_by_the_end(url: str) -> None:
+    """Unlike the bytes of a day, those that are stored are released when the upload is deleted, rejected or expires."""
+    policy = UploadPolicy(finished_seconds=3600, unfinished_seconds=3600)
+    async with opened(url, QuotaLimits(bytes_stored=100), policy) as (harness, database):
+        complete = (await harness.create(60, b"x" * 60)).upload
+        assert (await refused(lambda: harness.create(41))).quota == "bytes_stored"
+        await harness.terminate(complete.id)
+        await harness.create(100)
+        await refused(lambda: harness.create(1))
+        harness.clock.move(4000)
+        await sweep(harness.ports)
+        await harness.create(90, b"x" * 90)
+        assert await counted(database) == {
+            "bytes_per_day": 150,
+            "bytes_per_month": 150,
+            "files_per_day": 3,
+            "files_per_month": 3,
+            "bytes_stored": 90,
+            "uploads_at_once": 0,
+        }
+
+
+@pytest.mark.parametrize("parts_first", [True, False], ids=["parts end first", "final ends first"])
+async def test_stored_bytes_of_a_parallel_upload_count_once(url: str, parts_first: bool) -> None:
+    """While parts and final exist, when the parts are deleted, and until the last of them has ended."""
+    async with opened(url, QuotaLimits(bytes_stored=100), UploadPolicy()) as (harness, database):
+        parts = [(await harness.create(30, b"x" * 30, kind=Kind.PARTIAL)).upload.id for _ in range(2)]
+        final = (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload
+        assert (await counted(database))["bytes_stored"] == 60
+        ended = [*parts, final.id] if parts_first else [final.id, *parts]
+        for upload_id, left in zip(ended, [60, 60, 0] if parts_first else [60, 30, 0], strict=True):
+            await harness.terminate(upload_id)
+            assert (await counted(database))["bytes_stored"] == left
+        await harness.create(100)
+
+
+async def test_final_is_assembled_under_the_quota_of_its_token(url: str) -> None:
+    """The limits of the credentials that created an upload apply where no request is: 60 bytes a day would not do."""
+    async with opened(url) as (harness, database):
+        limits = PrincipalLimits(bytes_per_day=500, bytes_per_month=500)
+        harness.caller = replace(harness.caller, principal=Principal(subject="a", limits=limits))
+        part = (await harness.create(None, kind=Kind.PARTIAL)).upload
+        final = (await harness.create(None, kind=Kind.FINAL, parts=[part.id, part.id])).upload
+        await harness.append(part.id, 0, b"x" * 90, length=90)
+        await harness.drain()
+        found = await harness.record(final.id)
+        assert found is not None
+        assert found.is_complete
+        assert (await used(database))[0][0] == 180
+
+
+async def test_reconciliation_after_quotas_are_switched_on(url: str) -> None:
+    """What exists already is counted by a repair; without limits on it nothing is counted, and that is no drift."""
+    async with opened(url) as (harness, database):
+        upload = (await harness.create(60)).upload
+        await harness.append(upload.id, 0, b"x" * 20)
+        ledger = database.quota_ledger
+        assert await ledger.reconcile(repair=False) == []
+        found = await ledger.reconcile(repair=True, counts_now=True)
+        assert {(drift.unit, drift.counted, drift.charged) for drift in found} == {
+            ("stored", 0, 60),
+            ("unfinished", 0, 1),
+        }
+        assert (await counted(database))["bytes_stored"] == 60
+        assert await ledger.reconcile(repair=True)
+        assert await ledger.reconcile(repair=False) == []
+
+
+async def test_forgotten_subject(url: str) -> None:
+    """Nothing is left of it, and its uploads are not charged any more."""
+    async with opened(url) as (harness, database):
+        upload = (await harness.create(60)).upload
+        await database.quota_ledger.set_limits(SUBJECT, QuotaLimits(bytes_per_day=1))
+        await database.quota_ledger.forget(SUBJECT)
+        assert await database.quota_ledger.find_limits(SUBJECT) is None
+        await harness.append(upload.id, 0, b"x" * 60)
+        assert await used(database) == [(0, 0), (0, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,8 +45,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     No test may change them.
     """
-    directory = tmp_path_factory.getbasetemp().parent / "image"
-    with (tmp_path_factory.getbasetemp().parent / "image.lock").open("w") as lock:
+    # A process of xdist has a directory of its own in that of the run; above the latter are those of earlier runs.
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
+    directory = run / "image"
+    with (run / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / "done").exists():
             shutil.rmtree(directory, ignore_errors=True)

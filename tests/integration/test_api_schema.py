@@ -26,7 +26,12 @@ QUICK, LONG = 8, 300
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with everything that the API shows."""
-    environment = {"API__ENABLED": "true", "EVENTS__RECORD": "true", "QUOTAS__ENABLED": "true"}
+    environment = {
+        "API__ENABLED": "true",
+        "EVENTS__RECORD": "true",
+        "QUOTAS__ENABLED": "true",
+        "AUDIT__ENABLED": "true",
+    }
     running = start_server(tmp_path_factory.mktemp("api") / "data", settings=environment)
     yield running
     running.stop()

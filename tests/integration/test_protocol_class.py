@@ -271,51 +271,6 @@ def test_idle_time_counts_from_the_last_response(start: Start) -> None:
         assert 0.2 < time.monotonic() - began < 5
 
 
-def test_whole_requests_are_offered_before_a_task_starts(start: Start) -> None:
-    """Requests with and without a body, one after the other and ahead of their responses, are answered in order."""
-    server = start()
-    with server.connect() as connection:
-        for _ in range(2):
-            connection.sendall(head("POST", "/direct", "Content-Length: 3") + b"abc" + head("GET", "/direct"))
-            connection.sendall(head("POST", "/echo", "Content-Length: 1") + b"x" + head("POST", "/direct-later"))
-            assert [b" 201 ", b" 201 ", b" 200 ", b" 200 "] == [answer(connection)[8:13] for _ in range(4)]
-    ends = [(each.path, each.body, each.ended) for each in server.application.seen]
-    one_round = [
-        ("/direct", b"abc", "direct"),
-        ("/direct", b"", "direct"),
-        ("/echo", b"x", "complete"),
-        ("/direct-later", b"", "complete"),
-    ]
-    assert one_round * 2 == ends
-
-
-def test_other_requests_are_not_offered(start: Start) -> None:
-    """A body that has not arrived, one that waits for a 100, and a connection that ends after the response."""
-    server = start()
-    with server.connect() as connection:
-        connection.sendall(head("POST", "/direct", "Content-Length: 3") + b"a")
-        until(lambda: len(server.application.seen) == 1)
-        connection.sendall(b"bc")
-        assert b"/direct" in answer(connection)
-        connection.sendall(head("POST", "/direct", "Content-Length: 1", "Expect: 100-continue"))
-        assert b" 100 " in answer(connection)
-        connection.sendall(b"a")
-        assert b"/direct" in answer(connection)
-        connection.sendall(head("POST", "/direct", "Connection: close"))
-        assert b"/direct" in rest(connection)
-    assert ["complete"] * 3 == [each.ended for each in server.application.seen]
-
-
-def test_direct_response_to_a_lost_connection(start: Start) -> None:
-    """The client is gone before the response: the server goes on."""
-    server = start()
-    connection = server.connect()
-    connection.sendall(head("POST", "/direct"))
-    connection.close()
-    until(lambda: len(server.application.seen) == 1 and not server.connections)
-    assert b" 201 " in server.exchange(head("POST", "/direct"), head("GET", "/last", "Connection: close"))
-
-
 def test_header_timeout_is_for_heads_only(start: Start) -> None:
     """A body and an application may take longer, and a used connection may be idle longer."""
     server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)

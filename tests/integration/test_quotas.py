@@ -132,3 +132,41 @@ async def test_api_shows_and_the_worker_settles(server: RunningServer) -> None:
     assert day["resets_at"].endswith("T00:00:00.000Z")
     anonymous = json.loads((await request("GET", f"{server.root}/api/quota", {})).body)
     assert (anonymous["subject"], anonymous["quotas"][0]["used"]) == ("address:127.0.0.1", 0)
+
+
+async def test_quotas_of_files_and_of_what_is_stored(tmp_path: Path) -> None:
+    """403 for files and unfinished uploads, 413 for stored bytes; a DELETE releases them; the draft gets members."""
+    settings = {
+        "QUOTAS__ENABLED": "true",
+        "QUOTAS__FILES_PER_DAY": "4",
+        "QUOTAS__UPLOADS_AT_ONCE": "2",
+        "QUOTAS__BYTES_STORED": "100",
+        "API__ENABLED": "true",
+    }
+    server = start_server(tmp_path / "more", settings=settings)
+    try:
+        first, _ = [(await post(server, {"Upload-Length": "40"})).headers["location"] for _ in range(2)]
+        refused = await post(server, {"Upload-Length": "1"})
+        assert (refused.status, refused.body.split(b":")[0]) == (403, b"ERR_FILE_QUOTA_EXCEEDED")
+        assert b"the quota uploads_at_once is 2 files, of which 2 are used" in refused.body
+        assert (await request("PATCH", urljoin(server.url, first), patch_headers(0), b"x" * 40)).status == 204
+        assert b"the quota bytes_stored is 100 bytes" in (await post(server, {"Upload-Length": "21"})).body
+        assert (await request("DELETE", urljoin(server.url, first), TUS)).status == 204
+        assert (await post(server, {"Upload-Length": "60"})).status == 201
+        shown = json.loads((await request("GET", f"{server.root}/api/quota", {})).body)
+        assert {each["quota"]: (each["used"], each["limit"]) for each in shown["quotas"][2:]} == {
+            "files_per_day": (3, 4),
+            "bytes_stored": (100, 100),
+            "uploads_at_once": (2, 2),
+        }
+        draft = {"Upload-Draft-Interop-Version": "8", "Upload-Complete": "?0", "Upload-Length": "1"}
+        problem = json.loads((await request("POST", server.url, draft, b"")).body)
+        assert (problem["code"], problem["quota"], problem["limit"], problem["used"], problem["resets-at"]) == (
+            "ERR_QUOTA_EXCEEDED",
+            "bytes_stored",
+            100,
+            100,
+            None,
+        )
+    finally:
+        server.stop()

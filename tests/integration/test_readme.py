@@ -93,6 +93,6 @@ def test_python_examples_run(tmp_path: Path) -> None:
 
 def test_picture_of_the_readme_is_a_png() -> None:
     """The picture in the README exists and is no placeholder."""
-    picture = (ROOT / "docs" / "page.png").read_bytes()
+    picture = (ROOT / "docs" / "page" / "desktop.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000

@@ -72,7 +72,12 @@ class Connection:
                 raise ConnectionResetError("the connection ended without an answer") from error
             status_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
             status = int(status_line.split(" ")[1])
-            headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
+            headers: dict[str, str] = {}
+            for name, value in (line.split(":", 1) for line in lines):
+                # Cookies cannot be combined in one line: a line each.
+                key = name.lower()
+                before = f"{headers[key]}\n" if key == "set-cookie" and key in headers else ""
+                headers[key] = before + value.strip()
             if status >= 200:
                 return Answer(status, headers, await self._body(status, headers))
             if interim:

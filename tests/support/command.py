@@ -19,13 +19,13 @@ def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
 
 
-def run(*arguments: str, **environ: str) -> Result:
+def run(*arguments: str, stdin: str | None = None, **environ: str) -> Result:
     """Run a command; ``SERVER__PORT="1"`` sets the variable ``TUSD_PY_SERVER__PORT``."""
     variables = {f"TUSD_PY_{name}": value for name, value in environ.items()}
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     try:
-        return CliRunner().invoke(app, list(arguments), env=variables)
+        return CliRunner().invoke(app, list(arguments), input=stdin, env=variables)
     finally:
         # The command may have sent the log to its standard error, which is closed now.
         root.handlers = handlers

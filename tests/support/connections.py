@@ -88,8 +88,18 @@ class Application:
         else:
             body = b"".join(whole.peek_body())
             self.seen.append(Seen(whole.scope["path"], whole.scope["headers"], body, ended="direct"))
-            loop.call_soon(whole.respond_directly, 201, [(b"content-length", b"0")])
+            loop.call_soon(self._respond_directly, whole, run)
         return True
+
+    def _respond_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> None:
+        headers = [(b"content-length", b"0")]
+        if not whole.respond_directly(201, headers):
+
+            async def send_response(scope: Any, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
+                await send({"type": "http.response.start", "status": 201, "headers": headers})
+                await send({"type": "http.response.body", "body": b""})
+
+            run(whole, send_response)
 
     async def _read(self, seen: Seen, receive: Callable[[], Awaitable[Message]]) -> None:
         while not seen.ended:

@@ -1,4 +1,4 @@
-"""Runs the real tus-js-client under Node, at the version of its lock file."""
+"""Runs the real tus-js-client under Node, and reads the files of packages, at the versions of the lock file."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def upload(timeout_seconds: float = 60.0, **arguments: Any) -> Outcome:
 def node() -> str:
     """The path of node. If it is not installed, the test is skipped, or fails in CI."""
     return _found("node")
+
+
+def package_file(path: str) -> str:
+    """The text of a file of an installed package, such as ``axe-core/axe.min.js``."""
+    _with_packages()
+    return (FOLDER / "node_modules" / path).read_text()
 
 
 @cache

@@ -1,20 +1,34 @@
-"""``AccessPorts``: what access control needs of the world. A field for each contract."""
+"""``AccessPorts``: what access control needs of the world, a field for each contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from tusd_py.access.login import Logins
 from tusd_py.access.signing import TokenSigner
-from tusd_py.contracts.credentials import CredentialCheck
+from tusd_py.contracts.accounts import Accounts, ApiKeys
+from tusd_py.contracts.credentials import CredentialCheck, TokenVerifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPorts:
     """The backends of access control. It exists only while access control is on.
 
+    ``verifiers`` has what verifies the tokens that this server makes itself, by their prefix (``b"tusd_key_"``).
     ``checks`` has, by ``Principal.method``, what knows of revoked credentials; others have no revocation.
     """
 
     signer: TokenSigner
+    clock: Callable[[], datetime]
+    verifiers: Mapping[bytes, TokenVerifier] = field(default_factory=dict)
     checks: Mapping[str, CredentialCheck] = field(default_factory=dict)
+    accounts: Accounts | None = None  # None where records are kept in memory
+    api_keys: ApiKeys | None = None  # the same
+    logins: Logins | None = None  # None while accounts are off
+
+    def close(self) -> None:
+        """End the threads that belong to it."""
+        if self.logins is not None:
+            self.logins.passwords.close()

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from tusd_py.model.caller import Caller
 from tusd_py.model.principal import Principal
-from tusd_py.model.quota import ExhaustedQuota, Quota, QuotaCharge, QuotaLimits, QuotaUsage
+from tusd_py.model.quota import (
+    ExhaustedQuota,
+    Quota,
+    QuotaAmounts,
+    QuotaCharge,
+    QuotaLimits,
+    QuotaPeriods,
+    QuotaUsage,
+)
 from tusd_py.model.steps import QUOTA
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.protocol.access_errors import QuotaReached
+from tusd_py.protocol.access_errors import FileQuotaReached, QuotaReached
 from tusd_py.views import format_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaPolicy:
-    """The operator's quotas. Days and months are those of ``zone``."""
+    """The operator's quotas. Days and months are those of ``zone``.
+
+    ``counts_now`` says whether stored bytes and unfinished uploads are counted, which costs a statement for each
+    creation and each completion. ``deletes_rejected`` says whether rejected uploads store nothing.
+    """
 
     limits: QuotaLimits
     zone: tzinfo = UTC
+    counts_now: bool = False
+    deletes_rejected: bool = False
 
     def charge(self, before: Upload | None, after: Upload, caller: Caller | None) -> QuotaCharge | None:
         """What the change of a record from ``before`` (``None``: a new record) to ``after`` charges; ``None``: nothing.
@@ -28,23 +41,30 @@ class QuotaPolicy:
         The bytes of an upload count on the day of its creation.
         """
         is_settled = after.has_ended or after.status is Status.MOVED or QUOTA.is_passed(before, after)
-        if before is not None and charged_bytes(before) == charged_bytes(after) and not is_settled:
+        amounts = self.amounts(after)
+        if before is not None and not is_settled and self.amounts(before) == amounts:
             return None
-        limits = self.limits_for(None if caller is None else caller.principal)
+        principal = None if caller is None else caller.principal
+        own_limits = None if principal is None else own_limits_of(principal)
         if before is not None:
             return QuotaCharge(
                 upload_id=after.id,
                 created_at=after.created_at,
-                bytes=charged_bytes(after),
-                limits=limits,
+                amounts=amounts,
+                limits=self.limits,
+                own_limits=own_limits,
+                has_request=principal is not None,
                 is_settled=is_settled,
+                has_ended=after.has_ended,
+                deletes_rejected=self.deletes_rejected,
                 frees_parts=after.kind is Kind.FINAL and after.has_ended and not after.is_complete,
             )
         return QuotaCharge(
             upload_id=after.id,
             created_at=after.created_at,
-            bytes=charged_bytes(after),
-            limits=limits,
+            amounts=amounts,
+            limits=self.limits,
+            own_limits=own_limits,
             is_new=True,
             subject=subject_of(after.owner, "" if caller is None else caller.client),
             periods=self.periods(after.created_at),
@@ -52,35 +72,55 @@ class QuotaPolicy:
             is_settled=is_settled,
         )
 
+    def amounts(self, upload: Upload) -> QuotaAmounts:
+        """What ``upload`` counts for. A file is counted once, and stays counted: its parts are no files."""
+        charged = charged_bytes(upload)
+        is_whole = upload.kind is not Kind.PARTIAL
+        if not self.counts_now:
+            return QuotaAmounts(charged, int(is_whole))
+        is_stored = not (
+            upload.has_ended
+            or upload.status is Status.MOVED
+            or (upload.status is Status.REJECTED and self.deletes_rejected)
+        )
+        is_unfinished = is_whole and not upload.is_complete and upload.status in (Status.UPLOADING, Status.PROCESSING)
+        return QuotaAmounts(charged, int(is_whole), charged if is_stored else 0, int(is_unfinished))
+
     def limits_for(self, principal: Principal | None) -> QuotaLimits:
         """The limits of ``principal``: those of its credentials before those of the settings."""
-        if principal is None:
-            return self.limits
-        own, limits = principal.limits, self.limits
-        return QuotaLimits(
-            bytes_per_day=limits.bytes_per_day if own.bytes_per_day is None else own.bytes_per_day,
-            bytes_per_month=limits.bytes_per_month if own.bytes_per_month is None else own.bytes_per_month,
-        )
+        return self.limits if principal is None else self.limits.overlaid(own_limits_of(principal))
 
-    def periods(self, at: datetime) -> Mapping[Quota, str]:
+    def periods(self, at: datetime) -> QuotaPeriods:
         """The day and the month of ``at``."""
         text = at.astimezone(self.zone).isoformat()
-        return {Quota.BYTES_PER_DAY: text[:10], Quota.BYTES_PER_MONTH: text[:7]}
+        return QuotaPeriods(text[:10], text[:7])
 
-    def resets_at(self, quota: Quota, at: datetime) -> datetime:
-        """When the day or the month of ``at`` ends."""
+    def resets_at(self, quota: Quota, at: datetime) -> datetime | None:
+        """When the day or the month of ``at`` ends; ``None`` if no time resets this quota."""
         local = at.astimezone(self.zone)
-        if quota is Quota.BYTES_PER_DAY:
+        if quota in (Quota.BYTES_PER_DAY, Quota.FILES_PER_DAY):
             date = local.date() + timedelta(days=1)
-        else:
+        elif quota in (Quota.BYTES_PER_MONTH, Quota.FILES_PER_MONTH):
             date = (local.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+        else:
+            return None
         # From the date: the day of a change of the clocks has 23 or 25 hours.
         return datetime(date.year, date.month, date.day, tzinfo=self.zone).astimezone(UTC)
 
     def refusal(self, exhausted: ExhaustedQuota, created_at: datetime) -> QuotaReached:
         """The error for a client whose upload, created at this time, does not fit into its quota."""
         resets_at = self.resets_at(exhausted.quota, created_at)
-        return QuotaReached(exhausted.quota.value, exhausted.limit, exhausted.used, f"{resets_at:%Y-%m-%dT%H:%M:%SZ}")
+        reached = QuotaReached if exhausted.quota.counts_bytes else FileQuotaReached
+        reset = "" if resets_at is None else f"{resets_at:%Y-%m-%dT%H:%M:%SZ}"
+        return reached(exhausted.quota.value, exhausted.limit, exhausted.used, reset)
+
+
+def own_limits_of(principal: Principal) -> QuotaLimits | None:
+    """The quotas that come with the credentials of ``principal``, if there are any."""
+    own = principal.limits
+    if own.bytes_per_day is None and own.bytes_per_month is None:
+        return None
+    return QuotaLimits(bytes_per_day=own.bytes_per_day, bytes_per_month=own.bytes_per_month)
 
 
 def subject_of(owner: str, address: str) -> str:
@@ -97,12 +137,23 @@ def charged_bytes(upload: Upload) -> int:
     return upload.offset if upload.length is None else upload.length
 
 
-def quota_view(policy: QuotaPolicy, usage: QuotaUsage, limits: QuotaLimits, now: datetime) -> dict[str, object]:
-    """One quota as a JSON value: limit (null: none), used, reserved, and when it is reset."""
+def quota_views(
+    policy: QuotaPolicy, usage: list[QuotaUsage], limits: QuotaLimits, now: datetime
+) -> list[dict[str, object]]:
+    """The quotas as JSON values: those of bytes a day and a month, and the others where there is a limit."""
+    return [
+        _quota_view(policy, each, limits, now)
+        for each in usage
+        if limits.of(each.quota) is not None or each.quota in (Quota.BYTES_PER_DAY, Quota.BYTES_PER_MONTH)
+    ]
+
+
+def _quota_view(policy: QuotaPolicy, usage: QuotaUsage, limits: QuotaLimits, now: datetime) -> dict[str, object]:
+    resets_at = policy.resets_at(usage.quota, now)
     return {
         "quota": usage.quota.value,
         "limit": limits.of(usage.quota),
         "used": usage.used,
         "reserved": usage.reserved,
-        "resets_at": format_time(policy.resets_at(usage.quota, now)),
+        "resets_at": None if resets_at is None else format_time(resets_at),
     }

@@ -27,6 +27,7 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.data_directory import exposed_data
 from tusd_py.databases import is_records_in_use, pending_migrations, records_damage, try_records
 from tusd_py.model.text import valid_unicode
+from tusd_py.service import page_options
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
@@ -363,6 +364,16 @@ def _advice(settings: Settings) -> Iterator[Check]:
         yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
     if settings.jwt.enabled:
         yield _token_keys(settings)
+    if settings.has_page and settings.page.logo:
+        yield _logo(settings)
+
+
+def _logo(settings: Settings) -> Check:
+    try:
+        page_options(settings)
+    except OSError as error:
+        return Check(False, str(error))
+    return Check(True, f"the logo of the page is {settings.page.logo}")
 
 
 def _token_keys(settings: Settings) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ def _why_not_opened(settings: Settings, name: str) -> str:
 
 async def _open(settings: Settings, states: EndpointStates, name: str, *, retry: bool) -> int | None:
     """Open an endpoint and return how many jobs are retried, ``None`` if it is not closed."""
+    from tusd_py.model.audit import AuditKind
+
     closed = await states.find_closed(name)
-    if closed is None or not await states.open_endpoint(name):
+    audit = operator_entries(settings, "open", AuditKind.ENDPOINT, name)
+    if closed is None or not await states.open_endpoint(name, audit):
         return None
     if not retry:
         return 0

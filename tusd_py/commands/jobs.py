@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, fail, row_limit, say, settings_of
 from tusd_py.model.jobs import Job, JobState
 
@@ -76,17 +77,28 @@ def show(job_id: JobId, config: Config = None, data_dir: DataDir = None) -> None
 @app.command()
 def retry(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> None:
     """Run dead or waiting jobs now, with all their attempts."""
+    from tusd_py.model.audit import AuditKind
     from tusd_py.wiring import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    _each(settings, _ids(job_ids), lambda queue, job_id: queue.requeue(job_id, utc_now()), "will be retried")
+
+    def requeue(queue: JobQueue, job_id: int) -> Awaitable[bool]:
+        return queue.requeue(job_id, utc_now(), operator_entries(settings, "retry", AuditKind.JOB, str(job_id)))
+
+    _each(settings, _ids(job_ids), requeue, "will be retried")
 
 
 @app.command()
 def drop(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> None:
     """Delete jobs without running them."""
+    from tusd_py.model.audit import AuditKind
+
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    _each(settings, _ids(job_ids), lambda queue, job_id: queue.delete_job(job_id), "dropped")
+
+    def delete(queue: JobQueue, job_id: int) -> Awaitable[bool]:
+        return queue.delete_job(job_id, operator_entries(settings, "drop", AuditKind.JOB, str(job_id)))
+
+    _each(settings, _ids(job_ids), delete, "dropped")
 
 
 def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) -> T:

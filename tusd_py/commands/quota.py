@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Of a number of files that the database can store.
+_DIGITS_MAX = 18
+
 app = typer.Typer(
     help="Show, set and reconcile quotas.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
@@ -24,8 +28,14 @@ app = typer.Typer(
 Subject = Annotated[
     str, typer.Argument(metavar="<subject>", help="user:OWNER, or address:ADDRESS for anonymous clients.")
 ]
-PerDay = Annotated[str | None, typer.Option("--bytes-per-day", help='A size such as 10GB; "none" is no limit.')]
-PerMonth = Annotated[str | None, typer.Option("--bytes-per-month", help='A size such as 100GB; "none" is no limit.')]
+BytesPerDay = Annotated[str | None, typer.Option("--bytes-per-day", help='A size such as 10GB; "none" is no limit.')]
+BytesPerMonth = Annotated[str | None, typer.Option("--bytes-per-month", help="The same for a month.")]
+FilesPerDay = Annotated[str | None, typer.Option("--files-per-day", help='A number of files; "none" is no limit.')]
+FilesPerMonth = Annotated[str | None, typer.Option("--files-per-month", help="The same for a month.")]
+BytesStored = Annotated[str | None, typer.Option("--bytes-stored", help='A size; "none" is no limit.')]
+UploadsAtOnce = Annotated[
+    str | None, typer.Option("--uploads-at-once", help='A number of unfinished uploads; "none" is no limit.')
+]
 Default = Annotated[bool, typer.Option("--default", help="Remove the limits of this subject: the settings apply.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Correct what differs.")]
 
@@ -33,7 +43,7 @@ Repair = Annotated[bool, typer.Option("--repair", help="Correct what differs.")]
 @app.command("show")
 def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Show what a subject has used today and this month, and its limits."""
-    from tusd_py.access.quota import quota_view
+    from tusd_py.access.quota import quota_views
     from tusd_py.access_wiring import quota_policy
     from tusd_py.wiring import utc_now
 
@@ -46,7 +56,7 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
     async def run(ledger: QuotaLedger) -> list[dict[str, object]]:
         limits = await ledger.find_limits(subject) or policy.limits
         usage = await ledger.usage(subject, policy.periods(now))
-        return [quota_view(policy, each, limits, now) for each in usage]
+        return quota_views(policy, usage, limits, now)
 
     for view in _call(settings, run):
         if as_json:
@@ -59,8 +69,12 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
 @app.command("set")
 def set_limits(
     subject: Subject,
-    bytes_per_day: PerDay = None,
-    bytes_per_month: PerMonth = None,
+    bytes_per_day: BytesPerDay = None,
+    bytes_per_month: BytesPerMonth = None,
+    files_per_day: FilesPerDay = None,
+    files_per_month: FilesPerMonth = None,
+    bytes_stored: BytesStored = None,
+    uploads_at_once: UploadsAtOnce = None,
     default: Default = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -69,38 +83,56 @@ def set_limits(
     from dataclasses import replace
 
     from tusd_py.access_wiring import quota_policy
+    from tusd_py.model.audit import AuditKind
     from tusd_py.model.quota import QuotaLimits
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     _check(subject)
-    if default == (bytes_per_day is not None or bytes_per_month is not None):
-        fail(["name --bytes-per-day or --bytes-per-month, or --default"])
-    changes = {}
-    if bytes_per_day is not None:
-        changes["bytes_per_day"] = _size("--bytes-per-day", bytes_per_day)
-    if bytes_per_month is not None:
-        changes["bytes_per_month"] = _size("--bytes-per-month", bytes_per_month)
+    given = {
+        "bytes_per_day": bytes_per_day,
+        "bytes_per_month": bytes_per_month,
+        "files_per_day": files_per_day,
+        "files_per_month": files_per_month,
+        "bytes_stored": bytes_stored,
+        "uploads_at_once": uploads_at_once,
+    }
+    changes = {name: _limit(name, text) for name, text in given.items() if text is not None}
+    if default == bool(changes):
+        fail(["name a limit such as --bytes-per-day or --files-per-day, or --default"])
     policy = quota_policy(settings)
+    if {"bytes_stored", "uploads_at_once"} & changes.keys() and not (policy is not None and policy.counts_now):
+        fail(["stored bytes and unfinished uploads are not counted: set quotas.bytes_stored or quotas.uploads_at_once"])
 
     async def run(ledger: QuotaLedger) -> QuotaLimits | None:
         before = await ledger.find_limits(subject) or (QuotaLimits() if policy is None else policy.limits)
         limits = None if default else replace(before, **changes)
-        await ledger.set_limits(subject, limits)
+        await ledger.set_limits(subject, limits, operator_entries(settings, "set", AuditKind.QUOTA, subject))
         return limits
 
     limits = _call(settings, run)
     if limits is None:
         say(f"{subject} has the limits of the settings")
-    else:
-        say(f"{subject}: {_text(limits.bytes_per_day)} a day, {_text(limits.bytes_per_month)} a month")
+        return
+    shown = [("bytes_per_day", "a day"), ("bytes_per_month", "a month")]
+    shown += [(name, "") for name in given if name not in dict(shown) and getattr(limits, name) is not None]
+    say(f"{subject}: " + ", ".join(_text(name, getattr(limits, name), period) for name, period in shown))
 
 
 @app.command("reconcile")
 def reconcile(repair: Repair = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Compare the quota ledger with the records of uploads; exits with 1 if something differs and is not repaired."""
-    drifts = _call(settings_of(config, {"storage.data_dir": data_dir}), lambda ledger: ledger.reconcile(repair=repair))
+    from tusd_py.access_wiring import quota_policy
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    policy = quota_policy(settings)
+    counts_now = policy is not None and policy.counts_now
+    deletes_rejected = policy is not None and policy.deletes_rejected
+    drifts = _call(
+        settings,
+        lambda ledger: ledger.reconcile(repair=repair, counts_now=counts_now, deletes_rejected=deletes_rejected),
+    )
     for drift in drifts:
-        say(f"{drift.subject}  {drift.period}  counted {drift.counted}  charged {drift.charged}")
+        say(f"{drift.subject}  {drift.period}  {drift.unit}  counted {drift.counted}  charged {drift.charged}")
     say(f"{len(drifts)} differences{' repaired' if repair and drifts else ''}" if drifts else "no differences")
     if drifts and not repair:
         raise typer.Exit(1)
@@ -111,11 +143,16 @@ def _check(subject: str) -> None:
         fail([f"a subject is user:OWNER or address:ADDRESS; did you mean user:{subject}?"])
 
 
-def _size(flag: str, text: str) -> int | None:
+def _limit(name: str, text: str) -> int | None:
     from tusd_py.settings.values import parse_size
 
     if text == "none":
         return None
+    flag = f"--{name.replace('_', '-')}"
+    if not name.startswith("bytes"):
+        if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
+            fail([f'{flag} is {text!r}; it must be a whole number, or "none"'])
+        return int(text)
     try:
         size = parse_size(text)
     except ValueError as error:
@@ -124,8 +161,10 @@ def _size(flag: str, text: str) -> int | None:
     return size
 
 
-def _text(limit: int | None) -> str:
-    return "no limit" if limit is None else f"{limit} bytes"
+def _text(name: str, limit: int | None, period: str) -> str:
+    if period:
+        return f"no limit {period}" if limit is None else f"{limit} bytes {period}"
+    return f"{name.replace('_', ' ')} {limit}"
 
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tusd_py import logs
 from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
@@ -22,10 +22,10 @@ from tusd_py.commands.console import environ
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.reloading import LoadSettings, Reloading
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
-from tusd_py.commands.worker_process import worker_child
+from tusd_py.commands.worker_process import send_settings, worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
-from tusd_py.service import create_app
+from tusd_py.service import create_app, page_options
 from tusd_py.serving import handover, open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
 from tusd_py.serving.child_process import SupervisedChild, running
@@ -73,6 +73,7 @@ def run(
         _log.warning("no key for tokens", extra={"advice": warning})
     try:
         authenticator(settings)
+        page_options(settings)
     except OSError as error:
         raise StartupError(str(error)) from error
     if settings.storage.kind != "memory":
@@ -90,6 +91,8 @@ def run(
         prepare(settings)
         announce = partial(_announce, settings, listeners, environ, say, registration)
         child = worker_child(settings) if needs_child else None
+        if child is not None:
+            reloading.on_reload.append(partial(send_settings, child))
         # The worker stops last: the server may add jobs while it shuts down.
         with running(child):
             if settings.server.processes == 1:
@@ -146,6 +149,8 @@ def run_process(
 
 def _handle_signals(server: Server, reloading: Reloading) -> None:
     """Reload on SIGHUP. Only the parent of several server processes handles SIGUSR2."""
+    app: Any = server.config.app
+    reloading.on_reload.append(app.state.reload_rules)
     server.signal_handlers[signal.SIGHUP] = lambda: reloading.reload(server.config.ssl)
 
 
@@ -187,6 +192,7 @@ def _run_processes(
         supervisor = Supervisor(
             settings.server.processes,
             partial(run_process, settings, listeners, numbers, reloading.load),
+            template="tusd_py.commands.server_template",
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,

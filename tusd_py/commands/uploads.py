@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tusd_py.commands.auditing import operator
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
 from tusd_py.model.upload import Status, Upload
 
@@ -104,6 +105,8 @@ def _each(settings: Settings, upload_ids: list[str], act: Callable[[Ports, str],
 
     async def run(ports: Ports) -> list[str]:
         """A sentence for each upload that could not be ended, empty for the others."""
+        if ports.audit is not None:
+            ports.audit.own_actor = operator()
         results = []
         for upload_id in upload_ids:
             try:

@@ -1,8 +1,21 @@
-"""The contract of a second look at credentials: whether they are still valid when an upload completes."""
+"""The contracts of credentials: verifying a token, and a second look at it when an upload completes."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+from tusd_py.model.principal import Principal
+
+
+class TokenVerifier(Protocol):
+    """Turns tokens into principals, in bounded time."""
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        """The principal of ``token``, for a while after its expiry with ``allow_expired``.
+
+        Raises ``access.errors.TokenInvalid`` or ``KeysUnavailable``.
+        """
+        ...
 
 
 class CredentialCheck(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.jobs import ClosedEndpoint
 
 #: The name under which workers report that they cannot dispatch jobs. No endpoint can have it.
@@ -38,6 +40,6 @@ class EndpointStates(Protocol):
         """The failure of ``name``, if it fails."""
         ...
 
-    async def open_endpoint(self, name: str) -> bool:
-        """Open a closed endpoint; False if it is not closed."""
+    async def open_endpoint(self, name: str, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Open a closed endpoint; False if it is not closed. ``audit`` is written with the change."""
         ...

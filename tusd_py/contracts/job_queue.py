@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tusd_py.contracts.records import RecordsError
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import Job, JobState, NewJob
 
@@ -97,12 +98,15 @@ class JobQueue(Protocol):
         """Jobs in these states, newest first; in all states if ``states`` is empty."""
         ...
 
-    async def requeue(self, job_id: int, now: datetime) -> bool:
-        """Make a dead or waiting job due now and reset its attempts; False if there is no such job."""
+    async def requeue(self, job_id: int, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Make a dead or waiting job due now and reset its attempts; False if there is no such job.
+
+        ``audit`` is written with the change.
+        """
         ...
 
-    async def delete_job(self, job_id: int) -> bool:
-        """Delete a job that is not running; False if there is no such job."""
+    async def delete_job(self, job_id: int, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Delete a job that is not running; False if there is no such job. ``audit`` is written with the change."""
         ...
 
     async def find_event(self, event_id: str) -> Event | None:

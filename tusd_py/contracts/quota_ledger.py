@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
 
-from tusd_py.model.quota import Quota, QuotaDrift, QuotaLimits, QuotaUsage
+from tusd_py.model.audit import AuditEntry
+from tusd_py.model.quota import QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
 
 
 class QuotaLedger(Protocol):
     """Reads and repairs the ledger. Subjects are owners (``user:alice``) and addresses (``address:192.0.2.7``)."""
 
-    async def usage(self, subject: str, periods: Mapping[Quota, str]) -> list[QuotaUsage]:
+    async def usage(self, subject: str, periods: QuotaPeriods) -> list[QuotaUsage]:
         """What ``subject`` has used in these periods, one entry for each quota."""
         ...
 
@@ -19,14 +20,20 @@ class QuotaLedger(Protocol):
         """The limits that were set for this subject, ``None`` if those of the settings apply."""
         ...
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
-        """Set limits for one subject, or remove them."""
+    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
+        """Set limits for one subject, or remove them. ``audit`` is written with the change."""
         ...
 
-    async def reconcile(self, *, repair: bool) -> list[QuotaDrift]:
+    async def forget(self, subject: str) -> None:
+        """Delete limits, charges and counters of this subject. Uploads that it still has are not charged any more."""
+        ...
+
+    async def reconcile(
+        self, *, repair: bool, counts_now: bool = False, deletes_rejected: bool = False
+    ) -> list[QuotaDrift]:
         """Compare charges with records, and counters with charges; correct them with ``repair``.
 
-        Returns what differed.
+        The other switches are those of ``QuotaPolicy``. Returns what differed.
         """
         ...
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from tusd_py.model.values import frozen
+
+#: The period of what exists now, which no day and no month resets.
+NOW = "now"
 
 
 class Quota(StrEnum):
@@ -15,36 +18,98 @@ class Quota(StrEnum):
 
     BYTES_PER_DAY = "bytes_per_day"
     BYTES_PER_MONTH = "bytes_per_month"
+    FILES_PER_DAY = "files_per_day"
+    FILES_PER_MONTH = "files_per_month"
+    BYTES_STORED = "bytes_stored"
+    UPLOADS_AT_ONCE = "uploads_at_once"
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether it limits bytes; the others limit files."""
+        return self in (Quota.BYTES_PER_DAY, Quota.BYTES_PER_MONTH, Quota.BYTES_STORED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaPeriods(NamedTuple):
+    """The day and the month to which an upload is charged, and what exists now."""
+
+    day: str
+    month: str
+    now: str = NOW
+
+    def of(self, quota: Quota) -> str:
+        if quota in (Quota.BYTES_STORED, Quota.UPLOADS_AT_ONCE):
+            return self.now
+        return self.day if quota in (Quota.BYTES_PER_DAY, Quota.FILES_PER_DAY) else self.month
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """How much one subject may upload; ``None`` is no limit."""
+    """How much one subject may upload; ``None`` is no limit. The fields have the names of the quotas, in their order.
+
+    In ``QuotaCharge.own_limits`` ``None`` means that the credentials have no limit of their own.
+    """
 
     bytes_per_day: int | None = None
     bytes_per_month: int | None = None
+    files_per_day: int | None = None
+    files_per_month: int | None = None
+    bytes_stored: int | None = None
+    uploads_at_once: int | None = None
 
     def of(self, quota: Quota) -> int | None:
-        return self.bytes_per_day if quota is Quota.BYTES_PER_DAY else self.bytes_per_month
+        limit: int | None = getattr(self, quota.value)
+        return limit
+
+    def overlaid(self, own: QuotaLimits | None) -> QuotaLimits:
+        """These limits, except where ``own`` has some."""
+        if own is None:
+            return self
+        merged = {each.name: getattr(own, each.name) for each in fields(own)}
+        return QuotaLimits(**{name: getattr(self, name) if limit is None else limit for name, limit in merged.items()})
+
+
+assert [each.name for each in fields(QuotaLimits)] == [quota.value for quota in Quota]
+
+
+class QuotaAmounts(NamedTuple):
+    """What one upload counts for."""
+
+    bytes: int = 0  # of its day and month
+    files: int = 0  # of its day and month
+    stored: int = 0  # bytes, now
+    unfinished: int = 0  # uploads, now
+
+    def of(self, quota: Quota) -> int:
+        if quota is Quota.BYTES_STORED:
+            return self.stored
+        if quota is Quota.UPLOADS_AT_ONCE:
+            return self.unfinished
+        return self.bytes if quota.counts_bytes else self.files
 
 
 @frozen(kw_only=True)
 class QuotaCharge:
     """What an upload is charged from a change of its record on, saved in the transaction of that change.
 
-    ``bytes`` replaces the earlier charge of the upload, so that a repetition changes nothing. A final upload is charged
-    what it has beyond its parts, whose charges it takes over. ``subject`` and ``periods`` are those of a new upload.
+    ``amounts`` replace the earlier charge of the upload, so that a repetition changes nothing. A final upload is
+    charged what it has beyond its parts, whose charges it takes over. ``subject`` and ``periods`` are those of a new
+    upload. ``own_limits`` come with the credentials of the request, before ``limits``; without a request
+    (``has_request``) those of the creation apply.
     """
 
     upload_id: str
     created_at: datetime
-    bytes: int
+    amounts: QuotaAmounts
     limits: QuotaLimits
+    own_limits: QuotaLimits | None = None
+    has_request: bool = True
     is_new: bool = False
     subject: str = ""
-    periods: Mapping[Quota, str] = field(default_factory=dict)
+    periods: QuotaPeriods = QuotaPeriods("", "")
     parts: tuple[str, ...] = ()
     is_settled: bool = False
+    has_ended: bool = False  # its bytes are gone; if it is a part, a final upload may have them by now
+    deletes_rejected: bool = False  # see ``QuotaPolicy``
     frees_parts: bool = False  # a final upload that has ended without bytes
 
 
@@ -69,9 +134,13 @@ class QuotaUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaDrift:
-    """A counter that differs from the sum of the charges behind it."""
+    """A charge that differs from its record, or a counter that differs from the sum of the charges behind it.
+
+    ``period`` is a day, a month or ``now``, or names the upload of a charge; ``unit`` is what was counted.
+    """
 
     subject: str
     period: str
+    unit: str
     counted: int
     charged: int

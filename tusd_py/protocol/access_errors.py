@@ -20,6 +20,20 @@ class TooManyCreations(TusError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyBodies(TusError):
+    """Requests append to as many uploads of this client at once as the server allows, and none has ended in time."""
+
+    # Not 429, which clients do not retry: the server was slow for them, they have done nothing wrong.
+    status = 423
+    code = "ERR_TOO_MANY_REQUESTS_AT_ONCE"
+    sentence = "this client may send bytes to {at_once} uploads at once; try again shortly"
+    retry_after_seconds = 1
+
+    def __init__(self, at_once: int = 0) -> None:
+        super().__init__()
+        self.at_once = at_once
+
+
 class TooManyLogins(TusError):
     """Too many logins of this account, or from this address, have failed within a minute."""
 
@@ -34,16 +48,42 @@ class TooManyLogins(TusError):
 
 @dataclass(eq=False)
 class QuotaReached(TusError):
-    """The upload does not fit into a quota of its owner, or of the address of an anonymous client."""
+    """The upload does not fit into a quota of its owner, or of the address of an anonymous client.
+
+    ``resets_at`` is empty for quotas of what exists now, which no time resets.
+    """
 
     status = 413
     code = "ERR_QUOTA_EXCEEDED"
-    sentence = "the quota {quota} is {limit} bytes, of which {used} are used; it is reset at {resets_at}"
 
     quota: str
     limit: int
     used: int
     resets_at: str
+
+    def __str__(self) -> str:
+        return f"{self._state('bytes')}; {self._reset('delete uploads, or wait until some expire')}"
+
+    @property
+    def members(self) -> dict[str, object]:
+        return {"quota": self.quota, "limit": self.limit, "used": self.used, "resets-at": self.resets_at or None}
+
+    def _state(self, unit: str) -> str:
+        return f"the quota {self.quota} is {self.limit} {unit}, of which {self.used} are used"
+
+    def _reset(self, otherwise: str) -> str:
+        return f"it is reset at {self.resets_at}" if self.resets_at else otherwise
+
+
+@dataclass(eq=False)
+class FileQuotaReached(QuotaReached):
+    """The same for a quota of files: no upload fits, however small it is."""
+
+    status = 403
+    code = "ERR_FILE_QUOTA_EXCEEDED"
+
+    def __str__(self) -> str:
+        return f"{self._state('files')}; {self._reset('complete or delete an unfinished upload first')}"
 
 
 @dataclass(eq=False)
@@ -64,3 +104,28 @@ class Unauthenticated(TusError):
         if not self.problem:
             return 'Bearer realm="tusd-py"'
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
+
+
+@dataclass(eq=False)
+class CredentialsRevoked(Unauthenticated):
+    """The credentials of a running request were revoked before it could complete an upload."""
+
+    problem: str = "the credentials were revoked while the request ran"
+
+
+@dataclass(eq=False)
+class LoginRefused(Unauthenticated):
+    """Unknown names, wrong passwords and disabled accounts are answered alike."""
+
+    code = "ERR_LOGIN_REFUSED"
+
+    problem: str = "the name or the password is wrong"
+
+
+@dataclass(eq=False)
+class RefreshRefused(Unauthenticated):
+    """The refresh token is unknown, expired, used already or revoked."""
+
+    code = "ERR_REFRESH_REFUSED"
+
+    problem: str = "the refresh token is not accepted; log in again"

@@ -6,6 +6,7 @@ beside their contracts; ``tusd_py.web.errors`` maps them to responses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -36,6 +37,11 @@ class TusError(Exception):
         """This error with the response that the refusing hook requested; returns itself."""
         self.override = override
         return self
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What the message says, for programs: members of a problem document (RFC 9457)."""
+        return {}
 
     def __str__(self) -> str:
         return self.sentence.format_map(vars(self))

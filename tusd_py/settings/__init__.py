@@ -1,6 +1,6 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
@@ -15,6 +15,7 @@ from tusd_py.settings.loading import (
     read,
     without_credentials,
 )
+from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.sections import (
     ApiSettings,
@@ -36,6 +37,7 @@ from tusd_py.settings.sections import (
 
 __all__ = [
     "AccessSettings",
+    "AccountsSettings",
     "ApiSettings",
     "AuditSettings",
     "CorsSettings",
@@ -47,6 +49,7 @@ __all__ = [
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",
+    "PageSettings",
     "PublishingSettings",
     "QuotasSettings",
     "RatesSettings",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tusd_py.access.audit import actor_of
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
+from tusd_py.model.audit import AuditKind
+from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind
 from tusd_py.protocol import downloads, rules
 from tusd_py.protocol.errors import ContentGone
@@ -12,7 +15,7 @@ from tusd_py.protocol.requests import Download
 from tusd_py.uploads.ports import Ports
 
 
-async def download(ports: Ports, request: Download) -> Downloaded:
+async def download(ports: Ports, request: Download, caller: Caller | None = None) -> Downloaded:
     """The requested bytes, to be read once; of an unfinished upload, where allowed, those saved so far.
 
     The first of them are read here, so that a response with their length is only sent if they are there. Raises
@@ -26,6 +29,8 @@ async def download(ports: Ports, request: Download) -> Downloaded:
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
     body = await _begun(ports.store.read(upload, span.start, span.stop))
+    if ports.audit is not None and ports.audit.records_downloads and caller is not None:
+        ports.audit.record_later(ports.audit.entry(actor_of(caller), "download", AuditKind.UPLOAD, upload.id))
     return Downloaded(upload=upload, start=span.start, stop=span.stop, partial=span.partial, body=body)
 
 

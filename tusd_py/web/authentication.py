@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from tusd_py.access.account_tokens import session_of
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
+from tusd_py.contracts.credentials import TokenVerifier
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.errors import CrossOriginRequest
+from tusd_py.web.errors import CrossOriginRequest, CsrfTokenMissing
+from tusd_py.web.session_cookies import SessionCookies, csrf_token_of
+
+#: Returns the backends of access control; opens them at the first request.
+OpenAccess = Callable[[], Awaitable[AccessPorts]]
 
 ANONYMOUS = Principal()
 
@@ -28,32 +34,22 @@ _OWN = b"tusd_"
 _PARAMETERS_MAX = 100
 
 
-class TokenVerifier(Protocol):
-    """Turns tokens into principals, in bounded time."""
-
-    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
-        """The principal of ``token``, for a while after its expiry with ``allow_expired``.
-
-        Raises ``TokenInvalid`` or ``KeysUnavailable``.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
     """Authenticates requests. It exists only where access control is on.
 
-    ``verifiers`` are those of the tokens that this server makes itself, by their prefix (``tusd_key_``), ``verifier``
-    that of all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
+    ``open_access`` returns what verifies the tokens that this server makes itself, by their prefix (``tusd_key_``);
+    ``verifier`` is for all others. ``cookie`` and ``query_parameter`` name where a token may be besides the header
     ``Authorization``; empty is nowhere.
     """
 
     policy: AccessPolicy
     cross_origin: CrossOriginPolicy
     verifier: TokenVerifier | None = None
-    verifiers: Mapping[bytes, TokenVerifier] = field(default_factory=dict)
+    open_access: OpenAccess | None = None
     cookie: str = ""
     query_parameter: str = ""
+    session_cookies: SessionCookies | None = None  # None without accounts
 
     async def authenticate(self, scope: Scope, headers: Headers, method: str) -> Principal:
         """The principal of a request whose method, after an override, is ``method``; anonymous without a token.
@@ -63,10 +59,33 @@ class Authenticator:
         """
         token = self._token(scope, headers, method)
         if token is None:
+            return ANONYMOUS if self.session_cookies is None else await self._of_session(scope, headers, method)
+        return await self._verify(token, method)
+
+    async def _of_session(self, scope: Scope, headers: Headers, method: str) -> Principal:
+        """The principal of the cookies of a login; anonymous without them.
+
+        Raises ``CrossOriginRequest`` or ``CsrfTokenMissing`` for what another page may have made the browser send.
+        """
+        assert self.session_cookies is not None and self.open_access is not None
+        token = self.session_cookies.access_token(scope, headers)
+        if token is None:
             return ANONYMOUS
+        if method != "GET" and self.cross_origin.refuses({**scope, "method": "POST"}):
+            raise CrossOriginRequest
+        principal = await self._verify(token, method)
+        logins = (await self.open_access()).logins
+        if method != "GET" and (
+            logins is None or not logins.is_csrf_token(session_of(principal), csrf_token_of(headers))
+        ):
+            raise CsrfTokenMissing
+        return principal
+
+    async def _verify(self, token: bytes, method: str) -> Principal:
         verifier = self.verifier
         if token.startswith(_OWN):
-            verifier = self.verifiers.get(token[: token.find(b"_", len(_OWN)) + 1])
+            prefix = token[: token.find(b"_", len(_OWN)) + 1]
+            verifier = None if self.open_access is None else (await self.open_access()).verifiers.get(prefix)
         if verifier is None:
             raise Unauthenticated("this server accepts no such tokens")
         try:

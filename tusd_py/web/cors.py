@@ -16,7 +16,8 @@ ALLOW_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, "
     "Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Upload-Complete, "
     "Upload-Incomplete, Upload-Draft-Interop-Version, Content-Disposition, Repr-Digest, Content-Digest, "
-    "Want-Repr-Digest, Incremental, Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since"
+    "Want-Repr-Digest, Incremental, X-CSRF-Token, Range, If-Range, If-Match, If-None-Match, "
+    "If-Modified-Since, If-Unmodified-Since"
 )
 EXPOSE_HEADERS = (
     "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "

@@ -90,6 +90,14 @@ class CrossOriginRequest(TusError):
     sentence = "a web page of another origin sent this request; name its origin in cors.allow_origins to permit that"
 
 
+class CsrfTokenMissing(TusError):
+    """A request with the cookies of a session has no header that only its own page can send."""
+
+    status = 403
+    code = "ERR_CSRF_TOKEN"
+    sentence = "a request with the cookies of a session needs the header X-CSRF-Token, with the token of the session"
+
+
 class HookUnavailable(TusError):
     """A blocking hook failed or gave no valid answer. Details are only logged: they may be confidential."""
 

@@ -105,6 +105,9 @@ class ServerMetrics:
         else:
             self._add_plain_histograms(registry)
         self._job_names: frozenset[str] = frozenset()
+        self.audit_dropped = Counter(
+            "tusd_py_audit_dropped", "Refused requests left out of the audit log, which bounds them.", registry=registry
+        )
         self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
         self._add_job_metrics(registry)
         self._add_process_metrics(registry)

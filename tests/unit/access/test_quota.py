@@ -49,7 +49,7 @@ def test_saves_of_a_running_upload_charge_nothing() -> None:
     deferred = replace(UPLOAD, length=None)
     grown = POLICY.charge(deferred, deferred.advance(4, EPOCH), CALLER)
     assert grown is not None
-    assert (grown.bytes, grown.is_new) == (4, False)
+    assert (grown.amounts.bytes, grown.is_new) == (4, False)
 
 
 def test_settled_by_the_step() -> None:
@@ -61,10 +61,10 @@ def test_settled_by_the_step() -> None:
     assert settled.is_settled
     moved = POLICY.charge(waiting, waiting.move("/archive/u", EPOCH), None)
     assert moved is not None, "the step does not run any more"
-    assert (moved.is_settled, moved.bytes) == (True, 10)
+    assert (moved.is_settled, moved.amounts.bytes) == (True, 10)
     ended = POLICY.charge(UPLOAD, UPLOAD.with_status(Status.EXPIRED, EPOCH), None)
     assert ended is not None
-    assert (ended.is_settled, ended.bytes) == (True, 0)
+    assert (ended.is_settled, ended.amounts.bytes) == (True, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,16 @@ def test_periods(zone: str, at: str, day: str, month: str, day_ends: str, month_
     """Days and months are those of the zone, also where a day has 23 or 25 hours."""
     policy = replace(POLICY, zone=ZoneInfo(zone))
     now = datetime.fromisoformat(at).replace(tzinfo=UTC)
-    assert policy.periods(now) == {Quota.BYTES_PER_DAY: day, Quota.BYTES_PER_MONTH: month}
-    ends = [policy.resets_at(quota, now).replace(tzinfo=None) for quota in Quota]
-    assert ends == [datetime.fromisoformat(day_ends), datetime.fromisoformat(month_ends)]
+    assert policy.periods(now) == (day, month, "now")
+    resets = {quota: policy.resets_at(quota, now) for quota in Quota}
+    ends = {quota: reset.replace(tzinfo=None) for quota, reset in resets.items() if reset is not None}
+    day_end, month_end = datetime.fromisoformat(day_ends), datetime.fromisoformat(month_ends)
+    assert ends == {
+        Quota.BYTES_PER_DAY: day_end,
+        Quota.BYTES_PER_MONTH: month_end,
+        Quota.FILES_PER_DAY: day_end,
+        Quota.FILES_PER_MONTH: month_end,
+    }
 
 
 def test_refusal_says_what_is_reached() -> None:
@@ -93,6 +100,44 @@ def test_refusal_says_what_is_reached() -> None:
     assert str(refusal) == (
         "the quota bytes_per_month is 1000 bytes, of which 990 are used; it is reset at 2026-02-01T00:00:00Z"
     )
+
+
+def test_refusal_of_files_and_of_what_exists_now() -> None:
+    """413 where a smaller upload may fit, else 403; members for programs; no time resets what exists now."""
+    files = POLICY.refusal(ExhaustedQuota(Quota.FILES_PER_DAY, 5, 5), EPOCH)
+    assert (files.status, files.code) == (403, "ERR_FILE_QUOTA_EXCEEDED")
+    assert str(files) == "the quota files_per_day is 5 files, of which 5 are used; it is reset at 2026-01-02T00:00:00Z"
+    stored = POLICY.refusal(ExhaustedQuota(Quota.BYTES_STORED, 100, 90), EPOCH)
+    assert (stored.status, str(stored)) == (
+        413,
+        "the quota bytes_stored is 100 bytes, of which 90 are used; delete uploads, or wait until some expire",
+    )
+    assert stored.members == {"quota": "bytes_stored", "limit": 100, "used": 90, "resets-at": None}
+    at_once = POLICY.refusal(ExhaustedQuota(Quota.UPLOADS_AT_ONCE, 2, 2), EPOCH)
+    assert (at_once.status, str(at_once).endswith("complete or delete an unfinished upload first")) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("upload", "amounts"),
+    [
+        (UPLOAD, (10, 1, 10, 1)),
+        (replace(UPLOAD, kind=Kind.PARTIAL), (10, 0, 10, 0)),
+        (FINAL, (10, 1, 10, 1)),
+        (COMPLETE, (10, 1, 10, 0)),
+        (COMPLETE.with_status(Status.REJECTED, EPOCH), (10, 1, 0, 0)),
+        (COMPLETE.move("/archive/u", EPOCH), (10, 1, 0, 0)),
+        (UPLOAD.advance(4, EPOCH).with_status(Status.FAILED, EPOCH), (4, 1, 4, 0)),
+        (UPLOAD.advance(4, EPOCH).with_status(Status.EXPIRED, EPOCH), (4, 1, 0, 0)),
+        (COMPLETE.with_status(Status.TERMINATED, EPOCH), (10, 1, 0, 0)),
+    ],
+)
+def test_amounts(upload: Upload, amounts: tuple[int, int, int, int]) -> None:
+    """Bytes and files stay charged to their day; what is stored and unfinished is released at the end."""
+    policy = replace(POLICY, counts_now=True, deletes_rejected=True)
+    assert policy.amounts(upload) == amounts
+    assert POLICY.amounts(upload) == (*amounts[:2], 0, 0)
+    kept = replace(policy, deletes_rejected=False).amounts(upload)
+    assert kept.stored == (10 if upload.status is Status.REJECTED else amounts[2])
 
 
 def test_limits_of_credentials_come_first() -> None:

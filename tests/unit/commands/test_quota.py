@@ -24,6 +24,13 @@ def test_show_set_and_default(tmp_path: Path) -> None:
     assert set_one.stdout == "user:alice: 5000000000 bytes a day, 100000000000 bytes a month\n"
     assert run("quota", "set", "user:alice", "--bytes-per-month", "none", *data, QUOTAS__ENABLED="true").exit_code == 0
     assert limits() == [5 * 1000**3, None]
+    more = {"QUOTAS__ENABLED": "true", "QUOTAS__UPLOADS_AT_ONCE": "3"}
+    words = ("--files-per-day", "7", "--bytes-stored", "1GB", "--uploads-at-once", "none")
+    set_more = run("quota", "set", "user:alice", *words, *data, **more)
+    assert set_more.stdout == (
+        "user:alice: 5000000000 bytes a day, no limit a month, files per day 7, bytes stored 1000000000\n"
+    )
+    assert limits() == [5 * 1000**3, None, 7, 1000**3]
     assert run("quota", "set", "user:alice", "--default", *data).exit_code == 0
     assert limits() == [10 * 1000**3, 100 * 1000**3]
 
@@ -34,7 +41,9 @@ def test_mistakes_exit_with_2(tmp_path: Path) -> None:
     assert run("migrate", *data).exit_code == 0
     for words, sentence in (
         (("set", "alice", "--default"), "did you mean user:alice?"),
-        (("set", "user:alice"), "--bytes-per-day or --bytes-per-month, or --default"),
+        (("set", "user:alice"), "name a limit such as --bytes-per-day or --files-per-day, or --default"),
+        (("set", "user:alice", "--files-per-day", "1.5"), "--files-per-day is '1.5'"),
+        (("set", "user:alice", "--bytes-stored", "1GB"), "set quotas.bytes_stored"),
         (("set", "user:alice", "--bytes-per-day", "much"), "--bytes-per-day is 'much'"),
         (("show", "user:alice"), "quotas are off"),
     ):
@@ -54,6 +63,6 @@ def test_reconcile(tmp_path: Path) -> None:
         )
     connection.close()
     found = run("quota", "reconcile", *data)
-    assert (found.exit_code, "user:a  2026-01  counted 0  charged 5" in found.stdout) == (1, True)
+    assert (found.exit_code, "user:a  2026-01  bytes  counted 0  charged 5" in found.stdout) == (1, True)
     assert run("quota", "reconcile", "--repair", *data).exit_code == 0
     assert run("quota", "reconcile", *data).stdout == "no differences\n"

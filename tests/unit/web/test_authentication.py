@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.unit.web.asgi import scope
 from tusd_py.access.jwt_tokens import JwtRules, JwtVerifier
 from tusd_py.access.keys import StaticKey, secret_key
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
+from tusd_py.access.signing import TokenSigner
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError
@@ -64,7 +67,15 @@ class _OwnTokens:
 
 async def test_own_tokens_by_prefix() -> None:
     """Tokens that this server makes go to the verifier of their prefix; other kinds and broken prefixes are 401."""
-    checked = replace(authenticator(), verifiers={b"tusd_key_": _OwnTokens()})
+
+    async def open_access() -> AccessPorts:
+        return AccessPorts(
+            signer=TokenSigner([("k", b"")]),
+            clock=lambda: datetime.now(UTC),
+            verifiers={b"tusd_key_": _OwnTokens()},
+        )
+
+    checked = replace(authenticator(), open_access=open_access)
     principal = await ask(checked, "PATCH", {"Authorization": "Bearer tusd_key_a_b"})
     assert (principal.subject, principal.method) == ("tusd_key_a_b", "key")
     assert (await ask(checked, "PATCH", bearer())).subject == "alice"

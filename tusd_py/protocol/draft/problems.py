@@ -28,14 +28,14 @@ class Problem:
     status: int
     type: str = "about:blank"
     title: str = ""  # RFC 9457, 4.2.1: with about:blank "the same as the recommended HTTP status phrase"
-    members: Mapping[str, int] = field(default_factory=dict)
+    members: Mapping[str, object] = field(default_factory=dict)
 
 
 def problem_for(error: TusError, version: Version) -> Problem:
     """The problem that reports ``error`` in this version of the draft."""
     match error:
         case OffsetMismatch():
-            members = {"expected-offset": error.expected, "provided-offset": error.received}
+            members: Mapping[str, object] = {"expected-offset": error.expected, "provided-offset": error.received}
             return Problem(409, f"{_TYPES}mismatching-upload-offset", "Mismatching Upload Offset", members)
         case LengthExceeded() if (
             version.has_completed_problem and error.upload is not None and error.upload.is_complete
@@ -46,7 +46,7 @@ def problem_for(error: TusError, version: Version) -> Problem:
             return Problem(400, f"{_TYPES}inconsistent-upload-length", "Inconsistent Upload Length Values")
         case ChecksumMismatch():
             return Problem(400)  # 460 exists only in tus
-    return Problem(error.status)
+    return Problem(error.status, members=error.members)
 
 
 def format_problem(problem: Problem, code: str, sentence: str) -> bytes:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from sqlalchemy import Dialect
 
-from tusd_py.contracts.records import RecordsError
 from tusd_py.model.audit import AuditEntry, AuditFilter, RecordedEntry, Seal
 from tusd_py.model.audit_chain import erased_salt, seal
 from tusd_py.records.sql.audit_statements import (
@@ -23,7 +22,7 @@ from tusd_py.records.sql.audit_statements import (
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import to_microseconds
-from tusd_py.records.sql.transactions import Query, WriteOp, WriteResult
+from tusd_py.records.sql.transactions import Query, WriteResult
 
 _NUMBER_MAX = 2**63 - 1
 #: How many rows of a person are changed by one transaction, during which nothing else is written.
@@ -86,25 +85,6 @@ class AppendEntries:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         connection.append_in_order(self.statement, self.rows)
         return WriteResult(count=len(self.rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """A change with the entries about it: they are appended if the change has changed anything."""
-
-    change: WriteOp
-    statement: str
-    rows: Sequence[dict[str, object]]
-
-    @property
-    def durable(self) -> bool:
-        return self.change.durable
-
-    def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
-        result = self.change.apply(connection)
-        if isinstance(result, WriteResult) and result.count:
-            connection.append_in_order(self.statement, self.rows)
-        return result
 
 
 @dataclass(slots=True)

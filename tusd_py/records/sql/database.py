@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
+from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
@@ -41,6 +43,8 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    accounts: SqlAccounts
+    api_keys: SqlApiKeys
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -56,9 +60,9 @@ class SqlDatabase:
         driver = await asyncio.to_thread(_prepare, url)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
-        runner = TransactionRunner(writer, reader, on_work=on_work)
-        quota_statements = compile_quota_statements(driver.dialect)
         audit_statements = compile_audit_statements(driver.dialect)
+        runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
+        quota_statements = compile_quota_statements(driver.dialect)
         return cls(
             records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements),
             job_queue=SqlJobQueue(runner, job_statements),
@@ -67,6 +71,8 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
+            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
             clock=clock,
         )
 

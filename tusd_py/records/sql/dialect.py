@@ -23,11 +23,11 @@ def insert_or_ignore(dialect: Dialect, table: Table, *columns: str, **values: An
     return insert
 
 
-def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], column: str) -> Insert:
-    """An INSERT that adds ``column`` to that of the row with the same ``key``, if there is one."""
+def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], *columns: str) -> Insert:
+    """An INSERT that adds ``columns`` to those of the row with the same ``key``, if there is one."""
     rows: Any = _INSERT[dialect.name](table)
-    total = table.c[column] + rows.excluded[column]
-    insert: Insert = rows.on_conflict_do_update(index_elements=[*key], set_={column: total})
+    sums = {column: table.c[column] + rows.excluded[column] for column in columns}
+    insert: Insert = rows.on_conflict_do_update(index_elements=[*key], set_=sums)
     return insert
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect
 
+from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
 #: What the URL of a PostgreSQL database begins with.
@@ -151,7 +152,7 @@ class DatabaseDriver(Protocol):
         """Whether there is a database at the URL."""
         ...
 
-    def read_revision(self) -> str | None:
+    def read_revision(self) -> SchemaRevision | None:
         """The revision of the schema; ``None`` if it cannot be read. Never creates a database."""
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, bindparam, delete, select, update
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore
 from tusd_py.records.sql.driver import DatabaseConnection
@@ -57,6 +58,7 @@ class SqlEndpointStates:
     def __init__(self, runner: TransactionRunner, statements: EndpointStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
     async def find_closed(self, name: str) -> ClosedEndpoint | None:
@@ -79,9 +81,9 @@ class SqlEndpointStates:
     async def find_failure(self, name: str) -> ClosedEndpoint | None:
         return await self._find(name, _FAILING)
 
-    async def open_endpoint(self, name: str) -> bool:
+    async def open_endpoint(self, name: str, audit: Sequence[AuditEntry] = ()) -> bool:
         change = EndpointChange(self._sql.open, {"name": name, "state": _CLOSED})
-        return (await self._write(change)).count > 0
+        return (await self._write_audited(change, audit)).count > 0
 
     async def _find(self, name: str, state: str) -> ClosedEndpoint | None:
         found: list[ClosedEndpoint] = await self._read(

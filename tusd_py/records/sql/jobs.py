@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from tusd_py.contracts.records import RecordsError
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import PROGRESS_PART, Job, JobState, NewJob, is_progress_lane
 from tusd_py.model.text import valid_unicode
@@ -33,6 +34,7 @@ class SqlJobQueue:
     def __init__(self, runner: TransactionRunner, statements: JobStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
     async def claim(self, now: datetime, until: datetime, limit: int, full: Collection[str] = ()) -> list[Job]:
@@ -111,13 +113,15 @@ class SqlJobQueue:
         # A job may have changed its state between two queries: it is listed once.
         return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
 
-    async def requeue(self, job_id: int, now: datetime) -> bool:
+    async def requeue(self, job_id: int, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
-        return (await self._write(AdminUpdate(self._sql, self._sql.requeue, values, has_work=True))).count > 0
+        update = AdminUpdate(self._sql, self._sql.requeue, values, has_work=True)
+        return (await self._write_audited(update, audit)).count > 0
 
-    async def delete_job(self, job_id: int) -> bool:
+    async def delete_job(self, job_id: int, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"job_id": job_id}
-        return (await self._write(AdminUpdate(self._sql, self._sql.delete_job, values, has_work=False))).count > 0
+        update = AdminUpdate(self._sql, self._sql.delete_job, values, has_work=False)
+        return (await self._write_audited(update, audit)).count > 0
 
     async def find_event(self, event_id: str) -> Event | None:
         found = await self._query(self._sql.find_event, to_event, event_id=event_id)

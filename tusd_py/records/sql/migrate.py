@@ -9,22 +9,26 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.records.sql.driver import open_driver
+from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.sqlite import DatabaseUrl
 
 # Alembic's environment is global to the process: two databases are migrated one after the other.
 _one_at_a_time = threading.Lock()
+
+_SET_OLDEST = text("UPDATE alembic_version SET oldest_revision = :oldest")
 
 
 def migrate(url: DatabaseUrl) -> list[str]:
     """Apply every migration that the database at ``url`` lacks, and return their names; usually none.
 
     They are one transaction: after a crash all of them are applied or none, and of several processes that start at
-    once one applies them while the others wait. Raises ``RecordsUnavailable``, also for a database that a newer version
-    of the program has written. Blocks: do not call it on the event loop.
+    once one applies them while the others wait. The schema of a newer version that this version can use stays as it is.
+    Raises ``RecordsUnavailable``, also for the schema of a newer version that this version cannot use. Blocks: do not
+    call it on the event loop.
     """
     config = alembic_config()
     driver = open_driver(url)
@@ -35,6 +39,7 @@ def migrate(url: DatabaseUrl) -> list[str]:
             if missing:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+                connection.execute(_SET_OLDEST, {"oldest": _oldest_revision(config)})
         return missing
 
 
@@ -61,11 +66,20 @@ def _missing(connection: Connection, config: Config) -> list[str]:
     script = ScriptDirectory.from_config(config)
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is not None and revision not in {step.revision for step in script.walk_revisions()}:
+        (found,) = connection.execute(text("SELECT * FROM alembic_version")).all()
+        if SchemaRevision(*found).is_usable_by(script.get_current_head() or ""):
+            return []
         raise RecordsUnavailable(
             f"the database is at revision {revision}, which this version does not know: "
             "a newer version of tusd-py has written it; run that version or a newer one"
         )
     return _names_after(script, revision)
+
+
+def _oldest_revision(config: Config) -> str:
+    """The newest ``oldest_revision`` of the migrations. Those without one only add what older versions ignore."""
+    steps = ScriptDirectory.from_config(config).walk_revisions()
+    return max(getattr(step.module, "oldest_revision", "") for step in steps)
 
 
 def _names_after(script: ScriptDirectory, revision: str | None) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
+from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.watchdog import Watchdog
 
 #: How long a connection may take. A server that restarts refuses connections meanwhile, so they are tried again.
@@ -56,13 +57,13 @@ class PostgresDriver:
         # A database that cannot be reached is reported by the first use.
         return True
 
-    def read_revision(self) -> str | None:
+    def read_revision(self) -> SchemaRevision | None:
         try:
             with connect(self._conninfo) as driver:
-                rows = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+                rows = driver.execute("SELECT * FROM alembic_version").fetchall()
         except psycopg.Error:
             return None
-        return str(rows[0][0]) if len(rows) == 1 else None
+        return SchemaRevision(*rows[0]) if len(rows) == 1 else None
 
     @contextmanager
     def open_for_migration(self) -> Iterator[Connection]:

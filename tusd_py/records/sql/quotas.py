@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tusd_py.model.quota import Quota, QuotaDrift, QuotaLimits, QuotaUsage
+from tusd_py.model.audit import AuditEntry
+from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.runner import TransactionRunner
@@ -19,27 +20,41 @@ class SqlQuotaLedger:
     def __init__(self, runner: TransactionRunner, statements: QuotaStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
-    async def usage(self, subject: str, periods: Mapping[Quota, str]) -> list[QuotaUsage]:
-        day, month = periods[Quota.BYTES_PER_DAY], periods[Quota.BYTES_PER_MONTH]
-        values: dict[str, object] = {"subject": subject, "day": day, "month": month}
-        used = dict(await self._read(Query(self._sql.counters, values, tuple)))
+    async def usage(self, subject: str, periods: QuotaPeriods) -> list[QuotaUsage]:
+        values: dict[str, object] = {"subject": subject, **periods._asdict()}
+        rows = await self._read(Query(self._sql.counters, values, tuple))
+        used = {period: (counted_bytes, files) for period, counted_bytes, files in rows}
+        values = {"subject": subject, "day": periods.day, "month": periods.month}
         reserved = (await self._read(Query(self._sql.reserved, values, tuple)))[0]
+        unsettled = {Quota.BYTES_PER_DAY: int(reserved[0]), Quota.BYTES_PER_MONTH: int(reserved[1])}
         return [
-            QuotaUsage(quota=quota, period=period, used=used.get(period, 0), reserved=int(reserved[place]))
-            for place, (quota, period) in enumerate(((Quota.BYTES_PER_DAY, day), (Quota.BYTES_PER_MONTH, month)))
+            QuotaUsage(
+                quota=quota,
+                period=periods.of(quota),
+                used=used.get(periods.of(quota), (0, 0))[0 if quota.counts_bytes else 1],
+                reserved=unsettled.get(quota, 0),
+            )
+            for quota in Quota
         ]
 
     async def find_limits(self, subject: str) -> QuotaLimits | None:
         found: list[QuotaLimits] = await self._read(Query(self._sql.find_limits, {"subject": subject}, _to_limits))
         return found[0] if found else None
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None) -> None:
-        await self._write(SetQuotaLimits(self._sql, subject, limits))
+    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
+        await self._write_audited(SetQuotaLimits(self._sql, subject, limits), audit)
 
-    async def reconcile(self, *, repair: bool) -> list[QuotaDrift]:
-        reconciliation = Reconciliation(self._sql, repair)
+    async def forget(self, subject: str) -> None:
+        await self._write(ForgetSubject(self._sql, subject))
+
+    async def reconcile(
+        self, *, repair: bool, counts_now: bool = False, deletes_rejected: bool = False
+    ) -> list[QuotaDrift]:
+        switches = {"counts_now": int(counts_now), "deletes_rejected": int(deletes_rejected)}
+        reconciliation = Reconciliation(self._sql, repair, switches)
         await self._write(reconciliation)
         return reconciliation.drifts
 
@@ -48,7 +63,7 @@ class SqlQuotaLedger:
 
 
 def _to_limits(row: Sequence[Any]) -> QuotaLimits:
-    return QuotaLimits(bytes_per_day=row[0], bytes_per_month=row[1])
+    return QuotaLimits(*row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +78,21 @@ class SetQuotaLimits:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         connection.execute(self.sql.remove_limits, {"subject": self.subject})
         if self.limits is not None:
-            values: dict[str, object] = {
-                "subject": self.subject,
-                "bytes_per_day": self.limits.bytes_per_day,
-                "bytes_per_month": self.limits.bytes_per_month,
-            }
-            connection.execute(self.sql.set_limits, values)
+            connection.execute(self.sql.set_limits, {"subject": self.subject, **asdict(self.limits)})
+        return WriteResult()
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSubject:
+    """Delete everything about one subject. Uploads that it still has are not charged any more."""
+
+    sql: QuotaStatements
+    subject: str
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        for statement in (self.sql.remove_limits, self.sql.remove_charges, self.sql.remove_counters):
+            connection.execute(statement, {"subject": self.subject})
         return WriteResult()
 
 
@@ -92,34 +116,64 @@ class Reconciliation:
 
     sql: QuotaStatements
     repair: bool
+    switches: dict[str, int]
     durable: bool = True
     drifts: list[QuotaDrift] = field(default_factory=list)
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         self.drifts = []
-        for upload_id, created_at, subject, counted, charged in connection.execute(
-            self.sql.wrong_charges, {}
-        ).fetchall():
-            self.drifts.append(
-                QuotaDrift(subject=subject, period=f"upload {upload_id}", counted=counted, charged=charged)
-            )
-            if self.repair:
-                values = {"upload_id": upload_id, "created_at": created_at, "new_bytes": charged}
-                connection.execute(self.sql.correct_charge, values)
-        counters = {row[:2]: row[2] for row in map(tuple, connection.execute(self.sql.all_counters, {}).fetchall())}
-        sums = {
-            (subject, period): int(charged)
-            for statement in (self.sql.by_day, self.sql.by_month)
-            for subject, period, charged in connection.execute(statement, {}).fetchall()
-        }
+        # Those of final uploads after those of their parts, on which they depend.
+        self._check_charges(connection, self.sql.wrong_charges)
+        self._check_charges(connection, self.sql.wrong_finals)
+        counters = _by_period(connection, self.sql.all_counters)
+        sums: dict[tuple[str, str], tuple[int, int]] = {}
+        for statement in (self.sql.by_day, self.sql.by_month, self.sql.by_now):
+            sums |= _by_period(connection, statement)
         for subject, period in sorted({*sums, *counters}):
-            counted, charged = counters.get((subject, period), 0), sums.get((subject, period), 0)
-            if counted != charged:
-                self._correct(connection, subject, period, counted, charged)
+            key = (subject, period)
+            self._check_counter(connection, subject, period, counters.get(key, (0, 0)), sums.get(key, (0, 0)))
         return WriteResult(count=len(self.drifts))
 
-    def _correct(self, connection: DatabaseConnection, subject: str, period: str, counted: int, charged: int) -> None:
-        self.drifts.append(QuotaDrift(subject=subject, period=period, counted=counted, charged=charged))
+    def _check_charges(self, connection: DatabaseConnection, statement: str) -> None:
+        for upload_id, created_at, subject, *numbers in connection.execute(statement, self.switches).fetchall():
+            counted, charged = numbers[::2], numbers[1::2]
+            self._note(subject, f"upload {upload_id}", ("bytes", "stored", "unfinished"), counted, charged)
+            if self.repair:
+                names = ("new_bytes", "new_stored", "new_unfinished")
+                values = {"upload_id": upload_id, "created_at": created_at, **dict(zip(names, charged, strict=True))}
+                connection.execute(self.sql.correct_charge, values)
+
+    def _check_counter(
+        self,
+        connection: DatabaseConnection,
+        subject: str,
+        period: str,
+        counted: tuple[int, int],
+        charged: tuple[int, int],
+    ) -> None:
+        if counted == charged:
+            return
+        self._note(subject, period, ("stored", "unfinished") if period == NOW else ("bytes", "files"), counted, charged)
         if self.repair:
-            values: dict[str, object] = {"subject": subject, "period": period, "bytes": charged - counted}
+            values: dict[str, object] = {
+                "subject": subject,
+                "period": period,
+                "bytes": charged[0] - counted[0],
+                "files": charged[1] - counted[1],
+            }
             connection.execute_many(self.sql.count, [values])
+
+    def _note(
+        self, subject: str, period: str, units: Sequence[str], counted: Sequence[int], charged: Sequence[int]
+    ) -> None:
+        for unit, was, should_be in zip(units, counted, charged, strict=True):
+            if was != should_be:
+                self.drifts.append(
+                    QuotaDrift(subject=subject, period=period, unit=unit, counted=was, charged=should_be)
+                )
+
+
+def _by_period(connection: DatabaseConnection, statement: str) -> dict[tuple[str, str], tuple[int, int]]:
+    """Bytes and files by subject and period."""
+    rows = connection.execute(statement, {}).fetchall()
+    return {(row[0], row[1]): (int(row[2]), int(row[3])) for row in rows}

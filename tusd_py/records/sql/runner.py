@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tusd_py.model.audit import AuditEntry
+from tusd_py.records.sql.audited import audited
 from tusd_py.records.sql.group_commit import GroupCommit
 from tusd_py.records.sql.transactions import Reader, ReadOp, WriteOp, Writer, WriteResult
 
@@ -28,7 +30,9 @@ class TransactionRunner:
         reader: Reader,
         *,
         on_work: Callable[[], None] | None = None,
+        add_audit_entry: str = "",
     ) -> None:
+        self._add_audit_entry = add_audit_entry
         self._writes: GroupCommit[WriteOp, WriteResult] = GroupCommit(
             writer.run_batch,
             name="records-writer",
@@ -46,6 +50,10 @@ class TransactionRunner:
         self.write = self._writes.submit
         self.begin_write = self._writes.begin
         self.read = self._reads.submit
+
+    async def write_audited(self, op: WriteOp, entries: Sequence[AuditEntry]) -> WriteResult:
+        """Like ``write``, with entries of the audit log that are written if ``op`` changes anything."""
+        return await self.write(audited(op, self._add_audit_entry, entries))
 
     async def close(self) -> None:
         """Finish the calls made before, and end both threads. Raises ``RecordsUnavailable`` if one of them hangs."""

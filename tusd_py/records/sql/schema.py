@@ -1,4 +1,7 @@
-"""Whether a database has the newest schema, checked at every start; migrations are loaded only when one is pending."""
+"""Whether this version can use the schema of a database, checked at every start.
+
+Migrations are loaded only when one is pending.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,12 @@ def try_writing(url: DatabaseUrl) -> None:
 
 
 def is_current(url: DatabaseUrl) -> bool:
-    """Whether the database has exactly the schema of this version; False if that cannot be read."""
-    return open_driver(url).read_revision() == newest_revision()
+    """Whether this version can use the database as it is; False if that cannot be read.
+
+    That is: it has the schema of this version, or that of a newer one which says that this version can use it.
+    """
+    found = open_driver(url).read_revision()
+    return found is not None and found.is_usable_by(newest_revision())
 
 
 def newest_revision() -> str:

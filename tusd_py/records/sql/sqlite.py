@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
+from tusd_py.records.sql.revision import SchemaRevision
 
 #: Where a database is: a URL as text, or one that SQLAlchemy has built of its parts, for paths with odd characters.
 DatabaseUrl = str | URL
@@ -47,15 +48,15 @@ class SqliteDriver:
     def exists(self) -> bool:
         return Path(self._path).exists()
 
-    def read_revision(self) -> str | None:
+    def read_revision(self) -> SchemaRevision | None:
         if not self.exists():
             return None
         try:
             with closing(_connect(self._engine)) as driver:
-                rows = driver.execute("SELECT version_num FROM alembic_version").fetchall()
+                rows = driver.execute("SELECT * FROM alembic_version").fetchall()
         except sqlite3.Error:
             return None
-        return rows[0][0] if len(rows) == 1 else None
+        return SchemaRevision(*rows[0]) if len(rows) == 1 else None
 
     @contextmanager
     def open_for_migration(self) -> Iterator[Connection]:

@@ -242,7 +242,10 @@ _ROWS_IN_KEY_ORDER = {"sqlite_with_rowid": False}
 
 
 class QuotaChargeRow(RecordsTable, table=True):
-    """What one upload is charged. ``taken_by`` is the final upload that its part belongs to, empty if there is none."""
+    """What one upload is charged. ``taken_by`` is the final upload that its part belongs to, empty if there is none.
+
+    ``own_limits`` are those of the credentials with which it was created, as JSON, empty if they have none.
+    """
 
     __tablename__ = "quota_charges"
     __table_args__ = (
@@ -264,10 +267,14 @@ class QuotaChargeRow(RecordsTable, table=True):
     bytes: int = Field(sa_type=BigInteger)
     is_settled: bool
     taken_by: str = Field(sa_type=Text)
+    files: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    stored: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    unfinished: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    own_limits: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class QuotaCounterRow(RecordsTable, table=True):
-    """The sum of the charges of one subject in one day or month."""
+    """The sum of the charges of one subject in one day or month, or now: then of ``stored`` and ``unfinished``."""
 
     __tablename__ = "quota_counters"
     __table_args__ = _ROWS_IN_KEY_ORDER
@@ -275,6 +282,7 @@ class QuotaCounterRow(RecordsTable, table=True):
     subject: str = Field(primary_key=True, sa_type=Text)
     period: str = Field(primary_key=True, sa_type=Text)
     bytes: int = Field(sa_type=BigInteger)
+    files: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class QuotaLimitsRow(RecordsTable, table=True):
@@ -285,3 +293,7 @@ class QuotaLimitsRow(RecordsTable, table=True):
     subject: str = Field(primary_key=True, sa_type=Text)
     bytes_per_day: int | None = Field(sa_type=BigInteger)
     bytes_per_month: int | None = Field(sa_type=BigInteger)
+    files_per_day: int | None = Field(sa_type=BigInteger)
+    files_per_month: int | None = Field(sa_type=BigInteger)
+    bytes_stored: int | None = Field(sa_type=BigInteger)
+    uploads_at_once: int | None = Field(sa_type=BigInteger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
+from tusd_py.protocol.access_errors import CredentialsRevoked
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.commit import Cause, insert, update
 from tusd_py.uploads.hook_calls import invoke_later
@@ -48,6 +49,16 @@ class Committer:
         if progress is not None:
             progress.on_saved(saved)
         return saved
+
+    async def ensure_not_revoked(self) -> None:
+        """Look at the credentials of the request once more, before the upload completes.
+
+        Their expiry does not matter. Raises ``CredentialsRevoked``.
+        """
+        access, principal = self._ports.access_ports, self._caller.principal
+        check = None if access is None or principal is None else access.checks.get(principal.method)
+        if check is not None and principal is not None and not await check.is_valid(principal.credential):
+            raise CredentialsRevoked
 
     async def insert(self, upload: Upload) -> None:
         """Record a new upload outside of the saves of its body: no progress is reported. Raises ``RecordExists``."""

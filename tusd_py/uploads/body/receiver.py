@@ -14,6 +14,7 @@ from tusd_py.contracts.store import BytesMissing, Sink, StoreError
 from tusd_py.contracts.zero_copy import ZeroCopyBody, ZeroCopySink
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import completion
+from tusd_py.protocol.access_errors import CredentialsRevoked
 from tusd_py.protocol.completion import BodyEnd, BodyOutcome, Raises
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -92,11 +93,15 @@ class BodyReceiver:
                 failure = BodyAborted()
             elif verifier is not None:
                 await verifier.verify(body.trailers())
+            if self._ports.access_ports is not None and completion.ends_upload(
+                _outcome(failure), self._is_last, length, self._start + self._received
+            ):
+                await self._committer.ensure_not_revoked()
         except (BodyError, StoreError) as error:
             # Its traceback refers to this frame: the cycle would keep the whole request in memory for a long time.
             failure = error.with_traceback(None)
         except TusError as error:
-            if error is remaining.refusal or isinstance(error, ChecksumMismatch | TypeNotAllowed):
+            if error is remaining.refusal or isinstance(error, ChecksumMismatch | CredentialsRevoked | TypeNotAllowed):
                 raise
             failure = error
         except asyncio.CancelledError:

@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from tusd_py.access.audit import entries
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
 from tusd_py.model.caller import Caller
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.principal import Principal, Verb
@@ -19,6 +21,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.api.query import ApiQuery
+from tusd_py.web.session_cookies import SessionCookies
 
 _Port = TypeVar("_Port")
 
@@ -41,6 +44,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
+    session_cookies: SessionCookies | None = None  # None where accounts have no cookies
 
     def path(self, name: str) -> str:
         """A parameter of the path."""
@@ -52,6 +56,11 @@ class Call:
         if not (text.isascii() and text.isdecimal() and len(text) <= 18):
             raise ApiError(404, sentence)
         return int(text)
+
+    def audit(self, verb: str, kind: AuditKind, object_id: str) -> tuple[AuditEntry, ...]:
+        """The entry of the audit log about what this request does, for the transaction that does it."""
+        actor = AuditActor.of(None if self.policy is None else self.principal, self.address)
+        return entries(self.ports.audit, actor, verb, kind, object_id)
 
     async def json(self) -> JsonBody:
         """The body of the request. Raises ``ApiError``."""
@@ -65,6 +74,9 @@ class Call:
         """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
         upload = await self.ports.records.find(upload_id) if is_upload_id(upload_id) else None
         if upload is None or not self.may(Verb.INSPECT, upload):
+            if self.policy is not None and self.ports.audit is not None:
+                actor = AuditActor.of(self.principal, self.address)
+                self.ports.audit.record_refusal(actor, "inspect", AuditKind.UPLOAD, upload_id, "404")
             raise ApiError(404, "no upload has this id")
         return upload
 

@@ -12,7 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.model.audit import AuditActor, AuditKind
 from tusd_py.model.principal import Principal, Verb
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import Access, ApiRoute, Call, ensure_permitted
@@ -64,6 +67,8 @@ class ApiDispatcher:
             except Exception as failure:
                 # The outermost handler: every exception becomes a response.
                 refused = to_refusal(failure, "")
+                if isinstance(failure, AccessDenied | Unauthenticated):
+                    await self._record_refusal(route, request, failure)
                 if isinstance(refused, InternalError):
                     log.error("%s %s failed", request.method, route.path, exc_info=failure)
                 elif failure is not refused:
@@ -85,6 +90,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
+            session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
         content = await route.answer(call)
         if isinstance(content, Response):
@@ -94,6 +100,20 @@ class ApiDispatcher:
         if content is None:
             return Response(status_code=204, headers=headers)
         return JSONResponse(content, route.status, headers=headers)
+
+    async def _record_refusal(self, route: ApiRoute, request: Request, refused: TusError) -> None:
+        """Record a request whose credentials are missing or not enough, if the audit log is on."""
+        trail = (await self._open_ports()).audit
+        if trail is not None:
+            headers = Headers(request.scope["headers"])
+            principal = None
+            if self._authenticator is not None and isinstance(refused, AccessDenied):
+                # Its credentials are good: they were accepted a moment ago.
+                principal = await self._authenticator.authenticate(request.scope, headers, "GET")
+            address = self._client_addresses.key(request.scope, headers)
+            verb = route.access.value if isinstance(route.access, Verb) else request.method.lower()
+            reason = f"{refused.status} {refused.code}"
+            trail.record_refusal(AuditActor.of(principal, address), verb, AuditKind.SERVER, request.url.path, reason)
 
     async def _principal(self, route: ApiRoute, request: Request) -> Principal:
         if self._authenticator is None or route.access is Access.OPEN:

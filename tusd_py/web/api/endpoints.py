@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.model.audit import AuditKind
 from tusd_py.model.principal import Verb
 from tusd_py.model.text import valid_unicode
 from tusd_py.views import endpoint_view
@@ -16,7 +17,8 @@ async def list_endpoints(call: Call) -> object:
 
 async def open_endpoint(call: Call) -> object:
     name = call.path("name")
-    if name != valid_unicode(name) or not await _states(call).open_endpoint(name):
+    audit = call.audit("open", AuditKind.ENDPOINT, name)
+    if name != valid_unicode(name) or not await _states(call).open_endpoint(name, audit):
         raise ApiError(409, "no closed endpoint has this name")
     return {"opened": name}
 

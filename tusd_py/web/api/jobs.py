@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tusd_py.contracts.job_queue import JobQueue
+from tusd_py.model.audit import AuditKind
 from tusd_py.model.jobs import JobState
 from tusd_py.model.principal import Verb
 from tusd_py.views import job_view
@@ -29,14 +30,16 @@ async def show_job(call: Call) -> object:
 
 
 async def retry_job(call: Call) -> object:
-    if not await job_queue(call).requeue(_job_id(call), call.ports.clock()):
+    job_id = _job_id(call)
+    audit = call.audit("retry", AuditKind.JOB, str(job_id))
+    if not await job_queue(call).requeue(job_id, call.ports.clock(), audit):
         raise ApiError(409, "no dead or waiting job has this number")
     return await show_job(call)
 
 
 async def drop_job(call: Call) -> object:
     job_id = _job_id(call)
-    if not await job_queue(call).delete_job(job_id):
+    if not await job_queue(call).delete_job(job_id, call.audit("drop", AuditKind.JOB, str(job_id))):
         raise ApiError(409, "no job with this number can be deleted; a running job cannot")
     return {"dropped": job_id}
 

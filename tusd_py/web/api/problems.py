@@ -75,4 +75,4 @@ def refusal(error: TusError) -> Response:
         headers["www-authenticate"] = error.challenge
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
-    return problem_response(ApiError(error.status, str(error), error.code, headers=headers))
+    return problem_response(ApiError(error.status, str(error), error.code, members=error.members, headers=headers))

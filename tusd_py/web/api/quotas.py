@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.access.quota import quota_view, subject_of
+from tusd_py.access.quota import quota_views, subject_of
 from tusd_py.web.api.call import Access, ApiRoute, Call
 from tusd_py.web.api.problems import ApiError
 
@@ -15,7 +15,7 @@ async def show_quota(call: Call) -> object:
     limits = await ports.quota_ledger.find_limits(subject) or ports.quotas.limits_for(call.principal)
     now = ports.clock()
     usage = await ports.quota_ledger.usage(subject, ports.quotas.periods(now))
-    return {"subject": subject, "quotas": [quota_view(ports.quotas, each, limits, now) for each in usage]}
+    return {"subject": subject, "quotas": quota_views(ports.quotas, usage, limits, now)}
 
 
 ROUTES = (ApiRoute("GET", "/api/quota", show_quota, Access.CLIENT),)

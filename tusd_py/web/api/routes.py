@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import endpoints, events, jobs, quotas, uploads
+from tusd_py.web.api import audit, auth, endpoints, events, jobs, quotas, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 
+#: What people and programs need to get credentials: served wherever access control is on, also while the API is off.
+CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = auth.ROUTES
+
 ROUTES: tuple[ApiRoute, ...] = (
+    *CREDENTIAL_ROUTES,
     *uploads.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *audit.ROUTES,
 )
 
 
@@ -23,6 +30,7 @@ def api_routes(
     open_ports: OpenPorts,
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
+    routes: Sequence[ApiRoute] = ROUTES,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses()).routes(ROUTES)
+    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses()).routes(routes)

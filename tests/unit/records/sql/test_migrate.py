@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.upload import HistoryEntry, Status
@@ -73,6 +75,9 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0010",
         "0011",
         "0012",
+        "0013",
+        "0014",
+        "0015",
     ]
 
     records = (await SqlDatabase.open(url)).records
@@ -145,13 +150,23 @@ def to_version(url: str, revision: str) -> None:
 
 
 def test_newer_revision_is_refused(path: Path, url: str) -> None:
-    """A revision that this version does not know is refused with a sentence, and the database is not changed."""
+    """A revision that this version cannot use is refused with a sentence, and the database is not changed."""
     migrate(url)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999', oldest_revision = '9998'")
     for function in (migrate, pending):
         with pytest.raises(RecordsUnavailable, match=r"at revision 9999.*newer version of tusd-py has written it"):
             function(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+def test_newer_revision_that_this_version_can_use_is_left_alone(path: Path, url: str) -> None:
+    """Nothing is pending and nothing is applied; the database stays at the revision of the newer version."""
+    migrate(url)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert (pending(url), migrate(url)) == ([], [])
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 
@@ -203,3 +218,15 @@ def test_file_that_is_no_database_is_not_changed(path: Path, url: str) -> None:
     with pytest.raises(RecordsUnavailable, match="not a SQLite database"):
         migrate(url)
     assert path.read_bytes() == b"a holiday picture" * 100
+
+
+def test_migrations_that_take_something_away_record_the_oldest_version() -> None:
+    """Since 0013 a migration that drops, renames or alters names the oldest version that can use the schema after it.
+
+    The previous version runs beside this one during an update: it must find what it uses.
+    """
+    script = ScriptDirectory.from_config(alembic_config())
+    for step in script.walk_revisions():
+        source = Path(step.path).read_text()
+        takes = re.search(r"op\.(drop_|rename_|alter_|execute)|batch_alter_table", source)
+        assert step.revision <= "0013" or not takes or hasattr(step.module, "oldest_revision"), step.revision

@@ -55,3 +55,16 @@ def test_second_start_does_not_import_alembic(tmp_path: Path) -> None:
     program = "import sys; from tusd_py.records.sql.schema import *; assert bring_up_to_date(sys.argv[1]) == []; "
     program += "import tusd_py.service; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program, url], check=False).returncode == 0
+
+
+def test_schema_of_a_newer_version_that_allows_this_one_is_current(tmp_path: Path) -> None:
+    """The database says which version can use it: at its start an older program leaves it as it is."""
+    path = tmp_path / "records.sqlite3"
+    url = f"sqlite:///{path}"
+    bring_up_to_date(url)
+    for oldest, usable in ((newest_revision(), True), ("9998", False)):
+        connection = sqlite3.connect(path)
+        connection.execute("UPDATE alembic_version SET version_num = '9999', oldest_revision = ?", (oldest,))
+        connection.commit()
+        connection.close()
+        assert usable == is_current(url)

@@ -1,0 +1,143 @@
+"""Accounts, sessions and API keys of each database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import empty_database
+from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.principal import Role, Verb
+from tusd_py.records.sql.database import SqlDatabase
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+ALICE = Account(id="a1", name="alice", password_hash="h1", roles=frozenset({Role.UPLOADER}), created_at=NOW)
+SESSION = Session(id="s1", account_id="a1", digest="d0", created_at=NOW, expires_at=LATER, rotated_at=NOW)
+KEY = ApiKey(
+    id="k1",
+    digest="d",
+    label="nightly",
+    owner="alice",
+    roles=frozenset({Role.UPLOADER, Role.VIEWER}),
+    verbs=frozenset({Verb.CREATE, Verb.APPEND}),
+    created_at=NOW,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlDatabase]:
+    url = empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
+    opened = await SqlDatabase.open(url)
+    yield opened
+    await opened.close()
+
+
+async def test_accounts_come_back(database: SqlDatabase) -> None:
+    """An account is found as it was added; a second one with its name is refused; lists go by name in pages."""
+    accounts = database.accounts
+    assert await accounts.add(ALICE)
+    assert not await accounts.add(replace(ALICE, id="a2"))
+    bob = replace(ALICE, id="a3", name="bob", roles=frozenset({Role.ADMIN, Role.VIEWER}), is_disabled=True)
+    assert await accounts.add(bob)
+    assert await accounts.find("alice") == ALICE
+    assert await accounts.find("carol") is None
+    assert await accounts.list_accounts() == [ALICE, bob]
+    assert await accounts.list_accounts(after_name="alice", limit=1) == [bob]
+
+
+async def test_changes_end_sessions(database: SqlDatabase) -> None:
+    """A new password and disabling end the sessions and raise the generation; a new hash alone and roles do not."""
+    accounts = database.accounts
+    await accounts.add(ALICE)
+    assert await accounts.open_session(ALICE, SESSION)
+    assert await accounts.set_password(ALICE, "h2", revokes=False)
+    assert await accounts.set_roles("alice", frozenset({Role.ADMIN}))
+    found = await accounts.find("alice")
+    assert found == replace(ALICE, password_hash="h2", roles=frozenset({Role.ADMIN}), logged_in_at=NOW)
+    assert await accounts.find_session("s1") == (SESSION, found)
+    assert await accounts.set_password(found, "h3", revokes=True)
+    assert not await accounts.set_password(found, "h4", revokes=True)
+    assert await accounts.find_session("s1") is None
+    changed = await accounts.find("alice")
+    assert changed is not None
+    assert (changed.generation, changed.password_hash) == (1, "h3")
+    assert not await accounts.open_session(found, SESSION)
+    assert await accounts.open_session(changed, SESSION)
+    assert await accounts.set_disabled("alice", True)
+    assert await accounts.find_session("s1") is None
+    disabled = await accounts.find("alice")
+    assert disabled is not None
+    assert (disabled.is_disabled, disabled.generation) == (True, 2)
+    assert not await accounts.set_disabled("carol", True)
+
+
+async def test_rotation_happens_once(database: SqlDatabase) -> None:
+    """Of requests that rotate the same session at once, one succeeds."""
+    accounts = database.accounts
+    await accounts.add(ALICE)
+    await accounts.open_session(ALICE, SESSION)
+    rotated = await asyncio.gather(
+        *(accounts.rotate(SESSION, f"d{number}", NOW, LATER + timedelta(hours=1)) for number in range(1, 9))
+    )
+    assert rotated.count(True) == 1
+    found = await accounts.find_session("s1")
+    assert found is not None
+    assert (found[0].rotation, found[0].digest) == (1, f"d{rotated.index(True) + 1}")
+    await accounts.close_session("s1")
+    assert await accounts.find_session("s1") is None
+
+
+async def test_expired_sessions_are_forgotten(database: SqlDatabase) -> None:
+    """A login deletes what expired before it."""
+    accounts = database.accounts
+    await accounts.add(ALICE)
+    await accounts.open_session(ALICE, SESSION)
+    after = replace(SESSION, id="s2", created_at=LATER + timedelta(seconds=1), expires_at=LATER + timedelta(hours=1))
+    await accounts.open_session(ALICE, after)
+    assert await accounts.find_session("s1") is None
+    assert await accounts.find_session("s2") is not None
+
+
+async def test_deletion_takes_sessions_along(database: SqlDatabase) -> None:
+    """A deleted account is gone with its sessions."""
+    accounts = database.accounts
+    await accounts.add(ALICE)
+    await accounts.open_session(ALICE, SESSION)
+    assert await accounts.delete("alice")
+    assert not await accounts.delete("alice")
+    assert (await accounts.find("alice"), await accounts.find_session("s1")) == (None, None)
+
+
+async def test_api_keys(database: SqlDatabase) -> None:
+    """Keys come back as they were added, are revoked once, and are listed by owner."""
+    keys = database.api_keys
+    other = replace(KEY, id="k2", owner="bob", verbs=None, expires_at=LATER)
+    for each in (KEY, other):
+        await keys.add(each)
+    assert await keys.find("k1") == KEY
+    assert await keys.find("k3") is None
+    assert await keys.list_keys() == [KEY, other]
+    assert await keys.list_keys(owner="bob") == [other]
+    assert await keys.list_keys(after_id="k1") == [other]
+    await keys.used("k1", LATER)
+    assert await keys.revoke("k1", NOW)
+    assert not await keys.revoke("k1", LATER)
+    assert await keys.find("k1") == replace(KEY, revoked_at=NOW, last_used_at=LATER)
+    assert await keys.delete_of("alice") == 1
+    assert await keys.list_keys() == [other]
+
+
+def test_validity_of_a_key() -> None:
+    """Revoked and expired keys are not valid."""
+    assert KEY.is_valid(NOW)
+    assert not replace(KEY, revoked_at=NOW).is_valid(NOW)
+    expiring = replace(KEY, expires_at=LATER)
+    assert (expiring.is_valid(NOW), expiring.is_valid(LATER)) == (True, False)

@@ -1,0 +1,65 @@
+"""Add accounts and change their passwords."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX, Passwords
+from tusd_py.contracts.accounts import Accounts
+from tusd_py.model.account import Account, account_name
+from tusd_py.model.principal import Role
+
+
+class AccountProblem(Exception):
+    """The account cannot be added or changed like this; the text says why and contains no password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEditor:
+    """The changes of an operator to accounts."""
+
+    accounts: Accounts
+    passwords: Passwords
+    clock: Callable[[], datetime]
+    characters_min: int
+
+    async def add(self, name: str, password: str, roles: frozenset[Role]) -> Account:
+        """Add an account. Raises ``AccountProblem``."""
+        account = Account(
+            id=secrets.token_hex(16),
+            name=checked_name(name),
+            password_hash=await self._hash(password),
+            roles=roles,
+            created_at=self.clock(),
+        )
+        if not await self.accounts.add(account):
+            raise AccountProblem(f"there is an account named {account.name} already")
+        return account
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Change a password; all sessions and tokens of the account end. Raises ``AccountProblem``."""
+        account = await self.accounts.find(checked_name(name))
+        if account is None:
+            raise AccountProblem(f"there is no account named {name}")
+        new_hash = await self._hash(password)
+        if not await self.accounts.set_password(account, new_hash, revokes=True):
+            raise AccountProblem(f"the account {name} was changed by somebody else in this moment: try again")
+
+    async def _hash(self, password: str) -> str:
+        if not self.characters_min <= len(password) <= PASSWORD_CHARACTERS_MAX:
+            raise AccountProblem(
+                f"a password has {self.characters_min} (accounts.password_characters_min) to {PASSWORD_CHARACTERS_MAX} "
+                "characters"
+            )
+        return await self.passwords.hash(password)
+
+
+def checked_name(text: str) -> str:
+    """The name of an account as it is kept. Raises ``AccountProblem``."""
+    try:
+        return account_name(text)
+    except ValueError as error:
+        raise AccountProblem(str(error)) from None

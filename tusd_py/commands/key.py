@@ -1,0 +1,125 @@
+"""``tusd-py key add | list | revoke``: API keys of programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
+
+if TYPE_CHECKING:
+    from tusd_py.contracts.accounts import ApiKeys
+    from tusd_py.model.account import ApiKey
+    from tusd_py.settings import Settings
+
+T = TypeVar("T")
+
+app = command_group("Make, list and revoke API keys.")
+
+Owner = Annotated[
+    str, typer.Argument(metavar="<owner>", help="On whose behalf the program acts: an account, or any name.")
+]
+Label = Annotated[str, typer.Option("--label", metavar="<text>", help="What the key is for.")]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", metavar="<role>", help="admin, moderator, uploader or viewer; may be repeated. [uploader]"),
+]
+Verbs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--verb",
+        metavar="<verb>",
+        help="Permit only this: create, append, inspect, download, terminate, observe or operate; may be repeated.",
+    ),
+]
+Days = Annotated[str | None, typer.Option("--days", metavar="<number>", help="Let the key expire after so many days.")]
+KeyId = Annotated[str, typer.Argument(metavar="<id>", help="The id of the key, as in the list.")]
+OfOwner = Annotated[str, typer.Option("--owner", metavar="<owner>", help="Only the keys of this owner.")]
+
+
+@app.command("add")
+def add(
+    owner: Owner,
+    label: Label = "",
+    role: Roles = None,
+    verb: Verbs = None,
+    days: Days = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it. It is shown only now."""
+    from datetime import timedelta
+
+    from tusd_py.access.api_keys import new_key
+    from tusd_py.model.principal import Role, Verb
+    from tusd_py.wiring import utc_now
+
+    settings, now = settings_of(config, {"storage.data_dir": data_dir}), utc_now()
+    roles = frozenset(choices("--role", role or ["uploader"], Role))
+    if Role.ANONYMOUS in roles:
+        fail(["--role is 'anonymous'; it must be one of admin, moderator, uploader, viewer"])
+    if not owner or not owner.isprintable() or len(owner) > 255 or len(label) > 255:
+        fail(["the owner must be text of 1 to 255 printable characters, and the label of at most 255"])
+    key, text = new_key(
+        owner=owner,
+        label=label,
+        roles=roles,
+        verbs=frozenset(choices("--verb", verb, Verb)) if verb else None,
+        now=now,
+        expires_at=None if days is None else now + timedelta(days=_days(days)),
+    )
+    _call(settings, lambda keys: keys.add(key))
+    say(text)
+    if not settings.accounts.api_keys:
+        typer.echo("API keys are off: set accounts.api_keys, and restart the server", err=True)
+
+
+@app.command("list")
+def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """List the keys; their secrets are not kept."""
+    from tusd_py.views import key_view
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+
+    async def run(keys: ApiKeys) -> list[ApiKey]:
+        found: list[ApiKey] = []
+        while page := await keys.list_keys(owner=owner, after_id=found[-1].id if found else ""):
+            found += page
+        return found
+
+    for key in _call(settings, run):
+        view = key_view(key)
+        if as_json:
+            say(json.dumps(view))
+        else:
+            state = "revoked" if key.revoked_at else f"expires {view['expires_at'] or 'never'}"
+            scope = "all verbs" if key.verbs is None else " ".join(sorted(key.verbs))
+            roles, used = " ".join(sorted(key.roles)), view["last_used_at"] or "never"
+            say(f"{key.id}  {key.owner}  {roles}  {scope}  {state}  used {used}  {key.label}".rstrip())
+
+
+@app.command("revoke")
+def revoke(key_id: KeyId, config: Config = None, data_dir: DataDir = None) -> None:
+    """Revoke a key; running servers notice within seconds."""
+    from tusd_py.wiring import utc_now
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if not _call(settings, lambda keys: keys.revoke(key_id, utc_now())):
+        fail([f"no key with the id {key_id} can be revoked: see tusd-py key list"])
+    say(f"{key_id} is revoked")
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) > 0):
+        fail([f"--days is {text!r}; it must be a whole number from 1 to 99999"])
+    return int(text)
+
+
+def _call(settings: Settings, use: Callable[[ApiKeys], Awaitable[T]]) -> T:
+    from tusd_py.commands.database import with_database
+    from tusd_py.databases import open_api_keys
+
+    return with_database(settings, open_api_keys, use, "there are no API keys without a database")

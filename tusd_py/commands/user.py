@@ -1,0 +1,164 @@
+"""``tusd-py user add | list | roles | password | disable | enable``: accounts with passwords."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
+
+if TYPE_CHECKING:
+    from tusd_py.access.accounts import AccountEditor
+    from tusd_py.contracts.accounts import Accounts
+    from tusd_py.model.account import Account
+    from tusd_py.model.principal import Role
+    from tusd_py.settings import Settings
+
+T = TypeVar("T")
+
+app = command_group("Add, list and change accounts.")
+
+Name = Annotated[str, typer.Argument(metavar="<name>", help="The name of the account.")]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", metavar="<role>", help="admin, moderator, uploader or viewer; may be repeated. [uploader]"),
+]
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, instead of asking for it.")
+]
+
+
+@app.command("add")
+def add(
+    name: Name, role: Roles = None, password_stdin: FromStdin = False, config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Add an account; asks for its password."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    roles = _roles(role or ["uploader"])
+    password = _password(password_stdin)
+    account = _edit(settings, lambda editor: editor.add(name, password, roles))
+    say(f"{account.name} can log in ({', '.join(sorted(account.roles))})")
+    if not settings.accounts.enabled:
+        say("accounts are off: set accounts.enabled, and restart the server")
+
+
+@app.command("list")
+def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """List all accounts."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+
+    async def run(accounts: Accounts) -> list[Account]:
+        found: list[Account] = []
+        while page := await accounts.list_accounts(after_name=found[-1].name if found else ""):
+            found += page
+        return found
+
+    for account in _call(settings, run):
+        seen = "never" if account.logged_in_at is None else f"{account.logged_in_at:%Y-%m-%d %H:%M:%SZ}"
+        if as_json:
+            view = {"name": account.name, "roles": sorted(account.roles), "disabled": account.is_disabled}
+            at = None if account.logged_in_at is None else account.logged_in_at.isoformat()
+            say(json.dumps({**view, "created_at": account.created_at.isoformat(), "logged_in_at": at}))
+        else:
+            state = "disabled" if account.is_disabled else "enabled"
+            say(f"{account.name:<24} {state:<9} {', '.join(sorted(account.roles)):<24} last login {seen}")
+
+
+@app.command("roles")
+def set_roles(name: Name, role: Roles = None, config: Config = None, data_dir: DataDir = None) -> None:
+    """Replace the roles of an account; running servers notice within seconds."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if not role:
+        fail(["name --role, once or more"])
+    roles = _roles(role)
+    _found(name, _call(settings, lambda accounts: accounts.set_roles(_checked(name), roles)))
+    say(f"{name}: {', '.join(sorted(roles))}")
+
+
+@app.command("password")
+def set_password(
+    name: Name, password_stdin: FromStdin = False, config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Change a password; all sessions and tokens of the account end."""
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    password = _password(password_stdin)
+    _edit(settings, lambda editor: editor.set_password(name, password))
+    say(f"the password of {name} was changed; its sessions have ended")
+
+
+@app.command("disable")
+def disable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
+    """Disable an account: its sessions, tokens and keys end, and running uploads do not complete."""
+    _switch(settings_of(config, {"storage.data_dir": data_dir}), name, is_disabled=True)
+    say(f"{name} is disabled")
+
+
+@app.command("enable")
+def enable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
+    """Enable a disabled account; its owner has to log in again."""
+    _switch(settings_of(config, {"storage.data_dir": data_dir}), name, is_disabled=False)
+    say(f"{name} is enabled")
+
+
+def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
+    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled)))
+
+
+def _roles(texts: list[str]) -> frozenset[Role]:
+    from tusd_py.model.principal import Role
+
+    roles = frozenset(choices("--role", texts, Role))
+    if Role.ANONYMOUS in roles:
+        fail(["--role is 'anonymous'; it must be one of admin, moderator, uploader, viewer"])
+    return roles
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _checked(name: str) -> str:
+    from tusd_py.access.accounts import AccountProblem, checked_name
+
+    try:
+        return checked_name(name)
+    except AccountProblem as problem:
+        fail([str(problem)])
+
+
+def _found(name: str, is_found: bool) -> None:
+    if not is_found:
+        fail([f"there is no account named {name}"])
+
+
+def _edit(settings: Settings, use: Callable[[AccountEditor], Awaitable[T]]) -> T:
+    from tusd_py.access.accounts import AccountEditor, AccountProblem
+    from tusd_py.access_wiring import passwords
+    from tusd_py.wiring import utc_now
+
+    async def run(accounts: Accounts) -> T:
+        editor = AccountEditor(
+            accounts=accounts,
+            passwords=passwords(),
+            clock=utc_now,
+            characters_min=settings.accounts.password_characters_min,
+        )
+        return await use(editor)
+
+    try:
+        return _call(settings, run)
+    except AccountProblem as problem:
+        fail([str(problem)])
+
+
+def _call(settings: Settings, use: Callable[[Accounts], Awaitable[T]]) -> T:
+    from tusd_py.commands.database import with_database
+    from tusd_py.databases import open_accounts
+
+    return with_database(settings, open_accounts, use, "there are no accounts without a database")

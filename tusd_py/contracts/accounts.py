@@ -1,0 +1,85 @@
+"""The contracts of accounts with their sessions, and of API keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.principal import Role
+
+
+class Accounts(Protocol):
+    """Keeps accounts and their sessions."""
+
+    async def add(self, account: Account) -> bool:
+        """Add an account; False if its name is taken."""
+        ...
+
+    async def find(self, name: str) -> Account | None:
+        """The account with this name."""
+        ...
+
+    async def list_accounts(self, *, after_name: str = "", limit: int = 1000) -> list[Account]:
+        """Accounts by name, those after ``after_name``."""
+        ...
+
+    async def set_password(self, account: Account, password_hash: str, *, revokes: bool) -> bool:
+        """Change the hash; with ``revokes`` end the sessions and tokens too. False if the account has changed."""
+        ...
+
+    async def set_disabled(self, name: str, is_disabled: bool) -> bool:
+        """Disable or enable the account, and end its sessions and tokens. False if there is none."""
+        ...
+
+    async def set_roles(self, name: str, roles: frozenset[Role]) -> bool:
+        """Change the roles. False if there is none."""
+        ...
+
+    async def delete(self, name: str) -> bool:
+        """Delete the account with its sessions. False if there is none."""
+        ...
+
+    async def open_session(self, account: Account, session: Session) -> bool:
+        """Add a session, note the login, and forget expired sessions. False if the account has changed."""
+        ...
+
+    async def find_session(self, session_id: str) -> tuple[Session, Account] | None:
+        """A session with its account."""
+        ...
+
+    async def rotate(self, session: Session, digest: str, now: datetime, expires_at: datetime) -> bool:
+        """Replace the refresh token of ``session``. False if another request has replaced it already."""
+        ...
+
+    async def close_session(self, session_id: str) -> None:
+        """End a session: neither its refresh token nor its access tokens are accepted any more."""
+        ...
+
+
+class ApiKeys(Protocol):
+    """Keeps API keys."""
+
+    async def add(self, key: ApiKey) -> None:
+        """Add a key."""
+        ...
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """The key with this id, revoked or not."""
+        ...
+
+    async def list_keys(self, *, owner: str = "", after_id: str = "", limit: int = 1000) -> list[ApiKey]:
+        """Keys by id, of one owner or of all."""
+        ...
+
+    async def revoke(self, key_id: str, now: datetime) -> bool:
+        """Revoke a key. False if no key has this id or it is revoked already."""
+        ...
+
+    async def delete_of(self, owner: str) -> int:
+        """Delete the keys of an owner; how many there were."""
+        ...
+
+    async def used(self, key_id: str, now: datetime) -> None:
+        """Note that the key was used."""
+        ...

@@ -1,0 +1,173 @@
+"""Accounts and their sessions in a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import BindParameter, Dialect, bindparam, delete, literal_column, select, update
+
+from tusd_py.model.account import Account, Session
+from tusd_py.model.principal import Role
+from tusd_py.records.sql.account_rows import (
+    ACCOUNT_COLUMNS,
+    SESSION_COLUMNS,
+    account_row,
+    accounts_table,
+    session_row,
+    sessions_table,
+    to_account,
+    to_session_and_account,
+    words,
+)
+from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
+from tusd_py.records.sql.driver import DatabaseConnection
+from tusd_py.records.sql.runner import TransactionRunner
+from tusd_py.records.sql.tables import to_microseconds
+from tusd_py.records.sql.transactions import Query, SingleStatement, WriteResult
+
+_a, _s = accounts_table.c, sessions_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatements:
+    """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
+
+    add: str
+    find: str  # name
+    page: str  # after_name, limit
+    rehash: str  # id, generation, new_hash
+    set_password: str  # id, generation, new_hash
+    set_disabled: str  # name, disabled
+    set_roles: str  # name, new_roles
+    delete: str  # name
+    end_sessions: str  # name
+    add_session: str
+    logged_in: str  # id, generation, now
+    forget_expired: str  # now
+    find_session: str  # session_id
+    rotate: str  # session_id, before, after, now, new_expiry
+    close_session: str  # session_id
+
+
+def compile_account_statements(dialect: Dialect) -> AccountStatements:
+    """Every statement, for ``dialect``."""
+    named = _a.name == bindparam("account_name")
+    unchanged = (_a.id == bindparam("account_id"), _a.generation == bindparam("seen"))
+    new_hash: dict[str, BindParameter[str]] = {"password_hash": bindparam("new_hash")}
+    newer = {"generation": _a.generation + literal_column("1")}
+    accounts, sessions = accounts_table, sessions_table
+    of_account = select(_a.id).where(named).scalar_subquery()
+    in_session = _s.id == bindparam("session_id")
+    rotated = {
+        "digest": bindparam("after"),
+        "rotation": _s.rotation + literal_column("1"),
+        "rotated_at": bindparam("now"),
+        "expires_at": bindparam("new_expiry"),
+    }
+    statements = {
+        "find": select(*_a).where(named),
+        "page": with_limit(select(*_a).where(_a.name > bindparam("after_name")).order_by(_a.name)),
+        "rehash": update(accounts).where(*unchanged).values(**new_hash),
+        "set_password": update(accounts).where(*unchanged).values(**new_hash, **newer),
+        "set_disabled": update(accounts).where(named).values(is_disabled=bindparam("disabled"), **newer),
+        "set_roles": update(accounts).where(named).values(roles=bindparam("new_roles")),
+        "delete": delete(accounts).where(named),
+        "end_sessions": delete(sessions).where(_s.account_id == of_account),
+        "logged_in": update(accounts).where(*unchanged).values(logged_in_at=bindparam("now")),
+        "forget_expired": delete(sessions).where(_s.expires_at < bindparam("now")),
+        "find_session": select(*_s, *_a).where(in_session, _a.id == _s.account_id),
+        "rotate": update(sessions).where(in_session, _s.digest == bindparam("before")).values(**rotated),
+        "close_session": delete(sessions).where(in_session),
+    }
+    return AccountStatements(
+        add=compile_text(dialect, insert_or_ignore(dialect, accounts, "name"), ACCOUNT_COLUMNS),
+        add_session=compile_text(dialect, insert_or_ignore(dialect, sessions, "id"), SESSION_COLUMNS),
+        **{name: compile_text(dialect, statement) for name, statement in statements.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """Statements in one transaction; those after the first run only if it has changed a row."""
+
+    statements: Sequence[tuple[str, dict[str, object]]]
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        first, *others = self.statements
+        count = connection.execute(*first).rowcount
+        if count:
+            for statement in others:
+                connection.execute(*statement)
+        return WriteResult(count=count)
+
+
+class SqlAccounts:
+    """Keeps accounts and sessions in the database of the records; see ``SqlDatabase.open``."""
+
+    def __init__(self, runner: TransactionRunner, statements: AccountStatements) -> None:
+        self._sql = statements
+        self._write = runner.write
+        self._read = runner.read
+
+    async def add(self, account: Account) -> bool:
+        return await self._change((self._sql.add, account_row(account)))
+
+    async def find(self, name: str) -> Account | None:
+        found: list[Account] = await self._read(Query(self._sql.find, {"account_name": name}, to_account))
+        return found[0] if found else None
+
+    async def list_accounts(self, *, after_name: str = "", limit: int = 1000) -> list[Account]:
+        values: dict[str, object] = {"after_name": after_name, "limit": limit}
+        return await self._read(Query(self._sql.page, values, to_account))
+
+    async def set_password(self, account: Account, password_hash: str, *, revokes: bool) -> bool:
+        values: dict[str, object] = {"account_id": account.id, "seen": account.generation, "new_hash": password_hash}
+        if not revokes:
+            return await self._change((self._sql.rehash, values))
+        return await self._change((self._sql.set_password, values), self._end_sessions(account.name))
+
+    async def set_disabled(self, name: str, is_disabled: bool) -> bool:
+        values: dict[str, object] = {"account_name": name, "disabled": is_disabled}
+        return await self._change((self._sql.set_disabled, values), self._end_sessions(name))
+
+    async def set_roles(self, name: str, roles: frozenset[Role]) -> bool:
+        return await self._change((self._sql.set_roles, {"account_name": name, "new_roles": words(roles)}))
+
+    async def delete(self, name: str) -> bool:
+        await self._write(SingleStatement(*self._end_sessions(name)))
+        return await self._change((self._sql.delete, {"account_name": name}))
+
+    async def open_session(self, account: Account, session: Session) -> bool:
+        now = to_microseconds(session.created_at)
+        return await self._change(
+            (self._sql.logged_in, {"account_id": account.id, "seen": account.generation, "now": now}),
+            (self._sql.add_session, session_row(session)),
+            (self._sql.forget_expired, {"now": now}),
+        )
+
+    async def find_session(self, session_id: str) -> tuple[Session, Account] | None:
+        query = Query(self._sql.find_session, {"session_id": session_id}, to_session_and_account)
+        found: list[tuple[Session, Account]] = await self._read(query)
+        return found[0] if found else None
+
+    async def rotate(self, session: Session, digest: str, now: datetime, expires_at: datetime) -> bool:
+        values: dict[str, object] = {
+            "session_id": session.id,
+            "before": session.digest,
+            "after": digest,
+            "now": to_microseconds(now),
+            "new_expiry": to_microseconds(expires_at),
+        }
+        return await self._change((self._sql.rotate, values))
+
+    async def close_session(self, session_id: str) -> None:
+        await self._change((self._sql.close_session, {"session_id": session_id}))
+
+    def _end_sessions(self, name: str) -> tuple[str, dict[str, object]]:
+        return self._sql.end_sessions, {"account_name": name}
+
+    async def _change(self, *statements: tuple[str, dict[str, object]]) -> bool:
+        return (await self._write(AccountChange(statements))).count > 0
