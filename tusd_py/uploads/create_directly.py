@@ -82,7 +82,12 @@ class DirectCreations:
         """
         ports = self._ports
         body, length = request.body, request.length
-        if request.kind is not Kind.REGULAR or not length or request.is_last is not None:
+        if (
+            request.kind is not Kind.REGULAR
+            or not length
+            or request.is_last is not None
+            or request.length_max is not None
+        ):
             return False
         size = sum(map(len, pieces))
         if size if body is None else not _is_plain(body, size):
