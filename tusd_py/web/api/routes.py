@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-<<<<<<< HEAD
-from tusd_py.web.api import audit, auth, codes, endpoints, events, health, jobs, links, quotas, uploads
-=======
-from tusd_py.web.api import accounts, audit, auth, codes, endpoints, events, jobs, keys, links, quotas, uploads
->>>>>>> main
+from tusd_py.web.api import (
+    accounts,
+    audit,
+    auth,
+    codes,
+    endpoints,
+    events,
+    health,
+    jobs,
+    keys,
+    links,
+    quotas,
+    uploads,
+)
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
