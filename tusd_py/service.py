@@ -35,7 +35,8 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import health_routes
+from tusd_py.web.direct import DirectAnswers
+from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
@@ -44,6 +45,7 @@ from tusd_py.web.page.files import PageAccess, PageOptions
 from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
@@ -93,6 +95,10 @@ class Service:
             assert self._ports is not None
         return self._ports
 
+    def opened(self) -> Ports | None:
+        """The ports if they are open in this event loop."""
+        return self._ports if self._loop is asyncio.get_running_loop() else None
+
     def api_surroundings(self) -> ApiSurroundings:
         """What the API needs to know of this server."""
 
@@ -100,7 +106,8 @@ class Service:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
-        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining)
+        readiness = Readiness(self.ports, self.active_bodies)
+        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining, readiness=readiness)
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -251,7 +258,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
+    readiness = Readiness(service.ports, service.active_bodies)
+    routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
@@ -271,7 +279,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
         app.add_middleware(
@@ -280,6 +289,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             allow_credentials=cors.allow_credentials,
             max_age=cors.max_age_seconds,
         )
+    app.add_middleware(SecurityHeaders)
     app.state.drain = service.active_bodies.drain
     app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
