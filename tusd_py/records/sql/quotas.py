@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tusd_py.model.audit import AuditEntry
@@ -78,7 +78,7 @@ class SetQuotaLimits:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         connection.execute(self.sql.remove_limits, {"subject": self.subject})
         if self.limits is not None:
-            connection.execute(self.sql.set_limits, {"subject": self.subject, **asdict(self.limits)})
+            connection.execute(self.sql.set_limits, {"subject": self.subject, **self.limits._asdict()})
         return WriteResult()
 
 
