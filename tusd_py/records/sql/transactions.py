@@ -78,7 +78,14 @@ class Query:
     read: Callable[[Sequence[Any]], Any]
 
 
-ReadOp = FindByIds | SelectUploads | Query
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Reads with several statements, which all see the same snapshot."""
+
+    read: Callable[[DatabaseConnection], list[Any]]
+
+
+ReadOp = FindByIds | SelectUploads | Query | Survey
 
 
 class Writer:
@@ -152,6 +159,8 @@ class Reader:
             return [found.get(upload_id) for upload_id in op.ids]
         if isinstance(op, SelectUploads):
             return self._select(op.statement, op.values)
+        if isinstance(op, Survey):
+            return op.read(self._connection)
         return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 
     def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
