@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Protocol
 
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.logs import Outages
 from tusd_py.model.jobs import NewJob
 from tusd_py.model.schedules import RunOutcome, ScheduleState
-from tusd_py.schedules import Schedule, enabled_schedules
+from tusd_py.schedules import Schedule
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.settings.access import zone_of
 from tusd_py.uploads.ports import Ports
@@ -24,21 +25,29 @@ log = logging.getLogger(__name__)
 
 #: How soon a schedule runs that an operator has made due, or that another process has died with.
 _POLL_SECONDS = 5.0
+_FIRST_SECONDS = 0.05
 _LEASE = timedelta(seconds=60)
 _RENEW_SECONDS = 20.0
 #: A schedule that has not begun so long after it was due is late.
 _LATE = timedelta(minutes=10)
 
 
+class Leader(Protocol):
+    """What says whether this process does the maintenance for all that share the data."""
+
+    @property
+    def is_leader(self) -> bool: ...
+
+
 class Scheduler:
-    """Claims schedules that are due and runs them. ``may_run`` says whether this process does the maintenance.
+    """Claims schedules that are due and runs them, while ``leader`` says that this process does the maintenance.
 
     All processes could run: a claim in the database decides. Only the one that does the maintenance asks it for what
     is due, so that the others cost nothing.
     """
 
     def __init__(
-        self, ports: Ports, settings: Settings, metrics: ServerMetrics, may_run: Callable[[], bool]
+        self, ports: Ports, settings: Settings, schedules: Sequence[Schedule], metrics: ServerMetrics, leader: Leader
     ) -> None:
         assert ports.schedule_states is not None and ports.job_queue is not None, "schedules need a database"
         self._states: ScheduleStates = ports.schedule_states
@@ -46,8 +55,8 @@ class Scheduler:
         self._ports = ports
         self._settings = settings
         self._metrics = metrics
-        self._may_run = may_run
-        self._schedules: Sequence[Schedule] = enabled_schedules(settings)
+        self._leader = leader
+        self._schedules = schedules
         self._zone = zone_of(settings.schedules.time_zone)
         self._outages = Outages("schedules cannot be looked at, retrying")
         self._late = Outages("schedule is late")
@@ -63,11 +72,11 @@ class Scheduler:
         await asyncio.wait(tasks)
 
     async def _run(self) -> None:
-        is_planned = False
+        is_planned, seconds = False, _FIRST_SECONDS
         while True:
-            seconds = _POLL_SECONDS
+            seconds = min(2 * seconds, _POLL_SECONDS)  # at the start it takes a moment until there is a leader
             try:
-                if self._may_run():
+                if self._leader.is_leader:
                     if not is_planned:
                         await self._plan()
                         is_planned = True
@@ -103,12 +112,18 @@ class Scheduler:
         return max(seconds, 0.05)
 
     def _measure(self, schedule: Schedule, state: ScheduleState) -> None:
-        now = self._ports.clock()
-        begun = state.due_at if state.outcome is not RunOutcome.RUNNING or state.started_at is None else state.started_at
-        late = max(timedelta(), now - begun) if state.due_at <= now or state.outcome is RunOutcome.RUNNING else timedelta()
-        self._metrics.schedule(schedule.name, state, late.total_seconds())
+        now, is_running = self._ports.clock(), state.outcome is RunOutcome.RUNNING
+        since = state.started_at if is_running and state.started_at is not None else state.due_at
+        late = max(timedelta(), now - since) if is_running or state.due_at <= now else timedelta()
+        self._metrics.schedule(
+            schedule.name,
+            failed=state.outcome is RunOutcome.FAILED,
+            late_seconds=late.total_seconds(),
+            ended_at=state.ended_at,
+        )
         if late > _LATE:
-            self._late.failed(log, schedule.name, f"due at {begun:%Y-%m-%dT%H:%M:%SZ}, {state.outcome}")
+            verb = "running" if is_running else "due"
+            self._late.failed(log, schedule.name, f"{verb} since {since:%Y-%m-%dT%H:%M:%SZ}")
         else:
             self._late.succeeded(log, schedule.name)
 
@@ -150,7 +165,6 @@ class Scheduler:
         except Exception as error:
             # Whatever fails is shown where operators look, and is tried again when it is due next.
             log.warning("schedule failed", exc_info=True, extra={"schedule": schedule.name})
-            self._metrics.schedule_failures.labels(schedule.name).inc()
             return RunOutcome.FAILED, without_credentials(f"{type(error).__name__}: {error}")
 
     async def _renew(self, name: str, holder: str) -> None:

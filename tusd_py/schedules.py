@@ -43,7 +43,9 @@ def enabled_schedules(settings: Settings) -> tuple[Schedule, ...]:
         ("backup", schedules.backup, make_backup, True, bool(schedules.backup_directory)),
     )
     return tuple(
-        Schedule(name, parse_timing(timing), run, is_heavy) for name, timing, run, is_heavy, is_on in known if is_on and timing
+        Schedule(name, parse_timing(timing), run, is_heavy)
+        for name, timing, run, is_heavy, is_on in known
+        if is_on and timing
     )
 
 

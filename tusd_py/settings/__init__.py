@@ -17,6 +17,7 @@ from tusd_py.settings.loading import (
 )
 from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
+from tusd_py.settings.schedules import SchedulesSettings
 from tusd_py.settings.sections import (
     ApiSettings,
     CorsSettings,
@@ -55,6 +56,7 @@ __all__ = [
     "RatesSettings",
     "RecordsSettings",
     "RedisSettings",
+    "SchedulesSettings",
     "ServerSettings",
     "Settings",
     "SettingsError",

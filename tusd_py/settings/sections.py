@@ -19,6 +19,7 @@ from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
+from tusd_py.settings.schedules import SchedulesSettings
 from tusd_py.settings.values import (
     BasePath,
     Bool,
@@ -301,6 +302,7 @@ class Settings(Section):
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
     audit: AuditSettings = AuditSettings()
+    schedules: SchedulesSettings = SchedulesSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     page: PageSettings = PageSettings()
@@ -335,6 +337,16 @@ class Settings(Section):
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
             raise ValueError('records.url is "memory" while [accounts] is switched on: accounts need a database')
         self._check_machines()
+        if self.schedules.backup_directory and self.database_path is None:
+            raise ValueError(
+                "schedules.backup_directory is set while the records are not in a SQLite database: back PostgreSQL up "
+                "with pg_dump"
+            )
+        if self.schedules.backup_bytes != "none" and self.storage.kind != "disk":
+            raise ValueError(
+                f'schedules.backup_bytes is "{self.schedules.backup_bytes}" while storage.kind is '
+                f'"{self.storage.kind}": only bytes on disk are backed up; use "none"'
+            )
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             raise ValueError(
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"

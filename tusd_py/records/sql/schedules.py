@@ -45,7 +45,11 @@ def compile_schedule_statements(dialect: Dialect) -> ScheduleStatements:
     held = c.holder == bindparam("its_holder")
     is_free = or_(c.lease_until.is_(null()), c.lease_until <= bindparam("now"))
     change = update(_schedules).where(named)
-    result = {"outcome": bindparam("new_outcome"), "detail": bindparam("new_detail"), "ended_at": bindparam("at")}
+    result: dict[str, Any] = {
+        "outcome": bindparam("new_outcome"),
+        "detail": bindparam("new_detail"),
+        "ended_at": bindparam("at"),
+    }
     statements = {
         # A schedule whose timing has changed is due as the new one says, also if it had missed a run.
         "replan": change.where(c.timing != bindparam("new_timing")).values(
@@ -61,9 +65,7 @@ def compile_schedule_statements(dialect: Dialect) -> ScheduleStatements:
             detail=_NONE,
         ),
         "renew": change.where(held).values(lease_until=bindparam("until")),
-        "finish": change.where(held).values(
-            holder=_NONE, lease_until=null(), due_at=bindparam("new_due_at"), **result
-        ),
+        "finish": change.where(held).values(holder=_NONE, lease_until=null(), due_at=bindparam("new_due_at"), **result),
         "report": change.values(started_at=bindparam("started"), **result),
         "make_due": change.where(c.due_at > bindparam("now")).values(due_at=bindparam("now")),
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import audit, auth, endpoints, events, jobs, quotas, uploads
+from tusd_py.web.api import audit, auth, endpoints, events, jobs, quotas, schedules, uploads
 from tusd_py.web.api.call import ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
@@ -23,6 +23,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *events.ROUTES,
     *endpoints.ROUTES,
     *audit.ROUTES,
+    *schedules.ROUTES,
 )
 
 
