@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tusd_py.access import account_tokens, api_keys
 from tusd_py.access.account_tokens import AccountTokenVerifier
 from tusd_py.access.api_keys import ApiKeyVerifier
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.login import ACCESS_PREFIX, Logins
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
@@ -143,7 +145,10 @@ def quota_policy(settings: Settings) -> QuotaPolicy | None:
 
 
 def rates(settings: Settings) -> Rates:
-    """The limits on creations and logins, and what counts for them: this process, or Redis for all processes."""
+    """How often and how fast clients may do something.
+
+    Creations and logins are counted by this process, or by Redis for all processes.
+    """
     section = settings.rates
     counter = LazyCounter(lambda: _rate_counter(settings))
     creations = None
@@ -154,7 +159,12 @@ def rates(settings: Settings) -> Rates:
     logins = LoginRate(
         counter=counter, per_minute=section.failed_logins_per_minute, per_address=section.failed_logins_per_address
     )
-    return Rates(counter=counter, logins=logins, creations=creations)
+    bodies = bandwidth = None
+    if section.uploads_receiving_at_once:
+        bodies = BodySlots(section.uploads_receiving_at_once, section.wait_seconds)
+    if section.bytes_per_second_per_upload or section.bytes_per_second_per_owner:
+        bandwidth = Bandwidth(section.bytes_per_second_per_upload, section.bytes_per_second_per_owner)
+    return Rates(counter=counter, logins=logins, creations=creations, bodies=bodies, bandwidth=bandwidth)
 
 
 def _rate_counter(settings: Settings) -> RateCounter:

@@ -44,7 +44,7 @@ from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, utc_now
+from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 
 class Service:
@@ -114,6 +114,12 @@ class Service:
                 maintenance = self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
                 if schedules := enabled_schedules(self.settings):
                     self.scheduler = Scheduler(self._ports, self.settings, schedules, self.metrics, maintenance)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
+        self.settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     async def close(self) -> None:
         """Save and end running uploads, stop the periodic tasks and close the backends. It can be opened again."""
@@ -207,9 +213,9 @@ def page_options(settings: Settings) -> PageOptions:
 def create_app(settings: Settings, functions: HookFunctions | None = None, *, trailers: bool = False) -> Starlette:
     """Build the whole server as a Starlette application.
 
-    ``app.state.drain()``, called on the event loop, begins a graceful shutdown. ``trailers`` says whether the HTTP
-    server passes trailers on, as ``serving`` does. Raises ``OSError`` with a sentence for the operator if a key or the
-    logo of the page cannot be used.
+    Called on the event loop, ``app.state.drain()`` begins a graceful shutdown, and ``app.state.reload_rules(settings)``
+    takes over validation rules. ``trailers`` says whether the HTTP server passes trailers on, as ``serving`` does.
+    Raises ``OSError`` with a sentence for the operator if a key or the logo of the page cannot be used.
     """
     service = Service(settings, functions, trailers=trailers)
 
@@ -246,5 +252,6 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             max_age=cors.max_age_seconds,
         )
     app.state.drain = service.active_bodies.drain
+    app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app

@@ -280,6 +280,13 @@ def try_publishing(directory: Path) -> str:
     return try_out(directory)
 
 
+def reload_rules(ports: Ports, settings: Settings) -> None:
+    """Let the validators of ``ports`` apply the rules of ``settings``; whether there are any does not change."""
+    for validator in (ports.validator, ports.sniffer):
+        if isinstance(validator, RuleValidator):
+            validator.take_over(_validator(settings))
+
+
 def _validator(settings: Settings) -> RuleValidator:
     validation = settings.validation
     return RuleValidator(

@@ -33,14 +33,17 @@ def _arguments() -> argparse.Namespace:
 
 
 def _read_settings(descriptor: int) -> Settings:
-    """The settings of the parent process, which has already merged flags, environment and file."""
+    """The settings of the parent process, which has already merged flags, environment and file.
+
+    If it has changed them since, the last line counts.
+    """
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(descriptor, 65536)
         if not piece or len(line) > _SETTINGS_BYTES_MAX:
             sys.exit("tusd-py: no settings arrived on the descriptor of --settings")
         line += piece
-    return Settings.model_validate(json.loads(line))
+    return Settings.model_validate(json.loads(line.splitlines()[-1]))
 
 
 if __name__ == "__main__":

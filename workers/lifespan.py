@@ -16,7 +16,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, open_ports, subscribe_to_jobs
+from tusd_py.wiring import close_ports, open_ports, reload_rules, subscribe_to_jobs
 
 from .actor import Actor
 from .actors.webhooks import close_deliverer
@@ -40,9 +40,10 @@ class Lifespan(Middleware):
 
     def __init__(self, settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> None:
         self._settings = settings
-        self._actors = actors
+        self.actors = actors
         self._fail = fail
         self._dispatcher: Dispatcher | None = None
+        self._ports: Ports | None = None
         self._has_opened = asyncio.Event()
         self._stopping = asyncio.Event()
         self._lifetime: Future[None] | None = None
@@ -52,6 +53,12 @@ class Lifespan(Middleware):
         await self._has_opened.wait()
         if self._dispatcher is not None:
             await self._dispatcher.perform(job_id, token)
+
+    def reload_rules(self, settings: Settings) -> None:
+        """Apply the validation rules of ``settings`` from now on."""
+        self._settings = settings
+        if self._ports is not None:
+            reload_rules(self._ports, settings)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         self._lifetime = _on_loop(self._run(broker, worker.worker_threads))
@@ -69,7 +76,7 @@ class Lifespan(Middleware):
 
     async def _run(self, broker: Broker, threads: int) -> None:
         try:
-            ports = await self._open()
+            ports = self._ports = await self._open()
             if ports is not None:
                 await self._dispatch(ports, broker, threads)
         except Exception:
@@ -98,12 +105,12 @@ class Lifespan(Middleware):
 
     async def _dispatch(self, ports: Ports, broker: Broker, threads: int) -> None:
         assert ports.job_queue is not None, "settings with records in memory have no worker"
-        runner = JobRunner(ports, ports.job_queue, self._settings, self._actors)
+        runner = JobRunner(ports, ports.job_queue, self._settings, self.actors)
         self._dispatcher = dispatcher = Dispatcher(runner, job_transport(broker), threads)
         try:
             with subscribe_to_jobs(self._settings, dispatcher.wake):
                 self._has_opened.set()
-                log.info("worker started", extra={"actors": sorted(self._actors), "threads": threads})
+                log.info("worker started", extra={"actors": sorted(self.actors), "threads": threads})
                 stopping = asyncio.create_task(self._stop_dispatcher(dispatcher))
                 watching = asyncio.create_task(ClockWatch(runner, dispatcher.wake).run())
                 try:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import dramatiq
 from dramatiq import Broker, Worker
 
+from tusd_py import logs
 from tusd_py.settings import Settings
 
-from .actor import Actor
 from .actors import find_actors
 from .broker import declare, make_broker
 from .lifespan import Lifespan
@@ -31,18 +32,17 @@ _OVERDUE_SECONDS = 15.0
 _EXIT_STOPPED, _EXIT_FAILED = 0, 1
 
 
-def set_up(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Broker:
-    """Set Dramatiq's broker and declare its actors; ``fail`` is called when the worker must be restarted."""
-    lifespan = Lifespan(settings, actors, fail)
+def set_up(settings: Settings, lifespan: Lifespan) -> Broker:
+    """Set Dramatiq's broker and declare its actors."""
     broker = make_broker(settings, lifespan)
     dramatiq.set_broker(broker)
-    declare(broker, actors, lifespan.perform)
+    declare(broker, lifespan.actors, lifespan.perform)
     return broker
 
 
-def start(settings: Settings, actors: Mapping[str, Actor], fail: Callable[[], None]) -> Worker:
+def start(settings: Settings, lifespan: Lifespan) -> Worker:
     """Start a worker in threads of this process, one at a time."""
-    broker = set_up(settings, actors, fail)
+    broker = set_up(settings, lifespan)
     # Dramatiq's own command emits this; without it no time limit would be enforced.
     broker.emit_after("process_boot")
     worker = Worker(broker, worker_timeout=_IDLE_MILLISECONDS, worker_threads=settings.worker.threads)
@@ -61,6 +61,7 @@ def work(settings: Settings, parent: int | None = None) -> int:
 
     With ``parent``, a descriptor whose other end the parent process holds, run until that end is closed: when the
     parent wants it or dies. Signals are ignored then, since terminals and service managers send them to both processes.
+    A line that arrives there has settings, of which the validation rules and those of the log are taken over.
     """
     stopping = threading.Event()
     failed = threading.Event()
@@ -69,8 +70,15 @@ def work(settings: Settings, parent: int | None = None) -> int:
         failed.set()
         stopping.set()
 
-    _set_on_stop(stopping, parent)
-    worker = start(settings, find_actors(), fail)
+    lifespan = Lifespan(settings, find_actors(), fail)
+
+    def reload(line: bytes) -> None:
+        given = Settings.model_validate(json.loads(line))
+        logs.configure(given.log.format, given.log.level, sys.stderr, privacy=given.log.privacy)
+        lifespan.reload_rules(given)
+
+    _set_on_stop(stopping, parent, reload)
+    worker = start(settings, lifespan)
     stopping.wait()
     exit_if_overdue(settings.worker.shutdown_timeout_seconds + _INTERRUPTED_SECONDS + _OVERDUE_SECONDS)
     stop(worker)
@@ -92,8 +100,8 @@ def exit_if_overdue(seconds: float) -> None:
     threading.Thread(target=end, name="overdue", daemon=True).start()
 
 
-def _set_on_stop(stopping: threading.Event, parent: int | None) -> None:
-    """Set ``stopping`` when the process has to stop."""
+def _set_on_stop(stopping: threading.Event, parent: int | None, reload: Callable[[bytes], None]) -> None:
+    """Set ``stopping`` when the process has to stop; ``reload`` is called with each line from the parent."""
     # No terminal or service manager ends a worker with it: its settings are read when it starts.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if parent is None:
@@ -104,8 +112,9 @@ def _set_on_stop(stopping: threading.Event, parent: int | None) -> None:
         signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
-        while os.read(parent, 4096):
-            continue
+        with open(parent, "rb") as lines:
+            for line in lines:
+                reload(line)
         stopping.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

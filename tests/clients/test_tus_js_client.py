@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import node
 from tests.support.content import MIB, content
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, start_server
 from tests.support.stored import assert_stored, head, own_url, request
 
 pytestmark = pytest.mark.timeout(120)
@@ -189,3 +189,38 @@ def file_name(disposition: str) -> str:
     value = re.search(r"filename\*=UTF-8''([^;]+)", disposition)
     assert value is not None, disposition
     return unquote(value[1])
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_upload_through_every_limit(tmp_path: Path, parallel: int) -> None:
+    """Rates, slots and quotas that suffice end no upload: it takes its time, and its bytes are right.
+
+    With more parallel uploads than slots the client waits, and repeats what is answered 423.
+    """
+    settings = {
+        "RATES__CREATIONS_PER_MINUTE": "1",
+        "RATES__CREATIONS_PER_ADDRESS": "1",
+        "RATES__BYTES_PER_SECOND_PER_UPLOAD": "4MiB",
+        "RATES__BYTES_PER_SECOND_PER_OWNER": "4MiB",
+        "RATES__UPLOADS_RECEIVING_AT_ONCE": "1",
+        "RATES__WAIT_SECONDS": "0.3",
+        "QUOTAS__ENABLED": "true",
+        "QUOTAS__BYTES_PER_DAY": "6MiB",
+        "QUOTAS__FILES_PER_DAY": "1",
+        "QUOTAS__BYTES_STORED": "6MiB",
+        "QUOTAS__UPLOADS_AT_ONCE": "1",
+    }
+    data = content(9, 6 * MIB)
+    server = start_server(tmp_path / "data", settings=settings)
+    try:
+        outcome = node.upload(
+            endpoint=server.url,
+            file=str(file_of(tmp_path, data)),
+            options={"parallelUploads": parallel, "retryDelays": [100] * 100},
+        )
+        assert outcome.error is None
+        assert_stored(server, outcome.url, data)
+        again = node.upload(endpoint=server.url, file=str(file_of(tmp_path, b"x")), options={"retryDelays": None})
+        assert "ERR_TOO_MANY_CREATIONS" in (again.error or "")
+    finally:
+        server.stop()

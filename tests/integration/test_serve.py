@@ -52,18 +52,29 @@ def refused(*arguments: str, cwd: Path, **environ: str) -> str:
     return process.stderr
 
 
-def children_of(server: RunningServer) -> set[int]:
-    """The ids of the server processes: the children of ``server`` without multiprocessing's resource tracker."""
-    found = set()
+def children_of(pid: int) -> dict[int, str]:
+    """The running children of a process, with their commands."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if parent == server.process.pid and b"spawn_main" in command:
-            found.add(int(folder.name))
+        if int(parent) == pid and state != "Z":
+            found[int(folder.name)] = command.decode()
     return found
+
+
+def template_of(server: RunningServer) -> int:
+    """The process that the server processes are forked from."""
+    return next((pid for pid, command in children_of(server.process.pid).items() if "forkserver" in command), 0)
+
+
+def processes_of(server: RunningServer) -> set[int]:
+    """The ids of the server processes."""
+    template = template_of(server)
+    return set(children_of(template)) if template else set()
 
 
 @pytest.fixture
@@ -87,7 +98,7 @@ def test_signal_stops_with_exit_code_0(
 ) -> None:
     """SIGTERM and SIGINT stop the server and all its processes with exit code 0."""
     server = started("--processes", processes)
-    children = children_of(server)
+    children = processes_of(server)
     assert 200 == status(server.port)
     server.process.send_signal(number)
     assert 0 == server.process.wait(DEADLINE_SECONDS)
@@ -149,20 +160,48 @@ def test_stalled_request_is_cancelled_at_shutdown(started: Callable[..., Running
 def test_killed_server_process_is_replaced(started: Callable[..., RunningServer]) -> None:
     """A killed server process is replaced, and the server keeps answering."""
     server = started("--processes", "2")
-    until(lambda: len(children_of(server)) == 2)
-    victim = min(children_of(server))
+    until(lambda: len(processes_of(server)) == 2)
+    victim = min(processes_of(server))
     os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in children_of(server) and len(children_of(server)) == 2)
+    until(lambda: victim not in processes_of(server) and len(processes_of(server)) == 2)
     assert re.search("server process [01] exited", server.log.read_text())
     assert 200 == status(server.port)
+    assert 0 == server.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process is a new interpreter")
+def test_server_processes_share_the_memory_of_a_template(started: Callable[..., RunningServer]) -> None:
+    """It has one thread, so that a fork copies nothing half-way; most of a process's memory is shared with it."""
+    server = started("--processes", "2")
+    until(lambda: len(processes_of(server)) == 2)
+    threads = re.search(r"^Threads:\s+(\d+)$", Path(f"/proc/{template_of(server)}/status").read_text(), re.M)
+    assert threads is not None
+    assert "1" == threads[1]
+    for pid in processes_of(server):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        memory = {name: int(amount) for name, amount in re.findall(r"^(\w+):\s+(\d+) kB$", rollup, re.M)}
+        assert 2 * (memory["Private_Clean"] + memory["Private_Dirty"]) < memory["Rss"]
+    assert 0 == server.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process is a new interpreter")
+def test_killed_template_is_replaced_with_its_processes(started: Callable[..., RunningServer]) -> None:
+    """The server goes on answering; no process of the killed template is left."""
+    server = started("--processes", "2")
+    until(lambda: len(processes_of(server)) == 2)
+    victims = {template_of(server), *processes_of(server)}
+    os.kill(template_of(server), signal.SIGKILL)
+    until(lambda: template_of(server) not in {0, *victims} and len(processes_of(server)) == 2)
+    assert 200 == status(server.port)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in victims)
     assert 0 == server.stop()
 
 
 def test_server_processes_stop_with_their_parent(started: Callable[..., RunningServer]) -> None:
     """When the parent is killed, its processes stop and close the port."""
     server = started("--processes", "2")
-    until(lambda: len(children_of(server)) == 2)
-    children = children_of(server)
+    until(lambda: len(processes_of(server)) == 2)
+    children = processes_of(server)
     server.process.kill()
     server.process.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))

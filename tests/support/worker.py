@@ -15,6 +15,7 @@ from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.settings import Settings
 from tusd_py.wiring import close_ports, open_ports, utc_now
 from workers.actor import Actor
+from workers.lifespan import Lifespan
 from workers.process import start, stop
 
 _keys = count()
@@ -29,7 +30,7 @@ def settings_of(data_dir: Path, *, records: Mapping[str, str] | None = None, **w
 def running_worker(settings: Settings, actors: Mapping[str, Actor]) -> Iterator[None]:
     """Run a worker during the block, and stop it in order."""
     failed: list[bool] = []
-    worker = start(settings, actors, lambda: failed.append(True))
+    worker = start(settings, Lifespan(settings, actors, lambda: failed.append(True)))
     try:
         yield
     finally:

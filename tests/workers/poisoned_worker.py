@@ -10,6 +10,7 @@ import time
 
 from tusd_py.settings import Settings
 from workers.actor import JobContext
+from workers.lifespan import Lifespan
 from workers.process import start
 
 _SECONDS = 60
@@ -25,5 +26,6 @@ async def poison(task: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    start(Settings.model_validate_json(sys.argv[1]), {"act": act, "poison": poison}, lambda: os._exit(1))
+    settings = Settings.model_validate_json(sys.argv[1])
+    start(settings, Lifespan(settings, {"act": act, "poison": poison}, lambda: os._exit(1)))
     time.sleep(_SECONDS)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.quota import subject_of
 from tusd_py.contracts.rates import RateCounter
 from tusd_py.model.rates import Rate
@@ -127,4 +129,6 @@ class Rates:
 
     counter: RateCounter
     logins: LoginRate
-    creations: CreationRate | None = None  # None without a limit
+    creations: CreationRate | None = None  # None without a limit, as the next ones
+    bodies: BodySlots | None = None
+    bandwidth: Bandwidth | None = None

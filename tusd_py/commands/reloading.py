@@ -14,8 +14,10 @@ from tusd_py.settings import Settings, SettingsError
 _log = logging.getLogger("tusd_py.serving")
 
 LoadSettings = Callable[[], Settings]
+_RULES = {"validation.digest_keys", "validation.rules", "validation.unmatched"}
+_LOG = {"log.format", "log.level", "log.privacy"}
 #: Settings that a running server takes over; the certificate also if only the content of its files has changed.
-_RELOADED = {"log.format", "log.level", "log.privacy", "server.tls_certificate", "server.tls_key"}
+_RELOADED = _RULES | _LOG | {"server.tls_certificate", "server.tls_key"}
 
 
 class Reloading:
@@ -24,9 +26,11 @@ class Reloading:
     def __init__(self, settings: Settings, load: LoadSettings) -> None:
         self._settings = settings
         self.load = load
+        #: Called at each reload with the settings of the start, but for those that are taken over.
+        self.on_reload: list[Callable[[Settings], None]] = []
 
     def reload(self, tls: ssl.SSLContext | None) -> None:
-        """Take over the certificate and the settings of the log, and log which other changes need a new program."""
+        """Take over the certificate, the log's settings and the rules; log which other changes need a new program."""
         settings = self.read_again()
         if settings is None:
             return
@@ -34,9 +38,11 @@ class Reloading:
             # Connections that are open keep the certificate that they began with.
             tls.load_cert_chain(settings.server.tls_certificate, settings.server.tls_key)
         logs.configure(settings.log.format, settings.log.level, sys.stderr, privacy=settings.log.privacy)
+        for take_over in self.on_reload:
+            take_over(with_reloaded(self._settings, settings))
         changed = differing(self._settings, settings)
         needing = ", ".join(name for name in changed if name not in _RELOADED)
-        _log.info("reloaded the certificate and the settings of the log")
+        _log.info("reloaded the certificate, the settings of the log and the validation rules")
         if needing:
             _log.warning("changed settings need tusd-py reload or a restart", extra={"settings": needing})
 
@@ -54,6 +60,17 @@ class Reloading:
         for problem in problems:
             _log.error("the settings cannot be used, the old ones stay in effect", extra={"reason": problem})
         return None
+
+
+def with_reloaded(before: Settings, after: Settings) -> Settings:
+    """The settings ``before`` with the rules and the log of ``after``."""
+    sections: dict[str, dict[str, object]] = {}
+    for name in _RULES | _LOG:
+        section, _, key = name.partition(".")
+        sections.setdefault(section, {})[key] = getattr(getattr(after, section), key)
+    return before.model_copy(
+        update={name: getattr(before, name).model_copy(update=values) for name, values in sections.items()}
+    )
 
 
 def differing(before: Settings, after: Settings) -> list[str]:

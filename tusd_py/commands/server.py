@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tusd_py import logs
 from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
@@ -22,7 +22,7 @@ from tusd_py.commands.console import environ
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.reloading import LoadSettings, Reloading
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
-from tusd_py.commands.worker_process import worker_child
+from tusd_py.commands.worker_process import send_settings, worker_child
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.service import create_app, page_options
@@ -91,6 +91,8 @@ def run(
         prepare(settings)
         announce = partial(_announce, settings, listeners, environ, say, registration)
         child = worker_child(settings) if needs_child else None
+        if child is not None:
+            reloading.on_reload.append(partial(send_settings, child))
         # The worker stops last: the server may add jobs while it shuts down.
         with running(child):
             if settings.server.processes == 1:
@@ -147,6 +149,8 @@ def run_process(
 
 def _handle_signals(server: Server, reloading: Reloading) -> None:
     """Reload on SIGHUP. Only the parent of several server processes handles SIGUSR2."""
+    app: Any = server.config.app
+    reloading.on_reload.append(app.state.reload_rules)
     server.signal_handlers[signal.SIGHUP] = lambda: reloading.reload(server.config.ssl)
 
 
@@ -188,6 +192,7 @@ def _run_processes(
         supervisor = Supervisor(
             settings.server.processes,
             partial(run_process, settings, listeners, numbers, reloading.load),
+            template="tusd_py.commands.server_template",
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,

@@ -43,6 +43,11 @@ def worker_child(settings: Settings) -> SupervisedChild:
     )
 
 
+def send_settings(child: SupervisedChild, settings: Settings) -> None:
+    """Give the worker other settings, of which it takes over the validation rules and those of its log."""
+    child.send_line(settings_line(settings))
+
+
 def settings_line(settings: Settings) -> bytes:
     """All settings as a line of JSON. They are not passed as arguments or variables, which other users can read."""
     # Not model_dump_json: the path of a directory need not be UTF-8, and the escapes of this JSON hold its bytes.

@@ -24,6 +24,8 @@ class SocketReader(Protocol):
 
     #: Bytes of the body that were received before the socket was acquired. They precede everything read from it.
     pieces: Sequence[bytes]
+    #: The burst is over when so many bytes were taken from the socket. Set it before the first is.
+    bytes_max: int
 
     @property
     def bytes_read(self) -> int:

@@ -20,6 +20,20 @@ class TooManyCreations(TusError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyBodies(TusError):
+    """Requests append to as many uploads of this client at once as the server allows, and none has ended in time."""
+
+    # Not 429, which clients do not retry: the server was slow for them, they have done nothing wrong.
+    status = 423
+    code = "ERR_TOO_MANY_REQUESTS_AT_ONCE"
+    sentence = "this client may send bytes to {at_once} uploads at once; try again shortly"
+    retry_after_seconds = 1
+
+    def __init__(self, at_once: int = 0) -> None:
+        super().__init__()
+        self.at_once = at_once
+
+
 class TooManyLogins(TusError):
     """Too many logins of this account, or from this address, have failed within a minute."""
 

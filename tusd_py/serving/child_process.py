@@ -22,8 +22,8 @@ class SupervisedChild:
     """Keeps one process of ``command`` running, supervised by a thread.
 
     ``{descriptor}`` in the command is replaced by the number of a pipe's read end. The child reads ``stdin_line`` from
-    it and then waits for its end of file, which means "exit": the kernel also closes the pipe when this process is
-    killed.
+    it, then further lines that ``send_line`` writes, and at its end of file it exits: the kernel also closes the pipe
+    when this process is killed.
     """
 
     def __init__(self, command: Sequence[str], stdin_line: bytes, *, grace_seconds: float) -> None:
@@ -32,6 +32,7 @@ class SupervisedChild:
         self._grace_seconds = grace_seconds
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._thread = threading.Thread(target=self._keep_running, name="supervised-child", daemon=True)
@@ -55,6 +56,24 @@ class SupervisedChild:
             _log.warning("job worker did not stop in time, killing it", extra={"pid": self._process.pid})
             self._process.kill()
             self._thread.join()
+
+    def send_line(self, line: bytes) -> None:
+        """Replace ``stdin_line``, also for the process that runs. Returns at once: a thread writes the line."""
+        with self._lock:
+            self._stdin_line = line
+            if self._lifeline < 0:
+                return
+            # Of its own: the process may exit, and the lifeline be closed, while the thread waits for a full pipe.
+            pipe = os.dup(self._lifeline)
+        threading.Thread(target=self._write, args=(pipe, line), name="child-line", daemon=True).start()
+
+    def _write(self, pipe: int, line: bytes) -> None:
+        with self._writing, open(pipe, "wb", buffering=0) as file:
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except BrokenPipeError:
+                return  # it has exited; the next one gets the line when it starts
 
     def _keep_running(self) -> None:
         wait_seconds = _RESTART_SECONDS

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 #: Tells the new program what it inherits. It is no setting, so it has not their prefix.
@@ -37,18 +38,30 @@ def exec_again(sockets: Sequence[socket.socket], environ: MutableMapping[str, st
 
 
 def take_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
-    """The listening sockets that an earlier program left in this process; none if it was started afresh."""
+    """The listening sockets that an earlier program left in this process; none if it was started afresh.
+
+    Its children are reaped when they end. Call this before any other process is started.
+    """
     inherited = json.loads(environ.pop(VARIABLE, "null"))
     if inherited is None:
         return []
     sockets = [socket.socket(fileno=descriptor) for descriptor in inherited["sockets"]]
     for listener in sockets:
         listener.set_inheritable(False)
-    if inherited["child"] is not None:
-        threading.Thread(target=_reap, args=(inherited["child"],), name="reaper", daemon=True).start()
+    children = _children() or [child for child in (inherited["child"],) if child is not None]
+    threading.Thread(target=_reap, args=(children,), name="reaper", daemon=True).start()
     return sockets
 
 
-def _reap(process_id: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(process_id, 0)
+def _children() -> list[int]:
+    """All children of this process, also those of libraries; none where Linux does not list them."""
+    try:
+        return [int(child) for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _reap(children: list[int]) -> None:
+    for child in children:
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)

@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 _log = logging.getLogger("tusd_py.serving")
@@ -26,6 +28,9 @@ _CLOSING_SECONDS = 5.0
 EXIT_STOPPED, EXIT_KILLED = 0, 1
 #: A terminal sends these to every process of the group; a new process must not end by them before it handles them.
 _HELD_BACK = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+#: Blocked where a process is started. The template keeps them blocked: were it to end by one, the server processes that
+#: it has started would seem to have exited.
+_BLOCKED = {*_HELD_BACK, signal.SIGTERM}
 
 
 class ServerProcessFailed(Exception):
@@ -36,7 +41,7 @@ class ServerProcessFailed(Exception):
 class ServerProcess:
     """One process and the pipe on which it reports. When the parent exits, the pipe closes and the process stops."""
 
-    process: SpawnProcess
+    process: BaseProcess
     report: Connection
     started_at: float
     slot: int
@@ -48,6 +53,10 @@ class Supervisor:
 
     ``target(report, slot)`` must be picklable. Slots are numbers from 0 to ``count - 1``; no two running processes have
     the same one.
+
+    On Linux the processes are forked from a template (multiprocessing's fork server), which has imported the module
+    ``template`` and does nothing else: they share its memory and start at once. The parent itself cannot be forked,
+    because it has threads. Elsewhere each process is a new interpreter.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Supervisor:
         count: int,
         target: Callable[[Connection, int], None],
         *,
+        template: str,
         grace_seconds: float,
         on_ready: Callable[[], None],
         on_exit: Callable[[int, int], None],
@@ -64,6 +74,7 @@ class Supervisor:
     ) -> None:
         self._count = count
         self._target = target
+        self._context = _context(template)
         self._grace_seconds = grace_seconds
         self._on_ready = on_ready
         self._on_exit = on_exit
@@ -98,18 +109,18 @@ class Supervisor:
             self._processes.append(self._start())
 
     def _start(self) -> ServerProcess:
-        ours, theirs = SpawnContext().Pipe()
+        ours, theirs = self._context.Pipe()
         slot = min(set(range(self._count)) - {child.slot for child in self._processes})
-        process = SpawnContext().Process(target=run_target, args=(self._target, theirs, slot))
+        process: BaseProcess = self._context.Process(target=run_target, args=(self._target, theirs, slot))
         # The first start would run this while the signals are blocked, and it unblocks SIGINT at its end.
         resource_tracker.ensure_running()
         # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
         # it ignores it in run_target.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         theirs.close()
         return ServerProcess(process, ours, self._clock(), slot)
 
@@ -151,9 +162,12 @@ class Supervisor:
 
     def _reap(self, child: ServerProcess) -> None:
         """Remove an exited process; it is replaced at once unless it had been started less than a second ago."""
-        self._processes.remove(child)
-        child.report.close()
         assert child.process.pid is not None
+        self._processes.remove(child)
+        if _still_runs(child):
+            # The template was killed, so that nothing reports the exit. No second process may have the same slot.
+            os.kill(child.process.pid, signal.SIGKILL)
+        child.report.close()
         self._on_exit(child.process.pid, child.slot)
         if self._signals:
             return
@@ -215,9 +229,27 @@ class Supervisor:
             self._signals += 1
 
 
+def _context(template: str) -> ForkServerContext | SpawnContext:
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([template])
+    return context
+
+
+def _still_runs(child: ServerProcess) -> bool:
+    """Whether the process holds its end of the pipe, which no other process has."""
+    try:
+        while child.report.poll():
+            child.report.recv()
+    except (EOFError, OSError):
+        return False
+    return True
+
+
 def run_target(target: Callable[[Connection, int], None], report: Connection, slot: int) -> None:
     """Run ``target`` in the new process, ignoring the signals that the parent handles and passes on."""
     for number in _HELD_BACK:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     target(report, slot)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, tzinfo
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator
 
 from tusd_py.model.principal import Role
 from tusd_py.settings.values import (
@@ -124,14 +125,13 @@ class AccountsSettings(Section):
     cookie_same_site: Annotated[Literal["strict", "lax", "none"], Expects('"strict", "lax" or "none"')] = "lax"
     password_characters_min: Count = 12
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         if not 60 <= self.access_seconds <= self.session_seconds:
-            raise ValueError(
+            yield (
                 f"accounts.access_seconds is {self.access_seconds}: use at least 60, and at most "
                 f"accounts.session_seconds ({self.session_seconds})"
             )
-        return self
 
 
 class QuotasSettings(Section):
@@ -152,6 +152,10 @@ class RatesSettings(Section):
 
     creations_per_minute: CountOrNone = 0
     creations_per_address: CountOrNone = 0
+    bytes_per_second_per_upload: Size = 0
+    bytes_per_second_per_owner: Size = 0
+    uploads_receiving_at_once: CountOrNone = 0
+    wait_seconds: Seconds = 10
     failed_logins_per_minute: CountOrNone = 5
     failed_logins_per_address: CountOrNone = 20
     storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"
@@ -184,21 +188,20 @@ class JwtSettings(Section):
     bytes_per_day_claim: Text = ""
     bytes_per_month_claim: Text = ""
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         sources = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name)]
         if len(sources) > 1:
-            raise ValueError(f"jwt.{sources[0]} and jwt.{sources[1]} are both set: set only one of them")
+            yield f"jwt.{sources[0]} and jwt.{sources[1]} are both set: set only one of them"
         if not self.subject_claim:
-            raise ValueError("jwt.subject_claim is empty: name the claim with the id of the user, such as sub")
+            yield "jwt.subject_claim is empty: name the claim with the id of the user, such as sub"
         # A public key that is taken for a shared secret lets every reader of it sign tokens.
         kind, allowed = ("secret", SECRET_ALGORITHMS) if self.secret else ("public", PUBLIC_ALGORITHMS)
         if self.enabled and not set(self.algorithms) <= set(allowed):
-            raise ValueError(
+            yield (
                 f"jwt.algorithms has {', '.join(sorted(set(self.algorithms) - set(allowed)))}, which a {kind} key "
                 f"cannot be used with: use {', '.join(allowed)}"
             )
-        return self
 
     @property
     def enabled(self) -> bool:

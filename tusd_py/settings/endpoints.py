@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tusd_py.model.events import EventType
-from tusd_py.settings.values import Bool, Count, Expects, PositiveSeconds, check_one_url, check_secret
+from tusd_py.settings.values import Bool, Count, Expects, PositiveSeconds, Section, check_one_url, check_secret
 
 _EVENT_TYPES = [event_type.value for event_type in EventType]
 
@@ -51,16 +52,13 @@ class EndpointSettings(BaseModel):
     ordered: Bool = True
 
 
-class WebhooksSettings(BaseModel):
+class WebhooksSettings(Section):
     """Which endpoints receive events over HTTP."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     endpoints: Annotated[tuple[EndpointSettings, ...], Expects("a list of tables, each with a name and a url")] = ()
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         names = [endpoint.name for endpoint in self.endpoints]
         if len(set(names)) < len(names):
-            raise ValueError("webhooks.endpoints uses a name twice: each endpoint needs a name of its own")
-        return self
+            yield "webhooks.endpoints uses a name twice: each endpoint needs a name of its own"

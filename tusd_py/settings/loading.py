@@ -107,11 +107,18 @@ def read(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, So
 
 
 def build(sourced: Mapping[str, Sourced]) -> Settings:
-    """Check the values and build the settings. Raises ``SettingsError``."""
+    """Check the values and build the settings. Raises ``SettingsError`` with every mistake that can be found.
+
+    Combinations of settings of several sections are only looked at if each value is valid by itself.
+    """
+    problems: list[str] = []
     try:
-        return Settings.model_validate(_as_tree(sourced))
+        settings = Settings.model_validate(_as_tree(sourced), context=problems)
     except ValidationError as error:
-        raise SettingsError(_sentences(error.errors(), sourced)) from None
+        raise SettingsError([*_sentences(error.errors(), sourced), *problems]) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
 
 
 def from_mapping(tables: Mapping[str, Mapping[str, object]], origin: str) -> Settings:
@@ -140,7 +147,7 @@ def _known(values: Iterable[tuple[str, Sourced]], problems: list[str]) -> dict[s
 def _invalid(sourced: Mapping[str, Sourced]) -> list[str]:
     """The sentences about single values. Those about several may be wrong while one of the settings is unknown."""
     try:
-        Settings.model_validate(_as_tree(sourced))
+        Settings.model_validate(_as_tree(sourced), context=[])
     except ValidationError as error:
         return _sentences([details for details in error.errors() if len(details["loc"]) > 1], sourced)
     return []
@@ -290,8 +297,6 @@ def _sentence(details: ErrorDetails, sourced: Mapping[str, Sourced]) -> str:
     """Describe one mistake: the setting, its value and origin, and what is allowed."""
     loc = details["loc"]
     cause = details.get("ctx", {}).get("error")
-    if len(loc) < 2:
-        return str(cause)  # from _check_consistency, which writes whole sentences
     name = f"{loc[0]}.{loc[1]}"
     value = sourced[name]
     if len(loc) > 3:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.settings.values import DOCS, Bool, Expects, FileMode, Section, Size, Text
@@ -92,14 +92,13 @@ class ValidationSettings(Section):
     rejected: Annotated[Literal["quarantine", "delete"], Expects('"quarantine" or "delete"')] = "quarantine"
     digest_keys: Texts = ("sha256", "checksum")
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         if self.early and not any(rule.checks_type for rule in self.rules):
-            raise ValueError(
+            yield (
                 "validation.early is true, but no rule checks types: "
                 "add allowed_types or type_agrees to a rule, or set validation.early to false"
             )
-        return self
 
 
 class PublishingSettings(Section):

@@ -6,11 +6,12 @@ compare the four.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
@@ -86,15 +87,12 @@ class ServerSettings(Section):
     fast_body: Bool = True
     shutdown_timeout_seconds: PositiveSeconds = 10
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         if self.unix_socket and self.systemd_socket:
-            raise ValueError("server.unix_socket and server.systemd_socket are both set: set only one of them")
+            yield "server.unix_socket and server.systemd_socket are both set: set only one of them"
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ValueError(
-                "server.tls_certificate and server.tls_key must be set together: both for HTTPS, neither for HTTP"
-            )
-        return self
+            yield ("server.tls_certificate and server.tls_key must be set together: both for HTTPS, neither for HTTP")
 
 
 class StorageSettings(Section):
@@ -112,22 +110,21 @@ class RecordsSettings(Section):
     url: Text = ""
     listen_url: Text = ""
 
-    @model_validator(mode="after")
-    def _check_scheme(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         is_sqlite = self.url.startswith(_SQLITE) and self.url != _SQLITE
         if self.url not in ("", "memory") and not is_sqlite and not self.url.startswith(_POSTGRESQL):
-            raise ValueError(
+            yield (
                 # Only the scheme is repeated: the rest may contain a password.
                 f"records.url begins with {self.url.split(':')[0]!r}, which is not supported; use "
                 "sqlite:///relative/path, sqlite:////absolute/path, postgresql://user@host/database, "
                 '"memory", or leave it empty for tusd.sqlite3 in storage.data_dir'
             )
         if self.listen_url not in ("", "poll") and not self.listen_url.startswith(_POSTGRESQL):
-            raise ValueError(
+            yield (
                 'records.listen_url must be "poll", empty, or the URL of a direct connection to PostgreSQL '
                 "(postgresql://user@host/database)"
             )
-        return self
 
 
 class RedisSettings(Section):
@@ -252,14 +249,13 @@ class CorsSettings(Section):
     expose_headers: HeaderNames = ()
     max_age_seconds: WholeSeconds = 86400
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         if self.allow_credentials and "*" in self.allow_origins:
-            raise ValueError(
+            yield (
                 'cors.allow_credentials is true while cors.allow_origins has "*": every page on the web could upload '
                 "with your users' cookies; name the origins instead"
             )
-        return self
 
 
 class MetricsSettings(Section):
@@ -309,8 +305,8 @@ class Settings(Section):
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work."""
         in_memory = [
             name
             for name, is_memory in (
@@ -320,72 +316,71 @@ class Settings(Section):
             if is_memory
         ]
         if in_memory and self.server.processes > 1:
-            raise ValueError(
+            yield (
                 f"{in_memory[0]} while server.processes is {self.server.processes}: processes share no memory; "
                 "use one process, or store uploads on disk and records in a database"
             )
         if in_memory and self.steps:
-            raise ValueError(
+            yield (
                 f"{in_memory[0]} while {' and '.join(self.steps)} is switched on: the worker is a separate process and "
                 "shares no memory with the server; store uploads on disk and records in a database"
             )
         if in_memory and self.webhooks.endpoints:
-            raise ValueError(
+            yield (
                 f"{in_memory[0]} while webhooks.endpoints is not empty: the worker that delivers events is a separate "
                 "process and shares no memory with the server; store uploads on disk and records in a database"
             )
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
-            raise ValueError('records.url is "memory" while [accounts] is switched on: accounts need a database')
-        self._check_machines()
+            yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
+        yield from self._problems_of_machines()
         if self.schedules.backup_directory and self.database_path is None:
-            raise ValueError(
+            yield (
                 "schedules.backup_directory is set while the records are not in a SQLite database: back PostgreSQL up "
                 "with pg_dump"
             )
         if self.schedules.backup_bytes != "none" and self.storage.kind != "disk":
-            raise ValueError(
+            yield (
                 f'schedules.backup_bytes is "{self.schedules.backup_bytes}" while storage.kind is '
                 f'"{self.storage.kind}": only bytes on disk are backed up; use "none"'
             )
         if self.api.enabled and self.server.base_path.startswith("/api/"):
-            raise ValueError(
+            yield (
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
             )
         if self.api.enabled and self.api.docs and self.server.base_path.startswith("/docs/"):
-            raise ValueError(
+            yield (
                 f"api.docs is true while server.base_path is {self.server.base_path!r}: choose a path outside /docs/"
             )
         reserved = ("/healthz", "/readyz")
         base_path = self.server.base_path
         if self.metrics.path in reserved or (base_path != "/" and f"{self.metrics.path}/".startswith(base_path)):
-            raise ValueError(
+            yield (
                 f"metrics.path is {self.metrics.path!r}, which the server uses for something else: choose another path"
             )
         if self.server.base_path[:-1] in reserved or self.server.base_path.startswith(f"{self.metrics.path}/"):
-            raise ValueError(
+            yield (
                 f"server.base_path is {self.server.base_path!r}, which the server uses for something else: "
                 "choose another path"
             )
-        return self
 
-    def _check_machines(self) -> None:
+    def _problems_of_machines(self) -> Iterator[str]:
         if self.storage.kind == "s3" and not self.s3.bucket:
-            raise ValueError('storage.kind is "s3" while s3.bucket is empty: name the bucket')
+            yield 'storage.kind is "s3" while s3.bucket is empty: name the bucket'
         if max(self.s3.part_bytes, self.s3.part_bytes_max) > self.s3.memory_bytes:
-            raise ValueError("s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory")
+            yield "s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory"
         if not self.redis.url and self.locking.kind == "redis":
-            raise ValueError('locking.kind is "redis" while redis.url is empty: set redis.url')
+            yield 'locking.kind is "redis" while redis.url is empty: set redis.url'
         if not self.redis.url and self.rates.storage == "redis":
-            raise ValueError('rates.storage is "redis" while redis.url is empty: set redis.url')
+            yield 'rates.storage is "redis" while redis.url is empty: set redis.url'
         if not self.redis.url and self.worker.broker == "redis":
-            raise ValueError('worker.broker is "redis" while redis.url is empty: set redis.url')
+            yield 'worker.broker is "redis" while redis.url is empty: set redis.url'
         if self.locking.kind == "records" and not self.records.url.startswith(_POSTGRESQL):
-            raise ValueError(
+            yield (
                 'locking.kind is "records" while records.url names no PostgreSQL database: processes that share a '
                 'SQLite file are on one machine; use "file"'
             )
         if self.locking.kind == "records" and self.records.listen_url == "poll":
-            raise ValueError(
+            yield (
                 'locking.kind is "records" while records.listen_url is "poll": a lock is released when its '
                 "holder is notified; name a direct connection to PostgreSQL"
             )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from tusd_py.model import addresses
 from tusd_py.model.hooks import Hook
@@ -307,3 +308,20 @@ class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    def problems(self) -> Iterator[str]:
+        """One sentence for each combination of values that cannot work; each value is valid by itself."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _check_combinations(self, info: ValidationInfo) -> Self:
+        """Add the problems to the list that is the context; without one raise an error with all of them.
+
+        An error would end the validation before the combinations of values of several sections are looked at.
+        """
+        problems = list(self.problems())
+        if isinstance(info.context, list):
+            info.context.extend(problems)
+        elif problems:
+            raise ValueError("; ".join(problems))
+        return self

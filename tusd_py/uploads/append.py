@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tusd_py.access.quota import subject_of
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.progress import ProgressListener
@@ -35,6 +36,17 @@ async def append(
     ``StoreError``, ``RecordConflict`` or ``HookFailed`` (pre-finish: every byte is stored, and the next request invokes
     the hook again).
     """
+    slots = ports.rates.bodies
+    if slots is None:
+        return await _append(ports, request, caller, body, listener)
+    # Before the lock: what waits here must not hold up other requests for the upload.
+    async with slots.acquired(subject_of(caller.owner, caller.client), request.upload_id):
+        return await _append(ports, request, caller, body, listener)
+
+
+async def _append(
+    ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None
+) -> Appended:
     async with locked(ports, request.upload_id) as lock:
         upload = await load(ports, request.upload_id)
         was_complete = upload.is_complete

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from tusd_py.access.quota import subject_of
 from tusd_py.cancellation import finish_despite_cancel, shielded
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.hooks import HookEvent
@@ -64,7 +65,11 @@ async def create(
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
     await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
-        created = await _create(ports, request, caller, body, listener)
+        if ports.rates.bodies is None or request.body is None:
+            created = await _create(ports, request, caller, body, listener)
+        else:
+            async with ports.rates.bodies.acquired(subject_of(caller.owner, caller.client)):
+                created = await _create(ports, request, caller, body, listener)
     except TusError as refusal:
         if refusal.upload is not None:
             _count_if_empty(ports, refusal.upload, caller)

@@ -21,9 +21,9 @@ from tusd_py.validation.rules import Declaration, declared, declared_violations,
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RuleValidator:
-    """Validates by the first of ``rules`` that applies to an upload.
+    """Validates by the first of ``rules`` that applies to an upload. ``take_over`` replaces them while it is used.
 
     ``rejects_unmatched`` rejects uploads to which no rule applies. ``digest_keys`` are the metadata keys under which
     clients declare digests of their uploads.
@@ -32,6 +32,12 @@ class RuleValidator:
     rules: tuple[ValidationRule, ...] = ()
     rejects_unmatched: bool = False
     digest_keys: tuple[str, ...] = ()
+
+    def take_over(self, other: RuleValidator) -> None:
+        """Validate as ``other`` from now on; a validation that runs goes on with the rule that it has chosen."""
+        self.rules = other.rules
+        self.rejects_unmatched = other.rejects_unmatched
+        self.digest_keys = other.digest_keys
 
     async def validate(self, upload: Upload, content: Content, on_progress: OnProgress) -> ValidationResult:
         """See ``Validator.validate``."""

@@ -16,8 +16,10 @@ from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.web import early_response
 from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.errors import HookUnavailable
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import SendInterim
+from tusd_py.web.paced_body import PacedBody
 from tusd_py.web.request_body import EMPTY_BODY, AsgiBody, EmptyBody
 from tusd_py.web.request_id import RequestIds
 from tusd_py.web.response_body import BodySender
@@ -87,7 +89,7 @@ class Exchange:
         # Our ASGI extension. Other HTTP servers have no trailers, no zero-copy bodies and no interim responses.
         extension = scope.get("extensions", {}).get("tusd_py", {})
         self.send_interim: SendInterim | None = extension.get("send_interim")
-        self.body: AsgiBody | EmptyBody = EMPTY_BODY
+        self.body: AsgiBody | PacedBody | EmptyBody = EMPTY_BODY
         has_no_body = length == b"0" or (not length and self.real_method in _METHODS_WITHOUT_BODY)
         if self._is_chunked or self._has_streams or not has_no_body:
             self.body = AsgiBody(
@@ -177,9 +179,12 @@ class Exchange:
 
 
 def _level(error: TusError | None) -> int:
-    """ERROR for a fault of the server, WARNING for a failure that may pass, INFO for a refusal."""
+    """ERROR for a fault of the server, WARNING for a failure that may pass, INFO for a refusal.
+
+    INFO also for the failure of a hook: it fails every request while it lasts, and has a line of its own.
+    """
     if error is None:
         return logging.DEBUG
     if error.status == 500:
-        return logging.ERROR
+        return logging.INFO if isinstance(error, HookUnavailable) else logging.ERROR
     return logging.INFO if error.status < 500 else logging.WARNING

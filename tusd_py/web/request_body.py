@@ -53,6 +53,9 @@ class AsgiBody:
     second (0: none).
     """
 
+    #: How many bytes are buffered before the server stops receiving; at least as many as a reader waits for.
+    read_ahead_bytes = READ_AHEAD_BYTES
+
     def __init__(
         self,
         receive: Receive,
@@ -161,6 +164,19 @@ class AsgiBody:
             self._feed.resume_reading()
         return pieces
 
+    def pause(self) -> None:
+        """Receive no more until ``resume``, if the server offers it. The client does not count as silent meanwhile."""
+        if self._feed is not None and not self._is_paused:
+            self._was_full = self._is_paused = True
+            self._feed.pause_reading()
+
+    def resume(self) -> None:
+        """Receive again after ``pause``, unless the buffer is full."""
+        if self._is_paused and self._feed is not None and self._buffered_bytes < self.read_ahead_bytes:
+            self._is_paused = False
+            self._received_at = asyncio.get_running_loop().time()
+            self._feed.resume_reading()
+
     def stop(self, reason: Exception) -> None:
         """See ``RequestBody.stop``."""
         if self._is_ended or self._error is not None or self._stop_reason is not None:
@@ -203,7 +219,7 @@ class AsgiBody:
         self._add(piece)
         if self._buffered_bytes >= self._bytes_min:
             self._wake()
-        if self._buffered_bytes >= READ_AHEAD_BYTES and self._feed is not None:
+        if self._buffered_bytes >= self.read_ahead_bytes and self._feed is not None:
             self._was_full = self._is_paused = True
             self._feed.pause_reading()
 
@@ -286,7 +302,7 @@ class AsgiBody:
                 break
             if self._buffered_bytes >= self._bytes_min:
                 self._wake()
-            if self._buffered_bytes >= READ_AHEAD_BYTES:
+            if self._buffered_bytes >= self.read_ahead_bytes:
                 self._was_full = True
                 self._resume_waiter = loop.create_future()
                 await self._resume_waiter
@@ -307,13 +323,13 @@ class AsgiBody:
         if is_slow and not self._was_full:
             self._abort(BodyTimeout())
             return
-        self._was_full = self._buffered_bytes >= READ_AHEAD_BYTES
+        self._was_full = self._is_paused or self._buffered_bytes >= self.read_ahead_bytes
         loop = asyncio.get_running_loop()
         self._rate_timer = loop.call_later(RATE_WINDOW_SECONDS, self._check_rate, self.bytes_received)
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        is_paused = self._buffered_bytes >= READ_AHEAD_BYTES or self._socket_reader is not None
+        is_paused = self._is_paused or self._buffered_bytes >= self.read_ahead_bytes or self._socket_reader is not None
         quiet = 0.0 if is_paused else loop.time() - self._received_at
         if quiet >= self._idle_seconds:
             self._abort(BodyTimeout())
@@ -345,12 +361,18 @@ class EmptyBody:
 EMPTY_BODY = EmptyBody()
 
 
+class StoppableBody(Protocol):
+    """A body that a shutdown can stop."""
+
+    def stop(self, reason: Exception) -> None: ...
+
+
 class ActiveBodies:
     """The request bodies being received, so that a shutdown can stop them. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self.is_draining = False
-        self._bodies: set[AsgiBody | EmptyBody] = set()
+        self._bodies: set[StoppableBody] = set()
 
     def drain(self) -> None:
         """Stop every body, and every body that is added later, with ``ServerShutdown``."""
@@ -362,12 +384,12 @@ class ActiveBodies:
         """Let new bodies run again after a shutdown."""
         self.is_draining = False
 
-    def add(self, body: AsgiBody | EmptyBody) -> None:
+    def add(self, body: StoppableBody) -> None:
         """Register a body to be stopped at shutdown."""
         self._bodies.add(body)
         if self.is_draining:
             body.stop(ServerShutdown())
 
-    def discard(self, body: AsgiBody | EmptyBody) -> None:
+    def discard(self, body: StoppableBody) -> None:
         """Remove a body that has ended."""
         self._bodies.discard(body)

@@ -13,7 +13,7 @@ CODE = """
 from pathlib import Path
 from tusd_py.serving.supervisor import Supervisor
 
-supervisor = Supervisor(2, max, grace_seconds=1.0, on_ready=tuple, on_exit=max)
+supervisor = Supervisor(2, max, template="signal", grace_seconds=1.0, on_ready=tuple, on_exit=max)
 for _ in range(2):
     child = supervisor._start()
     status = Path(f"/proc/{child.process.pid}/status").read_text()

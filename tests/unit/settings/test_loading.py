@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from tusd_py.model.hooks import Hook
-from tusd_py.settings import ServerSettings, Settings, SettingsError, Sourced, build, find_config, load, load_or_exit
+from tusd_py.settings import (
+    ServerSettings,
+    Settings,
+    SettingsError,
+    Sourced,
+    build,
+    find_config,
+    load,
+    load_or_exit,
+)
 from tusd_py.settings.loading import injected, sections
 
 ROOT = Path(__file__).parents[3]
@@ -250,34 +259,6 @@ def test_missing_file(tmp_path: Path) -> None:
     """The sentence about a file that cannot be read contains the reason."""
     (problem,) = problems(config=tmp_path / "none.toml")
     assert problem.endswith("cannot be read: No such file or directory")
-
-
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"SERVER__UNIX_SOCKET": "/run/tus.sock", "SERVER__SYSTEMD_SOCKET": "true"},
-        {"SERVER__TLS_CERTIFICATE": "cert.pem"},
-        {"SERVER__PROCESSES": "2", "STORAGE__KIND": "memory"},
-        {"SERVER__PROCESSES": "2", "RECORDS__URL": "memory"},
-        {"CORS__ALLOW_CREDENTIALS": "true"},
-        {"METRICS__PATH": "/files/metrics"},
-        {"METRICS__PATH": "/healthz"},
-        {"SERVER__BASE_PATH": "/readyz"},
-        {"SERVER__BASE_PATH": "/metrics/files"},
-        {"RECORDS__URL": "sqlite:///"},
-        {"RECORDS__LISTEN_URL": "redis://a"},
-        {"LOCKING__KIND": "redis"},
-        {"LOCKING__KIND": "records"},
-        {"LOCKING__KIND": "records", "RECORDS__URL": "postgresql://a/b", "RECORDS__LISTEN_URL": "poll"},
-        {"WORKER__BROKER": "redis"},
-        {"STORAGE__KIND": "memory", "WEBHOOKS__ENDPOINTS": '[{"name": "a", "url": "http://a/"}]'},
-        {"API__ENABLED": "true", "SERVER__BASE_PATH": "/api/files/"},
-    ],
-)
-def test_inconsistent_settings(environ: dict[str, str]) -> None:
-    """Values that are valid alone but not together are refused by one sentence that names the settings."""
-    (problem,) = problems({f"TUSD_PY_{name}": value for name, value in environ.items()})
-    assert any(name.lower().replace("__", ".") in problem for name in environ), problem
 
 
 def test_password_of_a_database_is_not_shown() -> None:

@@ -330,6 +330,7 @@ class FakeReader:
 
     def __init__(self, *pieces: bytes, bytes_read: int) -> None:
         self.pieces: Sequence[bytes] = pieces
+        self.bytes_max = 2**30
         self.bytes_read = 0
         self.is_open = False
         self._will_take = bytes_read

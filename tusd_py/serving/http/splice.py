@@ -97,6 +97,7 @@ class SpliceReader:
         self._deadline = 0.0
         #: See ``SocketReader``.
         self.pieces: Sequence[bytes] = ()
+        self.bytes_max = _BURST_BYTES
         self.bytes_read = 0
 
     @property
@@ -142,10 +143,10 @@ class SpliceReader:
         """Call ``transfer`` with how many bytes it may take; return how many it took, 0 when the burst is over."""
         now = time.monotonic()
         self._deadline = self._deadline or now + _BURST_SECONDS
-        while self._bytes_left and now < self._deadline and self.bytes_read < _BURST_BYTES:
+        while self._bytes_left and now < self._deadline and self.bytes_read < self.bytes_max:
             try:
                 # Never a byte more: behind the body comes the next request.
-                count = transfer(self._bytes_left)
+                count = transfer(min(self._bytes_left, self.bytes_max - self.bytes_read))
             except BlockingIOError:
                 if not self._wait_readable():
                     return 0

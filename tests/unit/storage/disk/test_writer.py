@@ -135,6 +135,7 @@ class PiecesReader:
     """Yields one of ``pieces`` per call, then raises ``failure`` or ends the burst. Calls wait for ``may_run``."""
 
     pieces: Sequence[bytes] = ()
+    bytes_max = 2**30
     bytes_read = 0
 
     def __init__(self, *pieces: bytes, failure: OSError | None = None, can_splice: bool = True) -> None:

@@ -1,0 +1,74 @@
+"""Slots for uploads that receive bytes: waiting, giving up, and the takeover of an upload."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.virtual_time import VIRTUAL_TIME
+from tusd_py.access.body_slots import WAITING_MAX, BodySlots
+from tusd_py.protocol.access_errors import TooManyBodies
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return VIRTUAL_TIME
+
+
+async def hold(slots: BodySlots, subject: str, upload_id: str, seconds: float) -> str:
+    """Use a slot for some time; return when it was given, or that it was refused."""
+    try:
+        async with slots.acquired(subject, upload_id):
+            given_at = asyncio.get_running_loop().time()
+            await asyncio.sleep(seconds)
+            return f"at {given_at:g}"
+    except TooManyBodies as refused:
+        assert (refused.status, refused.retry_after_seconds) == (423, 1)
+        return f"refused at {asyncio.get_running_loop().time():g}"
+
+
+async def test_more_wait_in_order_then_423() -> None:
+    """What finds no slot waits its turn, at most so long; another owner does not wait."""
+    slots = BodySlots(2, wait_seconds=10)
+    held = [hold(slots, "user:a", name, seconds) for name, seconds in (("1", 4), ("2", 20), ("3", 20), ("4", 1))]
+    assert await asyncio.gather(*held, hold(slots, "user:b", "5", 1)) == [
+        "at 0",
+        "at 0",
+        "at 4",
+        "refused at 10",
+        "at 0",
+    ]
+    assert not slots._subjects
+
+
+async def test_request_for_the_same_upload_takes_over_at_once() -> None:
+    """A client that resumes does not wait for its own request, which may be one whose connection is broken."""
+    slots = BodySlots(1, wait_seconds=10)
+    first = asyncio.create_task(hold(slots, "user:a", "u", 5))
+    await asyncio.sleep(1)
+    again = asyncio.create_task(hold(slots, "user:a", "u", 6))
+    other = asyncio.create_task(hold(slots, "user:a", "v", 1))
+    assert [await task for task in (first, again, other)] == ["at 0", "at 1", "at 7"]
+    assert not slots._subjects
+
+
+async def test_new_uploads_do_not_share_a_slot() -> None:
+    """Creations with bytes have no id yet: each needs a slot."""
+    slots = BodySlots(1, wait_seconds=10)
+    assert await asyncio.gather(*(hold(slots, "user:a", "", 3) for _ in range(3))) == ["at 0", "at 3", "at 6"]
+
+
+async def test_waiting_is_bounded_and_cancelled() -> None:
+    """More than ``WAITING_MAX`` are refused at once; a cancelled one leaves the queue."""
+    slots = BodySlots(1, wait_seconds=10)
+    waiting = [asyncio.create_task(hold(slots, "user:a", str(number), 1000)) for number in range(WAITING_MAX + 1)]
+    await asyncio.sleep(1)
+    assert await hold(slots, "user:a", "more", 1) == "refused at 1"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert not slots._subjects
+    assert await hold(slots, "user:a", "later", 1) == "at 1"

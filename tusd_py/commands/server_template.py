@@ -1,0 +1,14 @@
+"""Imported by the template: the process that server processes are forked from, which share its memory.
+
+It runs nothing, opens nothing and starts no thread: a fork would copy what other threads do half-way.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import tusd_py.commands.server  # noqa: F401  # the modules are the memory to share
+
+gc.collect()
+# Garbage collections write to every object that they look at, and each page that is written to is copied.
+gc.freeze()
