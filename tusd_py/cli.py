@@ -27,6 +27,7 @@ COMMANDS = {
     "fsck": "Compare the records with the stored bytes.",
     "backup": "Back up the records, and the bytes if asked for.",
     "restore": "Put a backup into the data directory.",
+    "import": "Take over the uploads of another server.",
     "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
@@ -37,6 +38,9 @@ COMMANDS = {
     "schedules": "List recurring work, and run it now.",
     "endpoints": "List and open closed webhook endpoints.",
 }
+
+#: The modules of commands whose name is a word of Python.
+_MODULES = {"import": "imports"}
 
 
 class _Program(TyperGroup):
@@ -60,7 +64,7 @@ class _Program(TyperGroup):
 
 
 def _build(name: str) -> Any:
-    module_name = name.replace("-", "_")
+    module_name = _MODULES.get(name, name.replace("-", "_"))
     module = import_module(f"tusd_py.commands.{module_name}")
     group: typer.Typer | None = getattr(module, "app", None)
     if group is None:

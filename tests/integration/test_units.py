@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,21 @@ def test_units_are_hardened(document: str, unit: str, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "Overall exposure level" in done.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None and not os.environ.get("CI"), reason="systemd is not installed"
+)
+def test_units_are_valid(tmp_path: Path) -> None:
+    """``systemd-analyze verify`` has nothing to say: no unknown directive, no wrong value."""
+    units = []
+    for document in ("install.md", "workers.md", "operations.md"):
+        text = (DOCS / document).read_text()
+        for name, unit in re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", text, re.S):
+            # The program has to exist.
+            (tmp_path / name).write_text(unit.replace("/opt/tusd-py/bin/tusd-py", sys.executable))
+            units.append(str(tmp_path / name))
+    assert 3 == len(units)
+    command = ["systemd-analyze", "verify", "--man=no", *units]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
