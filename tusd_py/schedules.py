@@ -14,6 +14,7 @@ from tusd_py.backup import MANIFEST, back_up
 from tusd_py.model.schedules import Timing, parse_timing
 from tusd_py.settings import Settings
 from tusd_py.threads import in_executor
+from tusd_py.uploads.expire_grants import expire_grants
 from tusd_py.uploads.ports import Ports
 
 _BACKUP = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
@@ -38,6 +39,7 @@ def enabled_schedules(settings: Settings) -> tuple[Schedule, ...]:
     schedules, audit = settings.schedules, settings.audit
     known = (
         ("seal_audit", schedules.seal_audit, seal_audit, False, audit.enabled),
+        ("expire_grants", schedules.expire_grants, end_grants, False, settings.links.enabled or settings.codes.enabled),
         ("retention", schedules.retention, remove_old_entries, False, audit.enabled and bool(audit.keep_seconds)),
         ("reconcile_quotas", schedules.reconcile_quotas, reconcile_quotas, True, settings.quotas.enabled),
         ("backup", schedules.backup, make_backup, True, bool(schedules.backup_directory)),
@@ -47,6 +49,12 @@ def enabled_schedules(settings: Settings) -> tuple[Schedule, ...]:
         for name, timing, run, is_heavy, is_on in known
         if is_on and timing
     )
+
+
+async def end_grants(ports: Ports, settings: Settings) -> str:
+    """End links and codes whose time is over, with the unfinished uploads of links."""
+    ended = await expire_grants(ports)
+    return f"{ended.links} links settled, {ended.skipped} skipped, {ended.forgotten} links and codes forgotten"
 
 
 async def seal_audit(ports: Ports, settings: Settings) -> str:
