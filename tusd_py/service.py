@@ -46,6 +46,7 @@ from tusd_py.web.page.files import PageAccess, PageOptions
 from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
@@ -283,6 +284,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             allow_credentials=cors.allow_credentials,
             max_age=cors.max_age_seconds,
         )
+    app.add_middleware(SecurityHeaders)
     app.state.drain = service.active_bodies.drain
     app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
