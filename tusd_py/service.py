@@ -37,7 +37,7 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import health_routes
+from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
@@ -101,7 +101,8 @@ class Service:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
-        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining)
+        readiness = Readiness(self.ports, self.active_bodies)
+        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining, readiness=readiness)
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -255,7 +256,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
+    readiness = Readiness(service.ports, service.active_bodies)
+    routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:

@@ -8,16 +8,18 @@ from datetime import datetime
 from functools import partial
 from operator import itemgetter
 
-from tusd_py.contracts.records import RecordConflict, RecordExists
+from tusd_py.contracts.records import RecordConflict, RecordExists, UploadPage
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter
 from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
-from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.rows import inserted_row, to_row
 from tusd_py.records.sql.runner import TransactionRunner
+from tusd_py.records.sql.search import SearchStatements, rows_to_examine, search_query, select_page
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import FindByIds, PartUses, Query, RecordChange, SelectUploads, effect_rows
@@ -34,7 +36,9 @@ class SqlRecords:
         quota: QuotaStatements,
         audit: AuditStatements,
         grants: GrantStatements,
+        search: SearchStatements,
     ) -> None:
+        self._search_sql = search
         self._effect_rows = partial(effect_rows, job_statements, add_audit_entry=audit.add)
         self._sql = statements
         self._quota_sql = quota
@@ -50,7 +54,7 @@ class SqlRecords:
         ]
         change = RecordChange(
             self._sql.insert,
-            to_row(upload, upload.token),
+            inserted_row(upload),
             RecordExists(f"upload {upload.id} is already recorded"),
             durable=upload.is_complete,
             add_part=self._sql.insert_part,
@@ -96,6 +100,15 @@ class SqlRecords:
     async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
         names = json.dumps([status.value for status in statuses])
         return await self._select(self._sql.list_uploads, statuses=names, owner=owner, limit=limit)
+
+    async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
+        if not limit:
+            return UploadPage(())
+        examined = rows_to_examine(wanted, limit)
+        rows: list[ListedUpload] = await self._read(search_query(self._search_sql, wanted, after, examined))
+        ids, next_key = select_page(rows, wanted, limit, examined)
+        found = await self.find_all(ids)
+        return UploadPage([upload for upload in found if upload is not None], next_key)
 
     async def page(self, after_id: str, limit: int) -> list[Upload]:
         return await self._select(self._sql.page, after_id=after_id, limit=limit)
