@@ -18,18 +18,6 @@ from tusd_py.web.api import (
     keys,
     links,
     quotas,
-from tusd_py.web.api import (
-    accounts,
-    audit,
-    auth,
-    codes,
-    endpoints,
-    events,
-    health,
-    jobs,
-    keys,
-    links,
-    quotas,
     schedules,
     uploads,
 )
