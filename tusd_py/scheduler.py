@@ -163,7 +163,7 @@ class Scheduler:
         try:
             return RunOutcome.DONE, await schedule.run(self._ports, self._settings)
         except Exception as error:
-            # The outermost handler of a run: what fails is shown where operators look, and tried again at its next time.
+            # The outermost handler of a run: what fails is shown to operators, and tried again when it is due next.
             log.warning("schedule failed", exc_info=True, extra={"schedule": schedule.name})
             return RunOutcome.FAILED, without_credentials(f"{type(error).__name__}: {error}")
 
