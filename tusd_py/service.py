@@ -25,6 +25,8 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
+from tusd_py.scheduler import Scheduler
+from tusd_py.schedules import enabled_schedules
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import ApiSurroundings
@@ -35,7 +37,8 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import health_routes
+from tusd_py.web.direct import DirectAnswers
+from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
@@ -44,8 +47,12 @@ from tusd_py.web.page.files import PageAccess, PageOptions
 from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
+
+#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+_PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 
 class Service:
@@ -82,6 +89,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the ports were opened
         self._opening = asyncio.Lock()
         self.maintenance: Maintenance | None = None
+        self.scheduler: Scheduler | None = None
 
     async def ports(self) -> Ports:
         """The ports for the use cases; opens them if they are not open in this event loop."""
@@ -90,6 +98,10 @@ class Service:
             assert self._ports is not None
         return self._ports
 
+    def opened(self) -> Ports | None:
+        """The ports if they are open in this event loop."""
+        return self._ports if self._loop is asyncio.get_running_loop() else None
+
     def api_surroundings(self) -> ApiSurroundings:
         """What the API needs to know of this server."""
 
@@ -97,7 +109,8 @@ class Service:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
-        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining)
+        readiness = Readiness(self.ports, self.active_bodies)
+        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining, readiness=readiness)
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -113,14 +126,16 @@ class Service:
         async with self._opening:
             if self._ports is not None and self._loop is not None and self._loop.is_closed():
                 abandoned, self._ports = self._ports, None
-                self.maintenance = None
+                self.maintenance = self.scheduler = None
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
                 if self._ports.audit is not None:
                     self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
-                self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                maintenance = self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                if schedules := enabled_schedules(self.settings):
+                    self.scheduler = Scheduler(self._ports, self.settings, schedules, self.metrics, maintenance)
 
     def reload_rules(self, settings: Settings) -> None:
         """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
@@ -134,6 +149,9 @@ class Service:
             return
         ports, self._ports = self._ports, None
         self.active_bodies.drain()
+        if self.scheduler is not None:
+            await self.scheduler.stop()
+            self.scheduler = None
         if self.maintenance is not None:
             await self.maintenance.stop()
             self.maintenance = None
@@ -225,7 +243,9 @@ def _page_access(settings: Settings) -> PageAccess:
     # The cookies of a login belong to the page's own origin, and to an endpoint there.
     return PageAccess(
         login=settings.accounts.enabled and settings.accounts.cookies,
+        codes=settings.codes.enabled,
         anonymous=settings.access.anonymous == "all",
+        link_seconds=int(min(_PAGE_LINK_SECONDS, settings.links.seconds_max)) if settings.links.enabled else 0,
     )
 
 
@@ -246,7 +266,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
+    readiness = Readiness(service.ports, service.active_bodies)
+    routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
@@ -266,7 +287,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
         app.add_middleware(
@@ -275,6 +297,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             allow_credentials=cors.allow_credentials,
             max_age=cors.max_age_seconds,
         )
+    app.add_middleware(SecurityHeaders)
     app.state.drain = service.active_bodies.drain
     app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from tusd_py.model.account import ApiKey
+from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import RecordedEntry
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
+from tusd_py.model.schedules import ScheduleState
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
@@ -139,6 +140,19 @@ def audit_view(recorded: RecordedEntry) -> dict[str, object]:
     }
 
 
+def schedule_view(state: ScheduleState) -> dict[str, object]:
+    """A schedule: its last run, and when the next one is due."""
+    return {
+        "name": state.name,
+        "timing": state.timing,
+        "last_run": format_time(state.started_at),
+        "ended_at": format_time(state.ended_at),
+        "outcome": state.outcome.value,
+        "detail": state.detail,
+        "next_run": format_time(state.due_at),
+    }
+
+
 def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
     """A closed webhook endpoint."""
     return {
@@ -146,6 +160,17 @@ def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
         "state": "closed",
         "reason": endpoint.reason,
         "since": format_time(endpoint.since),
+    }
+
+
+def account_view(account: Account) -> dict[str, object]:
+    """An account, without its password."""
+    return {
+        "name": account.name,
+        "roles": sorted(account.roles),
+        "disabled": account.is_disabled,
+        "created_at": format_time(account.created_at),
+        "logged_in_at": format_time(account.logged_in_at),
     }
 
 

@@ -116,7 +116,8 @@ def is_private_literal(url: str) -> bool:
 
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
-    return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
+    has_backups = settings.schedules.backup_directory and settings.schedules.backup
+    return bool(settings.steps or has_backups) or any(each.actor for each in subscriptions(settings))
 
 
 def ensure_libmagic() -> None:
@@ -180,6 +181,7 @@ async def open_ports(
         access_ports=access_ports,
         quotas=quota_policy(settings),
         audit=audit_trail(settings, database, clock),
+        personal_data=None if database is None else database.personal_data,
         quota_ledger=None if database is None else database.quota_ledger,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
@@ -189,6 +191,7 @@ async def open_ports(
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
         hook_counts=None if database is None else database.hook_counts,
+        schedule_states=None if database is None else database.schedule_states,
     )
 
 

@@ -12,6 +12,7 @@ from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import Rates
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.erasure import PersonalData
 from tusd_py.contracts.hook_counts import HookCounts
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -19,6 +20,7 @@ from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
+from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
@@ -46,6 +48,7 @@ class Ports:
     rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
+    personal_data: PersonalData | None = None  # None where records are kept in memory
     quotas: QuotaPolicy | None = None  # None while quotas are off
     audit: AuditTrail | None = None  # None while the audit log is off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
@@ -55,3 +58,4 @@ class Ports:
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory
     hook_counts: HookCounts | None = None  # None where records are kept in memory
+    schedule_states: ScheduleStates | None = None  # None where records are kept in memory
