@@ -110,7 +110,8 @@ def to_job(row: Sequence[Any]) -> Job:
 def _format_body(event: Event, token: int) -> str:
     if event.upload is None:
         assert event.code is not None, "an event is about an upload or a code"
-        return json.dumps({"code": code_to_json(event.code)})
+        # The owner where events of uploads have it: what is erased of an owner is found by it.
+        return json.dumps({"code": code_to_json(event.code), "upload": {"owner": event.code.owner}})
     row = to_row(event.upload, token)
     parts = [f'"{name}":{row.pop(name)}' for name in _JSON_COLUMNS]
     parts.append(f'"upload":{json.dumps(row)}')
