@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -16,7 +17,8 @@ author = "the tusd-py contributors"
 copyright = author
 version = release = version_of("tusd-py")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 # README.md is what GitHub shows of this directory; the site has it within index.rst.
 exclude_patterns = ["README.md"]
 myst_heading_anchors = 4
