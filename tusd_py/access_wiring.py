@@ -14,10 +14,12 @@ from tusd_py.access.account_tokens import AccountTokenVerifier
 from tusd_py.access.api_keys import ApiKeyVerifier
 from tusd_py.access.bandwidth import Bandwidth
 from tusd_py.access.body_slots import BodySlots
+from tusd_py.access.codes import CODE_PREFIX, CodeVerifier
+from tusd_py.access.links import LINK_PREFIX, LinkVerifier
 from tusd_py.access.login import ACCESS_PREFIX, Logins
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
-from tusd_py.access.ports import AccessPorts
+from tusd_py.access.ports import AccessPorts, GrantTerms
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
@@ -73,6 +75,10 @@ async def _open_access_ports(
     if settings.accounts.api_keys:
         keys = ApiKeyVerifier(database.api_keys, database.accounts, clock, time.monotonic)
         verifiers[api_keys.PREFIX.encode()] = checks[api_keys.METHOD] = keys
+    if settings.links.enabled:
+        verifiers[LINK_PREFIX] = checks["link"] = LinkVerifier(database.links, signer, clock)
+    if settings.codes.enabled:
+        verifiers[CODE_PREFIX] = checks["code"] = CodeVerifier(database.codes, signer, clock)
     return AccessPorts(
         signer=signer,
         clock=clock,
@@ -81,6 +87,13 @@ async def _open_access_ports(
         accounts=database.accounts,
         api_keys=database.api_keys,
         logins=logins,
+        links=database.links if settings.links.enabled else None,
+        codes=database.codes if settings.codes.enabled else None,
+        terms=GrantTerms(
+            link_seconds_max=settings.links.seconds_max,
+            code_seconds_max=settings.codes.seconds_max,
+            code_token_seconds=settings.codes.token_seconds,
+        ),
     )
 
 

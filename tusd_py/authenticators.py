@@ -44,6 +44,7 @@ def authenticator(
         session_cookies=session_cookies(settings, locator or Locator()),
         cookie=jwt.cookie,
         query_parameter=jwt.query_parameter,
+        accepts_links=settings.links.enabled,
     )
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "fsck": "Compare the records with the stored bytes.",
     "backup": "Back up the records, and the bytes if asked for.",
     "restore": "Put a backup into the data directory.",
+    "import": "Take over the uploads of another server.",
     "uploads": "List, show, delete and expire uploads.",
     "jobs": "List, show, retry and drop the worker's jobs.",
     "events": "Print the events of uploads.",
@@ -35,6 +36,9 @@ COMMANDS = {
     "key": "Make, list and revoke API keys.",
     "endpoints": "List and open closed webhook endpoints.",
 }
+
+#: The modules of commands whose name is a word of Python.
+_MODULES = {"import": "imports"}
 
 
 class _Program(TyperGroup):
@@ -58,7 +62,7 @@ class _Program(TyperGroup):
 
 
 def _build(name: str) -> Any:
-    module = import_module(f"tusd_py.commands.{name}")
+    module = import_module(f"tusd_py.commands.{_MODULES.get(name, name)}")
     group: typer.Typer | None = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)

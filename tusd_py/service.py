@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from tusd_py.access.ports import AccessPorts
 from tusd_py.authenticators import authenticator
@@ -20,11 +21,13 @@ from tusd_py.protocol.draft.combined import CombinedFormatter
 from tusd_py.protocol.draft.parsing import DraftParser
 from tusd_py.protocol.draft.responses import DraftFormatter
 from tusd_py.protocol.draft.versions import NEWEST, UNVERSIONED, VERSIONS, Dialect, Version
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
+from tusd_py.web.api.call import ApiSurroundings
 from tusd_py.web.api.documentation import documentation_routes
 from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
 from tusd_py.web.api_cors import ApiCors
@@ -86,6 +89,15 @@ class Service:
             await self.open()
             assert self._ports is not None
         return self._ports
+
+    def api_surroundings(self) -> ApiSurroundings:
+        """What the API needs to know of this server."""
+
+        def locate(scope: Scope) -> str:
+            path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
+            return self.locator.collection(scope, path, Headers(scope["headers"])).url
+
+        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining)
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -172,7 +184,13 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
         extensions=extensions(limits, expiration=bool(unfinished_seconds), trailers=trailers),
         inline_types=frozenset(settings.uploads.inline_types),
     )
-    tus_parser = Parser(trailers=trailers, limits=limits, hosts=settings.uploads.concat_hosts, base_paths=paths)
+    tus_parser = Parser(
+        trailers=trailers,
+        limits=limits,
+        hosts=settings.uploads.concat_hosts,
+        base_paths=paths,
+        fills=settings.links.enabled,
+    )
     tus = NegotiatedProtocol(tus_parser, tus_formatter)
     if not settings.uploads.ietf_draft:
         return Protocols(tus, {}, {})
@@ -223,7 +241,12 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
-        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses)
+        routes += api_routes(
+            service.ports,
+            service.authenticator,
+            service.endpoint.client_addresses,
+            surroundings=service.api_surroundings(),
+        )
         if settings.api.docs:
             routes += documentation_routes()
     elif service.authenticator is not None:

@@ -25,6 +25,7 @@ def upload_view(upload: Upload) -> dict[str, object]:
         "name": name_view(upload),
         "metadata": metadata_view(upload),
         "owner": upload.owner,
+        "grant": upload.grant,
         "parts": list(upload.parts),
         "created_at": format_time(upload.created_at),
         "updated_at": format_time(upload.updated_at),

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role
+from tusd_py.model.principal import ASSIGNABLE_ROLES, NO_LIMITS, Principal, PrincipalLimits, Role
 
 #: Longer subjects are refused: an owner is a column with an index, and part of published names.
 SUBJECT_CHARACTERS_MAX = 255
 _BYTES_MAX = 2**63 - 1
-_GRANTABLE = frozenset(role.value for role in Role if role is not Role.ANONYMOUS)
+_GRANTABLE = frozenset(role.value for role in ASSIGNABLE_ROLES)
 
 
 class ClaimInvalid(Exception):

@@ -23,24 +23,36 @@ class Ownership(Enum):
 _ALL = frozenset(Verb)
 _READ = frozenset({Verb.INSPECT, Verb.DOWNLOAD})
 _UPLOAD = frozenset({Verb.CREATE, Verb.APPEND, Verb.TERMINATE, *_READ})
+_SHARE = frozenset({Verb.SHARE})
+_FILL = frozenset({Verb.APPEND, Verb.INSPECT})
 _NOTHING: frozenset[Verb] = frozenset()
 
-#: The verbs that a role may use. What has no upload (``CREATE``, ``OBSERVE``, ``OPERATE``) is looked up as ``OWN``.
+
+def _own_only(verbs: frozenset[Verb]) -> Mapping[Ownership, frozenset[Verb]]:
+    return {Ownership.OWN: verbs, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING}
+
+
+#: The verbs that a role may use. What is about no upload, such as ``CREATE`` and ``OBSERVE``, is looked up as ``OWN``.
 TABLE: Mapping[Role, Mapping[Ownership, frozenset[Verb]]] = MappingProxyType(
     {
         Role.ADMIN: {Ownership.OWN: _ALL, Ownership.OTHERS: _ALL, Ownership.PUBLIC: _ALL},
         Role.MODERATOR: {
-            Ownership.OWN: _UPLOAD | {Verb.OBSERVE},
+            Ownership.OWN: _UPLOAD | _SHARE | {Verb.OBSERVE},
             Ownership.OTHERS: _READ | {Verb.TERMINATE},
             Ownership.PUBLIC: _READ | {Verb.TERMINATE},
         },
-        Role.UPLOADER: {Ownership.OWN: _UPLOAD, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING},
+        Role.UPLOADER: {Ownership.OWN: _UPLOAD | _SHARE, Ownership.OTHERS: _NOTHING, Ownership.PUBLIC: _NOTHING},
         Role.VIEWER: {Ownership.OWN: _READ | {Verb.OBSERVE}, Ownership.OTHERS: _READ, Ownership.PUBLIC: _READ},
         Role.ANONYMOUS: {
             Ownership.OWN: frozenset({Verb.CREATE}),
             Ownership.OTHERS: _NOTHING,
             Ownership.PUBLIC: _UPLOAD,
         },
+        # What belongs to the bearer of a link or a code is what its grant says, not what belongs to its subject.
+        # ``Principal.verbs`` takes DOWNLOAD away unless the link allows it.
+        Role.UPLOAD_LINK: _own_only(_FILL | {Verb.DOWNLOAD}),
+        Role.DOWNLOAD_LINK: _own_only(_READ),
+        Role.CODE: _own_only(_FILL | {Verb.CREATE, Verb.TERMINATE}),
     }
 )
 
@@ -82,6 +94,9 @@ class AccessPolicy:
 
 
 def ownership_of(upload: Upload, principal: Principal) -> Ownership:
+    if principal.grant:
+        is_own = upload.id == principal.upload_id if principal.upload_id else upload.grant == principal.grant
+        return Ownership.OWN if is_own else Ownership.PUBLIC if not upload.owner else Ownership.OTHERS
     if not upload.owner:
         return Ownership.PUBLIC
     return Ownership.OWN if upload.owner == principal.subject else Ownership.OTHERS

@@ -8,8 +8,20 @@ from datetime import datetime
 
 from tusd_py.access.login import Logins
 from tusd_py.access.signing import TokenSigner
+from tusd_py.access.watchers import Watchers
 from tusd_py.contracts.accounts import Accounts, ApiKeys
+from tusd_py.contracts.codes import AccessCodes
 from tusd_py.contracts.credentials import CredentialCheck, TokenVerifier
+from tusd_py.contracts.links import Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantTerms:
+    """How long links and codes may live, and the tokens of redeemed codes."""
+
+    link_seconds_max: float = 2592000.0
+    code_seconds_max: float = 86400.0
+    code_token_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +39,10 @@ class AccessPorts:
     accounts: Accounts | None = None  # None where records are kept in memory
     api_keys: ApiKeys | None = None  # the same
     logins: Logins | None = None  # None while accounts are off
+    links: Links | None = None  # None while links are off
+    codes: AccessCodes | None = None  # None while access codes are off
+    terms: GrantTerms = GrantTerms()
+    watchers: Watchers = field(default_factory=Watchers)
 
     def close(self) -> None:
         """End the threads that belong to it."""

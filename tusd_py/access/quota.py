@@ -134,7 +134,10 @@ def charged_bytes(upload: Upload) -> int:
         return upload.offset
     if upload.has_ended or upload.status is Status.FAILED:
         return 0 if upload.kind is Kind.FINAL else upload.offset
-    return upload.offset if upload.length is None else upload.length
+    if upload.length is not None:
+        return upload.length
+    # The quota of an upload link is reserved when the link is made.
+    return upload.offset if upload.length_max is None else upload.length_max
 
 
 def quota_views(

@@ -55,6 +55,10 @@ class TokenSigner:
         """A keyed digest of ``payload``, the same in every process: for values that are compared and never decoded."""
         return self._signature(self._first, purpose, payload)
 
+    def digests(self, purpose: str, payload: bytes) -> list[bytes]:
+        """What ``digest`` has returned for ``payload`` with each secret that is in use, the first one first."""
+        return [self._signature(each, purpose, payload) for each in self._secrets]
+
     def is_digest(self, purpose: str, payload: bytes, digest: bytes) -> bool:
         """Whether ``digest`` was returned for ``payload``, by the first secret or by one that it has replaced."""
         found = [hmac.compare_digest(self._signature(each, purpose, payload), digest) for each in self._secrets]

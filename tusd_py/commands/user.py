@@ -39,7 +39,7 @@ def add(
     """Add an account; asks for its password."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
     roles = _roles(role or ["uploader"])
-    password = _password(password_stdin)
+    password = _password(settings, password_stdin)
     account = _edit(settings, lambda editor: editor.add(name, password, roles))
     say(f"{account.name} can log in ({', '.join(sorted(account.roles))})")
     if not settings.accounts.enabled:
@@ -85,7 +85,7 @@ def set_password(
 ) -> None:
     """Change a password; all sessions and tokens of the account end."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    password = _password(password_stdin)
+    password = _password(settings, password_stdin)
     _edit(settings, lambda editor: editor.set_password(name, password))
     say(f"the password of {name} was changed; its sessions have ended")
 
@@ -117,7 +117,13 @@ def _roles(texts: list[str]) -> frozenset[Role]:
     return roles
 
 
-def _password(from_stdin: bool) -> str:
+def _password(settings: Settings, from_stdin: bool) -> str:
+    from tusd_py.commands.database import exiting_on_problems
+    from tusd_py.commands.startup import require_database
+
+    # A problem with the database is told before the password is typed.
+    with exiting_on_problems(settings):
+        require_database(settings)
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

@@ -57,8 +57,9 @@ def _upload(upload: Upload, storage: Mapping[str, str] | None) -> dict[str, obje
         "IsFinal": upload.kind is Kind.FINAL,
         "PartialUploads": list(upload.parts) if upload.kind is Kind.FINAL else None,
         "Storage": None if storage is None else dict(storage),
-        # Our own addition to tusd's fields.
+        # Our own additions to tusd's fields.
         **({"Owner": upload.owner} if upload.owner else {}),
+        **({"Grant": upload.grant} if upload.grant else {}),
     }
 
 

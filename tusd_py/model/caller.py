@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 from typing import Any
 
+from tusd_py.model.links import Link
 from tusd_py.model.principal import Principal, Role
 from tusd_py.model.values import frozen
 
@@ -62,6 +63,7 @@ class Caller:
     may_write: bool = True  # False: the request only reads the upload and must not interrupt a request that writes
     # The ASGI scope, for functions of an application that mounts the server; never recorded.
     scope: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    new_link: Link | None = None  # the upload link that the request makes, recorded with its upload
     client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
 
     def acting_for(self, owner: str) -> Caller:
@@ -76,4 +78,6 @@ class Caller:
         ``named_headers`` (in lower case) stay too: the operator has named them for hooks.
         """
         kept = [header for header in self.headers if header[0] in RECORDED_HEADERS or header[0] in named_headers]
-        return replace(self, principal=None, scope=None, target=self.target.partition("?")[0], headers=kept)
+        return replace(
+            self, principal=None, scope=None, new_link=None, target=self.target.partition("?")[0], headers=kept
+        )

@@ -7,7 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from tusd_py.model.audit import AuditEntry
+from tusd_py.model.codes import CodeCharge
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.links import Link
 from tusd_py.model.quota import QuotaCharge
 
 
@@ -107,6 +109,8 @@ class Effects:
     completed_job: Job | None = None  # the job that made the change, which is thereby done
     quota: QuotaCharge | None = None
     audit: tuple[AuditEntry, ...] = ()
+    code: CodeCharge | None = None
+    link: Link | None = None  # a new one, for the upload that is recorded
     durable: bool = False  # whether the change must survive a loss of power, whatever it changes
 
 

@@ -14,6 +14,13 @@ class Role(StrEnum):
     UPLOADER = "uploader"
     VIEWER = "viewer"
     ANONYMOUS = "anonymous"  # every request, where anonymous access is allowed
+    UPLOAD_LINK = "upload-link"  # the bearer of such a link; its uploads are those of the link
+    DOWNLOAD_LINK = "download-link"
+    CODE = "code"  # the bearer of an access code; its uploads are those made with the code
+
+
+#: The roles that an account, a key or a token can have.
+ASSIGNABLE_ROLES = frozenset({Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER})
 
 
 class Verb(StrEnum):
@@ -26,6 +33,7 @@ class Verb(StrEnum):
     TERMINATE = "terminate"
     OBSERVE = "observe"  # metrics, and lists of jobs and events
     OPERATE = "operate"  # changes of jobs and endpoints
+    SHARE = "share"  # links and access codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +41,7 @@ class PrincipalLimits:
     """Limits that come with the credentials; ``None`` leaves those of the server as they are."""
 
     length_max: int | None = None  # bytes of one upload
+    types: tuple[str, ...] | None = None  # media types that may be declared, with wildcards
     bytes_per_day: int | None = None
     bytes_per_month: int | None = None
 
@@ -46,7 +55,8 @@ class Principal:
 
     ``is_expired`` says that the credentials were genuine but have expired: they are enough to read an offset.
     ``credential`` names credentials that can be revoked, for a second look at them (``AccessPorts.checks``); it is no
-    secret. ``verbs`` restricts what the roles permit.
+    secret. ``verbs`` restricts what the roles permit. ``grant`` is the link or the code whose bearer the client is: its
+    own uploads are those with this grant only, or the one named by ``upload_id``.
     """
 
     subject: str = ""
@@ -56,6 +66,9 @@ class Principal:
     limits: PrincipalLimits = NO_LIMITS
     credential: str = ""
     verbs: frozenset[Verb] | None = None
+    grant: str = ""
+    upload_id: str = ""
+    origins: tuple[str, ...] = ()  # of the web pages that may use the credentials; empty allows all
 
     @property
     def is_anonymous(self) -> bool:

@@ -85,7 +85,9 @@ class Upload:
     ``offset`` is the number of bytes that exist; bytes that a store has beyond it do not count. ``token`` is the
     fencing token: it grows with every saved change, and a change can be saved only with the newest token.
     ``metadata_header`` and ``concat_header`` are as the client sent them, to be echoed byte for byte (Latin-1 text);
-    only credentials in the URLs of ``concat_header`` are left out.
+    only credentials in the URLs of ``concat_header`` are left out. ``grant`` is the link or the access code with which
+    the upload was made (``link:ID``, ``code:ID``), empty if there was none; ``length_max`` is how many bytes a link
+    allows, and reserves of the owner's quota, while the length is deferred.
     Times are aware, in UTC. ``expires_at`` is the time for the sweeper to act: the expiry of an unfinished upload, the
     end of the retention of a finished one, the deletion of the record of an ended one; ``None`` is never.
     """
@@ -99,6 +101,8 @@ class Upload:
     concat_header: str | None = None
     parts: tuple[str, ...] = ()  # ids of a final upload's partial uploads, in order
     owner: str = ""
+    grant: str = ""
+    length_max: int | None = None  # bytes
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None = None
@@ -209,6 +213,11 @@ class Upload:
         """With an owner, for an upload that had none."""
         assert not self.owner, "an owner never changes"
         return self._with(owner=owner)
+
+    def describe(self, metadata_header: str | None) -> Upload:
+        """With the metadata of the client that fills it by a link."""
+        assert not self.offset, "metadata never changes once there are bytes"
+        return self._with(metadata_header=metadata_header)
 
     def with_storage(self, storage: Mapping[str, object]) -> Upload:
         """With the private state of its store."""

@@ -87,6 +87,82 @@ class FileQuotaReached(QuotaReached):
 
 
 @dataclass(eq=False)
+class LinkEnded(TusError):
+    """The link was genuine, but it has expired, was revoked, or was for a single use."""
+
+    status = 403
+    code = "ERR_LINK_ENDED"
+    sentence = "this link can no longer be used: it {problem}"
+
+    problem: str
+
+
+class LinkFilled(TusError):
+    """The link lets its bearer fill one upload, which has begun with another length or has all its bytes."""
+
+    status = 403
+    code = "ERR_LINK_FILLED"
+    sentence = "this link is for one upload, and another one was made with it"
+
+
+class LinkOriginRefused(TusError):
+    """A web page of an origin for which the link was not made uses it."""
+
+    status = 403
+    code = "ERR_LINK_ORIGIN"
+    sentence = "this link cannot be used from a web page of this origin"
+
+
+class LinkInUse(TusError):
+    """A download link for a single use serves another request at the moment."""
+
+    status = 409
+    code = "ERR_LINK_IN_USE"
+    sentence = "this link is for a single download, and one is running; try again if it has broken off"
+    retry_after_seconds = 30
+
+
+class CodeUnknown(TusError):
+    """What a person has entered is no active access code."""
+
+    status = 404
+    code = "ERR_CODE_UNKNOWN"
+    sentence = "no active access code has these characters"
+
+
+class TooManyGuesses(TusError):
+    """The address has entered too many wrong access codes, and must wait before the next attempt."""
+
+    status = 429
+    code = "ERR_TOO_MANY_GUESSES"
+    sentence = "wrong access codes came from this address; try again in {retry_after_seconds} seconds"
+
+    def __init__(self, retry_after_seconds: int = 10) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CodeEnded(TusError):
+    """The access code has expired or was terminated."""
+
+    status = 403
+    code = "ERR_CODE_ENDED"
+    sentence = "the access code has ended; the bytes stored so far are kept for the owner of the code"
+
+
+@dataclass(eq=False)
+class CodeLimitReached(TusError):
+    """The upload does not fit into what the access code allows."""
+
+    status = 403
+    code = "ERR_CODE_LIMIT"
+    sentence = "the access code allows {allowed}; {used} are used"
+
+    allowed: str
+    used: str
+
+
+@dataclass(eq=False)
 class Unauthenticated(TusError):
     """The request has no credentials, or credentials that are not accepted; ``problem`` says why, for the client."""
 

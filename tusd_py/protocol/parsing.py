@@ -40,6 +40,7 @@ from tusd_py.protocol.requests import (
     Create,
     Discover,
     Download,
+    Fill,
     Head,
     Inspect,
     Request,
@@ -75,7 +76,7 @@ class Parser:
     """Parses tus 1.0 requests.
 
     ``base_paths`` are the paths of the collection that URLs in Upload-Concat may use, each ending in a slash.
-    ``trailers`` says whether the HTTP server passes trailers on.
+    ``trailers`` says whether the HTTP server passes trailers on, ``fills`` whether POST to an upload may fill it.
     """
 
     limits: Limits
@@ -83,6 +84,7 @@ class Parser:
     hosts: tuple[str, ...] = ()  # hosts that URLs in Upload-Concat may have; empty allows every host
     algorithms: tuple[str, ...] = ALGORITHMS
     trailers: bool = False
+    fills: bool = False
 
     def parse(self, head: Head, base_path: str | None = None) -> Request:
         """The request that ``head`` makes; ``base_path`` is the collection's path as this client sees it, if it varies.
@@ -102,6 +104,9 @@ class Parser:
                 raise MethodNotAllowed(_COLLECTION_METHODS)
             headers.refuse_repeats()
             return self._create(headers, self.base_paths if base_path is None else (base_path, *self.base_paths))
+        if method == "POST" and self.fills:
+            headers.refuse_repeats()
+            return self._fill(headers, upload_id)
         if method not in self._upload_methods():
             raise MethodNotAllowed(self._upload_methods())
         headers.refuse_repeats()
@@ -129,6 +134,12 @@ class Parser:
             parts=concat.parts,
             body=body,
         )
+
+    def _fill(self, headers: Headers, upload_id: str) -> Fill:
+        if b"upload-concat" in headers:
+            # The upload of a link is neither a part nor made of parts.
+            raise ExtensionDisabled("concatenation")
+        return Fill(upload_id=upload_id, creation=self._create(headers, ()))
 
     def _concat(self, headers: Headers, base_paths: tuple[str, ...]) -> Concat:
         header = headers.get(b"upload-concat")

@@ -66,6 +66,7 @@ class Create:
     parts: tuple[str, ...] = ()  # upload ids, in order; repetitions are allowed
     body: BodyInfo | None = None
     is_last: bool | None = None
+    length_max: int | None = None  # of an upload that a link lets its bearer fill, while the length is deferred
 
 
 @frozen(kw_only=True)
@@ -116,4 +117,12 @@ class Download:
     if_unmodified_since: str | None = None
 
 
-Request = Discover | Create | Inspect | Append | Terminate | Download
+@frozen(kw_only=True)
+class Fill:
+    """POST on an upload that a link lets its bearer fill: what the client would send to create it."""
+
+    upload_id: str
+    creation: Create
+
+
+Request = Discover | Create | Fill | Inspect | Append | Terminate | Download

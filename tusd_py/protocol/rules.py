@@ -94,9 +94,16 @@ def _ensure_within_bounds(body: BodyInfo) -> None:
 def _remaining(upload: Upload, length: int | None, limits: Limits) -> Remaining:
     if length is not None:
         return Remaining(length - upload.offset, LengthExceeded(length))
-    if limits.length_max:
-        return Remaining(limits.length_max - upload.offset, MaxSizeExceeded(limits.length_max))
+    if length_max := length_max_of(upload, limits):
+        return Remaining(length_max - upload.offset, MaxSizeExceeded(length_max))
     return Remaining(None, MaxSizeExceeded(0))
+
+
+def length_max_of(upload: Upload, limits: Limits) -> int:
+    """How long ``upload`` may become while its length is deferred; 0 is no limit."""
+    if upload.length_max is None:
+        return limits.length_max
+    return min(upload.length_max, limits.length_max) if limits.length_max else upload.length_max
 
 
 def ensure_available(upload: Upload | None, now: datetime) -> Upload:
@@ -179,10 +186,17 @@ def _length(request: Append, upload: Upload, limits: Limits) -> int | None:
         if request.length != upload.length:
             raise LengthAlreadyKnown(upload.length, upload.offset)
         return upload.length
-    ensure_allowed_length(request.length, limits)
+    ensure_declarable(request.length, upload, limits)
     if request.length < upload.offset:
         raise LengthAlreadyKnown(None, upload.offset)
     return request.length
+
+
+def ensure_declarable(length: int, upload: Upload, limits: Limits) -> None:
+    """Raise ``MaxSizeExceeded`` if ``upload`` may not become so long."""
+    ensure_allowed_length(length, limits)
+    if upload.length_max is not None and length > upload.length_max:
+        raise MaxSizeExceeded(upload.length_max)
 
 
 def concatenate(request: Create, parts: Sequence[Upload | None], now: datetime, limits: Limits) -> int | None:
@@ -220,10 +234,15 @@ def ensure_uses_allowed(parts: Sequence[str], uses: Mapping[str, int], limits: L
             raise PartUsedTooOften(limits.part_uses_max)
 
 
-def ensure_same_owner(parts: Sequence[Upload], owner: str) -> None:
-    """Raise ``InvalidParts`` unless every part has the owner of the final upload."""
-    if any(part.owner != owner for part in parts):
+def ensure_same_owner(parts: Sequence[Upload], final: Upload) -> None:
+    """Raise ``InvalidParts`` unless every part has the owner of the final upload, and was made with the same grant."""
+    if any(not is_part_of_same(part, final) for part in parts):
         raise InvalidParts
+
+
+def is_part_of_same(part: Upload, final: Upload) -> bool:
+    """Whether ``part`` belongs to the owner of ``final`` and was made with the same access code, if with any."""
+    return part.owner == final.owner and part.grant == final.grant
 
 
 def terminate(upload: Upload | None, now: datetime, finals: Sequence[Upload]) -> Upload:

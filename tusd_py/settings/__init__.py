@@ -1,6 +1,14 @@
 """The settings an operator can change, and how they are read. Nothing here opens a socket, a store or a database."""
 
-from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import (
+    AccessSettings,
+    AccountsSettings,
+    CodesSettings,
+    JwtSettings,
+    LinksSettings,
+    QuotasSettings,
+    RatesSettings,
+)
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
@@ -40,12 +48,14 @@ __all__ = [
     "AccountsSettings",
     "ApiSettings",
     "AuditSettings",
+    "CodesSettings",
     "CorsSettings",
     "EndpointSettings",
     "EventsSettings",
     "ExpirationSettings",
     "HooksSettings",
     "JwtSettings",
+    "LinksSettings",
     "LockingSettings",
     "LogSettings",
     "MetricsSettings",

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator
 
-from tusd_py.model.principal import Role
+from tusd_py.model.principal import ASSIGNABLE_ROLES
 from tusd_py.settings.values import (
     Bool,
     Confidential,
     Count,
     CountOrNone,
     Expects,
+    PositiveSeconds,
     Seconds,
     Section,
     Size,
@@ -64,7 +65,7 @@ def check_algorithm(value: str) -> str:
 
 
 def check_role(value: str) -> str:
-    if value not in list(Role) or value == Role.ANONYMOUS:
+    if value not in ASSIGNABLE_ROLES:
         raise ValueError("a list of roles, each one of admin, moderator, uploader, viewer")
     return value
 
@@ -159,6 +160,21 @@ class RatesSettings(Section):
     failed_logins_per_minute: CountOrNone = 5
     failed_logins_per_address: CountOrNone = 20
     storage: Annotated[Literal["memory", "redis"], Expects('"memory" or "redis"')] = "memory"
+
+
+class LinksSettings(Section):
+    """URLs that let their bearer fill or read one upload without credentials."""
+
+    enabled: Bool = False
+    seconds_max: PositiveSeconds = 2592000
+
+
+class CodesSettings(Section):
+    """Short codes that let people without an account upload for a while."""
+
+    enabled: Bool = False
+    seconds_max: PositiveSeconds = 86400
+    token_seconds: PositiveSeconds = 300
 
 
 class JwtSettings(Section):

@@ -14,7 +14,15 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from tusd_py.model.steps import STEPS
-from tusd_py.settings.access import AccessSettings, AccountsSettings, JwtSettings, QuotasSettings, RatesSettings
+from tusd_py.settings.access import (
+    AccessSettings,
+    AccountsSettings,
+    CodesSettings,
+    JwtSettings,
+    LinksSettings,
+    QuotasSettings,
+    RatesSettings,
+)
 from tusd_py.settings.audit import AuditSettings
 from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
@@ -296,6 +304,8 @@ class Settings(Section):
     jwt: JwtSettings = JwtSettings()
     quotas: QuotasSettings = QuotasSettings()
     rates: RatesSettings = RatesSettings()
+    links: LinksSettings = LinksSettings()
+    codes: CodesSettings = CodesSettings()
     audit: AuditSettings = AuditSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
@@ -331,6 +341,7 @@ class Settings(Section):
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
             yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
         yield from self._problems_of_machines()
+        yield from self._problems_of_grants()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             yield (
                 f"api.enabled is true while server.base_path is {self.server.base_path!r}: choose a path outside /api/"
@@ -350,6 +361,16 @@ class Settings(Section):
                 f"server.base_path is {self.server.base_path!r}, which the server uses for something else: "
                 "choose another path"
             )
+
+    def _problems_of_grants(self) -> Iterator[str]:
+        """Those of links and access codes."""
+        for name, is_on in (("links", self.links.enabled), ("codes", self.codes.enabled)):
+            if is_on and not self.has_access_control:
+                yield f"{name}.enabled is true while access control is off: every client can upload anyway"
+            if is_on and not self.api.enabled:
+                yield f"{name}.enabled is true while api.enabled is false: {name} are made by the API"
+            if is_on and not self.has_database:
+                yield f'{name}.enabled is true while records.url is "memory": {name} need a database'
 
     def _problems_of_machines(self) -> Iterator[str]:
         if self.storage.kind == "s3" and not self.s3.bucket:

@@ -18,12 +18,14 @@ from tusd_py.protocol.requests import Append
 from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
+from tusd_py.uploads.grant_check import ensure_grant, grant_refusal
 from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
 from tusd_py.uploads.processing.finish import finish
 from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.uploads.type_limits import ensure_type_allowed
 
 
 async def append(
@@ -48,7 +50,10 @@ async def _append(
     ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None
 ) -> Appended:
     async with locked(ports, request.upload_id) as lock:
+        await ensure_grant(ports, caller)
         upload = await load(ports, request.upload_id)
+        if not upload.offset:
+            ensure_type_allowed(caller.principal, upload.metadata_header, upload.kind)
         was_complete = upload.is_complete
         upload = await _AppendBody(ports, request, caller, body, listener).run(upload, lock)
         if not upload.is_complete:
@@ -83,6 +88,8 @@ class _AppendBody:
         except (RecordConflict, UploadInterrupted) as interruption:
             if (refusal := await stopped(self.ports, upload.id)) is not None:
                 raise refusal from interruption
+            if (ended := await grant_refusal(self.ports, self.caller)) is not None:
+                raise ended.with_upload(receiver.upload) from interruption
             if isinstance(interruption, UploadInterrupted):
                 interruption.with_upload(receiver.upload)
             raise

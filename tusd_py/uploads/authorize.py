@@ -14,12 +14,13 @@ from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError, UploadNotFound
-from tusd_py.protocol.requests import Append, Create, Discover, Download, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Fill, Inspect, Request, Terminate
 from tusd_py.uploads.commit import Cause, update
 from tusd_py.uploads.ports import Ports
 
 _VERBS: dict[type[Request], Verb] = {
     Create: Verb.CREATE,
+    Fill: Verb.APPEND,
     Append: Verb.APPEND,
     Inspect: Verb.INSPECT,
     Terminate: Verb.TERMINATE,

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
+from tusd_py.access.grants import code_charge, code_refusal, part_uses_max
+from tusd_py.contracts.codes import CodeExhausted
 from tusd_py.contracts.records import PartOverused, QuotaExhausted
 from tusd_py.model.caller import Caller
 from tusd_py.model.event_derivation import derive_events
@@ -38,13 +41,17 @@ NO_CAUSE = Cause()
 
 
 async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
-    """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften`` or ``QuotaReached``."""
+    """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften``, ``QuotaReached``,
+    ``CodeEnded`` or ``CodeLimitReached``.
+    """
     effects = _effects(ports, None, upload, cause)
-    uses_max = ports.policy.limits.part_uses_max if upload.parts else 0
+    uses_max = part_uses_max(ports.policy.limits.part_uses_max, upload) if upload.parts else 0
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
     except QuotaExhausted as failure:
         raise _quota_reached(ports, upload, failure) from None
+    except CodeExhausted as failure:
+        raise code_refusal(failure.code, upload.created_at) from None
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
     log_creation(upload, cause.caller)
@@ -53,12 +60,14 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
     """Save ``after`` over ``before`` with its effects and return it with its new token.
 
-    Raises ``RecordConflict``, ``LeaseLost`` or ``QuotaReached``; then nothing has changed.
+    Raises ``RecordConflict``, ``LeaseLost``, ``QuotaReached`` or ``CodeLimitReached``; then nothing has changed.
     """
     try:
         saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
     except QuotaExhausted as failure:
         raise _quota_reached(ports, after, failure) from None
+    except CodeExhausted as failure:
+        raise code_refusal(failure.code, after.updated_at) from None
     log_change(before, saved, cause.caller)
     return saved
 
@@ -85,15 +94,19 @@ def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -
         jobs.append(step_job(after, after.pending_steps[0]))
     quota = None if ports.quotas is None else ports.quotas.charge(before, after, cause.caller)
     audit = () if ports.audit is None else audit_entries(ports.audit, before, after, cause.caller)
-    is_plain = cause.completed_job is None and quota is None and not cause.durable
-    if is_plain and not events and not jobs and not audit:
+    code = code_charge(before, after) if after.grant else None
+    link = None if before is not None or cause.caller is None else cause.caller.new_link
+    completed = cause.completed_job
+    if not (events or jobs or completed or quota or audit or code or link or cause.durable):
         return NO_EFFECTS
     return Effects(
         events=events,
         jobs=tuple(jobs),
-        completed_job=cause.completed_job,
+        completed_job=completed,
         quota=quota,
         audit=audit,
+        code=code,
+        link=link and replace(link, upload_id=after.id),  # a hook may have chosen the id
         durable=cause.durable,
     )
 

@@ -39,7 +39,7 @@ async def concatenate(
     found = await ports.records.find_all(request.parts)
     if ports.access is not None:
         # Before the hook, and as for unknown parts, so that neither the response nor its time tells them apart.
-        found = [part if part is not None and part.owner == final.owner else None for part in found]
+        found = [part if part is not None and rules.is_part_of_same(part, final) else None for part in found]
     limits = ports.policy.limits_for(None if cause.caller is None else cause.caller.principal)
     length = rules.concatenate(request, found, ports.clock(), limits)
     rules.ensure_uses_allowed(request.parts, await ports.records.count_part_uses(request.parts), limits)
@@ -47,7 +47,7 @@ async def concatenate(
     id_of_server = final.id
     final, override = await pre_create(replace(final, length=length))
     # After the hook: it may choose the owner.
-    rules.ensure_same_owner(parts, final.owner)
+    rules.ensure_same_owner(parts, final)
     if final.id == id_of_server and not final.storage:
         return Concatenated(await _create(ports, final, parts, cause), override)
     async with locked_for_creation(ports, final, by_hook=final.id != id_of_server) as (_, final):

@@ -48,6 +48,7 @@ from tusd_py.uploads.reservation import (
 )
 from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.uploads.type_limits import ensure_type_allowed
 
 
 async def create(
@@ -60,6 +61,7 @@ async def create(
     ``TusError``, ``StoreError``, ``RecordsError`` or ``HookFailed``.
     """
     rules.create(request, ports.policy.limits_for(caller.principal))
+    ensure_type_allowed(caller.principal, request.metadata_header, request.kind)
     # By file: the parts of a parallel upload are not counted, their final upload is.
     if ports.rates.creations is not None and request.kind is not Kind.PARTIAL:
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
@@ -95,6 +97,8 @@ async def _create(
         concat_header=request.concat_header,
         parts=request.parts,
         owner=caller.owner,
+        grant=_grant(caller),
+        length_max=request.length_max,
         created_at=now,
         updated_at=now,
         history=(HistoryEntry(Status.UPLOADING, now),),
@@ -108,6 +112,8 @@ async def _create(
     else:
         id_of_server = upload.id
         upload, override = await _run_pre_hook(ports, upload, caller)
+        if caller.new_link is not None:
+            upload = upload.expiring(caller.new_link.expires_at)  # the earliest; the policy may keep it longer
         upload = upload.expiring(ports.policy.expiry(upload, now))
         if request.body is None and upload.id == id_of_server and not upload.storage:
             upload = await _insert_without_bytes(ports, upload, caller, request.is_last)
@@ -126,6 +132,13 @@ async def _create(
         if upload.kind is Kind.FINAL and ports.policy.delete_concatenated_parts:
             ports.background.spawn(task_key(TaskKind.DELETE_PARTS, upload.id), delete_parts(ports, upload))
     return Created(upload=upload, took_body=request.body is not None, override=override)
+
+
+def _grant(caller: Caller) -> str:
+    """The link that the request makes, or the code whose bearer the client is."""
+    if caller.new_link is not None:
+        return caller.new_link.grant
+    return "" if caller.principal is None else caller.principal.grant
 
 
 async def _run_pre_hook(ports: Ports, upload: Upload, caller: Caller) -> tuple[Upload, ResponseOverride | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tusd_py.access.audit import actor_of
+from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.store import BytesMoved
 from tusd_py.contracts.zero_copy import SocketWriter, ZeroCopyContent
 from tusd_py.model.audit import AuditKind
@@ -13,6 +14,7 @@ from tusd_py.protocol.errors import ContentGone
 from tusd_py.protocol.outcomes import Content, Downloaded
 from tusd_py.protocol.requests import Download
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.single_use import SingleUseContent, link_for_single_use, use_once
 
 
 async def download(ports: Ports, request: Download, caller: Caller | None = None) -> Downloaded:
@@ -28,7 +30,16 @@ async def download(ports: Ports, request: Download, caller: Caller | None = None
     span = downloads.select_range(request, upload)
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
-    body = await _begun(ports.store.read(upload, span.start, span.stop))
+    link = None if caller is None else await link_for_single_use(ports, caller)
+    use = None if link is None else await use_once(ports, link, upload.offset, span.stop)
+    try:
+        body = await _begun(ports.store.read(upload, span.start, span.stop))
+    except BaseException:
+        if use is not None:
+            await finish_despite_cancel(use.release(0, is_whole=False))
+        raise
+    if use is not None:
+        body = SingleUseContent(body, use)
     if ports.audit is not None and ports.audit.records_downloads and caller is not None:
         ports.audit.record_later(ports.audit.entry(actor_of(caller), "download", AuditKind.UPLOAD, upload.id))
     return Downloaded(upload=upload, start=span.start, stop=span.stop, partial=span.partial, body=body)

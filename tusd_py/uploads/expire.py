@@ -95,7 +95,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
             await update(ports, upload, upload.expiring(min(needed, now + _POSTPONED)))
             swept.skipped += 1
         else:
-            await _expire(ports, upload)
+            await expire_locked(ports, upload)
             swept.expired += 1
     except RecordConflict:
         # Background work changed the record without the lock: the next pass sees the new state.
@@ -108,7 +108,8 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
         await lock.release()
 
 
-async def _expire(ports: Ports, upload: Upload) -> None:
+async def expire_locked(ports: Ports, upload: Upload) -> None:
+    """Expire an upload whose lock the caller holds: first its record, then its bytes."""
     now = ports.clock()
     ended = upload.with_status(Status.EXPIRED, now)
     ended = await update(ports, upload, ended.expiring(ports.policy.expiry(ended, now)))

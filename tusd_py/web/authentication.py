@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from tusd_py.access.account_tokens import session_of
 from tusd_py.access.errors import TokenInvalid
+from tusd_py.access.links import LINK_PARAMETER, LINK_PREFIX
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.contracts.credentials import TokenVerifier
 from tusd_py.model.principal import Principal, Verb
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import LinkOriginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
@@ -50,6 +51,7 @@ class Authenticator:
     cookie: str = ""
     query_parameter: str = ""
     session_cookies: SessionCookies | None = None  # None without accounts
+    accepts_links: bool = False  # whether the query of a request may have the signature of a link
 
     async def authenticate(self, scope: Scope, headers: Headers, method: str) -> Principal:
         """The principal of a request whose method, after an override, is ``method``; anonymous without a token.
@@ -60,7 +62,11 @@ class Authenticator:
         token = self._token(scope, headers, method)
         if token is None:
             return ANONYMOUS if self.session_cookies is None else await self._of_session(scope, headers, method)
-        return await self._verify(token, method)
+        principal = await self._verify(token, method)
+        origin = headers.get(b"origin") if principal.origins else None
+        if origin is not None and origin.lower() not in principal.origins:
+            raise LinkOriginRefused
+        return principal
 
     async def _of_session(self, scope: Scope, headers: Headers, method: str) -> Principal:
         """The principal of the cookies of a login; anonymous without them.
@@ -107,12 +113,16 @@ class Authenticator:
         return principal
 
     def _token(self, scope: Scope, headers: Headers, method: str) -> bytes | None:
+        query = scope.get("query_string", b"")
+        if query and self.accepts_links and (found := _from_query(query, LINK_PARAMETER)) is not None:
+            # A URL that somebody was given says more than the credentials that its client sends with every request.
+            return LINK_PREFIX + found
         value = headers.get_bytes(b"authorization")
         if value is not None:
             # Other schemes may be for a proxy in front of this server.
             return value[len(_SCHEME) :].strip() if value[: len(_SCHEME)].lower() == _SCHEME else None
         if self.query_parameter and method == "GET":
-            found = _from_query(scope.get("query_string", b""), self.query_parameter)
+            found = _from_query(query, self.query_parameter)
             if found is not None:
                 return found
         if self.cookie and (found := _from_cookie(headers, self.cookie)) is not None:
@@ -122,6 +132,12 @@ class Authenticator:
                 raise CrossOriginRequest
             return found
         return None
+
+
+def link_suffix(scope: Scope) -> str:
+    """What the URL of a request has beyond that of its upload, if it is a link; its owner needs nothing of it."""
+    found = _from_query(scope.get("query_string", b""), LINK_PARAMETER) or b""
+    return f"?{LINK_PARAMETER}={quote(found)}" if found else ""
 
 
 def _from_query(query: bytes, name: str) -> bytes | None:

@@ -21,16 +21,17 @@ from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import TusError, UploadStopped
 from tusd_py.protocol.outcomes import Created, Discovered, Outcome, Terminated
 from tusd_py.protocol.parsing import effective_method
-from tusd_py.protocol.requests import Append, Create, Discover, Download, Head, Inspect, Request, Terminate
+from tusd_py.protocol.requests import Append, Create, Discover, Download, Fill, Head, Inspect, Request, Terminate
 from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize, record_refusal
 from tusd_py.uploads.create import create
 from tusd_py.uploads.download import download
+from tusd_py.uploads.fill import fill
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate
-from tusd_py.web.authentication import Authenticator
+from tusd_py.web.authentication import Authenticator, link_suffix
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.errors import InternalError, to_refusal
@@ -46,7 +47,7 @@ from tusd_py.web.request_id import RequestIds
 log = logging.getLogger(__name__)
 
 #: Requests that may change an upload.
-_CHANGES = (Create, Append, Terminate)
+_CHANGES = (Create, Fill, Append, Terminate)
 
 _NOWHERE = CollectionAddress("", "")
 
@@ -107,14 +108,19 @@ class TusEndpoint:
             exchange.method = effective_method(head)
             protocol = self.protocols.select(head, exchange.method)
             # Only a creation needs to know where its client finds the collection.
-            at = _NOWHERE if path.strip("/") else self._collection_address(scope, collection, exchange)
+            is_creation = exchange.method == "POST" or not path.strip("/")
+            at = self._collection_address(scope, collection, exchange) if is_creation else _NOWHERE
             request = protocol.parser.parse(head, at.path or None)
             listener = None
             if protocol.interim is not None and is_usable(self.interim_responses, exchange.headers):
                 listener = protocol.progress_listener(exchange.send_interim, at.url)
             outcome = await self._run(await self.open(), request, scope, exchange, listener)
             location = at.url + outcome.upload.id if isinstance(outcome, Created) else ""
-            self._count(outcome)
+            if isinstance(request, Fill):
+                # The URL of a link is only one with its signature.
+                location += link_suffix(scope)
+            else:
+                self._count(outcome)
             return protocol.formatter.format_outcome(outcome, exchange.response_context, location), None
         except Exception as failure:  # noqa: BLE001
             # The outermost handler: every exception becomes a response in the protocol of the request.
@@ -154,6 +160,9 @@ class TusEndpoint:
                 if request.body is not None:
                     self.active_bodies.add(exchange.body)
                 return await create(ports, request, caller, exchange.body, listener)
+            case Fill():
+                self.active_bodies.add(exchange.body)
+                return await fill(ports, request, caller, exchange.body, listener)
             case Append():
                 self.active_bodies.add(exchange.body)
                 return await append(ports, request, caller, exchange.body, listener)

@@ -22,11 +22,14 @@ def upload(owner: str) -> Upload:
 
 #: One letter for each verb that is permitted, by role, for own uploads, those of others, and public ones.
 EXPECTED = {
-    Role.ADMIN: ("caidtob", "caidtob", "caidtob"),
-    Role.MODERATOR: ("caidtb", "idt", "idt"),
-    Role.UPLOADER: ("caidt", "", ""),
+    Role.ADMIN: ("caidtobs", "caidtobs", "caidtobs"),
+    Role.MODERATOR: ("caidtbs", "idt", "idt"),
+    Role.UPLOADER: ("caidts", "", ""),
     Role.VIEWER: ("idb", "id", "id"),
     Role.ANONYMOUS: ("c", "", "caidt"),
+    Role.UPLOAD_LINK: ("aid", "", ""),
+    Role.DOWNLOAD_LINK: ("id", "", ""),
+    Role.CODE: ("cait", "", ""),
 }
 LETTERS = {
     Verb.CREATE: "c",
@@ -36,6 +39,7 @@ LETTERS = {
     Verb.TERMINATE: "t",
     Verb.OPERATE: "o",
     Verb.OBSERVE: "b",
+    Verb.SHARE: "s",
 }
 
 
@@ -52,6 +56,20 @@ def test_whose() -> None:
     assert ownership_of(upload("bob"), ALICE) is Ownership.OTHERS
     assert ownership_of(upload(""), ALICE) is Ownership.PUBLIC
     assert ownership_of(upload(""), ANONYMOUS) is Ownership.PUBLIC
+
+
+def test_own_uploads_of_a_bearer() -> None:
+    """The bearer of a link or a code has the uploads of that grant, not those of the subject who gave it."""
+    code = Principal(subject="alice", roles=frozenset({Role.CODE}), method="code", grant="code:1")
+    link = replace(code, roles=frozenset({Role.UPLOAD_LINK}), grant="link:1", upload_id="u")
+    of_code = replace(upload("alice"), grant="code:1")
+    assert ownership_of(of_code, code) is Ownership.OWN
+    assert ownership_of(of_code, ALICE) is Ownership.OWN
+    for other in (upload("alice"), replace(of_code, grant="code:2"), replace(of_code, grant="link:1")):
+        assert ownership_of(other, code) is Ownership.OTHERS
+    assert ownership_of(upload(""), code) is Ownership.PUBLIC
+    assert ownership_of(upload("alice"), link) is Ownership.OWN
+    assert ownership_of(replace(upload("alice"), id="v", grant="link:1"), link) is Ownership.OTHERS
 
 
 def test_anonymous_access_is_for_everyone() -> None:

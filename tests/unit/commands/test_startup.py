@@ -18,7 +18,10 @@ from tusd_py.cli import app
 CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
 
 #: What a command needs beside its arguments.
-OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {("quota", "set"): ("--default",)}
+OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("quota", "set"): ("--default",),
+    ("user", "roles"): ("--role", "viewer"),
+}
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

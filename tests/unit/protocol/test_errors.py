@@ -15,6 +15,8 @@ WITH_FIELDS: list[TusError] = [
     access_errors.QuotaReached("bytes_per_day", 5, 3, "2026-01-02T00:00:00Z"),
     access_errors.FileQuotaReached("files_per_day", 5, 5, "2026-02-01T00:00:00Z"),
     access_errors.FileQuotaReached("uploads_at_once", 5, 5, ""),
+    access_errors.LinkEnded("has expired"),
+    access_errors.CodeLimitReached("2 files and 10 bytes", "2 files and 4 bytes"),
     access_errors.Unauthenticated("the token has expired"),
     errors.UnsupportedVersion(None),
     errors.UnsupportedVersion("0.2.2"),

@@ -205,10 +205,12 @@ class TestConcatenate:
             self.concatenate(PART, part)
 
     def test_concatenate_other_owner_refused(self) -> None:
-        """Every part must have the owner of the final upload."""
-        rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="ann")], "ann")
-        with pytest.raises(InvalidParts):
-            rules.ensure_same_owner([replace(PART, owner="ann"), replace(PART, owner="bob")], "ann")
+        """Every part must have the owner of the final upload, and be made with the same access code."""
+        final = replace(PART, owner="ann", grant="code:1")
+        rules.ensure_same_owner([final, final], final)
+        for part in (replace(final, owner="bob"), replace(final, grant="code:2"), replace(final, grant="")):
+            with pytest.raises(InvalidParts):
+                rules.ensure_same_owner([final, part], final)
 
     def test_upload_length(self) -> None:
         """Accepted if it is the sum; refused if it differs or the sum is unknown."""

@@ -12,11 +12,16 @@ from tusd_py.records.sql.accounts import SqlAccounts, compile_account_statements
 from tusd_py.records.sql.api_keys import SqlApiKeys, compile_api_key_statements
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
+from tusd_py.records.sql.code_statements import compile_code_statements
+from tusd_py.records.sql.codes import SqlAccessCodes
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
+from tusd_py.records.sql.grant_rows import GrantStatements
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
+from tusd_py.records.sql.link_rows import compile_link_statements
+from tusd_py.records.sql.links import SqlLinks
 from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
@@ -45,6 +50,8 @@ class SqlDatabase:
     signing_keys: SqlSigningKeys
     accounts: SqlAccounts
     api_keys: SqlApiKeys
+    links: SqlLinks
+    codes: SqlAccessCodes
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
 
     @classmethod
@@ -61,10 +68,11 @@ class SqlDatabase:
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         audit_statements = compile_audit_statements(driver.dialect)
+        grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
         runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
         quota_statements = compile_quota_statements(driver.dialect)
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements),
+            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements, grants),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
@@ -73,6 +81,8 @@ class SqlDatabase:
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
             accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
             api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
+            links=SqlLinks(runner, grants.links),
+            codes=SqlAccessCodes(runner, grants.codes),
             clock=clock,
         )
 

@@ -35,6 +35,8 @@ JOB_COLUMNS = (
 )
 # Columns of an upload that are JSON themselves: the body contains them as JSON, not as a string of JSON.
 _JSON_COLUMNS = ("history", "pending_steps", "storage")
+# Events recorded by older versions have not these columns of an upload.
+_LATER_COLUMNS: Mapping[str, object] = {"grant": "", "length_max": None}
 
 
 def event_row(event: Event, token: int) -> dict[str, object]:
@@ -51,7 +53,8 @@ def event_row(event: Event, token: int) -> dict[str, object]:
 def to_event(row: Sequence[Any]) -> tuple[int, Event]:
     """The event of a row in the order of ``EVENT_COLUMNS``, and its sequence number."""
     body = json.loads(row[4])
-    recorded = body["upload"] | {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
+    in_json = {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
+    recorded = {**_LATER_COLUMNS, **body["upload"], **in_json}
     upload = from_row([recorded[name] for name in COLUMNS], tuple(body["parts"]))
     at = from_microseconds(row[3])
     return row[0], Event(id=row[1], type=EventType(row[2]), at=at, upload=upload, caller=_to_caller(body["caller"]))

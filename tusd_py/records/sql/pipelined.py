@@ -201,7 +201,8 @@ def _is_direct(op: RecordChange) -> bool:
     """Whether the first statement needs no look at the database before, and the rest only its row count."""
     effects = op.effects
     has_simple_effects = effects is None or (effects.completed_job is None and not effects.jobs.meets_progress)
-    return op.part_uses is None and op.quota is None and op.replaced is None and has_simple_effects
+    needs_look = (op.part_uses, op.quota, op.grant, op.replaced)
+    return has_simple_effects and all(part is None for part in needs_look)
 
 
 def _outcome(op: RecordChange, cursor: ResultCursor) -> WriteResult | RecordsError:

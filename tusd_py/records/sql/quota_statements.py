@@ -160,7 +160,7 @@ def _of_reconciliation(dialect: Dialect) -> dict[str, str]:
     c, u = _charges.c, _uploads.c
     counts_now = bindparam("counts_now") == _ONE
     has_ended = _has_status("expired", "terminated", "failed")
-    true_bytes = case((has_ended, u.offset), else_=func.coalesce(u.length, u.offset))
+    true_bytes = case((has_ended, u.offset), else_=func.coalesce(u.length, u.length_max, u.offset))
     # A failed upload keeps its bytes until it expires.
     is_gone = or_(
         u.id.is_(None),

@@ -12,6 +12,7 @@ from tusd_py.contracts.records import RecordConflict, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.audit_statements import AuditStatements
+from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -32,10 +33,12 @@ class SqlRecords:
         job_statements: JobStatements,
         quota: QuotaStatements,
         audit: AuditStatements,
+        grants: GrantStatements,
     ) -> None:
         self._effect_rows = partial(effect_rows, job_statements, add_audit_entry=audit.add)
         self._sql = statements
         self._quota_sql = quota
+        self._grant_sql = grants
         self._write = runner.write
         self._read = runner.read
         self._close = runner.close
@@ -54,6 +57,7 @@ class SqlRecords:
             parts=parts,
             effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
         )
         if upload.token:
             change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
@@ -81,6 +85,7 @@ class SqlRecords:
             durable=needs_fsync(before, after, effects),
             effects=None if effects is NO_EFFECTS else self._effect_rows(saved, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if after.grant else None,
         )
         await self._write(change)
         return saved

@@ -29,6 +29,8 @@ COLUMNS = (
     "history",
     "pending_steps",
     "storage",
+    "grant",
+    "length_max",
 )
 
 
@@ -51,6 +53,8 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "history": _format_history(upload.history),
         "pending_steps": json.dumps(upload.pending_steps) if upload.pending_steps else "[]",
         "storage": _format_storage(upload.storage),
+        "grant": upload.grant,
+        "length_max": upload.length_max,
     }
 
 
@@ -73,6 +77,8 @@ def from_row(row: Sequence[Any], parts: tuple[str, ...] = ()) -> Upload:
         history=_parse_history(row[13]),
         pending_steps=() if row[14] == "[]" else tuple(json.loads(row[14])),
         storage=_parse_storage(row[15]),
+        grant=row[16],
+        length_max=row[17],
         parts=parts,
     )
 

@@ -85,6 +85,13 @@ class UploadRow(RecordsTable, table=True):
             sqlite_where=text(NEEDS_RECOVERY),
             postgresql_where=text(NEEDS_RECOVERY),
         ),
+        Index(
+            "ix_uploads_grant",
+            "grant",
+            "id",
+            sqlite_where=text("\"grant\" <> ''"),
+            postgresql_where=text("\"grant\" <> ''"),
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
@@ -104,6 +111,8 @@ class UploadRow(RecordsTable, table=True):
     history: list[dict[str, Any]] = Field(sa_type=_Json)
     pending_steps: list[str] = Field(sa_type=_ComparedJson, sa_column_kwargs={"server_default": "[]"})
     storage: dict[str, Any] = Field(sa_type=_Json)
+    grant: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
+    length_max: int | None = Field(sa_type=BigInteger)
 
 
 class UploadPartRow(RecordsTable, table=True):

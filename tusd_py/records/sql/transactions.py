@@ -17,6 +17,7 @@ from tusd_py.model.upload import Kind, Upload
 from tusd_py.model.values import frozen
 from tusd_py.records.sql.audit_statements import entry_row
 from tusd_py.records.sql.driver import DatabaseConnection
+from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
@@ -222,6 +223,7 @@ class RecordChange:
     effects: EffectRows | None = None
     part_uses: PartUses | None = None
     quota: QuotaRows | None = None
+    grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
 
     def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
@@ -233,6 +235,8 @@ class RecordChange:
             return lost
         if self.quota is not None and (exhausted := self.quota.check(connection)) is not None:
             return exhausted
+        if self.grant is not None and (refused := self.grant.check(connection)) is not None:
+            return refused
         if self.replaced is not None:
             connection.execute(*self.replaced)
         if connection.execute(self.statement, self.values).rowcount == 0:
@@ -241,6 +245,8 @@ class RecordChange:
             connection.execute_many(self.add_part, self.parts)
         if self.quota is not None:
             self.quota.write(connection)
+        if self.grant is not None:
+            self.grant.write(connection)
         if effects is not None and effects.write(connection):
             return _WITH_WORK
         return _CHANGED

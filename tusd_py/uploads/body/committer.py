@@ -8,6 +8,7 @@ from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import CredentialsRevoked
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.commit import Cause, insert, update
+from tusd_py.uploads.grant_check import ensure_grant
 from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
 
@@ -50,12 +51,19 @@ class Committer:
             progress.on_saved(saved)
         return saved
 
+    async def ensure_permitted(self) -> None:
+        """Raise ``LinkEnded`` or ``CodeEnded`` if the link or the code of the client has been ended meanwhile."""
+        await ensure_grant(self._ports, self._caller)
+
     async def ensure_not_revoked(self) -> None:
         """Look at the credentials of the request once more, before the upload completes.
 
-        Their expiry does not matter. Raises ``CredentialsRevoked``.
+        Their expiry does not matter. Raises ``CredentialsRevoked``, ``LinkEnded`` or ``CodeEnded``.
         """
         access, principal = self._ports.access_ports, self._caller.principal
+        if principal is not None and principal.grant:
+            await self.ensure_permitted()
+            return
         check = None if access is None or principal is None else access.checks.get(principal.method)
         if check is not None and principal is not None and not await check.is_valid(principal.credential):
             raise CredentialsRevoked

@@ -252,6 +252,7 @@ class BodyReceiver:
             now = self._ports.clock()
             await self._commit(self.upload.advance(offset, now, self._sink.state), now, is_last=False)
             self._has_saved = True
+            await self._committer.ensure_permitted()
 
     async def _finish(self, failure: Exception | None, length: int | None) -> Upload:
         """Persist and record what arrived, then raise ``failure`` or what ``completion.decide`` says instead."""

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TypeVar
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from tusd_py.access.audit import entries
 from tusd_py.access.policy import AccessPolicy
@@ -32,6 +33,19 @@ class Access(Enum):
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
     PRINCIPAL = "principal"  # principals only, once access control is on
+    BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
+
+
+def _default_collection(_scope: Scope) -> str:
+    return "/files/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSurroundings:
+    """What the API needs to know of the server around it."""
+
+    locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
+    is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
+    surroundings: ApiSurroundings = ApiSurroundings()
     session_cookies: SessionCookies | None = None  # None where accounts have no cookies
 
     def path(self, name: str) -> str:
@@ -65,6 +80,14 @@ class Call:
     async def json(self) -> JsonBody:
         """The body of the request. Raises ``ApiError``."""
         return await read_json(self.request)
+
+    def collection_url(self) -> str:
+        """The URL of the collection of uploads as the client sees it, with a slash at its end."""
+        return self.surroundings.locate(self.request.scope)
+
+    def is_draining(self) -> bool:
+        """Whether the server is shutting down: an answer that goes on for long must end."""
+        return self.surroundings.is_draining()
 
     def may(self, verb: Verb, upload: Upload | None = None) -> bool:
         """Whether the principal may do this to ``upload``, or to what is about no upload."""
@@ -125,6 +148,6 @@ def available(port: _Port | None, sentence: str) -> _Port:
 
 def ensure_permitted(access: Verb | Access, principal: Principal, policy: AccessPolicy) -> None:
     """Raise ``Unauthenticated`` if an anonymous client may not use a route with this ``access``."""
-    is_refused = access is Access.PRINCIPAL or not policy.allows_anonymous
+    is_refused = access in (Access.PRINCIPAL, Access.BEARER) or not policy.allows_anonymous
     if access is not Access.OPEN and principal.is_anonymous and is_refused:
         raise Unauthenticated

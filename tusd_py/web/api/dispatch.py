@@ -18,7 +18,7 @@ from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api.call import Access, ApiRoute, Call, ensure_permitted
+from tusd_py.web.api.call import Access, ApiRoute, ApiSurroundings, Call, ensure_permitted
 from tusd_py.web.api.problems import ApiError, problem_response, refusal
 from tusd_py.web.api.query import ApiQuery
 from tusd_py.web.authentication import ANONYMOUS, Authenticator
@@ -36,11 +36,16 @@ class ApiDispatcher:
     """Serves routes. An ``authenticator`` decides which requests are permitted; ``None``: access control is off."""
 
     def __init__(
-        self, open_ports: OpenPorts, authenticator: Authenticator | None, client_addresses: ClientAddresses
+        self,
+        open_ports: OpenPorts,
+        authenticator: Authenticator | None,
+        client_addresses: ClientAddresses,
+        surroundings: ApiSurroundings | None = None,
     ) -> None:
         self._open_ports = open_ports
         self._authenticator = authenticator
         self._client_addresses = client_addresses
+        self._surroundings = surroundings or ApiSurroundings()
 
     def routes(self, routes: Iterable[ApiRoute]) -> list[BaseRoute]:
         """Starlette's routes: one for each path, for every method, and one for all other paths below ``/api``."""
@@ -79,6 +84,8 @@ class ApiDispatcher:
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         principal = await self._principal(route, request)
+        if principal.grant and route.access is not Access.BEARER:
+            raise AccessDenied  # else the bearer of a link or a code would see what belongs to its owner
         authenticator = self._authenticator
         known = route.query
         if authenticator is not None and authenticator.query_parameter:
@@ -90,6 +97,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
+            surroundings=self._surroundings,
             session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
         content = await route.answer(call)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import audit, auth, endpoints, events, jobs, quotas, uploads
-from tusd_py.web.api.call import ApiRoute
+from tusd_py.web.api import audit, auth, codes, endpoints, events, jobs, links, quotas, uploads
+from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
@@ -22,6 +22,8 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *links.ROUTES,
+    *codes.ROUTES,
     *audit.ROUTES,
 )
 
@@ -31,6 +33,8 @@ def api_routes(
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
     routes: Sequence[ApiRoute] = ROUTES,
+    surroundings: ApiSurroundings | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
-    return ApiDispatcher(open_ports, authenticator, client_addresses or ClientAddresses()).routes(routes)
+    addresses = client_addresses or ClientAddresses()
+    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(routes)

@@ -78,6 +78,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0013",
         "0014",
         "0015",
+        "0016",
     ]
 
     records = (await SqlDatabase.open(url)).records

@@ -1,0 +1,60 @@
+"""Links in a database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tusd_py.model.links import Link, LinkKind
+from tusd_py.records.sql.link_rows import LinkStatements, link_row, to_link
+from tusd_py.records.sql.runner import TransactionRunner
+from tusd_py.records.sql.tables import to_microseconds
+from tusd_py.records.sql.transactions import Query, SingleStatement
+
+
+class SqlLinks:
+    """Keeps links in the database of the records; see ``SqlDatabase.open``."""
+
+    def __init__(self, runner: TransactionRunner, statements: LinkStatements) -> None:
+        self._sql = statements
+        self._write = runner.write
+        self._read = runner.read
+
+    async def add(self, link: Link) -> None:
+        await self._write(SingleStatement(self._sql.add, link_row(link)))
+
+    async def find(self, link_id: str) -> Link | None:
+        found: list[Link] = await self._read(Query(self._sql.find, {"link_id": link_id}, to_link))
+        return found[0] if found else None
+
+    async def list_links(self, kind: LinkKind, *, owner: str = "", before_id: str = "", limit: int) -> list[Link]:
+        values: dict[str, object] = {
+            "its_kind": kind.value,
+            "its_owner": owner,
+            "before_id": before_id,
+            "limit": limit,
+        }
+        return await self._read(Query(self._sql.list_all, values, to_link))
+
+    async def revoke(self, link_id: str, now: datetime) -> bool:
+        return await self._change(self._sql.revoke, link_id, now=to_microseconds(now))
+
+    async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime) -> bool:
+        times = {"now": to_microseconds(now), "until": to_microseconds(until)}
+        return await self._change(self._sql.claim, link_id, new_claim=claim, **times)
+
+    async def release_use(self, link_id: str, claim: str, bytes_sent: int, bytes_max: int, now: datetime) -> None:
+        counts = {"more": bytes_sent, "bytes_used_up": bytes_max, "now": to_microseconds(now)}
+        await self._change(self._sql.release, link_id, seen_claim=claim, **counts)
+
+    async def ended(self, now: datetime, limit: int) -> list[Link]:
+        return await self._read(Query(self._sql.ended, {"now": to_microseconds(now), "limit": limit}, to_link))
+
+    async def settle(self, link_id: str, now: datetime) -> None:
+        await self._change(self._sql.settle, link_id, now=to_microseconds(now))
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        values: dict[str, object] = {"before": to_microseconds(before), "limit": limit}
+        return (await self._write(SingleStatement(self._sql.prune, values, durable=False))).count
+
+    async def _change(self, statement: str, link_id: str, **values: object) -> bool:
+        return (await self._write(SingleStatement(statement, {"link_id": link_id, **values}))).count > 0

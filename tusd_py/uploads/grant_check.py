@@ -1,0 +1,31 @@
+"""A second look at the link or the code of a request that waited for a lock, was interrupted, or runs for long."""
+
+from __future__ import annotations
+
+from tusd_py.access.codes import CodeVerifier
+from tusd_py.access.links import LinkVerifier
+from tusd_py.model.caller import Caller
+from tusd_py.protocol.access_errors import CodeEnded, LinkEnded
+from tusd_py.uploads.ports import Ports
+
+
+async def grant_refusal(ports: Ports, caller: Caller) -> LinkEnded | CodeEnded | None:
+    """The error for the bearer of a link that was revoked, or of a code that was terminated, since it was accepted.
+
+    ``None`` for every other client, without a look at the database. The expiry of either lets a request that runs go on
+    to its end.
+    """
+    principal = caller.principal
+    if principal is None or not principal.grant or ports.access_ports is None:
+        return None
+    check = ports.access_ports.checks[principal.method]
+    assert isinstance(check, LinkVerifier | CodeVerifier), "a grant is that of a link or a code"
+    return await check.refusal(principal.credential)
+
+
+async def ensure_grant(ports: Ports, caller: Caller) -> None:
+    """Raise ``LinkEnded`` or ``CodeEnded`` as ``grant_refusal`` returns it."""
+    if caller.principal is not None and caller.principal.grant:
+        refusal = await grant_refusal(ports, caller)
+        if refusal is not None:
+            raise refusal

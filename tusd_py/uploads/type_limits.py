@@ -1,0 +1,29 @@
+"""The media types that a client may upload by its credentials, compared with what it declares."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from tusd_py.model.principal import Principal
+from tusd_py.model.upload import Kind
+from tusd_py.protocol.errors import InvalidMetadata, TypeNotAllowed
+from tusd_py.protocol.metadata import parse_metadata
+
+#: The key of Upload-Metadata that has the type, as tus clients name it.
+_TYPE = "filetype"
+
+
+def ensure_type_allowed(principal: Principal | None, metadata_header: str | None, kind: Kind = Kind.REGULAR) -> None:
+    """Raise ``TypeNotAllowed`` unless the declared type is one that ``principal`` may upload.
+
+    Whether the bytes have this type is found out by validation. Parts of a parallel upload have no type of their own.
+    """
+    types = None if principal is None else principal.limits.types
+    if types is None or kind is Kind.PARTIAL:
+        return
+    try:
+        declared = parse_metadata(metadata_header).get(_TYPE, b"").decode("utf-8", "replace").lower()
+    except InvalidMetadata:
+        declared = ""
+    if not any(fnmatchcase(declared, pattern.lower()) for pattern in types):
+        raise TypeNotAllowed(f"{_TYPE} in Upload-Metadata must be one of {', '.join(types)}")

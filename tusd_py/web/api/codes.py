@@ -1,0 +1,172 @@
+"""``/api/codes``: access codes for people without an account."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from tusd_py.access.audit import actor_of, record
+from tusd_py.access.codes import CodeToken, CodeVerifier, code_token, make_code, redeem
+from tusd_py.access.errors import TokenInvalid
+from tusd_py.access.ports import AccessPorts
+from tusd_py.contracts.codes import AccessCodes
+from tusd_py.model.audit import AuditKind
+from tusd_py.model.codes import CODE_GRANT, AccessCode, CodeState, format_code
+from tusd_py.model.principal import Verb
+from tusd_py.protocol.access_errors import CodeUnknown, TooManyGuesses, Unauthenticated
+from tusd_py.uploads.end_grant import terminate_code
+from tusd_py.uploads.make_link import new_id
+from tusd_py.views import format_time
+from tusd_py.web.api.call import Access, ApiRoute, Call, available
+from tusd_py.web.api.code_events import code_events
+from tusd_py.web.api.cursors import format_cursor, parse_cursor
+from tusd_py.web.api.links import owner_in, page_owner, seconds_in, shared
+from tusd_py.web.api.problems import ApiError
+
+_SECONDS = 3600
+_CURSOR = "codes"
+_LABEL_CHARACTERS_MAX = 200
+
+
+def _codes(access: AccessPorts | None) -> tuple[AccessPorts, AccessCodes]:
+    access = available(access, "access control is off (docs/access.md)")
+    return access, available(access.codes, "access codes are off (codes.enabled)")
+
+
+def code_view(code: AccessCode, now: datetime) -> dict[str, object]:
+    """A code without its characters, which are shown once, when it is made."""
+    return {
+        "id": code.id,
+        "state": code.state(now).value,
+        "owner": code.owner,
+        "label": code.label,
+        "created_at": format_time(code.created_at),
+        "expires_at": format_time(code.expires_at),
+        "remaining_seconds": math.ceil(code.remaining_seconds(now)),
+        "files": code.files,
+        "files_max": code.files_max,
+        "bytes": code.bytes,
+        "bytes_max": code.bytes_max,
+    }
+
+
+async def make(call: Call) -> object:
+    access, codes = _codes(shared(call))
+    body = (await call.json()).only("label", "seconds", "files_max", "bytes_max", "owner")
+    now = call.ports.clock()
+    code = AccessCode(
+        id=new_id(now),
+        owner=owner_in(call, body),
+        label=body.text("label", "", characters_max=_LABEL_CHARACTERS_MAX),
+        created_at=now,
+        expires_at=now + timedelta(seconds=seconds_in(body, "seconds", _SECONDS, access.terms.code_seconds_max)),
+        files_max=body.number("files_max", least=1) if "files_max" in body else None,
+        bytes_max=body.number("bytes_max", least=1) if "bytes_max" in body else None,
+    )
+    text = await make_code(codes, access.signer, code)
+    await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.CODE, code.id)
+    return {**code_view(code, now), "code": format_code(text)}
+
+
+async def list_codes(call: Call) -> object:
+    _, codes = _codes(shared(call))
+    limit = call.query.limit()
+    before_id = str(parse_cursor(call.query.text("cursor"), _CURSOR, str)[0]) if "cursor" in call.query else ""
+    found = await codes.list_codes(owner=page_owner(call), before_id=before_id, limit=limit + 1)
+    page, now = found[:limit], call.ports.clock()
+    following = format_cursor(_CURSOR, page[-1].id) if len(found) > limit else None
+    return {"codes": [code_view(code, now) for code in page], "next": following}
+
+
+async def redeem_code(call: Call) -> object:
+    access, codes = _codes(call.ports.access_ports)
+    entry = (await call.json()).only("code").text("code")
+    now = call.ports.clock()
+    attempt = await redeem(codes, access.signer, entry, call.address, now)
+    if attempt.wait is not None:
+        raise TooManyGuesses(math.ceil(attempt.wait.total_seconds()))
+    actor = actor_of(call.caller())
+    if attempt.code is None:
+        if call.ports.audit is not None:
+            call.ports.audit.record_refusal(actor, "redeem", AuditKind.CODE, "", "404 ERR_CODE_UNKNOWN")
+        raise CodeUnknown
+    await record(call.ports.audit, actor, "redeem", AuditKind.CODE, attempt.code.id)
+    return _token_view(code_token(access.signer, attempt.code, now, access.terms.code_token_seconds), attempt.code, now)
+
+
+async def renew_token(call: Call) -> object:
+    """A new token for one that is valid or expired a short time ago, as long as the code lives."""
+    access, codes = _codes(call.ports.access_ports)
+    token = (await call.json()).only("token").text("token")
+    verifier = CodeVerifier(codes, access.signer, access.clock)
+    try:
+        principal = await verifier.verify(token.encode("utf-8", "replace"), allow_expired=True)
+    except TokenInvalid as invalid:
+        raise Unauthenticated(str(invalid)) from None
+    code, now = await codes.find(principal.credential), call.ports.clock()
+    assert code is not None, "the token was verified with it"
+    return _token_view(code_token(access.signer, code, now, access.terms.code_token_seconds), code, now)
+
+
+def _token_view(token: CodeToken, code: AccessCode, now: datetime) -> dict[str, object]:
+    return {"token": token.text, "expires_at": format_time(token.expires_at), "code": code_view(code, now)}
+
+
+async def _find(call: Call, *, by_bearer: bool = False) -> AccessCode:
+    """The code, if it belongs to the client, or is its own. Foreign and unknown ones are refused alike."""
+    _, codes = _codes(call.ports.access_ports)
+    code = await codes.find(call.path("code_id"))
+    principal = call.principal
+    if code is not None:
+        if principal.grant:
+            is_own = by_bearer and principal.grant == f"{CODE_GRANT}{code.id}"
+        else:
+            is_own = (code.owner == principal.subject and call.may(Verb.SHARE)) or call.may(Verb.OPERATE)
+        if is_own:
+            return code
+    raise ApiError(404, "no access code has this id")
+
+
+async def show(call: Call) -> object:
+    return code_view(await _find(call, by_bearer=True), call.ports.clock())
+
+
+async def watch(call: Call) -> object:
+    code = await _find(call, by_bearer=True)
+    access, codes = _codes(call.ports.access_ports)
+    return code_events(call, access, codes, code, code_view)
+
+
+async def add_time(call: Call) -> object:
+    code = await _find(call)
+    access, codes = _codes(call.ports.access_ports)
+    most = access.terms.code_seconds_max
+    seconds = (await call.json()).only("seconds").number("seconds", least=1, most=int(most))
+    now = call.ports.clock()
+    # No code lives longer than one that is made now could.
+    if not await codes.extend(code.id, seconds, now, now + timedelta(seconds=most)):
+        raise ApiError(409, "the access code has ended")
+    await record(call.ports.audit, actor_of(call.caller()), "add-time", AuditKind.CODE, code.id)
+    return await show(call)
+
+
+async def terminate(call: Call) -> object:
+    code = await _find(call)
+    _, codes = _codes(call.ports.access_ports)
+    if await terminate_code(call.ports, codes, code.id):
+        await record(call.ports.audit, actor_of(call.caller()), "terminate", AuditKind.CODE, code.id)
+    elif code.state(call.ports.clock()) is CodeState.EXPIRED:
+        raise ApiError(409, "the access code has ended")
+    return await show(call)
+
+
+ROUTES = (
+    ApiRoute("GET", "/api/codes", list_codes, Access.PRINCIPAL, ("limit", "cursor", "owner")),
+    ApiRoute("POST", "/api/codes", make, Access.PRINCIPAL, status=201),
+    ApiRoute("POST", "/api/codes/redeem", redeem_code, Access.OPEN),
+    ApiRoute("POST", "/api/codes/renew", renew_token, Access.OPEN),
+    ApiRoute("GET", "/api/codes/{code_id}", show, Access.BEARER),
+    ApiRoute("GET", "/api/codes/{code_id}/events", watch, Access.BEARER),
+    ApiRoute("POST", "/api/codes/{code_id}/add-time", add_time, Access.PRINCIPAL),
+    ApiRoute("POST", "/api/codes/{code_id}/terminate", terminate, Access.PRINCIPAL),
+)

@@ -1,0 +1,222 @@
+"""``/api/upload-links`` and ``/api/download-links``: URLs that need no credentials."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from tusd_py.access.audit import actor_of, record
+from tusd_py.access.links import link_query
+from tusd_py.access.ports import AccessPorts
+from tusd_py.contracts.links import Links
+from tusd_py.model.audit import AuditKind
+from tusd_py.model.ids import is_owner
+from tusd_py.model.links import Link, LinkKind
+from tusd_py.model.principal import Verb
+from tusd_py.protocol import rules
+from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import AccessDenied
+from tusd_py.protocol.metadata import format_metadata, parse_metadata
+from tusd_py.uploads.end_grant import revoke_link
+from tusd_py.uploads.make_link import LinkTerms, make_download_link, make_upload_link
+from tusd_py.views import format_time
+from tusd_py.web.api.call import Access, ApiRoute, Call, available
+from tusd_py.web.api.cursors import format_cursor, parse_cursor
+from tusd_py.web.api.json_body import JsonBody
+from tusd_py.web.api.problems import ApiError
+from tusd_py.web.request_body import EMPTY_BODY
+
+_ORIGIN = re.compile(r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+*-]{1,127}/[A-Za-z0-9!#$&^_.+*-]{1,127}", re.ASCII)
+_EXPIRY_SECONDS = 3600
+
+
+def shared(call: Call) -> AccessPorts:
+    """The backends of access control, for a client that may make links and codes. Raises ``TusError``."""
+    if call.principal.is_anonymous:
+        raise Unauthenticated
+    if not call.may(Verb.SHARE):
+        raise AccessDenied
+    return available(call.ports.access_ports, "access control is off (docs/access.md)")
+
+
+def owner_in(call: Call, body: JsonBody) -> str:
+    """The owner that the body names, which only an admin may do for others; the client itself without one."""
+    owner = body.text("owner", call.principal.subject)
+    if owner != call.principal.subject and not call.may(Verb.OPERATE):
+        raise AccessDenied
+    if not owner or not is_owner(owner):
+        raise ApiError(400, "owner must be a text of 1 to 255 characters without control characters")
+    return owner
+
+
+def seconds_in(body: JsonBody, name: str, default: int, most: float) -> int:
+    return body.number(name, min(default, int(most)), least=1, most=int(most))
+
+
+def _links(access: AccessPorts) -> Links:
+    return available(access.links, "links are off (links.enabled)")
+
+
+def link_view(link: Link, now: datetime) -> dict[str, object]:
+    """A link without its signature: the URL is shown once, when the link is made."""
+    return {
+        "id": link.id,
+        "kind": link.kind.value,
+        "state": link.state(now).value,
+        "upload_id": link.upload_id,
+        "owner": link.owner,
+        "created_at": format_time(link.created_at),
+        "expires_at": format_time(link.expires_at),
+        "revoked_at": format_time(link.revoked_at),
+        "used_at": format_time(link.used_at),
+        "types": list(link.types),
+        "origins": list(link.origins),
+        "may_download": link.may_download or link.kind is LinkKind.DOWNLOAD,
+        "single_use": link.is_single_use,
+    }
+
+
+async def make_for_upload(call: Call) -> object:
+    access = shared(call)
+    _links(access)
+    if not call.may(Verb.CREATE):
+        raise AccessDenied
+    names = ("length", "length_max", "metadata", "types", "origins", "expires_in", "may_download", "owner")
+    body = (await call.json()).only(*names)
+    length = body.number("length") if "length" in body else None
+    length_max = _length_max(call, body) if length is None else None
+    metadata = body.text_map("metadata", {})
+    if metadata:
+        header = format_metadata({name: value.encode() for name, value in metadata.items()})
+        parse_metadata(header)
+        if len(header) > call.ports.policy.limits.metadata_bytes_max:
+            raise ApiError(400, f"metadata may have {call.ports.policy.limits.metadata_bytes_max} bytes as a header")
+    terms = LinkTerms(
+        owner=owner_in(call, body),
+        seconds=seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max),
+        length=length,
+        length_max=length_max,
+        metadata=tuple(metadata.items()),
+        types=_matching(body, "types", _TYPE, "media types such as image/png or image/*"),
+        origins=_origins(body),
+        may_download=body.flag("may_download", False),
+    )
+    link, upload = await make_upload_link(call.ports, terms, call.caller(), EMPTY_BODY)
+    await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
+    view = link_view(link, call.ports.clock())
+    return {**view, "length": upload.length, "length_max": upload.length_max, "url": _url(call, access, link)}
+
+
+async def make_for_download(call: Call) -> object:
+    access = shared(call)
+    links = _links(access)
+    body = (await call.json()).only("upload_id", "expires_in", "single_use", "origins")
+    upload = await call.visible_upload(body.text("upload_id"))
+    if not call.may(Verb.SHARE, upload) or not call.may(Verb.DOWNLOAD, upload):
+        raise AccessDenied
+    seconds = seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max)
+    is_single_use = body.flag("single_use", False)
+    link = await make_download_link(call.ports, links, upload, seconds, _origins(body), is_single_use=is_single_use)
+    await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
+    return {**link_view(link, call.ports.clock()), "url": _url(call, access, link)}
+
+
+def _url(call: Call, access: AccessPorts, link: Link) -> str:
+    return f"{call.collection_url()}{link.upload_id}?{link_query(access.signer, link)}"
+
+
+def _length_max(call: Call, body: JsonBody) -> int | None:
+    limits = call.ports.policy.limits_for(call.principal)
+    if "length_max" in body:
+        length_max = body.number("length_max", least=1)
+        rules.ensure_allowed_length(length_max, limits)
+        return length_max
+    if not limits.length_max and call.ports.quotas is not None:
+        raise ApiError(400, "length or length_max is needed: the quota of the upload is reserved now")
+    return limits.length_max or None
+
+
+def _matching(body: JsonBody, name: str, pattern: re.Pattern[str], expected: str) -> tuple[str, ...]:
+    texts = body.texts(name, [], items_max=20)
+    if not all(pattern.fullmatch(text) for text in texts):
+        raise ApiError(400, f"{name} must be a list of {expected}")
+    return tuple(texts)
+
+
+def _origins(body: JsonBody) -> tuple[str, ...]:
+    return _matching(body, "origins", _ORIGIN, "origins in lower case such as https://example.com")
+
+
+def page_owner(call: Call) -> str:
+    """Whose rows a list shows: those of the client, or for an admin those of the owner it asks for, or all."""
+    if call.may(Verb.OPERATE):
+        return call.query.text("owner", 255)
+    return call.principal.subject
+
+
+async def _list(call: Call, kind: LinkKind) -> object:
+    links, limit = _links(shared(call)), call.query.limit()
+    name = f"{kind.value}-links"
+    before_id = str(parse_cursor(call.query.text("cursor"), name, str)[0]) if "cursor" in call.query else ""
+    found = await links.list_links(kind, owner=page_owner(call), before_id=before_id, limit=limit + 1)
+    page, now = found[:limit], call.ports.clock()
+    following = format_cursor(name, page[-1].id) if len(found) > limit else None
+    return {"links": [link_view(link, now) for link in page], "next": following}
+
+
+async def _find(call: Call, kind: LinkKind) -> Link:
+    """The link, if it belongs to the client. Foreign and unknown ones are refused alike."""
+    link = await _links(shared(call)).find(call.path("link_id"))
+    if link is None or link.kind is not kind or (link.owner != call.principal.subject and not call.may(Verb.OPERATE)):
+        raise ApiError(404, "no link has this id")
+    return link
+
+
+async def _show(call: Call, kind: LinkKind) -> object:
+    return link_view(await _find(call, kind), call.ports.clock())
+
+
+async def _revoke(call: Call, kind: LinkKind) -> None:
+    link = await _find(call, kind)
+    if await revoke_link(call.ports, _links(shared(call)), link, call.caller()):
+        await record(call.ports.audit, actor_of(call.caller()), "revoke", AuditKind.LINK, link.id)
+
+
+async def list_for_upload(call: Call) -> object:
+    return await _list(call, LinkKind.UPLOAD)
+
+
+async def show_for_upload(call: Call) -> object:
+    return await _show(call, LinkKind.UPLOAD)
+
+
+async def revoke_for_upload(call: Call) -> object:
+    await _revoke(call, LinkKind.UPLOAD)
+    return None
+
+
+async def list_for_download(call: Call) -> object:
+    return await _list(call, LinkKind.DOWNLOAD)
+
+
+async def show_for_download(call: Call) -> object:
+    return await _show(call, LinkKind.DOWNLOAD)
+
+
+async def revoke_for_download(call: Call) -> object:
+    await _revoke(call, LinkKind.DOWNLOAD)
+    return None
+
+
+_LIST = ("limit", "cursor", "owner")
+ROUTES = (
+    ApiRoute("GET", "/api/upload-links", list_for_upload, Access.PRINCIPAL, _LIST),
+    ApiRoute("POST", "/api/upload-links", make_for_upload, Access.PRINCIPAL, status=201),
+    ApiRoute("GET", "/api/upload-links/{link_id}", show_for_upload, Access.PRINCIPAL),
+    ApiRoute("DELETE", "/api/upload-links/{link_id}", revoke_for_upload, Access.PRINCIPAL),
+    ApiRoute("GET", "/api/download-links", list_for_download, Access.PRINCIPAL, _LIST),
+    ApiRoute("POST", "/api/download-links", make_for_download, Access.PRINCIPAL, status=201),
+    ApiRoute("GET", "/api/download-links/{link_id}", show_for_download, Access.PRINCIPAL),
+    ApiRoute("DELETE", "/api/download-links/{link_id}", revoke_for_download, Access.PRINCIPAL),
+)
