@@ -18,6 +18,7 @@ from tusclient.client import TusClient
 
 from tests.support.client import TUS
 from tests.support.server import start_server
+from tests.unit.imports.test_tusd_directory import made
 from tusd_py.settings import from_mapping
 from tusd_py.settings.loading import sections
 
@@ -32,6 +33,16 @@ def text(name: str) -> str:
 def blocks(name: str, language: str) -> list[str]:
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text(name), re.M | re.S)
     return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
+
+
+def run(script: str, directory: Path) -> str:
+    """Run commands that call the program of the tests as ``tusd-py``; return their output."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=90
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_fastapi_with_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,21 +86,12 @@ def test_nightly_backup_drill_and_restore(tmp_path: Path) -> None:
     uploader = TusClient(server.url).uploader(file_stream=io.BytesIO(b"kept"))
     uploader.upload()
     upload_id = str(uploader.url).rsplit("/", 1)[1]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-    def run(script: str) -> str:
-        done = subprocess.run(
-            ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
-        )
-        assert 0 == done.returncode, done.stdout + done.stderr
-        return done.stdout
-
     try:
-        run(night)
-        assert upload_id in run(drill)
+        run(night, tmp_path)
+        assert upload_id in run(drill, tmp_path)
     finally:
         server.stop()
-    run("systemctl() { :; }\n" + drill.splitlines()[0] + "\n" + restore)
+    run("systemctl() { :; }\n" + drill.splitlines()[0] + "\n" + restore, tmp_path)
     server = start_server(tmp_path / "data")
     try:
         assert b"kept" == server.stored(str(uploader.url))
@@ -129,3 +131,13 @@ def test_settings_for_a_move_from_tusd_exist() -> None:
     (side_by_side,) = blocks("moving-from-tusd.md", "toml")
     settings = from_mapping(tomllib.loads(side_by_side), "the page")
     assert (8090, "/uploads/") == (settings.server.port, settings.server.base_path)
+
+
+def test_uploads_move_from_tusd(tmp_path: Path) -> None:
+    """The commands, but for the last one, which starts the server, copy the uploads of a directory of tusd."""
+    made(tmp_path / "tusd", "unfinished", b"abc")
+    look, copy = (block.replace("/srv/tusd/data", "tusd") for block in blocks("moving-from-tusd.md", "sh"))
+    assert "1 would be taken over" in run(look, tmp_path)
+    assert copy.endswith("tusd-py serve\n")
+    assert "1 taken over" in run(copy.removesuffix("tusd-py serve\n"), tmp_path)
+    assert b"abc" == (tmp_path / "data" / "uploads" / "unfinished").read_bytes()
