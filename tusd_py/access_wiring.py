@@ -9,14 +9,15 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tusd_py.access import account_tokens, api_keys
+from tusd_py.access import api_keys
 from tusd_py.access.account_tokens import AccountTokenVerifier
+from tusd_py.access.accounts import AccountEditor
 from tusd_py.access.api_keys import ApiKeyVerifier
 from tusd_py.access.bandwidth import Bandwidth
 from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.codes import CODE_PREFIX, CodeVerifier
 from tusd_py.access.links import LINK_PREFIX, LinkVerifier
-from tusd_py.access.login import ACCESS_PREFIX, Logins
+from tusd_py.access.login import ACCESS_PREFIX, METHOD, Logins
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts, GrantTerms
@@ -65,13 +66,19 @@ async def _open_access_ports(
     signer = await _signer(settings, database, clock())
     if database is None:
         return AccessPorts(signer=signer, clock=clock)
-    logins, verifiers, checks = None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
+    logins, editor, verifiers, checks = None, None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
     if settings.accounts.enabled:
         logins = _logins(settings.accounts, database, signer, clock, rate)
+        editor = AccountEditor(
+            accounts=database.accounts,
+            passwords=logins.passwords,
+            clock=clock,
+            characters_min=settings.accounts.password_characters_min,
+        )
         tokens = AccountTokenVerifier(
             database.accounts, signer, clock, time.monotonic, settings.jwt.expired_head_seconds
         )
-        verifiers[ACCESS_PREFIX.encode()] = checks[account_tokens.METHOD] = tokens
+        verifiers[ACCESS_PREFIX.encode()] = checks[METHOD] = tokens
     if settings.accounts.api_keys:
         keys = ApiKeyVerifier(database.api_keys, database.accounts, clock, time.monotonic)
         verifiers[api_keys.PREFIX.encode()] = checks[api_keys.METHOD] = keys
@@ -87,6 +94,7 @@ async def _open_access_ports(
         accounts=database.accounts,
         api_keys=database.api_keys,
         logins=logins,
+        editor=editor,
         links=database.links if settings.links.enabled else None,
         codes=database.codes if settings.codes.enabled else None,
         terms=GrantTerms(

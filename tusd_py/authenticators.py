@@ -104,6 +104,7 @@ def _verifier(jwt: JwtSettings) -> TokenVerifier:
             length_max=jwt.length_max_claim,
             bytes_per_day=jwt.bytes_per_day_claim,
             bytes_per_month=jwt.bytes_per_month_claim,
+            allowed_types=jwt.allowed_types_claim,
             default_roles=frozenset(map(Role, jwt.default_roles)),
         ),
     )

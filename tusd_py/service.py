@@ -40,10 +40,11 @@ from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
 from tusd_py.web.page.accepted import ANY_FILE, accepted_files
-from tusd_py.web.page.files import PageOptions
+from tusd_py.web.page.files import PageAccess, PageOptions
 from tusd_py.web.page.logo import read_logo
 from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
+from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
@@ -217,6 +218,15 @@ def page_options(settings: Settings) -> PageOptions:
         logo=read_logo(settings.page.logo),
         length_max=settings.uploads.length_max,
         accepted=accepted_files(validation.rules, validation.unmatched) if validation.enabled else ANY_FILE,
+        access=_page_access(settings),
+    )
+
+
+def _page_access(settings: Settings) -> PageAccess:
+    # The cookies of a login belong to the page's own origin, and to an endpoint there.
+    return PageAccess(
+        login=settings.accounts.enabled and settings.accounts.cookies,
+        anonymous=settings.access.anonymous == "all",
     )
 
 
@@ -266,6 +276,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
             allow_credentials=cors.allow_credentials,
             max_age=cors.max_age_seconds,
         )
+    app.add_middleware(SecurityHeaders)
     app.state.drain = service.active_bodies.drain
     app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc

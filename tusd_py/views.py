@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tusd_py.model.account import ApiKey
+from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import RecordedEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
@@ -126,6 +126,17 @@ def endpoint_view(endpoint: ClosedEndpoint) -> dict[str, object]:
         "state": "closed",
         "reason": endpoint.reason,
         "since": format_time(endpoint.since),
+    }
+
+
+def account_view(account: Account) -> dict[str, object]:
+    """An account, without its password."""
+    return {
+        "name": account.name,
+        "roles": sorted(account.roles),
+        "disabled": account.is_disabled,
+        "created_at": format_time(account.created_at),
+        "logged_in_at": format_time(account.logged_in_at),
     }
 
 

@@ -68,9 +68,9 @@ class UploadPage:
         context.on("console", self._note)
         context.on("weberror", lambda error: self._errors.append(str(error.error)))
 
-    def open(self) -> None:
+    def open(self, *, accepts_files: bool = True) -> None:
         self.tab.goto(self.url)
-        expect(self.tab.locator(".uppy-Dashboard-inner")).to_be_visible()
+        expect(self.tab.locator(".uppy-Dashboard-inner" if accepts_files else "#access")).to_be_visible()
 
     def choose(self, *paths: Path) -> None:
         """Choose files as the file dialog does."""
@@ -96,6 +96,11 @@ class UploadPage:
         while (kept := self.tab.evaluate(_STORED_STATE)) != {"bytes": with_bytes, "paused": paused}:
             assert time.monotonic() < deadline, f"the browser has stored {kept}"
             self.tab.wait_for_timeout(50)
+
+    def spoil_cookie(self, name: str) -> None:
+        """Replace the value of a cookie, as if the server did not accept it any more."""
+        (cookie,) = [cookie for cookie in self.context.cookies() if cookie["name"] == name]
+        self.context.add_cookies([{**cookie, "value": "spoiled"}])  # type: ignore[typeddict-item]
 
     def wait_until_ended(self, method: str) -> None:
         """Wait until the browser reports that every request with this method was aborted."""
@@ -150,16 +155,19 @@ class UploadPage:
 
 
 @contextmanager
-def visit(browser: Browser, server: RunningServer, *, expected: str = "\n", **options: Any) -> Iterator[UploadPage]:
+def visit(
+    browser: Browser, server: RunningServer, *, expected: str = "\n", opened: bool = True, **options: Any
+) -> Iterator[UploadPage]:
     """Open the page of ``server``. Fails at the end if the page has ``violations`` without the text ``expected``.
 
-    ``options`` are of the browser's context: ``locale``, or those of ``PHONE``.
+    ``options`` are of the browser's context: ``locale``, or those of ``PHONE``. ``opened`` is whether the page accepts
+    files at once.
     """
     context = browser.new_context(**{"locale": "en-GB", "accept_downloads": True, **options})
     try:
-        opened = UploadPage(context, server.root + "/")
-        opened.open()
-        yield opened
+        page = UploadPage(context, server.root + "/")
+        page.open(accepts_files=opened)
+        yield page
     finally:
         context.close()
-    assert [] == [each for each in opened.violations() if expected not in each]
+    assert [] == [each for each in page.violations() if expected not in each]

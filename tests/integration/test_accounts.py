@@ -293,3 +293,75 @@ async def test_secrets_are_kept_nowhere(server: RunningServer) -> None:
     for path in (server.log, *server.data_dir.glob("tusd.sqlite3*")):
         content = path.read_bytes()
         assert [] == [secret for secret in secrets if secret.encode() in content], path
+
+
+async def test_security_headers(server: RunningServer) -> None:
+    """Responses of the API, health and unknown paths forbid sniffing, framing and scripts; pages have policies."""
+    for path in ("/api/auth/session", "/api/jobs", "/healthz", "/no-such-path"):
+        headers = (await request("GET", server.root + path, {})).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["x-frame-options"] == "DENY"
+    page = (await request("GET", f"{server.root}/", {})).headers
+    assert "script-src 'self'" in page["content-security-policy"]
+    assert "frame-ancestors 'none'" in page["content-security-policy"]
+
+
+async def call_api(
+    server: RunningServer, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None = None
+) -> Answer:
+    content = None if body is None else json.dumps(body).encode()
+    kind = {} if body is None else {"Content-Type": "application/json"}
+    return await request(method, f"{server.root}/api/{path}", {**kind, **headers}, content)
+
+
+async def test_accounts_over_the_api(server: RunningServer) -> None:
+    """Administrators add, change, list and erase accounts; others may not, and change only their own password."""
+    add_account(server, "root", "admin")
+    admin = bearer((await log_in(server, "root"))["access_token"])
+    new = {"name": "Carol", "password": PASSWORD, "roles": ["viewer"]}
+    assert (
+        await call_api(server, "POST", "accounts", bearer((await log_in(server))["access_token"]), new)
+    ).status == 403
+    made = await call_api(server, "POST", "accounts", admin, new)
+    assert (made.status, json.loads(made.body)["name"]) == (201, "carol")
+    assert (await call_api(server, "POST", "accounts", admin, new)).status == 409
+    assert (await call_api(server, "POST", "accounts", admin, {**new, "name": "d", "password": "short"})).status == 400
+    changed = await call_api(server, "PATCH", "accounts/carol", admin, {"roles": ["uploader"]})
+    assert json.loads(changed.body)["roles"] == ["uploader"]
+    carol = bearer((await log_in(server, "carol"))["access_token"])
+    url = urljoin(server.url, (await create(server, carol)).headers["location"])
+    change = {"password": "wrong", "new_password": "another password"}
+    assert (await call_api(server, "POST", "auth/password", carol, change)).status == 401
+    change["password"] = PASSWORD
+    assert (await call_api(server, "POST", "auth/password", carol, change)).status == 204
+    await become_refused(server, carol)
+    names = [each["name"] for each in json.loads((await call_api(server, "GET", "accounts", admin)).body)["accounts"]]
+    assert "carol" in names
+    erased = await call_api(server, "DELETE", "accounts/carol", admin)
+    assert (erased.status, json.loads(erased.body)["uploads_deleted"]) == (200, 1)
+    assert (await request("HEAD", url, {**TUS, **admin})).status == 404
+    assert (await call_api(server, "GET", "accounts/carol", admin)).status == 404
+
+
+async def test_keys_over_the_api(server: RunningServer) -> None:
+    """People make, list and revoke keys of their own with at most their rights; those of others do not exist."""
+    add_account(server, "keeper")
+    add_account(server, "other")
+    keeper, other = [bearer((await log_in(server, name))["access_token"]) for name in ("keeper", "other")]
+    made = await call_api(server, "POST", "keys", keeper, {"label": "ci", "verbs": ["create"]})
+    assert made.status == 201, made
+    key = json.loads(made.body)
+    assert (await create(server, bearer(key["key"]))).status == 201
+    for wish in ({"roles": ["admin"]}, {"owner": "other"}):
+        assert (await call_api(server, "POST", "keys", keeper, wish)).status == 403
+    assert (await call_api(server, "POST", "keys", bearer(key["key"]), {})).status == 403
+    listed = json.loads((await call_api(server, "GET", "keys", keeper)).body)["keys"]
+    assert [each["id"] for each in listed] == [key["id"]]
+    assert "key" not in listed[0]
+    assert json.loads((await call_api(server, "GET", "keys?owner=keeper", other)).body)["keys"] == []
+    unknown = await call_api(server, "DELETE", f"keys/{'0' * 16}", other)
+    foreign = await call_api(server, "DELETE", f"keys/{key['id']}", other)
+    assert (foreign.status, foreign.body) == (404, unknown.body)
+    assert (await call_api(server, "DELETE", f"keys/{key['id']}", keeper)).status == 204
+    await become_refused(server, bearer(key["key"]))

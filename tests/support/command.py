@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.server import RunningServer
 from tusd_py.cli import app
 
 
@@ -30,3 +32,12 @@ def run(*arguments: str, stdin: str | None = None, **environ: str) -> Result:
         # The command may have sent the log to its standard error, which is closed now.
         root.handlers = handlers
         root.setLevel(level)
+
+
+def run_beside(server: RunningServer, *arguments: str, stdin: str | None = None) -> str:
+    """The output of a command that uses the data directory of a running server, as an operator does."""
+    # In a thread of its own: the command runs an event loop, and tests with a browser already run one.
+    with ThreadPoolExecutor(1) as executor:
+        result = executor.submit(run, *arguments, "--data-dir", str(server.data_dir), stdin=stdin).result()
+    assert result.exit_code == 0, result.output
+    return result.stdout

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from tusd_py.access.errors import TokenExpired, TokenInvalid
-from tusd_py.access.login import ACCESS_PREFIX
+from tusd_py.access.login import ACCESS_PREFIX, METHOD
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.accounts import Accounts
 from tusd_py.model.principal import Principal
@@ -17,7 +17,6 @@ from tusd_py.model.principal import Principal
 K = TypeVar("K")
 V = TypeVar("V")
 
-METHOD = "account"
 #: How long a session is believed without another look into the database.
 SESSION_SECONDS = 2.0
 #: How many tokens, and how many sessions, are remembered; the oldest are forgotten first.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX, Passwords
 from tusd_py.contracts.accounts import Accounts
 from tusd_py.model.account import Account, account_name
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 
 
@@ -26,7 +27,7 @@ class AccountEditor:
     clock: Callable[[], datetime]
     characters_min: int
 
-    async def add(self, name: str, password: str, roles: frozenset[Role]) -> Account:
+    async def add(self, name: str, password: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> Account:
         """Add an account. Raises ``AccountProblem``."""
         account = Account(
             id=secrets.token_hex(16),
@@ -35,17 +36,17 @@ class AccountEditor:
             roles=roles,
             created_at=self.clock(),
         )
-        if not await self.accounts.add(account):
+        if not await self.accounts.add(account, audit):
             raise AccountProblem(f"there is an account named {account.name} already")
         return account
 
-    async def set_password(self, name: str, password: str) -> None:
+    async def set_password(self, name: str, password: str, audit: Sequence[AuditEntry] = ()) -> None:
         """Change a password; all sessions and tokens of the account end. Raises ``AccountProblem``."""
         account = await self.accounts.find(checked_name(name))
         if account is None:
             raise AccountProblem(f"there is no account named {name}")
         new_hash = await self._hash(password)
-        if not await self.accounts.set_password(account, new_hash, revokes=True):
+        if not await self.accounts.set_password(account, new_hash, revokes=True, audit=audit):
             raise AccountProblem(f"the account {name} was changed by somebody else in this moment: try again")
 
     async def _hash(self, password: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from tusd_py.model.principal import ASSIGNABLE_ROLES, NO_LIMITS, Principal, Prin
 #: Longer subjects are refused: an owner is a column with an index, and part of published names.
 SUBJECT_CHARACTERS_MAX = 255
 _BYTES_MAX = 2**63 - 1
+#: A media type or a pattern of them, at most this many of which a token may have.
+_TYPE = re.compile(r"[A-Za-z0-9*][A-Za-z0-9!#$&^_.+*-]{0,126}/[A-Za-z0-9*][A-Za-z0-9!#$&^_.+*-]{0,126}", re.ASCII)
+_TYPES_MAX = 100
 _GRANTABLE = frozenset(role.value for role in ASSIGNABLE_ROLES)
 
 
@@ -27,6 +31,7 @@ class ClaimNames:
     length_max: str = ""
     bytes_per_day: str = ""
     bytes_per_month: str = ""
+    allowed_types: str = ""
     default_roles: frozenset[Role] = frozenset({Role.UPLOADER})
 
 
@@ -61,12 +66,13 @@ def _roles(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[Role]:
 
 
 def _limits(claims: Mapping[str, Any], names: ClaimNames) -> PrincipalLimits:
-    if not (names.length_max or names.bytes_per_day or names.bytes_per_month):
+    if not (names.length_max or names.bytes_per_day or names.bytes_per_month or names.allowed_types):
         return NO_LIMITS
     return PrincipalLimits(
         length_max=_bytes(claims, names.length_max),
         bytes_per_day=_bytes(claims, names.bytes_per_day),
         bytes_per_month=_bytes(claims, names.bytes_per_month),
+        types=_types(claims, names.allowed_types),
     )
 
 
@@ -77,6 +83,18 @@ def _bytes(claims: Mapping[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _BYTES_MAX:
         raise ClaimInvalid(f"{name} must be a number of bytes")
     return value
+
+
+def _types(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    value = _lookup(claims, name)
+    if value is None:
+        return None
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, list) or len(items) > _TYPES_MAX:
+        raise ClaimInvalid(f"{name} must be a list of at most {_TYPES_MAX} media types")
+    if not all(isinstance(item, str) and _TYPE.fullmatch(item) for item in items):
+        raise ClaimInvalid(f"{name} must be a list of media types such as image/png or image/*")
+    return tuple(item.lower() for item in items)
 
 
 def _lookup(claims: Mapping[str, Any], name: str) -> Any:

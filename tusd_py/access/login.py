@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
+from tusd_py.access.audit import AuditTrail, entries
 from tusd_py.access.passwords import Passwords
 from tusd_py.access.rates import LoginRate
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.accounts import Accounts
 from tusd_py.model.account import Account, Session, account_name
+from tusd_py.model.audit import AuditActor, AuditKind
 from tusd_py.protocol.access_errors import LoginRefused, RefreshRefused
 
 log = logging.getLogger(__name__)
 
+#: How principals name this way of authentication.
+METHOD = "account"
 #: What the tokens of accounts begin with.
 ACCESS_PREFIX = "tusd_at_"
 REFRESH_PREFIX = "tusd_rt_"
@@ -52,7 +56,7 @@ class Logins:
     access_seconds: int
     session_seconds: int
 
-    async def login(self, name: str, password: str, address: str) -> IssuedTokens:
+    async def login(self, name: str, password: str, address: str, trail: AuditTrail | None = None) -> IssuedTokens:
         """Open a session. Raises ``LoginRefused``, the same for every reason, or ``TooManyLogins``."""
         try:
             name = account_name(name)
@@ -64,7 +68,12 @@ class Logins:
         is_right = await self.passwords.verify(stored, password, address)
         if account is None or not is_right:
             await self.rate.failed(address)
-            log.info("a login was refused", extra={"event": "login_refused", "account": name, "client": address})
+            # A name without an account is recorded nowhere: people type passwords into the wrong field.
+            known = "" if account is None else account.name
+            log.info("a login was refused", extra={"event": "login_refused", "account": known, "client": address})
+            if trail is not None:
+                actor = AuditActor(address=address)
+                trail.record_refusal(actor, "login", AuditKind.ACCOUNT, known, "ERR_LOGIN_REFUSED")
             raise LoginRefused
         await self.rate.succeeded(name, address)
         if self.passwords.is_outdated(account.password_hash):
@@ -81,12 +90,14 @@ class Logins:
             expires_at=now + timedelta(seconds=self.session_seconds),
             rotated_at=now,
         )
-        if not await self.accounts.open_session(account, session):
+        actor = AuditActor(account.name, METHOD, address)
+        audit = entries(trail, actor, "login", AuditKind.SESSION, session_id)
+        if not await self.accounts.open_session(account, session, audit):
             raise LoginRefused  # the password was changed, or the account disabled, in this moment
         log.info("logged in", extra={"event": "logged_in", "account": name, "client": address})
         return self._issued(account, session_id, refresh_token, now)
 
-    async def refresh(self, token: str) -> IssuedTokens:
+    async def refresh(self, token: str, trail: AuditTrail | None = None) -> IssuedTokens:
         """Replace the refresh token and issue a new access token. Raises ``RefreshRefused``.
 
         A genuine token that was replaced before has been stolen, or its successor has: the session ends then.
@@ -99,7 +110,9 @@ class Logins:
         session, account = found
         if not hmac.compare_digest(session.digest, _digest(token)):
             if rotation != session.rotation - 1 or now >= session.rotated_at + _TOGETHER:
-                await self.accounts.close_session(session_id)
+                actor = AuditActor(account.name, METHOD)
+                audit = entries(trail, actor, "revoke", AuditKind.SESSION, session_id, "a refresh token was used twice")
+                await self.accounts.close_session(session_id, audit)
                 log.warning(
                     "a refresh token was used twice; its session was ended",
                     extra={"event": "refresh_token_replayed", "account": account.name},
@@ -111,13 +124,18 @@ class Logins:
             raise RefreshRefused
         return self._issued(account, session_id, refresh_token, now)
 
-    async def logout(self, token: str) -> None:
+    async def logout(self, token: str, address: str, trail: AuditTrail | None = None) -> None:
         """End the session of a refresh token, also of one that was replaced. Other tokens are ignored."""
         try:
             session_id, _ = self._parse(token)
         except RefreshRefused:
             return
-        await self.accounts.close_session(session_id)
+        found = await self.accounts.find_session(session_id)
+        if found is not None:
+            actor = AuditActor(found[1].name, METHOD, address)
+            await self.accounts.close_session(
+                session_id, entries(trail, actor, "logout", AuditKind.SESSION, session_id)
+            )
 
     def session_of(self, token: str) -> str:
         """The id of the session of a refresh token. Raises ``RefreshRefused`` for one that is not genuine."""

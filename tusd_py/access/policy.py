@@ -9,7 +9,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from tusd_py.model.principal import Principal, Role, Verb
-from tusd_py.model.upload import Status, Upload
+from tusd_py.model.upload import Kind, Status, Upload
 
 
 class Ownership(Enum):
@@ -62,7 +62,7 @@ class AccessPolicy:
     """Decides on requests once access control is on.
 
     With ``allows_anonymous`` every client may also do what ``Role.ANONYMOUS`` may. ``claim_seconds`` is how long after
-    its last change an unfinished public upload can be claimed by an uploader that knows its URL.
+    its last change an unfinished public upload, or a complete part, can be claimed by an uploader that knows its URL.
     """
 
     allows_anonymous: bool = True
@@ -88,9 +88,14 @@ class AccessPolicy:
             and not principal.is_expired
             and Role.UPLOADER in principal.roles
             and (principal.verbs is None or verb in principal.verbs)
-            and upload.status is Status.UPLOADING
+            and (upload.status is Status.UPLOADING or _is_waiting_part(upload))
             and now < upload.updated_at + timedelta(seconds=self.claim_seconds)
         )
+
+
+def _is_waiting_part(upload: Upload) -> bool:
+    """Whether it is a complete part, which the client of a parallel upload asks for before it creates the final one."""
+    return upload.kind is Kind.PARTIAL and upload.is_complete and not upload.has_ended
 
 
 def ownership_of(upload: Upload, principal: Principal) -> Ownership:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tusd_py.access.accounts import AccountEditor
 from tusd_py.access.login import Logins
 from tusd_py.access.signing import TokenSigner
 from tusd_py.access.watchers import Watchers
@@ -39,6 +40,7 @@ class AccessPorts:
     accounts: Accounts | None = None  # None where records are kept in memory
     api_keys: ApiKeys | None = None  # the same
     logins: Logins | None = None  # None while accounts are off
+    editor: AccountEditor | None = None  # the same
     links: Links | None = None  # None while links are off
     codes: AccessCodes | None = None  # None while access codes are off
     terms: GrantTerms = GrantTerms()

@@ -54,6 +54,8 @@ def add(
     from datetime import timedelta
 
     from tusd_py.access.api_keys import new_key
+    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.model.audit import AuditKind
     from tusd_py.model.principal import Role, Verb
     from tusd_py.wiring import utc_now
 
@@ -71,7 +73,8 @@ def add(
         now=now,
         expires_at=None if days is None else now + timedelta(days=_days(days)),
     )
-    _call(settings, lambda keys: keys.add(key))
+    audit = operator_entries(settings, "create", AuditKind.KEY, key.id)
+    _call(settings, lambda keys: keys.add(key, audit))
     say(text)
     if not settings.accounts.api_keys:
         typer.echo("API keys are off: set accounts.api_keys, and restart the server", err=True)
@@ -104,10 +107,13 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
 @app.command("revoke")
 def revoke(key_id: KeyId, config: Config = None, data_dir: DataDir = None) -> None:
     """Revoke a key; running servers notice within seconds."""
+    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.model.audit import AuditKind
     from tusd_py.wiring import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    if not _call(settings, lambda keys: keys.revoke(key_id, utc_now())):
+    audit = operator_entries(settings, "revoke", AuditKind.KEY, key_id)
+    if not _call(settings, lambda keys: keys.revoke(key_id, utc_now(), audit)):
         fail([f"no key with the id {key_id} can be revoked: see tusd-py key list"])
     say(f"{key_id} is revoked")
 

@@ -1,10 +1,11 @@
-"""``tusd-py user add | list | roles | password | disable | enable``: accounts with passwords."""
+"""``tusd-py user add | list | roles | password | disable | enable | erase``: accounts with passwords."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from tusd_py.access.accounts import AccountEditor
     from tusd_py.contracts.accounts import Accounts
     from tusd_py.model.account import Account
+    from tusd_py.model.audit import AuditEntry
     from tusd_py.model.principal import Role
     from tusd_py.settings import Settings
+    from tusd_py.uploads.erase import OwnerErased
+    from tusd_py.uploads.ports import Ports
 
 T = TypeVar("T")
 
@@ -27,6 +31,7 @@ Roles = Annotated[
     list[str] | None,
     typer.Option("--role", metavar="<role>", help="admin, moderator, uploader or viewer; may be repeated. [uploader]"),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it.")]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, instead of asking for it.")
 ]
@@ -40,7 +45,7 @@ def add(
     settings = settings_of(config, {"storage.data_dir": data_dir})
     roles = _roles(role or ["uploader"])
     password = _password(settings, password_stdin)
-    account = _edit(settings, lambda editor: editor.add(name, password, roles))
+    account = _edit(settings, lambda editor: editor.add(name, password, roles, _audit(settings, "create", name)))
     say(f"{account.name} can log in ({', '.join(sorted(account.roles))})")
     if not settings.accounts.enabled:
         say("accounts are off: set accounts.enabled, and restart the server")
@@ -49,6 +54,8 @@ def add(
 @app.command("list")
 def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """List all accounts."""
+    from tusd_py.views import account_view
+
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
     async def run(accounts: Accounts) -> list[Account]:
@@ -60,9 +67,7 @@ def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: Data
     for account in _call(settings, run):
         seen = "never" if account.logged_in_at is None else f"{account.logged_in_at:%Y-%m-%d %H:%M:%SZ}"
         if as_json:
-            view = {"name": account.name, "roles": sorted(account.roles), "disabled": account.is_disabled}
-            at = None if account.logged_in_at is None else account.logged_in_at.isoformat()
-            say(json.dumps({**view, "created_at": account.created_at.isoformat(), "logged_in_at": at}))
+            say(json.dumps(account_view(account)))
         else:
             state = "disabled" if account.is_disabled else "enabled"
             say(f"{account.name:<24} {state:<9} {', '.join(sorted(account.roles)):<24} last login {seen}")
@@ -75,7 +80,8 @@ def set_roles(name: Name, role: Roles = None, config: Config = None, data_dir: D
     if not role:
         fail(["name --role, once or more"])
     roles = _roles(role)
-    _found(name, _call(settings, lambda accounts: accounts.set_roles(_checked(name), roles)))
+    audit = _audit(settings, "set-roles", name)
+    _found(name, _call(settings, lambda accounts: accounts.set_roles(_checked(name), roles, audit)))
     say(f"{name}: {', '.join(sorted(roles))}")
 
 
@@ -86,7 +92,7 @@ def set_password(
     """Change a password; all sessions and tokens of the account end."""
     settings = settings_of(config, {"storage.data_dir": data_dir})
     password = _password(settings, password_stdin)
-    _edit(settings, lambda editor: editor.set_password(name, password))
+    _edit(settings, lambda editor: editor.set_password(name, password, _audit(settings, "set-password", name)))
     say(f"the password of {name} was changed; its sessions have ended")
 
 
@@ -104,8 +110,45 @@ def enable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
     say(f"{name} is enabled")
 
 
+@app.command("erase")
+def erase(name: Name, yes: Yes = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Erase an owner: the account, keys, uploads with their bytes, and what events and the audit log say of them."""
+    from tusd_py.commands.database import with_database
+    from tusd_py.wiring import opened_ports
+
+    settings = settings_of(config, {"storage.data_dir": data_dir})
+    if settings.storage.kind == "memory":
+        fail(["uploads are in memory: only the server process that holds them can delete them"])
+    if not yes:
+        fail([f"this deletes every upload of {name}, and cannot be undone: add --yes"])
+    done = with_database(settings, opened_ports, partial(_erase, name), "there are no accounts without a database")
+    say(f"{name} was erased, and is {done.pseudonym} from now on: {done.deleted} uploads and {done.keys} keys deleted")
+    if done.erased.events_left:
+        say(f"{done.erased.events_left} events are still to be delivered to webhooks: run this again when they are")
+    if done.kept:
+        fail([f"upload {each} is being changed by another process: run this again" for each in done.kept])
+
+
+async def _erase(name: str, ports: Ports) -> OwnerErased:
+    from tusd_py.commands.auditing import operator
+    from tusd_py.uploads.erase import erase_owner
+
+    if ports.audit is not None:
+        ports.audit.own_actor = operator()
+    assert ports.personal_data is not None, "there is a database"
+    return await erase_owner(ports, ports.personal_data, name)
+
+
 def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
-    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled)))
+    audit = _audit(settings, "disable" if is_disabled else "enable", name)
+    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled, audit)))
+
+
+def _audit(settings: Settings, verb: str, name: str) -> tuple[AuditEntry, ...]:
+    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.model.audit import AuditKind
+
+    return operator_entries(settings, verb, AuditKind.ACCOUNT, name.strip().lower())
 
 
 def _roles(texts: list[str]) -> frozenset[Role]:

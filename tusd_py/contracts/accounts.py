@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 
 
 class Accounts(Protocol):
-    """Keeps accounts and their sessions."""
+    """Keeps accounts and their sessions. ``audit`` is written in the transaction of a change, if there is one."""
 
-    async def add(self, account: Account) -> bool:
+    async def add(self, account: Account, audit: Sequence[AuditEntry] = ()) -> bool:
         """Add an account; False if its name is taken."""
         ...
 
@@ -24,15 +26,17 @@ class Accounts(Protocol):
         """Accounts by name, those after ``after_name``."""
         ...
 
-    async def set_password(self, account: Account, password_hash: str, *, revokes: bool) -> bool:
+    async def set_password(
+        self, account: Account, password_hash: str, *, revokes: bool, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
         """Change the hash; with ``revokes`` end the sessions and tokens too. False if the account has changed."""
         ...
 
-    async def set_disabled(self, name: str, is_disabled: bool) -> bool:
+    async def set_disabled(self, name: str, is_disabled: bool, audit: Sequence[AuditEntry] = ()) -> bool:
         """Disable or enable the account, and end its sessions and tokens. False if there is none."""
         ...
 
-    async def set_roles(self, name: str, roles: frozenset[Role]) -> bool:
+    async def set_roles(self, name: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> bool:
         """Change the roles. False if there is none."""
         ...
 
@@ -40,7 +44,7 @@ class Accounts(Protocol):
         """Delete the account with its sessions. False if there is none."""
         ...
 
-    async def open_session(self, account: Account, session: Session) -> bool:
+    async def open_session(self, account: Account, session: Session, audit: Sequence[AuditEntry] = ()) -> bool:
         """Add a session, note the login, and forget expired sessions. False if the account has changed."""
         ...
 
@@ -52,15 +56,15 @@ class Accounts(Protocol):
         """Replace the refresh token of ``session``. False if another request has replaced it already."""
         ...
 
-    async def close_session(self, session_id: str) -> None:
+    async def close_session(self, session_id: str, audit: Sequence[AuditEntry] = ()) -> None:
         """End a session: neither its refresh token nor its access tokens are accepted any more."""
         ...
 
 
 class ApiKeys(Protocol):
-    """Keeps API keys."""
+    """Keeps API keys. ``audit`` is written in the transaction of a change, if there is one."""
 
-    async def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey, audit: Sequence[AuditEntry] = ()) -> None:
         """Add a key."""
         ...
 
@@ -72,7 +76,7 @@ class ApiKeys(Protocol):
         """Keys by id, of one owner or of all."""
         ...
 
-    async def revoke(self, key_id: str, now: datetime) -> bool:
+    async def revoke(self, key_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         """Revoke a key. False if no key has this id or it is revoked already."""
         ...
 

@@ -60,6 +60,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     }
 )
 
+#: The detail of the first entry of a history with the media types that the credentials of the creation allow.
+ALLOWED_TYPES = "allowed_types"
+
 
 @frozen()
 class HistoryEntry:
@@ -123,6 +126,12 @@ class Upload:
     def is_complete(self) -> bool:
         """All bytes are stored, and the last body ended at the length. Once reached, this stays true."""
         return self.completed_at is not None
+
+    @property
+    def allowed_types(self) -> tuple[str, ...] | None:
+        """The media types that the credentials of the creation allow; ``None`` if they allow all."""
+        allowed = self.history[0].details.get(ALLOWED_TYPES) if self.history else None
+        return None if allowed is None else tuple(allowed.split())
 
     @property
     def has_ended(self) -> bool:

@@ -35,6 +35,12 @@ def parse_metadata(header: str | None) -> dict[str, bytes]:
     return metadata
 
 
+def declared_type(metadata: Mapping[str, bytes]) -> str:
+    """The media type that a client declares, in lower case and without parameters; empty if it declares none."""
+    media_type = next((metadata[key] for key in ("filetype", "type", "contentType") if metadata.get(key)), b"")
+    return media_type.decode("latin-1").partition(";")[0].strip().lower()
+
+
 def format_metadata(metadata: Mapping[str, bytes]) -> str:
     """``metadata`` as a header value. Raises ``InvalidMetadata`` for a key that the grammar does not allow."""
     pairs = []

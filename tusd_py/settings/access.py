@@ -203,6 +203,7 @@ class JwtSettings(Section):
     length_max_claim: Text = ""
     bytes_per_day_claim: Text = ""
     bytes_per_month_claim: Text = ""
+    allowed_types_claim: Text = ""
 
     def problems(self) -> Iterator[str]:
         """One sentence for each combination of values that cannot work."""

@@ -48,7 +48,7 @@ from tusd_py.uploads.reservation import (
 )
 from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
-from tusd_py.uploads.type_limits import ensure_type_allowed
+from tusd_py.uploads.type_limits import allowed_types_detail, ensure_type_allowed
 
 
 async def create(
@@ -101,7 +101,7 @@ async def _create(
         length_max=request.length_max,
         created_at=now,
         updated_at=now,
-        history=(HistoryEntry(Status.UPLOADING, now),),
+        history=(HistoryEntry(Status.UPLOADING, now, details=allowed_types_detail(caller)),),
     )
     if request.kind is Kind.FINAL:
         made = await concatenate(

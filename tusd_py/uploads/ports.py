@@ -12,6 +12,7 @@ from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import Rates
 from tusd_py.contracts.endpoint_states import EndpointStates
+from tusd_py.contracts.erasure import PersonalData
 from tusd_py.contracts.hook_counts import HookCounts
 from tusd_py.contracts.hooks import HookHandler
 from tusd_py.contracts.job_queue import JobQueue
@@ -46,6 +47,7 @@ class Ports:
     rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
+    personal_data: PersonalData | None = None  # None where records are kept in memory
     quotas: QuotaPolicy | None = None  # None while quotas are off
     audit: AuditTrail | None = None  # None while the audit log is off
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from tusd_py.model.caller import Caller
 from tusd_py.model.principal import Principal
-from tusd_py.model.upload import Kind
+from tusd_py.model.upload import ALLOWED_TYPES, NO_DETAILS, Kind
 from tusd_py.protocol.errors import InvalidMetadata, TypeNotAllowed
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.metadata import declared_type, parse_metadata
 
 #: The key of Upload-Metadata that has the type, as tus clients name it.
 _TYPE = "filetype"
+
+
+def allowed_types_detail(caller: Caller) -> Mapping[str, str]:
+    """What the history of a new upload says about the types that its client may upload, for the validation."""
+    if caller.new_link is not None and caller.new_link.types:
+        types: tuple[str, ...] | None = caller.new_link.types
+    else:
+        types = None if caller.principal is None else caller.principal.limits.types
+    return NO_DETAILS if types is None else {ALLOWED_TYPES: " ".join(types)}
 
 
 def ensure_type_allowed(principal: Principal | None, metadata_header: str | None, kind: Kind = Kind.REGULAR) -> None:
@@ -22,7 +33,7 @@ def ensure_type_allowed(principal: Principal | None, metadata_header: str | None
     if types is None or kind is Kind.PARTIAL:
         return
     try:
-        declared = parse_metadata(metadata_header).get(_TYPE, b"").decode("utf-8", "replace").lower()
+        declared = declared_type(parse_metadata(metadata_header))
     except InvalidMetadata:
         declared = ""
     if not any(fnmatchcase(declared, pattern.lower()) for pattern in types):

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from tusd_py.model.upload import Upload
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.protocol.file_names import declared_name
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.metadata import declared_type, parse_metadata
 from tusd_py.validation.media_types import is_allowed, types_agree
 
 _QUOTE_CHARACTERS_MAX = 80
@@ -34,9 +34,8 @@ class Declaration:
 def declared(upload: Upload) -> Declaration:
     """What the client has declared about ``upload``. Invalid UTF-8 is replaced."""
     metadata = parse_metadata(upload.metadata_header)
-    media_type = next((metadata[key] for key in ("filetype", "type", "contentType") if metadata.get(key)), b"")
     return Declaration(
-        declared_type=media_type.decode("latin-1").partition(";")[0].strip().lower(),
+        declared_type=declared_type(metadata),
         file_name=declared_name(metadata).strip(),
         owner=upload.owner,
         metadata=metadata,
@@ -83,8 +82,14 @@ def type_violations(rule: ValidationRule, declaration: Declaration, detected: st
         yield f"its type is {detected}, but {quote(declaration.declared_type)} was declared"
     if rule.type_agrees and not declaration.declared_type:
         yield "no type was declared (metadata filetype)"
-    if rule.allowed_types and not is_allowed(rule.allowed_types, declaration.declared_type, detected):
-        yield f"its type is {detected}, which is not one of {', '.join(rule.allowed_types)}"
+    if rule.allowed_types:
+        yield from not_allowed(rule.allowed_types, declaration, detected)
+
+
+def not_allowed(allowed: Sequence[str], declaration: Declaration, detected: str) -> Iterator[str]:
+    """A sentence if content of the ``detected`` type matches none of the patterns ``allowed``."""
+    if not is_allowed(allowed, declaration.declared_type, detected):
+        yield f"its type is {detected}, which is not one of {', '.join(allowed) or 'none'}"
 
 
 def quote(text: str) -> str:

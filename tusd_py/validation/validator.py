@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -15,7 +15,14 @@ from tusd_py.threads import cpu_threads, in_executor
 from tusd_py.validation import libmagic
 from tusd_py.validation.csv_check import CsvCheck
 from tusd_py.validation.digests import DigestCheck, expected_digests
-from tusd_py.validation.rules import Declaration, declared, declared_violations, first_match, type_violations
+from tusd_py.validation.rules import (
+    Declaration,
+    declared,
+    declared_violations,
+    first_match,
+    not_allowed,
+    type_violations,
+)
 
 #: Passed to a thread at once: with so much to hash, the switch to the thread costs nothing.
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -54,10 +61,14 @@ class RuleValidator:
             detected = await in_executor(cpu_threads, libmagic.detect_type, scan.head)
         except ValidatorUnavailable:
             # The type is always recorded if it can be detected, but only rules about types need it.
-            if rule is not None and rule.checks_type:
+            if upload.allowed_types is not None or (rule is not None and rule.checks_type):
                 raise
             detected = ""
-        reasons = [*self._violations(rule, declaration, upload.offset, detected), *scan.violations()]
+        reasons = [
+            *self._violations(rule, declaration, upload.offset, detected),
+            *_against_credentials(upload, declaration, detected),
+            *scan.violations(),
+        ]
         details = {"type": detected} if detected else {}
         if rule is not None and rule.name:
             details["rule"] = rule.name
@@ -72,6 +83,8 @@ class RuleValidator:
 
     def applies_to(self, upload: Upload) -> bool:
         """See ``TypeSniffer.applies_to``: only rules about types can reject by the first bytes."""
+        if upload.allowed_types is not None:
+            return True
         rule = first_match(self.rules, declared(upload))
         return rule is not None and rule.checks_type
 
@@ -79,10 +92,17 @@ class RuleValidator:
         """See ``TypeSniffer.rejection``."""
         declaration = declared(upload)
         rule = first_match(self.rules, declaration)
-        if rule is None:
+        if rule is None and upload.allowed_types is None:
             return ""
         detected = await in_executor(cpu_threads, libmagic.detect_type, head)
-        return "; ".join(type_violations(rule, declaration, detected))
+        violations = [] if rule is None else type_violations(rule, declaration, detected)
+        return "; ".join([*violations, *_against_credentials(upload, declaration, detected)])
+
+
+def _against_credentials(upload: Upload, declaration: Declaration, detected: str) -> Iterator[str]:
+    """A sentence if the credentials of the creation do not allow the ``detected`` type."""
+    allowed = upload.allowed_types
+    return iter(()) if allowed is None else not_allowed(allowed, declaration, detected)
 
 
 class _Scan:

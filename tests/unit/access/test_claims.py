@@ -62,3 +62,25 @@ def test_limits() -> None:
     assert principal_of(claims, NAMES).limits == PrincipalLimits(length_max=10)
     assert principal_of({"sub": "a"}, NAMES).limits == NO_LIMITS
     assert principal_of(claims, ClaimNames()).limits == NO_LIMITS
+
+
+@pytest.mark.parametrize(
+    ("value", "types"),
+    [
+        (["image/*", "Text/CSV"], ("image/*", "text/csv")),
+        ("image/png text/plain", ("image/png", "text/plain")),
+        ([], ()),
+        (None, None),
+    ],
+)
+def test_allowed_types(value: object, types: tuple[str, ...] | None) -> None:
+    """A list, or text with spaces; no claim allows all types, an empty list none."""
+    names = ClaimNames(allowed_types="types")
+    assert principal_of({"sub": "a", "types": value}, names).limits.types == types
+
+
+@pytest.mark.parametrize("value", [5, {"a": 1}, [5], ["image"], ["a/b\r\nx"], "image/png, text/plain", ["a/b"] * 101])
+def test_allowed_types_that_are_none(value: object) -> None:
+    """Anything else is refused: a limit that is not understood must not be ignored."""
+    with pytest.raises(ClaimInvalid):
+        principal_of({"sub": "a", "types": value}, ClaimNames(allowed_types="types"))

@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness import EPOCH
 from tusd_py.access.policy import TABLE, AccessPolicy, Ownership, ownership_of
 from tusd_py.model.principal import Principal, Role, Verb
-from tusd_py.model.upload import Status, Upload
+from tusd_py.model.upload import Kind, Status, Upload
 
 ALICE = Principal(subject="alice", roles=frozenset({Role.UPLOADER}), method="jwt")
 ANONYMOUS = Principal()
@@ -96,7 +96,10 @@ def test_expired_credentials_only_inspect_own() -> None:
 
 
 def test_claims() -> None:
-    """An uploader claims an unfinished public upload by HEAD, PATCH or DELETE, for a while after its last byte."""
+    """An uploader claims an unfinished public upload by HEAD, PATCH or DELETE, for a while after its last byte.
+
+    A complete part as well: the client of a parallel upload asks for it before it creates the final upload.
+    """
     policy = AccessPolicy(allows_anonymous=False, claim_seconds=60)
     soon, late = EPOCH + timedelta(seconds=59), EPOCH + timedelta(seconds=60)
     assert policy.may_claim(ALICE, Verb.APPEND, upload(""), soon)
@@ -108,6 +111,10 @@ def test_claims() -> None:
     assert not policy.may_claim(replace(ALICE, is_expired=True), Verb.INSPECT, upload(""), soon)
     assert not policy.may_claim(replace(ALICE, roles=frozenset({Role.VIEWER})), Verb.INSPECT, upload(""), soon)
     assert not policy.may_claim(ALICE, Verb.APPEND, replace(upload(""), status=Status.READY), soon)
+    part = replace(upload(""), kind=Kind.PARTIAL, status=Status.READY, length=4, offset=4, completed_at=EPOCH)
+    assert policy.may_claim(ALICE, Verb.INSPECT, part, soon)
+    assert not policy.may_claim(ALICE, Verb.INSPECT, part, late)
+    assert not policy.may_claim(ALICE, Verb.INSPECT, replace(part, status=Status.TERMINATED), soon)
     assert not replace(policy, allows_anonymous=True).may_claim(ALICE, Verb.APPEND, upload(""), soon)
 
 

@@ -20,6 +20,7 @@ CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
 #: What a command needs beside its arguments.
 OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("quota", "set"): ("--default",),
+    ("user", "erase"): ("--yes",),
     ("user", "roles"): ("--role", "viewer"),
 }
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import BindParameter, Dialect, bindparam, delete, literal_column, select, update
 
 from tusd_py.model.account import Account, Session
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 from tusd_py.records.sql.account_rows import (
     ACCOUNT_COLUMNS,
@@ -110,10 +111,11 @@ class SqlAccounts:
     def __init__(self, runner: TransactionRunner, statements: AccountStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
-    async def add(self, account: Account) -> bool:
-        return await self._change((self._sql.add, account_row(account)))
+    async def add(self, account: Account, audit: Sequence[AuditEntry] = ()) -> bool:
+        return await self._change((self._sql.add, account_row(account)), audit=audit)
 
     async def find(self, name: str) -> Account | None:
         found: list[Account] = await self._read(Query(self._sql.find, {"account_name": name}, to_account))
@@ -123,29 +125,33 @@ class SqlAccounts:
         values: dict[str, object] = {"after_name": after_name, "limit": limit}
         return await self._read(Query(self._sql.page, values, to_account))
 
-    async def set_password(self, account: Account, password_hash: str, *, revokes: bool) -> bool:
+    async def set_password(
+        self, account: Account, password_hash: str, *, revokes: bool, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
         values: dict[str, object] = {"account_id": account.id, "seen": account.generation, "new_hash": password_hash}
         if not revokes:
-            return await self._change((self._sql.rehash, values))
-        return await self._change((self._sql.set_password, values), self._end_sessions(account.name))
+            return await self._change((self._sql.rehash, values), audit=audit)
+        return await self._change((self._sql.set_password, values), self._end_sessions(account.name), audit=audit)
 
-    async def set_disabled(self, name: str, is_disabled: bool) -> bool:
+    async def set_disabled(self, name: str, is_disabled: bool, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"account_name": name, "disabled": is_disabled}
-        return await self._change((self._sql.set_disabled, values), self._end_sessions(name))
+        return await self._change((self._sql.set_disabled, values), self._end_sessions(name), audit=audit)
 
-    async def set_roles(self, name: str, roles: frozenset[Role]) -> bool:
-        return await self._change((self._sql.set_roles, {"account_name": name, "new_roles": words(roles)}))
+    async def set_roles(self, name: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> bool:
+        values: dict[str, object] = {"account_name": name, "new_roles": words(roles)}
+        return await self._change((self._sql.set_roles, values), audit=audit)
 
     async def delete(self, name: str) -> bool:
         await self._write(SingleStatement(*self._end_sessions(name)))
         return await self._change((self._sql.delete, {"account_name": name}))
 
-    async def open_session(self, account: Account, session: Session) -> bool:
+    async def open_session(self, account: Account, session: Session, audit: Sequence[AuditEntry] = ()) -> bool:
         now = to_microseconds(session.created_at)
         return await self._change(
             (self._sql.logged_in, {"account_id": account.id, "seen": account.generation, "now": now}),
             (self._sql.add_session, session_row(session)),
             (self._sql.forget_expired, {"now": now}),
+            audit=audit,
         )
 
     async def find_session(self, session_id: str) -> tuple[Session, Account] | None:
@@ -163,11 +169,11 @@ class SqlAccounts:
         }
         return await self._change((self._sql.rotate, values))
 
-    async def close_session(self, session_id: str) -> None:
-        await self._change((self._sql.close_session, {"session_id": session_id}))
+    async def close_session(self, session_id: str, audit: Sequence[AuditEntry] = ()) -> None:
+        await self._change((self._sql.close_session, {"session_id": session_id}), audit=audit)
 
     def _end_sessions(self, name: str) -> tuple[str, dict[str, object]]:
         return self._sql.end_sessions, {"account_name": name}
 
-    async def _change(self, *statements: tuple[str, dict[str, object]]) -> bool:
-        return (await self._write(AccountChange(statements))).count > 0
+    async def _change(self, *statements: tuple[str, dict[str, object]], audit: Sequence[AuditEntry] = ()) -> bool:
+        return (await self._write_audited(AccountChange(statements), audit)).count > 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import BindParameter, Dialect, bindparam, delete, select, update
 
 from tusd_py.model.account import ApiKey
+from tusd_py.model.audit import AuditEntry
 from tusd_py.records.sql.account_rows import KEY_COLUMNS, key_row, keys_table, to_key
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
 from tusd_py.records.sql.runner import TransactionRunner
@@ -55,10 +57,11 @@ class SqlApiKeys:
     def __init__(self, runner: TransactionRunner, statements: ApiKeyStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
-    async def add(self, key: ApiKey) -> None:
-        await self._write(SingleStatement(self._sql.add, key_row(key)))
+    async def add(self, key: ApiKey, audit: Sequence[AuditEntry] = ()) -> None:
+        await self._write_audited(SingleStatement(self._sql.add, key_row(key)), audit)
 
     async def find(self, key_id: str) -> ApiKey | None:
         found: list[ApiKey] = await self._read(Query(self._sql.find, {"key_id": key_id}, to_key))
@@ -70,9 +73,9 @@ class SqlApiKeys:
             return await self._read(Query(self._sql.page_of_owner, {**values, "key_owner": owner}, to_key))
         return await self._read(Query(self._sql.page, values, to_key))
 
-    async def revoke(self, key_id: str, now: datetime) -> bool:
+    async def revoke(self, key_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"key_id": key_id, "now": to_microseconds(now)}
-        return (await self._write(SingleStatement(self._sql.revoke, values))).count > 0
+        return (await self._write_audited(SingleStatement(self._sql.revoke, values), audit)).count > 0
 
     async def delete_of(self, owner: str) -> int:
         return (await self._write(SingleStatement(self._sql.delete_of, {"key_owner": owner}))).count

@@ -16,6 +16,7 @@ from tusd_py.records.sql.code_statements import compile_code_statements
 from tusd_py.records.sql.codes import SqlAccessCodes
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
+from tusd_py.records.sql.erasure import SqlPersonalData, compile_erasure_statements
 from tusd_py.records.sql.grant_rows import GrantStatements
 from tusd_py.records.sql.hook_counts import SqlHookCounts, compile_hook_count_statements
 from tusd_py.records.sql.job_statements import compile_job_statements
@@ -50,6 +51,7 @@ class SqlDatabase:
     signing_keys: SqlSigningKeys
     accounts: SqlAccounts
     api_keys: SqlApiKeys
+    personal_data: SqlPersonalData
     links: SqlLinks
     codes: SqlAccessCodes
     clock: Callable[[], datetime] | None  #: that of the database, if several machines share it
@@ -71,6 +73,8 @@ class SqlDatabase:
         grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
         runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
         quota_statements = compile_quota_statements(driver.dialect)
+        accounts = SqlAccounts(runner, compile_account_statements(driver.dialect))
+        api_keys = SqlApiKeys(runner, compile_api_key_statements(driver.dialect))
         return cls(
             records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements, grants),
             job_queue=SqlJobQueue(runner, job_statements),
@@ -79,8 +83,9 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
-            accounts=SqlAccounts(runner, compile_account_statements(driver.dialect)),
-            api_keys=SqlApiKeys(runner, compile_api_key_statements(driver.dialect)),
+            accounts=accounts,
+            api_keys=api_keys,
+            personal_data=SqlPersonalData(runner, compile_erasure_statements(driver.dialect), accounts, api_keys),
             links=SqlLinks(runner, grants.links),
             codes=SqlAccessCodes(runner, grants.codes),
             clock=clock,

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from tusd_py.access.account_tokens import METHOD, session_of
-from tusd_py.access.login import IssuedTokens, Logins
+from tusd_py.access.account_tokens import session_of
+from tusd_py.access.login import METHOD, IssuedTokens, Logins
 from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX
-from tusd_py.model.account import Account
 from tusd_py.protocol.access_errors import RefreshRefused
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.api.call import Access, ApiRoute, Call
@@ -26,25 +25,27 @@ async def log_in(call: Call) -> object:
     wants_cookies = body.flag("cookies", False)
     if wants_cookies:
         _cookies(call)
-    return _issued(call, await _logins(call).login(name, password, call.address), wants_cookies=wants_cookies)
+    return _issued(
+        call, await _logins(call).login(name, password, call.address, call.ports.audit), wants_cookies=wants_cookies
+    )
 
 
 async def refresh(call: Call) -> object:
     """A new pair of tokens for the refresh token in the body, or in the cookies."""
     token = await _token_of_body(call)
     if token is not None:
-        return _issued(call, await _logins(call).refresh(token), wants_cookies=False)
-    return _issued(call, await _logins(call).refresh(_token_of_cookies(call)), wants_cookies=True)
+        return _issued(call, await _logins(call).refresh(token, call.ports.audit), wants_cookies=False)
+    return _issued(call, await _logins(call).refresh(_token_of_cookies(call), call.ports.audit), wants_cookies=True)
 
 
 async def log_out(call: Call) -> object:
     """End the session, and delete the cookies."""
     token = await _token_of_body(call)
     if token is not None:
-        await _logins(call).logout(token)
+        await _logins(call).logout(token, call.address, call.ports.audit)
         return None
     response = Response(status_code=204)
-    await _logins(call).logout(_token_of_cookies(call))
+    await _logins(call).logout(_token_of_cookies(call), call.address, call.ports.audit)
     _cookies(call).clear(response, call.request.scope, _headers(call))
     return response
 
@@ -60,11 +61,6 @@ async def show_session(call: Call) -> object:
     if principal.method == METHOD:
         view["csrf_token"] = _logins(call).csrf_token(session_of(principal))
     return view
-
-
-def account_view(account: Account) -> dict[str, object]:
-    """What a person may know of the account."""
-    return {"name": account.name, "roles": sorted(account.roles)}
 
 
 async def _token_of_body(call: Call) -> str | None:
@@ -89,7 +85,7 @@ def _token_of_cookies(call: Call) -> str:
 
 def _issued(call: Call, tokens: IssuedTokens, *, wants_cookies: bool) -> Response:
     view: dict[str, object] = {
-        "account": account_view(tokens.account),
+        "account": {"name": tokens.account.name, "roles": sorted(tokens.account.roles)},
         "expires_in": tokens.access_seconds,
         "refresh_expires_in": tokens.refresh_seconds,
     }

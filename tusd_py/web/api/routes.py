@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import audit, auth, codes, endpoints, events, jobs, links, quotas, uploads
+from tusd_py.web.api import accounts, audit, auth, codes, endpoints, events, jobs, keys, links, quotas, uploads
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
 
 #: What people and programs need to get credentials: served wherever access control is on, also while the API is off.
-CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = auth.ROUTES
+CREDENTIAL_ROUTES: tuple[ApiRoute, ...] = (*auth.ROUTES, *accounts.OWN_ROUTES)
 
 ROUTES: tuple[ApiRoute, ...] = (
     *CREDENTIAL_ROUTES,
+    *accounts.ROUTES,
+    *keys.ROUTES,
     *uploads.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,

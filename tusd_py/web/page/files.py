@@ -31,6 +31,23 @@ _PLACEHOLDER = re.compile(r"\{\{([a-z_.]+)\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageAccess:
+    """How visitors can get access, and what they can do with it.
+
+    ``anonymous`` is whether they may upload without any; ``link_seconds`` is the life of the download links that the
+    page makes, 0 if it makes none.
+    """
+
+    login: bool = False
+    codes: bool = False
+    anonymous: bool = True
+    link_seconds: int = 0
+
+
+EVERYONE = PageAccess()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageOptions:
     """What an operator's settings say about the page.
 
@@ -44,6 +61,7 @@ class PageOptions:
     logo: Logo | None = None
     length_max: int = 0
     accepted: AcceptedFiles = ANY_FILE
+    access: PageAccess = EVERYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,12 @@ def _data(language: str, texts: Mapping[str, Any], options: PageOptions) -> str:
         "sizeMax": min(sizes, default=0),
         "types": accepted.types,
         "typesByName": accepted.by_name,
+        "access": {
+            "login": options.access.login,
+            "codes": options.access.codes,
+            "anonymous": options.access.anonymous,
+            "linkSeconds": options.access.link_seconds,
+        },
     }
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 

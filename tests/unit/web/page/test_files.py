@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tusd_py.model.quota import Quota
 from tusd_py.web.page.accepted import AcceptedFiles
 from tusd_py.web.page.files import MEDIA_TYPES, PageFiles, PageOptions, prepare
 from tusd_py.web.page.logo import Logo
@@ -80,10 +81,15 @@ def test_texts_of_uppy_keep_their_fields(language: str) -> None:
 def test_texts_that_the_scripts_name_exist() -> None:
     """Each text in HTML and in the scripts is one of the file, and each of the file is used."""
     scripts = "".join(body.decode() for name, body in SOURCES.items() if name.endswith(".mjs") and "/" not in name)
-    named = set(re.findall(r"text\(\s*'(\w+)'", scripts)) | set(re.findall(r"\? '(\w+)' : '(\w+)'\)", scripts)[0])
-    named |= set(re.findall(r"\{\{text\.(\w+)\}\}", SOURCES["index.html"].decode()))
-    kinds = {name for name in TEXTS["en"]["page"] if name.startswith("types_")}
-    assert set(TEXTS["en"]["page"]) - {"title"} == named | kinds
+    names = set(re.findall(r"'(\w+)'", scripts)) | set(
+        re.findall(r"\{\{text\.(\w+)\}\}", SOURCES["index.html"].decode())
+    )
+    # Named by what the server says: the kinds of files, and the quotas.
+    made = {f"types_{kind}" for kind in ("image", "video", "audio", "text")} | {f"quota_{quota}" for quota in Quota}
+    assert set(TEXTS["en"]["page"]) - {"title"} <= names | made
+    assert made <= set(TEXTS["en"]["page"])
+    called = set(re.findall(r"\btext\('(\w+)'", scripts))
+    assert called <= set(TEXTS["en"]["page"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

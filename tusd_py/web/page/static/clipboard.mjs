@@ -3,11 +3,20 @@ import { text } from './texts.mjs'
 
 const SHOWN_MS = 1600
 
+// `copied` is the text, or a function that fetches it.
 export async function copy(copied, button) {
-  const done = await write(copied)
   button.dataset.label ??= button.textContent
-  button.textContent = text(done ? 'copied' : 'copy_by_hand')
+  button.textContent = await copying(copied)
   setTimeout(() => (button.textContent = button.dataset.label), SHOWN_MS)
+}
+
+async function copying(copied) {
+  try {
+    const done = await write(typeof copied === 'string' ? copied : await copied())
+    return text(done ? 'copied' : 'copy_by_hand')
+  } catch {
+    return text('copy_failed')
+  }
 }
 
 // The clipboard API exists in secure contexts only; over plain HTTP the old command still works.

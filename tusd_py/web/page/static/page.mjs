@@ -2,6 +2,7 @@
 // uploaded.mjs has the list of finished uploads, restored.mjs what a reload leaves; tab.mjs makes sure that only one tab
 // restores uploads; texts.mjs has the texts and what the server has told the page.
 import { Dashboard, GoldenRetriever, Tus, Uppy } from './vendor/uppy.min.mjs'
+import { admit } from './access.mjs'
 import { copy } from './clipboard.mjs'
 import { clearRefused, refusalOf, showRefused } from './refused.mjs'
 import { KEPT_MS, RestoredFiles } from './restored.mjs'
@@ -20,7 +21,18 @@ const byId = (id) => document.getElementById(id)
 const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').content, document.baseURI).href
 document.documentElement.classList.toggle('touch', isTouch)
 
-const uploaded = new UploadedList(endpoint)
+// An upload can go on with new credentials: it is refused for good only when those are refused as well.
+const UNAUTHENTICATED = 401
+const UNAUTHENTICATED_MAX = 3
+class Unauthenticated extends Error {}
+let unauthenticated = 0
+
+byId('endpoint').textContent = endpoint
+byId('endpoint-copy').addEventListener('click', (event) => copy(endpoint, event.currentTarget))
+const bearer = await admit(endpoint)
+byId('uploading').hidden = false
+
+const uploaded = new UploadedList(endpoint, bearer)
 // Files are uploaded as soon as they are chosen, so Uppy's "upload" button only resumes what a reload interrupted.
 const uppy = new Uppy({
   autoProceed: true,
@@ -30,6 +42,7 @@ const uppy = new Uppy({
     maxFileSize: data.sizeMax || null,
     // Types found in the bytes are left to the server: browsers know them by the name only.
     allowedFileTypes: data.typesByName ? data.types : null,
+    maxNumberOfFiles: bearer.endpoint ? 1 : null,
   },
   locale: await uppyLocale(),
 })
@@ -41,17 +54,26 @@ const uppy = new Uppy({
     theme: 'auto',
     fileManagerSelectionType: isTouch ? 'files' : 'both',
     singleFileFullScreen: false,
-    showLinkToFileUploadResult: true,
+    showLinkToFileUploadResult: bearer.canDownload,
     proudlyDisplayPoweredByUppy: false,
     note: limits(),
   })
   .use(Tus, {
-    endpoint,
+    endpoint: bearer.endpoint ?? endpoint,
     limit: 6,
     chunkSize: Infinity,
     retryDelays: RETRY_DELAYS,
     removeFingerprintOnSuccess: true,
     onShouldRetry,
+    onBeforeRequest: async (request) => {
+      for (const [name, value] of Object.entries(await bearer.headers())) request.setHeader(name, value)
+    },
+    onAfterResponse: (request, response) => {
+      const status = response.getStatus()
+      if (status < 400) unauthenticated = 0
+      // After any other refusal of HEAD tus-js-client forgets the upload and starts it again.
+      if (status === UNAUTHENTICATED && request.getMethod() === 'HEAD') throw new Unauthenticated()
+    },
   })
 new RestoredFiles(uppy, uploaded, endpoint)
 
@@ -104,9 +126,17 @@ function prepared(file) {
 }
 
 function onShouldRetry(error, attempt, options, usual) {
+  if (isUnauthenticated(error)) {
+    unauthenticated += 1
+    return unauthenticated <= UNAUTHENTICATED_MAX && bearer.expire()
+  }
   const again = usual(error)
   if (again && !error.originalResponse) showStatus(text('unreachable'))
   return again
+}
+
+function isUnauthenticated(error) {
+  return error.originalResponse?.getStatus() === UNAUTHENTICATED || error.causingError instanceof Unauthenticated
 }
 
 function showStatus(sentence) {
@@ -114,27 +144,42 @@ function showStatus(sentence) {
   if (status.textContent !== sentence) status.textContent = sentence
 }
 
+for (const event of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
+  uppy.on(event, () => showStatus(''))
+}
+
 uppy.on('upload-success', (file, response) => {
   uploaded.add({ id: file.id, name: file.name, size: file.size, url: response.uploadURL, at: Date.now() })
+  // A file that was retried by itself is the last event of its upload.
+  setTimeout(listFinished)
 })
-// Until then they are in the Dashboard, whose progress counts them: a file is listed once.
-uppy.on('complete', ({ successful }) => {
-  if (successful.length === 0) return
-  uppy.removeFiles(successful.map(({ id }) => id).filter((id) => uppy.getFile(id)))
-  uploaded.show()
-  byId('announcement').textContent = text('uploaded_count', { count: successful.length })
-})
+uppy.on('complete', listFinished)
+
+// Until the upload of all files that were chosen together has ended, they are in the Dashboard, whose progress counts
+// them; then they are in the list of uploaded files. So a file is listed once.
+function listFinished() {
+  const running = new Set(Object.values(uppy.getState().currentUploads).flatMap(({ fileIDs }) => fileIDs))
+  const finished = uppy.getFiles().filter(({ id, progress }) => progress.uploadComplete && !running.has(id))
+  if (finished.length === 0) return
+  uppy.removeFiles(finished.map(({ id }) => id))
+  uploaded.show(uppy.getFiles().map(({ id }) => id))
+  byId('announcement').textContent = text('uploaded_count', { count: finished.length })
+}
+
 // The server has refused the file, and would again: say why, and offer no retry.
 uppy.on('upload-error', (file, error) => {
+  if (isUnauthenticated(error)) {
+    unauthenticated = 0
+    uppy.hideInfo()
+    showStatus(text('login_needed'))
+    return
+  }
   const refusal = refusalOf(error)
   if (refusal === null) return
   uppy.hideInfo() // "Failed to upload"
   showRefused(file.name, refusal)
   uppy.removeFile(file.id)
 })
-for (const event of ['upload-progress', 'upload-success', 'upload-error', 'upload-pause', 'pause-all', 'file-removed']) {
-  uppy.on(event, () => showStatus(''))
-}
 window.addEventListener('offline', () => showStatus(text('offline')))
 window.addEventListener('online', () => showStatus(''))
 const title = document.title
@@ -142,8 +187,6 @@ uppy.on('progress', (percent) => {
   document.title = percent > 0 && percent < 100 ? `${percent}% · ${title}` : title
 })
 
-byId('endpoint').textContent = endpoint
-byId('endpoint-copy').addEventListener('click', (event) => copy(endpoint, event.currentTarget))
 byId('uploaded-clear').addEventListener('click', () => uploaded.clear())
 byId('refused-clear').addEventListener('click', clearRefused)
 

@@ -1,5 +1,5 @@
 // The list of files that the server has refused, each with the reason.
-import { text, texts, visible } from './texts.mjs'
+import { bytes, moment, text, texts, visible } from './texts.mjs'
 
 // Another try may succeed after these: the offset was wrong, another request has the upload, too many requests.
 const TEMPORARY = [409, 423, 429]
@@ -14,18 +14,41 @@ export function refusalOf(error) {
   return { code, sentence: sentence || text('refused_status', { status: String(status) }) }
 }
 
-// In other languages than English the page's own sentence stands before the server's, which has the details.
-export function showRefused(name, { code, sentence }) {
+export function showRefused(name, refusal) {
   const item = document.createElement('li')
+  item.append(`${visible(name)}: `, reasonOf(refusal))
+  document.getElementById('refused-list').append(item)
+  document.getElementById('refused').hidden = false
+}
+
+// In other languages than English the page's own sentence stands before the server's, which has the details.
+export function reasonOf({ code, sentence }) {
+  const reason = document.createDocumentFragment()
+  const quota = quotaIn(code, sentence)
   const own = texts.refusals[code]
-  item.append(own ? `${visible(name)}: ${own} ` : `${visible(name)}: `)
+  if (own) reason.append(`${own} `)
+  if (quota) {
+    reason.append(quota)
+    return reason
+  }
   const detail = document.createElement('span')
   detail.textContent = sentence
   if (own) detail.className = 'details'
   if (code) detail.lang = 'en'
-  item.append(detail)
-  document.getElementById('refused-list').append(item)
-  document.getElementById('refused').hidden = false
+  reason.append(detail)
+  return reason
+}
+
+const QUOTA = /^the quota (\w+) is (\d+) (bytes|files), of which (\d+) are used; (?:it is reset at (\S+))?/
+
+// The server names a quota with numbers of bytes and a time in UTC: the same as people write them.
+function quotaIn(code, sentence) {
+  const [, name, limit, unit, used, resetsAt] = (/^ERR_(FILE_)?QUOTA_EXCEEDED$/.test(code) && QUOTA.exec(sentence)) || []
+  const known = `quota_${name}`
+  if (!name || !(known in texts.page)) return null
+  const amount = (count) => (unit === 'bytes' ? bytes(Number(count)) : text('files_count', { count: Number(count) }))
+  const state = text('quota_used', { quota: text(known), used: amount(used), limit: amount(limit) })
+  return resetsAt ? `${state} ${text('quota_reset', { time: moment(resetsAt) })}` : state
 }
 
 export function clearRefused() {

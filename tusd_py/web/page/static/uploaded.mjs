@@ -1,13 +1,15 @@
 // The list of files that this browser has uploaded: name, size and link, stored in localStorage across reloads.
 // It changes nothing on the server.
+import { call } from './api.mjs'
 import { copy } from './clipboard.mjs'
-import { bytes, moment, text, visible } from './texts.mjs'
+import { bytes, data, moment, text, visible } from './texts.mjs'
 
 const ENTRIES_MAX = 1000
 const GONE = [404, 410]
 
 export class UploadedList {
   #key
+  #bearer
   #entries = []
   #older = 0
   // Entries that Uppy's Dashboard still shows: a file is listed once.
@@ -15,7 +17,8 @@ export class UploadedList {
   // Of a long list only the rows that are looked at are checked.
   #seen = new IntersectionObserver((rows) => rows.forEach((row) => row.isIntersecting && this.#check(row.target)))
 
-  constructor(endpoint) {
+  constructor(endpoint, bearer) {
+    this.#bearer = bearer
     this.#key = `tusd-py uploaded ${endpoint}`
     this.#load()
     this.#render()
@@ -29,17 +32,17 @@ export class UploadedList {
     })
   }
 
-  // Keeps the entry at once, and lists it after `show`.
+  // Keeps the entry at once. It is listed after `show`, which has the ids of the files that Uppy still lists.
   add(entry) {
     this.#load()
-    this.#elsewhere.add(entry.url)
+    this.#elsewhere.add(entry.id)
     const entries = [entry, ...this.#entries.filter((other) => other.url !== entry.url)]
     this.#older += Math.max(0, entries.length - ENTRIES_MAX)
     this.#store(entries.slice(0, ENTRIES_MAX))
   }
 
-  show() {
-    this.#elsewhere.clear()
+  show(elsewhere) {
+    this.#elsewhere = new Set(elsewhere)
     this.#render()
   }
 
@@ -77,7 +80,8 @@ export class UploadedList {
   async #check(item) {
     this.#seen.unobserve(item)
     const { url } = item.dataset
-    const answer = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' } }).catch(() => null)
+    const headers = { 'Tus-Resumable': '1.0.0', ...(await this.#bearer.headers()) }
+    const answer = await fetch(url, { method: 'HEAD', headers }).catch(() => null)
     if (!GONE.includes(answer?.status)) return
     this.#load()
     this.#store(this.#entries.filter((entry) => entry.url !== url))
@@ -86,8 +90,8 @@ export class UploadedList {
   }
 
   #render() {
-    const shown = this.#entries.filter(({ url }) => !this.#elsewhere.has(url))
-    document.getElementById('uploaded-list').replaceChildren(...shown.map(row))
+    const shown = this.#entries.filter(({ id }) => !this.#elsewhere.has(id))
+    document.getElementById('uploaded-list').replaceChildren(...shown.map((entry) => row(entry, this.#bearer)))
     this.#count(shown.length)
   }
 
@@ -98,17 +102,31 @@ export class UploadedList {
   }
 }
 
-function row({ name: declared, size, url, at }) {
+// What the visitor may do with the file decides what its row offers.
+function row({ name: declared, size, url, at }, bearer) {
   const name = visible(declared)
-  const link = element('a', { href: url, download: name, textContent: name, title: name })
-  const details = element('span', { className: 'details', textContent: `${bytes(size)} · ${moment(at)}` })
-  const button = element('button', { type: 'button', className: 'quiet', textContent: text('copy_url'), title: text('copy_url_why') })
-  button.setAttribute('aria-label', `${text('copy_url')}: ${name}`)
-  button.addEventListener('click', () => copy(url, button))
   const item = element('li')
   item.dataset.url = url
-  item.append(link, details, button)
+  const details = element('span', { className: 'details', textContent: `${bytes(size)} · ${moment(at)}` })
+  if (!bearer.canDownload) {
+    item.append(element('span', { className: 'name', textContent: name, title: name }), details)
+    return item
+  }
+  const isLink = bearer.makesLinks && data.access.linkSeconds > 0
+  const label = text(isLink ? 'copy_link' : 'copy_url')
+  const why = text(isLink ? 'copy_link_why' : bearer.makesLinks ? 'copy_url_own' : 'copy_url_why')
+  const button = element('button', { type: 'button', className: 'quiet', textContent: label, title: why })
+  button.setAttribute('aria-label', `${label}: ${name}`)
+  button.addEventListener('click', () => copy(isLink ? () => downloadLink(url, bearer) : url, button))
+  item.append(element('a', { href: url, download: name, textContent: name, title: name }), details, button)
   return item
+}
+
+// A URL that reads the file, and does nothing else, for everyone who has it.
+async function downloadLink(url, bearer) {
+  const upload_id = decodeURIComponent(new URL(url).pathname.split('/').at(-1))
+  const body = { upload_id, expires_in: data.access.linkSeconds }
+  return (await call('POST', 'download-links', { body, headers: await bearer.headers() })).url
 }
 
 function element(tag, properties = {}) {
