@@ -29,6 +29,7 @@ class PersonalData(Protocol):
     async def erase(self, owner: str, pseudonym: str) -> Erased:
         """Put ``pseudonym`` in place of ``owner`` in records and quotas, and delete the rest.
 
-        The rest is metadata, limits, links, codes and events. Of uploads that have not ended, and of events that are still to be delivered, nothing is erased.
+        The rest is metadata, limits, links, codes and events. Of uploads that have not ended, and of events that are
+        still to be delivered, nothing is erased.
         """
         ...
