@@ -113,7 +113,7 @@ def test_commands_are_documented(document: str) -> None:
     """The document names each command of the program, and no other."""
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
-    assert set(command.commands) == set(re.findall(r"tusd-py ([a-z]+)", text(document)))
+    assert set(command.commands) == set(re.findall(r"tusd-py ([a-z]+(?:-[a-z]+)*)", text(document)))
 
 
 def test_documented_make_targets_exist() -> None:
