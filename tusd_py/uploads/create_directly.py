@@ -29,7 +29,16 @@ log = logging.getLogger(__name__)
 #: Backends that do not concern a creation. Any other one that is there, such as a quota, needs ``create``: a new one
 #: does so until it is named here.
 _UNCONCERNED = frozenset(
-    {"quota_ledger", "validator", "sniffer", "publisher", "job_queue", "endpoint_states", "hook_counts"}
+    {
+        "endpoint_states",
+        "hook_counts",
+        "job_queue",
+        "personal_data",
+        "publisher",
+        "quota_ledger",
+        "sniffer",  # asked for each upload
+        "validator",
+    }
 )
 _HOOKS = (
     Hook.AUTHORIZE,
