@@ -14,6 +14,7 @@ from tusd_py.access.grants import code_charge, code_refusal, part_uses_max
 from tusd_py.contracts.codes import CodeExhausted
 from tusd_py.contracts.records import PartOverused, QuotaExhausted
 from tusd_py.model.caller import Caller
+from tusd_py.model.codes import AccessCode
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
@@ -23,7 +24,7 @@ from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_audit import audit_entries
-from tusd_py.uploads.upload_log import log_change, log_creation
+from tusd_py.uploads.upload_log import client_of, log_change, log_creation
 
 
 @frozen()
@@ -44,7 +45,7 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
     """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften``, ``QuotaReached``,
     ``CodeEnded`` or ``CodeLimitReached``.
     """
-    effects = _effects(ports, None, upload, cause)
+    effects = effects_of(ports, None, upload, cause)
     uses_max = part_uses_max(ports.policy.limits.part_uses_max, upload) if upload.parts else 0
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
@@ -54,7 +55,7 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
         raise code_refusal(failure.code, upload.created_at) from None
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
-    log_creation(upload, cause.caller)
+    log_creation(upload, client_of(cause.caller))
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
@@ -63,7 +64,7 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
     Raises ``RecordConflict``, ``LeaseLost``, ``QuotaReached`` or ``CodeLimitReached``; then nothing has changed.
     """
     try:
-        saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+        saved = await ports.records.update(before, after, effects_of(ports, before, after, cause))
     except QuotaExhausted as failure:
         raise _quota_reached(ports, after, failure) from None
     except CodeExhausted as failure:
@@ -87,7 +88,8 @@ def step_job(upload: Upload, step: str) -> NewJob:
     return NewJob(actor=step, key=key, upload_id=upload.id, sequence_key=f"{upload.id} steps")
 
 
-def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Effects:
+def effects_of(ports: Ports, before: Upload | None, after: Upload, cause: Cause = NO_CAUSE) -> Effects:
+    """What is recorded together with a change: events and jobs, charges to a quota, entries of the audit log."""
     events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):
@@ -125,15 +127,24 @@ def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) ->
             yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
+def code_event_effects(ports: Ports, code: AccessCode, kind: EventType, at: datetime) -> Effects:
+    """The event about ``code`` and its jobs, to be saved with the change of the code."""
+    if not any(kind in subscription.types for subscription in ports.policy.subscriptions):
+        return NO_EFFECTS
+    event = Event(id=_event_id(at), type=kind, at=at, upload=None, code=code)
+    return Effects(events=(event,), jobs=tuple(_delivery_jobs(ports, event)))
+
+
 def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
+    about = event.upload_id or (event.code.grant if event.code is not None else "")
     for subscription in ports.policy.subscriptions:
         if subscription.actor and event.type in subscription.types:
             yield NewJob(
                 actor=subscription.actor,
                 subscription=subscription.name,
                 key=f"{event.id} {subscription.name}",
-                sequence_key=f"{event.upload.id} {subscription.name}",
-                upload_id=event.upload.id,
+                sequence_key=f"{about} {subscription.name}",
+                upload_id=event.upload_id,
                 event_id=event.id,
                 is_progress=event.type is EventType.POST_RECEIVE,
                 follows_progress=EventType.POST_RECEIVE in subscription.types

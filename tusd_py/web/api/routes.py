@@ -18,6 +18,7 @@ from tusd_py.web.api import (
     keys,
     links,
     quotas,
+    schedules,
     sessions,
     uploads,
 )
@@ -43,6 +44,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *links.ROUTES,
     *codes.ROUTES,
     *audit.ROUTES,
+    *schedules.ROUTES,
 )
 
 
