@@ -22,11 +22,13 @@ from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
 from tusd_py.web.api.problems import ApiError, problem_response, refusal
 from tusd_py.web.api.request_bodies import EarlyResponse
-from tusd_py.web.errors import InternalError, to_refusal
+from tusd_py.web.errors import TABLE, to_refusal
 from tusd_py.web.request_body import AsgiBody
 
 _NAME_CHARACTERS_MAX = 255
 _METADATA_BYTES_MAX = 8192
+#: What a request with a body may be refused for, before all of it has arrived.
+_REFUSALS = (ApiError, TusError, SessionFinalized, SessionExpired, WrongLength, *TABLE)
 #: How many sessions a page of a filtered list examines.
 _EXAMINED = 200
 
@@ -108,11 +110,9 @@ async def put_chunk(call: Call) -> object:
     with opener.opened(call.request) as body:
         try:
             return await _put_chunk(call, body)
-        except Exception as failure:
+        except _REFUSALS as failure:
             error = _problem(failure)
             response = problem_response(error) if isinstance(error, ApiError) else refusal(error)
-            if isinstance(error, InternalError):
-                raise
             if body.is_ended:
                 return response
             body.close()
