@@ -28,7 +28,7 @@ from tusd_py.web.request_body import AsgiBody
 _NAME_CHARACTERS_MAX = 255
 _METADATA_BYTES_MAX = 8192
 #: What a request with a body may be refused for, before all of it has arrived.
-_REFUSALS = (ApiError, TusError, SessionFinalized, SessionExpired, WrongLength, *TABLE)
+_REFUSALS: tuple[type[Exception], ...] = (ApiError, TusError, SessionFinalized, SessionExpired, WrongLength, *TABLE)
 #: How many sessions a page of a filtered list examines.
 _EXAMINED = 200
 
