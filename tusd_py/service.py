@@ -25,6 +25,8 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
+from tusd_py.scheduler import Scheduler
+from tusd_py.schedules import enabled_schedules
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import ApiSurroundings
@@ -35,6 +37,7 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.direct import DirectAnswers
 from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -47,6 +50,9 @@ from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
+
+#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+_PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 
 class Service:
@@ -83,6 +89,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the ports were opened
         self._opening = asyncio.Lock()
         self.maintenance: Maintenance | None = None
+        self.scheduler: Scheduler | None = None
 
     async def ports(self) -> Ports:
         """The ports for the use cases; opens them if they are not open in this event loop."""
@@ -90,6 +97,10 @@ class Service:
             await self.open()
             assert self._ports is not None
         return self._ports
+
+    def opened(self) -> Ports | None:
+        """The ports if they are open in this event loop."""
+        return self._ports if self._loop is asyncio.get_running_loop() else None
 
     def api_surroundings(self) -> ApiSurroundings:
         """What the API needs to know of this server."""
@@ -115,14 +126,16 @@ class Service:
         async with self._opening:
             if self._ports is not None and self._loop is not None and self._loop.is_closed():
                 abandoned, self._ports = self._ports, None
-                self.maintenance = None
+                self.maintenance = self.scheduler = None
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
                 if self._ports.audit is not None:
                     self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
-                self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                maintenance = self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                if schedules := enabled_schedules(self.settings):
+                    self.scheduler = Scheduler(self._ports, self.settings, schedules, self.metrics, maintenance)
 
     def reload_rules(self, settings: Settings) -> None:
         """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
@@ -136,6 +149,9 @@ class Service:
             return
         ports, self._ports = self._ports, None
         self.active_bodies.drain()
+        if self.scheduler is not None:
+            await self.scheduler.stop()
+            self.scheduler = None
         if self.maintenance is not None:
             await self.maintenance.stop()
             self.maintenance = None
@@ -227,7 +243,9 @@ def _page_access(settings: Settings) -> PageAccess:
     # The cookies of a login belong to the page's own origin, and to an endpoint there.
     return PageAccess(
         login=settings.accounts.enabled and settings.accounts.cookies,
+        codes=settings.codes.enabled,
         anonymous=settings.access.anonymous == "all",
+        link_seconds=int(min(_PAGE_LINK_SECONDS, settings.links.seconds_max)) if settings.links.enabled else 0,
     )
 
 
@@ -269,7 +287,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin)
+    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
         app.add_middleware(

@@ -8,6 +8,7 @@ from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import RecordedEntry
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
+from tusd_py.model.schedules import ScheduleState
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
@@ -116,6 +117,19 @@ def audit_view(recorded: RecordedEntry) -> dict[str, object]:
         "outcome": entry.outcome.value,
         "address": entry.address,
         "reason": entry.reason,
+    }
+
+
+def schedule_view(state: ScheduleState) -> dict[str, object]:
+    """A schedule: its last run, and when the next one is due."""
+    return {
+        "name": state.name,
+        "timing": state.timing,
+        "last_run": format_time(state.started_at),
+        "ended_at": format_time(state.ended_at),
+        "outcome": state.outcome.value,
+        "detail": state.detail,
+        "next_run": format_time(state.due_at),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -14,6 +14,7 @@ from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter
 from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
+from tusd_py.records.sql.group_commit import Callback
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -44,30 +45,39 @@ class SqlRecords:
         self._quota_sql = quota
         self._grant_sql = grants
         self._write = runner.write
+        self._begin_write = runner.begin_write
         self._read = runner.read
         self._close = runner.close
 
     async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
-        parts = [
-            {"final_id": upload.id, "position": position, "part_id": part_id}
-            for position, part_id in enumerate(upload.parts)
-        ]
-        change = RecordChange(
-            self._sql.insert,
-            inserted_row(upload),
-            RecordExists(f"upload {upload.id} is already recorded"),
-            durable=upload.is_complete,
-            add_part=self._sql.insert_part,
-            parts=parts,
-            effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
-            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
-            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
-        )
+        change = self._insertion(upload, effects)
+        if upload.parts:
+            change.parts = [
+                {"final_id": upload.id, "position": position, "part_id": part_id}
+                for position, part_id in enumerate(upload.parts)
+            ]
         if upload.token:
             change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
         if part_uses_max and upload.parts:
             change.part_uses = PartUses(self._sql.count_part_uses, upload.parts, part_uses_max)
         await self._write(change)
+
+    def _insertion(self, upload: Upload, effects: Effects) -> RecordChange:
+        return RecordChange(
+            self._sql.insert,
+            inserted_row(upload),
+            RecordExists(f"upload {upload.id} is already recorded"),
+            durable=upload.is_complete,
+            add_part=self._sql.insert_part,
+            effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
+            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
+        )
+
+    def begin_insert(self, upload: Upload, effects: Effects, on_done: Callable[[BaseException | None], None]) -> None:
+        """See ``DirectRecords``."""
+        assert not upload.parts and not upload.token, "only plain creations are direct"
+        self._begin_write(self._insertion(upload, effects), Callback(on_done))
 
     async def find(self, upload_id: str) -> Upload | None:
         found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]

@@ -283,8 +283,9 @@ class QuotaChargeRow(RecordsTable, table=True):
         _ROWS_IN_KEY_ORDER,
     )
 
-    upload_id: str = Field(primary_key=True, sa_type=Text)
+    # In this order, so that charges of the same time are neighbours: a creation changes no page of its own.
     created_at: datetime = Field(primary_key=True, sa_type=Instant)
+    upload_id: str = Field(primary_key=True, sa_type=Text)
     subject: str = Field(sa_type=Text)
     day: str = Field(sa_type=Text)
     month: str = Field(sa_type=Text)
