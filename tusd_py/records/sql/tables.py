@@ -105,6 +105,7 @@ class UploadRow(RecordsTable, table=True):
         Index(
             "ix_uploads_grant",
             "grant",
+            "created_at",
             "id",
             sqlite_where=text("\"grant\" <> ''"),
         ),
