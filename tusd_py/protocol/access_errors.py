@@ -183,6 +183,33 @@ class Unauthenticated(TusError):
 
 
 @dataclass(eq=False)
+class DownloadElsewhere(TusError):
+    """Browsers get the bytes at ``url``, which has another origin."""
+
+    status = 307
+    code = "ERR_DOWNLOAD_ELSEWHERE"
+    sentence = "downloads have an origin of their own (server.download_url)"
+
+    url: str
+
+
+class DownloadRefused(TusError):
+    """Browsers get the bytes at another origin, and are not sent there."""
+
+    status = 403
+    code = "ERR_DOWNLOAD_REFUSED"
+    sentence = "this origin sends no content to browsers (server.download_url, server.download_redirect)"
+
+
+class DownloadsOnly(TusError):
+    """The request was sent to the origin of downloads, which only downloads are for."""
+
+    status = 421
+    code = "ERR_DOWNLOADS_ONLY"
+    sentence = "this origin is for downloads only (server.download_url)"
+
+
+@dataclass(eq=False)
 class CredentialsRevoked(Unauthenticated):
     """The credentials of a running request were revoked before it could complete an upload."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.model.values import frozen
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import DownloadElsewhere, Unauthenticated
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
 from tusd_py.protocol.downloads import content_headers, validator_headers
@@ -153,6 +153,8 @@ class Formatter:
                 return [(b"tus-version", _VERSION)]
             case Unauthenticated():
                 return [(b"www-authenticate", error.challenge.encode("ascii"))]
+            case DownloadElsewhere():
+                return [(b"location", error.url.encode("latin-1"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded():
