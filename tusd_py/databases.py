@@ -37,7 +37,8 @@ async def open_database(settings: Settings) -> SqlDatabase | None:
     for step in await asyncio.to_thread(migrate_records, settings):
         log.info("database: %s", step)
     on_work = partial(notify, wake_directory(settings))
-    return await SqlDatabase.open(_database_url(settings), durability=settings.storage.durability, on_work=on_work)
+    durability, lists = settings.storage.durability, settings.api.enabled
+    return await SqlDatabase.open(_database_url(settings), durability=durability, on_work=on_work, lists=lists)
 
 
 def open_job_queue(settings: Settings) -> AbstractAsyncContextManager[JobQueue]:

@@ -35,7 +35,8 @@ from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.health import health_routes
+from tusd_py.web.direct import DirectAnswers
+from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import NegotiatedProtocol, Protocols
@@ -47,6 +48,9 @@ from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
+
+#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+_PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 
 class Service:
@@ -92,6 +96,10 @@ class Service:
             assert self._ports is not None
         return self._ports
 
+    def opened(self) -> Ports | None:
+        """The ports if they are open in this event loop."""
+        return self._ports if self._loop is asyncio.get_running_loop() else None
+
     def api_surroundings(self) -> ApiSurroundings:
         """What the API needs to know of this server."""
 
@@ -103,6 +111,7 @@ class Service:
             locate=locate,
             download_url=self.settings.server.download_url,
             is_draining=lambda: self.active_bodies.is_draining,
+            readiness=Readiness(self.ports, self.active_bodies),
         )
 
     async def access_ports(self) -> AccessPorts:
@@ -232,7 +241,9 @@ def _page_access(settings: Settings) -> PageAccess:
     # The cookies of a login belong to the page's own origin, and to an endpoint there.
     return PageAccess(
         login=settings.accounts.enabled and settings.accounts.cookies,
+        codes=settings.codes.enabled,
         anonymous=settings.access.anonymous == "all",
+        link_seconds=int(min(_PAGE_LINK_SECONDS, settings.links.seconds_max)) if settings.links.enabled else 0,
     )
 
 
@@ -253,7 +264,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         finally:
             await service.close()
 
-    routes: list[BaseRoute] = health_routes(service.ports, service.active_bodies)
+    readiness = Readiness(service.ports, service.active_bodies)
+    routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
     if settings.api.enabled:
@@ -273,13 +285,9 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
-    app = ServerApp(
-        PrefixRoute(settings.server.base_path, service.endpoint),
-        routes,
-        lifespan,
-        cross_origin,
-        service.download_origin,
-    )
+    endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
+    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
         app.add_middleware(

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser.conftest import ARGUMENTS, chromium_path
 from tests.browser.upload_page import PHONE, UploadPage, visit
 from tests.support.content import MIB, content
+from tests.support.grants import start as start_sharing
 from tests.support.receiver import Answer, Receiver, receiving
 from tests.support.server import RunningServer, start_server
 
@@ -32,6 +33,11 @@ def _main() -> None:
             with visit(browser, server, **phone) as page:
                 page.tab.screenshot(path=_FOLDER / "phone.png")
             _take_refusal(browser, server, receiver, Path(folder))
+            server.stop()
+            server = start_sharing(Path(folder) / "guarded", ACCESS__ANONYMOUS="none", ACCOUNTS__ENABLED="true")
+            with visit(browser, server, opened=False, locale="de-DE", **_DESKTOP) as page:
+                page.tab.locator("#login-name").fill("ada")
+                page.tab.screenshot(path=_FOLDER / "login.png")
         finally:
             browser.close()
             server.stop()

@@ -156,16 +156,22 @@ class UploadPage:
 
 @contextmanager
 def visit(
-    browser: Browser, server: RunningServer, *, expected: str = "\n", opened: bool = True, **options: Any
+    browser: Browser,
+    server: RunningServer,
+    *,
+    expected: str = "\n",
+    opened: bool = True,
+    path: str = "/",
+    **options: Any,
 ) -> Iterator[UploadPage]:
     """Open the page of ``server``. Fails at the end if the page has ``violations`` without the text ``expected``.
 
     ``options`` are of the browser's context: ``locale``, or those of ``PHONE``. ``opened`` is whether the page accepts
-    files at once.
+    files at once. ``path`` may have a fragment.
     """
     context = browser.new_context(**{"locale": "en-GB", "accept_downloads": True, **options})
     try:
-        page = UploadPage(context, server.root + "/")
+        page = UploadPage(context, server.root + path)
         page.open(accepts_files=opened)
         yield page
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.searches import SearchContract
 from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, Records, RecordsUnavailable
 from tusd_py.model.upload import Kind, Status, Upload
 
@@ -40,7 +41,7 @@ def a_full_upload() -> Upload:
     return moved.with_status(Status.REJECTED, NOW + timedelta(seconds=2), 'said "no",\nand \\ meant it')
 
 
-class RecordsContract(ABC):
+class RecordsContract(SearchContract, ABC):
     """Inherit as ``class TestX(RecordsContract)``; ``read_directly`` must not use the backend."""
 
     pytestmark = pytest.mark.anyio

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_py.contracts.locker import Lock, Locker, LockTimeout
-from tusd_py.contracts.records import Records, RecordsUnavailable
+from tusd_py.contracts.records import Records, RecordsUnavailable, UploadPage
 from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.listing import PageKey, UploadFilter
 
 
 @dataclass
@@ -74,6 +75,10 @@ class FailingRecords:
     async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
         self._faults.records()
         return await self._inner.list_uploads(statuses, owner=owner, limit=limit)
+
+    async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
+        self._faults.records()
+        return await self._inner.search(wanted, limit, after)
 
     async def page(self, after_id: str, limit: int) -> list[Upload]:
         self._faults.records()

@@ -20,7 +20,7 @@ from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Upload
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.job_statements import compile_job_statements
-from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.rows import inserted_row, to_row
 from tusd_py.records.sql.sqlite import SqliteConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
 from tusd_py.records.sql.transactions import RecordChange, Writer, WriteResult, effect_rows
@@ -83,7 +83,7 @@ class Scenario:
         return Effects(events=events, jobs=jobs, completed_job=self.job if completes_job else None)
 
     def change(self, before: Upload | None, after: Upload, effects: Effects) -> RecordChange:
-        row = to_row(after, after.token)
+        row = inserted_row(after) if before is None else to_row(after, after.token)
         if before is not None:
             row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         statement = self.sql.insert if before is None else self.sql.update

@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.support.server import RunningServer, start_server
 from tusd_py.web.api.openapi import load_document
@@ -21,6 +22,8 @@ OPERATIONS: dict[str, Any] = {
     for operation in (cast("Any", found).ok() for found in SCHEMA.get_all_operations())
 }
 QUICK, LONG = 8, 300
+#: Texts of which only the server knows which are valid.
+OPAQUE = ("cursor must be",)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,8 @@ def test_operation(operation: str, examples: int, server: RunningServer, session
     def check(case: Any) -> None:
         response = case.call(base_url=server.root, session=session, timeout=20)
         assert response.status_code < 500, (case.as_curl_command(), response.text)
-        case.validate_response(response)
+        is_opaque = response.status_code == 400 and response.json()["detail"].startswith(OPAQUE)
+        case.validate_response(response, excluded_checks=[positive_data_acceptance] if is_opaque else [])
 
     check()
 

@@ -259,6 +259,18 @@ def test_empty_line_does_not_keep_the_connection(start: Start) -> None:
             assert stock == is_open(connection, 1.5 if stock else 10)
 
 
+def test_idle_time_counts_from_the_last_response(start: Start) -> None:
+    """One timer serves all idle times of a connection: each begins anew with a response, and ends the connection."""
+    with start(keep_alive_seconds=1).connect() as connection:
+        for _ in range(3):
+            connection.sendall(head("GET", "/first"))
+            assert b"/first" in answer(connection)
+            time.sleep(0.6)
+        began = time.monotonic()
+        assert b"" == rest(connection)
+        assert 0.2 < time.monotonic() - began < 5
+
+
 def test_header_timeout_is_for_heads_only(start: Start) -> None:
     """A body and an application may take longer, and a used connection may be idle longer."""
     server = start(header_timeout_seconds=HEADER_TIMEOUT_SECONDS)

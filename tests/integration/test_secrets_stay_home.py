@@ -94,7 +94,7 @@ async def send_secrets(server: RunningServer, hooks: Receiver) -> None:
     assert await exchange(server, "POST", f"/files/{query}", concat) == 201
     assert await exchange(server, "GET", f"/files/nothing{query}", {}) == 404
     assert await exchange(server, "PATCH", f"/files/{part}{query}", {"Upload-Offset": SECRET}) == 400
-    assert await exchange(server, "POST", f"/api/uploads{query}", {}) == 404
+    assert await exchange(server, "POST", f"/api/uploads{query}", {}) == 405
     hooks.answers["pre-create"] = Answer("no", status=500)
     assert await exchange(server, "POST", f"/files/{query}", create) == 500
     del hooks.answers["pre-create"]

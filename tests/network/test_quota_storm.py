@@ -33,8 +33,25 @@ def charged(data_dir: Path) -> tuple[dict[str, int], int, int]:
     return counters, filled + joined - parts, unsettled
 
 
+def counts(data_dir: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Files of the day and unfinished uploads: as counted, and as the records account for them."""
+    with closing(sqlite3.connect(data_dir / "tusd.sqlite3")) as connection:
+        (files,) = connection.execute(
+            "SELECT coalesce(sum(files), 0) FROM quota_counters WHERE length(period) = 10"
+        ).fetchone()
+        (unfinished,) = connection.execute(
+            "SELECT coalesce(sum(files), 0) FROM quota_counters WHERE period = 'now'"
+        ).fetchone()
+        truth = connection.execute(
+            "SELECT count(*), coalesce(sum(completed_at IS NULL AND status IN ('uploading', 'processing')), 0) "
+            "FROM uploads WHERE kind <> 'partial'"
+        ).fetchone()
+    return (files, unfinished), truth
+
+
 async def storm(directory: Path, uploads: int, kills: int) -> None:
     quotas = {"QUOTAS__ENABLED": "true", "QUOTAS__BYTES_PER_DAY": "1GB"}
+    quotas |= {"QUOTAS__FILES_PER_DAY": "10000", "QUOTAS__BYTES_STORED": "1GB", "QUOTAS__UPLOADS_AT_ONCE": "1000"}
     chaos = Chaos(directory / "data", "embedded", uploads=uploads, kills=kills, seed=5, more_settings=quotas)
     await chaos.run()
     assert chaos.kills == sum(chaos.killed.values())
@@ -42,9 +59,11 @@ async def storm(directory: Path, uploads: int, kills: int) -> None:
     months = [count for period, count in counters.items() if len(period) == 7]
     days = [count for period, count in counters.items() if len(period) == 10]
     assert (sum(months), sum(days), unsettled) == (filled, filled, 0)
+    counted, truth = counts(chaos.data_dir)
+    assert counted == truth
     database = await SqlDatabase.open(f"sqlite:///{chaos.data_dir}/tusd.sqlite3")
     try:
-        assert await database.quota_ledger.reconcile(repair=False) == []
+        assert await database.quota_ledger.reconcile(repair=False, counts_now=True) == []
     finally:
         await database.close()
     print(f"killed {dict(chaos.killed)}, run again {dict(chaos.rerun)}, {filled} bytes charged")

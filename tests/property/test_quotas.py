@@ -229,6 +229,18 @@ async def test_reconciliation_repairs_drift() -> None:
         await opened.check()
 
 
+async def test_reconciliation_without_drift_needs_no_write_lock() -> None:
+    """On a busy server it holds up no writer: it succeeds while another process writes."""
+    async with ledger() as opened:
+        await opened.step("create", 0, 60)
+        with sqlite3.connect(opened._path, isolation_level=None) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            found = await asyncio.wait_for(opened.database.quota_ledger.reconcile(repair=True, counts_now=True), 5)
+            assert found == []
+            connection.execute("ROLLBACK")
+        connection.close()
+
+
 async def test_two_processes_race_for_the_last_upload() -> None:
     """Of creations through two connections to one database, exactly as many succeed as may be unfinished at once."""
     async with ledger() as opened:

@@ -78,6 +78,29 @@ class Application:
         self.sent_interim.append(send_interim(104))
         await send({"type": "http.response.body", "body": text})
 
+    def begin_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> bool:
+        """Answer ``/direct`` without a task; ``/direct-later`` is begun so, and then left to a task."""
+        if not whole.scope["path"].startswith("/direct"):
+            return False
+        loop = asyncio.get_running_loop()
+        if whole.scope["path"] == "/direct-later":
+            loop.call_soon(run, whole, None)
+        else:
+            body = b"".join(whole.peek_body())
+            self.seen.append(Seen(whole.scope["path"], whole.scope["headers"], body, ended="direct"))
+            loop.call_soon(self._respond_directly, whole, run)
+        return True
+
+    def _respond_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> None:
+        headers = [(b"content-length", b"0")]
+        if not whole.respond_directly(201, headers):
+
+            async def send_response(scope: Any, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
+                await send({"type": "http.response.start", "status": 201, "headers": headers})
+                await send({"type": "http.response.body", "body": b""})
+
+            run(whole, send_response)
+
     async def _read(self, seen: Seen, receive: Callable[[], Awaitable[Message]]) -> None:
         while not seen.ended:
             message = await receive()
@@ -165,6 +188,8 @@ def served(
         ws="none",
         lifespan="off",
         log_config=None,
+        access_log=False,
+        proxy_headers=False,
         timeout_keep_alive=keep_alive_seconds,
     )
     server = uvicorn.Server(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -155,3 +156,95 @@ def test_outage_is_logged_at_first_then_rarely_and_at_its_end(caplog: pytest.Log
         ("endpoint fails", "b", 1),
         ("it works again", "a", None),
     ]
+
+
+class CountedStream(io.StringIO):
+    """A stream that counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, text: str, /) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+@pytest.mark.anyio
+async def test_lines_of_one_turn_are_one_write() -> None:
+    """Lines of one turn of the event loop are written together, in order, before the next turn ends."""
+    stream = CountedStream()
+    logs.configure("json", "info", stream)
+    for number in range(3):
+        LOGGER.info("line %d", number)
+    logs.log_event(LOGGER, "line 3", {})
+    assert "" == stream.getvalue()
+    await asyncio.sleep(0)
+    assert [f"line {number}" for number in range(4)] == [
+        json.loads(line)["event"] for line in stream.getvalue().splitlines()
+    ]
+    assert 1 == stream.writes
+
+
+@pytest.mark.anyio
+async def test_urgent_lines_and_lines_of_threads_are_written_at_once() -> None:
+    """A warning waits for nothing, nor does a line of a thread; both are written after the lines before them."""
+    stream = CountedStream()
+    logs.configure("text", "info", stream)
+    LOGGER.info("one")
+    LOGGER.warning("two")
+    assert ["one", "two"] == [line.split()[-1] for line in stream.getvalue().splitlines()]
+    LOGGER.info("three")
+    await asyncio.to_thread(LOGGER.info, "four")
+    assert ["three", "four"] == [line.split()[-1] for line in stream.getvalue().splitlines()][2:]
+
+
+@pytest.mark.anyio
+async def test_the_end_of_the_program_loses_no_line() -> None:
+    """What the event loop no longer writes is written by ``logging.shutdown``, and when the handler is replaced."""
+    first, second = io.StringIO(), io.StringIO()
+    logs.configure("json", "info", first)
+    LOGGER.info("before")
+    logs.configure("json", "info", second)
+    assert "before" in first.getvalue()
+    LOGGER.info("last")
+    logging.getLogger().handlers[0].flush()
+    assert "last" in second.getvalue()
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_events_have_the_same_line_with_and_without_a_record(format: Literal["json", "text"]) -> None:
+    """``log_event`` writes what ``info`` writes, also with a second handler, which needs a record."""
+    values: dict[str, object] = {"upload": "abc", "length": None, "client": "192.0.2.7", "file_name": "ü\n\u202e.txt"}
+    lines = []
+    for is_alone in (True, False):
+        stream = io.StringIO()
+        logs.configure(format, "info", stream)
+        if not is_alone:
+            logging.getLogger().addHandler(logging.NullHandler())
+        token = logs.request_id.set("abc123")
+        try:
+            logs.log_event(LOGGER, "upload created", dict(values))
+        finally:
+            logs.request_id.reset(token)
+        # Without the time.
+        lines.append(stream.getvalue()[40:] if format == "json" else stream.getvalue()[24:])
+    assert "abc123" in lines[0]
+    assert lines[0] == lines[1]
+
+
+def test_privacy_applies_to_events() -> None:
+    """The address is shortened and the name of the file left out."""
+    stream = io.StringIO()
+    logs.configure("json", "info", stream, privacy=True)
+    logs.log_event(LOGGER, "upload created", {"client": "192.0.2.7", "file_name": "x"})
+    assert ("192.0.2.0/24", None) == (
+        json.loads(stream.getvalue()).get("client"),
+        json.loads(stream.getvalue()).get("file_name"),
+    )
+
+
+def test_events_below_the_level_are_dropped() -> None:
+    """At level warning, nothing is written."""
+    stream = io.StringIO()
+    logs.configure("json", "warning", stream)
+    logs.log_event(LOGGER, "upload created", {})
+    assert "" == stream.getvalue()

@@ -78,6 +78,14 @@ class AccessPolicy:
             return False
         return any(verb in TABLE[role][ownership] for role in roles)
 
+    def only_listed_owner(self, principal: Principal) -> str | None:
+        """The owner to whose uploads lists are limited for ``principal``; ``None`` if they show those of everybody.
+
+        What every client may do with public uploads does not count: only those that know their URL may.
+        """
+        is_for_all = any(Verb.INSPECT in TABLE[role][Ownership.OTHERS] for role in principal.roles)
+        return None if is_for_all else principal.subject
+
     def may_claim(self, principal: Principal, verb: Verb, upload: Upload, now: datetime) -> bool:
         """Whether this request makes ``principal`` the owner of a public upload."""
         return (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from tusd_py.model.caller import Caller
 from tusd_py.model.principal import Principal
@@ -92,20 +93,19 @@ class QuotaPolicy:
 
     def periods(self, at: datetime) -> QuotaPeriods:
         """The day and the month of ``at``."""
-        text = at.astimezone(self.zone).isoformat()
-        return QuotaPeriods(text[:10], text[:7])
+        return _periods(at.astimezone(self.zone).date())
 
     def resets_at(self, quota: Quota, at: datetime) -> datetime | None:
         """When the day or the month of ``at`` ends; ``None`` if no time resets this quota."""
         local = at.astimezone(self.zone)
         if quota in (Quota.BYTES_PER_DAY, Quota.FILES_PER_DAY):
-            date = local.date() + timedelta(days=1)
+            end = local.date() + timedelta(days=1)
         elif quota in (Quota.BYTES_PER_MONTH, Quota.FILES_PER_MONTH):
-            date = (local.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+            end = (local.date().replace(day=1) + timedelta(days=32)).replace(day=1)
         else:
             return None
         # From the date: the day of a change of the clocks has 23 or 25 hours.
-        return datetime(date.year, date.month, date.day, tzinfo=self.zone).astimezone(UTC)
+        return datetime(end.year, end.month, end.day, tzinfo=self.zone).astimezone(UTC)
 
     def refusal(self, exhausted: ExhaustedQuota, created_at: datetime) -> QuotaReached:
         """The error for a client whose upload, created at this time, does not fit into its quota."""
@@ -113,6 +113,13 @@ class QuotaPolicy:
         reached = QuotaReached if exhausted.quota.counts_bytes else FileQuotaReached
         reset = "" if resets_at is None else f"{resets_at:%Y-%m-%dT%H:%M:%SZ}"
         return reached(exhausted.quota.value, exhausted.limit, exhausted.used, reset)
+
+
+@lru_cache(maxsize=8)
+def _periods(day: date) -> QuotaPeriods:
+    # Cached, because every creation asks for those of today.
+    text = day.isoformat()
+    return QuotaPeriods(text, text[:7])
 
 
 def own_limits_of(principal: Principal) -> QuotaLimits | None:

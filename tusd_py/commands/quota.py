@@ -80,8 +80,6 @@ def set_limits(
     data_dir: DataDir = None,
 ) -> None:
     """Set the limits of one subject; a limit that is not named stays as it is."""
-    from dataclasses import replace
-
     from tusd_py.access_wiring import quota_policy
     from tusd_py.model.audit import AuditKind
     from tusd_py.model.quota import QuotaLimits
@@ -105,7 +103,7 @@ def set_limits(
 
     async def run(ledger: QuotaLedger) -> QuotaLimits | None:
         before = await ledger.find_limits(subject) or (QuotaLimits() if policy is None else policy.limits)
-        limits = None if default else replace(before, **changes)
+        limits = None if default else before._replace(**changes)
         await ledger.set_limits(subject, limits, operator_entries(settings, "set", AuditKind.QUOTA, subject))
         return limits
 

@@ -9,6 +9,8 @@ from typing import Protocol
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.quota import ExhaustedQuota
 from tusd_py.model.upload import Status, Upload
+from tusd_py.model.values import frozen
+from tusd_py.protocol.listing import PageKey, UploadFilter
 
 
 class RecordsError(Exception):
@@ -39,6 +41,14 @@ class RecordsUnavailable(RecordsError):
 
 class RecordsFull(RecordsUnavailable):
     """The medium of the records is full; nothing was changed."""
+
+
+@frozen()
+class UploadPage:
+    """A page of a list. ``next`` is where the next one begins; ``None`` if this is the last."""
+
+    uploads: Sequence[Upload]
+    next: PageKey | None = None
 
 
 class Records(Protocol):
@@ -78,6 +88,13 @@ class Records(Protocol):
 
     async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
         """The newest uploads by creation, newest first, that are in one of ``statuses`` and, if given, of ``owner``."""
+        ...
+
+    async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
+        """At most ``limit`` uploads that ``wanted`` selects, in its order, following the place ``after``.
+
+        It examines a bounded number of uploads: a page may have fewer than ``limit`` although there are more.
+        """
         ...
 
     async def page(self, after_id: str, limit: int) -> list[Upload]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -42,8 +42,7 @@ class QuotaPeriods(NamedTuple):
         return self.day if quota in (Quota.BYTES_PER_DAY, Quota.FILES_PER_DAY) else self.month
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaLimits:
+class QuotaLimits(NamedTuple):
     """How much one subject may upload; ``None`` is no limit. The fields have the names of the quotas, in their order.
 
     In ``QuotaCharge.own_limits`` ``None`` means that the credentials have no limit of their own.
@@ -64,11 +63,10 @@ class QuotaLimits:
         """These limits, except where ``own`` has some."""
         if own is None:
             return self
-        merged = {each.name: getattr(own, each.name) for each in fields(own)}
-        return QuotaLimits(**{name: getattr(self, name) if limit is None else limit for name, limit in merged.items()})
+        return QuotaLimits(*(limit if mine is None else mine for limit, mine in zip(self, own, strict=True)))
 
 
-assert [each.name for each in fields(QuotaLimits)] == [quota.value for quota in Quota]
+assert list(QuotaLimits._fields) == [quota.value for quota in Quota]
 
 
 class QuotaAmounts(NamedTuple):
@@ -78,13 +76,6 @@ class QuotaAmounts(NamedTuple):
     files: int = 0  # of its day and month
     stored: int = 0  # bytes, now
     unfinished: int = 0  # uploads, now
-
-    def of(self, quota: Quota) -> int:
-        if quota is Quota.BYTES_STORED:
-            return self.stored
-        if quota is Quota.UPLOADS_AT_ONCE:
-            return self.unfinished
-        return self.bytes if quota.counts_bytes else self.files
 
 
 @frozen(kw_only=True)

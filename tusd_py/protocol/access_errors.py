@@ -182,17 +182,6 @@ class Unauthenticated(TusError):
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
 
 
-@dataclass(eq=False)
-class DownloadElsewhere(TusError):
-    """Browsers get the bytes at ``url``, which has another origin."""
-
-    status = 307
-    code = "ERR_DOWNLOAD_ELSEWHERE"
-    sentence = "downloads have an origin of their own (server.download_url)"
-
-    url: str
-
-
 class DownloadRefused(TusError):
     """Browsers get the bytes at another origin, and are not sent there."""
 

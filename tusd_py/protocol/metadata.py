@@ -35,6 +35,15 @@ def parse_metadata(header: str | None) -> dict[str, bytes]:
     return metadata
 
 
+def find_value(header: str, key: str) -> bytes | None:
+    """The decoded value of one ``key`` in a valid header, without decoding the others; None if there is none."""
+    for pair in header.split(","):
+        name, _, encoded = pair.strip(" \t").partition(" ")
+        if name == key:
+            return parse_base64(encoded)
+    return None
+
+
 def declared_type(metadata: Mapping[str, bytes]) -> str:
     """The media type that a client declares, in lower case and without parameters; empty if it declares none."""
     media_type = next((metadata[key] for key in ("filetype", "type", "contentType") if metadata.get(key)), b"")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.model.values import frozen
-from tusd_py.protocol.access_errors import DownloadElsewhere, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
 from tusd_py.protocol.downloads import content_headers, validator_headers
@@ -29,6 +29,7 @@ from tusd_py.protocol.outcomes import (
     Downloaded,
     Inspected,
     Outcome,
+    Redirected,
     ResponseOverride,
     Terminated,
 )
@@ -113,6 +114,9 @@ class Formatter:
                 response = self._inspected(outcome.upload, context)
             case Downloaded():
                 response = self._downloaded(outcome)
+            case Redirected():
+                location_header = (b"location", outcome.url.encode("latin-1"))
+                response = Response(307, [location_header, _NO_STORE, (b"content-length", b"0")])
             case Terminated():
                 response = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other
@@ -153,8 +157,6 @@ class Formatter:
                 return [(b"tus-version", _VERSION)]
             case Unauthenticated():
                 return [(b"www-authenticate", error.challenge.encode("ascii"))]
-            case DownloadElsewhere():
-                return [(b"location", error.url.encode("latin-1"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded():

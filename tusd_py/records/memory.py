@@ -6,12 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
-from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, RecordsUnavailable
+from tusd_py.contracts.records import PartOverused, RecordConflict, RecordExists, RecordsUnavailable, UploadPage
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter, declared_fields, detected_type
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Final uploads in these statuses have no bytes and will not get any.
 _WITHOUT_BYTES = (Status.EXPIRED, Status.TERMINATED, Status.FAILED)
@@ -67,6 +71,16 @@ class MemoryRecords:
         found = (u for u in self._uploads.values() if u.status in statuses and owner in ("", u.owner))
         return sorted(found, key=lambda upload: (upload.created_at, upload.id), reverse=True)[:limit]
 
+    async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
+        self._refuse_when_closed()
+        found = sorted(((_key(u, wanted), u) for u in self._uploads.values() if wanted.matches(_listed(u))), key=_first)
+        if not wanted.is_by_name:
+            found.reverse()
+        if after is not None:
+            found = [(key, u) for key, u in found if (key > after if wanted.is_by_name else key < after)]
+        page = found[:limit]
+        return UploadPage([upload for _, upload in page], page[-1][0] if page and len(found) > limit else None)
+
     async def page(self, after_id: str, limit: int) -> list[Upload]:
         self._refuse_when_closed()
         has_bytes = (Status.UPLOADING, Status.PROCESSING, Status.READY)
@@ -120,6 +134,28 @@ def _with_copied_storage(upload: Upload) -> Upload:
         return upload
     state: Mapping[str, object] = MappingProxyType(json.loads(json.dumps(dict(upload.storage))))
     return replace(upload, storage=state)
+
+
+def _listed(upload: Upload) -> ListedUpload:
+    key, declared = declared_fields(upload.metadata_header)
+    return ListedUpload(
+        id=upload.id,
+        status=upload.status,
+        owner=upload.owner,
+        created_at=(upload.created_at - _EPOCH) // timedelta(microseconds=1),
+        name_key=key,
+        declared_type=declared,
+        detected_type=detected_type(upload.history),
+    )
+
+
+def _key(upload: Upload, wanted: UploadFilter) -> Any:
+    listed = _listed(upload)
+    return (listed.name_key if wanted.is_by_name else listed.created_at), upload.id
+
+
+def _first(found: tuple[Any, Upload]) -> Any:
+    return found[0]
 
 
 def _needs_recovery(upload: Upload) -> bool:

@@ -18,6 +18,7 @@ class TaskKind(StrEnum):
     FINISH = "finish"  # post-finish, and the upload handed to workers after it
     ASSEMBLE = "assemble"  # concatenation of a final upload; also the lock that a process holds during it
     WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
+    DISCARD = "discard"  # the bytes of a creation that failed
     DELETE_PARTS = "delete-parts"
     RECOVER = "recover"
     SWEEPER = "sweeper"  # the lock of the process that runs the periodic tasks

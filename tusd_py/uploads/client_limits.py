@@ -96,6 +96,11 @@ class EmptyUploads:
             _, forgotten = self._clients.popitem(last=False)
             self._remembered -= forgotten.count
 
+    def is_far_from_limit(self, client: str) -> bool:
+        """Whether ``ensure_allowed`` would not raise, and has nothing to look up."""
+        created = self._clients.get(client)
+        return created is None or created.count < self._uploads_max
+
     async def ensure_allowed(self, client: str, find_empty: FindEmpty) -> None:
         """Raise ``TooManyEmptyUploads`` if ``client`` may create no more empty uploads."""
         created = self._clients.get(client)

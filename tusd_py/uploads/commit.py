@@ -23,7 +23,7 @@ from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.upload_audit import audit_entries
-from tusd_py.uploads.upload_log import log_change, log_creation
+from tusd_py.uploads.upload_log import client_of, log_change, log_creation
 
 
 @frozen()
@@ -44,7 +44,7 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
     """Record a new upload with its effects. Raises ``RecordExists``, ``PartUsedTooOften``, ``QuotaReached``,
     ``CodeEnded`` or ``CodeLimitReached``.
     """
-    effects = _effects(ports, None, upload, cause)
+    effects = effects_of(ports, None, upload, cause)
     uses_max = part_uses_max(ports.policy.limits.part_uses_max, upload) if upload.parts else 0
     try:
         await ports.records.insert(upload, effects, part_uses_max=uses_max)
@@ -54,7 +54,7 @@ async def insert(ports: Ports, upload: Upload, cause: Cause = NO_CAUSE) -> None:
         raise code_refusal(failure.code, upload.created_at) from None
     except PartOverused:
         raise PartUsedTooOften(uses_max) from None
-    log_creation(upload, cause.caller)
+    log_creation(upload, client_of(cause.caller))
 
 
 async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_CAUSE) -> Upload:
@@ -63,7 +63,7 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
     Raises ``RecordConflict``, ``LeaseLost``, ``QuotaReached`` or ``CodeLimitReached``; then nothing has changed.
     """
     try:
-        saved = await ports.records.update(before, after, _effects(ports, before, after, cause))
+        saved = await ports.records.update(before, after, effects_of(ports, before, after, cause))
     except QuotaExhausted as failure:
         raise _quota_reached(ports, after, failure) from None
     except CodeExhausted as failure:
@@ -87,7 +87,8 @@ def step_job(upload: Upload, step: str) -> NewJob:
     return NewJob(actor=step, key=key, upload_id=upload.id, sequence_key=f"{upload.id} steps")
 
 
-def _effects(ports: Ports, before: Upload | None, after: Upload, cause: Cause) -> Effects:
+def effects_of(ports: Ports, before: Upload | None, after: Upload, cause: Cause = NO_CAUSE) -> Effects:
+    """What is recorded together with a change: events and jobs, charges to a quota, entries of the audit log."""
     events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):

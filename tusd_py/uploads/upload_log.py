@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from tusd_py.logs import log_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Status, Upload
-from tusd_py.protocol.errors import InvalidMetadata
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.metadata import find_value
 
 log = logging.getLogger("tusd_py.uploads")
 
@@ -20,12 +20,15 @@ _ENDED = {
 _NAME_CHARACTERS_MAX = 200
 
 
-def log_creation(upload: Upload, caller: Caller | None) -> None:
-    """Log a new upload, and its completion if it came with all of its bytes."""
+def log_creation(upload: Upload, client: str, request_id: str = "") -> None:
+    """Log a new upload, and its completion if it came with all of its bytes.
+
+    ``request_id`` is that of a request without a task, which has no context of its own.
+    """
     if log.isEnabledFor(logging.INFO):
-        _log("upload created", upload, caller)
+        _log("upload created", upload, client, request_id)
         if upload.is_complete:
-            _log("upload finished", upload, caller)
+            _log("upload finished", upload, client, request_id)
 
 
 def log_change(before: Upload, after: Upload, caller: Caller | None) -> None:
@@ -34,38 +37,38 @@ def log_change(before: Upload, after: Upload, caller: Caller | None) -> None:
         return
     if log.isEnabledFor(logging.INFO):
         if after.is_complete and not before.is_complete:
-            _log("upload finished", after, caller)
+            _log("upload finished", after, client_of(caller))
         if after.status in _ENDED and before.status is not after.status:
-            _log(_ENDED[after.status], after, caller)
+            _log(_ENDED[after.status], after, client_of(caller))
 
 
-def _log(message: str, upload: Upload, caller: Caller | None) -> None:
+def _log(message: str, upload: Upload, client: str, request_id: str = "") -> None:
     values: dict[str, object] = {"upload": upload.id, "length": upload.length}
     if upload.offset != upload.length:
         values["offset"] = upload.offset
     if upload.owner:
         values["owner"] = upload.owner
-    if caller is not None and (address := caller.client or _without_port(caller.remote_address)):
-        values["client"] = address
+    if client:
+        values["client"] = client
     if name := _name(upload):
         values["file_name"] = name
     if upload.history and upload.history[-1].reason:
         values["reason"] = upload.history[-1].reason
-    log.info(message, extra=values)
+    if request_id:
+        values["request_id"] = request_id
+    log_event(log, message, values)
 
 
-def _without_port(address: str) -> str:
-    """The host of ``host:port``: the peer, where the address of the client is unknown."""
-    return address.rpartition(":")[0].strip("[]")
+def client_of(caller: Caller | None) -> str:
+    """The address of the client; where it is unknown that of the peer, without its port; empty without a request."""
+    if caller is None:
+        return ""
+    return caller.client or caller.remote_address.rpartition(":")[0].strip("[]")
 
 
 def _name(upload: Upload) -> str:
     """The name that the client gave the file. The log escapes control characters and bidirectional overrides."""
     if not upload.metadata_header:
         return ""
-    try:
-        metadata = parse_metadata(upload.metadata_header)
-    except InvalidMetadata:
-        return ""
-    name = metadata.get("filename") or metadata.get("name") or b""
+    name = find_value(upload.metadata_header, "filename") or find_value(upload.metadata_header, "name") or b""
     return name.decode("utf-8", "replace")[:_NAME_CHARACTERS_MAX]

@@ -23,6 +23,7 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.web.api.problems import refusal
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.direct import DirectAnswers
 from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.errors import CrossOriginRequest, to_refusal
 from tusd_py.web.metrics import ServerMetrics
@@ -99,6 +100,7 @@ class ServerApp(Starlette):
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
         cross_origin: CrossOriginPolicy,
         download_origin: DownloadOrigin | None = None,
+        direct: DirectAnswers | None = None,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self.router.redirect_slashes = False
@@ -106,6 +108,9 @@ class ServerApp(Starlette):
         self._first = routes if endpoint.matches_all else []
         self._cross_origin = cross_origin
         self._download_origin = download_origin
+        if direct is not None and not endpoint.matches_all:
+            #: Called by our HTTP server for each request that has arrived whole.
+            self.begin_directly = direct.begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._endpoint.matches(scope)

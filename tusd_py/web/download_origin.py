@@ -14,8 +14,9 @@ from starlette.types import Scope
 from tusd_py.access.download_tokens import download_query
 from tusd_py.access.ports import AccessPorts
 from tusd_py.model.principal import Principal
-from tusd_py.protocol.access_errors import DownloadElsewhere, DownloadRefused, DownloadsOnly
+from tusd_py.protocol.access_errors import DownloadRefused, DownloadsOnly
 from tusd_py.protocol.headers import Headers
+from tusd_py.protocol.outcomes import Redirected
 from tusd_py.protocol.requests import Discover, Download, Inspect, Request
 from tusd_py.web.location import Locator
 
@@ -41,23 +42,23 @@ class DownloadOrigin:
         if not isinstance(request, Download | Inspect | Discover) and self.is_at(scope, headers):
             raise DownloadsOnly
 
-    def ensure_here(
+    def redirection(
         self,
         scope: Scope,
         headers: Headers,
         request: Download,
         principal: Principal | None,
         access: AccessPorts | None,
-    ) -> None:
-        """Raise ``DownloadElsewhere`` for a permitted download at the wrong origin.
+    ) -> Redirected | None:
+        """Where a permitted download goes on; ``None`` if its bytes are sent here. Raises ``DownloadRefused``.
 
-        Programs that send ``Authorization`` get the bytes at both: no browser displays what it gets like that.
+        Programs that send ``Authorization`` get the bytes everywhere: no browser displays what it gets like that.
         """
         if self.is_at(scope, headers) or headers.get_bytes(b"authorization") is not None:
-            return
+            return None
         if not self.redirects:
             raise DownloadRefused
-        raise DownloadElsewhere(self.url_of(request.upload_id) + self._query(scope, request, principal, access))
+        return Redirected(url=self.url_of(request.upload_id) + self._query(scope, request, principal, access))
 
     def url_of(self, upload_id: str) -> str:
         """The URL of an upload at the origin of downloads."""

@@ -22,30 +22,43 @@ from tusd_py.web.request_body import ActiveBodies
 _PROBE_SECONDS = 2.0
 
 
-def health_routes(open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> list[BaseRoute]:
-    """Return the routes. They answer GET and HEAD, and no response may be cached."""
-    records, storage, locks = _Probe(), _Probe(), _Probe()
+class Readiness:
+    """Finds out whether the server can accept uploads, in bounded time."""
 
-    async def healthz(_: Request) -> JSONResponse:
-        return _answer(200, {"status": "ok"})
+    def __init__(self, open_ports: Callable[[], Awaitable[Ports]], active_bodies: ActiveBodies) -> None:
+        self._open_ports = open_ports
+        self._active_bodies = active_bodies
+        self._records, self._storage, self._locks = _Probe(), _Probe(), _Probe()
 
-    async def readyz(_: Request) -> JSONResponse:
-        checks = {"draining": "the server is shutting down" if active_bodies.is_draining else "ok"}
+    async def report(self) -> tuple[bool, dict[str, object]]:
+        """Whether it can, and the checks as JSON."""
+        checks = {"draining": "the server is shutting down" if self._active_bodies.is_draining else "ok"}
         warnings: dict[str, object] = {}
         try:
-            ports = await open_ports()
+            ports = await self._open_ports()
         except (OSError, RecordsError, StoreError) as error:
             checks["open"] = valid_unicode(str(error))  # it may have a path that is not UTF-8
         else:
-            checks["records"] = await records.run(ports.records.probe)
-            checks["storage"] = await storage.run(ports.store.probe)
-            checks["locks"] = await locks.run(ports.locker.probe)
+            checks["records"] = await self._records.run(ports.records.probe)
+            checks["storage"] = await self._storage.run(ports.store.probe)
+            checks["locks"] = await self._locks.run(ports.locker.probe)
             # Not a check: uploads are accepted while their jobs wait.
             if checks["records"] == "ok" and (failure := await _dispatch_failure(ports)):
                 warnings = {"warnings": {"worker": failure}}
         is_ready = set(checks.values()) == {"ok"}
         status = "ok" if is_ready else "unavailable"
-        return _answer(200 if is_ready else 503, {"status": status, "checks": checks, **warnings})
+        return is_ready, {"status": status, "checks": checks, **warnings}
+
+
+def health_routes(readiness: Readiness) -> list[BaseRoute]:
+    """Return the routes. They answer GET and HEAD, and no response may be cached."""
+
+    async def healthz(_: Request) -> JSONResponse:
+        return _answer(200, {"status": "ok"})
+
+    async def readyz(_: Request) -> JSONResponse:
+        is_ready, content = await readiness.report()
+        return _answer(200 if is_ready else 503, content)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 

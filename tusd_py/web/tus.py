@@ -175,10 +175,11 @@ class TusEndpoint:
             case Terminate():
                 return await terminate(ports, request, caller)
             case Download():
-                if self.download_origin is not None:
-                    self.download_origin.ensure_here(
-                        scope, exchange.headers, request, caller.principal, ports.access_ports
-                    )
+                if (origin := self.download_origin) is not None:
+                    access, principal = ports.access_ports, caller.principal
+                    redirection = origin.redirection(scope, exchange.headers, request, principal, access)
+                    if redirection is not None:
+                        return redirection
                 return await download(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tusd_py.protocol.errors import InvalidMetadata
-from tusd_py.protocol.metadata import format_metadata, parse_metadata
+from tusd_py.protocol.metadata import find_value, format_metadata, parse_metadata
 
 
 @pytest.mark.parametrize("header", [None, ""])
@@ -40,3 +40,10 @@ def test_format_metadata() -> None:
     for key in ("", "a b", "a,b", "é", "a\n"):
         with pytest.raises(InvalidMetadata):
             format_metadata({key: b""})
+
+
+def test_find_value() -> None:
+    """One value is decoded without the others; None if the key is missing or its value is no base64."""
+    header = "name YQ==,empty, filename  , filetype dGV4dA==,broken !"
+    assert (b"a", b"", b"text") == tuple(find_value(header, key) for key in ("name", "empty", "filetype"))
+    assert find_value(header, "other") is find_value(header, "broken") is None

@@ -55,7 +55,7 @@ def app_of(
             raise refuse
         return harness.ports
 
-    return Starlette(routes=health.health_routes(ports, active_bodies or ActiveBodies()))
+    return Starlette(routes=health.health_routes(health.Readiness(ports, active_bodies or ActiveBodies())))
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Status, Upload
-from tusd_py.protocol.access_errors import DownloadElsewhere, Unauthenticated
+from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.draft.limits import format_limits, lifetime_seconds
 from tusd_py.protocol.draft.problems import Problem, format_problem, problem_for
 from tusd_py.protocol.draft.representation import MEDIA_TYPE
@@ -166,8 +166,6 @@ class DraftFormatter:
         match error:
             case Unauthenticated():
                 return [(b"www-authenticate", error.challenge.encode("ascii"))]
-            case DownloadElsewhere():
-                return [(b"location", error.url.encode("latin-1"))]
             case MethodNotAllowed():
                 return [(b"allow", ", ".join(error.allowed).encode("ascii"))]
             case MaxSizeExceeded() | AppendTooLarge() | AppendTooSmall():

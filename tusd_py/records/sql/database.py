@@ -23,11 +23,13 @@ from tusd_py.records.sql.job_statements import compile_job_statements
 from tusd_py.records.sql.jobs import SqlJobQueue
 from tusd_py.records.sql.link_rows import compile_link_statements
 from tusd_py.records.sql.links import SqlLinks
+from tusd_py.records.sql.list_indexes import ensure_list_indexes
 from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schema import bring_up_to_date
+from tusd_py.records.sql.search import compile_search_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
@@ -58,15 +60,21 @@ class SqlDatabase:
 
     @classmethod
     async def open(
-        cls, url: DatabaseUrl, *, durability: Durability = "completion", on_work: Callable[[], None] | None = None
+        cls,
+        url: DatabaseUrl,
+        *,
+        durability: Durability = "completion",
+        on_work: Callable[[], None] | None = None,
+        lists: bool = False,
     ) -> Self:
         """Open the database at ``url`` (``sqlite:///PATH``) for this event loop, after pending migrations.
 
         ``on_work`` is called on the event loop, once for each commit that added jobs or made them due; it must neither
-        block nor raise. Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the
-        program has written it.
+        block nor raise. With ``lists`` the indexes that only lists of uploads need are created if they are missing.
+        Raises ``RecordsUnavailable`` if the database cannot be opened, or if a newer version of the program has written
+        it.
         """
-        driver = await asyncio.to_thread(_prepare, url)
+        driver = await asyncio.to_thread(_prepare, url, lists)
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         audit_statements = compile_audit_statements(driver.dialect)
@@ -76,7 +84,15 @@ class SqlDatabase:
         accounts = SqlAccounts(runner, compile_account_statements(driver.dialect))
         api_keys = SqlApiKeys(runner, compile_api_key_statements(driver.dialect))
         return cls(
-            records=SqlRecords(runner, statements, job_statements, quota_statements, audit_statements, grants),
+            records=SqlRecords(
+                runner,
+                statements,
+                job_statements,
+                quota_statements,
+                audit_statements,
+                grants,
+                compile_search_statements(driver.dialect),
+            ),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
@@ -108,6 +124,9 @@ def _connect(
     return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says
 
 
-def _prepare(url: DatabaseUrl) -> DatabaseDriver:
+def _prepare(url: DatabaseUrl, lists: bool) -> DatabaseDriver:
     bring_up_to_date(url)
-    return open_driver(url)
+    driver = open_driver(url)
+    if lists:
+        ensure_list_indexes(driver)
+    return driver

@@ -6,12 +6,47 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tusd_py.contracts.records import RecordsUnavailable
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+Outcome = TypeVar("Outcome", contravariant=True)
+
+
+class Waiter(Protocol[Outcome]):
+    """Gets the outcome of one request, as an ``asyncio.Future`` does. None of its methods raises."""
+
+    def cancelled(self) -> bool: ...
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Outcome, /) -> None: ...
+
+    def set_exception(self, exception: Exception, /) -> None: ...
+
+
+class Callback:
+    """A waiter that calls ``on_done`` with ``None`` or the exception, without a task that would have to wake up."""
+
+    __slots__ = ("_on_done",)
+
+    def __init__(self, on_done: Callable[[Exception | None], None]) -> None:
+        self._on_done = on_done
+
+    def cancelled(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: object, /) -> None:
+        self._on_done(None)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self._on_done(exception)
+
 
 #: More requests in one transaction make the first wait for the last without being any cheaper.
 _BATCH_MAX = 256
@@ -49,24 +84,28 @@ class GroupCommit(Generic[Request, Result]):
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._unqueued: list[tuple[Request, asyncio.Future[Result]]] = []  # submitted in this turn of the event loop
-        self._queue: SimpleQueue[list[tuple[Request, asyncio.Future[Result]]] | None] = SimpleQueue()
+        self._unqueued: list[tuple[Request, Waiter[Result]]] = []  # submitted in this turn of the event loop
+        self._queue: SimpleQueue[list[tuple[Request, Waiter[Result]]] | None] = SimpleQueue()
         # A daemon: a program that never calls close() can still end, and what was committed is safe without it.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     async def submit(self, request: Request) -> Result:
         """Return the result of ``request``, or raise its exception; ``RecordsUnavailable`` if too many calls wait."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self.begin(request, future)
+        return await future
+
+    def begin(self, request: Request, waiter: Waiter[Result]) -> None:
+        """Run ``request`` and give ``waiter`` its outcome; ``RecordsUnavailable`` if too many calls wait."""
         if self._closing:
             raise RecordsUnavailable("the database connection is closed")
         if self._waiting >= self._waiting_max:
             raise RecordsUnavailable(f"the database is overloaded: {self._waiting} calls wait for it")
-        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting += 1
         if not self._unqueued:
             self._loop.call_soon(self._enqueue_when_quiet, 0, _TURNS_MAX)
-        self._unqueued.append((request, future))
-        return await future
+        self._unqueued.append((request, waiter))
 
     def _enqueue_when_quiet(self, before: int, turns: int) -> None:
         """Queue the requests after a turn of the event loop that brought none, or after some turns.
@@ -112,9 +151,9 @@ class GroupCommit(Generic[Request, Result]):
         self._on_end()
         self._call_in_loop(self._end)
 
-    def _next_batch(self) -> tuple[list[tuple[Request, asyncio.Future[Result]]], bool]:
+    def _next_batch(self) -> tuple[list[tuple[Request, Waiter[Result]]], bool]:
         """Wait for at least one request, or the end; return what has queued, and whether more may come."""
-        submitted: list[tuple[Request, asyncio.Future[Result]]] = []
+        submitted: list[tuple[Request, Waiter[Result]]] = []
         entry = self._queue.get()
         while entry is not None:
             submitted += entry
@@ -141,7 +180,7 @@ class GroupCommit(Generic[Request, Result]):
             # The event loop has been closed, so no caller waits any more. The requests have run all the same.
             pass
 
-    def _deliver(self, count: int, delivered: Sequence[tuple[asyncio.Future[Result], Result | Exception]]) -> None:
+    def _deliver(self, count: int, delivered: Sequence[tuple[Waiter[Result], Result | Exception]]) -> None:
         self._waiting -= count
         for future, result in delivered:
             if future.done():

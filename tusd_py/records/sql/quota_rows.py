@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from tusd_py.contracts.records import QuotaExhausted
 from tusd_py.model.quota import ExhaustedQuota, Quota, QuotaAmounts, QuotaCharge, QuotaLimits, QuotaPeriods
@@ -13,6 +13,18 @@ from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.tables import to_microseconds
 
 _NOTHING = QuotaAmounts()
+#: Of each quota in the order of ``QuotaLimits``: its period in ``QuotaPeriods``, whether it is the first or the second
+#: number of a counter, and what of ``QuotaAmounts`` it limits.
+_DAY, _MONTH, _NOW = range(3)
+_RULES = (
+    (Quota.BYTES_PER_DAY, _DAY, 0, 0),
+    (Quota.BYTES_PER_MONTH, _MONTH, 0, 0),
+    (Quota.FILES_PER_DAY, _DAY, 1, 1),
+    (Quota.FILES_PER_MONTH, _MONTH, 1, 1),
+    (Quota.BYTES_STORED, _NOW, 0, 2),
+    (Quota.UPLOADS_AT_ONCE, _NOW, 1, 3),
+)
+assert tuple(rule[0] for rule in _RULES) == tuple(Quota)
 
 
 @dataclass(slots=True)
@@ -27,17 +39,94 @@ class _Plan:
     own_limits: QuotaLimits | None
     taken_by: str = ""
 
-    @property
-    def growth(self) -> QuotaAmounts:
-        return QuotaAmounts(*(now - before for now, before in zip(self.amounts, self.before, strict=True)))
+
+@dataclass(slots=True)
+class _Used:
+    """What one subject has used in some periods, and the limits that were set for it."""
+
+    counts: dict[str, list[int]]
+    limits: QuotaLimits | None
+
+
+class QuotaBatch:
+    """The counters during one transaction: read once for each subject, and written once at its end.
+
+    Creations that arrive together are mostly those of few subjects. The transaction holds the write lock, or that of
+    the subject, so that what was read stays true.
+    """
+
+    __slots__ = ("_growth", "_sql", "_used")
+
+    def __init__(self, sql: QuotaStatements) -> None:
+        self._sql = sql
+        self._used: dict[str, dict[QuotaPeriods, _Used]] = {}
+        self._growth: dict[tuple[str, str], list[int]] = {}
+
+    def used(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Used:
+        of_subject = self._used.get(subject)
+        if of_subject is None:
+            # Two servers must not both take the last bytes.
+            connection.lock_keys([f"quota {subject}"])
+            of_subject = self._used[subject] = {}
+        found = of_subject.get(periods)
+        if found is None:
+            found = of_subject[periods] = self._read(connection, subject, periods)
+        return found
+
+    def add(self, subject: str, period: str, first: int, second: int) -> None:
+        """Add to a counter. Those who look at it before the end see that."""
+        growth = self._growth.get((subject, period))
+        if growth is None:
+            self._growth[subject, period] = [first, second]
+        else:
+            growth[0] += first
+            growth[1] += second
+        for used in self._used.get(subject, {}).values():
+            count = used.counts.get(period)
+            if count is not None:
+                count[0] += first
+                count[1] += second
+
+    def flush(self, connection: DatabaseConnection) -> None:
+        """Write the counters, and forget what was read."""
+        rows: list[dict[str, object]] = [
+            {"subject": subject, "period": period, "bytes": first, "files": second}
+            for (subject, period), (first, second) in self._growth.items()
+            if first or second
+        ]
+        self._growth.clear()
+        self._used.clear()
+        if rows:
+            connection.execute_many(self._sql.count, rows)
+
+    def _read(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Used:
+        day, month, now = periods
+        counts, limits = {day: [0, 0], month: [0, 0], now: [0, 0]}, None
+        values = {"subject": subject, "day": day, "month": month, "now": now}
+        # In one statement, because it belongs to every creation.
+        for period, *numbers in connection.execute(self._sql.used_and_limits, values):
+            if period:
+                counts[period] = numbers[:2]
+            else:
+                limits = QuotaLimits(*numbers)
+        # What this transaction has already added is not in the database yet.
+        for period, count in counts.items():
+            if (growth := self._growth.get((subject, period))) is not None:
+                count[0] += growth[0]
+                count[1] += growth[1]
+        return _Used(counts, limits)
 
 
 @dataclass(slots=True)
 class QuotaRows:
-    """Checks a charge before its record is changed, and writes it after that, in the same transaction."""
+    """Checks a charge before its record is changed, and writes it after that, in the same transaction.
+
+    Without a ``batch`` its counters are written at once.
+    """
 
     sql: QuotaStatements
     charge: QuotaCharge
+    batch: QuotaBatch | None = None
     _plan: _Plan | None = None
 
     def check(self, connection: DatabaseConnection) -> QuotaExhausted | None:
@@ -46,26 +135,18 @@ class QuotaRows:
         plan = self._plan = self._new_plan(connection) if charge.is_new else self._changed_plan(connection)
         if plan is None:
             return None
-        growth = plan.growth
-        if max(growth) <= 0:
+        amounts, before, periods = plan.amounts, plan.before, plan.periods
+        if before is not _NOTHING and all(now <= was for now, was in zip(amounts, before, strict=True)):
             return None
-        # Two servers must not both take the last bytes.
-        connection.lock_keys([f"quota {plan.subject}"])
-        limits = charge.limits.overlaid(plan.own_limits)
-        used: dict[str, tuple[int, int]] = {}
-        values = {"subject": plan.subject, **plan.periods._asdict()}
-        # In one statement, because it belongs to every creation.
-        for period, *numbers in connection.execute(self.sql.used_and_limits, values):
-            if period:
-                used[period] = (numbers[0], numbers[1])
-            else:
-                limits = QuotaLimits(*numbers)
-        for quota in Quota:
-            limit, more = limits.of(quota), growth.of(quota)
-            if limit is None or more <= 0:
+        batch = self.batch or QuotaBatch(self.sql)
+        used = batch.used(connection, plan.subject, periods)
+        limits = used.limits or charge.limits.overlaid(plan.own_limits)
+        for (quota, period, number, amount), limit in zip(_RULES, limits, strict=True):
+            if limit is None:
                 continue
-            count = used.get(plan.periods.of(quota), (0, 0))[0 if quota.counts_bytes else 1]
-            if count + more > limit:
+            more = amounts[amount] - before[amount]
+            count = used.counts[periods[period]][number]
+            if more > 0 and count + more > limit:
                 refused = QuotaExhausted(f"{quota} of {plan.subject}")
                 refused.exhausted = ExhaustedQuota(quota, limit, count)
                 return refused
@@ -86,14 +167,20 @@ class QuotaRows:
                 connection.execute(sql.free, {"final_id": charge.upload_id})
             elif plan.is_settled:
                 connection.execute(sql.settle_parts, {"final_id": charge.upload_id})
-            if charge.has_ended and plan.taken_by and plan.before.stored:
-                self._pass_on(connection, plan)
-        growth = plan.growth
-        rows = _counts(plan.subject, plan.periods, growth)
-        if rows:
-            connection.execute_many(sql.count, rows)
+        batch = self.batch or QuotaBatch(sql)
+        if charge.has_ended and plan.taken_by and plan.before.stored:
+            self._pass_on(connection, batch, plan)
+        subject, (day, month, now) = plan.subject, plan.periods
+        more_bytes, more_files, more_stored, more_unfinished = map(int.__sub__, plan.amounts, plan.before)
+        if more_bytes or more_files:
+            batch.add(subject, day, more_bytes, more_files)
+            batch.add(subject, month, more_bytes, more_files)
+        if more_stored or more_unfinished:
+            batch.add(subject, now, more_stored, more_unfinished)
+        if self.batch is None:
+            batch.flush(connection)
 
-    def _pass_on(self, connection: DatabaseConnection, plan: _Plan) -> None:
+    def _pass_on(self, connection: DatabaseConnection, batch: QuotaBatch, plan: _Plan) -> None:
         """Count the bytes of a part, which is deleted, for its final upload, which still has them."""
         values: dict[str, object] = {
             "final_id": plan.taken_by,
@@ -102,8 +189,7 @@ class QuotaRows:
         }
         found = connection.execute(self.sql.store_with_final, values).fetchone()
         if found is not None:
-            more = QuotaAmounts(stored=plan.before.stored)
-            connection.execute_many(self.sql.count, _counts(found[0], plan.periods, more))
+            batch.add(found[0], plan.periods.now, plan.before.stored, 0)
 
     @property
     def _key(self) -> dict[str, object]:
@@ -139,15 +225,20 @@ class QuotaRows:
         )
 
     def _row(self, plan: _Plan) -> dict[str, object]:
+        amounts, periods = plan.amounts, plan.periods
         return {
-            **self._key,
+            "upload_id": self.charge.upload_id,
+            "created_at": to_microseconds(self.charge.created_at),
             "subject": plan.subject,
-            "day": plan.periods.day,
-            "month": plan.periods.month,
-            **plan.amounts._asdict(),
+            "day": periods.day,
+            "month": periods.month,
+            "bytes": amounts.bytes,
+            "files": amounts.files,
+            "stored": amounts.stored,
+            "unfinished": amounts.unfinished,
             "is_settled": plan.is_settled,
             "taken_by": "",
-            "own_limits": _to_json(plan.own_limits),
+            "own_limits": "" if plan.own_limits is None else _to_json(plan.own_limits),
         }
 
 
@@ -161,24 +252,8 @@ def _new(amounts: QuotaAmounts) -> dict[str, object]:
     return {"new_bytes": amounts.bytes, "new_stored": amounts.stored, "new_unfinished": amounts.unfinished}
 
 
-def _counts(subject: str, periods: QuotaPeriods, growth: QuotaAmounts) -> list[dict[str, object]]:
-    """The rows that add ``growth`` to the counters of ``subject``."""
-    rows: list[dict[str, object]] = []
-    if growth.bytes or growth.files:
-        rows = [
-            {"subject": subject, "period": period, "bytes": growth.bytes, "files": growth.files}
-            for period in (periods.day, periods.month)
-        ]
-    if growth.stored or growth.unfinished:
-        rows.append({"subject": subject, "period": periods.now, "bytes": growth.stored, "files": growth.unfinished})
-    return rows
-
-
-def _to_json(limits: QuotaLimits | None) -> str:
-    if limits is None:
-        return ""
-    values = {each.name: getattr(limits, each.name) for each in fields(limits)}
-    return json.dumps({name: limit for name, limit in values.items() if limit is not None})
+def _to_json(limits: QuotaLimits) -> str:
+    return json.dumps({name: limit for name, limit in limits._asdict().items() if limit is not None})
 
 
 def _from_json(text: str) -> QuotaLimits | None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     or_,
     outerjoin,
     select,
+    tuple_,
     update,
 )
 
@@ -89,15 +90,16 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
     c, u = _charges.c, _uploads.c
     key = (c.upload_id == bindparam("upload_id"), c.created_at == bindparam("created_at"))
     taken = c.taken_by == bindparam("final_id")
-    untaken = (c.upload_id.in_(json_elements(dialect, "ids")), c.taken_by == _NONE)
+    # By the whole key: there is no index by the id alone.
+    parts = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
+    untaken = (tuple_(c.created_at, c.upload_id).in_(parts), c.taken_by == _NONE)
     set_charge = (
         update(_charges)
         .where(*key)
         .values(bytes=bindparam("new_bytes"), stored=bindparam("new_stored"), unfinished=bindparam("new_unfinished"))
     )
-    final_has_bytes = exists().where(
-        u.id == c.upload_id,
-        u.created_at == c.created_at,
+    final_with_bytes = select(u.created_at, u.id).where(
+        u.id == bindparam("final_id"),
         u.completed_at.is_not(None),
         or_(_has_status("processing", "ready"), and_(_has_status("rejected"), bindparam("deletes_rejected") == _ZERO)),
     )
@@ -113,7 +115,7 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         "free": update(_charges).where(taken).values(taken_by=_NONE),
         "settle_parts": update(_charges).where(taken).values(is_settled=_TRUE),
         "store_with_final": update(_charges)
-        .where(c.upload_id == bindparam("final_id"), final_has_bytes)
+        .where(tuple_(c.created_at, c.upload_id).in_(final_with_bytes))
         .values(stored=c.stored + bindparam("more_stored"))
         .returning(c.subject),
         "count": add_or_insert(dialect, _counters, ("subject", "period"), "bytes", "files"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tusd_py.model.audit import AuditEntry
@@ -11,7 +11,7 @@ from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaLimits, QuotaPeriod
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.runner import TransactionRunner
-from tusd_py.records.sql.transactions import Query, WriteResult
+from tusd_py.records.sql.transactions import Query, Survey, WriteResult
 
 
 class SqlQuotaLedger:
@@ -54,7 +54,12 @@ class SqlQuotaLedger:
         self, *, repair: bool, counts_now: bool = False, deletes_rejected: bool = False
     ) -> list[QuotaDrift]:
         switches = {"counts_now": int(counts_now), "deletes_rejected": int(deletes_rejected)}
-        reconciliation = Reconciliation(self._sql, repair, switches)
+        # First without the write lock: looking at millions of charges takes seconds, and mostly nothing has drifted.
+        survey = Reconciliation(self._sql, False, switches)
+        await self._read(Survey(survey.survey))
+        if not repair or not survey.drifts:
+            return survey.drifts
+        reconciliation = Reconciliation(self._sql, True, switches)
         await self._write(reconciliation)
         return reconciliation.drifts
 
@@ -78,7 +83,7 @@ class SetQuotaLimits:
     def apply(self, connection: DatabaseConnection) -> WriteResult:
         connection.execute(self.sql.remove_limits, {"subject": self.subject})
         if self.limits is not None:
-            connection.execute(self.sql.set_limits, {"subject": self.subject, **asdict(self.limits)})
+            connection.execute(self.sql.set_limits, {"subject": self.subject, **self.limits._asdict()})
         return WriteResult()
 
 
@@ -121,6 +126,10 @@ class Reconciliation:
     drifts: list[QuotaDrift] = field(default_factory=list)
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
+        return WriteResult(count=len(self.survey(connection)))
+
+    def survey(self, connection: DatabaseConnection) -> list[QuotaDrift]:
+        """Find the differences."""
         self.drifts = []
         # Those of final uploads after those of their parts, on which they depend.
         self._check_charges(connection, self.sql.wrong_charges)
@@ -132,7 +141,7 @@ class Reconciliation:
         for subject, period in sorted({*sums, *counters}):
             key = (subject, period)
             self._check_counter(connection, subject, period, counters.get(key, (0, 0)), sums.get(key, (0, 0)))
-        return WriteResult(count=len(self.drifts))
+        return self.drifts
 
     def _check_charges(self, connection: DatabaseConnection, statement: str) -> None:
         for upload_id, created_at, subject, *numbers in connection.execute(statement, self.switches).fetchall():

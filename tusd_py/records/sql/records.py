@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
 
-from tusd_py.contracts.records import RecordConflict, RecordExists
+from tusd_py.contracts.records import RecordConflict, RecordExists, UploadPage
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter
 from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
+from tusd_py.records.sql.group_commit import Callback
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
-from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.rows import inserted_row, to_row
 from tusd_py.records.sql.runner import TransactionRunner
+from tusd_py.records.sql.search import SearchStatements, rows_to_examine, search_query, select_page
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import FindByIds, PartUses, Query, RecordChange, SelectUploads, effect_rows
@@ -34,36 +37,47 @@ class SqlRecords:
         quota: QuotaStatements,
         audit: AuditStatements,
         grants: GrantStatements,
+        search: SearchStatements,
     ) -> None:
+        self._search_sql = search
         self._effect_rows = partial(effect_rows, job_statements, add_audit_entry=audit.add)
         self._sql = statements
         self._quota_sql = quota
         self._grant_sql = grants
         self._write = runner.write
+        self._begin_write = runner.begin_write
         self._read = runner.read
         self._close = runner.close
 
     async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
-        parts = [
-            {"final_id": upload.id, "position": position, "part_id": part_id}
-            for position, part_id in enumerate(upload.parts)
-        ]
-        change = RecordChange(
-            self._sql.insert,
-            to_row(upload, upload.token),
-            RecordExists(f"upload {upload.id} is already recorded"),
-            durable=upload.is_complete,
-            add_part=self._sql.insert_part,
-            parts=parts,
-            effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
-            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
-            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
-        )
+        change = self._insertion(upload, effects)
+        if upload.parts:
+            change.parts = [
+                {"final_id": upload.id, "position": position, "part_id": part_id}
+                for position, part_id in enumerate(upload.parts)
+            ]
         if upload.token:
             change.replaced = (self._sql.delete_ended, {"seen_id": upload.id, "seen_token": upload.token - 1})
         if part_uses_max and upload.parts:
             change.part_uses = PartUses(self._sql.count_part_uses, upload.parts, part_uses_max)
         await self._write(change)
+
+    def _insertion(self, upload: Upload, effects: Effects) -> RecordChange:
+        return RecordChange(
+            self._sql.insert,
+            inserted_row(upload),
+            RecordExists(f"upload {upload.id} is already recorded"),
+            durable=upload.is_complete,
+            add_part=self._sql.insert_part,
+            effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
+            quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
+            grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
+        )
+
+    def begin_insert(self, upload: Upload, effects: Effects, on_done: Callable[[BaseException | None], None]) -> None:
+        """See ``DirectRecords``."""
+        assert not upload.parts and not upload.token, "only plain creations are direct"
+        self._begin_write(self._insertion(upload, effects), Callback(on_done))
 
     async def find(self, upload_id: str) -> Upload | None:
         found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]
@@ -96,6 +110,15 @@ class SqlRecords:
     async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
         names = json.dumps([status.value for status in statuses])
         return await self._select(self._sql.list_uploads, statuses=names, owner=owner, limit=limit)
+
+    async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
+        if not limit:
+            return UploadPage(())
+        examined = rows_to_examine(wanted, limit)
+        rows: list[ListedUpload] = await self._read(search_query(self._search_sql, wanted, after, examined))
+        ids, next_key = select_page(rows, wanted, limit, examined)
+        found = await self.find_all(ids)
+        return UploadPage([upload for upload in found if upload is not None], next_key)
 
     async def page(self, after_id: str, limit: int) -> list[Upload]:
         return await self._select(self._sql.page, after_id=after_id, limit=limit)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
+from tusd_py.protocol.listing import declared_fields, detected_type
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
 #: The columns in the order in which ``from_row`` expects them.
@@ -34,6 +35,17 @@ COLUMNS = (
 )
 
 
+#: The columns that only an insertion sets.
+DECLARED_COLUMNS = ("name_key", "declared_type")
+
+
+def inserted_row(upload: Upload) -> dict[str, object]:
+    """As ``to_row``, with ``DECLARED_COLUMNS``: what they derive from never changes."""
+    row = to_row(upload, upload.token)
+    row["name_key"], row["declared_type"] = declared_fields(upload.metadata_header)
+    return row
+
+
 def to_row(upload: Upload, token: int) -> dict[str, object]:
     """The row of ``upload`` by column name, as the driver takes it, with ``token`` instead of the upload's own."""
     return {
@@ -55,6 +67,8 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "storage": _format_storage(upload.storage),
         "grant": upload.grant,
         "length_max": upload.length_max,
+        # A history as the database has it has no new entry; the column keeps what it has.
+        "detected_type": None if type(upload.history) is StoredHistory else detected_type(upload.history) or None,
     }
 
 

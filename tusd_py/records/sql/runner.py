@@ -48,6 +48,7 @@ class TransactionRunner:
         )
         # The methods themselves: a wrapper would cost every call a coroutine more.
         self.write = self._writes.submit
+        self.begin_write = self._writes.begin
         self.read = self._reads.submit
 
     async def write_audited(self, op: WriteOp, entries: Sequence[AuditEntry]) -> WriteResult:

@@ -21,10 +21,11 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.sql.dml import Insert
 
 from tusd_py.model.upload import Status
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
-from tusd_py.records.sql.rows import COLUMNS
+from tusd_py.records.sql.rows import COLUMNS, DECLARED_COLUMNS
 from tusd_py.records.sql.tables import NEEDS_RECOVERY, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
@@ -58,7 +59,11 @@ def compile_statements(dialect: Dialect) -> Statements:
     """Every statement, for ``dialect``."""
     ids = json_elements(dialect, "ids")
     seen = (_uploads.c.id == bindparam("seen_id"), _uploads.c.token == bindparam("seen_token"))
-    update_seen = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
+    update_seen = (
+        update(_uploads)
+        .where(*seen, _uploads.c.offset == bindparam("seen_offset"))
+        .values(detected_type=_detected_or(_uploads.c.detected_type))
+    )
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(ids))
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
     living = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING, Status.READY))
@@ -82,9 +87,9 @@ def compile_statements(dialect: Dialect) -> Statements:
     has_ended = _uploads.c.status.in_([literal_column(f"'{s.value}'") for s in (Status.EXPIRED, Status.TERMINATED)])
 
     return Statements(
-        insert=compile_text(dialect, insert_or_ignore(dialect, _uploads, "id"), _columns),
+        insert=compile_text(dialect, _insert(dialect), _columns),
         insert_part=compile_text(dialect, insert(_parts)),
-        update=compile_text(dialect, update_seen, [name for name in _columns if name != "id"]),
+        update=compile_text(dialect, update_seen, [name for name in _columns if name not in ("id", *DECLARED_COLUMNS)]),
         delete=compile_text(dialect, delete(_uploads).where(*seen)),
         delete_ended=compile_text(dialect, delete(_uploads).where(*seen, has_ended)),
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
@@ -98,6 +103,16 @@ def compile_statements(dialect: Dialect) -> Statements:
         find_empty=compile_text(dialect, select(_uploads.c.id).where(_uploads.c.id.in_(ids), *is_empty)),
         find_states=compile_text(dialect, states.where(_uploads.c.id.in_(ids))),
     )
+
+
+def _insert(dialect: Dialect) -> Insert:
+    none: ColumnElement[str] = literal_column("''")
+    return insert_or_ignore(dialect, _uploads, "id", detected_type=_detected_or(none))
+
+
+def _detected_or(otherwise: ColumnElement[str]) -> ColumnElement[str]:
+    """The value ``detected_type``, or ``otherwise`` if it is null."""
+    return func.coalesce(bindparam("detected_type", type_=Text), otherwise)
 
 
 def _literals(*statuses: Status) -> list[ColumnElement[str]]:

@@ -43,6 +43,8 @@ class Instant(TypeDecorator[datetime]):
 
 # PostgreSQL's JSON keeps the text as it is. Its JSONB can be compared, for a partial index, but cannot hold U+0000.
 _Json = JSON()
+# Compared and sorted the same in every database: a prefix is a range then.
+_ByCodePoints = Text().with_variant(Text(collation="C"), "postgresql")
 _ComparedJson = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -113,6 +115,10 @@ class UploadRow(RecordsTable, table=True):
     storage: dict[str, Any] = Field(sa_type=_Json)
     grant: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
     length_max: int | None = Field(sa_type=BigInteger)
+    # For lists: derived from the metadata and the history, and read by nothing else.
+    name_key: str = Field(sa_type=_ByCodePoints, sa_column_kwargs={"server_default": ""})
+    declared_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
+    detected_type: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class UploadPartRow(RecordsTable, table=True):
@@ -268,8 +274,9 @@ class QuotaChargeRow(RecordsTable, table=True):
         _ROWS_IN_KEY_ORDER,
     )
 
-    upload_id: str = Field(primary_key=True, sa_type=Text)
+    # In this order, so that charges of the same time are neighbours: a creation changes no page of its own.
     created_at: datetime = Field(primary_key=True, sa_type=Instant)
+    upload_id: str = Field(primary_key=True, sa_type=Text)
     subject: str = Field(sa_type=Text)
     day: str = Field(sa_type=Text)
     month: str = Field(sa_type=Text)

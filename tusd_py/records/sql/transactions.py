@@ -20,7 +20,7 @@ from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
-from tusd_py.records.sql.quota_rows import QuotaRows
+from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
 from tusd_py.records.sql.rows import COLUMNS, from_row
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
@@ -78,7 +78,14 @@ class Query:
     read: Callable[[Sequence[Any]], Any]
 
 
-ReadOp = FindByIds | SelectUploads | Query
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Reads with several statements, which all see the same snapshot."""
+
+    read: Callable[[DatabaseConnection], list[Any]]
+
+
+ReadOp = FindByIds | SelectUploads | Query | Survey
 
 
 class Writer:
@@ -101,7 +108,25 @@ class Writer:
         with self._connection.writing(durable=durable):
             if apart:
                 return [isolated(self._connection, partial(op.apply, self._connection)) for op in ops]
-            return [op.apply(self._connection) for op in ops]
+            return _apply_together(self._connection, ops)
+
+
+def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+    """Apply ``ops`` in this order. Their charges to quotas are counted together."""
+    results: list[WriteResult | Exception] = []
+    batch: QuotaBatch | None = None
+    for op in ops:
+        if isinstance(op, RecordChange):
+            if op.quota is not None:
+                batch = batch or QuotaBatch(op.quota.sql)
+                results.append(op.apply(connection, batch))
+                continue
+        elif batch is not None:
+            batch.flush(connection)  # it may look at the counters
+        results.append(op.apply(connection))
+    if batch is not None:
+        batch.flush(connection)
+    return results
 
 
 class Reader:
@@ -134,6 +159,8 @@ class Reader:
             return [found.get(upload_id) for upload_id in op.ids]
         if isinstance(op, SelectUploads):
             return self._select(op.statement, op.values)
+        if isinstance(op, Survey):
+            return op.read(self._connection)
         return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 
     def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
@@ -226,15 +253,18 @@ class RecordChange:
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
 
-    def apply(self, connection: DatabaseConnection) -> WriteResult | RecordsError:
+    def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
             return overused
         effects = self.effects
         # Before the record is changed, which would otherwise have to be undone.
         if effects is not None and (lost := effects.check_lease(connection)) is not None:
             return lost
-        if self.quota is not None and (exhausted := self.quota.check(connection)) is not None:
-            return exhausted
+        quota = self.quota
+        if quota is not None:
+            quota.batch = batch
+            if (exhausted := quota.check(connection)) is not None:
+                return exhausted
         if self.grant is not None and (refused := self.grant.check(connection)) is not None:
             return refused
         if self.replaced is not None:
@@ -243,8 +273,8 @@ class RecordChange:
             return self.refusal or _CHANGED
         if self.parts:
             connection.execute_many(self.add_part, self.parts)
-        if self.quota is not None:
-            self.quota.write(connection)
+        if quota is not None:
+            quota.write(connection)
         if self.grant is not None:
             self.grant.write(connection)
         if effects is not None and effects.write(connection):

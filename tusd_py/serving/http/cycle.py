@@ -57,6 +57,28 @@ class Cycle(RequestResponseCycle):
         self.trailers: list[tuple[bytes, bytes]] = []
         self._listener: BodyListener | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the request has arrived, and a response can be sent at once (``respond``)."""
+        return (
+            self.is_complete
+            and self.keep_alive
+            and not (self.disconnected or self.waiting_for_100_continue or self.response_started)
+            and self.buffered_bytes == self.received_bytes
+            and not self.declared
+        )
+
+    def peek_body(self) -> list[bytes]:
+        """The pieces that wait for ``receive``."""
+        return list(self.pieces)
+
+    def respond_directly(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """As ``respond``, without a body. Then the body of the request is not wanted any more."""
+        if not self.respond(status, headers, b""):
+            return False
+        self.pieces.clear()
+        return True
+
     def attach(self, listener: BodyListener) -> None:
         """Pass the body to ``listener``, what has arrived and what arrives, instead of to ``receive``.
 

@@ -25,7 +25,13 @@ from tusd_py.serving.http.sendfile import SendSlots
 from tusd_py.serving.http.splice import PipePool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvicorn._types import ASGI3Application
+
+    #: Returns whether it has begun to answer the request. If not, and later if it cannot, a task does (``Run``).
+    Run = Callable[[Cycle, ASGI3Application | None], None]
+    BeginDirectly = Callable[[Cycle, Run], bool]
 
 _HEAD_END = b"\r\n\r\n"
 #: A chunked body is parsed in slices that end at an empty line, which may be the end of the message. They are not
@@ -50,6 +56,11 @@ class UploadProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.url = b""
         self.answering: Cycle | None = None
+        #: The request whose head was parsed last. It starts when all is parsed that came with it.
+        self._unstarted: Cycle | None = None
+        # See direct.py of the web layer. An application may answer a whole request in callbacks, without a task.
+        self._begin_directly: BeginDirectly | None = getattr(self.app, "begin_directly", None)
+        self._idle_since = -1.0  # while no request has begun
         self._is_in_head = False
         self._head_bytes = 0
         self._is_large = False
@@ -94,6 +105,21 @@ class UploadProtocol(HttpToolsProtocol):
             self._held_from = 0
         else:
             self._parse(data, 0)
+            if self._unstarted is not None:
+                self._start()
+
+    def _start(self) -> None:
+        """Start the request that was parsed: in callbacks if it is whole and the application does that, else a task."""
+        cycle, self._unstarted = self._unstarted, None
+        assert cycle is not None
+        application = self._application()
+        begin = self._begin_directly if cycle.is_whole and application is self.app else None
+        if begin is None or not begin(cycle, self._run):
+            self._start_asgi_task(cycle, application)
+
+    def _run(self, cycle: Cycle, application: ASGI3Application | None = None) -> None:
+        """Answer a request by a task after all; by ``application`` if it is given."""
+        self._start_asgi_task(cycle, application or self.app)
 
     def _parse(self, data: bytes, position: int) -> None:
         """Parse ``data`` from ``position`` on, one message at a time, or hold it until its request is in turn."""
@@ -188,10 +214,8 @@ class UploadProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self._is_replaying:
             return
-        if self.timeout_keep_alive_task is not None:
-            # Not earlier: an empty line is no request, and must not prolong an idle connection.
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
+        # Not earlier: an empty line is no request, and must not prolong an idle connection.
+        self._idle_since = -1.0
         self.url = b""
         self.headers = []
         self._is_in_head = True
@@ -253,8 +277,7 @@ class UploadProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if earlier is None or earlier.response_complete:
-            self.answering = self._extension.cycle = cycle
-            self._start_asgi_task(cycle, self._application())
+            self.answering = self._extension.cycle = self._unstarted = cycle
         else:
             # The end of a chunked body and what follows it can be in one slice.
             self.flow.hold()
@@ -348,6 +371,8 @@ class UploadProtocol(HttpToolsProtocol):
         self.flow.is_held = False
         if held:
             self._parse(held, self._held_from)
+            if self._unstarted is not None:
+                self._start()
         if not self.flow.is_held and self._refusal is None:
             self.flow.resume_reading()
 
@@ -377,7 +402,21 @@ class UploadProtocol(HttpToolsProtocol):
         self.flow.release()
 
     def _keep_alive(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        # One timer for all idle times of a connection: to set and cancel one for each request takes 2 microseconds.
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since < 0:
+            return  # set again when the request is answered
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        # The clock of the event loop has milliseconds.
+        if left > 0.002:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._on_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     # Timers.
 

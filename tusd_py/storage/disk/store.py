@@ -72,6 +72,14 @@ class DiskStore:
     def open(self, upload: Upload) -> DiskSink:
         return DiskSink(self._location_of(upload), self._threads, upload, self._zero_copy_threads)
 
+    def begin_write(
+        self, upload: Upload, pieces: Sequence[bytes], on_done: Callable[[BaseException | None], None], *, durable: bool
+    ) -> None:
+        """See ``DirectStore``."""
+        sink = self.open(upload)
+        written = sink.begin_flush(pieces, durable=durable)
+        written.add_done_callback(lambda future: on_done(future.exception() or sink.failure))
+
     def read(self, upload: Upload, start: int, stop: int) -> DiskContent:
         location = self._location_of(upload)
         return DiskContent(location, upload.id, start, stop, self._threads, self._zero_copy_threads)

@@ -97,6 +97,15 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
+    def begin_flush(self, pieces: Sequence[bytes], *, durable: bool) -> asyncio.Future[None]:
+        """Write ``pieces`` and close the file. When that is done, ``failure`` is what went wrong, if anything did."""
+        self._pieces = list(pieces)
+        return self._start(True, durable)
+
+    @property
+    def failure(self) -> StoreError | None:
+        return self._failure
+
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)

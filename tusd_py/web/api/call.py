@@ -18,10 +18,12 @@ from tusd_py.model.ids import is_upload_id
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.errors import UploadNotFound
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.api.query import ApiQuery
+from tusd_py.web.health import Readiness
 from tusd_py.web.session_cookies import SessionCookies
 
 _Port = TypeVar("_Port")
@@ -47,6 +49,7 @@ class ApiSurroundings:
     locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one
     is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
+    readiness: Readiness | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class Call:
             if self.policy is not None and self.ports.audit is not None:
                 actor = AuditActor.of(self.principal, self.address)
                 self.ports.audit.record_refusal(actor, "inspect", AuditKind.UPLOAD, upload_id, "404")
-            raise ApiError(404, "no upload has this id")
+            raise unknown_upload()
         return upload
 
     def caller(self) -> Caller:
@@ -143,6 +146,11 @@ class ApiRoute:
     access: Verb | Access
     query: tuple[str, ...] = ()
     status: int = 200
+
+
+def unknown_upload() -> ApiError:
+    """The error for an id that no upload has, or one of another owner."""
+    return ApiError(404, "no upload has this id", UploadNotFound.code)
 
 
 def available(port: _Port | None, sentence: str) -> _Port:

@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.audit import AuditKind
 from tusd_py.model.jobs import JobState
 from tusd_py.model.principal import Verb
 from tusd_py.views import job_view
 from tusd_py.web.api.call import ApiRoute, Call, available
-from tusd_py.web.api.cursors import NUMBER_MAX
+from tusd_py.web.api.cursors import NUMBER_MAX, format_cursor, parse_cursor
 from tusd_py.web.api.problems import ApiError
+
+#: How many jobs one request may retry or drop.
+BULK_MAX = 1000
 
 
 async def list_jobs(call: Call) -> object:
+    """Jobs, newest first."""
+    query, limit = call.query, call.query.limit()
+    before = query.number("before", NUMBER_MAX)
+    if "cursor" in query:
+        before = min(before, int(parse_cursor(query.text("cursor"), "jobs", int)[0]))
     jobs = await job_queue(call).list_jobs(
-        states=call.query.choices("state", JobState),
-        upload_id=call.query.text("upload"),
-        before_id=call.query.number("before", NUMBER_MAX),
-        limit=call.query.limit(),
+        states=query.choices("state", JobState), upload_id=query.text("upload"), before_id=before, limit=limit
     )
-    return {"jobs": [job_view(job) for job in jobs]}
+    following = format_cursor("jobs", jobs[-1].id) if jobs and len(jobs) == limit else None
+    return {"jobs": [job_view(job) for job in jobs], "next": following}
+
+
+async def retry_jobs(call: Call) -> object:
+    """Retry many: those that ``ids`` names, or as many as fit of those in ``state``."""
+    queue, now = job_queue(call), call.ports.clock()
+    ids = await _named(call, queue, (JobState.DEAD, JobState.WAITING))
+    done = [job_id for job_id in ids if await queue.requeue(job_id, now)]
+    return {"retried": done, "skipped": sorted(set(ids).difference(done))}
+
+
+async def drop_jobs(call: Call) -> object:
+    """Delete many, as ``retry_jobs`` retries them."""
+    queue = job_queue(call)
+    ids = await _named(call, queue, (JobState.DEAD, JobState.WAITING, JobState.DONE))
+    done = [job_id for job_id in ids if await queue.delete_job(job_id)]
+    return {"dropped": done, "skipped": sorted(set(ids).difference(done))}
+
+
+async def _named(call: Call, queue: JobQueue, states: Collection[JobState]) -> list[int]:
+    body = (await call.json()).only("ids", "state", "upload")
+    if ("ids" in body) == ("state" in body):
+        raise ApiError(400, "name the jobs by ids, or by state and perhaps upload")
+    if "ids" in body:
+        return list(dict.fromkeys(body.numbers("ids", items_max=BULK_MAX)))
+    state = JobState(body.choice("state", states))
+    jobs = await queue.list_jobs(states=[state], upload_id=body.text("upload", ""), limit=BULK_MAX)
+    return [job.id for job in jobs]
 
 
 async def show_job(call: Call) -> object:
@@ -55,7 +90,10 @@ def _job_id(call: Call) -> int:
 
 
 ROUTES = (
-    ApiRoute("GET", "/api/jobs", list_jobs, Verb.OBSERVE, query=("state", "upload", "before", "limit")),
+    ApiRoute("GET", "/api/jobs", list_jobs, Verb.OBSERVE, query=("state", "upload", "before", "limit", "cursor")),
+    # Before the paths with a number, which they match as well.
+    ApiRoute("POST", "/api/jobs/retry", retry_jobs, Verb.OPERATE),
+    ApiRoute("POST", "/api/jobs/drop", drop_jobs, Verb.OPERATE),
     ApiRoute("GET", "/api/jobs/{job_id}", show_job, Verb.OBSERVE),
     ApiRoute("DELETE", "/api/jobs/{job_id}", drop_job, Verb.OPERATE),
     ApiRoute("POST", "/api/jobs/{job_id}/retry", retry_job, Verb.OPERATE),

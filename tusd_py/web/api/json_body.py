@@ -67,10 +67,21 @@ class JsonBody:
 
     def number(self, name: str, default: int | None = None, *, least: int = 0, most: int = NUMBER_MAX) -> int:
         """A whole number."""
-        value = self._value(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        value = _whole(self._value(name, default))
+        if value is None or not least <= value <= most:
             raise ApiError(400, f"{name} must be a whole number from {least} to {most}")
         return value
+
+    def numbers(self, name: str, *, items_max: int, most: int = NUMBER_MAX) -> list[int]:
+        """A list of whole numbers."""
+        values = self._value(name, None)
+        if isinstance(values, list) and len(values) > items_max:
+            raise ApiError(400, f"{name} may have at most {items_max} entries")
+        numbers = [_whole(value) for value in values] if isinstance(values, list) else [None]
+        found = [number for number in numbers if number is not None and 0 <= number <= most]
+        if len(found) < len(numbers):
+            raise ApiError(400, f"{name} must be a list of whole numbers from 0 to {most}")
+        return found
 
     def flag(self, name: str, default: bool | None = None) -> bool:
         value = self._value(name, default)
@@ -175,6 +186,13 @@ def _children(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _whole(value: object) -> int | None:
+    """``value`` if it is a whole number; JSON has one kind of numbers, so 5.0 is one too."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _checked(name: str, value: str, characters_max: int) -> str:

@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
 
-from tusd_py.web.api import accounts, audit, auth, codes, endpoints, events, jobs, keys, links, quotas, uploads
+from tusd_py.web.api import (
+    accounts,
+    audit,
+    auth,
+    codes,
+    endpoints,
+    events,
+    health,
+    jobs,
+    keys,
+    links,
+    quotas,
+    uploads,
+)
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
@@ -24,6 +37,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *jobs.ROUTES,
     *events.ROUTES,
     *endpoints.ROUTES,
+    *health.ROUTES,
     *links.ROUTES,
     *codes.ROUTES,
     *audit.ROUTES,

@@ -59,7 +59,9 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
     to_version(url, "0001")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO uploads VALUES ('a', 'regular', 'processing', 5, 5, 3, 'n YQ==', '{}', NULL, '', 0, 0, NULL, 9"
+            "INSERT INTO uploads VALUES"
+            " ('a', 'regular', 'processing', 5, 5, 3, 'name QS5wbmc=,type YS9i', '{}', NULL, '',"
+            " 0, 0, NULL, 9"
             """, '[{"status":"processing","at":"1970-01-01T00:00:00+00:00","reason":"why"}]', '{"x":1}')"""
         )
         connection.execute("INSERT INTO upload_parts VALUES ('a', 0, 'p')")
@@ -79,6 +81,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0014",
         "0015",
         "0016",
+        "0017",
     ]
 
     records = (await SqlDatabase.open(url)).records
@@ -91,6 +94,8 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
     await records.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM upload_parts").fetchall() == [("a", 0, "p")]
+        listed = connection.execute("SELECT name_key, declared_type, detected_type FROM uploads").fetchall()
+    assert listed == [("a.png", "a/b", "")]
 
 
 _CLOSING = (

@@ -13,7 +13,7 @@ import pytest
 from tusd_py.contracts.records import RecordExists, RecordsFull, RecordsUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.records.sql.migrate import migrate
-from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.rows import inserted_row
 from tusd_py.records.sql.sqlite import SqliteConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
 from tusd_py.records.sql.transactions import FindByIds, Reader, RecordChange, SelectUploads, Writer, WriteResult
@@ -35,7 +35,7 @@ class Database:
         self.reader = Reader(self.connection, self.statements)
 
     def adding(self, upload: Upload, *, durable: bool = False) -> RecordChange:
-        return RecordChange(self.statements.insert, to_row(upload, 0), RecordExists(upload.id), durable=durable)
+        return RecordChange(self.statements.insert, inserted_row(upload), RecordExists(upload.id), durable=durable)
 
     def ids(self) -> list[str]:
         with closing(sqlite3.connect(self.path)) as connection:

@@ -80,7 +80,8 @@ def application(access: str = "off") -> Starlette:
             verifier=Names(),
             query_parameter="jwt",
         )
-    return Starlette(routes=ApiDispatcher(UploadsHarness().open_ports, authenticator, ClientAddresses()).routes(ROUTES))
+    open_ports = UploadsHarness().open_ports
+    return Starlette(routes=ApiDispatcher(open_ports, authenticator, ClientAddresses()).routes(ROUTES))
 
 
 async def status(access: str, method: str, path: str, token: str, query: str = "") -> int:

@@ -42,7 +42,7 @@ async def test_unknown_upload_404() -> None:
         "title": "Not Found",
         "status": 404,
         "detail": "no upload has this id",
-        "code": "ERR_NOT_FOUND",
+        "code": "ERR_UPLOAD_NOT_FOUND",
         "error": "no upload has this id",
     }
 

@@ -5,9 +5,15 @@ const SHOWN_MS = 1600
 
 // `copied` is the text, or a function that fetches it.
 export async function copy(copied, button) {
-  button.dataset.label ??= button.textContent
+  button.dataset.text ??= button.textContent
+  button.dataset.label ??= button.getAttribute('aria-label')
   button.textContent = await copying(copied)
-  setTimeout(() => (button.textContent = button.dataset.label), SHOWN_MS)
+  // The label would contradict what the button shows.
+  button.removeAttribute('aria-label')
+  setTimeout(() => {
+    button.textContent = button.dataset.text
+    button.setAttribute('aria-label', button.dataset.label)
+  }, SHOWN_MS)
 }
 
 async function copying(copied) {

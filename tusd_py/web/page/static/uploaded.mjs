@@ -126,7 +126,9 @@ function row({ name: declared, size, url, at }, bearer) {
 async function downloadLink(url, bearer) {
   const upload_id = decodeURIComponent(new URL(url).pathname.split('/').at(-1))
   const body = { upload_id, expires_in: data.access.linkSeconds }
-  return (await call('POST', 'download-links', { body, headers: await bearer.headers() })).url
+  const made = await call('POST', 'download-links', { body, headers: await bearer.headers() })
+  // The server may answer with a path; a link that is sent to others needs the whole URL.
+  return new URL(made.url, document.baseURI).href
 }
 
 function element(tag, properties = {}) {

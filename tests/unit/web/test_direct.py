@@ -1,0 +1,181 @@
+"""Creations that are answered without a task: with the default settings, and with the same response as by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from tusd_py.commands.startup import prepare
+from tusd_py.service import create_app
+from tusd_py.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+Headers = list[tuple[bytes, bytes]]
+TUS = (b"tus-resumable", b"1.0.0")
+LENGTH = (b"upload-length", b"5")
+METADATA = (b"upload-metadata", b"filename YQ==")
+STREAM = (b"content-type", b"application/offset+octet-stream")
+
+
+class Whole:
+    """A request that has arrived whole. ``can_respond`` says whether the response can be sent at once."""
+
+    def __init__(self, *headers: tuple[bytes, bytes], body: bytes = b"", path: str = "/files/", **scope: Any) -> None:
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "root_path": "",
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("127.0.0.1", 8080),
+            "client": ("192.0.2.7", 4711),
+            "headers": [(b"host", b"127.0.0.1:8080"), *headers, (b"content-length", b"%d" % len(body))],
+            **scope,
+        }
+        self.body = body
+        self.can_respond = True
+        self.status = 0
+        self.headers: Headers = []
+        self.answered = asyncio.Event()
+        self.ran: list[Any] = []
+
+    def peek_body(self) -> Sequence[bytes]:
+        return [self.body] if self.body else []
+
+    def respond_directly(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        if self.can_respond:
+            self._on_response(status, [*headers])
+        return self.can_respond
+
+    def run(self, whole: Whole, application: Any) -> None:
+        assert whole is self
+        self.ran.append(application)
+        self.answered.set()
+
+    def _on_response(self, status: int, headers: Headers) -> None:
+        self.status, self.headers = status, headers
+        self.answered.set()
+
+    async def by_task(self, application: Any) -> None:
+        """Answer it by an ASGI application."""
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._on_response(message["status"], [*message["headers"]])
+
+        await application(dict(self.scope), receive, send)
+
+
+@asynccontextmanager
+async def served(folder: Path, **sections: Any) -> AsyncIterator[Starlette]:
+    settings = Settings(storage={"data_dir": str(folder)}, **sections)
+    await asyncio.to_thread(prepare, settings)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def begin(app: Any, whole: Whole) -> bool:
+    is_begun: bool = app.begin_directly(whole, whole.run)
+    return is_begun
+
+
+def without_ids(headers: Headers) -> Headers:
+    """Names in order, with the values that are the same for each upload of one second or two."""
+    own = {b"location", b"x-request-id", b"upload-expires"}
+    return [(name, b"" if name in own else value) for name, value in headers]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ((TUS, LENGTH, METADATA), b""),
+        ((TUS, LENGTH, STREAM), b"01234"),
+        ((TUS, LENGTH, STREAM), b"012"),
+        ((TUS, LENGTH, (b"origin", b"https://example.com"), (b"x-request-id", b"mine")), b""),
+    ],
+)
+async def test_same_response_as_by_a_task(tmp_path: Path, headers: Headers, body: bytes) -> None:
+    """With the default settings: the URL, offset, expiry, CORS and request id; with and without the last slash."""
+    async with served(tmp_path) as app:
+        direct, ordinary = (Whole(*headers, body=body, path=path) for path in ("/files", "/files/"))
+        assert begin(app, direct)
+        await direct.answered.wait()
+        await ordinary.by_task(app)
+        assert (201, []) == (direct.status, direct.ran)
+        assert 201 == ordinary.status
+        assert without_ids(ordinary.headers) == without_ids(direct.headers)
+        urls = {dict(each.headers)[b"location"].rpartition(b"/")[0] for each in (direct, ordinary)}
+        # A browser resolves a path itself.
+        assert {b"/files" if (b"origin", b"https://example.com") in headers else b"http://127.0.0.1:8080/files"} == urls
+        inspected = Whole(
+            TUS, path="/files/" + dict(direct.headers)[b"location"].decode().rpartition("/")[2], method="HEAD"
+        )
+        await inspected.by_task(app)
+        assert (b"upload-offset", b"%d" % len(body)) in inspected.headers
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        ({"method": "PATCH"}, (TUS, LENGTH)),
+        ({"path": "/files/abc"}, (TUS, LENGTH)),
+        ({"path": "/other"}, (TUS, LENGTH)),
+        ({"root_path": "/mount"}, (TUS, LENGTH)),
+        ({}, (LENGTH,)),
+        ({}, ((b"tus-resumable", b"0.2.2"), LENGTH)),
+        ({}, (TUS, LENGTH, (b"x-http-method-override", b"PATCH"))),
+        ({}, (TUS, LENGTH, (b"upload-draft-interop-version", b"8"))),
+        ({}, (TUS, LENGTH, (b"upload-concat", b"partial"))),
+        ({}, (TUS, LENGTH, (b"upload-metadata", b"a b c"))),
+        ({}, (TUS, (b"upload-length", b"-1"))),
+        ({"client": None}, (TUS, LENGTH)),
+        ({"body": b"form"}, (TUS, LENGTH)),
+    ],
+)
+async def test_other_requests_are_left_to_the_endpoint(tmp_path: Path, whole: tuple[dict[str, Any], Headers]) -> None:
+    """Other methods, paths and protocols, invalid headers, unknown clients, and bodies that are no upload."""
+    fields, headers = whole
+    async with served(tmp_path) as app:
+        assert not begin(app, Whole(*headers, **fields))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"access": {"anonymous": "none"}, "jwt": {"secret": "s" * 32}},
+        {"quotas": {"enabled": True}},
+        {"rates": {"creations_per_minute": 10}},
+        {"webhooks": {"endpoints": [{"name": "a", "url": "https://example.com/a", "events": ["post-finish"]}]}},
+    ],
+)
+async def test_unusual_settings_are_left_to_the_endpoint(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """With access control, quotas, rates or receivers of events a creation may wait, or means more."""
+    async with served(tmp_path, **sections) as app:
+        assert not begin(app, Whole(TUS, LENGTH))
+
+
+async def test_response_that_cannot_be_sent_at_once(tmp_path: Path) -> None:
+    """A task sends the response to a client that reads slowly; the upload is created once."""
+    async with served(tmp_path) as app:
+        whole = Whole(TUS, LENGTH)
+        whole.can_respond = False
+        assert begin(app, whole)
+        await whole.answered.wait()
+        (application,) = whole.ran
+        await whole.by_task(application)
+        assert 201 == whole.status
+        assert dict(whole.headers)[b"location"].startswith(b"http://127.0.0.1:8080/files/")

@@ -1,0 +1,105 @@
+"""What lists of uploads are filtered and ordered by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tusd_py.model.steps import VALIDATION
+from tusd_py.model.upload import HistoryEntry, Status
+from tusd_py.model.values import frozen
+from tusd_py.protocol.file_names import shown_name
+from tusd_py.protocol.headers import parse_base64
+
+#: Where a page ends: the time in microseconds since 1970, or the key of the name, and the id of its last upload.
+PageKey = tuple[int | str, str]
+
+_TYPE_CHARACTERS_MAX = 127
+_LAST_CHARACTER = "\U0010ffff"
+_ALL = frozenset(Status)
+#: After every time.
+FAR = 2**63 - 1
+_WANTED = frozenset({"filename", "name", "filetype", "type", "contentType"})
+
+
+class ListedUpload(NamedTuple):
+    """What a list needs of an upload to select it. A tuple, because a page may examine thousands of them."""
+
+    id: str
+    status: str
+    owner: str
+    created_at: int  # microseconds since 1970
+    name_key: str
+    declared_type: str
+    detected_type: str
+
+
+@frozen(kw_only=True)
+class UploadFilter:
+    """Which uploads a list has. Times are in microseconds since 1970.
+
+    ``owner`` is ``None`` for the uploads of everybody, and empty for those without one. The other texts select nothing
+    if they are empty.
+    """
+
+    statuses: frozenset[Status] = _ALL
+    owner: str | None = None
+    created_from: int = 0
+    created_before: int = FAR
+    name_prefix: str = ""  # a ``name_key``
+    declared_type: str = ""
+    detected_type: str = ""
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether the list is ordered by name; otherwise the newest upload stands first."""
+        return bool(self.name_prefix) and self.owner is None
+
+    def matches(self, upload: ListedUpload) -> bool:
+        return (
+            self.declared_type in ("", upload.declared_type)
+            and self.detected_type in ("", upload.detected_type)
+            and upload.status in self.statuses
+            and (self.owner is None or self.owner == upload.owner)
+            and self.created_from <= upload.created_at < self.created_before
+            and upload.name_key.startswith(self.name_prefix)
+        )
+
+
+def name_key(name: str) -> str:
+    """The name of a file as lists compare it: upper and lower case are the same."""
+    return name.casefold()
+
+
+def declared_fields(metadata_header: str | None) -> tuple[str, str]:
+    """The ``name_key`` of the file and the media type that the client has declared; empty if it has not."""
+    if not metadata_header:
+        return "", ""
+    # Only what is needed is decoded: every creation pays for it. What is not valid has not come from a client.
+    metadata = {}
+    for pair in metadata_header.split(","):
+        key, _, encoded = pair.strip(" \t").partition(" ")
+        if key in _WANTED:
+            metadata[key] = parse_base64(encoded) or b""
+    media_type = metadata.get("filetype") or metadata.get("type") or metadata.get("contentType") or b""
+    # A database holds no U+0000; no media type has one.
+    declared = media_type.decode("latin-1").partition(";")[0].strip().lower().replace("\0", "")
+    return name_key(shown_name(metadata)), declared[:_TYPE_CHARACTERS_MAX]
+
+
+def detected_type(history: Sequence[HistoryEntry]) -> str:
+    """The type that validation has found; empty before it has."""
+    for entry in history:
+        if entry.name == VALIDATION.name and (found := entry.details.get("type")):
+            return found
+    return ""
+
+
+def prefix_end(prefix: str) -> str:
+    """The smallest text after all those that begin with ``prefix``, which is not empty, by code points."""
+    stem = prefix.rstrip(_LAST_CHARACTER)
+    if not stem:
+        return _LAST_CHARACTER * (len(prefix) + 1)  # no name is longer
+    following = ord(stem[-1]) + 1
+    # Half surrogate pairs are not text.
+    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)

@@ -1,0 +1,199 @@
+"""POST without a task: the creation of an ordinary upload, with no body or with a small one that has arrived whole.
+
+It is what ``create`` does for such a request, with the same rules, transitions and effects, and nothing else: whatever
+is out of the ordinary, and every failure, is left to ``create``. A task, its futures and a dozen coroutines take more
+time than the file and the row of a small upload.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from tusd_py.contracts.direct import DirectRecords, DirectStore
+from tusd_py.model.hooks import Hook
+from tusd_py.model.jobs import NO_EFFECTS
+from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
+from tusd_py.protocol import rules
+from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.body.sniffer import sniffer_for
+from tusd_py.uploads.commit import effects_of
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.processing.finish import completed
+from tusd_py.uploads.upload_log import log_creation
+
+log = logging.getLogger(__name__)
+
+#: Backends that do not concern a creation. Any other one that is there, such as a quota, needs ``create``: a new one
+#: does so until it is named here.
+_UNCONCERNED = frozenset(
+    {
+        "quota_ledger",
+        "validator",
+        "sniffer",
+        "publisher",
+        "job_queue",
+        "endpoint_states",
+        "hook_counts",
+        "personal_data",
+    }
+)
+_HOOKS = (
+    Hook.AUTHORIZE,
+    Hook.PRE_CREATE,
+    Hook.POST_CREATE,
+    Hook.POST_RECEIVE,
+    Hook.PRE_FINISH,
+    Hook.POST_FINISH,
+)
+
+#: Called once with the upload as recorded; or with ``None`` if it failed, and ``create`` has to answer the request.
+OnCreated = Callable[[Upload | None], None]
+
+
+def direct_creations(ports: Ports) -> DirectCreations | None:
+    """Creations without a task, if these backends and settings allow them."""
+    records, store = ports.records, ports.store
+    if not isinstance(records, DirectRecords) or not isinstance(store, DirectStore):
+        return None
+    if ports.policy.subscriptions or any(ports.hooks.handles(hook) for hook in _HOOKS):
+        return None
+    if _needs_create(ports, _UNCONCERNED) or _needs_create(ports.rates, frozenset()):
+        return None
+    return DirectCreations(ports, records, store)
+
+
+def _needs_create(parts: object, unconcerned: frozenset[str]) -> bool:
+    """Whether one of the optional parts of this dataclass is there and may concern a creation."""
+    return any(
+        each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
+        for each in fields(parts)  # type: ignore[arg-type]
+    )
+
+
+class DirectCreations:
+    """Begins creations; they continue in callbacks of the event loop. Built once."""
+
+    def __init__(self, ports: Ports, records: DirectRecords, store: DirectStore) -> None:
+        self._ports = ports
+        self._records = records
+        self._store = store
+
+    def begin(
+        self, request: Create, pieces: Sequence[bytes], client: str, request_id: str, on_created: OnCreated
+    ) -> bool:
+        """Begin to create an upload with a body of ``pieces``, and return whether that was possible.
+
+        False: nothing has been done, and ``create`` has to answer the request. Raises ``TusError`` or ``RecordsError``,
+        which ``create`` would raise as well.
+        """
+        ports = self._ports
+        body, length = request.body, request.length
+        if (
+            request.kind is not Kind.REGULAR
+            or not length
+            or request.is_last is not None
+            or request.length_max is not None
+        ):
+            return False
+        size = sum(map(len, pieces))
+        if size if body is None else not _is_plain(body, size):
+            return False
+        rules.create(request, ports.policy.limits)
+        if not ports.empty_uploads.is_far_from_limit(client):
+            return False
+        now = ports.clock()
+        upload = Upload(
+            id=ports.new_id(),
+            length=length,
+            metadata_header=request.metadata_header,
+            created_at=now,
+            updated_at=now,
+            history=(HistoryEntry(Status.UPLOADING, now),),
+        )
+        upload = upload.expiring(ports.policy.expiry(upload, now))
+        creation = _Creation(ports, self._records, upload, client, request_id, on_created)
+        if body is None:
+            self._records.begin_insert(upload, NO_EFFECTS, creation.on_inserted)
+            return True
+        if sniffer_for(ports, upload) is not None:
+            return False
+        creation.stored_bytes = size
+        durable = size == length or ports.policy.durable_saves
+        self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+        return True
+
+
+def _is_plain(body: BodyInfo, size: int) -> bool:
+    """Whether all of this body has arrived, ``size`` bytes, and no checksum has to be verified."""
+    return 0 < size == body.length and not body.is_verified and body.bounds is None
+
+
+class _Creation:
+    """One creation that has begun. Its callbacks do not raise."""
+
+    __slots__ = ("_client", "_on_created", "_ports", "_records", "_request_id", "_upload", "stored_bytes")
+
+    def __init__(
+        self,
+        ports: Ports,
+        records: DirectRecords,
+        upload: Upload,
+        client: str,
+        request_id: str,
+        on_created: OnCreated,
+    ) -> None:
+        self._ports = ports
+        self._records = records
+        self._upload = upload
+        self._client = client
+        self._request_id = request_id
+        self._on_created = on_created
+        self.stored_bytes = 0
+
+    def on_stored(self, failure: BaseException | None) -> None:
+        """Record the upload, whose bytes are stored."""
+        if failure is None:
+            try:
+                self._insert()
+                return
+            except Exception as error:  # noqa: BLE001 - the outermost handler: the client must be answered
+                failure = error
+        self._give_up(failure)
+
+    def _insert(self) -> None:
+        ports = self._ports
+        now = ports.clock()
+        upload = self._upload.advance(self.stored_bytes, now)
+        if upload.offset == upload.length:
+            upload = completed(ports, upload)
+        self._upload = upload = upload.expiring(ports.policy.expiry(upload, now))
+        effects = effects_of(ports, None, upload) if upload.pending_steps else NO_EFFECTS
+        self._records.begin_insert(upload, effects, self.on_inserted)
+
+    def on_inserted(self, failure: BaseException | None) -> None:
+        """Report the upload, which is recorded."""
+        if failure is not None:
+            self._give_up(failure)
+            return
+        ports, upload = self._ports, self._upload
+        try:
+            if upload.is_complete:
+                ports.count_complete(upload)
+            elif not upload.offset:
+                ports.empty_uploads.add(self._client, upload.id)
+            log_creation(upload, self._client, self._request_id)
+        except Exception:
+            # The outermost handler of this callback: the upload exists, so its client must learn the URL.
+            log.exception("a creation was recorded, but not counted")
+        self._on_created(upload)
+
+    def _give_up(self, failure: BaseException) -> None:
+        """Delete what was stored, as ``create`` does, and leave the request to it: it may fail the same way."""
+        log.info("creating anew after a failure: %s: %s", type(failure).__name__, failure)
+        if self.stored_bytes:
+            key = task_key(TaskKind.DISCARD, self._upload.id)
+            self._ports.background.spawn(key, self._ports.store.delete(self._upload))
+        self._on_created(None)
