@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 #: The commands in the order of the help, each with its summary. The module of a command has its name in ``commands``,
-#: and contains a function of its name, or ``app`` if the command has subcommands.
+#: with underscores, and contains a function of that name, or ``app`` if the command has subcommands.
 COMMANDS = {
     "serve": "Run the server until SIGTERM or SIGINT.",
     "reload": "Start running servers anew without refusing a connection.",
@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "Check the configuration and what it needs.",
     "config": "Print the documented configuration.",
     "migrate": "Apply pending migrations; serve does this when it starts.",
+    "wait-for-db": "Wait until the database accepts connections and is migrated.",
     "sweep": "Remove expired uploads once; the server does this periodically.",
     "fsck": "Compare the records with the stored bytes.",
     "backup": "Back up the records, and the bytes if asked for.",
@@ -34,6 +35,7 @@ COMMANDS = {
     "audit": "List and verify the audit log.",
     "user": "Add, list and change accounts.",
     "key": "Make, list and revoke API keys.",
+    "schedules": "List recurring work, and run it now.",
     "endpoints": "List and open closed webhook endpoints.",
 }
 
@@ -62,11 +64,12 @@ class _Program(TyperGroup):
 
 
 def _build(name: str) -> Any:
-    module = import_module(f"tusd_py.commands.{_MODULES.get(name, name)}")
+    module_name = _MODULES.get(name, name.replace("-", "_"))
+    module = import_module(f"tusd_py.commands.{module_name}")
     group: typer.Typer | None = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command(name)(getattr(module, name))
+        group.command(name)(getattr(module, module_name))
     return typer.main.get_command(group)
 
 

@@ -17,12 +17,13 @@ from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.quota_ledger import QuotaLedger
-from tusd_py.contracts.records import Records
+from tusd_py.contracts.records import Records, RecordsError
+from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 from tusd_py.notify.wakeup import notify
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.move import move
-from tusd_py.records.sql.schema import bring_up_to_date, pending, try_writing
+from tusd_py.records.sql.schema import bring_up_to_date, is_current, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.settings import Settings
 
@@ -71,6 +72,11 @@ def open_audit_log(settings: Settings) -> AbstractAsyncContextManager[AuditLog]:
     return _opened(settings, lambda database: database.audit_log)
 
 
+def open_schedule_states(settings: Settings) -> AbstractAsyncContextManager[ScheduleStates]:
+    """The states of the schedules of a database, as ``open_job_queue``."""
+    return _opened(settings, lambda database: database.schedule_states)
+
+
 def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
     """The records of a database, as ``open_job_queue``."""
     return _opened(settings, lambda database: database.records)
@@ -103,6 +109,18 @@ def move_records(source_url: str, target_url: str) -> dict[str, int]:
 def pending_migrations(settings: Settings) -> list[str]:
     """The migrations that ``migrate_records`` would apply; changes nothing. Blocks; raises ``RecordsError``."""
     return [] if not settings.has_database else pending(_database_url(settings))
+
+
+def database_problem(settings: Settings) -> str:
+    """Why the database cannot be used as it is; empty if it can. Blocks for some seconds at most; changes nothing."""
+    url = _database_url(settings)
+    try:
+        steps = [] if is_current(url) else pending(url)
+    except RecordsError as error:
+        return str(error)
+    return (
+        f"{len(steps)} migrations are pending: tusd-py migrate applies them, or a server that starts" if steps else ""
+    )
 
 
 def _database_url(settings: Settings) -> str | URL:

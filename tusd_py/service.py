@@ -25,6 +25,8 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.responses import Formatter, extensions
 from tusd_py.protocol.rules import Limits
+from tusd_py.scheduler import Scheduler
+from tusd_py.schedules import enabled_schedules
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import ApiSurroundings
@@ -88,6 +90,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the ports were opened
         self._opening = asyncio.Lock()
         self.maintenance: Maintenance | None = None
+        self.scheduler: Scheduler | None = None
 
     async def ports(self) -> Ports:
         """The ports for the use cases; opens them if they are not open in this event loop."""
@@ -128,14 +131,16 @@ class Service:
         async with self._opening:
             if self._ports is not None and self._loop is not None and self._loop.is_closed():
                 abandoned, self._ports = self._ports, None
-                self.maintenance = None
+                self.maintenance = self.scheduler = None
                 await abandon_ports(abandoned)
             if self._ports is None:
                 self._ports = await self._open()
                 if self._ports.audit is not None:
                     self._ports.audit.on_dropped = self.metrics.audit_dropped.inc
                 self._loop = asyncio.get_running_loop()
-                self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                maintenance = self.maintenance = Maintenance(self._ports, self.settings, self.metrics)
+                if schedules := enabled_schedules(self.settings):
+                    self.scheduler = Scheduler(self._ports, self.settings, schedules, self.metrics, maintenance)
 
     def reload_rules(self, settings: Settings) -> None:
         """Apply the validation rules of ``settings`` from now on. Call it on the event loop."""
@@ -149,6 +154,9 @@ class Service:
             return
         ports, self._ports = self._ports, None
         self.active_bodies.drain()
+        if self.scheduler is not None:
+            await self.scheduler.stop()
+            self.scheduler = None
         if self.maintenance is not None:
             await self.maintenance.stop()
             self.maintenance = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import RecordedEntry
+from tusd_py.model.codes import AccessCode
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
+from tusd_py.model.schedules import ScheduleState
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
@@ -57,8 +60,26 @@ def event_view(event: Event) -> dict[str, object]:
         "id": event.id,
         "type": event.type.value,
         "at": format_time(event.at),
-        "upload": upload_view(event.upload),
+        "upload": None if event.upload is None else upload_view(event.upload),
         "request": request,
+        **({} if event.code is None else {"code": code_view(event.code, event.at)}),
+    }
+
+
+def code_view(code: AccessCode, now: datetime) -> dict[str, object]:
+    """A code without its characters, which are shown once, when it is made."""
+    return {
+        "id": code.id,
+        "state": code.state(now).value,
+        "owner": code.owner,
+        "label": code.label,
+        "created_at": format_time(code.created_at),
+        "expires_at": format_time(code.expires_at),
+        "remaining_seconds": math.ceil(code.remaining_seconds(now)),
+        "files": code.files,
+        "files_max": code.files_max,
+        "bytes": code.bytes,
+        "bytes_max": code.bytes_max,
     }
 
 
@@ -116,6 +137,19 @@ def audit_view(recorded: RecordedEntry) -> dict[str, object]:
         "outcome": entry.outcome.value,
         "address": entry.address,
         "reason": entry.reason,
+    }
+
+
+def schedule_view(state: ScheduleState) -> dict[str, object]:
+    """A schedule: its last run, and when the next one is due."""
+    return {
+        "name": state.name,
+        "timing": state.timing,
+        "last_run": format_time(state.started_at),
+        "ended_at": format_time(state.ended_at),
+        "outcome": state.outcome.value,
+        "detail": state.detail,
+        "next_run": format_time(state.due_at),
     }
 
 

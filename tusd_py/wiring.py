@@ -116,7 +116,8 @@ def is_private_literal(url: str) -> bool:
 
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
-    return bool(settings.steps) or any(subscription.actor for subscription in subscriptions(settings))
+    has_backups = settings.schedules.backup_directory and settings.schedules.backup
+    return bool(settings.steps or has_backups) or any(each.actor for each in subscriptions(settings))
 
 
 def ensure_libmagic() -> None:
@@ -190,6 +191,7 @@ async def open_ports(
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
         hook_counts=None if database is None else database.hook_counts,
+        schedule_states=None if database is None else database.schedule_states,
     )
 
 

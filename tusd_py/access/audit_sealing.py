@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 #: The verbs with which the log records what happens to itself.
 PRUNE, ERASE = "prune", "erase"
-_SEALED_AT_ONCE = 1000
+_SEALED_AT_ONCE = 500
 _PRUNED_AT_ONCE = 50
 _READ_AT_ONCE = 500
 _PSEUDONYM = "erased-"

@@ -25,6 +25,7 @@ from tusd_py.settings.loading import (
 )
 from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
+from tusd_py.settings.schedules import SchedulesSettings
 from tusd_py.settings.sections import (
     ApiSettings,
     CorsSettings,
@@ -65,6 +66,7 @@ __all__ = [
     "RatesSettings",
     "RecordsSettings",
     "RedisSettings",
+    "SchedulesSettings",
     "ServerSettings",
     "Settings",
     "SettingsError",

@@ -28,6 +28,7 @@ from tusd_py.settings.endpoints import WebhooksSettings
 from tusd_py.settings.object_store import S3Settings
 from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
+from tusd_py.settings.schedules import SchedulesSettings
 from tusd_py.settings.values import (
     BasePath,
     Bool,
@@ -309,6 +310,7 @@ class Settings(Section):
     links: LinksSettings = LinksSettings()
     codes: CodesSettings = CodesSettings()
     audit: AuditSettings = AuditSettings()
+    schedules: SchedulesSettings = SchedulesSettings()
     expiration: ExpirationSettings = ExpirationSettings()
     cors: CorsSettings = CorsSettings()
     page: PageSettings = PageSettings()
@@ -343,6 +345,16 @@ class Settings(Section):
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
             yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
         yield from self._problems_of_machines()
+        if self.schedules.backup_directory and self.database_path is None:
+            yield (
+                "schedules.backup_directory is set while the records are not in a SQLite database: back PostgreSQL up "
+                "with pg_dump"
+            )
+        if self.schedules.backup_bytes != "none" and self.storage.kind != "disk":
+            yield (
+                f'schedules.backup_bytes is "{self.schedules.backup_bytes}" while storage.kind is '
+                f'"{self.storage.kind}": only bytes on disk are backed up; use "none"'
+            )
         yield from self._problems_of_grants()
         if self.api.enabled and self.server.base_path.startswith("/api/"):
             yield (

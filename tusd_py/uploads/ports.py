@@ -20,6 +20,7 @@ from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
+from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
@@ -57,3 +58,4 @@ class Ports:
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory
     hook_counts: HookCounts | None = None  # None where records are kept in memory
+    schedule_states: ScheduleStates | None = None  # None where records are kept in memory

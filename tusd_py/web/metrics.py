@@ -110,6 +110,7 @@ class ServerMetrics:
         )
         self.expired = Counter("tusd_py_uploads_expired", "Uploads expired.", registry=registry)
         self._add_job_metrics(registry)
+        self._add_schedule_metrics(registry)
         self._add_process_metrics(registry)
 
     def _add_plain_histograms(self, registry: CollectorRegistry) -> None:
@@ -174,6 +175,23 @@ class ServerMetrics:
                 ("oldest_seconds", "The age of the oldest of these."),
             )
         }
+
+    def _add_schedule_metrics(self, registry: CollectorRegistry) -> None:
+        self._schedules = {
+            name: Gauge(f"tusd_py_schedule_{name}", help, ["schedule"], registry=registry, multiprocess_mode="livemax")
+            for name, help in (
+                ("failed", "1 if the last run of a schedule has failed."),
+                ("late_seconds", "How long a schedule has been due, or has run, without an end."),
+                ("ended_timestamp_seconds", "When the last run of a schedule ended, in seconds since 1970."),
+            )
+        }
+
+    def schedule(self, name: str, *, failed: bool, late_seconds: float, ended_at: datetime | None) -> None:
+        """Set the gauges of one schedule."""
+        self._schedules["failed"].labels(name).set(failed)
+        self._schedules["late_seconds"].labels(name).set(late_seconds)
+        if ended_at is not None:
+            self._schedules["ended_timestamp_seconds"].labels(name).set(ended_at.timestamp())
 
     def jobs(self, unfinished: Sequence[Job], now: datetime) -> None:
         """Set the gauges of jobs that have not ended."""

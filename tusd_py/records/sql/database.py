@@ -28,6 +28,7 @@ from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.quotas import SqlQuotaLedger
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.records.sql.runner import TransactionRunner
+from tusd_py.records.sql.schedules import SqlScheduleStates, compile_schedule_statements
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.search import compile_search_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
@@ -48,6 +49,7 @@ class SqlDatabase:
     job_queue: SqlJobQueue
     endpoint_states: SqlEndpointStates
     hook_counts: SqlHookCounts
+    schedule_states: SqlScheduleStates
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
@@ -96,6 +98,7 @@ class SqlDatabase:
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
+            schedule_states=SqlScheduleStates(runner, compile_schedule_statements(driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
@@ -103,7 +106,7 @@ class SqlDatabase:
             api_keys=api_keys,
             personal_data=SqlPersonalData(runner, compile_erasure_statements(driver.dialect), accounts, api_keys),
             links=SqlLinks(runner, grants.links),
-            codes=SqlAccessCodes(runner, grants.codes),
+            codes=SqlAccessCodes(runner, grants.codes, job_statements),
             clock=clock,
         )
 

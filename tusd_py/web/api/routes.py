@@ -18,6 +18,7 @@ from tusd_py.web.api import (
     keys,
     links,
     quotas,
+    schedules,
     uploads,
 )
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
@@ -41,6 +42,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *links.ROUTES,
     *codes.ROUTES,
     *audit.ROUTES,
+    *schedules.ROUTES,
 )
 
 

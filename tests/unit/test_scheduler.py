@@ -1,0 +1,166 @@
+"""The scheduler runs each schedule once, also missed ones, takes over, and shows failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import EPOCH, Clock
+from tests.support.waiting import eventually
+from tusd_py.model.jobs import Job
+from tusd_py.model.schedules import RunOutcome, ScheduleState, parse_timing
+from tusd_py.scheduler import Scheduler
+from tusd_py.schedules import Schedule
+from tusd_py.settings import Settings
+from tusd_py.uploads.ports import Ports
+from tusd_py.web.metrics import ServerMetrics
+from tusd_py.wiring import close_ports, open_ports
+
+pytestmark = pytest.mark.anyio
+
+Run = Callable[[Ports, Settings], Awaitable[str]]
+
+
+class Always:
+    """The only process: it does the maintenance."""
+
+    is_leader = True
+
+
+class Runs:
+    """Counts its runs; ``failure`` makes them fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failure: Exception | None = None
+
+    async def __call__(self, ports: Ports, settings: Settings) -> str:
+        self.count += 1
+        if self.failure is not None:
+            raise self.failure
+        return f"run {self.count}"
+
+
+def settings_of(folder: Path) -> Settings:
+    return Settings.model_validate({"storage": {"data_dir": str(folder)}})
+
+
+@asynccontextmanager
+async def opened(folder: Path, clock: Clock) -> AsyncIterator[Ports]:
+    settings = settings_of(folder)
+    ports = await open_ports(settings, clock=clock)
+    try:
+        yield ports
+    finally:
+        await close_ports(ports, settings)
+
+
+@asynccontextmanager
+async def running(ports: Ports, folder: Path, schedules: Sequence[Schedule]) -> AsyncIterator[ServerMetrics]:
+    metrics = ServerMetrics()
+    scheduler = Scheduler(ports, settings_of(folder), schedules, metrics, Always())
+    try:
+        yield metrics
+    finally:
+        await scheduler.stop()
+        metrics.close()
+
+
+async def state_of(ports: Ports, name: str) -> ScheduleState:
+    assert ports.schedule_states is not None
+    return next(state for state in await ports.schedule_states.list_states() if state.name == name)
+
+
+async def is_planned(ports: Ports) -> None:
+    """Wait until the schedules are recorded."""
+    assert ports.schedule_states is not None
+    states: list[ScheduleState] = []
+    while not states:
+        states = await ports.schedule_states.list_states()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_missed_run_takes_place_once_at_the_next_start(tmp_path: Path) -> None:
+    """However many due times passed while nothing ran; two schedulers at once run it once."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("retention", parse_timing("03:00"), runs)]
+    async with opened(tmp_path, clock) as ports:
+        async with running(ports, tmp_path, schedules):
+            await is_planned(ports)
+        assert runs.count == 0
+        clock.move(3 * 86400)
+        async with running(ports, tmp_path, schedules), running(ports, tmp_path, schedules):
+            await eventually(lambda: runs.count > 0)
+            clock.move(1)
+            state = await finished(ports, "retention")
+        assert runs.count == 1
+        assert (state.outcome, state.detail) == (RunOutcome.DONE, "run 1")
+        assert state.due_at == EPOCH + timedelta(days=3, hours=3)
+
+
+async def finished(ports: Ports, name: str) -> ScheduleState:
+    """The state, once the run has ended."""
+    found = [await state_of(ports, name)]
+    while found[-1].outcome in (RunOutcome.RUNNING, RunOutcome.NEVER):
+        await asyncio.sleep(0.01)
+        found.append(await state_of(ports, name))
+    return found[-1]
+
+
+async def test_a_failure_is_recorded_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The next run is at the next due time; the metric says that the last one failed."""
+    clock, runs = Clock(), Runs()
+    runs.failure = OSError("postgresql://user:secret@host is away")
+    schedules = [Schedule("retention", parse_timing("every 10 seconds"), runs)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        await ports.schedule_states.plan("retention", "every 10 seconds UTC", clock())
+        with caplog.at_level(logging.WARNING):
+            async with running(ports, tmp_path, schedules) as metrics:
+                state = await finished(ports, "retention")
+                assert ports.schedule_states is not None
+                await ports.schedule_states.make_due("retention", clock())
+                await eventually(lambda: runs.count == 2)
+                assert metrics._schedules["failed"].labels("retention")._value.get() == 1
+        assert state.outcome is RunOutcome.FAILED
+        assert state.due_at == EPOCH + timedelta(seconds=10)
+        assert "OSError" in state.detail
+        assert "secret" not in state.detail
+        assert "schedule failed" in caplog.messages
+
+
+async def test_a_run_that_died_is_taken_over(tmp_path: Path) -> None:
+    """The lease of a process that was killed ends, and its schedule runs again."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("retention", parse_timing("03:00"), runs)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        await ports.schedule_states.plan("retention", "03:00 UTC", clock())
+        await ports.schedule_states.claim("retention", "killed", clock(), clock() + timedelta(seconds=60))
+        clock.move(61)
+        async with running(ports, tmp_path, schedules):
+            await eventually(lambda: runs.count == 1)
+            assert (await finished(ports, "retention")).outcome is RunOutcome.DONE
+
+
+async def test_a_heavy_schedule_is_a_job(tmp_path: Path) -> None:
+    """One job, whichever process adds it; the schedule shows that it runs until the job reports."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        assert ports.job_queue is not None
+        await ports.schedule_states.plan("backup", "02:00 UTC", clock())
+        async with running(ports, tmp_path, schedules):
+            jobs: list[Job] = []
+            while not jobs:
+                jobs = await ports.job_queue.list_jobs(limit=9)
+                await asyncio.sleep(0.01)
+        assert [(job.actor, job.sequence_key) for job in jobs] == [("schedules", "schedule backup")]
+        assert runs.count == 0
