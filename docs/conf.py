@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-from pygments.lexers.configs import NginxConfLexer
 from sphinx.application import Sphinx
-from sphinx.highlighting import lexers
 from sphinx.util import logging
 
 project = "tusd-py"
@@ -16,18 +15,19 @@ author = "the tusd-py contributors"
 copyright = author
 version = release = version_of("tusd-py")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 # README.md is what GitHub shows of this directory; the site has it within index.rst.
 exclude_patterns = ["README.md"]
 myst_heading_anchors = 4
+# JSON with an ellipsis in it is no JSON.
+suppress_warnings = ["misc.highlighting_failure"]
 # Quotation marks around values, as in "::", stay as they are written.
 smartquotes = False
 python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "undoc-members": True}
-# Pygments has no lexer for haproxy's configuration, which looks much like that of nginx.
-lexers["haproxy"] = NginxConfLexer()
 
 html_theme = "pydata_sphinx_theme"
 html_title = "tusd-py"

@@ -81,6 +81,33 @@ def test_login_comes_before_uploads(door: UploadPage, guarded: RunningServer, tm
     assert [] == [cookie["name"] for cookie in door.context.cookies()]
 
 
+def test_visitors_of_one_browser_are_kept_apart(door: UploadPage, tmp_path: Path) -> None:
+    """Who logs in after another person sees neither that person's files nor continues that person's uploads."""
+    log_in(door, "alice")
+    expect(door.tab.get_by_text("Logged in as alice")).to_be_visible()
+    (tmp_path / "private.bin").write_bytes(b"x")
+    door.choose(tmp_path / "private.bin")
+    door.wait_for_uploaded(1)
+    door.throttle(MIB)
+    (tmp_path / "unfinished.bin").write_bytes(content(5, 4 * MIB))
+    door.choose(tmp_path / "unfinished.bin")
+    door.wait_until_sent(10)
+    door.press("Pause")
+    door.wait_until_kept(paused=True)
+    door.press("Log out")
+    expect(door.tab.get_by_label("Password")).to_be_visible()
+    log_in(door, "bob")
+    expect(door.tab.get_by_text("Logged in as bob")).to_be_visible()
+    expect(door.tab.locator(".uppy-Dashboard-inner")).to_be_visible()
+    expect(door.tab.get_by_text("private.bin")).to_have_count(0)
+    expect(door.tab.get_by_text("unfinished.bin")).to_have_count(0)
+    door.press("Log out")
+    log_in(door, "alice")
+    door.wait_for_uploaded(1)
+    expect(door.tab.locator(".uppy-Dashboard-Item-name")).to_have_text("unfinished.bin")
+    expect(door.tab.get_by_role("button", name="Resume 1 upload")).to_be_visible()
+
+
 @pytest.mark.parametrize("how", ["expired", "revoked"])
 def test_token_that_ends_in_the_middle_is_renewed(
     door: UploadPage, guarded: RunningServer, tmp_path: Path, how: str

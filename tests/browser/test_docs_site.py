@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Request
 
+from tusd_py.cli import COMMANDS
+from tusd_py.web.metrics import ServerMetrics
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -44,17 +47,28 @@ def test_site_has_every_page_in_its_navigation(site: Path) -> None:
     assert set() == {page for page in pages if not (site / page).with_suffix(".html").exists()}
 
 
+def test_reference_has_every_command_and_metric(site: Path) -> None:
+    """Their pages are made from the program."""
+    commands = (site / "commands.html").read_text()
+    assert set() == {name for name in COMMANDS if f'id="tusd-py-{name}"' not in commands}
+    assert "tusd-py jobs retry" in commands
+    metrics = (site / "metrics.html").read_text()
+    exposed = re.findall(r"^# TYPE (\w+)", ServerMetrics().exposition().decode(), re.M)
+    assert set() == {name for name in exposed if f">{name}<" not in metrics}
+
+
 def test_broken_references_fail_the_build(tmp_path: Path) -> None:
-    """Links to pages, anchors, files and pictures that do not exist, and unknown languages, are errors."""
+    """Links to pages, anchors, files and pictures that do not exist are errors."""
     source = tmp_path / "docs"
     (source / "_static").mkdir(parents=True)
     shutil.copy(DOCS / "conf.py", source)
+    shutil.copytree(DOCS / "_ext", source / "_ext")
     (source / "other.md").write_text("---\norphan: true\n---\n# Other\n")
-    references = ["[](a1.md)", "[](#a2)", "[](other.md#a3)", "[](../a4.py)", "![](a5.png)", "\n```a6\n```"]
+    references = ["[](a1.md)", "[](#a2)", "[](other.md#a3)", "[](../a4.py)", "![](a5.png)"]
     (source / "index.md").write_text("# Index\n\n" + "\n".join(references))
     built = build(source, tmp_path / "site")
     assert 0 != built.returncode
-    assert [] == [name for name in ("a1", "a2", "a3", "a4", "a5", "a6") if name not in built.stderr], built.stderr
+    assert [] == [name for name in ("a1", "a2", "a3", "a4", "a5") if name not in built.stderr], built.stderr
 
 
 def test_overview_lists_the_pages_of_the_navigation() -> None:

@@ -26,22 +26,6 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
 
 
-def test_commands_of_the_readme(tmp_path: Path) -> None:
-    """The README's commands, run unchanged, create an upload, send it in two parts and download it."""
-    server = start_server(tmp_path / "data")
-    try:
-        (script,) = [block for block in blocks("README.md", "sh") if "Upload-Length" in block]
-        script = script.replace("http://127.0.0.1:8080", server.root)
-        shell = subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert 0 == shell.returncode, shell.stderr
-        assert "upload-offset: 7" in shell.stdout.lower()
-        assert shell.stdout.endswith("hello, world")
-        (stored,) = (server.data_dir / "uploads").iterdir()
-        assert b"hello, world" == stored.read_bytes()
-    finally:
-        server.stop()
-
-
 @pytest.mark.skipif(
     shutil.which("sqlite3") is None and not os.environ.get("CI"),
     reason="sqlite3 is not installed (Debian: apt-get install sqlite3)",

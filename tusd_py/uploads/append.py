@@ -23,6 +23,7 @@ from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
 from tusd_py.uploads.processing.finish import finish
+from tusd_py.uploads.quota_room import drop_unrecorded, may_have_unrecorded, needs_room, within_quota
 from tusd_py.uploads.stop import stopped
 from tusd_py.uploads.terminate import terminate_locked
 from tusd_py.uploads.type_limits import ensure_type_allowed
@@ -52,6 +53,8 @@ async def _append(
     async with locked(ports, request.upload_id) as lock:
         await ensure_grant(ports, caller)
         upload = await load(ports, request.upload_id)
+        if may_have_unrecorded(ports, upload):
+            await drop_unrecorded(ports, upload)
         if not upload.offset:
             ensure_type_allowed(caller.principal, upload.metadata_header, upload.kind)
         was_complete = upload.is_complete
@@ -84,6 +87,8 @@ class _AppendBody:
         lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
         try:
             remaining = rules.append(request, upload, self.ports.policy.limits_for(self.caller.principal))
+            if needs_room(self.ports, upload, length, request.body):
+                remaining = await within_quota(self.ports, upload, self.caller, request.body, remaining)
             return await receiver.run(self.body, request.body, remaining, length)
         except (RecordConflict, UploadInterrupted) as interruption:
             if (refusal := await stopped(self.ports, upload.id)) is not None:

@@ -39,6 +39,7 @@ from tusd_py.uploads.hook_calls import invoke_later
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import delete_parts, part_completed
 from tusd_py.uploads.processing.finish import completed, finish
+from tusd_py.uploads.quota_room import needs_room, within_quota
 from tusd_py.uploads.reservation import (
     delete_unrecorded,
     insert_reserved,
@@ -209,6 +210,8 @@ class _CreationWithUpload:
                 self.is_announced = self.listener.on_created(upload)
             limits = self.ports.policy.limits_for(self.caller.principal)
             remaining = rules.remaining(upload, upload.length, limits, info)
+            if needs_room(self.ports, upload, upload.length, info):
+                remaining = await within_quota(self.ports, upload, self.caller, info, remaining)
             upload = await receiver.run(self.body, info, remaining, upload.length)
             if committer.is_recorded:
                 return upload

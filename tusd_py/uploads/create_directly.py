@@ -29,7 +29,17 @@ log = logging.getLogger(__name__)
 #: Backends that do not concern a creation. Any other one that is there, such as a quota, needs ``create``: a new one
 #: does so until it is named here.
 _UNCONCERNED = frozenset(
-    {"quota_ledger", "validator", "sniffer", "publisher", "job_queue", "endpoint_states", "hook_counts"}
+    {
+        "endpoint_states",
+        "hook_counts",
+        "job_queue",
+        "personal_data",
+        "publisher",
+        "quota_ledger",
+        "schedule_states",
+        "sniffer",  # asked for each upload
+        "validator",
+    }
 )
 _HOOKS = (
     Hook.AUTHORIZE,
@@ -51,17 +61,19 @@ def direct_creations(ports: Ports) -> DirectCreations | None:
         return None
     if ports.policy.subscriptions or any(ports.hooks.handles(hook) for hook in _HOOKS):
         return None
-    if _needs_create(ports, _UNCONCERNED) or _needs_create(ports.rates, frozenset()):
+    if concerned_parts(ports):
         return None
     return DirectCreations(ports, records, store)
 
 
-def _needs_create(parts: object, unconcerned: frozenset[str]) -> bool:
-    """Whether one of the optional parts of this dataclass is there and may concern a creation."""
-    return any(
-        each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
-        for each in fields(parts)  # type: ignore[arg-type]
-    )
+def concerned_parts(ports: Ports) -> list[str]:
+    """The names of the optional parts that are there and may concern a creation."""
+    return [
+        each.name
+        for parts, unconcerned in ((ports, _UNCONCERNED), (ports.rates, frozenset[str]()))
+        for each in fields(parts)
+        if each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
+    ]
 
 
 class DirectCreations:

@@ -15,6 +15,7 @@ from tusd_py.uploads.locking import load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed, schedule_assembly
 from tusd_py.uploads.processing.finish import finish
+from tusd_py.uploads.quota_room import drop_unrecorded, may_have_unrecorded
 
 
 async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
@@ -27,6 +28,8 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
         return Inspected(upload=await _as_recorded(ports, request.upload_id))
     async with locked(ports, request.upload_id):
         upload = await load(ports, request.upload_id)
+        if may_have_unrecorded(ports, upload):
+            await drop_unrecorded(ports, upload)
         if request.length_completes and _is_open_at_length(upload):
             upload = await _complete(ports, upload, caller)
         if upload.is_complete:

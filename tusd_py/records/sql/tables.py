@@ -90,6 +90,7 @@ class UploadRow(RecordsTable, table=True):
         Index(
             "ix_uploads_grant",
             "grant",
+            "created_at",
             "id",
             sqlite_where=text("\"grant\" <> ''"),
             postgresql_where=text("\"grant\" <> ''"),

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
@@ -94,8 +94,11 @@ def prepare(sources: Mapping[str, bytes], options: PageOptions) -> PageFiles:
     others = {name: body for name, body in sources.items() if name != "index.html" and not name.startswith(_TEXTS)}
     others |= _own_files(others, options)
     digest = hashlib.sha256(b"".join(name.encode() + body for name, body in sorted(others.items()))).hexdigest()[:16]
+    modules = [name for name in sorted(others) if name.endswith(".mjs") and "/" not in name]
     indexes = {
-        language: _file("index.html", _index(template, language, of_language, options, f"./page/{digest}").encode())
+        language: _file(
+            "index.html", _index(template, language, of_language, options, f"./page/{digest}", modules).encode()
+        )
         for language, of_language in texts.items()
     }
     languages = tuple(sorted(texts, key=lambda language: (language != DEFAULT_LANGUAGE, language)))
@@ -113,7 +116,9 @@ def _own_files(sources: Mapping[str, bytes], options: PageOptions) -> dict[str, 
     return files
 
 
-def _index(template: str, language: str, texts: Mapping[str, Any], options: PageOptions, assets: str) -> str:
+def _index(
+    template: str, language: str, texts: Mapping[str, Any], options: PageOptions, assets: str, modules: Sequence[str]
+) -> str:
     """The page in one language."""
     endpoint = options.endpoint
     picture = "icon.svg" if options.logo is None else f"logo{options.logo.extension}"
@@ -126,18 +131,19 @@ def _index(template: str, language: str, texts: Mapping[str, Any], options: Page
         "title": escape(options.title or texts["page"]["title"]),
         "picture": picture,
         "picture.type": MEDIA_TYPES[PurePath(picture).suffix],
-        "links": _links(assets, texts["uppy_locale"], options),
+        "links": "\n".join(_links(assets, texts["uppy_locale"], options, modules)),
         "data": _data(language, texts, options),
     }
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
-def _links(assets: str, uppy_locale: str, options: PageOptions) -> str:
-    """The elements in the head that only some pages have."""
-    links = [f'<link rel="stylesheet" href="{assets}/colours.css">'] if options.colour else []
-    if uppy_locale:
-        links.append(f'<link rel="modulepreload" href="{assets}/vendor/{uppy_locale}.mjs">')
-    return "\n".join(links)
+def _links(assets: str, uppy_locale: str, options: PageOptions, modules: Sequence[str]) -> Iterator[str]:
+    """The elements in the head that differ between pages, and those for all modules: no request waits for another."""
+    if options.colour:
+        yield f'<link rel="stylesheet" href="{assets}/colours.css">'
+    packs = [f"vendor/{uppy_locale}.mjs"] if uppy_locale else []
+    for name in ("vendor/uppy.min.mjs", *packs, *modules):
+        yield f'<link rel="modulepreload" href="{assets}/{name}">'
 
 
 def _data(language: str, texts: Mapping[str, Any], options: PageOptions) -> str:

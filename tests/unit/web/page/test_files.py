@@ -111,6 +111,13 @@ def test_texts_of_uppy_are_preloaded(language: str) -> None:
     assert pack in prepared().named
 
 
+def test_every_module_is_preloaded() -> None:
+    """The browser requests all modules at once, and not each when another one names it."""
+    for name in SOURCES:
+        if name.endswith(".mjs") and not name.startswith("vendor/d") and not name.startswith("vendor/f"):
+            assert f'<link rel="modulepreload" href="./page/{prepared().digest}/{name}">' in page()
+
+
 def test_title_replaces_the_one_of_the_language() -> None:
     """The operator's title is the heading in every language, escaped."""
     for language in LANGUAGES:

@@ -12,13 +12,24 @@ const byId = (id) => document.getElementById(id)
 export async function admit(endpoint) {
   const link = linkIn(location.hash, endpoint)
   if (link) return new Link(link)
-  const found = (login && (await Account.restore(askAgain))) || (codes && (await Code.restore(askAgain)))
-  const bearer = found || (anonymous || !(login || codes) ? new Anyone() : await ask())
+  const bearer = (await restore()) ?? (anonymous || !(login || codes) ? new Anyone() : await ask())
   show(bearer)
   return bearer
 }
 
+// Who has had access in this browser before; the server may be down, or not accept it any more.
+async function restore() {
+  try {
+    return ((login && (await Account.restore(askAgain))) || (codes && (await Code.restore(askAgain)))) || null
+  } catch {
+    return anonymous ? null : ask(text('unreachable_now'))
+  }
+}
+
 class Anyone {
+  // Separates what the browser keeps of one visitor from what it keeps of others.
+  key = ''
+  storage = localStorage
   canDownload = true
   makesLinks = false
   headers() {
@@ -36,6 +47,7 @@ class Link extends Anyone {
   constructor(url) {
     super()
     this.endpoint = url
+    this.key = `link-${encodeURIComponent(new URL(url).pathname)}`
   }
 }
 

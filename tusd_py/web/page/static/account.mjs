@@ -9,12 +9,14 @@ const KEY = 'tusd-py access token expires'
 const MARGIN_MS = 30_000
 
 export class Account {
+  storage = localStorage
   canDownload = true
   makesLinks = true
   #askAgain
   #renewing = null
 
   constructor(name, askAgain) {
+    this.key = `account-${encodeURIComponent(name)}`
     this.description = text('logged_in', { name })
     this.#askAgain = askAgain
   }

@@ -7,6 +7,8 @@ const KEY = 'tusd-py token of an access code'
 const MARGIN_MS = 30_000
 
 export class Code {
+  // Nothing stays for the next visitor at the same device.
+  storage = sessionStorage
   // The bearer of a code cannot read what was uploaded.
   canDownload = false
   makesLinks = false
@@ -72,6 +74,7 @@ export class Code {
     const lifeMs = Date.parse(expires_at) - Date.parse(code.expires_at) + code.remaining_seconds * 1000
     // A token that lives for less than the margin is used until its end, and not renewed for each request.
     this.#expiresAt = Date.now() + Math.max(lifeMs, 2 * MARGIN_MS)
+    this.key = `code-${code.id}`
     this.description = text('code_until', { time: moment(Date.now() + code.remaining_seconds * 1000) })
     sessionStorage.setItem(KEY, token)
   }

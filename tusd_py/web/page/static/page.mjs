@@ -35,6 +35,7 @@ byId('uploading').hidden = false
 const uploaded = new UploadedList(endpoint, bearer)
 // Files are uploaded as soon as they are chosen, so Uppy's "upload" button only resumes what a reload interrupted.
 const uppy = new Uppy({
+  id: ['uppy', bearer.key].filter(Boolean).join('-'),
   autoProceed: true,
   onBeforeFileAdded: prepared,
   restrictions: {
@@ -75,7 +76,7 @@ const uppy = new Uppy({
       if (status === UNAUTHENTICATED && request.getMethod() === 'HEAD') throw new Unauthenticated()
     },
   })
-new RestoredFiles(uppy, uploaded, endpoint)
+new RestoredFiles(uppy, uploaded, endpoint, bearer)
 
 // What the server says of files before one is chosen.
 function limits() {
@@ -190,7 +191,7 @@ uppy.on('progress', (percent) => {
 byId('uploaded-clear').addEventListener('click', () => uploaded.clear())
 byId('refused-clear').addEventListener('click', clearRefused)
 
-if (await onlyTab('tusd-py restores uploads')) {
+if (await onlyTab(`tusd-py restores uploads ${bearer.key}`)) {
   uppy.use(GoldenRetriever, { expires: KEPT_MS, indexedDB: { maxFileSize: 64 * MiB, maxTotalSize: 512 * MiB } })
 } else {
   byId('hint').textContent = text('other_tab')

@@ -1,6 +1,7 @@
 // What happens to unfinished uploads after a reload. Golden Retriever brings back the files whose bytes the browser has
 // stored; they are uploaded further without being asked for. The others can only be chosen again: this module lists them.
 import { text, visible } from './texts.mjs'
+import { storageKey } from './uploaded.mjs'
 
 // As long as Golden Retriever keeps files, and the server unfinished uploads.
 export const KEPT_MS = 7 * 24 * 60 * 60 * 1000
@@ -9,12 +10,14 @@ export class RestoredFiles {
   #uppy
   #uploaded
   #key
+  #storage
   #missing = []
 
-  constructor(uppy, uploaded, endpoint) {
+  constructor(uppy, uploaded, endpoint, bearer) {
+    this.#storage = bearer.storage
     this.#uppy = uppy
     this.#uploaded = uploaded
-    this.#key = `tusd-py missing ${endpoint}`
+    this.#key = storageKey('missing', endpoint, bearer)
     document.getElementById('again-dismiss').addEventListener('click', () => this.#store([]))
     uppy.on('restored', () => this.#onRestored())
     // Chosen again: tus-js-client finds the upload by the file's name, size and time.
@@ -49,7 +52,7 @@ export class RestoredFiles {
 
   #load() {
     try {
-      const kept = JSON.parse(localStorage.getItem(this.#key)) ?? []
+      const kept = JSON.parse(this.#storage.getItem(this.#key)) ?? []
       this.#missing = kept.filter(({ at }) => at > Date.now() - KEPT_MS)
     } catch {
       // Storage is forbidden, or was not written by this page.
@@ -59,7 +62,7 @@ export class RestoredFiles {
   #store(missing) {
     this.#missing = missing
     try {
-      localStorage.setItem(this.#key, JSON.stringify(missing))
+      this.#storage.setItem(this.#key, JSON.stringify(missing))
     } catch {
       // Storage is full or forbidden: the list exists until the page is closed.
     }

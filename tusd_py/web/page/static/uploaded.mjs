@@ -1,4 +1,4 @@
-// The list of files that this browser has uploaded: name, size and link, stored in localStorage across reloads.
+// The list of files that this browser has uploaded: name, size and link, stored across reloads.
 // It changes nothing on the server.
 import { call } from './api.mjs'
 import { copy } from './clipboard.mjs'
@@ -6,6 +6,11 @@ import { bytes, data, moment, text, visible } from './texts.mjs'
 
 const ENTRIES_MAX = 1000
 const GONE = [404, 410]
+
+// Each visitor's own, for this endpoint.
+export function storageKey(what, endpoint, bearer) {
+  return ['tusd-py', what, endpoint, bearer.key].filter(Boolean).join(' ')
+}
 
 export class UploadedList {
   #key
@@ -19,7 +24,7 @@ export class UploadedList {
 
   constructor(endpoint, bearer) {
     this.#bearer = bearer
-    this.#key = `tusd-py uploaded ${endpoint}`
+    this.#key = storageKey('uploaded', endpoint, bearer)
     this.#load()
     this.#render()
     for (const item of document.getElementById('uploaded-list').children) this.#seen.observe(item)
@@ -60,8 +65,8 @@ export class UploadedList {
   #store(entries) {
     this.#entries = entries
     try {
-      localStorage.setItem(this.#key, JSON.stringify(entries))
-      localStorage.setItem(`${this.#key} older`, this.#older)
+      this.#bearer.storage.setItem(this.#key, JSON.stringify(entries))
+      this.#bearer.storage.setItem(`${this.#key} older`, this.#older)
     } catch {
       // Storage is full or forbidden: the list exists until the page is closed.
     }
@@ -69,8 +74,8 @@ export class UploadedList {
 
   #load() {
     try {
-      this.#entries = JSON.parse(localStorage.getItem(this.#key)) ?? []
-      this.#older = Number(localStorage.getItem(`${this.#key} older`))
+      this.#entries = JSON.parse(this.#bearer.storage.getItem(this.#key)) ?? []
+      this.#older = Number(this.#bearer.storage.getItem(`${this.#key} older`))
     } catch {
       // Storage is forbidden, or was not written by this page: keep the current entries.
     }
