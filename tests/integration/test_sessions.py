@@ -6,7 +6,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -274,3 +277,23 @@ async def test_kill_between_chunks_and_at_finalize(tmp_path: Path) -> None:
         assert [each["type"] for each in events].count("post-finish") == 1
     finally:
         server.stop()
+
+
+def example(language: str) -> str:
+    """The example in the section of the documentation."""
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    section = text.partition("## Sessions\n")[2].partition("\n## ")[0]
+    return section.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+async def test_documented_examples(server: RunningServer, tmp_path: Path) -> None:
+    """What ``docs/api.md`` shows works as it stands there, with curl and with Python."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "SERVER": server.root}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+
+    shell = await asyncio.to_thread(run, "bash", "-euo", "pipefail", "-c", example("sh"))
+    assert (shell.returncode, '"received":[0,1,2]' in shell.stdout) == (0, True), shell
+    python = await asyncio.to_thread(run, sys.executable, "-c", example("python"), server.root, "scan.bin")
+    assert (python.returncode, python.stdout) == (0, "completed\n"), python
