@@ -36,6 +36,7 @@ _UNCONCERNED = frozenset(
         "personal_data",
         "publisher",
         "quota_ledger",
+        "schedule_states",
         "sniffer",  # asked for each upload
         "validator",
     }
@@ -60,17 +61,19 @@ def direct_creations(ports: Ports) -> DirectCreations | None:
         return None
     if ports.policy.subscriptions or any(ports.hooks.handles(hook) for hook in _HOOKS):
         return None
-    if _needs_create(ports, _UNCONCERNED) or _needs_create(ports.rates, frozenset()):
+    if concerned_parts(ports):
         return None
     return DirectCreations(ports, records, store)
 
 
-def _needs_create(parts: object, unconcerned: frozenset[str]) -> bool:
-    """Whether one of the optional parts of this dataclass is there and may concern a creation."""
-    return any(
-        each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
-        for each in fields(parts)  # type: ignore[arg-type]
-    )
+def concerned_parts(ports: Ports) -> list[str]:
+    """The names of the optional parts that are there and may concern a creation."""
+    return [
+        each.name
+        for parts, unconcerned in ((ports, _UNCONCERNED), (ports.rates, frozenset[str]()))
+        for each in fields(parts)
+        if each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
+    ]
 
 
 class DirectCreations:

@@ -12,8 +12,9 @@ import pytest
 from starlette.applications import Starlette
 
 from tusd_py.commands.startup import prepare
-from tusd_py.service import create_app
+from tusd_py.service import Service, create_app
 from tusd_py.settings import Settings
+from tusd_py.uploads.create_directly import concerned_parts, direct_creations
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +92,22 @@ async def served(folder: Path, **sections: Any) -> AsyncIterator[Starlette]:
 def begin(app: Any, whole: Whole) -> bool:
     is_begun: bool = app.begin_directly(whole, whole.run)
     return is_begun
+
+
+async def test_default_settings_are_direct(tmp_path: Path) -> None:
+    """With the default settings nothing stands in the way of a creation without a task.
+
+    A new backend that concerns no creation is named in ``create_directly``.
+    """
+    settings = Settings(storage={"data_dir": str(tmp_path)})
+    await asyncio.to_thread(prepare, settings)
+    service = Service(settings)
+    ports = await service.ports()
+    try:
+        assert [] == concerned_parts(ports)
+        assert direct_creations(ports) is not None
+    finally:
+        await service.close()
 
 
 def without_ids(headers: Headers) -> Headers:
