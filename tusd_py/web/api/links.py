@@ -123,7 +123,9 @@ async def make_for_download(call: Call) -> object:
 
 
 def _url(call: Call, access: AccessPorts, link: Link) -> str:
-    return f"{call.collection_url()}{link.upload_id}?{link_query(access.signer, link)}"
+    is_download = link.kind is LinkKind.DOWNLOAD
+    url = call.download_url(link.upload_id) if is_download else f"{call.collection_url()}{link.upload_id}"
+    return f"{url}?{link_query(access.signer, link)}"
 
 
 def _length_max(call: Call, body: JsonBody) -> int | None:
@@ -179,8 +181,8 @@ async def _show(call: Call, kind: LinkKind) -> object:
 
 async def _revoke(call: Call, kind: LinkKind) -> None:
     link = await _find(call, kind)
-    if await revoke_link(call.ports, _links(shared(call)), link, call.caller()):
-        await record(call.ports.audit, actor_of(call.caller()), "revoke", AuditKind.LINK, link.id)
+    audit = call.audit("revoke", AuditKind.LINK, link.id)
+    await revoke_link(call.ports, _links(shared(call)), link, call.caller(), audit)
 
 
 async def list_for_upload(call: Call) -> object:
