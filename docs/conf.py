@@ -36,6 +36,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "github_url": "https://github.com/tusd-py/tusd-py",
     "navbar_align": "left",

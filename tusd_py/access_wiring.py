@@ -16,6 +16,8 @@ from tusd_py.access.api_keys import ApiKeyVerifier
 from tusd_py.access.bandwidth import Bandwidth
 from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.codes import CODE_PREFIX, CodeVerifier
+from tusd_py.access.download_tokens import PREFIX as DOWNLOAD_PREFIX
+from tusd_py.access.download_tokens import DownloadTokenVerifier
 from tusd_py.access.links import LINK_PREFIX, LinkVerifier
 from tusd_py.access.login import ACCESS_PREFIX, METHOD, Logins
 from tusd_py.access.passwords import Passwords
@@ -67,6 +69,8 @@ async def _open_access_ports(
     if database is None:
         return AccessPorts(signer=signer, clock=clock)
     logins, editor, verifiers, checks = None, None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
+    if settings.server.download_url:
+        verifiers[DOWNLOAD_PREFIX] = DownloadTokenVerifier(signer, clock)
     if settings.accounts.enabled:
         logins = _logins(settings.accounts, database, signer, clock, rate)
         editor = AccountEditor(

@@ -12,6 +12,7 @@ from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
 from tusd_py.web.authentication import Authenticator, OpenAccess
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.location import Locator
 from tusd_py.web.session_cookies import SessionCookies
 
@@ -41,11 +42,20 @@ def authenticator(
         ),
         verifier=_verifier(jwt) if jwt.enabled else None,
         open_access=open_access,
+        download_origin=download_origin(settings, locator or Locator()),
         session_cookies=session_cookies(settings, locator or Locator()),
         cookie=jwt.cookie,
         query_parameter=jwt.query_parameter,
         accepts_links=settings.links.enabled,
     )
+
+
+def download_origin(settings: Settings, locator: Locator) -> DownloadOrigin | None:
+    """The separate origin of downloads, or ``None`` without one."""
+    server = settings.server
+    if not server.download_url:
+        return None
+    return DownloadOrigin(url=server.download_url, locator=locator, redirects=server.download_redirect)
 
 
 def session_cookies(settings: Settings, locator: Locator) -> SessionCookies | None:

@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from tusd_py.contracts.records import RecordsError
 from tusd_py.data_directory import DATA_DIR_MODE, location_of, mirror_uploads
-from tusd_py.databases import copy_records, is_records_in_use, open_records, records_damage
+from tusd_py.databases import copy_records, is_records_in_use, keep_revocations, open_records, records_damage
 from tusd_py.model.upload import Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.views import format_time
@@ -41,6 +42,8 @@ class Result:
     files: int | None  # None if the bytes of uploads were left out
     shared: int = 0  # of these, files that share their bytes with the source
     replaced: Path | None = None  # where a restore has moved what was there before
+    revoked: Mapping[str, int] = field(default_factory=dict)  # credentials that a restore has revoked, by table
+    knew_revocations: bool = True  # whether the database before said which
 
 
 def back_up(settings: Settings, directory: Path, *, with_bytes: bool, may_link: bool) -> Result:
@@ -68,11 +71,13 @@ def back_up(settings: Settings, directory: Path, *, with_bytes: bool, may_link: 
     return Result(files if with_bytes else None, shared)
 
 
-def restore(settings: Settings, directory: Path, *, replace: bool) -> Result:
+def restore(settings: Settings, directory: Path, *, replace: bool, keep_credentials: bool = False) -> Result:
     """Put a backup into the data directory, while no server and no worker runs.
 
     With ``replace`` a database and uploads that are there are moved aside first, together with SQLite's logs, which
-    would corrupt the restored database. Interrupted, it can be repeated. Raises ``BackupError``, ``OSError`` or
+    would corrupt the restored database. What was revoked since the backup stays revoked; if no database is there that
+    says so, all keys, links, codes and sessions are, unless ``keep_credentials`` accepts that. Interrupted, it can be
+    repeated. Raises ``BackupError``, ``OSError`` or
     ``RecordsError``; then nothing has been replaced.
     """
     data_dir, database = Path(settings.storage.data_dir), _database(settings)
@@ -93,6 +98,8 @@ def restore(settings: Settings, directory: Path, *, replace: bool) -> Result:
     staging.mkdir(mode=0o700)
     shutil.copyfile(directory / DATABASE, staging / DATABASE)
     (staging / DATABASE).chmod(0o640)
+    before = _database_before(database, data_dir, was_interrupted)
+    revoked, knew_revocations = _keep_revoked(staging / DATABASE, before, keep_credentials)
     _sync(staging / DATABASE)
     files = mirror_uploads(settings, staging / UPLOADS, lambda _: False, directory / UPLOADS)[0] if has_bytes else None
     # Again: looking whether the database is in use has removed the log of a killed server.
@@ -104,7 +111,25 @@ def restore(settings: Settings, directory: Path, *, replace: bool) -> Result:
     _sync(database.parent)
     _sync(data_dir)
     staging.rmdir()
-    return Result(files, 0, replaced)
+    return Result(files, 0, replaced, revoked, knew_revocations)
+
+
+def _keep_revoked(restored: Path, before: Path | None, keep_credentials: bool) -> tuple[Mapping[str, int], bool]:
+    """What was revoked in the restored database, by table, and whether ``before`` could say what was to be."""
+    if before is not None:
+        try:
+            return keep_revocations(restored, before), True
+        except RecordsError:
+            pass  # it is damaged, which may be the reason for the restore
+    return ({} if keep_credentials else keep_revocations(restored, None)), False
+
+
+def _database_before(database: Path, data_dir: Path, was_interrupted: bool) -> Path | None:
+    """The database that the restore replaces; an interrupted restore may have moved it aside already."""
+    if database.exists():
+        return database
+    moved = sorted(data_dir.glob(f"replaced-*/{database.name}")) if was_interrupted else []
+    return moved[-1] if moved else None
 
 
 def missing_bytes(settings: Settings) -> list[str]:

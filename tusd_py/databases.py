@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +22,12 @@ from tusd_py.contracts.records import Records, RecordsError
 from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 from tusd_py.notify.wakeup import notify
+from tusd_py.records.sql import revocations
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.move import move
 from tusd_py.records.sql.schema import bring_up_to_date, is_current, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
+from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -144,6 +147,11 @@ def copy_records(settings: Settings, target: Path) -> None:
 def records_damage(path: Path, *, is_constant: bool = False) -> str:
     """What is wrong with the database at ``path``, if anything. Blocks; raises ``RecordsError``."""
     return damage(path, is_constant=is_constant)
+
+
+def keep_revocations(restored: Path, before: Path | None) -> Mapping[str, int]:
+    """Revoke in a restored database what was revoked since; see ``revocations``. Blocks; raises ``RecordsError``."""
+    return revocations.keep_revocations(restored, before, to_microseconds(datetime.now(UTC)))
 
 
 def is_records_in_use(path: Path) -> bool:

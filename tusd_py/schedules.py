@@ -14,7 +14,7 @@ from tusd_py.backup import MANIFEST, back_up
 from tusd_py.model.schedules import Timing, parse_timing
 from tusd_py.settings import Settings
 from tusd_py.threads import in_executor
-from tusd_py.uploads.expire_grants import expire_grants
+from tusd_py.uploads.expire_grants import expire_grants, warn_expiring
 from tusd_py.uploads.ports import Ports
 
 _BACKUP = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
@@ -40,6 +40,7 @@ def enabled_schedules(settings: Settings) -> tuple[Schedule, ...]:
     known = (
         ("seal_audit", schedules.seal_audit, seal_audit, False, audit.enabled),
         ("expire_grants", schedules.expire_grants, end_grants, False, settings.links.enabled or settings.codes.enabled),
+        ("warn_codes", schedules.warn_codes, announce_ends, False, settings.codes.enabled),
         ("retention", schedules.retention, remove_old_entries, False, audit.enabled and bool(audit.keep_seconds)),
         ("reconcile_quotas", schedules.reconcile_quotas, reconcile_quotas, True, settings.quotas.enabled),
         ("backup", schedules.backup, make_backup, True, bool(schedules.backup_directory)),
@@ -55,6 +56,11 @@ async def end_grants(ports: Ports, settings: Settings) -> str:
     """End links and codes whose time is over, with the unfinished uploads of links."""
     ended = await expire_grants(ports)
     return f"{ended.links} links settled, {ended.skipped} skipped, {ended.forgotten} links and codes forgotten"
+
+
+async def announce_ends(ports: Ports, settings: Settings) -> str:
+    """Announce the end of access codes that end in a few seconds."""
+    return f"{await warn_expiring(ports)} access codes announced"
 
 
 async def seal_audit(ports: Ports, settings: Settings) -> str:

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from tusd_py.access.ports import AccessPorts
-from tusd_py.authenticators import authenticator
+from tusd_py.authenticators import authenticator, download_origin
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import CombinedFormatter
@@ -81,6 +81,7 @@ class Service:
             trusted_proxies=settings.server.trusted_proxies,
             forwarded_headers=settings.server.forwarded_headers,
         )
+        self.download_origin = download_origin(settings, self.locator)
         self.authenticator = authenticator(settings, self.locator, self.access_ports)
         self._clock = clock
         self.endpoint = self._endpoint(trailers)
@@ -109,8 +110,12 @@ class Service:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
-        readiness = Readiness(self.ports, self.active_bodies)
-        return ApiSurroundings(locate=locate, is_draining=lambda: self.active_bodies.is_draining, readiness=readiness)
+        return ApiSurroundings(
+            locate=locate,
+            download_url=self.settings.server.download_url,
+            is_draining=lambda: self.active_bodies.is_draining,
+            readiness=Readiness(self.ports, self.active_bodies),
+        )
 
     async def access_ports(self) -> AccessPorts:
         """The backends of access control, as ``ports``. Only for servers with access control."""
@@ -188,6 +193,7 @@ class Service:
             body_idle_seconds=settings.uploads.body_idle_seconds,
             body_rate_min=settings.uploads.body_rate_min,
             authenticator=self.authenticator,
+            download_origin=self.download_origin,
         )
 
 
@@ -287,8 +293,9 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     cross_origin = CrossOriginPolicy(
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
+    endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
     direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
-    app = ServerApp(PrefixRoute(settings.server.base_path, service.endpoint), routes, lifespan, cross_origin, direct)
+    app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
         app.add_middleware(

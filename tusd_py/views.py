@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import RecordedEntry
+from tusd_py.model.codes import AccessCode
 from tusd_py.model.events import Event
 from tusd_py.model.jobs import ClosedEndpoint, Job, JobState
 from tusd_py.model.schedules import ScheduleState
@@ -58,8 +60,26 @@ def event_view(event: Event) -> dict[str, object]:
         "id": event.id,
         "type": event.type.value,
         "at": format_time(event.at),
-        "upload": upload_view(event.upload),
+        "upload": None if event.upload is None else upload_view(event.upload),
         "request": request,
+        **({} if event.code is None else {"code": code_view(event.code, event.at)}),
+    }
+
+
+def code_view(code: AccessCode, now: datetime) -> dict[str, object]:
+    """A code without its characters, which are shown once, when it is made."""
+    return {
+        "id": code.id,
+        "state": code.state(now).value,
+        "owner": code.owner,
+        "label": code.label,
+        "created_at": format_time(code.created_at),
+        "expires_at": format_time(code.expires_at),
+        "remaining_seconds": math.ceil(code.remaining_seconds(now)),
+        "files": code.files,
+        "files_max": code.files_max,
+        "bytes": code.bytes,
+        "bytes_max": code.bytes_max,
     }
 
 

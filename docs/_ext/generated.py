@@ -33,7 +33,7 @@ class Commands(SphinxDirective):
 
 
 def _helps(name: str, command: Any, parent: Any) -> Iterator[str]:
-    with command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=96) as context:
+    with command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=76) as context:
         yield context.get_help().strip()
         for sub_name, subcommand in getattr(command, "commands", {}).items():
             yield from _helps(sub_name, subcommand, context)

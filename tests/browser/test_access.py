@@ -136,6 +136,21 @@ def test_token_that_ends_in_the_middle_is_renewed(
     assert door.offsets()[-1] > 0
 
 
+def test_token_of_parallel_uploads_is_renewed(door: UploadPage, guarded: RunningServer, tmp_path: Path) -> None:
+    """When six running uploads are refused at once, one renewal lets all of them go on."""
+    log_in(door, "bob")
+    chosen = [tmp_path / f"parallel-{number}.bin" for number in range(6)]
+    for number, path in enumerate(chosen):
+        path.write_bytes(content(10 + number, 300_000))
+    expect(door.tab.locator(".uppy-Dashboard-inner")).to_be_visible()
+    door.spoil_cookie("tusd_session")
+    door.choose(*chosen)
+    door.wait_for_uploaded(6)
+    for path in chosen:
+        assert path.read_bytes() == guarded.stored(door.link(path.name))
+    expect(door.tab.locator("#refused")).to_be_hidden()
+
+
 def test_upload_waits_for_a_new_login(door: UploadPage, guarded: RunningServer, tmp_path: Path) -> None:
     """A session that has ended does not end the upload: it waits until the person has logged in again."""
     log_in(door, "bob")

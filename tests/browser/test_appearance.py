@@ -116,6 +116,12 @@ def test_title_logo_and_colour(browser: Browser, own_server: RunningServer, tmp_
             assert [] == page.barriers()
 
 
+def test_server_with_a_missing_logo_does_not_start(tmp_path: Path) -> None:
+    """A wrong path is told at the start, not to visitors."""
+    with pytest.raises(RuntimeError, match=r"page\.logo: No such file or directory: none\.svg"):
+        start_server(tmp_path / "data", settings={"PAGE__LOGO": "none.svg"})
+
+
 def test_phone_has_one_large_button(browser: Browser, own_server: RunningServer, tmp_path: Path) -> None:
     """On a phone one large button in the middle chooses files; nothing is to be dropped, and every target is large."""
     with visit(browser, own_server, **PHONE) as page:

@@ -122,6 +122,14 @@ class SearchContract:
             "u6",
         ]
 
+    async def test_search_by_grant(self, records: Records) -> None:
+        """By the link or the access code with which they were made, newest first, of any owner."""
+        for number, grant in enumerate(("code:1", "", "code:1", "link:1")):
+            await records.insert(replace(listed(f"u{number}", minutes=number), grant=grant))
+        wanted = UploadFilter(grant="code:1")
+        assert sorted(await pages(records, wanted)) == ["u0", "u2"]
+        assert await pages(records, replace(wanted, statuses=frozenset({Status.EXPIRED}))) == []
+
     async def test_search_by_type(self, records: Records) -> None:
         """By the declared type without its parameters, and by the one that validation has found since."""
         inserted = listed("a", "x", status=Status.PROCESSING)

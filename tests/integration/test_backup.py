@@ -203,3 +203,32 @@ def test_records_that_are_not_in_a_file(environ: dict[str, str], expected: str, 
         assert (2, True) == (refused.returncode, expected in refused.stderr), refused.stderr
         assert "hunter2" not in refused.stderr
     assert [] == list(tmp_path.iterdir())
+
+
+def test_keys_that_were_revoked_since_stay_revoked(tmp_path: Path) -> None:
+    """Over the database that knows it; on a new machine all are revoked, unless the operator accepts them."""
+    data, target = tmp_path / "data", tmp_path / "backup"
+    environ = {"ACCOUNTS__API_KEYS": "true"}
+
+    def keys(folder: Path) -> list[bool]:
+        listed = command("key", "list", "--json", "--data-dir", folder, **environ)
+        assert listed.returncode == 0, listed.stderr
+        return [json.loads(line)["revoked_at"] is not None for line in listed.stdout.splitlines()]
+
+    assert 0 == command("migrate", "--data-dir", data).returncode
+    for label in ("kept", "revoked"):
+        made = command("key", "add", "alice", "--label", label, "--data-dir", data, **environ)
+        assert made.returncode == 0, made.stderr
+    assert 0 == command("backup", target, "--data-dir", data).returncode
+    listed = command("key", "list", "--json", "--data-dir", data, **environ).stdout.splitlines()
+    key_id = next(json.loads(line)["id"] for line in listed if json.loads(line)["label"] == "revoked")
+    assert 0 == command("key", "revoke", key_id, "--data-dir", data, **environ).returncode
+    restored = command("restore", target, "--replace", "--data-dir", data)
+    assert "1 api keys: as in the database before" in restored.stdout, restored
+    assert sorted(keys(data)) == [False, True]
+    restored = command("restore", target, "--data-dir", tmp_path / "new")
+    assert "2 api keys: there is no database" in restored.stdout, restored
+    assert keys(tmp_path / "new") == [True, True]
+    restored = command("restore", target, "--keep-credentials", "--data-dir", tmp_path / "trusted")
+    assert "api keys" not in restored.stdout, restored
+    assert keys(tmp_path / "trusted") == [False, False]

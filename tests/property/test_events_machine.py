@@ -65,7 +65,8 @@ class EventsMachine(UploadsMachine):
             assert types[0] is EventType.POST_CREATE
             others = [kind for kind in types if kind is not EventType.POST_RECEIVE]
             assert len(others) == len(set(others))
-            offsets = [event.upload.offset for event in events if event.type is EventType.POST_RECEIVE]
+            progress = [event for event in events if event.type is EventType.POST_RECEIVE]
+            offsets = [event.upload.offset for event in progress if event.upload is not None]
             assert offsets == sorted(set(offsets))
             upload = self.runner.run(self.harness.record(upload_id))
             assert upload is not None

@@ -28,7 +28,14 @@ SETTINGS = {
 
 def start(data_dir: Path, *flags: str, **settings: str) -> RunningServer:
     """A server with links and codes."""
-    return start_server(data_dir, *flags, settings={**SETTINGS, **settings})
+    return start_with(data_dir, *flags, settings=settings)
+
+
+def start_with(
+    data_dir: Path, *flags: str, settings: Mapping[str, str], variables: Mapping[str, str] | None = None
+) -> RunningServer:
+    """The same, with more of its environment."""
+    return start_server(data_dir, *flags, settings={**SETTINGS, **settings}, variables=variables)
 
 
 async def call(

@@ -59,10 +59,14 @@ def package_file(path: str) -> str:
 
 
 @cache
-def _with_packages() -> str:
-    """The path of node, after the packages of the driver are installed."""
-    _install(_found("npm"))
+def installed(folder: Path) -> str:
+    """The path of node, after the packages of the lock file in ``folder`` are installed there."""
+    _install(_found("npm"), folder)
     return node()
+
+
+def _with_packages() -> str:
+    return installed(FOLDER)
 
 
 def _found(program: str) -> str:
@@ -75,13 +79,13 @@ def _found(program: str) -> str:
     return path
 
 
-def _install(npm: str) -> None:
+def _install(npm: str, folder: Path) -> None:
     """``npm ci``, once for each state of the lock file, by one test process at a time."""
-    wanted = (FOLDER / "package-lock.json").read_text()
-    stamp = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package.json").open() as guard:
+    wanted = (folder / "package-lock.json").read_text()
+    stamp = folder / "node_modules" / ".installed"
+    with (folder / "package.json").open() as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--silent"], cwd=FOLDER, check=True, timeout=300)
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True, timeout=300)
         stamp.write_text(wanted)

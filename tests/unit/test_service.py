@@ -10,8 +10,10 @@ import pytest
 from tests.support.waiting import eventually
 from tests.unit.web.asgi import ask
 from tusd_py.contracts.records import RecordsError
-from tusd_py.service import Service, create_app
+from tusd_py.service import Service, create_app, page_options
 from tusd_py.settings import Settings
+from tusd_py.web.page.accepted import AcceptedFiles
+from tusd_py.web.page.files import PageAccess, PageOptions
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
 
@@ -89,3 +91,31 @@ async def test_routes_that_are_switched_off_404(tmp_path: Path) -> None:
         final = {"Tus-Resumable": "1.0.0", "Upload-Concat": f"final;{part.headers['location']}"}
         assert (await ask(app, "POST", "/up/", final)).status == 201
         assert one != part.headers["location"]
+
+
+def test_page_offers_what_the_settings_allow(tmp_path: Path) -> None:
+    """The page knows the limits of all files, and which forms visitors get."""
+    options = page_options(settings_of(tmp_path))
+    assert options == PageOptions(endpoint="/files/")
+    rules = {"enabled": True, "rules": [{"extensions": ["png"], "size_max": 5}]}
+    sections = {
+        "server": {"public_url": "https://u.example/x/"},
+        "uploads": {"length_max": 9},
+        "page": {"title": "Files", "colour": "#123456"},
+        "validation": rules,
+        "api": {"enabled": True},
+        "access": {"anonymous": "none"},
+        "accounts": {"enabled": True},
+        "codes": {"enabled": True},
+        "links": {"enabled": True, "seconds_max": 60},
+    }
+    assert page_options(settings_of(tmp_path, **sections)) == PageOptions(
+        endpoint="https://u.example/x/",
+        title="Files",
+        colour="#123456",
+        length_max=9,
+        accepted=AcceptedFiles(types=(".png",), by_name=True, size_max=5),
+        access=PageAccess(login=True, codes=True, anonymous=False, link_seconds=60),
+    )
+    without_cookies = settings_of(tmp_path, **{**sections, "accounts": {"enabled": True, "cookies": False}})
+    assert not page_options(without_cookies).access.login

@@ -73,5 +73,9 @@ def _line(event: Event) -> str:
     from tusd_py.views import format_time
 
     upload = event.upload
+    if upload is None:
+        code = event.code
+        assert code is not None, "an event is about an upload or a code"
+        return f"{format_time(event.at)}  {event.type:<16}  {code.grant}  {code.files} files"
     length = "?" if upload.length is None else upload.length
     return f"{format_time(event.at)}  {event.type:<16}  {upload.id}  {upload.offset}/{length}  {upload.status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,23 @@ Source = Annotated[Path, typer.Argument(metavar="<directory>", help="The directo
 Replace = Annotated[
     bool, typer.Option("--replace", help="Move an existing database and uploads aside, into the data directory.")
 ]
+KeepCredentials = Annotated[
+    bool,
+    typer.Option(
+        "--keep-credentials",
+        help="Accept keys, links, codes and sessions of the backup if no database says which were revoked since.",
+    ),
+]
 _SHOWN_MAX = 10
 
 
-def restore(directory: Source, replace: Replace = False, config: Config = None, data_dir: DataDir = None) -> None:
+def restore(
+    directory: Source,
+    replace: Replace = False,
+    keep_credentials: KeepCredentials = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
     """Put a backup into the data directory.
 
     Stop the server and every worker first. It can be repeated if it is interrupted.
@@ -30,7 +44,7 @@ def restore(directory: Source, replace: Replace = False, config: Config = None, 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     missing: list[str] = []
     try:
-        result = restore_backup(settings, directory, replace=replace)
+        result = restore_backup(settings, directory, replace=replace, keep_credentials=keep_credentials)
         is_old = bool(pending_migrations(settings))
         on_disk = settings.storage.kind == "disk"
         if on_disk and not is_old:
@@ -43,8 +57,15 @@ def restore(directory: Source, replace: Replace = False, config: Config = None, 
     say(f"bytes    {'not in this backup' if result.files is None else f'{result.files} files'}")
     if result.replaced is not None:
         say(f"before   {result.replaced}: delete it once you have checked the restored server")
+    if revoked := _describe(result.revoked):
+        why = "as in the database before" if result.knew_revocations else "there is no database that says what was"
+        say(f"revoked  {revoked}: {why}")
     if missing:
         shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
         say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")
     if not on_disk:
         say("missing  not looked for: once the server has started, tusd-py fsck compares the records with the store")
+
+
+def _describe(revoked: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in revoked.items() if count)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.codes import AccessCode, Redemption
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 
 
 class CodeExhausted(RecordsError):
@@ -50,8 +51,13 @@ class AccessCodes(Protocol):
         """Active codes that end before ``until`` and whose end was not announced."""
         ...
 
-    async def note_warning(self, code_id: str, expires_at: datetime, now: datetime) -> bool:
-        """Note that the end of the code at ``expires_at`` was announced; False if another process did, or it moved."""
+    async def note_warning(
+        self, code_id: str, expires_at: datetime, now: datetime, effects: Effects = NO_EFFECTS
+    ) -> bool:
+        """Note that the end of the code at ``expires_at`` is announced, by ``effects`` in the same transaction.
+
+        False if another process has done so, or if the end has moved; then nothing has changed.
+        """
         ...
 
     async def find_uploads(self, grant: str, after_id: str, limit: int) -> list[str]:

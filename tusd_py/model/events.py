@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tusd_py.model.caller import Caller
+from tusd_py.model.codes import AccessCode
 from tusd_py.model.upload import Upload
 
 
@@ -23,17 +24,25 @@ class EventType(StrEnum):
     UPLOAD_READY = "upload.ready"  # all processing steps are complete
     UPLOAD_FAILED = "upload.failed"
     UPLOAD_EXPIRED = "upload.expired"
+    CODE_EXPIRING = "code.expiring"  # an access code ends in a few seconds; the only event that is about no upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event. ``id`` is the same in every delivery, so that receivers can recognise a repeated one.
 
-    ``upload`` is the record that was saved with the event; ``caller`` is ``None`` when no request caused it.
+    ``upload`` is the record that was saved with the event; ``None`` for an event that is about an access code, which is
+    ``code`` then. ``caller`` is ``None`` when no request caused it.
     """
 
     id: str
     type: EventType
     at: datetime
-    upload: Upload
+    upload: Upload | None
     caller: Caller | None = None
+    code: AccessCode | None = None
+
+    @property
+    def upload_id(self) -> str:
+        """The id of the upload; empty for an event that is about none."""
+        return "" if self.upload is None else self.upload.id

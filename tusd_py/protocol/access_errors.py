@@ -182,6 +182,22 @@ class Unauthenticated(TusError):
         return f'Bearer realm="tusd-py", error="invalid_token", error_description="{self.problem}"'
 
 
+class DownloadRefused(TusError):
+    """Browsers get the bytes at another origin, and are not sent there."""
+
+    status = 403
+    code = "ERR_DOWNLOAD_REFUSED"
+    sentence = "this origin sends no content to browsers (server.download_url, server.download_redirect)"
+
+
+class DownloadsOnly(TusError):
+    """The request was sent to the origin of downloads, which only downloads are for."""
+
+    status = 421
+    code = "ERR_DOWNLOADS_ONLY"
+    sentence = "this origin is for downloads only (server.download_url)"
+
+
 @dataclass(eq=False)
 class CredentialsRevoked(Unauthenticated):
     """The credentials of a running request were revoked before it could complete an upload."""

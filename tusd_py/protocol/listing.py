@@ -32,6 +32,7 @@ class ListedUpload(NamedTuple):
     name_key: str
     declared_type: str
     detected_type: str
+    grant: str
 
 
 @frozen(kw_only=True)
@@ -49,6 +50,7 @@ class UploadFilter:
     name_prefix: str = ""  # a ``name_key``
     declared_type: str = ""
     detected_type: str = ""
+    grant: str = ""  # the link or the access code with which they were made
 
     @property
     def is_by_name(self) -> bool:
@@ -59,6 +61,7 @@ class UploadFilter:
         return (
             self.declared_type in ("", upload.declared_type)
             and self.detected_type in ("", upload.detected_type)
+            and self.grant in ("", upload.grant)
             and upload.status in self.statuses
             and (self.owner is None or self.owner == upload.owner)
             and self.created_from <= upload.created_at < self.created_before

@@ -39,6 +39,13 @@ class Discovered:
     trailers: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirected:
+    """A download whose bytes browsers get at ``url``, which has another origin."""
+
+    url: str
+
+
 @frozen(kw_only=True)
 class Created:
     """An upload was created; ``took_body`` says whether the request had bytes to store."""
@@ -91,4 +98,4 @@ class Downloaded:
     body: Content | None
 
 
-Outcome = Discovered | Created | Inspected | Appended | Terminated | Downloaded
+Outcome = Discovered | Created | Inspected | Appended | Terminated | Downloaded | Redirected

@@ -29,6 +29,7 @@ from tusd_py.protocol.outcomes import (
     Downloaded,
     Inspected,
     Outcome,
+    Redirected,
     ResponseOverride,
     Terminated,
 )
@@ -113,6 +114,9 @@ class Formatter:
                 response = self._inspected(outcome.upload, context)
             case Downloaded():
                 response = self._downloaded(outcome)
+            case Redirected():
+                location_header = (b"location", outcome.url.encode("latin-1"))
+                response = Response(307, [location_header, _NO_STORE, (b"content-length", b"0")])
             case Terminated():
                 response = apply_override(Response(204, [_RESUMABLE]), outcome.override)
             case Discovered():  # pragma: no branch: there is no other

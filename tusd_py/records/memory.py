@@ -146,6 +146,7 @@ def _listed(upload: Upload) -> ListedUpload:
         name_key=key,
         declared_type=declared,
         detected_type=detected_type(upload.history),
+        grant=upload.grant,
     )
 
 

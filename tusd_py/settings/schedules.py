@@ -27,6 +27,7 @@ class SchedulesSettings(Section):
     time_zone: Annotated[str, AfterValidator(check_time_zone), Expects("a time zone such as Europe/Berlin")] = "UTC"
     seal_audit: Timing = "every 1 minute"
     expire_grants: Timing = "every 5 minutes"
+    warn_codes: Timing = "every 5 seconds"
     retention: Timing = "03:00"
     reconcile_quotas: Timing = "04:00"
     backup: Timing = "02:00"

@@ -76,6 +76,8 @@ class ServerSettings(Section):
     processes: Count = 1
     base_path: BasePath = "/files/"
     public_url: PublicUrl = ""
+    download_url: PublicUrl = ""
+    download_redirect: Bool = True
     trusted_proxies: Networks = ()
     forwarded_headers: Annotated[Literal["x-forwarded", "forwarded"], Expects('"x-forwarded" or "forwarded"')] = (
         "x-forwarded"

@@ -14,6 +14,7 @@ from tusd_py.access.grants import code_charge, code_refusal, part_uses_max
 from tusd_py.contracts.codes import CodeExhausted
 from tusd_py.contracts.records import PartOverused, QuotaExhausted
 from tusd_py.model.caller import Caller
+from tusd_py.model.codes import AccessCode
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
@@ -126,15 +127,24 @@ def _events(ports: Ports, before: Upload | None, after: Upload, cause: Cause) ->
             yield Event(id=_event_id(at), type=kind, at=at, upload=after, caller=caller)
 
 
+def code_event_effects(ports: Ports, code: AccessCode, kind: EventType, at: datetime) -> Effects:
+    """The event about ``code`` and its jobs, to be saved with the change of the code."""
+    if not any(kind in subscription.types for subscription in ports.policy.subscriptions):
+        return NO_EFFECTS
+    event = Event(id=_event_id(at), type=kind, at=at, upload=None, code=code)
+    return Effects(events=(event,), jobs=tuple(_delivery_jobs(ports, event)))
+
+
 def _delivery_jobs(ports: Ports, event: Event) -> Iterable[NewJob]:
+    about = event.upload_id or (event.code.grant if event.code is not None else "")
     for subscription in ports.policy.subscriptions:
         if subscription.actor and event.type in subscription.types:
             yield NewJob(
                 actor=subscription.actor,
                 subscription=subscription.name,
                 key=f"{event.id} {subscription.name}",
-                sequence_key=f"{event.upload.id} {subscription.name}",
-                upload_id=event.upload.id,
+                sequence_key=f"{about} {subscription.name}",
+                upload_id=event.upload_id,
                 event_id=event.id,
                 is_progress=event.type is EventType.POST_RECEIVE,
                 follows_progress=EventType.POST_RECEIVE in subscription.types

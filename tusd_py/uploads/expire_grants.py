@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tusd_py.contracts.codes import AccessCodes
 from tusd_py.contracts.links import Links
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreError
-from tusd_py.model.codes import AccessCode
+from tusd_py.model.events import EventType
 from tusd_py.model.links import Link, LinkKind
 from tusd_py.model.upload import Status
+from tusd_py.uploads.commit import code_event_effects
 from tusd_py.uploads.end_grant import settle_link
 from tusd_py.uploads.expire import expire_locked
 from tusd_py.uploads.ports import Ports
@@ -21,6 +21,8 @@ _BATCH = 200
 KEPT = timedelta(days=30)
 #: The end of a code is announced this long before.
 WARNED_BEFORE = timedelta(seconds=10)
+#: So much earlier the event is saved, because the schedule looks every few seconds.
+_ANNOUNCED_BEFORE = WARNED_BEFORE + timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -84,8 +86,16 @@ async def _expire_upload(ports: Ports, link: Link) -> bool:
     return True
 
 
-async def codes_to_warn(ports: Ports, codes: AccessCodes) -> list[AccessCode]:
-    """Codes that end soon and whose end this process announces: each is returned once among all processes."""
-    now = ports.clock()
-    found = await codes.expiring(now, now + WARNED_BEFORE, _BATCH)
-    return [code for code in found if await codes.note_warning(code.id, code.expires_at, now)]
+async def warn_expiring(ports: Ports) -> int:
+    """Announce the end of codes that end soon, each once among all processes; return how many.
+
+    The event ``code.expiring`` comes at least ten seconds before the end if this is called every five seconds.
+    """
+    if ports.access_ports is None or ports.access_ports.codes is None:
+        return 0
+    codes, now = ports.access_ports.codes, ports.clock()
+    count = 0
+    for code in await codes.expiring(now, now + _ANNOUNCED_BEFORE, _BATCH):
+        effects = code_event_effects(ports, code, EventType.CODE_EXPIRING, now)
+        count += await codes.note_warning(code.id, code.expires_at, now, effects)
+    return count

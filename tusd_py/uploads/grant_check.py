@@ -18,9 +18,9 @@ async def grant_refusal(ports: Ports, caller: Caller) -> LinkEnded | CodeEnded |
     principal = caller.principal
     if principal is None or not principal.grant or ports.access_ports is None:
         return None
-    check = ports.access_ports.checks[principal.method]
-    assert isinstance(check, LinkVerifier | CodeVerifier), "a grant is that of a link or a code"
-    return await check.refusal(principal.credential)
+    check = ports.access_ports.checks.get(principal.method)
+    # Grants for a single download cannot be revoked.
+    return await check.refusal(principal.credential) if isinstance(check, LinkVerifier | CodeVerifier) else None
 
 
 async def ensure_grant(ports: Ports, caller: Caller) -> None:

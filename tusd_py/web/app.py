@@ -17,14 +17,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusd_py.access.errors import KeysUnavailable
 from tusd_py.model.principal import Verb
+from tusd_py.protocol.access_errors import DownloadsOnly
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 from tusd_py.web.api.problems import refusal
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.direct import DirectAnswers
+from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.errors import CrossOriginRequest, to_refusal
 from tusd_py.web.metrics import ServerMetrics
 
+#: What probes may ask for by any name of the server.
+_HEALTH = ("/healthz", "/readyz")
 _SLASHES = re.compile("/{2,}")
 
 
@@ -94,6 +99,7 @@ class ServerApp(Starlette):
         routes: list[BaseRoute],
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
         cross_origin: CrossOriginPolicy,
+        download_origin: DownloadOrigin | None = None,
         direct: DirectAnswers | None = None,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
@@ -101,6 +107,7 @@ class ServerApp(Starlette):
         self._endpoint = endpoint
         self._first = routes if endpoint.matches_all else []
         self._cross_origin = cross_origin
+        self._download_origin = download_origin
         if direct is not None and not endpoint.matches_all:
             #: Called by our HTTP server for each request that has arrived whole.
             self.begin_directly = direct.begin
@@ -108,8 +115,8 @@ class ServerApp(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match, child_scope = self._endpoint.matches(scope)
         if match is not Match.FULL or any(route.matches(scope)[0] is not Match.NONE for route in self._first):
-            if scope["type"] == "http" and self._cross_origin.refuses(scope):
-                await _refuse_cross_origin(scope, receive, send)
+            if scope["type"] == "http" and (refused := self._refusal(scope)) is not None:
+                await refusal(refused)(scope, receive, send)
             else:
                 await super().__call__(scope, receive, send)
             return
@@ -117,6 +124,11 @@ class ServerApp(Starlette):
         scope.update(child_scope)
         await self._endpoint.handle(scope, receive, send)
 
-
-async def _refuse_cross_origin(scope: Scope, receive: Receive, send: Send) -> None:
-    await refusal(CrossOriginRequest())(scope, receive, send)
+    def _refusal(self, scope: Scope) -> TusError | None:
+        """Why a request to the other routes is refused, if it is."""
+        if self._cross_origin.refuses(scope):
+            return CrossOriginRequest()
+        origin = self._download_origin
+        if origin is None or scope["path"] in _HEALTH or not origin.is_at(scope, Headers(scope["headers"])):
+            return None
+        return DownloadsOnly()

@@ -10,6 +10,8 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from tusd_py.access.account_tokens import session_of
+from tusd_py.access.download_tokens import PARAMETER as DOWNLOAD_PARAMETER
+from tusd_py.access.download_tokens import PREFIX as DOWNLOAD_PREFIX
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.links import LINK_PARAMETER, LINK_PREFIX
 from tusd_py.access.policy import AccessPolicy
@@ -20,6 +22,7 @@ from tusd_py.protocol.access_errors import LinkOriginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
+from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.errors import CrossOriginRequest, CsrfTokenMissing
 from tusd_py.web.session_cookies import SessionCookies, csrf_token_of
 
@@ -51,6 +54,7 @@ class Authenticator:
     cookie: str = ""
     query_parameter: str = ""
     session_cookies: SessionCookies | None = None  # None without accounts
+    download_origin: DownloadOrigin | None = None  # where cookies do not count
     accepts_links: bool = False  # whether the query of a request may have the signature of a link
 
     async def authenticate(self, scope: Scope, headers: Headers, method: str) -> Principal:
@@ -75,7 +79,7 @@ class Authenticator:
         """
         assert self.session_cookies is not None and self.open_access is not None
         token = self.session_cookies.access_token(scope, headers)
-        if token is None:
+        if token is None or self._ignores_cookies(scope, headers):
             return ANONYMOUS
         if method != "GET" and self.cross_origin.refuses({**scope, "method": "POST"}):
             raise CrossOriginRequest
@@ -86,6 +90,10 @@ class Authenticator:
         ):
             raise CsrfTokenMissing
         return principal
+
+    def _ignores_cookies(self, scope: Scope, headers: Headers) -> bool:
+        """Whether the request was sent to the origin of downloads, where user content is displayed."""
+        return self.download_origin is not None and self.download_origin.is_at(scope, headers)
 
     async def _verify(self, token: bytes, method: str) -> Principal:
         verifier = self.verifier
@@ -114,6 +122,10 @@ class Authenticator:
 
     def _token(self, scope: Scope, headers: Headers, method: str) -> bytes | None:
         query = scope.get("query_string", b"")
+        if query and self.download_origin is not None and method in ("GET", "HEAD"):
+            found = _from_query(query, DOWNLOAD_PARAMETER)
+            if found is not None and self.download_origin.is_at(scope, headers):
+                return DOWNLOAD_PREFIX + found
         if query and self.accepts_links and (found := _from_query(query, LINK_PARAMETER)) is not None:
             # A URL that somebody was given says more than the credentials that its client sends with every request.
             return LINK_PREFIX + found
@@ -125,7 +137,11 @@ class Authenticator:
             found = _from_query(query, self.query_parameter)
             if found is not None:
                 return found
-        if self.cookie and (found := _from_cookie(headers, self.cookie)) is not None:
+        if (
+            self.cookie
+            and not self._ignores_cookies(scope, headers)
+            and (found := _from_cookie(headers, self.cookie)) is not None
+        ):
             # A browser adds cookies by itself, also to requests that a page of another origin makes. Such a page cannot
             # read the answer to a GET; but HEAD interrupts a running upload, and may make its client the owner.
             if method != "GET" and self.cross_origin.refuses({**scope, "method": "POST"}):

@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import Job
 from tusd_py.model.upload import Upload
+from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.errors import TusError
 from tusd_py.web.plain_metrics import PlainCounter, PlainGauge, PlainHistograms
 from tusd_py.web.shared_metrics import SHARED_DIRECTORY, UNREADABLE, identifier
@@ -90,6 +91,9 @@ class ServerMetrics:
             "tusd_py_connections_refused",
             "Connections refused because their address had too many (server.connections_per_address_max).",
             registry=registry,
+        )
+        self._quota_refusals = Counter(
+            "tusd_py_quota_refusals", "Requests refused because of a quota, by its name.", ["quota"], registry=registry
         )
         self._hooks = Counter("tusd_hook_invocations", "Hooks invoked, by type.", ["hooktype"], registry=registry)
         self._hook_errors = Counter("tusd_hook_errors", "Hooks that failed, by type.", ["hooktype"], registry=registry)
@@ -215,6 +219,8 @@ class ServerMetrics:
             self._requests[known].inc()
         if error is not None:
             self._errors.labels(str(status or error.status), error.code).inc()
+            if isinstance(error, QuotaReached):
+                self._quota_refusals.labels(error.quota).inc()
 
     def complete(self, upload: Upload) -> None:
         """Count one completed upload."""

@@ -34,6 +34,7 @@ from tusd_py.uploads.terminate import terminate
 from tusd_py.web.authentication import Authenticator, link_suffix
 from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
+from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.errors import InternalError, to_refusal
 from tusd_py.web.exchange import Exchange
 from tusd_py.web.intermediaries import Use, is_proxied, is_usable
@@ -69,6 +70,7 @@ class TusEndpoint:
     body_idle_seconds: float
     body_rate_min: float
     authenticator: Authenticator | None = None  # None while access control is off
+    download_origin: DownloadOrigin | None = None  # None without a separate one
     interim_responses: Use = "auto"
     trailers: Use = "never"
     refusal_read_bytes_max: int = 0
@@ -152,6 +154,8 @@ class TusEndpoint:
             except Unauthenticated as refused:
                 record_refusal(ports, request, _caller(scope, exchange, client, None), refused)
                 raise
+        if self.download_origin is not None:
+            self.download_origin.check(scope, exchange.headers, request)
         caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
         if ports.rates.bandwidth is not None and isinstance(exchange.body, AsgiBody):
             exchange.body = _paced(ports.rates.bandwidth, request, caller, exchange.body)
@@ -171,6 +175,11 @@ class TusEndpoint:
             case Terminate():
                 return await terminate(ports, request, caller)
             case Download():
+                if (origin := self.download_origin) is not None:
+                    access, principal = ports.access_ports, caller.principal
+                    redirection = origin.redirection(scope, exchange.headers, request, principal, access)
+                    if redirection is not None:
+                        return redirection
                 return await download(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))

@@ -56,7 +56,8 @@ async def webhooks(context: JobContext) -> None:
             "event superseded by a later one", extra={"job": job.id, "upload": job.upload_id, "event_id": event.id}
         )
         return
-    result = await _deliverer(context).deliver(endpoint, event, context.ports.store.location(event.upload))
+    location = None if event.upload is None else context.ports.store.location(event.upload)
+    result = await _deliverer(context).deliver(endpoint, event, location)
     if endpoint.is_tusd_hook and context.ports.hook_counts is not None:
         failed = result.status is not DeliveryStatus.DELIVERED
         _counter(context.ports.hook_counts).count(Hook(event.type.value), failed=failed)
@@ -101,7 +102,7 @@ async def _is_superseded(context: JobContext, job_queue: JobQueue, endpoint: Web
     elif not is_repeated or endpoint.is_ordered:
         return False
     states = () if is_progress else (JobState.DONE,)
-    newest = await job_queue.list_jobs(states=states, upload_id=event.upload.id, limit=_LATER_JOBS_MAX)
+    newest = await job_queue.list_jobs(states=states, upload_id=event.upload_id, limit=_LATER_JOBS_MAX)
     later = [job for job in newest if job.id > context.job.id and job.subscription == endpoint.name]
     if is_progress:
         return bool(later)
@@ -117,7 +118,7 @@ async def _stop_upload_if_requested(context: JobContext, event: Event, response:
         log.info("response to post-receive ignored", extra={"reason": str(failure)})
         return
     if parsed.stop:
-        await stop(context.ports, event.upload.id, event.caller, parsed.override)
+        await stop(context.ports, event.upload_id, event.caller, parsed.override)
 
 
 async def _record_move_if_told(context: JobContext, event: Event, response: bytes) -> None:
@@ -132,12 +133,12 @@ async def _record_move_if_told(context: JobContext, event: Event, response: byte
     for _ in range(_CONFLICTS_MAX):
         # Not by another attempt of the job: the hook has done its work, and must not be called again.
         try:
-            await record_move(context.ports, event.upload.id, path)
+            await record_move(context.ports, event.upload_id, path)
         except RecordConflict:
             await asyncio.sleep(_CONFLICT_SECONDS)
         else:
             return
-    log.warning("could not record a move: the upload changes", extra={"upload": event.upload.id})
+    log.warning("could not record a move: the upload changes", extra={"upload": event.upload_id})
 
 
 async def close_deliverer() -> None:

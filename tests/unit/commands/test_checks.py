@@ -124,6 +124,17 @@ def test_unusable_public_key_exits_with_2(tmp_path: Path, content: str | None) -
         assert wrong["JWT__SECRET"] not in refused.output
 
 
+def test_missing_logo_exits_with_2(tmp_path: Path) -> None:
+    """A logo that cannot be read is told; a readable one is ok."""
+    result = run("check", "--port", "0", PAGE__LOGO="none.svg")
+    assert 2 == result.exit_code
+    assert "NOT OK  page.logo: No such file or directory: none.svg" in result.output
+    (tmp_path / "logo.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    result = run("check", "--port", "0", PAGE__LOGO="logo.svg")
+    assert 0 == result.exit_code, result.output
+    assert "the logo of the page is logo.svg" in result.output
+
+
 def test_hooks(tmp_path: Path) -> None:
     """A missing directory of programs exits with 2; hooks that are never called are a warning; no password is shown."""
     hooks = {"HOOKS__EXECUTABLES_DIR": "hooks", "HOOKS__HTTP_URLS": "http://me:secret@h/x", "HOOKS__ENABLED_EVENTS": ""}

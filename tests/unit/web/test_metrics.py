@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.support.harness import EPOCH
 from tusd_py.model.hooks import Hook
 from tusd_py.model.upload import Upload
+from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.errors import UploadNotFound
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.shared_metrics import SHARED_DIRECTORY
@@ -20,6 +21,7 @@ def test_exposition_has_tusd_names() -> None:
     metrics = ServerMetrics()
     metrics.request("PATCH", 0.2, UploadNotFound())
     metrics.request("BREW", 0.2, None)
+    metrics.request("POST", 0.2, QuotaReached("bytes_stored", 5, 5, ""))
     metrics.complete(Upload(id="u1", length=9, offset=9, created_at=EPOCH, updated_at=EPOCH))
     metrics.hook(Hook.PRE_CREATE, True)
     metrics.hook(Hook.PRE_CREATE, False)
@@ -28,6 +30,8 @@ def test_exposition_has_tusd_names() -> None:
         'tusd_requests_total{method="PATCH"} 1.0',
         'tusd_requests_total{method="other"} 1.0',
         'tusd_errors_total{code="ERR_UPLOAD_NOT_FOUND",status="404"} 1.0',
+        'tusd_errors_total{code="ERR_QUOTA_EXCEEDED",status="413"} 1.0',
+        'tusd_py_quota_refusals_total{quota="bytes_stored"} 1.0',
         "# TYPE tusd_uploads_finished counter",
         "tusd_uploads_finished 1.0",
         "tusd_py_upload_bytes_sum 9.0",

@@ -25,7 +25,6 @@ class AuditEntryRow(RecordsTable, table=True):
             "subject",
             "number",
             sqlite_where=text("subject <> ''"),
-            postgresql_where=text("subject <> ''"),
         ),
         # A number that is used again would make a removed entry look like a changed one.
         {"sqlite_autoincrement": True},

@@ -7,7 +7,7 @@ from typing import Any
 
 from tusd_py.model.codes import AccessCode
 from tusd_py.records.sql.link_rows import instant_or_none
-from tusd_py.records.sql.tables import from_microseconds
+from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
 
 def to_code(row: Sequence[Any]) -> AccessCode:
@@ -25,3 +25,25 @@ def to_code(row: Sequence[Any]) -> AccessCode:
         terminated_at=instant_or_none(row[9]),
         warned_at=instant_or_none(row[10]),
     )
+
+
+def code_to_json(code: AccessCode) -> list[object]:
+    """The code in an event, as a row in the order of ``code_statements.COLUMNS``."""
+    return [
+        code.id,
+        code.owner,
+        code.label,
+        to_microseconds(code.created_at),
+        to_microseconds(code.expires_at),
+        code.files_max,
+        code.bytes_max,
+        code.files,
+        code.bytes,
+        None if code.terminated_at is None else to_microseconds(code.terminated_at),
+        None if code.warned_at is None else to_microseconds(code.warned_at),
+    ]
+
+
+def code_from_json(row: Sequence[Any]) -> AccessCode:
+    """The code of ``code_to_json``."""
+    return to_code(row)

@@ -17,19 +17,23 @@ from tusd_py.model.codes import (
     Redemption,
     wait_before_guess,
 )
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.records.sql.code_rows import to_code
 from tusd_py.records.sql.code_statements import CodeStatements
 from tusd_py.records.sql.driver import DatabaseConnection
+from tusd_py.records.sql.job_rows import event_row
+from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import Query, SingleStatement, WriteResult
+from tusd_py.records.sql.transactions import EffectRows, Query, SingleStatement, WriteResult, job_rows
 
 
 class SqlAccessCodes:
     """Keeps codes in the database of the records; see ``SqlDatabase.open``."""
 
-    def __init__(self, runner: TransactionRunner, statements: CodeStatements) -> None:
+    def __init__(self, runner: TransactionRunner, statements: CodeStatements, job_statements: JobStatements) -> None:
         self._sql = statements
+        self._job_sql = job_statements
         self._write = runner.write
         self._read = runner.read
 
@@ -78,9 +82,14 @@ class SqlAccessCodes:
         values: dict[str, object] = {"now": to_microseconds(now), "until": to_microseconds(until), "limit": limit}
         return await self._read(Query(self._sql.expiring, values, to_code))
 
-    async def note_warning(self, code_id: str, expires_at: datetime, now: datetime) -> bool:
-        times = {"seen_end": to_microseconds(expires_at), "now": to_microseconds(now)}
-        return await self._change(self._sql.note_warning, code_id, **times)
+    async def note_warning(
+        self, code_id: str, expires_at: datetime, now: datetime, effects: Effects = NO_EFFECTS
+    ) -> bool:
+        at = to_microseconds(now)
+        values: dict[str, object] = {"code_id": code_id, "seen_end": to_microseconds(expires_at), "now": at}
+        events = [event_row(event, 0) for event in effects.events]
+        rows = EffectRows(self._job_sql, events, job_rows(effects.jobs, now), None, at)
+        return (await self._write(AnnounceEnd(self._sql.note_warning, values, rows))).count > 0
 
     async def find_uploads(self, grant: str, after_id: str, limit: int) -> list[str]:
         values: dict[str, object] = {"its_grant": grant, "after_id": after_id, "limit": limit}
@@ -93,6 +102,21 @@ class SqlAccessCodes:
 
     async def _change(self, statement: str, code_id: str, **values: object) -> bool:
         return (await self._write(SingleStatement(statement, {"code_id": code_id, **values}))).count > 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceEnd:
+    """Note that the end of a code is announced, with the event that does so and its jobs."""
+
+    statement: str
+    values: dict[str, object]
+    effects: EffectRows
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        if connection.execute(self.statement, self.values).rowcount == 0:
+            return WriteResult(count=0)
+        return WriteResult(has_work=self.effects.write(connection))
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ class SqlDatabase:
             api_keys=api_keys,
             personal_data=SqlPersonalData(runner, compile_erasure_statements(driver.dialect), accounts, api_keys),
             links=SqlLinks(runner, grants.links),
-            codes=SqlAccessCodes(runner, grants.codes),
+            codes=SqlAccessCodes(runner, grants.codes, job_statements),
             clock=clock,
         )
 

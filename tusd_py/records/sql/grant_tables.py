@@ -20,7 +20,6 @@ class LinkRow(RecordsTable, table=True):
             "ix_links_unsettled",
             "expires_at",
             sqlite_where=text("settled_at IS NULL"),
-            postgresql_where=text("settled_at IS NULL"),
         ),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from tusd_py.model.caller import Caller
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.jobs import Job, JobState, NewJob
+from tusd_py.records.sql.code_rows import code_from_json, code_to_json
 from tusd_py.records.sql.rows import COLUMNS, from_row, to_row
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
@@ -44,7 +45,7 @@ def event_row(event: Event, token: int) -> dict[str, object]:
     return {
         "id": event.id,
         "type": event.type.value,
-        "upload_id": event.upload.id,
+        "upload_id": event.upload_id,
         "at": to_microseconds(event.at),
         "body": _format_body(event, token),
     }
@@ -53,10 +54,13 @@ def event_row(event: Event, token: int) -> dict[str, object]:
 def to_event(row: Sequence[Any]) -> tuple[int, Event]:
     """The event of a row in the order of ``EVENT_COLUMNS``, and its sequence number."""
     body = json.loads(row[4])
+    at = from_microseconds(row[3])
+    if "code" in body:
+        code = code_from_json(body["code"])
+        return row[0], Event(id=row[1], type=EventType(row[2]), at=at, upload=None, code=code)
     in_json = {name: json.dumps(body[name], separators=(",", ":")) for name in _JSON_COLUMNS}
     recorded = {**_LATER_COLUMNS, **body["upload"], **in_json}
     upload = from_row([recorded[name] for name in COLUMNS], tuple(body["parts"]))
-    at = from_microseconds(row[3])
     return row[0], Event(id=row[1], type=EventType(row[2]), at=at, upload=upload, caller=_to_caller(body["caller"]))
 
 
@@ -104,6 +108,10 @@ def to_job(row: Sequence[Any]) -> Job:
 
 
 def _format_body(event: Event, token: int) -> str:
+    if event.upload is None:
+        assert event.code is not None, "an event is about an upload or a code"
+        # The owner where events of uploads have it: what is erased of an owner is found by it.
+        return json.dumps({"code": code_to_json(event.code), "upload": {"owner": event.code.owner}})
     row = to_row(event.upload, token)
     parts = [f'"{name}":{row.pop(name)}' for name in _JSON_COLUMNS]
     parts.append(f'"upload":{json.dumps(row)}')

@@ -21,9 +21,9 @@ from tusd_py.records.sql.transactions import Query
 EXAMINED_MAX = 500
 
 _uploads = RecordsTable.metadata.tables["uploads"]
-_COLUMNS = ("id", "status", "owner", "created_at", "name_key", "declared_type", "detected_type")
+_COLUMNS = ("id", "status", "owner", "created_at", "name_key", "declared_type", "detected_type", "grant")
 #: Columns with an index of their own, the most selective first.
-_BY_VALUE = ("owner", "detected_type", "declared_type")
+_BY_VALUE = ("grant", "owner", "detected_type", "declared_type")
 _columns = [_uploads.c[name] for name in _COLUMNS]
 _EMPTY: ColumnElement[str] = literal_column("''")
 
@@ -94,6 +94,7 @@ def rows_to_examine(wanted: UploadFilter, limit: int) -> int:
         "owner": wanted.owner is not None,
         "detected_type": bool(wanted.detected_type),
         "declared_type": bool(wanted.declared_type),
+        "grant": bool(wanted.grant),
         "name_key": bool(wanted.name_prefix),
         "created_at": index == "name_key" and (wanted.created_from > 0 or wanted.created_before < FAR),
     }

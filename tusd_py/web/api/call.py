@@ -47,6 +47,7 @@ class ApiSurroundings:
     """What the API needs to know of the server around it."""
 
     locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
+    download_url: str = ""  # that of the collection at the origin of downloads, if there is one
     is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
     readiness: Readiness | None = None
 
@@ -87,6 +88,11 @@ class Call:
     def collection_url(self) -> str:
         """The URL of the collection of uploads as the client sees it, with a slash at its end."""
         return self.surroundings.locate(self.request.scope)
+
+    def download_url(self, upload_id: str) -> str:
+        """Where browsers download an upload."""
+        collection = self.surroundings.download_url or self.collection_url()
+        return f"{collection.rstrip('/')}/{upload_id}"
 
     def is_draining(self) -> bool:
         """Whether the server is shutting down: an answer that goes on for long must end."""

@@ -16,7 +16,7 @@ from tusd_py.model.principal import Verb
 from tusd_py.protocol.access_errors import CodeUnknown, TooManyGuesses, Unauthenticated
 from tusd_py.uploads.end_grant import terminate_code
 from tusd_py.uploads.make_link import new_id
-from tusd_py.views import format_time
+from tusd_py.views import code_view, format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.code_events import code_events
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
@@ -31,23 +31,6 @@ _LABEL_CHARACTERS_MAX = 200
 def _codes(access: AccessPorts | None) -> tuple[AccessPorts, AccessCodes]:
     access = available(access, "access control is off (docs/access.md)")
     return access, available(access.codes, "access codes are off (codes.enabled)")
-
-
-def code_view(code: AccessCode, now: datetime) -> dict[str, object]:
-    """A code without its characters, which are shown once, when it is made."""
-    return {
-        "id": code.id,
-        "state": code.state(now).value,
-        "owner": code.owner,
-        "label": code.label,
-        "created_at": format_time(code.created_at),
-        "expires_at": format_time(code.expires_at),
-        "remaining_seconds": math.ceil(code.remaining_seconds(now)),
-        "files": code.files,
-        "files_max": code.files_max,
-        "bytes": code.bytes,
-        "bytes_max": code.bytes_max,
-    }
 
 
 async def make(call: Call) -> object:

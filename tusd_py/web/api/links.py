@@ -123,7 +123,9 @@ async def make_for_download(call: Call) -> object:
 
 
 def _url(call: Call, access: AccessPorts, link: Link) -> str:
-    return f"{call.collection_url()}{link.upload_id}?{link_query(access.signer, link)}"
+    is_download = link.kind is LinkKind.DOWNLOAD
+    url = call.download_url(link.upload_id) if is_download else f"{call.collection_url()}{link.upload_id}"
+    return f"{url}?{link_query(access.signer, link)}"
 
 
 def _length_max(call: Call, body: JsonBody) -> int | None:

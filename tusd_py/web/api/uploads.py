@@ -50,6 +50,7 @@ async def list_uploads(call: Call) -> object:
         name_prefix=name_key(query.text("name", _NAME_CHARACTERS_MAX)),
         declared_type=query.text("declared_type").lower(),
         detected_type=query.text("detected_type").lower(),
+        grant=query.text("grant"),
     )
     limit = query.limit()
     own = None if call.policy is None else call.policy.only_listed_owner(call.principal)
@@ -161,7 +162,7 @@ class _ContentResponse(Response):
             await BodySender(receive, send, _IDLE_SECONDS, acquire).run(self._content)
 
 
-_FILTERS = ("status", "owner", "created_from", "created_before", "name", "declared_type", "detected_type")
+_FILTERS = ("status", "owner", "created_from", "created_before", "name", "declared_type", "detected_type", "grant")
 
 ROUTES = (
     ApiRoute("GET", "/api/uploads", list_uploads, Access.PRINCIPAL, query=(*_FILTERS, "limit", "cursor")),

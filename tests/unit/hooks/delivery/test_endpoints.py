@@ -56,7 +56,7 @@ def test_defaults_of_a_webhook_are_safe() -> None:
     (endpoint,) = endpoints(webhooks=table())
     assert (endpoint.body, endpoint.allow_private, endpoint.verifies) == ("envelope", False, True)
     assert not endpoint.is_tusd_hook
-    assert endpoint.types == set(EventType) - {EventType.POST_RECEIVE}
+    assert endpoint.types == set(EventType) - {EventType.POST_RECEIVE, EventType.CODE_EXPIRING}
 
 
 def test_patterns_select_event_types() -> None:

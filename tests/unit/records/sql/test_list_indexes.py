@@ -40,9 +40,10 @@ async def test_indexes_exist_only_on_demand(tmp_path: Path) -> None:
         (UploadFilter(owner="ada", name_prefix="x"), "ix_uploads_owner_created_at"),
         (UploadFilter(declared_type="a/b"), "ix_uploads_declared_type_created_at"),
         (UploadFilter(declared_type="a/b", detected_type="c/d"), "ix_uploads_detected_type_created_at"),
+        (UploadFilter(owner="alice", grant="code:1"), "ix_uploads_grant"),
         (UploadFilter(name_prefix="x", statuses=frozenset({Status.READY})), "ix_uploads_name_key"),
     ],
-    ids=["all", "status", "owner", "declared", "detected", "name"],
+    ids=["all", "status", "owner", "declared", "detected", "grant", "name"],
 )
 async def test_lists_use_their_index(tmp_path: Path, wanted: UploadFilter, index: str) -> None:
     """SQLite reads no whole table for a list, whatever it filters by."""

@@ -10,6 +10,7 @@ const byId = (id) => document.getElementById(id)
 
 // Resolves once the visitor may upload. An upload link stands after "#link=" in the address of the page.
 export async function admit(endpoint) {
+  addEventListener('hashchange', () => location.reload())
   const link = linkIn(location.hash, endpoint)
   if (link) return new Link(link)
   const bearer = (await restore()) ?? (anonymous || !(login || codes) ? new Anyone() : await ask())

@@ -66,7 +66,8 @@ export class Account {
       await renew()
     } catch (failure) {
       if (!(failure instanceof Refused)) throw failure
-      if (!((await this.#askAgain()) instanceof Account)) location.reload()
+      // Of another person: their uploads are others.
+      if ((await this.#askAgain()).key !== this.key) location.reload()
     }
   }
 }

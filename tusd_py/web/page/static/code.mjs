@@ -63,7 +63,7 @@ export class Code {
       if (!(failure instanceof Refused)) throw failure
       sessionStorage.removeItem(KEY)
       const next = await this.#askAgain()
-      if (next instanceof Code) [this.#token, this.#expiresAt] = [next.#token, next.#expiresAt]
+      if (next.key === this.key) [this.#token, this.#expiresAt] = [next.#token, next.#expiresAt]
       else location.reload()
     }
   }

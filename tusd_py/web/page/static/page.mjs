@@ -24,8 +24,8 @@ document.documentElement.classList.toggle('touch', isTouch)
 // An upload can go on with new credentials: it is refused for good only when those are refused as well.
 const UNAUTHENTICATED = 401
 const UNAUTHENTICATED_MAX = 3
+const unauthenticated = new WeakMap() // by upload: how often, since it has made progress
 class Unauthenticated extends Error {}
-let unauthenticated = 0
 
 byId('endpoint').textContent = endpoint
 byId('endpoint-copy').addEventListener('click', (event) => copy(endpoint, event.currentTarget))
@@ -70,10 +70,8 @@ const uppy = new Uppy({
       for (const [name, value] of Object.entries(await bearer.headers())) request.setHeader(name, value)
     },
     onAfterResponse: (request, response) => {
-      const status = response.getStatus()
-      if (status < 400) unauthenticated = 0
-      // After any other refusal of HEAD tus-js-client forgets the upload and starts it again.
-      if (status === UNAUTHENTICATED && request.getMethod() === 'HEAD') throw new Unauthenticated()
+      // After such a refusal of HEAD tus-js-client forgets the upload and starts it again.
+      if (response.getStatus() === UNAUTHENTICATED && request.getMethod() === 'HEAD') throw new Unauthenticated()
     },
   })
 new RestoredFiles(uppy, uploaded, endpoint, bearer)
@@ -128,8 +126,9 @@ function prepared(file) {
 
 function onShouldRetry(error, attempt, options, usual) {
   if (isUnauthenticated(error)) {
-    unauthenticated += 1
-    return unauthenticated <= UNAUTHENTICATED_MAX && bearer.expire()
+    const count = attempt === 0 ? 1 : (unauthenticated.get(options) ?? 0) + 1
+    unauthenticated.set(options, count)
+    return count <= UNAUTHENTICATED_MAX && bearer.expire()
   }
   const again = usual(error)
   if (again && !error.originalResponse) showStatus(text('unreachable'))
@@ -170,7 +169,6 @@ function listFinished() {
 // The server has refused the file, and would again: say why, and offer no retry.
 uppy.on('upload-error', (file, error) => {
   if (isUnauthenticated(error)) {
-    unauthenticated = 0
     uppy.hideInfo()
     showStatus(text('login_needed'))
     return

@@ -18,7 +18,7 @@ def _partial(name: str, table: str, columns: list[str], condition: str) -> None:
 def upgrade() -> None:
     op.add_column("uploads", sa.Column("grant", sa.Text(), nullable=False, server_default=""))
     op.add_column("uploads", sa.Column("length_max", sa.BigInteger(), nullable=True))
-    _partial("ix_uploads_grant", "uploads", ["grant", "id"], "\"grant\" <> ''")
+    _partial("ix_uploads_grant", "uploads", ["grant", "created_at", "id"], "\"grant\" <> ''")
     op.create_table(
         "links",
         sa.Column("id", sa.Text(), nullable=False),
