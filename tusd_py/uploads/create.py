@@ -66,7 +66,9 @@ async def create(
     # By file: the parts of a parallel upload are not counted, their final upload is.
     if ports.rates.creations is not None and request.kind is not Kind.PARTIAL:
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
-    await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
+    if caller.new_link is None:
+        # An application makes links for many clients.
+        await ports.empty_uploads.ensure_allowed(caller.client, ports.records.find_empty)
     try:
         if ports.rates.bodies is None or request.body is None:
             created = await _create(ports, request, caller, body, listener)
@@ -82,7 +84,7 @@ async def create(
 
 
 def _count_if_empty(ports: Ports, upload: Upload, caller: Caller) -> None:
-    if not upload.offset and not upload.is_complete:
+    if not upload.offset and not upload.is_complete and caller.new_link is None:
         ports.empty_uploads.add(caller.client, upload.id)
 
 

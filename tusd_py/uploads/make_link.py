@@ -60,9 +60,7 @@ async def make_upload_link(ports: Ports, terms: LinkTerms, caller: Caller, body:
         metadata_header=metadata,
         length_max=None if terms.length is not None else terms.length_max,
     )
-    # An application makes links for many clients: the limit on empty uploads of one client does not apply.
-    maker = replace(caller, owner=terms.owner, new_link=link, client="")
-    created = await create(ports, request, maker, body)
+    created = await create(ports, request, replace(caller, owner=terms.owner, new_link=link), body)
     return replace(link, upload_id=created.upload.id), created.upload
 
 
