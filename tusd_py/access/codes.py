@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.codes import AccessCodes
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.codes import ALPHABET, CODE_CHARACTERS, AccessCode, CodeState, Redemption, normalize
 from tusd_py.model.principal import Principal, Role
 from tusd_py.protocol.access_errors import CodeEnded
@@ -33,11 +34,11 @@ class CodeToken:
     expires_at: datetime
 
 
-async def make_code(codes: AccessCodes, signer: TokenSigner, code: AccessCode) -> str:
+async def make_code(codes: AccessCodes, signer: TokenSigner, code: AccessCode, audit: Sequence[AuditEntry] = ()) -> str:
     """Keep ``code`` under new random characters, and return these: they are shown once and kept nowhere."""
     for _ in range(_ATTEMPTS_MAX):
         text = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
-        if await codes.add(code, signer.digest(_DIGEST, text.encode()).hex()):
+        if await codes.add(code, signer.digest(_DIGEST, text.encode()).hex(), audit):
             return text
     raise AssertionError("of 900 million codes twenty random ones were taken")
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tusd_py.contracts.records import RecordsError
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.codes import AccessCode, Redemption
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 
@@ -20,7 +21,7 @@ class CodeExhausted(RecordsError):
 class AccessCodes(Protocol):
     """Keeps codes, and counts wrong guesses for all processes together."""
 
-    async def add(self, code: AccessCode, digest: str) -> bool:
+    async def add(self, code: AccessCode, digest: str, audit: Sequence[AuditEntry] = ()) -> bool:
         """Keep a new code; False if one with this digest is kept already."""
         ...
 
@@ -39,11 +40,13 @@ class AccessCodes(Protocol):
         """
         ...
 
-    async def extend(self, code_id: str, seconds: float, now: datetime, latest: datetime) -> bool:
+    async def extend(
+        self, code_id: str, seconds: float, now: datetime, latest: datetime, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
         """Move the end of an active code by ``seconds``, at most to ``latest``; False if the code has ended."""
         ...
 
-    async def terminate(self, code_id: str, now: datetime) -> bool:
+    async def terminate(self, code_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         """End an active code; False if it has ended."""
         ...
 

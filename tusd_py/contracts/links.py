@@ -1,17 +1,22 @@
-"""The contract of links. A new link is saved with its upload (``Effects``), or alone if the upload exists."""
+"""The contract of links. A new link is saved with its upload (``Effects``), or alone if the upload exists.
+
+``audit`` is written with a change, if anything changes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.links import Link, LinkKind
 
 
 class Links(Protocol):
     """Keeps links. Every change is one statement that names the state it expects."""
 
-    async def add(self, link: Link) -> None:
+    async def add(self, link: Link, audit: Sequence[AuditEntry] = ()) -> None:
         """Keep a new link."""
         ...
 
@@ -23,7 +28,7 @@ class Links(Protocol):
         """Links of this kind and, if given, of ``owner``, newest first, those after ``before_id`` in this order."""
         ...
 
-    async def revoke(self, link_id: str, now: datetime) -> bool:
+    async def revoke(self, link_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         """Revoke the link; False if there is none or it is revoked already."""
         ...
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.codes import AccessCodes
 from tusd_py.contracts.links import Links
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.caller import Caller
 from tusd_py.model.codes import CODE_GRANT
 from tusd_py.model.links import Link, LinkKind
@@ -25,12 +27,14 @@ _BATCH = 200
 _AT_ONCE = 32
 
 
-async def revoke_link(ports: Ports, links: Links, link: Link, caller: Caller | None) -> bool:
+async def revoke_link(
+    ports: Ports, links: Links, link: Link, caller: Caller | None, audit: Sequence[AuditEntry] = ()
+) -> bool:
     """Revoke ``link`` and end the upload that it has not filled; False if it was revoked already.
 
     After a crash in between the next pass of ``expire_grants`` ends the upload.
     """
-    if not await links.revoke(link.id, ports.clock()):
+    if not await links.revoke(link.id, ports.clock(), audit):
         return False
     await finish_despite_cancel(settle_link(ports, links, link, caller))
     return True
@@ -51,13 +55,13 @@ async def settle_link(ports: Ports, links: Links, link: Link, caller: Caller | N
     await links.settle(link.id, ports.clock())
 
 
-async def terminate_code(ports: Ports, codes: AccessCodes, code_id: str) -> bool:
+async def terminate_code(ports: Ports, codes: AccessCodes, code_id: str, audit: Sequence[AuditEntry] = ()) -> bool:
     """End a code at once. Requests that run are stopped, and what they have received by then is kept.
 
     False if the code has ended already. Every request that gets the lock of an upload later looks at the code first; so
     does each that saves while it runs, should this process be killed in between.
     """
-    if not await codes.terminate(code_id, ports.clock()):
+    if not await codes.terminate(code_id, ports.clock(), audit):
         return False
     await finish_despite_cancel(_stop_requests(ports, codes, f"{CODE_GRANT}{code_id}"))
     return True

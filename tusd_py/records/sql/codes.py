@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.codes import (
     GUESSES_KEPT,
     PRESSED_ADDRESSES,
@@ -35,9 +36,10 @@ class SqlAccessCodes:
         self._sql = statements
         self._job_sql = job_statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
-    async def add(self, code: AccessCode, digest: str) -> bool:
+    async def add(self, code: AccessCode, digest: str, audit: Sequence[AuditEntry] = ()) -> bool:
         row: dict[str, object] = {
             "id": code.id,
             "digest": digest,
@@ -52,7 +54,7 @@ class SqlAccessCodes:
             "terminated_at": None,
             "warned_at": None,
         }
-        return (await self._write(SingleStatement(self._sql.add, row))).count > 0
+        return (await self._write_audited(SingleStatement(self._sql.add, row), audit)).count > 0
 
     async def find(self, code_id: str) -> AccessCode | None:
         found: list[AccessCode] = await self._read(Query(self._sql.find, {"code_id": code_id}, to_code))
@@ -67,16 +69,20 @@ class SqlAccessCodes:
         await self._write(attempt)
         return attempt.result
 
-    async def extend(self, code_id: str, seconds: float, now: datetime, latest: datetime) -> bool:
-        values = {
+    async def extend(
+        self, code_id: str, seconds: float, now: datetime, latest: datetime, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        values: dict[str, object] = {
+            "code_id": code_id,
             "more": timedelta(seconds=seconds) // timedelta(microseconds=1),
             "now": to_microseconds(now),
             "latest": to_microseconds(latest),
         }
-        return await self._change(self._sql.extend, code_id, **values)
+        return (await self._write_audited(SingleStatement(self._sql.extend, values), audit)).count > 0
 
-    async def terminate(self, code_id: str, now: datetime) -> bool:
-        return await self._change(self._sql.terminate, code_id, now=to_microseconds(now))
+    async def terminate(self, code_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
+        values: dict[str, object] = {"code_id": code_id, "now": to_microseconds(now)}
+        return (await self._write_audited(SingleStatement(self._sql.terminate, values), audit)).count > 0
 
     async def expiring(self, now: datetime, until: datetime, limit: int) -> list[AccessCode]:
         values: dict[str, object] = {"now": to_microseconds(now), "until": to_microseconds(until), "limit": limit}
@@ -99,9 +105,6 @@ class SqlAccessCodes:
         values: dict[str, object] = {"before": to_microseconds(before), "limit": limit}
         await self._write(SingleStatement(self._sql.prune_guesses, values, durable=False))
         return (await self._write(SingleStatement(self._sql.prune, values, durable=False))).count
-
-    async def _change(self, statement: str, code_id: str, **values: object) -> bool:
-        return (await self._write(SingleStatement(statement, {"code_id": code_id, **values}))).count > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from tusd_py.model.audit import AuditEntry
 from tusd_py.model.links import Link, LinkKind
 from tusd_py.records.sql.link_rows import LinkStatements, link_row, to_link
 from tusd_py.records.sql.runner import TransactionRunner
@@ -17,10 +19,11 @@ class SqlLinks:
     def __init__(self, runner: TransactionRunner, statements: LinkStatements) -> None:
         self._sql = statements
         self._write = runner.write
+        self._write_audited = runner.write_audited
         self._read = runner.read
 
-    async def add(self, link: Link) -> None:
-        await self._write(SingleStatement(self._sql.add, link_row(link)))
+    async def add(self, link: Link, audit: Sequence[AuditEntry] = ()) -> None:
+        await self._write_audited(SingleStatement(self._sql.add, link_row(link)), audit)
 
     async def find(self, link_id: str) -> Link | None:
         found: list[Link] = await self._read(Query(self._sql.find, {"link_id": link_id}, to_link))
@@ -35,8 +38,9 @@ class SqlLinks:
         }
         return await self._read(Query(self._sql.list_all, values, to_link))
 
-    async def revoke(self, link_id: str, now: datetime) -> bool:
-        return await self._change(self._sql.revoke, link_id, now=to_microseconds(now))
+    async def revoke(self, link_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
+        values: dict[str, object] = {"link_id": link_id, "now": to_microseconds(now)}
+        return (await self._write_audited(SingleStatement(self._sql.revoke, values), audit)).count > 0
 
     async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime) -> bool:
         times = {"now": to_microseconds(now), "until": to_microseconds(until)}

@@ -46,8 +46,7 @@ async def make(call: Call) -> object:
         files_max=body.number("files_max", least=1) if "files_max" in body else None,
         bytes_max=body.number("bytes_max", least=1) if "bytes_max" in body else None,
     )
-    text = await make_code(codes, access.signer, code)
-    await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.CODE, code.id)
+    text = await make_code(codes, access.signer, code, call.audit("create", AuditKind.CODE, code.id))
     return {**code_view(code, now), "code": format_code(text)}
 
 
@@ -127,18 +126,18 @@ async def add_time(call: Call) -> object:
     seconds = (await call.json()).only("seconds").number("seconds", least=1, most=int(most))
     now = call.ports.clock()
     # No code lives longer than one that is made now could.
-    if not await codes.extend(code.id, seconds, now, now + timedelta(seconds=most)):
+    audit = call.audit("add-time", AuditKind.CODE, code.id)
+    if not await codes.extend(code.id, seconds, now, now + timedelta(seconds=most), audit):
         raise ApiError(409, "the access code has ended")
-    await record(call.ports.audit, actor_of(call.caller()), "add-time", AuditKind.CODE, code.id)
     return await show(call)
 
 
 async def terminate(call: Call) -> object:
     code = await _find(call)
     _, codes = _codes(call.ports.access_ports)
-    if await terminate_code(call.ports, codes, code.id):
-        await record(call.ports.audit, actor_of(call.caller()), "terminate", AuditKind.CODE, code.id)
-    elif code.state(call.ports.clock()) is CodeState.EXPIRED:
+    audit = call.audit("terminate", AuditKind.CODE, code.id)
+    has_ended_it = await terminate_code(call.ports, codes, code.id, audit)
+    if not has_ended_it and code.state(call.ports.clock()) is CodeState.EXPIRED:
         raise ApiError(409, "the access code has ended")
     return await show(call)
 

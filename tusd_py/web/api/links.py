@@ -181,8 +181,8 @@ async def _show(call: Call, kind: LinkKind) -> object:
 
 async def _revoke(call: Call, kind: LinkKind) -> None:
     link = await _find(call, kind)
-    if await revoke_link(call.ports, _links(shared(call)), link, call.caller()):
-        await record(call.ports.audit, actor_of(call.caller()), "revoke", AuditKind.LINK, link.id)
+    audit = call.audit("revoke", AuditKind.LINK, link.id)
+    await revoke_link(call.ports, _links(shared(call)), link, call.caller(), audit)
 
 
 async def list_for_upload(call: Call) -> object:
