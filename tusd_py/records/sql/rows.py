@@ -50,8 +50,8 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
     """The row of ``upload`` by column name, as the driver takes it, with ``token`` instead of the upload's own."""
     return {
         "id": upload.id,
-        "kind": upload.kind.value,
-        "status": upload.status.value,
+        "kind": str(upload.kind),
+        "status": str(upload.status),
         "length": upload.length,
         "offset": upload.offset,
         "token": token,
@@ -165,6 +165,8 @@ def _format_history(history: Sequence[HistoryEntry]) -> str:
 
 def _format_entry(entry: HistoryEntry) -> str:
     # By hand: JSON escapes nothing in a status or a date, and a reason is rare.
+    if not entry.reason and not entry.name and entry.details is NO_DETAILS:
+        return '{"status":"' + entry.status + '","at":"' + entry.at.isoformat() + '","reason":""}'
     reason = json.dumps(entry.reason) if entry.reason else '""'
     more = (
         f',"name":{json.dumps(entry.name)},"details":{json.dumps(dict(entry.details))}'
