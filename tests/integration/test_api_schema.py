@@ -11,8 +11,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
+from tests.support.grants import ADMIN, start_with
 from tests.support.server import RunningServer, start_server
 from tusd_py.web.api.openapi import load_document
 
@@ -36,6 +37,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         "AUDIT__ENABLED": "true",
     }
     running = start_server(tmp_path_factory.mktemp("api") / "data", settings=environment)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with access control, links and access codes; wrong codes come from many addresses."""
+    environment = {"SERVER__TRUSTED_PROXIES": "127.0.0.1", "QUOTAS__ENABLED": "true"}
+    running = start_with(tmp_path_factory.mktemp("guarded") / "data", settings=environment)
     yield running
     running.stop()
 
@@ -70,6 +80,36 @@ def test_operation(operation: str, examples: int, server: RunningServer, session
         assert response.status_code < 500, (case.as_curl_command(), response.text)
         is_opaque = response.status_code == 400 and response.json()["detail"].startswith(OPAQUE)
         case.validate_response(response, excluded_checks=[positive_data_acceptance] if is_opaque else [])
+
+    check()
+
+
+@pytest.mark.parametrize("examples", [QUICK, pytest.param(LONG, marks=pytest.mark.long)])
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if "-links" in name or "/codes" in name])
+@pytest.mark.timeout(600)
+def test_operation_of_grants(operation: str, examples: int, guarded: RunningServer, session: requests.Session) -> None:
+    """The same for links and access codes, by an admin."""
+    one = OPERATIONS[operation]
+    cases = [one.as_strategy(GenerationMode.POSITIVE)]
+    if _has_input(operation):
+        cases.append(one.as_strategy(GenerationMode.NEGATIVE))
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=examples == QUICK,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(cases), st.integers(1, 2**32 - 1))
+    def check(case: Any, number: int) -> None:
+        address = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
+        headers = {**ADMIN, "X-Forwarded-For": address}
+        response = case.call(base_url=guarded.root, session=session, headers=headers, timeout=20)
+        assert response.status_code < 500, (case.as_curl_command(), response.text)
+        # Which lengths, types and lives are allowed only the server knows.
+        case.validate_response(response, excluded_checks=[positive_data_acceptance, ignored_auth])
 
     check()
 

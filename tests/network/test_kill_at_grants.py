@@ -29,7 +29,7 @@ async def links(server: RunningServer) -> list[dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["after", pytest.param("before", marks=pytest.mark.long)])
 async def test_killed_while_a_link_is_made(tmp_path: Path, when: str) -> None:
     """The link, its upload and the reserved quota are there together, or none of them is."""
     killed_at = KilledAt(f"{_RECORDS}.insert", when)
@@ -48,6 +48,7 @@ async def test_killed_while_a_link_is_made(tmp_path: Path, when: str) -> None:
         server.stop()
 
 
+@pytest.mark.long
 async def test_killed_between_revocation_and_the_end_of_the_upload(tmp_path: Path) -> None:
     """The link stays revoked, and the schedule ends the upload and releases what it reserved."""
     killed_at = KilledAt(f"{_LINKS}.revoke", "after")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tusd_py.access.accounts import AccountEditor
+from tusd_py.access.guess_waits import GuessWaits
 from tusd_py.access.login import Logins
 from tusd_py.access.signing import TokenSigner
 from tusd_py.access.watchers import Watchers
@@ -45,6 +46,7 @@ class AccessPorts:
     codes: AccessCodes | None = None  # None while access codes are off
     terms: GrantTerms = GrantTerms()
     watchers: Watchers = field(default_factory=Watchers)
+    guess_waits: GuessWaits = field(default_factory=GuessWaits)
 
     def close(self) -> None:
         """End the threads that belong to it."""

@@ -64,8 +64,11 @@ async def redeem_code(call: Call) -> object:
     access, codes = _codes(call.ports.access_ports)
     entry = (await call.json()).only("code").text("code")
     now = call.ports.clock()
+    if (left := access.guess_waits.remaining(call.address, now)) is not None:
+        raise TooManyGuesses(math.ceil(left.total_seconds()))
     attempt = await redeem(codes, access.signer, entry, call.address, now)
     if attempt.wait is not None:
+        access.guess_waits.note(call.address, attempt.wait, now)
         raise TooManyGuesses(math.ceil(attempt.wait.total_seconds()))
     actor = actor_of(call.caller())
     if attempt.code is None:
