@@ -181,6 +181,7 @@ async def open_ports(
         access_ports=access_ports,
         quotas=quota_policy(settings),
         audit=audit_trail(settings, database, clock),
+        audit_log=None if database is None else database.audit_log,
         personal_data=None if database is None else database.personal_data,
         quota_ledger=None if database is None else database.quota_ledger,
         upload_sessions=None if database is None else database.upload_sessions,

@@ -36,6 +36,7 @@ from tusd_py.serving.running_servers import Registration, registered
 from tusd_py.serving.server import Server
 from tusd_py.serving.shared_numbers import Numbers, shared_numbers
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
+from tusd_py.serving.template import Template
 from tusd_py.settings import Settings
 from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.web import shared_metrics
@@ -192,7 +193,7 @@ def _run_processes(
         supervisor = Supervisor(
             settings.server.processes,
             partial(run_process, settings, listeners, numbers, reloading.load),
-            template="tusd_py.commands.server_template",
+            template=Template("tusd_py.commands.server_template", Path(settings.storage.data_dir)),
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,

@@ -6,16 +6,16 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from types import FrameType
+
+from tusd_py.serving.template import Template
 
 _log = logging.getLogger("tusd_py.serving")
 #: What a server process reports when it accepts connections; any other report is the reason why it cannot start.
@@ -54,9 +54,7 @@ class Supervisor:
     ``target(report, slot)`` must be picklable. Slots are numbers from 0 to ``count - 1``; no two running processes have
     the same one.
 
-    On Linux the processes are forked from a template (multiprocessing's fork server), which has imported the module
-    ``template`` and does nothing else: they share its memory and start at once. The parent itself cannot be forked,
-    because it has threads. Elsewhere each process is a new interpreter.
+    ``template`` starts them.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class Supervisor:
         count: int,
         target: Callable[[Connection, int], None],
         *,
-        template: str,
+        template: Template,
         grace_seconds: float,
         on_ready: Callable[[], None],
         on_exit: Callable[[int, int], None],
@@ -74,7 +72,7 @@ class Supervisor:
     ) -> None:
         self._count = count
         self._target = target
-        self._context = _context(template)
+        self._template = template
         self._grace_seconds = grace_seconds
         self._on_ready = on_ready
         self._on_exit = on_exit
@@ -103,22 +101,25 @@ class Supervisor:
                 for child in self._processes:
                     child.process.kill()
                     child.process.join()
+                if self.restarts:
+                    self._template.discard()
 
     def _start_missing(self) -> None:
         while len(self._processes) < self._count and self._clock() >= self._restart_at:
             self._processes.append(self._start())
 
     def _start(self) -> ServerProcess:
-        ours, theirs = self._context.Pipe()
+        ours, theirs = self._template.context.Pipe()
         slot = min(set(range(self._count)) - {child.slot for child in self._processes})
-        process: BaseProcess = self._context.Process(target=run_target, args=(self._target, theirs, slot))
+        arguments = (self._target, theirs, slot)
+        process: BaseProcess = self._template.context.Process(target=run_target, args=arguments)
         # The first start would run this while the signals are blocked, and it unblocks SIGINT at its end.
         resource_tracker.ensure_running()
         # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
         # it ignores it in run_target.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
-            process.start()
+            self._template.start(process)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         theirs.close()
@@ -227,14 +228,6 @@ class Supervisor:
         if not self._signals and self._may_restart():
             self.restarts = True
             self._signals += 1
-
-
-def _context(template: str) -> ForkServerContext | SpawnContext:
-    if sys.platform != "linux":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([template])
-    return context
 
 
 def _still_runs(child: ServerProcess) -> bool:

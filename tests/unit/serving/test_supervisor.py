@@ -12,8 +12,10 @@ import pytest
 CODE = """
 from pathlib import Path
 from tusd_py.serving.supervisor import Supervisor
+from tusd_py.serving.template import Template
 
-supervisor = Supervisor(2, max, template="signal", grace_seconds=1.0, on_ready=tuple, on_exit=max)
+template = Template("signal", Path("/tmp"))
+supervisor = Supervisor(2, max, template=template, grace_seconds=1.0, on_ready=tuple, on_exit=max)
 for _ in range(2):
     child = supervisor._start()
     status = Path(f"/proc/{child.process.pid}/status").read_text()

@@ -3,15 +3,17 @@
 import { Account } from './account.mjs'
 import { Code } from './code.mjs'
 import { reasonOf } from './refused.mjs'
-import { data, text } from './texts.mjs'
+import { data, endpoint, text } from './texts.mjs'
 
-const { login, codes, anonymous } = data.access
+const { codes, anonymous } = data.access
+// The cookies of a login are sent to this origin only.
+const login = data.access.login && new URL(endpoint).origin === location.origin
 const byId = (id) => document.getElementById(id)
 
 // Resolves once the visitor may upload. An upload link stands after "#link=" in the address of the page.
-export async function admit(endpoint) {
+export async function admit() {
   addEventListener('hashchange', () => location.reload())
-  const link = linkIn(location.hash, endpoint)
+  const link = linkIn(location.hash)
   if (link) return new Link(link)
   const bearer = (await restore()) ?? (anonymous || !(login || codes) ? new Anyone() : await ask())
   show(bearer)
@@ -53,7 +55,7 @@ class Link extends Anyone {
 }
 
 // The URL of one upload below the endpoint; null for everything else.
-function linkIn(hash, endpoint) {
+function linkIn(hash) {
   const value = new URLSearchParams(hash.slice(1)).get('link')
   if (!value || !URL.canParse(value, endpoint)) return null
   const { href } = new URL(value, endpoint)

@@ -7,7 +7,7 @@ import { copy } from './clipboard.mjs'
 import { clearRefused, refusalOf, showRefused } from './refused.mjs'
 import { KEPT_MS, RestoredFiles } from './restored.mjs'
 import { onlyTab } from './tab.mjs'
-import { bytes, data, isTouch, text, uppyLocale, visible } from './texts.mjs'
+import { bytes, data, endpoint, isTouch, text, uppyLocale, visible } from './texts.mjs'
 import { UploadedList } from './uploaded.mjs'
 
 const MiB = 2 ** 20
@@ -18,7 +18,6 @@ const TYPES_SHOWN_MAX = 12
 const RETRY_DELAYS = [0, 500, 1000, 2000, 3000, ...Array(720).fill(5000)]
 
 const byId = (id) => document.getElementById(id)
-const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').content, document.baseURI).href
 document.documentElement.classList.toggle('touch', isTouch)
 
 // An upload can go on with new credentials: it is refused for good only when those are refused as well.
@@ -29,7 +28,7 @@ class Unauthenticated extends Error {}
 
 byId('endpoint').textContent = endpoint
 byId('endpoint-copy').addEventListener('click', (event) => copy(endpoint, event.currentTarget))
-const bearer = await admit(endpoint)
+const bearer = await admit()
 byId('uploading').hidden = false
 
 const uploaded = new UploadedList(endpoint, bearer)

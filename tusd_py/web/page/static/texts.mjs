@@ -1,7 +1,9 @@
-// The texts of the page in the visitor's language, and numbers and dates as that language writes them.
+// What the server has told the page: the texts in the visitor's language, and numbers and dates as it writes them.
 // The server has written them into the page: texts/*.json has one file for each language.
 export const data = JSON.parse(document.getElementById('page-data').textContent)
 export const { language, texts } = data
+
+export const endpoint = new URL(document.querySelector('meta[name="tus-endpoint"]').content, document.baseURI).href
 
 // The visitor's own variant of the page's language (en-GB), for dates and numbers.
 const locale = navigator.languages.find((each) => each.split('-')[0] === language) ?? language
