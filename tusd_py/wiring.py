@@ -184,6 +184,7 @@ async def open_ports(
         audit_log=None if database is None else database.audit_log,
         personal_data=None if database is None else database.personal_data,
         quota_ledger=None if database is None else database.quota_ledger,
+        upload_sessions=None if database is None else database.upload_sessions,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,

@@ -23,6 +23,7 @@ from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.contracts.store import Store
+from tusd_py.contracts.upload_sessions import UploadSessions
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.background import Background
@@ -57,6 +58,7 @@ class Ports:
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"
+    upload_sessions: UploadSessions | None = None  # None where records are kept in memory
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory
     hook_counts: HookCounts | None = None  # None where records are kept in memory
