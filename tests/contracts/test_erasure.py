@@ -13,6 +13,7 @@ import pytest
 from tests.support.harness import CALLER, EPOCH, UploadsHarness
 from tests.support.postgres import empty_database
 from tusd_py.access.audit import AuditTrail
+from tusd_py.access.audit_sealing import seal_entries, verify
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import AuditActor, AuditFilter, AuditKind
@@ -47,6 +48,7 @@ async def opened(url: str, *subscriptions: Subscription) -> AsyncIterator[tuple[
         job_queue=database.job_queue,
         personal_data=database.personal_data,
         audit=AuditTrail(log=database.audit_log, clock=harness.clock),
+        audit_log=database.audit_log,
     )
     try:
         yield harness, database
@@ -96,6 +98,22 @@ async def test_everything_of_the_owner_is_erased(url: str) -> None:
         assert not [each for each in entries if "alice" in repr(each)]
         assert await database.accounts.find("bob") is not None
         assert len(await database.api_keys.list_keys(owner="bob")) == 1
+
+
+async def test_an_audit_log_that_is_off_by_now_is_erased_too(url: str) -> None:
+    """Its chain stays valid; where nothing was ever recorded, nothing is."""
+    async with opened(url) as (harness, database):
+        trail = harness.ports.audit
+        assert trail is not None
+        harness.ports = replace(harness.ports, audit=None)
+        await erase_owner(harness.ports, database.personal_data, "alice")
+        assert await database.audit_log.page(0, 10) == []
+        await trail.record(AuditActor("alice", "account", "192.0.2.7"), "login", AuditKind.SESSION, "s")
+        await seal_entries(trail)
+        await erase_owner(harness.ports, database.personal_data, "alice")
+        assert not [each for each in await database.audit_log.page(0, 10) if "alice" in repr(each)]
+        found = await verify(database.audit_log)
+        assert (found.problems, found.erased) == ([], 1)
 
 
 async def test_events_are_delivered_first(url: str) -> None:

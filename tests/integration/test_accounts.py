@@ -365,3 +365,21 @@ async def test_keys_over_the_api(server: RunningServer) -> None:
     assert (foreign.status, foreign.body) == (404, unknown.body)
     assert (await call_api(server, "DELETE", f"keys/{key['id']}", keeper)).status == 204
     await become_refused(server, bearer(key["key"]))
+
+
+async def test_names_inject_nothing_into_headers_and_log(server: RunningServer) -> None:
+    """Line breaks and control characters of names, tokens and headers start no line in the log and no header."""
+    forged = 'alice\r\nX-Forged: 1\n{"level": "error"}'
+    answers = [
+        await post(server, "login", {"name": forged, "password": forged}),
+        await post(server, "refresh", {"refresh_token": f"tusd_rt_{forged}"}),
+        await call_api(server, "GET", "accounts?cursor=%0d%0aX-Forged:%201", {}),
+        await create(server, {"Authorization": "Bearer tusd_at_a.b.c%0d%0aX-Forged: 1"}),
+        await create(server, {"Cookie": 'tusd_session="x%0d%0aX-Forged: 1"', "X-CSRF-Token": "\x1b[31m"}),
+    ]
+    # The last one is no valid request for the HTTP server already.
+    assert [each.status for each in answers] == [401, 401, 401, 401, 400], answers
+    assert not [each for each in answers if "x-forged" in each.headers]
+    log = server.log.read_text()
+    assert "X-Forged: 1" not in log
+    assert "\x1b[31m" not in log
