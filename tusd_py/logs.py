@@ -98,7 +98,7 @@ class JsonLines(logging.Formatter):
             text = (
                 encode_basestring(value) if type(value) is str else str(value) if type(value) is int else _encode(value)
             )
-            parts.append(f"{encode_basestring(key)}: {text}")
+            parts.append(f"{_quoted(key)}: {text}")
         line = ", ".join(parts) + "}"
         if line.isprintable():
             return line
@@ -262,6 +262,10 @@ class _Kind(Enum):
 
 #: For these the slower check whether they are mappings is not needed.
 _PLAIN = frozenset({str, int, float, type(None)})
+
+
+#: The names of values, of which there are some dozens.
+_quoted = lru_cache(1024)(encode_basestring)
 
 
 @lru_cache(1024)

@@ -20,6 +20,7 @@ from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.sessions import prune_sessions
 from tusd_py.web.metrics import ServerMetrics
 
 # Charges count for the month of their upload; the month before is kept for reports.
@@ -101,6 +102,7 @@ class Maintenance:
         await recover(self._ports)
         swept = await sweep(self._ports)
         self._metrics.expired.inc(swept.expired)
+        await prune_sessions(self._ports)
         await prune(self._ports, self._settings.events.keep_seconds)
         self._metrics.jobs_dead_pruned.inc(await prune_dead(self._ports, self._settings.events.keep_dead_seconds))
         if self._ports.quota_ledger is not None and self._ports.quotas is not None:

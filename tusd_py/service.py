@@ -31,6 +31,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.call import ApiSurroundings
 from tusd_py.web.api.documentation import documentation_routes
+from tusd_py.web.api.request_bodies import BodyOpener
 from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
 from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
@@ -110,11 +111,13 @@ class Service:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
+        uploads = self.settings.uploads
         return ApiSurroundings(
             locate=locate,
             download_url=self.settings.server.download_url,
             is_draining=lambda: self.active_bodies.is_draining,
             readiness=Readiness(self.ports, self.active_bodies),
+            bodies=BodyOpener(self.active_bodies, uploads.body_idle_seconds, uploads.body_rate_min),
         )
 
     async def access_ports(self) -> AccessPorts:

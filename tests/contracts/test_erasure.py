@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.support.harness import CALLER, EPOCH, UploadsHarness
 from tests.support.postgres import empty_database
 from tusd_py.access.audit import AuditTrail
+from tusd_py.access.audit_sealing import seal_entries, verify
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.account import Account, ApiKey
 from tusd_py.model.audit import AuditActor, AuditFilter, AuditKind
@@ -47,6 +49,7 @@ async def opened(url: str, *subscriptions: Subscription) -> AsyncIterator[tuple[
         job_queue=database.job_queue,
         personal_data=database.personal_data,
         audit=AuditTrail(log=database.audit_log, clock=harness.clock),
+        audit_log=database.audit_log,
     )
     try:
         yield harness, database
@@ -98,6 +101,22 @@ async def test_everything_of_the_owner_is_erased(url: str) -> None:
         assert len(await database.api_keys.list_keys(owner="bob")) == 1
 
 
+async def test_an_audit_log_that_is_off_by_now_is_erased_too(url: str) -> None:
+    """Its chain stays valid; where nothing was ever recorded, nothing is."""
+    async with opened(url) as (harness, database):
+        trail = harness.ports.audit
+        assert trail is not None
+        harness.ports = replace(harness.ports, audit=None)
+        await erase_owner(harness.ports, database.personal_data, "alice")
+        assert await database.audit_log.page(0, 10) == []
+        await trail.record(AuditActor("alice", "account", "192.0.2.7"), "login", AuditKind.SESSION, "s")
+        await seal_entries(trail)
+        await erase_owner(harness.ports, database.personal_data, "alice")
+        assert not [each for each in await database.audit_log.page(0, 10) if "alice" in repr(each)]
+        found = await verify(database.audit_log)
+        assert (found.problems, found.erased) == ([], 1)
+
+
 async def test_events_are_delivered_first(url: str) -> None:
     """An event that a webhook has not got yet stays, and is erased the next time."""
     async with opened(url, WEBHOOK) as (harness, database):
@@ -109,3 +128,17 @@ async def test_events_are_delivered_first(url: str) -> None:
                 await database.job_queue.complete(job, now)
         assert (await erase_owner(harness.ports, database.personal_data, "alice")).erased.events_left == 0
         assert await database.job_queue.list_events(after=0, limit=100) == []
+
+
+async def test_no_column_of_any_table_names_the_owner(tmp_path: Path) -> None:
+    """Also columns that other features have added: nothing in the file names the owner, or the file of the owner."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3"
+    async with opened(url) as (harness, database):
+        await upload_as(harness, "alice")
+        await erase_owner(harness.ports, database.personal_data, "alice")
+    with closing(sqlite3.connect(tmp_path / "records.sqlite3")) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert "uploads" in tables
+        for table in tables:
+            rows = repr(connection.execute(f'SELECT * FROM "{table}"').fetchall())
+            assert [word for word in ("alice", "secret", "c2VjcmV0") if word in rows] == [], table

@@ -81,7 +81,8 @@ async def test_refused_bytes_do_not_stay_on_the_disk(
     server: RunningServer, headers: dict[str, str], expected: int
 ) -> None:
     """A body whose bytes are not recorded occupies no space once it is refused, or quotas would limit no disk."""
-    alice = bearer("alice")
+    # One with a checksum that cannot fit is refused before it is read.
+    alice = bearer("alice", bytes=10**7) if expected == 460 else bearer("alice")
     created = await post(server, {**alice, "Upload-Defer-Length": "1"})
     url = urljoin(server.url, created.headers["location"])
     assert (await request("PATCH", url, {**patch_headers(0), **alice}, b"x" * 30)).offset == 30
@@ -170,3 +171,34 @@ async def test_quotas_of_files_and_of_what_is_stored(tmp_path: Path) -> None:
         )
     finally:
         server.stop()
+
+
+async def test_limits_of_others_over_the_api(server: RunningServer) -> None:
+    """Administrators see and set the limits of a subject, viewers see them, others get 403; wrong ones are refused."""
+    root, vera, alice = bearer("root", roles=["admin"]), bearer("vera", roles=["viewer"]), bearer("alice/x")
+    url = f"{server.root}/api/quotas/user:alice%2Fx"
+    as_json = {"Content-Type": "application/json"}
+
+    async def put(headers: Mapping[str, str], content: object) -> Answer:
+        return await request("PUT", url, {**headers, **as_json}, json.dumps(content).encode())
+
+    assert (await put(root, {"bytes_per_day": 70, "files_per_day": 1})).status == 200
+    shown = json.loads((await request("GET", url, vera)).body)
+    assert (shown["subject"], [each["limit"] for each in shown["quotas"]]) == ("user:alice/x", [70, None, 1])
+    assert (await post(server, {**alice, "Upload-Length": "71"})).status == 413
+    assert (await post(server, {**alice, "Upload-Length": "70"})).status == 201
+    assert (await post(server, {**alice, "Upload-Length": "0"})).status == 403
+    for headers, content, status in (
+        (vera, {}, 403),
+        (alice, {}, 403),
+        (root, {"bytes_per_day": -1}, 400),
+        (root, {"bytes_a_day": 1}, 400),
+        (root, {"bytes_stored": 1}, 409),
+        (root, [], 400),
+    ):
+        assert (await put(headers, content)).status == status, content
+    assert (await request("GET", url, alice)).status == 403
+    assert (await request("GET", f"{server.root}/api/quotas/alice", root)).status == 404
+    assert (await request("DELETE", url, vera)).status == 403
+    assert (await request("DELETE", url, root)).status == 204
+    assert json.loads((await request("GET", url, root)).body)["quotas"][0]["limit"] == 100

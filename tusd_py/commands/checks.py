@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -360,10 +361,14 @@ def _advice(settings: Settings) -> Iterator[Check]:
         yield warning(everyone)
     if keyless := tokens_without_key(settings):
         yield warning(keyless)
-    if settings.access.anonymous == "none" and not settings.jwt.enabled and not has_authorize_hook(settings):
+    accounts = settings.accounts
+    has_credentials = settings.jwt.enabled or accounts.enabled or accounts.api_keys
+    if settings.access.anonymous == "none" and not has_credentials and not has_authorize_hook(settings):
         yield warning('access.anonymous is "none", and nothing authenticates clients: every request is answered 401')
     if settings.jwt.enabled:
         yield _token_keys(settings)
+    if accounts.enabled:
+        yield from _accounts(settings)
     if settings.has_page and settings.page.logo:
         yield _logo(settings)
 
@@ -374,6 +379,20 @@ def _logo(settings: Settings) -> Check:
     except OSError as error:
         return Check(False, str(error))
     return Check(True, f"the logo of the page is {settings.page.logo}")
+
+
+def _accounts(settings: Settings) -> Iterator[Check]:
+    if find_spec("argon2") is None:
+        yield Check(False, "accounts.enabled needs the package argon2-cffi: install tusd-py[accounts]")
+        return
+    yield Check(True, "people can log in with accounts (tusd-py user list)")
+    is_local = settings.server.host in ("127.0.0.1", "::1", "localhost")
+    has_https = settings.server.tls_certificate or settings.server.public_url.startswith("https:")
+    if not is_local and not has_https and not settings.server.trusted_proxies:
+        yield warning(
+            "people log in over plain HTTP as far as the server knows: set server.public_url or server.trusted_proxies "
+            "if a proxy ends TLS, so that cookies are only sent over HTTPS"
+        )
 
 
 def _token_keys(settings: Settings) -> Check:

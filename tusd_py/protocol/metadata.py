@@ -28,7 +28,7 @@ def parse_metadata(header: str | None) -> dict[str, bytes]:
         # "All keys MUST be unique".
         if key in metadata:
             raise InvalidMetadata("Upload-Metadata", "every key once")
-        value = parse_base64(encoded)
+        value = parse_base64(encoded) if encoded else b""
         if value is None:
             raise InvalidMetadata("Upload-Metadata", "after each key one space and its value in padded base64")
         metadata[key] = value

@@ -20,6 +20,7 @@ class TaskKind(StrEnum):
     WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
     DISCARD = "discard"  # the bytes of a creation that failed
     DELETE_PARTS = "delete-parts"
+    FINALIZE = "finalize"  # the lock of a request that finalises a session
     RECOVER = "recover"
     SWEEPER = "sweeper"  # the lock of the process that runs the periodic tasks
 

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from tusd_py.access.audit import AuditTrail
+from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.erasure import Erased, PersonalData
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.records import RecordConflict
@@ -47,8 +48,8 @@ async def erase_owner(ports: Ports, personal_data: PersonalData, owner: str) -> 
         if not kept:
             break
     erased = await personal_data.erase(owner, pseudonym)
-    if ports.audit is not None:
-        await _erase_audit(ports.audit, owner, pseudonym)
+    if ports.audit_log is not None:
+        await _erase_audit(ports, ports.audit_log, owner, pseudonym)
     return OwnerErased(
         pseudonym=pseudonym, had_account=had_account, keys=keys, deleted=deleted, kept=tuple(kept), erased=erased
     )
@@ -67,6 +68,9 @@ async def _delete_uploads(ports: Ports, personal_data: PersonalData, owner: str)
     return deleted, kept
 
 
-async def _erase_audit(audit: AuditTrail, owner: str, pseudonym: str) -> None:
-    record = audit.entry(audit.own_actor, "erase", AuditKind.ACCOUNT, pseudonym)
-    await audit.log.erase(owner, pseudonym, record)
+async def _erase_audit(ports: Ports, audit_log: AuditLog, owner: str, pseudonym: str) -> None:
+    """Erase the owner from the audit log, also if that was switched off since."""
+    trail = ports.audit or AuditTrail(log=audit_log, clock=ports.clock)
+    if ports.audit is None and not await audit_log.page(0, 1):
+        return
+    await audit_log.erase(owner, pseudonym, trail.entry(trail.own_actor, "erase", AuditKind.ACCOUNT, pseudonym))

@@ -11,6 +11,7 @@ from tusd_py.access.policy import AccessPolicy
 from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import Rates
+from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.erasure import PersonalData
 from tusd_py.contracts.hook_counts import HookCounts
@@ -22,6 +23,7 @@ from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records
 from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.contracts.store import Store
+from tusd_py.contracts.upload_sessions import UploadSessions
 from tusd_py.contracts.validator import TypeSniffer, Validator
 from tusd_py.model.upload import Upload
 from tusd_py.uploads.background import Background
@@ -51,10 +53,12 @@ class Ports:
     personal_data: PersonalData | None = None  # None where records are kept in memory
     quotas: QuotaPolicy | None = None  # None while quotas are off
     audit: AuditTrail | None = None  # None while the audit log is off
+    audit_log: AuditLog | None = None  # also while it is off; None where records are kept in memory
     quota_ledger: QuotaLedger | None = None  # None where records are kept in memory
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"
+    upload_sessions: UploadSessions | None = None  # None where records are kept in memory
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory
     hook_counts: HookCounts | None = None  # None where records are kept in memory

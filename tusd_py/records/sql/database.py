@@ -31,6 +31,7 @@ from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schedules import SqlScheduleStates, compile_schedule_statements
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.search import compile_search_statements
+from tusd_py.records.sql.sessions import SqlUploadSessions, compile_session_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
@@ -53,6 +54,7 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    upload_sessions: SqlUploadSessions
     accounts: SqlAccounts
     api_keys: SqlApiKeys
     personal_data: SqlPersonalData
@@ -102,6 +104,7 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
+            upload_sessions=SqlUploadSessions(runner, compile_session_statements(driver.dialect)),
             accounts=accounts,
             api_keys=api_keys,
             personal_data=SqlPersonalData(runner, compile_erasure_statements(driver.dialect), accounts, api_keys),

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from tusd_py.records.sql import account_tables, audit_tables, grant_tables, schedule_tables, signing_tables
+from tusd_py.records.sql import (
+    account_tables,
+    audit_tables,
+    grant_tables,
+    schedule_tables,
+    session_tables,
+    signing_tables,
+)
 from tusd_py.records.sql.tables import RecordsTable
 
-__all__ = ["RecordsTable", "account_tables", "audit_tables", "grant_tables", "schedule_tables", "signing_tables"]
+__all__ = [
+    "RecordsTable",
+    "account_tables",
+    "audit_tables",
+    "grant_tables",
+    "schedule_tables",
+    "session_tables",
+    "signing_tables",
+]

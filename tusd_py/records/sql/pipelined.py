@@ -15,7 +15,7 @@ from tusd_py.records.sql.clock import DatabaseClock
 from tusd_py.records.sql.driver import PipelinedConnection, ResultCursor
 from tusd_py.records.sql.jobs import AddJobs, UpdateLeased
 from tusd_py.records.sql.listen import JOBS_CHANNEL
-from tusd_py.records.sql.rows import from_row
+from tusd_py.records.sql.rows import from_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import RecordsTable
 from tusd_py.records.sql.transactions import (
@@ -175,6 +175,8 @@ class PipelinedReader(Reader):
         if has_finals(rows):
             return None  # their parts are a second statement, which must see the same snapshot
         found = {upload.id: upload for upload in map(from_row, rows)}
+        if len(found) < len(ids):
+            spend_as_if_found(len(ids) - len(found))
         return [[found.get(upload_id) for upload_id in op.ids] for op in finds]
 
 

@@ -125,7 +125,8 @@ def connect(conninfo: str) -> psycopg.Connection[Any]:
             driver.adapters.register_loader(name, TextLoader)
         _note_pooler(driver, driver.execute(_READ_PROCESS).fetchone())
         if not is_pooled(driver):
-            driver.execute(f"SET statement_timeout = {_STATEMENT_MILLISECONDS}".encode())
+            # Compiling a statement (JIT) takes up to 60 ms, and none of these runs that long.
+            driver.execute(f"SET statement_timeout = {_STATEMENT_MILLISECONDS}; SET jit = off".encode())
     except BaseException:
         driver.close()
         raise

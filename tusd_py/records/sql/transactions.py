@@ -21,7 +21,7 @@ from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
-from tusd_py.records.sql.rows import COLUMNS, from_row
+from tusd_py.records.sql.rows import COLUMNS, from_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 
@@ -150,6 +150,8 @@ class Reader:
             found = (
                 {upload.id: upload for upload in self._select(self._statements.find, json_array(ids))} if ids else {}
             )
+            if len(found) < len(ids):
+                spend_as_if_found(len(ids) - len(found))
             if apart:
                 return [isolated(self._connection, partial(self._run, op, found)) for op in ops]
             return [self._run(op, found) for op in ops]

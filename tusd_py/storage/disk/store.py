@@ -36,6 +36,9 @@ ZERO_COPY_THREADS = 4
 #: A thread looks at this many old files in one turn: some milliseconds.
 _FOUND_PER_TURN = 200
 
+#: Removing a file of this size takes no longer than writing a small one.
+_SMALL_BYTES = 1024 * 1024
+
 #: Concatenating and deleting large files takes seconds: only each other must wait for that.
 SLOW_THREADS = 2
 
@@ -118,7 +121,9 @@ class DiskStore:
 
     async def delete(self, upload: Upload) -> None:
         location = self._location_of(upload)
-        await self._run(self._slow_threads, location.delete, upload.id)
+        # The calls of one turn share a thread of the quick ones, for which a small file does not take long.
+        is_small = upload.offset <= _SMALL_BYTES and location is self._directory
+        await self._run(self._threads if is_small else self._slow_threads, location.delete, upload.id)
         if location is self._directory and not is_generated_id(upload.id):
             await self._run(self._slow_threads, unmark, self._directory, upload.id)
 

@@ -23,6 +23,7 @@ from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.api.query import ApiQuery
+from tusd_py.web.api.request_bodies import BodyOpener
 from tusd_py.web.health import Readiness
 from tusd_py.web.session_cookies import SessionCookies
 
@@ -50,6 +51,7 @@ class ApiSurroundings:
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one
     is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
     readiness: Readiness | None = None
+    bodies: BodyOpener | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

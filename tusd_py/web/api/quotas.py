@@ -1,21 +1,80 @@
-"""``/api/quota``: what the client has used of its quotas, as an owner or else by its address."""
+"""``/api/quota``: what the client has used of its quotas. ``/api/quotas/SUBJECT``: the quotas and limits of others."""
 
 from __future__ import annotations
 
-from tusd_py.access.quota import quota_views, subject_of
+from tusd_py.access.quota import QuotaPolicy, quota_views, subject_of
+from tusd_py.contracts.quota_ledger import QuotaLedger
+from tusd_py.model.audit import AuditKind
+from tusd_py.model.principal import Verb
+from tusd_py.model.quota import Quota, QuotaLimits
 from tusd_py.web.api.call import Access, ApiRoute, Call
 from tusd_py.web.api.problems import ApiError
 
+#: An owner has at most 255 characters.
+_SUBJECT_CHARACTERS_MAX = 300
+_NOT_COUNTED = (Quota.BYTES_STORED, Quota.UPLOADS_AT_ONCE)
+
 
 async def show_quota(call: Call) -> object:
+    policy, ledger = _quotas(call)
+    subject = subject_of(call.principal.subject, call.address)
+    limits = await ledger.find_limits(subject) or policy.limits_for(call.principal)
+    return await _view(call, policy, ledger, subject, limits)
+
+
+async def show_quotas(call: Call) -> object:
+    """The quotas of a subject. Limits of its tokens are not known here: those of the settings stand for them."""
+    policy, ledger = _quotas(call)
+    subject = _subject(call)
+    limits = await ledger.find_limits(subject) or policy.limits
+    return await _view(call, policy, ledger, subject, limits)
+
+
+async def set_limits(call: Call) -> object:
+    """Replace the limits of a subject. A quota that the body does not name has no limit."""
+    policy, ledger = _quotas(call)
+    subject = _subject(call)
+    body = (await call.json()).only(*(quota.value for quota in Quota))
+    if not policy.counts_now and any(quota.value in body for quota in _NOT_COUNTED):
+        raise ApiError(409, "neither quotas.bytes_stored nor quotas.uploads_at_once is set: nothing counts them")
+    limits = QuotaLimits(*(body.number(quota.value) if quota.value in body else None for quota in Quota))
+    await ledger.set_limits(subject, limits, call.audit("set", AuditKind.QUOTA, subject))
+    return await _view(call, policy, ledger, subject, limits)
+
+
+async def remove_limits(call: Call) -> object:
+    """Let the limits of the settings apply to a subject again."""
+    _, ledger = _quotas(call)
+    subject = _subject(call)
+    await ledger.set_limits(subject, None, call.audit("set", AuditKind.QUOTA, subject))
+    return None
+
+
+async def _view(call: Call, policy: QuotaPolicy, ledger: QuotaLedger, subject: str, limits: QuotaLimits) -> object:
+    now = call.ports.clock()
+    usage = await ledger.usage(subject, policy.periods(now))
+    return {"subject": subject, "quotas": quota_views(policy, usage, limits, now)}
+
+
+def _quotas(call: Call) -> tuple[QuotaPolicy, QuotaLedger]:
     ports = call.ports
     if ports.quotas is None or ports.quota_ledger is None:
         raise ApiError(404, "quotas are off (quotas.enabled)")
-    subject = subject_of(call.principal.subject, call.address)
-    limits = await ports.quota_ledger.find_limits(subject) or ports.quotas.limits_for(call.principal)
-    now = ports.clock()
-    usage = await ports.quota_ledger.usage(subject, ports.quotas.periods(now))
-    return {"subject": subject, "quotas": quota_views(ports.quotas, usage, limits, now)}
+    return ports.quotas, ports.quota_ledger
 
 
-ROUTES = (ApiRoute("GET", "/api/quota", show_quota, Access.CLIENT),)
+def _subject(call: Call) -> str:
+    subject = call.path("subject")
+    kind, _, name = subject.partition(":")
+    if kind not in ("user", "address") or not name or not name.isprintable() or len(subject) > _SUBJECT_CHARACTERS_MAX:
+        raise ApiError(404, "a subject is user:OWNER or address:ADDRESS")
+    return subject
+
+
+ROUTES = (
+    ApiRoute("GET", "/api/quota", show_quota, Access.CLIENT),
+    # An owner may have any printable characters, such as those of a URL.
+    ApiRoute("GET", "/api/quotas/{subject:path}", show_quotas, Verb.OBSERVE),
+    ApiRoute("PUT", "/api/quotas/{subject:path}", set_limits, Verb.OPERATE),
+    ApiRoute("DELETE", "/api/quotas/{subject:path}", remove_limits, Verb.OPERATE, status=204),
+)

@@ -19,6 +19,7 @@ from tusd_py.web.api import (
     links,
     quotas,
     schedules,
+    sessions,
     uploads,
 )
 from tusd_py.web.api.call import ApiRoute, ApiSurroundings
@@ -34,6 +35,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     *accounts.ROUTES,
     *keys.ROUTES,
     *uploads.ROUTES,
+    *sessions.ROUTES,
     *quotas.ROUTES,
     *jobs.ROUTES,
     *events.ROUTES,

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
-from tusd_py.records.sql.rows import COLUMNS, from_row, to_row
+from tusd_py.records.sql.rows import COLUMNS, from_row, spend_as_if_found, to_row
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TIMES = st.datetimes(timezones=st.just(UTC))
@@ -68,3 +68,8 @@ def test_row_has_the_token_that_was_passed() -> None:
     """A row has the token to be saved, not that of the upload."""
     upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW, token=4)
     assert to_row(upload, 5)["token"] == 5
+
+
+def test_time_of_unknown_uploads() -> None:
+    """The row that stands in for those that do not exist can be read like any other."""
+    spend_as_if_found(2)

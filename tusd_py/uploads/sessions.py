@@ -1,0 +1,256 @@
+"""Sessions: a client announces a file, puts its numbered chunks in any order, and has them put together.
+
+Each chunk is a partial upload, and the file their final upload, which has the id of its session. So quotas, limits,
+hooks, validation and events hold as for every other upload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tusd_py.contracts.body import RequestBody
+from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.upload_sessions import UploadSessions
+from tusd_py.model.caller import Caller
+from tusd_py.model.upload import Kind, Status, Upload
+from tusd_py.model.upload_session import SessionStatus, UploadSession
+from tusd_py.protocol import rules
+from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.uploads.background import TaskKind, task_key
+from tusd_py.uploads.create import create
+from tusd_py.uploads.locking import locked
+from tusd_py.uploads.ports import Ports
+from tusd_py.uploads.terminate import terminate_locked
+
+_BATCH = 200
+# A session whose expiry would move by less is not saved again: chunks may come many times a second.
+_EXTENDED_BY_LEAST = timedelta(minutes=1)
+_LOOKED_AT_AGAIN = timedelta(days=1)
+
+_STATUSES: Mapping[Status, SessionStatus] = {
+    Status.UPLOADING: SessionStatus.ASSEMBLING,
+    Status.READY: SessionStatus.COMPLETED,
+    Status.MOVED: SessionStatus.COMPLETED,
+    Status.REJECTED: SessionStatus.FAILED,
+    Status.FAILED: SessionStatus.FAILED,
+    Status.EXPIRED: SessionStatus.ENDED,
+    Status.TERMINATED: SessionStatus.ENDED,
+}
+
+
+class SessionFinalized(Exception):
+    """The session takes no chunks any more."""
+
+
+class SessionExpired(Exception):
+    """The session has expired before it was finalised."""
+
+
+class WrongLength(Exception):
+    """A chunk, or all chunks together, have another length than the session says; the text is for the client."""
+
+
+class ChunksMissing(Exception):
+    """The session cannot be finalised yet."""
+
+    def __init__(self, missing: Sequence[int]) -> None:
+        super().__init__(f"{len(missing)} chunks are missing")
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session with what has become of it. ``received`` are the chunks that are stored, in order."""
+
+    session: UploadSession
+    status: SessionStatus
+    upload: Upload | None
+    received: Sequence[int]
+
+
+async def create_session(ports: Ports, request: Create, session: UploadSession, caller: Caller) -> None:
+    """Record a session for the file that ``request`` describes. Raises ``TusError``: too large, or too many."""
+    rules.create(request, ports.policy.limits_for(caller.principal))
+    # A session counts once, whatever the number of its chunks.
+    if ports.rates.creations is not None:
+        await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
+    await _sessions(ports).insert(session)
+
+
+async def put_chunk(
+    ports: Ports, session: UploadSession, index: int, info: BodyInfo, caller: Caller, body: RequestBody
+) -> bool:
+    """Store a chunk, in the place of an earlier one with this index if there is one; return whether there was none.
+
+    A chunk whose body breaks off is not kept. Raises ``SessionFinalized``, ``SessionExpired``, ``WrongLength``, or as
+    ``create``.
+    """
+    await _ensure_open(ports, session)
+    expected = session.length_of(index)
+    length = expected if info.length is None else info.length
+    if expected is not None and length != expected:
+        raise WrongLength(f"chunk {index} of this session has {expected} bytes")
+    if length is not None and length > session.length:
+        raise WrongLength(f"the whole file has {session.length} bytes")
+    request = Create(length=length, kind=Kind.PARTIAL, concat_header="partial", body=info, is_last=True)
+    try:
+        upload = (await create(ports, request, caller, body)).upload
+    except TusError as refusal:
+        if refusal.upload is not None:
+            await _discard(ports, refusal.upload.id, caller)
+        raise
+    sessions = _sessions(ports)
+    earlier = (await sessions.chunks(session.id)).get(index)
+    if not await sessions.put_chunk(session.id, index, upload.id):
+        await _discard(ports, upload.id, caller)
+        raise SessionFinalized
+    if earlier is not None:
+        await _discard(ports, earlier, caller)
+    expires_at = session_expiry(ports)
+    if expires_at is None or session.expires_at is None or expires_at - session.expires_at > _EXTENDED_BY_LEAST:
+        await sessions.extend(session.id, expires_at)
+    return earlier is None
+
+
+async def find_state(ports: Ports, session: UploadSession) -> SessionState:
+    """What has become of the session."""
+    upload = await ports.records.find(session.id)
+    chunks = await _stored_chunks(ports, session) if upload is None else {}
+    received = sorted(chunks) if upload is None else range(session.chunk_count)
+    return SessionState(session, status_of(upload), upload, received)
+
+
+def status_of(upload: Upload | None) -> SessionStatus:
+    """The status of a session whose final upload is ``upload``; ``None`` before it is finalised."""
+    if upload is None:
+        return SessionStatus.OPEN
+    if upload.status is Status.PROCESSING:
+        return SessionStatus.PROCESSING if upload.is_complete else SessionStatus.ASSEMBLING
+    return _STATUSES[upload.status]
+
+
+async def finalize(ports: Ports, session: UploadSession, caller: Caller) -> Upload:
+    """Put the chunks together, at once or in the background; again, it returns the upload that there is.
+
+    After a crash it is repeated safely: the upload has the id of the session, so there is one at most. Raises
+    ``ChunksMissing``, ``WrongLength``, ``SessionExpired``, ``LockTimeout`` or as ``create``.
+    """
+    lock = await ports.locker.try_acquire(task_key(TaskKind.FINALIZE, session.id))
+    if lock is None:
+        raise LockTimeout(f"session {session.id} is being finalised by another request")
+    try:
+        found = await ports.records.find(session.id)
+        if found is not None:
+            return found
+        if session.expires_at is not None and session.expires_at <= ports.clock():
+            raise SessionExpired
+        await _ensure_complete(ports, session)
+        await _sessions(ports).finalize(session.id, ports.clock())
+        # Once more: a chunk may have been replaced until now.
+        chunks = await _ensure_complete(ports, session)
+        parts = tuple(chunks[index].id for index in range(session.chunk_count))
+        request = Create(length=None, kind=Kind.FINAL, metadata_header=session.metadata_header, parts=parts)
+        return (await create(_for_final(ports, session), request, caller, _NoBody())).upload
+    finally:
+        await lock.release()
+
+
+async def delete_session(ports: Ports, session: UploadSession, caller: Caller) -> None:
+    """Delete the session, its file and its chunks."""
+    sessions = _sessions(ports)
+    chunks = await sessions.chunks(session.id)
+    await _discard(ports, session.id, caller)
+    await sessions.delete(session.id)
+
+    async def discard_chunks() -> None:
+        for upload_id in chunks.values():
+            await _discard(ports, upload_id, caller)
+
+    # What a crash leaves behind expires.
+    ports.background.spawn(task_key(TaskKind.DELETE_PARTS, session.id), discard_chunks())
+
+
+async def prune_sessions(ports: Ports) -> None:
+    """Delete what is recorded of sessions that have expired. Their chunks expire as all uploads do."""
+    if ports.upload_sessions is None:
+        return
+    while expired := await ports.upload_sessions.expired(ports.clock(), _BATCH):
+        for session in expired:
+            upload = await ports.records.find(session.id)
+            if upload is None or upload.has_ended:
+                await ports.upload_sessions.delete(session.id)
+            else:
+                # As long as its file.
+                latest = max(upload.expires_at or ports.clock(), ports.clock() + _LOOKED_AT_AGAIN)
+                await ports.upload_sessions.extend(session.id, latest)
+        if len(expired) < _BATCH:
+            return
+
+
+class _NoBody:
+    """The body of a request that brings no bytes."""
+
+    async def read(self, wait_seconds: float | None = None, bytes_min: int = 1) -> Sequence[bytes] | None:
+        return ()
+
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        return ()
+
+    def stop(self, reason: Exception) -> None:
+        return
+
+
+def _for_final(ports: Ports, session: UploadSession) -> Ports:
+    """Ports that create the final upload with the id of its session, and delete its chunks once it has their bytes."""
+    policy = replace(ports.policy, delete_concatenated_parts=True)
+    rates = replace(ports.rates, creations=None)  # counted when the session was created
+    return replace(ports, new_id=lambda: session.id, policy=policy, rates=rates)
+
+
+async def _ensure_open(ports: Ports, session: UploadSession) -> None:
+    if session.finalized_at is not None:
+        raise SessionFinalized
+    if session.expires_at is not None and session.expires_at <= ports.clock():
+        raise SessionExpired
+
+
+async def _stored_chunks(ports: Ports, session: UploadSession) -> Mapping[int, Upload]:
+    """The chunks that are stored; those that have expired since are missing again."""
+    chunks = await _sessions(ports).chunks(session.id)
+    uploads = await ports.records.find_all([*chunks.values()])
+    found = zip(chunks, uploads, strict=True)
+    return {index: each for index, each in found if each is not None and each.is_complete and not each.has_ended}
+
+
+async def _ensure_complete(ports: Ports, session: UploadSession) -> Mapping[int, Upload]:
+    chunks = await _stored_chunks(ports, session)
+    missing = [index for index in range(session.chunk_count) if index not in chunks]
+    if missing:
+        raise ChunksMissing(missing)
+    total = sum(chunk.offset for chunk in chunks.values())
+    if total != session.length:
+        raise WrongLength(f"the chunks have {total} bytes together, but the file has {session.length}")
+    return chunks
+
+
+async def _discard(ports: Ports, upload_id: str, caller: Caller) -> None:
+    """End an upload if it lives and no unfinished final upload needs it."""
+    async with locked(ports, upload_id):
+        upload = await ports.records.find(upload_id)
+        if upload is None or upload.has_ended or await ports.records.finals_waiting(upload_id):
+            return
+        await terminate_locked(ports, upload, caller)
+
+
+def session_expiry(ports: Ports) -> datetime | None:
+    """When a session expires to which nothing happens from now on."""
+    seconds = ports.policy.unfinished_seconds
+    return ports.clock() + timedelta(seconds=seconds) if seconds else None
+
+
+def _sessions(ports: Ports) -> UploadSessions:
+    assert ports.upload_sessions is not None, "routes of sessions need a database"
+    return ports.upload_sessions
