@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.client import create, patch_headers, request
 from tests.support.server import RunningServer, start_server
+from tests.support.sockets import server_processes
 from tests.support.waiting import eventually
 
 
