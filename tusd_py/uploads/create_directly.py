@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 #: does so until it is named here.
 _UNCONCERNED = frozenset(
     {
+        "audit_log",  # read only: ``audit`` writes
         "endpoint_states",
         "hook_counts",
         "job_queue",
@@ -38,6 +39,7 @@ _UNCONCERNED = frozenset(
         "quota_ledger",
         "schedule_states",
         "sniffer",  # asked for each upload
+        "upload_sessions",
         "validator",
     }
 )
