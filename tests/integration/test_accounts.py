@@ -26,6 +26,8 @@ SETTINGS = {
     "ACCOUNTS__ENABLED": "true",
     "ACCOUNTS__API_KEYS": "true",
     "API__ENABLED": "true",
+    "AUDIT__ENABLED": "true",
+    "AUDIT__REFUSALS_PER_MINUTE": "1000",
     "EVENTS__RECORD": "true",
     "CORS__ALLOW_ORIGINS": APP,
     "CORS__ALLOW_CREDENTIALS": "true",
@@ -36,7 +38,8 @@ SETTINGS = {
 def command(data_dir: Path, *words: str, stdin: str = "") -> str:
     """Run ``tusd-py`` beside the server, as an operator does."""
     with ThreadPoolExecutor(1) as executor:  # it runs an event loop of its own
-        result = executor.submit(run, *words, "--data-dir", str(data_dir), stdin=stdin).result()
+        words = (*words, "--data-dir", str(data_dir))
+        result = executor.submit(run, *words, stdin=stdin, AUDIT__ENABLED="true").result()
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -79,7 +82,7 @@ async def create(server: RunningServer, headers: Mapping[str, str], length: int 
 
 async def become_refused(server: RunningServer, *credentials: Mapping[str, str]) -> None:
     """Wait until none of these credentials is accepted any more: within seconds in every process."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         for each in credentials:
             while (await create(server, each)).status != 401:  # noqa: ASYNC110  # another process decides
                 await asyncio.sleep(0.05)
@@ -383,3 +386,29 @@ async def test_names_inject_nothing_into_headers_and_log(server: RunningServer) 
     log = server.log.read_text()
     assert "X-Forged: 1" not in log
     assert "\x1b[31m" not in log
+
+
+async def test_audit_of_logins_and_changes(server: RunningServer) -> None:
+    """Logins, refused ones, changes of accounts and keys are audited, without what was typed as an unknown name."""
+    add_account(server, "auditor", "admin")
+    await post(server, "login", {"name": "typed into the wrong field", "password": "x"})
+    await post(server, "login", {"name": "auditor", "password": "wrong"})
+    tokens = await log_in(server, "auditor")
+    admin = bearer(tokens["access_token"])
+    await call_api(server, "POST", "keys", admin, {"label": "x"})
+
+    async def seen() -> set[tuple[str, str, str, str]]:
+        answer = await call_api(server, "GET", "audit?limit=1000", admin)
+        entries = json.loads(answer.body)["entries"]
+        assert "wrong field" not in answer.body.decode()
+        return {(each["verb"], each["kind"], each["subject"], each["outcome"]) for each in entries}
+
+    expected = {
+        ("login", "session", "auditor", "done"),
+        ("login", "account", "", "refused"),
+        ("create", "key", "auditor", "done"),
+    }
+    async with asyncio.timeout(60):
+        while not expected <= (found := await seen()):  # noqa: ASYNC110  # refusals are written within a second
+            await asyncio.sleep(0.2)
+    assert ("create", "account") in {each[:2] for each in found}

@@ -164,3 +164,20 @@ async def test_a_heavy_schedule_is_a_job(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
         assert [(job.actor, job.sequence_key) for job in jobs] == [("schedules", "schedule backup")]
         assert runs.count == 0
+
+
+async def test_a_late_schedule_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A job that no worker takes for ten minutes is a line in the log, once, and a metric."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        await ports.schedule_states.plan("backup", "02:00 UTC", EPOCH)
+        await ports.schedule_states.claim("backup", "a", EPOCH, EPOCH + timedelta(seconds=60))
+        due_at = EPOCH + timedelta(days=1)
+        await ports.schedule_states.finish("backup", "a", RunOutcome.RUNNING, "a worker does it", EPOCH, due_at)
+        clock.move(1200)
+        with caplog.at_level(logging.WARNING):
+            async with running(ports, tmp_path, schedules) as metrics:
+                await eventually(lambda: "schedule is late" in caplog.messages)
+                assert metrics._schedules["late_seconds"].labels("backup")._value.get() == 1200
