@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -127,3 +128,17 @@ async def test_events_are_delivered_first(url: str) -> None:
                 await database.job_queue.complete(job, now)
         assert (await erase_owner(harness.ports, database.personal_data, "alice")).erased.events_left == 0
         assert await database.job_queue.list_events(after=0, limit=100) == []
+
+
+async def test_no_column_of_any_table_names_the_owner(tmp_path: Path) -> None:
+    """Also columns that other features have added: nothing in the file names the owner, or the file of the owner."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3"
+    async with opened(url) as (harness, database):
+        await upload_as(harness, "alice")
+        await erase_owner(harness.ports, database.personal_data, "alice")
+    with closing(sqlite3.connect(tmp_path / "records.sqlite3")) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert "uploads" in tables
+        for table in tables:
+            rows = repr(connection.execute(f'SELECT * FROM "{table}"').fetchall())
+            assert [word for word in ("alice", "secret", "c2VjcmV0") if word in rows] == [], table

@@ -34,7 +34,7 @@ class ErasureStatements:
     events_left: str  # of_owner
     uploads: str  # of_owner, pseudonym
     limits: str  # of_subject
-    grants: tuple[str, ...]  # of_owner; links and access codes
+    grants: tuple[str, ...]  # of_owner; links, access codes and sessions in chunks
     subjects: tuple[str, ...]  # of_subject, new_subject
 
 
@@ -47,7 +47,9 @@ def compile_erasure_statements(dialect: Dialect) -> ErasureStatements:
     living = select(u.id).where(owned, ~has_ended, u.id > bindparam("after_id")).order_by(u.id)
     by_owner = in_event == bindparam("of_owner")
     erased = update(_uploads).where(owned, has_ended)
+    nothing: ColumnElement[str] = literal_column("''")
     erased = erased.values(owner=bindparam("pseudonym"), metadata_header=null(), history=literal_column("'[]'"))
+    erased = erased.values(name_key=nothing, declared_type=nothing)
     limits = _tables["quota_limits"]
 
     def renamed(name: str) -> str:
@@ -64,7 +66,7 @@ def compile_erasure_statements(dialect: Dialect) -> ErasureStatements:
         events_left=compile_text(dialect, select(func.count()).select_from(_events).where(by_owner)),
         uploads=compile_text(dialect, erased),
         limits=compile_text(dialect, delete(limits).where(limits.c.subject == bindparam("of_subject"))),
-        grants=tuple(deleted(name) for name in ("links", "access_codes")),
+        grants=tuple(deleted(name) for name in ("links", "access_codes", "upload_sessions")),
         subjects=(renamed("quota_charges"), renamed("quota_counters")),
     )
 
