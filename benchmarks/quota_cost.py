@@ -86,7 +86,7 @@ async def _create(port: int, count: int) -> None:
 
 @contextmanager
 def _serving(data_dir: Path, settings: Mapping[str, str]) -> Iterator[Running]:
-    fixed = {"LOG__LEVEL": "warning", "UPLOADS__EMPTY_PER_CLIENT_MAX": "0"}
+    fixed = {"LOG__LEVEL": "warning", "UPLOADS__EMPTY_PER_CLIENT_MAX": "1000000"}
     variables = {f"TUSD_PY_{name}": value for name, value in {**fixed, **settings}.items()}
     command = [sys.executable, "-m", "tusd_py", "serve", "--port", "0", "--data-dir", str(data_dir)]
     with subprocess.Popen(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.client import create, patch_headers, request
 from tests.support.server import RunningServer, start_server
+from tests.support.sockets import server_processes
 from tests.support.waiting import eventually
 
 
@@ -58,11 +59,10 @@ async def test_removed_directory_of_shared_metrics(tmp_path: Path) -> None:
         assert len(list(directory.iterdir())) == 8
         shutil.rmtree(tmp_path / "data" / "metrics")
         await samples(server)
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-        servers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        servers = server_processes(server)
         assert len(servers) == 2
         for pid in servers:
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         await eventually(lambda: len(re.findall(r"server process \d ready", server.log.read_text())) == 4)
         assert len(list(directory.iterdir())) == 8
         await create(server.url, 4)

@@ -12,31 +12,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from tusd_py.contracts.direct import DirectRecords, DirectStore
+from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
-from tusd_py.model.jobs import NO_EFFECTS
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.sniffer import sniffer_for
-from tusd_py.uploads.commit import effects_of
+from tusd_py.uploads.commit import Cause, effects_of
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
 from tusd_py.uploads.upload_log import log_creation
 
 log = logging.getLogger(__name__)
 
-#: Backends that do not concern a creation. Any other one that is there, such as a quota, needs ``create``: a new one
-#: does so until it is named here.
+#: Backends that do not concern a creation, or are asked here. Any other one that is there, such as an access policy,
+#: needs ``create``: a new one does so until it is named here.
 _UNCONCERNED = frozenset(
     {
-        "audit_log",  # ``audit`` is the one that writes entries
+        "audit_log",  # read only: ``audit`` writes
         "endpoint_states",
         "hook_counts",
         "job_queue",
         "personal_data",
         "publisher",
         "quota_ledger",
+        "quotas",  # charged with the record
         "schedule_states",
         "sniffer",  # asked for each upload
         "upload_sessions",
@@ -121,7 +123,7 @@ class DirectCreations:
         upload = upload.expiring(ports.policy.expiry(upload, now))
         creation = _Creation(ports, self._records, upload, client, request_id, on_created)
         if body is None:
-            self._records.begin_insert(upload, NO_EFFECTS, creation.on_inserted)
+            self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
             return True
         if sniffer_for(ports, upload) is not None:
             return False
@@ -175,8 +177,15 @@ class _Creation:
         if upload.offset == upload.length:
             upload = completed(ports, upload)
         self._upload = upload = upload.expiring(ports.policy.expiry(upload, now))
-        effects = effects_of(ports, None, upload) if upload.pending_steps else NO_EFFECTS
-        self._records.begin_insert(upload, effects, self.on_inserted)
+        self._records.begin_insert(upload, self.effects(upload), self.on_inserted)
+
+    def effects(self, upload: Upload) -> Effects:
+        """What is written with the record: jobs, and the charge to the quotas of the client's address."""
+        ports = self._ports
+        if ports.quotas is not None:
+            caller = Caller(remote_address="", method="POST", target="", headers=[], client=self._client)
+            return effects_of(ports, None, upload, Cause(caller))
+        return effects_of(ports, None, upload) if upload.pending_steps else NO_EFFECTS
 
     def on_inserted(self, failure: BaseException | None) -> None:
         """Report the upload, which is recorded."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tusd_py.access.bandwidth import BodyPace
+from tusd_py.access.bandwidth import Bandwidth, BodyPace
+from tusd_py.access.quota import subject_of
 from tusd_py.contracts.zero_copy import SocketReader
-from tusd_py.web.request_body import AsgiBody
+from tusd_py.model.caller import Caller
+from tusd_py.web.request_body import AsgiBody, EmptyBody
 
 
 class PacedBody:
@@ -106,3 +108,13 @@ class PacedBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def paced(
+    bandwidth: Bandwidth, caller: Caller, upload_id: str, body: AsgiBody | PacedBody | EmptyBody
+) -> AsgiBody | PacedBody | EmptyBody:
+    """``body`` at the pace of its owner; ``upload_id`` is empty for that of a new upload."""
+    if not isinstance(body, AsgiBody):
+        return body
+    now = asyncio.get_running_loop().time()
+    return PacedBody(body, bandwidth.pace(subject_of(caller.owner, caller.client), upload_id, now))

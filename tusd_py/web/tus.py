@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.access.bandwidth import Bandwidth
-from tusd_py.access.quota import subject_of
 from tusd_py.contracts.hooks import HookFailed
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
@@ -41,8 +38,8 @@ from tusd_py.web.intermediaries import Use, is_proxied, is_usable
 from tusd_py.web.location import CollectionAddress, Locator
 from tusd_py.web.metrics import ServerMetrics
 from tusd_py.web.negotiation import Protocols
-from tusd_py.web.paced_body import PacedBody
-from tusd_py.web.request_body import ActiveBodies, AsgiBody
+from tusd_py.web.paced_body import paced
+from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.request_id import RequestIds
 
 log = logging.getLogger(__name__)
@@ -157,8 +154,9 @@ class TusEndpoint:
         if self.download_origin is not None:
             self.download_origin.check(scope, exchange.headers, request)
         caller = await authorize(ports, request, _caller(scope, exchange, client, principal))
-        if ports.rates.bandwidth is not None and isinstance(exchange.body, AsgiBody):
-            exchange.body = _paced(ports.rates.bandwidth, request, caller, exchange.body)
+        if ports.rates.bandwidth is not None and isinstance(request, Create | Append):
+            upload_id = request.upload_id if isinstance(request, Append) else ""
+            exchange.body = paced(ports.rates.bandwidth, caller, upload_id, exchange.body)
         match request:
             case Create():
                 if request.body is not None:
@@ -197,15 +195,6 @@ class TusEndpoint:
             # The hooks log their outages themselves, once in a while.
             level = logging.INFO if isinstance(failure, HookFailed) else logging.WARNING
             log.log(level, "request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
-
-
-def _paced(bandwidth: Bandwidth, request: Request, caller: Caller, body: AsgiBody) -> AsgiBody | PacedBody:
-    """The body at the pace of its owner, if it has bytes of an upload."""
-    upload_id = request.upload_id if isinstance(request, Append) else ""
-    if not upload_id and not isinstance(request, Create):
-        return body
-    now = asyncio.get_running_loop().time()
-    return PacedBody(body, bandwidth.pace(subject_of(caller.owner, caller.client), upload_id, now))
 
 
 def _is_final(error: TusError) -> bool:

@@ -174,13 +174,12 @@ async def test_other_requests_are_left_to_the_endpoint(tmp_path: Path, whole: tu
     "sections",
     [
         {"access": {"anonymous": "none"}, "jwt": {"secret": "s" * 32}},
-        {"quotas": {"enabled": True}},
         {"rates": {"creations_per_minute": 10}},
         {"webhooks": {"endpoints": [{"name": "a", "url": "https://example.com/a", "events": ["post-finish"]}]}},
     ],
 )
 async def test_unusual_settings_are_left_to_the_endpoint(tmp_path: Path, sections: dict[str, Any]) -> None:
-    """With access control, quotas, rates or receivers of events a creation may wait, or means more."""
+    """With access control, rates or receivers of events a creation may wait, or means more."""
     async with served(tmp_path, **sections) as app:
         assert not begin(app, Whole(TUS, LENGTH))
 
