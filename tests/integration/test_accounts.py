@@ -342,7 +342,8 @@ async def test_accounts_over_the_api(server: RunningServer) -> None:
     names = [each["name"] for each in json.loads((await call_api(server, "GET", "accounts", admin)).body)["accounts"]]
     assert "carol" in names
     erased = await call_api(server, "DELETE", "accounts/carol", admin)
-    assert (erased.status, json.loads(erased.body)["uploads_deleted"]) == (200, 1)
+    # More than one if the old token was accepted for a moment after the change of the password.
+    assert (erased.status, json.loads(erased.body)["uploads_deleted"] >= 1) == (200, True)
     assert (await request("HEAD", url, {**TUS, **admin})).status == 404
     assert (await call_api(server, "GET", "accounts/carol", admin)).status == 404
 
@@ -368,6 +369,22 @@ async def test_keys_over_the_api(server: RunningServer) -> None:
     assert (foreign.status, foreign.body) == (404, unknown.body)
     assert (await call_api(server, "DELETE", f"keys/{key['id']}", keeper)).status == 204
     await become_refused(server, bearer(key["key"]))
+
+
+async def test_restricted_keys_see_and_revoke_only_themselves_404(server: RunningServer) -> None:
+    """A key for some verbs that leaks cannot end the other keys of its owner, nor learn of them."""
+    add_account(server, "owner")
+    owner = bearer((await log_in(server, "owner"))["access_token"])
+    whole, part = [
+        json.loads((await call_api(server, "POST", "keys", owner, body)).body)
+        for body in ({}, {"verbs": ["create", "terminate"]})
+    ]
+    restricted = bearer(part["key"])
+    listed = json.loads((await call_api(server, "GET", "keys", restricted)).body)
+    assert [each["id"] for each in listed["keys"]] == [part["id"]]
+    assert (await call_api(server, "DELETE", f"keys/{whole['id']}", restricted)).status == 404
+    assert (await call_api(server, "DELETE", f"keys/{part['id']}", restricted)).status == 204
+    assert (await call_api(server, "GET", "keys", bearer(whole["key"]))).status == 200
 
 
 async def test_names_inject_nothing_into_headers_and_log(server: RunningServer) -> None:

@@ -73,6 +73,14 @@ async def test_programs_get_the_bytes_everywhere(server: RunningServer) -> None:
         assert (await get(server, url, {**bearer("alice"), **headers})).body == b"abcd"
 
 
+async def test_the_password_of_a_proxy_is_no_token_307(server: RunningServer) -> None:
+    """A browser adds a password (Basic) by itself, also beside the cookie: its user is sent to the other origin."""
+    url = await create(server, bearer("alice"))
+    headers = {"Cookie": f"app={token('alice')}", "Authorization": "Basic eDp5"}
+    answer = await get(server, url, headers)
+    assert (answer.status, answer.headers["location"].startswith(ORIGIN)) == (307, True)
+
+
 async def test_download_links_lead_there(server: RunningServer) -> None:
     """A download link has the URL of that origin, and is sent there if somebody uses it at the other one."""
     url = await create(server, bearer("alice"))

@@ -156,6 +156,38 @@ async def test_chunk_put_again_replaces(server: RunningServer) -> None:
     assert (await request("GET", shown["upload_url"], {})).body == b"abcdefgh"
 
 
+async def test_one_chunk_put_by_many_at_once_is_kept_once_201(server: RunningServer) -> None:
+    """Of eight requests for one chunk one is new and seven replace another; no upload of the others stays."""
+
+    async def living() -> set[str]:
+        query = "status=uploading&status=processing&status=ready&limit=1000"
+        listed = content(await request("GET", f"{server.root}/api/uploads?{query}", {}))["uploads"]
+        return {each["id"] for each in listed if each["kind"] == "partial"}
+
+    before = await living()
+    session = await created(server, 4, 1)
+    puts = [call(server, "PUT", f"/{session}/chunks/0", b"abcd") for _ in range(8)]
+    assert sorted([each.status for each in await asyncio.gather(*puts)]) == [200] * 7 + [201]
+    assert len(await living() - before) == 1
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.005, 0.01, 0.02, 0.04])
+async def test_no_file_comes_into_being_after_its_session_is_deleted_204(
+    server: RunningServer, after_seconds: float
+) -> None:
+    """DELETE while the session is finalised: whichever comes first, neither the session nor its file is there."""
+    length = 4_000_000
+    session = await created(server, 2 * length, 2)
+    for index in (0, 1):
+        assert (await call(server, "PUT", f"/{session}/chunks/{index}", b"x" * length)).status == 201
+    finalize = asyncio.ensure_future(call(server, "POST", f"/{session}/finalize"))
+    await asyncio.sleep(after_seconds)
+    assert (await call(server, "DELETE", f"/{session}")).status == 204
+    assert (await finalize).status in (200, 202, 404, 409)
+    assert (await call(server, "GET", f"/{session}")).status == 404
+    assert (await request("HEAD", f"{server.url}{session}", TUS)).status == 404
+
+
 async def test_more_chunks_than_parts_allowed(tmp_path: Path) -> None:
     """``parts_max`` limits what clients name in one request, not the chunks of a session."""
     server = start_server(tmp_path / "data", settings={"API__ENABLED": "true", "UPLOADS__PARTS_MAX": "3"})

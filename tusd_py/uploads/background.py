@@ -20,7 +20,8 @@ class TaskKind(StrEnum):
     WAKE_FINALS = "wake-finals"  # final uploads that wait for a partial upload
     DISCARD = "discard"  # the bytes of a creation that failed
     DELETE_PARTS = "delete-parts"
-    FINALIZE = "finalize"  # the lock of a request that finalises a session
+    FINALIZE = "finalize"  # the lock of a request that finalises or deletes a session
+    CHUNK = "chunk"  # the lock of a request that puts a chunk in the place of another one
     RECOVER = "recover"
     SWEEPER = "sweeper"  # the lock of the process that runs the periodic tasks
 

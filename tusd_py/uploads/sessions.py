@@ -49,6 +49,10 @@ class SessionExpired(Exception):
     """The session has expired before it was finalised."""
 
 
+class SessionDeleted(Exception):
+    """The session was deleted while the request waited for it."""
+
+
 class WrongLength(Exception):
     """A chunk, or all chunks together, have another length than the session says; the text is for the client."""
 
@@ -103,8 +107,11 @@ async def put_chunk(
             await _discard(ports, refusal.upload.id, caller)
         raise
     sessions = _sessions(ports)
-    earlier = (await sessions.chunks(session.id)).get(index)
-    if not await sessions.put_chunk(session.id, index, upload.id):
+    # Else two requests for one chunk would not know of each other, and one of the uploads would stay.
+    async with locked(ports, task_key(TaskKind.CHUNK, f"{session.id}-{index}")):
+        earlier = (await sessions.chunks(session.id)).get(index)
+        is_put = await sessions.put_chunk(session.id, index, upload.id)
+    if not is_put:
         await _discard(ports, upload.id, caller)
         raise SessionFinalized
     if earlier is not None:
@@ -136,12 +143,14 @@ async def finalize(ports: Ports, session: UploadSession, caller: Caller) -> Uplo
     """Put the chunks together, at once or in the background; again, it returns the upload that there is.
 
     After a crash it is repeated safely: the upload has the id of the session, so there is one at most. Raises
-    ``ChunksMissing``, ``WrongLength``, ``SessionExpired``, ``LockTimeout`` or as ``create``.
+    ``ChunksMissing``, ``WrongLength``, ``SessionExpired``, ``SessionDeleted``, ``LockTimeout`` or as ``create``.
     """
     lock = await ports.locker.try_acquire(task_key(TaskKind.FINALIZE, session.id))
     if lock is None:
         raise LockTimeout(f"session {session.id} is being finalised by another request")
     try:
+        if await _sessions(ports).find(session.id) is None:
+            raise SessionDeleted  # its file must not come into being after that
         found = await ports.records.find(session.id)
         if found is not None:
             return found
@@ -159,11 +168,13 @@ async def finalize(ports: Ports, session: UploadSession, caller: Caller) -> Uplo
 
 
 async def delete_session(ports: Ports, session: UploadSession, caller: Caller) -> None:
-    """Delete the session, its file and its chunks."""
+    """Delete the session, its file and its chunks. Raises ``LockTimeout``."""
     sessions = _sessions(ports)
-    chunks = await sessions.chunks(session.id)
-    await _discard(ports, session.id, caller)
-    await sessions.delete(session.id)
+    async with locked(ports, task_key(TaskKind.FINALIZE, session.id)):
+        await sessions.finalize(session.id, ports.clock())  # no chunk is put from now on
+        chunks = await sessions.chunks(session.id)
+        await _discard(ports, session.id, caller)
+        await sessions.delete(session.id)
 
     async def discard_chunks() -> None:
         for upload_id in chunks.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from tusd_py.model.caller import Caller
@@ -22,6 +22,19 @@ def allowed_types_detail(caller: Caller) -> Mapping[str, str]:
     else:
         types = None if caller.principal is None else caller.principal.limits.types
     return NO_DETAILS if types is None else {ALLOWED_TYPES: " ".join(types)}
+
+
+def ensure_types_within(principal: Principal, types: Sequence[str]) -> None:
+    """Raise ``TypeNotAllowed`` unless ``principal`` may upload all that the patterns ``types`` of a link allow.
+
+    A pattern that matches another one as a text, in which ``*`` is an ordinary character, allows all that it does.
+    """
+    allowed = principal.limits.types
+    if allowed is None:
+        return
+    for each in types:
+        if not any(fnmatchcase(each.lower(), pattern.lower()) for pattern in allowed):
+            raise TypeNotAllowed(f"the types of a link must be among {', '.join(allowed)}")
 
 
 def ensure_type_allowed(principal: Principal | None, metadata_header: str | None, kind: Kind = Kind.REGULAR) -> None:

@@ -22,7 +22,7 @@ from tusd_py.protocol.access_errors import LinkOriginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.download_origin import DownloadOrigin
+from tusd_py.web.download_origin import BEARER, DownloadOrigin
 from tusd_py.web.errors import CrossOriginRequest, CsrfTokenMissing
 from tusd_py.web.session_cookies import SessionCookies, csrf_token_of
 
@@ -31,7 +31,6 @@ OpenAccess = Callable[[], Awaitable[AccessPorts]]
 
 ANONYMOUS = Principal()
 
-_SCHEME = b"bearer "
 # What the tokens that this server makes begin with; a kind and "_" follow.
 _OWN = b"tusd_"
 # The query of a request may have at most this many parameters; the token is looked for among them.
@@ -130,9 +129,9 @@ class Authenticator:
             # A URL that somebody was given says more than the credentials that its client sends with every request.
             return LINK_PREFIX + found
         value = headers.get_bytes(b"authorization")
-        if value is not None:
-            # Other schemes may be for a proxy in front of this server.
-            return value[len(_SCHEME) :].strip() if value[: len(_SCHEME)].lower() == _SCHEME else None
+        # Other schemes may be for a proxy in front of this server; browsers then send them beside the cookie.
+        if value is not None and value[: len(BEARER)].lower() == BEARER:
+            return value[len(BEARER) :].strip()
         if self.query_parameter and method == "GET":
             found = _from_query(query, self.query_parameter)
             if found is not None:

@@ -20,6 +20,9 @@ from tusd_py.protocol.outcomes import Redirected
 from tusd_py.protocol.requests import Discover, Download, Inspect, Request
 from tusd_py.web.location import Locator
 
+#: The scheme of Authorization before a token.
+BEARER = b"bearer "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadOrigin:
@@ -52,9 +55,11 @@ class DownloadOrigin:
     ) -> Redirected | None:
         """Where a permitted download goes on; ``None`` if its bytes are sent here. Raises ``DownloadRefused``.
 
-        Programs that send ``Authorization`` get the bytes everywhere: no browser displays what it gets like that.
+        Programs that send a token in ``Authorization`` get the bytes everywhere: no browser displays what it gets like
+        that. Other schemes do not count: a browser adds the password of a proxy (Basic) by itself.
         """
-        if self.is_at(scope, headers) or headers.get_bytes(b"authorization") is not None:
+        scheme = (headers.get_bytes(b"authorization") or b"")[: len(BEARER)].lower()
+        if self.is_at(scope, headers) or scheme == BEARER:
             return None
         if not self.redirects:
             raise DownloadRefused

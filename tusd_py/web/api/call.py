@@ -16,9 +16,10 @@ from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
 from tusd_py.model.caller import Caller
 from tusd_py.model.ids import is_upload_id
 from tusd_py.model.principal import Principal, Verb
+from tusd_py.model.text import valid_unicode
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import Unauthenticated
-from tusd_py.protocol.errors import UploadNotFound
+from tusd_py.protocol.errors import AccessDenied, UploadNotFound
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.api.json_body import JsonBody, read_json
 from tusd_py.web.api.problems import ApiError
@@ -68,8 +69,11 @@ class Call:
     session_cookies: SessionCookies | None = None  # None where accounts have no cookies
 
     def path(self, name: str) -> str:
-        """A parameter of the path."""
-        return str(self.request.path_params[name])
+        """A parameter of the path. Raises ``ApiError`` 404 for a text that no database holds: nothing has this name."""
+        text = str(self.request.path_params[name])
+        if text != valid_unicode(text):
+            raise ApiError(404, "nothing has this name or id")
+        return text
 
     def path_number(self, name: str, sentence: str) -> int:
         """A parameter of the path that is a number. Raises ``ApiError`` 404 with ``sentence``."""
@@ -95,6 +99,17 @@ class Call:
         """Where browsers download an upload."""
         collection = self.surroundings.download_url or self.collection_url()
         return f"{collection.rstrip('/')}/{upload_id}"
+
+    def ensure_not_limited(self, what: str) -> None:
+        """Raise ``AccessDenied`` for credentials with limits of their own: what they make would not have these."""
+        general, quotas = self.ports.policy.limits, self.ports.quotas
+        limits = self.principal.limits
+        is_limited = limits.types is not None or self.ports.policy.limits_for(self.principal) != general
+        if quotas is not None:
+            pairs = zip(quotas.limits_for(self.principal), quotas.limits, strict=True)
+            is_limited |= any(own is not None and (most is None or own < most) for own, most in pairs)
+        if is_limited and not self.may(Verb.OPERATE):
+            raise AccessDenied(f"these credentials have limits that {what} would not have")
 
     def is_draining(self) -> bool:
         """Whether the server is shutting down: an answer that goes on for long must end."""

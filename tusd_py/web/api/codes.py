@@ -35,6 +35,7 @@ def _codes(access: AccessPorts | None) -> tuple[AccessPorts, AccessCodes]:
 
 async def make(call: Call) -> object:
     access, codes = _codes(shared(call))
+    call.ensure_not_limited("an access code")
     body = (await call.json()).only("label", "seconds", "files_max", "bytes_max", "owner")
     now = call.ports.clock()
     code = AccessCode(

@@ -32,7 +32,7 @@ async def list_keys(call: Call) -> object:
     after = str(parse_cursor(cursor, _KIND, str)[0]) if cursor else ""
     found = await keys.list_keys(owner=owner, after_id=after, limit=limit) if limit else []
     more = format_cursor(_KIND, found[-1].id) if found and len(found) == limit else None
-    return {"keys": [key_view(key) for key in found], "next": more}
+    return {"keys": [key_view(key) for key in found if _may_see(call, key)], "next": more}
 
 
 async def make_key(call: Call) -> object:
@@ -40,6 +40,7 @@ async def make_key(call: Call) -> object:
     keys, principal, now = _keys(call), call.principal, call.ports.clock()
     if principal.method == METHOD:
         raise AccessDenied  # a key that leaks must not make others, which would outlive it
+    call.ensure_not_limited("a key")
     body = (await call.json()).only("label", "owner", "roles", "verbs", "expires_at")
     owner = body.text("owner", principal.subject, characters_max=_OWNER_CHARACTERS_MAX)
     if not owner or not owner.isprintable():
@@ -59,7 +60,10 @@ async def make_key(call: Call) -> object:
 
 
 async def revoke_key(call: Call) -> object:
-    """Revoke a key of the client; administrators may revoke every key. Others do not exist for the client."""
+    """Revoke a key of the client; administrators may revoke every key. Others do not exist for the client.
+
+    A key that is restricted to some verbs revokes only itself: else one that leaks would end all others.
+    """
     keys, key_id = _keys(call), call.path("key_id")
     key = await keys.find(key_id) if key_id.isascii() and key_id.isalnum() else None
     if key is None or not _may_see(call, key):
@@ -69,7 +73,9 @@ async def revoke_key(call: Call) -> object:
 
 
 def _may_see(call: Call, key: ApiKey) -> bool:
-    return key.owner == call.principal.subject or call.may(Verb.OPERATE)
+    principal = call.principal
+    is_own = key.owner == principal.subject and (principal.verbs is None or key.id == principal.credential)
+    return is_own or call.may(Verb.OPERATE)
 
 
 def _members(texts: list[str], name: str, kind: type[E]) -> frozenset[E]:

@@ -16,7 +16,14 @@ from tusd_py.protocol.metadata import format_metadata, parse_metadata
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.uploads import sessions as use_cases
 from tusd_py.uploads.authorize import authorize
-from tusd_py.uploads.sessions import ChunksMissing, SessionExpired, SessionFinalized, SessionState, WrongLength
+from tusd_py.uploads.sessions import (
+    ChunksMissing,
+    SessionDeleted,
+    SessionExpired,
+    SessionFinalized,
+    SessionState,
+    WrongLength,
+)
 from tusd_py.views import format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
@@ -128,7 +135,7 @@ async def finalize_session(call: Call) -> object:
     try:
         caller = await authorize(call.ports, Create(length=None, kind=Kind.FINAL), call.caller())
         upload = await use_cases.finalize(call.ports, session, replace(caller, owner=session.owner))
-    except (ChunksMissing, SessionExpired, WrongLength) as failure:
+    except (ChunksMissing, SessionDeleted, SessionExpired, WrongLength) as failure:
         raise _session_error(failure) from None
     status = use_cases.status_of(upload)
     is_pending = status in (SessionStatus.ASSEMBLING, SessionStatus.PROCESSING)
@@ -179,6 +186,8 @@ def _problem(failure: Exception) -> ApiError | TusError:
 def _session_error(failure: Exception) -> ApiError:
     if isinstance(failure, ChunksMissing):
         return ApiError(409, str(failure), "ERR_CHUNKS_MISSING", members={"missing": list(failure.missing)})
+    if isinstance(failure, SessionDeleted):
+        return _unknown_session()
     if isinstance(failure, SessionFinalized):
         return ApiError(409, "this session is finalised: it takes no chunks any more", "ERR_SESSION_FINALIZED")
     if isinstance(failure, SessionExpired):
@@ -192,10 +201,14 @@ async def _session(call: Call, verb: Verb) -> UploadSession:
     session_id = call.path("session_id")
     session = await store.find(session_id) if is_upload_id(session_id) else None
     if session is None or not call.may(Verb.INSPECT, _as_upload(session)):
-        raise ApiError(404, "no session has this id")
+        raise _unknown_session()
     if not call.may(verb, _as_upload(session)):
         raise AccessDenied
     return session
+
+
+def _unknown_session() -> ApiError:
+    return ApiError(404, "no session has this id")
 
 
 def _as_upload(session: UploadSession) -> Upload:

@@ -45,7 +45,12 @@ async def broken(call: Call) -> object:
     raise ZeroDivisionError("secret detail")
 
 
+async def named(call: Call) -> object:
+    return {"name": call.path("name")}
+
+
 ROUTES = (
+    ApiRoute("GET", "/api/named/{name}", named, Access.OPEN),
     ApiRoute("GET", "/api/open", subject, Access.OPEN),
     ApiRoute("GET", "/api/client", subject, Access.CLIENT),
     ApiRoute("GET", "/api/principal", subject, Access.PRINCIPAL),
@@ -106,6 +111,12 @@ async def test_access(path: str, access: str, anonymous: int, uploader: int, vie
     found = [await status(access, "GET", path, token) for token in ("", "bob", "vera", "ada")]
     assert found == [anonymous, uploader, viewer, admin]
     assert await status("off", "GET", path, "") == 200
+
+
+async def test_names_that_no_database_holds_404() -> None:
+    """PostgreSQL takes no U+0000, which was answered 503: nothing has such a name or id."""
+    assert (await ask(application(), "GET", "/api/named/a\0b")).status == 404
+    assert (await ask(application(), "GET", "/api/named/ab")).status == 200
 
 
 async def test_operate() -> None:
