@@ -203,7 +203,7 @@ async def test_failed_insertion_leaves_nothing() -> None:
 
 
 async def test_bytes_of_an_existing_record_are_kept() -> None:
-    """A record with the id exists: an insertion whose answer was lost, and was repeated. Its bytes stay, as in create."""
+    """Where a record with the id exists, as after a repeated insertion, its bytes stay: ``create`` does the same."""
     harness = direct_harness()
     assert isinstance(harness.records, DirectMemoryRecords)
     harness.records.failure = RecordExists("u1")
