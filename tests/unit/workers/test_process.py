@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 import pytest
@@ -14,7 +15,7 @@ def test_wrong_and_cut_settings_do_not_hide_the_end_of_the_parent(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A line that cannot be taken over is logged without its text; a part of a line is left out."""
-    monkeypatch.setattr(process.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     lines = list[bytes]()
     stopping = threading.Event()
 
