@@ -168,9 +168,12 @@ class GatheredLines(logging.Handler):
 
     def emit_event(self, logger: str, event: str, values: Mapping[str, object]) -> None:
         """Write a line of level INFO without a record."""
-        line = self._format_line(time(), "info", logger, event, values)
-        with self.lock or nullcontext():
-            self._gather(line, is_urgent=False)
+        try:
+            line = self._format_line(time(), "info", logger, event, values)
+            with self.lock or nullcontext():
+                self._gather(line, is_urgent=False)
+        except Exception:  # noqa: BLE001 - as in emit
+            self._report(logger, event)
 
     def _gather(self, line: str, *, is_urgent: bool) -> None:
         self._lines.append(line)
@@ -182,9 +185,19 @@ class GatheredLines(logging.Handler):
         if loop is None:
             return False
         if self._loop is not loop:
-            loop.call_soon(self.flush)
+            loop.call_soon(self._flush_turn)
             self._loop = loop
         return True
+
+    def _flush_turn(self) -> None:
+        try:
+            self.flush()
+        except Exception:  # noqa: BLE001 - as in emit; the event loop would log it, which fails as well
+            self._report(__name__, "lines of the log")
+
+    def _report(self, logger: str, event: str) -> None:
+        """Report that lines could not be written, as the standard library does for a record."""
+        self.handleError(logging.LogRecord(logger, logging.INFO, "", 0, event, None, None))
 
     def flush(self) -> None:
         with self.lock or nullcontext():

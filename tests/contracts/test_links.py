@@ -79,24 +79,25 @@ async def test_a_single_use_has_one_user_at_a_time(links: Links) -> None:
     """While one download runs another is refused; one that broke off frees the link, as does a claim that has ended."""
     await links.add(DOWNLOAD)
     until = NOW + timedelta(seconds=60)
-    assert await links.claim_use("d1", "a", NOW, until)
-    assert not await links.claim_use("d1", "b", NOW, until)
-    assert await links.claim_use("d1", "a", NOW, until), "its user may renew it"
+    assert await links.claim_use("d1", "a", NOW, until, 60)
+    assert not await links.claim_use("d1", "b", NOW, until, 60)
+    assert await links.claim_use("d1", "a", NOW, until, 60), "its user may renew it"
     await links.release_use("d1", "b", 5, 0, NOW)
-    assert not await links.claim_use("d1", "b", NOW, until), "only its user releases it"
+    assert not await links.claim_use("d1", "b", NOW, until, 60), "only its user releases it"
     await links.release_use("d1", "a", 60, 100, NOW)
-    assert await links.claim_use("d1", "b", NOW, until)
-    assert await links.claim_use("d1", "c", until, until + timedelta(seconds=60)), "its process may have died"
+    assert not await links.claim_use("d1", "b", NOW, until, 59), "it has sent 60 bytes"
+    assert await links.claim_use("d1", "b", NOW, until, 60)
+    assert await links.claim_use("d1", "c", until, until + timedelta(seconds=60), 60), "its process may have died"
     await links.release_use("d1", "c", 40, 100, NOW)
     found = await links.find("d1")
     assert found is not None and found.state(NOW) is LinkState.USED
-    assert not await links.claim_use("d1", "d", until, until)
+    assert not await links.claim_use("d1", "d", until, until, 100)
 
 
 async def test_a_single_use_ends_with_the_last_byte(links: Links) -> None:
     """A maximum of 0 bytes means that the last byte was sent: the link is used, however few bytes that took."""
     await links.add(DOWNLOAD)
-    assert await links.claim_use("d1", "a", NOW, NOW + timedelta(seconds=60))
+    assert await links.claim_use("d1", "a", NOW, NOW + timedelta(seconds=60), 0)
     await links.release_use("d1", "a", 1, 0, NOW)
     found = await links.find("d1")
     assert found is not None and found.used_at == NOW

@@ -330,6 +330,9 @@ async def test_accounts_over_the_api(server: RunningServer) -> None:
     assert (made.status, json.loads(made.body)["name"]) == (201, "carol")
     assert (await call_api(server, "POST", "accounts", admin, new)).status == 409
     assert (await call_api(server, "POST", "accounts", admin, {**new, "name": "d", "password": "short"})).status == 400
+    for role in ("anonymous", "code", "upload-link"):
+        assert (await call_api(server, "POST", "accounts", admin, {**new, "name": "d", "roles": [role]})).status == 400
+        assert (await call_api(server, "POST", "keys", admin, {"owner": "d", "roles": [role]})).status == 400
     changed = await call_api(server, "PATCH", "accounts/carol", admin, {"roles": ["uploader"]})
     assert json.loads(changed.body)["roles"] == ["uploader"]
     carol = bearer((await log_in(server, "carol"))["access_token"])

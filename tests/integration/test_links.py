@@ -201,6 +201,28 @@ async def test_a_single_download(server: RunningServer) -> None:
     assert shown["state"] == "used"
 
 
+async def test_ranges_of_a_single_use_get_the_content_twice_at_most_403(server: RunningServer) -> None:
+    """All but the last byte was sent a third time: a request that would exceed twice the content is refused."""
+    source = await made(server, "upload-links", length=1000)
+    await request("PATCH", source["url"], patch_headers(0), b"x" * 1000)
+    link = await made(server, "download-links", upload_id=source["upload_id"], single_use=True)
+    asked = [*["bytes=0-997"] * 4, "bytes=998-", "bytes=0-0"]
+    assert [await _settled(link["url"], each) for each in asked] == [206, 206, 403, 403, 206, 403]
+
+
+async def _settled(url: str, span: str) -> int:
+    """The status for these bytes, once the use by the request before has ended."""
+    status = 409
+
+    async def is_settled() -> bool:
+        nonlocal status
+        status = (await request("GET", url, {"Range": span})).status
+        return status != 409
+
+    await becomes(is_settled)
+    return status
+
+
 async def _is_in_use(url: str) -> bool:
     return (await request("GET", url, {"Range": "bytes=0-0"})).status == 409
 

@@ -34,10 +34,14 @@ def git(*arguments: str) -> str:
 
 
 def previous_commit() -> str:
-    """The newest commit that has fewer migrations than this checkout."""
+    """The newest commit that has some of the migrations of this checkout, and no others.
+
+    A commit of a branch may have one under a number that another one got when the branches were merged.
+    """
+    ours = {path.name for path in (ROOT / MIGRATIONS).glob("r*.py")}
     for changed in git("rev-list", "HEAD", "--", MIGRATIONS).split():
-        names = git("ls-tree", "--name-only", f"{changed}^", f"{MIGRATIONS}/").split()
-        if max(Path(name).name for name in names if Path(name).name.startswith("r"))[1:5] < newest_revision():
+        names = {Path(name).name for name in git("ls-tree", "--name-only", f"{changed}^", f"{MIGRATIONS}/").split()}
+        if {name for name in names if name.startswith("r")} < ours:
             return f"{changed}^"
     pytest.skip("no commit of this history has fewer migrations")
 

@@ -231,6 +231,34 @@ def test_events_have_the_same_line_with_and_without_a_record(format: Literal["js
     assert lines[0] == lines[1]
 
 
+def test_event_that_cannot_be_written_raises_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line must not fail a request whose upload is recorded already: the failure is reported as that of any line."""
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    stream.close()
+    logs.log_event(LOGGER, "upload created", {"upload": "abc"})
+    assert "Logging error" in capsys.readouterr().err
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logs.log_event(LOGGER, "upload created", {"upload": "abc"})
+    assert "" == capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_lines_that_cannot_be_written_later_raise_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does the turn of the event loop that writes the lines: its exception would be logged, and fail again."""
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    LOGGER.info("line")
+    stream.close()
+    await asyncio.sleep(0)
+    assert [] == failures
+    assert "Logging error" in capsys.readouterr().err
+
+
 def test_privacy_applies_to_events() -> None:
     """The address is shortened and the name of the file left out."""
     stream = io.StringIO()

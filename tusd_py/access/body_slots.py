@@ -39,6 +39,9 @@ class BodySlots:
             shares = bool(upload_id) and slots.holders[upload_id] > 0
             if not shares:
                 await self._wait(slots)
+                if upload_id and slots.holders[upload_id] > 0:
+                    # Another request for this upload has waited as well, and got its slot first.
+                    slots.semaphore.release()
             slots.holders[upload_id] += 1
             try:
                 yield

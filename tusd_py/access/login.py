@@ -62,6 +62,8 @@ class Logins:
             name = account_name(name)
         except ValueError:
             name = ""
+        # Before the attempt is counted: else a client could have any number of names remembered without any work.
+        self.passwords.ensure_free(address)
         await self.rate.ensure_allowed(name, address)
         account = await self.accounts.find(name) if name else None
         stored = None if account is None or account.is_disabled else account.password_hash

@@ -49,6 +49,11 @@ class Passwords:
             is_right = await self._pool.run(self._verify, stored or self._nobody, password)
         return is_right and stored is not None
 
+    def ensure_free(self, client: str) -> None:
+        """Raise ``TooManyLogins`` if ``hash`` and ``verify`` would do so now."""
+        if self._running.total() >= WAITING_MAX or self._running[client] >= CLIENT_MAX:
+            raise TooManyLogins(1)
+
     def is_outdated(self, stored: str) -> bool:
         """Whether the hash was made with other parameters than those of today."""
         return self._hasher.check_needs_rehash(stored)
@@ -67,8 +72,7 @@ class Passwords:
 
     @contextmanager
     def _place(self, client: str) -> Iterator[None]:
-        if self._running.total() >= WAITING_MAX or self._running[client] >= CLIENT_MAX:
-            raise TooManyLogins(1)
+        self.ensure_free(client)
         self._running[client] += 1
         try:
             yield

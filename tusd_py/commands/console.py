@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -68,12 +68,12 @@ def sourced_flags(flags: dict[str, str | None]) -> dict[str, Sourced]:
     return {name: Sourced(text, flag_of(name)) for name, text in flags.items() if text is not None}
 
 
-def choices(flag: str, texts: Sequence[str], kind: type[E]) -> list[E]:
-    """The members of ``kind`` with these values. Exits with a sentence for each text that is none."""
-    known = [member.value for member in kind]
+def choices(flag: str, texts: Sequence[str], members: Iterable[E]) -> list[E]:
+    """Those of ``members`` that have these values. Exits with a sentence for each text that is none."""
+    known = {member.value: member for member in members}
     if problems := [f"{flag} is {text!r}; it must be one of {', '.join(known)}" for text in texts if text not in known]:
         fail(problems)
-    return [kind(text) for text in texts]
+    return [known[text] for text in texts]
 
 
 def row_limit(text: str, flag: str = "--limit") -> int:

@@ -56,13 +56,11 @@ def add(
     from tusd_py.access.api_keys import new_key
     from tusd_py.commands.auditing import operator_entries
     from tusd_py.model.audit import AuditKind
-    from tusd_py.model.principal import Role, Verb
+    from tusd_py.model.principal import ASSIGNABLE_ROLES, Verb
     from tusd_py.wiring import utc_now
 
     settings, now = settings_of(config, {"storage.data_dir": data_dir}), utc_now()
-    roles = frozenset(choices("--role", role or ["uploader"], Role))
-    if Role.ANONYMOUS in roles:
-        fail(["--role is 'anonymous'; it must be one of admin, moderator, uploader, viewer"])
+    roles = frozenset(choices("--role", role or ["uploader"], ASSIGNABLE_ROLES))
     if not owner or not owner.isprintable() or len(owner) > 255 or len(label) > 255:
         fail(["the owner must be text of 1 to 255 printable characters, and the label of at most 255"])
     key, text = new_key(

@@ -154,12 +154,9 @@ def _audit(settings: Settings, verb: str, name: str) -> tuple[AuditEntry, ...]:
 
 
 def _roles(texts: list[str]) -> frozenset[Role]:
-    from tusd_py.model.principal import Role
+    from tusd_py.model.principal import ASSIGNABLE_ROLES
 
-    roles = frozenset(choices("--role", texts, Role))
-    if Role.ANONYMOUS in roles:
-        fail(["--role is 'anonymous'; it must be one of admin, moderator, uploader, viewer"])
-    return roles
+    return frozenset(choices("--role", texts, ASSIGNABLE_ROLES))
 
 
 def _password(settings: Settings, from_stdin: bool) -> str:

@@ -32,10 +32,11 @@ class Links(Protocol):
         """Revoke the link; False if there is none or it is revoked already."""
         ...
 
-    async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime) -> bool:
+    async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime, sent_max: int) -> bool:
         """Begin or go on with the use of a link for a single use; False if it is used or another use is running.
 
-        A claim that its process has not renewed ends at ``until``.
+        Also False if its uses before have sent more than ``sent_max`` bytes. A claim that its process has not renewed
+        ends at ``until``.
         """
         ...
 

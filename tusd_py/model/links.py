@@ -45,6 +45,7 @@ class Link:
     revoked_at: datetime | None = None
     used_at: datetime | None = None
     settled_at: datetime | None = None  # nothing is left to do after its end
+    bytes_sent: int = 0  # by its uses that have ended, if it is for a single use
 
     @property
     def grant(self) -> str:

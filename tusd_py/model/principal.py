@@ -20,7 +20,7 @@ class Role(StrEnum):
 
 
 #: The roles that an account, a key or a token can have.
-ASSIGNABLE_ROLES = frozenset({Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER})
+ASSIGNABLE_ROLES = (Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER)
 
 
 class Verb(StrEnum):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from tusd_py.contracts.direct import DirectRecords, DirectStore
+from tusd_py.contracts.records import RecordExists
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import NO_EFFECTS, Effects
@@ -207,7 +208,8 @@ class _Creation:
     def _give_up(self, failure: BaseException) -> None:
         """Delete what was stored, as ``create`` does, and leave the request to it: it may fail the same way."""
         log.info("creating anew after a failure: %s: %s", type(failure).__name__, failure)
-        if self.stored_bytes:
+        # Not the bytes of a recorded upload: an insertion may have been repeated after its answer was lost.
+        if self.stored_bytes and not isinstance(failure, RecordExists):
             key = task_key(TaskKind.DISCARD, self._upload.id)
             self._ports.background.spawn(key, self._ports.store.delete(self._upload))
         self._on_created(None)

@@ -31,7 +31,7 @@ async def download(ports: Ports, request: Download, caller: Caller | None = None
     if span is None:
         return Downloaded(upload=upload, start=0, stop=0, partial=False, body=None)
     link = None if caller is None else await link_for_single_use(ports, caller)
-    use = None if link is None else await use_once(ports, link, upload.offset, span.stop)
+    use = None if link is None else await use_once(ports, link, upload.offset, span.start, span.stop)
     try:
         body = await _begun(ports.store.read(upload, span.start, span.stop))
     except BaseException:

@@ -33,10 +33,13 @@ async def link_for_single_use(ports: Ports, caller: Caller) -> Link | None:
     return link if link is not None and link.is_single_use else None
 
 
-async def use_once(ports: Ports, link: Link, length: int, stop: int) -> SingleUse:
-    """Begin a use of ``link`` that sends bytes up to ``stop`` of ``length``. Raises ``LinkInUse`` or ``LinkEnded``."""
+async def use_once(ports: Ports, link: Link, length: int, start: int, stop: int) -> SingleUse:
+    """Begin a use of ``link`` that sends the bytes from ``start`` to ``stop`` of ``length``.
+
+    Raises ``LinkInUse`` or ``LinkEnded``.
+    """
     assert ports.access_ports is not None and ports.access_ports.links is not None, "the link was found"
-    use = SingleUse(ports, ports.access_ports.links, link.id, secrets.token_hex(8), length, stop)
+    use = SingleUse(ports, ports.access_ports.links, link.id, secrets.token_hex(8), length, start, stop)
     await use.claim()
     return use
 
@@ -50,18 +53,22 @@ class SingleUse:
     link_id: str
     name: str  # of the claim
     length: int
+    start: int
     stop: int
     renew_at: datetime | None = None
 
     async def claim(self) -> None:
         """Claim the link, or claim it for longer."""
         now = self.ports.clock()
-        if await self.links.claim_use(self.link_id, self.name, now, now + _CLAIMED):
+        sent_max = self.length * _TIMES_MAX - (self.stop - self.start)
+        if await self.links.claim_use(self.link_id, self.name, now, now + _CLAIMED, sent_max):
             self.renew_at = now + _RENEWED_AFTER
             return
         link = await self.links.find(self.link_id)
         if link is not None and link.state(now) is LinkState.USED:
             raise LinkEnded("was for a single use, and was used")
+        if link is not None and link.bytes_sent > sent_max:
+            raise LinkEnded("was for a single use, and has sent most of what it may send")
         raise LinkInUse
 
     async def renew(self) -> None:

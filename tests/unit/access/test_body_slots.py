@@ -55,6 +55,13 @@ async def test_request_for_the_same_upload_takes_over_at_once() -> None:
     assert not slots._subjects
 
 
+async def test_requests_for_one_upload_that_have_waited_return_one_slot() -> None:
+    """Two requests for an upload that both found no slot share one afterwards; none is lost when they end."""
+    slots = BodySlots(2, wait_seconds=10)
+    held = [hold(slots, "user:a", name, seconds) for name, seconds in (("1", 4), ("2", 4), ("3", 4), ("3", 4))]
+    assert await asyncio.gather(*held, hold(slots, "user:a", "6", 20)) == ["at 0", "at 0", "at 4", "at 4", "at 4"]
+
+
 async def test_new_uploads_do_not_share_a_slot() -> None:
     """Creations with bytes have no id yet: each needs a slot."""
     slots = BodySlots(1, wait_seconds=10)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.harness import NO_RATES, UploadsHarness
 from tusd_py.contracts.direct import OnDone
-from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.contracts.records import RecordExists, RecordsUnavailable
 from tusd_py.contracts.store import StoreFull
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import Effects
@@ -145,7 +145,7 @@ async def test_unusual_requests_are_left_to_create(request_: Create) -> None:
 
 
 async def test_unusual_settings_are_left_to_create() -> None:
-    """Hooks, receivers of events, rates, quotas, and every optional part that is not named as harmless."""
+    """Hooks, receivers of events, rates, and every optional part that is not named as harmless."""
 
     async def accept(_: object) -> None: ...
 
@@ -156,7 +156,9 @@ async def test_unusual_settings_are_left_to_create() -> None:
     something: Any = object()
     assert direct_creations(ports) is not None
     assert direct_creations(replace(ports, validator=something, job_queue=something)) is not None
-    for name in ("access", "quotas", "audit"):
+    # Quotas are charged with the record, and a refusal of the charge is one of ``create``.
+    assert direct_creations(replace(ports, quotas=something)) is not None
+    for name in ("access", "audit"):
         assert direct_creations(replace(ports, **{name: something})) is None
     assert direct_creations(replace(ports, rates=replace(NO_RATES, creations=something))) is None
     assert direct_creations(replace(ports, policy=replace(ports.policy, subscriptions=something))) is None
@@ -198,3 +200,14 @@ async def test_failed_insertion_leaves_nothing() -> None:
     await harness.drain()
     upload = Upload(id="u2", length=5, created_at=harness.clock(), updated_at=harness.clock())
     assert 0 == await harness.store.size(upload)
+
+
+async def test_bytes_of_an_existing_record_are_kept() -> None:
+    """Where a record with the id exists, as after a repeated insertion, its bytes stay: ``create`` does the same."""
+    harness = direct_harness()
+    assert isinstance(harness.records, DirectMemoryRecords)
+    harness.records.failure = RecordExists("u1")
+    assert await create_directly(harness, creation(5, b"01234"), b"01234") is None
+    await harness.drain()
+    upload = Upload(id="u1", length=5, created_at=harness.clock(), updated_at=harness.clock())
+    assert 5 == await harness.store.size(upload)

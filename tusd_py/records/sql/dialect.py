@@ -10,7 +10,7 @@ from sqlalchemy.sql.dml import Insert
 _JSON_ELEMENTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
-def _insert(dialect: Dialect, table: Table) -> Any:
+def insert_for(dialect: Dialect, table: Table) -> Any:
     """An INSERT that can say what happens on a conflict. Only the dialect that is used is loaded."""
     if dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
@@ -26,7 +26,7 @@ def insert_or_ignore(dialect: Dialect, table: Table, *columns: str, **values: An
 
     ``values`` are expressions that are part of the statement; all other columns are passed with each row.
     """
-    rows: Any = _insert(dialect, table)
+    rows: Any = insert_for(dialect, table)
     # values() without arguments would leave out every column.
     insert: Insert = (rows.values(**values) if values else rows).on_conflict_do_nothing(index_elements=[*columns])
     return insert
@@ -34,7 +34,7 @@ def insert_or_ignore(dialect: Dialect, table: Table, *columns: str, **values: An
 
 def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], *columns: str) -> Insert:
     """An INSERT that adds ``columns`` to those of the row with the same ``key``, if there is one."""
-    rows: Any = _insert(dialect, table)
+    rows: Any = insert_for(dialect, table)
     sums = {column: table.c[column] + rows.excluded[column] for column in columns}
     insert: Insert = rows.on_conflict_do_update(index_elements=[*key], set_=sums)
     return insert
@@ -42,7 +42,7 @@ def add_or_insert(dialect: Dialect, table: Table, key: tuple[str, ...], *columns
 
 def insert_or_add(dialect: Dialect, table: Table, key: str) -> Insert:
     """An INSERT that adds its values to those of the row with the same ``key`` if there is one."""
-    rows: Any = _insert(dialect, table)
+    rows: Any = insert_for(dialect, table)
     sums = {column.name: column + rows.excluded[column.name] for column in table.columns if column.name != key}
     insert: Insert = rows.on_conflict_do_update(index_elements=[key], set_=sums)
     return insert

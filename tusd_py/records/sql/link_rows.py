@@ -41,7 +41,7 @@ class LinkStatements:
     find: str  # link_id
     list_all: str  # its_kind, its_owner, before_id, limit
     revoke: str  # link_id, now
-    claim: str  # link_id, new_claim, now, until
+    claim: str  # link_id, new_claim, now, until, sent_max
     release: str  # link_id, seen_claim, more, bytes_used_up, now
     ended: str  # now, limit
     settle: str  # link_id, now
@@ -68,7 +68,7 @@ def compile_link_statements(dialect: Dialect) -> LinkStatements:
         "find": select(*c).where(of_id),
         "list_all": with_limit(kept.where(or_(before == _NONE, c.id < before)).order_by(c.id.desc())),
         "revoke": update(_links).where(of_id, c.revoked_at.is_(null())).values(revoked_at=now),
-        "claim": set_use.where(is_free).values(
+        "claim": set_use.where(is_free, c.bytes_sent <= bindparam("sent_max", type_=BigInteger)).values(
             claim=bindparam("new_claim", type_=Text), claimed_until=bindparam("until", type_=BigInteger)
         ),
         "release": update(_links)
@@ -122,6 +122,7 @@ def to_link(row: Sequence[Any]) -> Link:
         revoked_at=instant_or_none(row[10]),
         used_at=instant_or_none(row[11]),
         settled_at=instant_or_none(row[12]),
+        bytes_sent=row[15],
     )
 
 

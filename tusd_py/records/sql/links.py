@@ -42,9 +42,9 @@ class SqlLinks:
         values: dict[str, object] = {"link_id": link_id, "now": to_microseconds(now)}
         return (await self._write_audited(SingleStatement(self._sql.revoke, values), audit)).count > 0
 
-    async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime) -> bool:
-        times = {"now": to_microseconds(now), "until": to_microseconds(until)}
-        return await self._change(self._sql.claim, link_id, new_claim=claim, **times)
+    async def claim_use(self, link_id: str, claim: str, now: datetime, until: datetime, sent_max: int) -> bool:
+        values = {"now": to_microseconds(now), "until": to_microseconds(until), "sent_max": sent_max}
+        return await self._change(self._sql.claim, link_id, new_claim=claim, **values)
 
     async def release_use(self, link_id: str, claim: str, bytes_sent: int, bytes_max: int, now: datetime) -> None:
         counts = {"more": bytes_sent, "bytes_used_up": bytes_max, "now": to_microseconds(now)}

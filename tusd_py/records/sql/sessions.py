@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Dialect, Select, Text, bindparam, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tusd_py.model.upload_session import CHUNKS_MAX, UploadSession
-from tusd_py.records.sql.dialect import compile_text, with_limit
+from tusd_py.records.sql.dialect import compile_text, insert_for, with_limit
 from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
@@ -21,7 +20,6 @@ _sessions = RecordsTable.metadata.tables["upload_sessions"]
 _chunks = RecordsTable.metadata.tables["session_chunks"]
 _columns = [column.name for column in _sessions.columns]
 _FAR = 2**63 - 1
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
     opened = select(_sessions.c.id, bindparam("position", type_=BigInteger), bindparam("upload_id", type_=Text)).where(
         its, _sessions.c.finalized_at.is_(None)
     )
-    put: Any = _INSERT[dialect.name](_chunks).from_select(["session_id", "position", "upload_id"], opened)
+    put: Any = insert_for(dialect, _chunks).from_select(["session_id", "position", "upload_id"], opened)
     put = put.on_conflict_do_update(
         index_elements=["session_id", "position"], set_={"upload_id": put.excluded.upload_id}
     )

@@ -8,7 +8,7 @@ from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX
 from tusd_py.contracts.accounts import Accounts
 from tusd_py.model.account import Account
 from tusd_py.model.audit import AuditKind
-from tusd_py.model.principal import Role, Verb
+from tusd_py.model.principal import ASSIGNABLE_ROLES, Role, Verb
 from tusd_py.protocol.access_errors import LoginRefused
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.uploads.erase import erase_owner
@@ -117,9 +117,8 @@ async def _found(accounts: Accounts, name: str) -> Account:
 
 
 def _roles(texts: list[str]) -> frozenset[Role]:
-    known = [role.value for role in Role if role is not Role.ANONYMOUS]
-    if not set(texts) <= set(known):
-        raise ApiError(400, f"roles must be of {', '.join(known)}")
+    if not set(texts) <= set(ASSIGNABLE_ROLES):
+        raise ApiError(400, f"roles must be of {', '.join(ASSIGNABLE_ROLES)}")
     return frozenset(Role(text) for text in texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ from tusd_py.access.api_keys import METHOD, new_key
 from tusd_py.contracts.accounts import ApiKeys
 from tusd_py.model.account import ApiKey
 from tusd_py.model.audit import AuditKind
-from tusd_py.model.principal import Role, Verb
+from tusd_py.model.principal import ASSIGNABLE_ROLES, Role, Verb
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.views import key_view
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
@@ -45,7 +46,7 @@ async def make_key(call: Call) -> object:
     owner = body.text("owner", principal.subject, characters_max=_OWNER_CHARACTERS_MAX)
     if not owner or not owner.isprintable():
         raise ApiError(400, "owner must be text of printable characters")
-    roles = _members(body.texts("roles", sorted(principal.roles)), "roles", Role) - {Role.ANONYMOUS}
+    roles = _members(body.texts("roles", sorted(principal.roles)), "roles", ASSIGNABLE_ROLES)
     is_own = owner == principal.subject and roles <= principal.roles
     if not is_own and not call.may(Verb.OPERATE):
         raise AccessDenied
@@ -78,10 +79,11 @@ def _may_see(call: Call, key: ApiKey) -> bool:
     return is_own or call.may(Verb.OPERATE)
 
 
-def _members(texts: list[str], name: str, kind: type[E]) -> frozenset[E]:
-    if not set(texts) <= set(kind):
-        raise ApiError(400, f"{name} must be of {', '.join(kind)}")
-    return frozenset(kind(text) for text in texts)
+def _members(texts: list[str], name: str, members: Iterable[E]) -> frozenset[E]:
+    known = {member.value: member for member in members}
+    if not set(texts) <= set(known):
+        raise ApiError(400, f"{name} must be of {', '.join(known)}")
+    return frozenset(known[text] for text in texts)
 
 
 def _keys(call: Call) -> ApiKeys:
