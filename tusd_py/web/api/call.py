@@ -32,7 +32,7 @@ _Port = TypeVar("_Port")
 
 
 class Access(Enum):
-    """Who may use a route whose answer decides about its rows itself; a route for roles has a ``Verb`` instead."""
+    """Which clients may use a route that filters its rows itself; a route for roles has a ``Verb`` instead."""
 
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
@@ -110,6 +110,11 @@ class Call:
             is_limited |= any(own is not None and (most is None or own < most) for own, most in pairs)
         if is_limited and not self.may(Verb.OPERATE):
             raise AccessDenied(f"these credentials have limits that {what} would not have")
+
+    def ensure_switched_on(self, is_on: bool, setting: str) -> None:
+        """Raise ``AccessDenied`` for what a setting forbids clients, except for an admin that access control knows."""
+        if not is_on and (self.policy is None or not self.may(Verb.OPERATE)):
+            raise AccessDenied(f"this is switched off ({setting})")
 
     def is_draining(self) -> bool:
         """Whether the server is shutting down: an answer that goes on for long must end."""

@@ -78,7 +78,7 @@ async def show_session(call: Call) -> object:
 
 
 async def list_sessions(call: Call) -> object:
-    """Sessions, newest first: the principal's own, or with a role for that those of everybody."""
+    """Sessions, newest first: the principal's own, or those of all owners if its roles allow that."""
     if not call.may(Verb.INSPECT):
         raise AccessDenied
     query, limit = call.query, call.query.limit()
@@ -144,6 +144,7 @@ async def finalize_session(call: Call) -> object:
 
 
 async def delete_session(call: Call) -> object:
+    call.ensure_switched_on(call.ports.policy.limits.termination, "uploads.termination")
     session = await _session(call, Verb.TERMINATE)
     await use_cases.delete_session(call.ports, session, call.caller())
     return None
