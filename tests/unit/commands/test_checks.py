@@ -284,6 +284,12 @@ def test_values_are_shown_as_toml(variable: str, value: str, text: str) -> None:
     assert text == as_text(settings, f"{section}.{key}")
 
 
+def test_worker_for_scheduled_backups() -> None:
+    """A schedule of backups alone needs a worker; ``check`` names it."""
+    result = run("check", "--port", "0", SCHEDULES__BACKUP_DIRECTORY="copies")
+    assert "start a worker for the schedule of backups\n" in result.output, result.output
+
+
 def test_worker_for_programs_of_hooks(tmp_path: Path) -> None:
     """Programs and URLs of tusd's hooks are no webhooks."""
     (tmp_path / "hooks").mkdir()
