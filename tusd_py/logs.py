@@ -172,7 +172,7 @@ class GatheredLines(logging.Handler):
             line = self._format_line(time(), "info", logger, event, values)
             with self.lock or nullcontext():
                 self._gather(line, is_urgent=False)
-        except Exception:  # noqa: BLE001 - as in emit
+        except Exception:  # noqa: BLE001 - the outermost handler, as in emit
             self._report(logger, event)
 
     def _gather(self, line: str, *, is_urgent: bool) -> None:
@@ -192,7 +192,7 @@ class GatheredLines(logging.Handler):
     def _flush_turn(self) -> None:
         try:
             self.flush()
-        except Exception:  # noqa: BLE001 - as in emit; the event loop would log it, which fails as well
+        except Exception:  # noqa: BLE001 - the outermost handler; the loop would log it, which fails too
             self._report(__name__, "lines of the log")
 
     def _report(self, logger: str, event: str) -> None:

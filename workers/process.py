@@ -112,9 +112,22 @@ def _set_on_stop(stopping: threading.Event, parent: int | None, reload: Callable
         signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
-        with open(parent, "rb") as lines:
-            for line in lines:
-                reload(line)
-        stopping.set()
+        try:
+            with open(parent, "rb") as lines:
+                for line in lines:
+                    # A parent that is killed while it writes leaves a part of a line.
+                    if line.endswith(b"\n"):
+                        _reload_or_log(reload, line)
+        finally:
+            stopping.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _reload_or_log(reload: Callable[[bytes], None], line: bytes) -> None:
+    try:
+        reload(line)
+    except Exception as failure:  # noqa: BLE001
+        # The outermost handler: the earlier settings stay, and the end of the parent must still be noticed. The text of
+        # the failure may contain secrets of the settings.
+        log.error("could not take over settings", extra={"reason": type(failure).__name__})

@@ -8,11 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy.dialects import postgresql
 
 from tests.support.postgres import empty_database
 from tusd_py.model.upload_session import UploadSession
 from tusd_py.records.sql.database import SqlDatabase
+from tusd_py.records.sql.sessions import compile_session_statements
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +75,18 @@ async def test_lists_and_ends(database: SqlDatabase) -> None:
     await sessions.put_chunk("s0", 0, "u")
     await sessions.delete("s0")
     assert (await sessions.find("s0"), await sessions.chunks("s0")) == (None, {})
+
+
+async def test_finalize_waits_for_a_chunk_that_is_being_put() -> None:
+    """Else a chunk is put into a session whose chunks were read already (PostgreSQL; SQLite has one writer)."""
+    url = empty_database()
+    opened = await SqlDatabase.open(url)
+    await opened.upload_sessions.insert(SESSION)
+    sql = compile_session_statements(postgresql.dialect())  # type: ignore[no-untyped-call]
+    text = url.replace("postgresql+psycopg:", "postgresql:")
+    with psycopg.connect(text) as putting, psycopg.connect(text) as finalizing:
+        putting.execute(sql.put_chunk, {"session_id": "a", "position": 0, "upload_id": "u"})
+        finalizing.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            finalizing.execute(sql.finalize, {"session_id": "a", "at": 1})
+    await opened.close()

@@ -18,6 +18,10 @@ class AccountProblem(Exception):
     """The account cannot be added or changed like this; the text says why and contains no password."""
 
 
+class AccountExists(AccountProblem):
+    """There is an account with this name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountEditor:
     """The changes of an operator to accounts."""
@@ -28,7 +32,7 @@ class AccountEditor:
     characters_min: int
 
     async def add(self, name: str, password: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> Account:
-        """Add an account. Raises ``AccountProblem``."""
+        """Add an account. Raises ``AccountProblem``, ``AccountExists`` or ``TooManyLogins``."""
         account = Account(
             id=secrets.token_hex(16),
             name=checked_name(name),
@@ -37,7 +41,7 @@ class AccountEditor:
             created_at=self.clock(),
         )
         if not await self.accounts.add(account, audit):
-            raise AccountProblem(f"there is an account named {account.name} already")
+            raise AccountExists(f"there is an account named {account.name} already")
         return account
 
     async def set_password(self, name: str, password: str, audit: Sequence[AuditEntry] = ()) -> None:
@@ -47,7 +51,7 @@ class AccountEditor:
             raise AccountProblem(f"there is no account named {name}")
         new_hash = await self._hash(password)
         if not await self.accounts.set_password(account, new_hash, revokes=True, audit=audit):
-            raise AccountProblem(f"the account {name} was changed by somebody else in this moment: try again")
+            raise AccountProblem(f"the account {name} was changed by another request at the same time: try again")
 
     async def _hash(self, password: str) -> str:
         if not self.characters_min <= len(password) <= PASSWORD_CHARACTERS_MAX:

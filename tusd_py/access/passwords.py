@@ -29,7 +29,7 @@ class Passwords:
         self._hasher = hasher
         self._pool = ThreadPool(THREADS, "passwords")
         self._running: Counter[str] = Counter()
-        self._nobody = ""
+        self._decoy = ""
 
     async def hash(self, password: str, client: str = "") -> str:
         """The hash of ``password`` with a new salt. Raises ``TooManyLogins``."""
@@ -44,9 +44,9 @@ class Passwords:
         if len(password) > PASSWORD_CHARACTERS_MAX:
             return False
         with self._place(client):
-            if not self._nobody:
-                self._nobody = await self._pool.run(self._hasher.hash, "the password of no account")
-            is_right = await self._pool.run(self._verify, stored or self._nobody, password)
+            if not self._decoy:
+                self._decoy = await self._pool.run(self._hasher.hash, "the password of no account")
+            is_right = await self._pool.run(self._verify, stored or self._decoy, password)
         return is_right and stored is not None
 
     def ensure_free(self, client: str) -> None:

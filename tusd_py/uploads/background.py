@@ -10,6 +10,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+#: How often ``drain`` looks whether work in callbacks has ended: it takes milliseconds, and nothing reports its end.
+_CALLBACKS_SECONDS = 0.005
+
 
 class TaskKind(StrEnum):
     """The kinds of background work. Also names locks that are not those of an upload itself."""
@@ -38,9 +41,18 @@ class Background:
         self._last: dict[str, asyncio.Task[None]] = {}
         self._queued: set[str] = set()  # keys of spawn_once whose work waits for other work to end
         self._running: set[asyncio.Task[None]] = set()
+        self._in_callbacks = 0
 
     def __contains__(self, key: str) -> bool:
         return key in self._last
+
+    def begin(self) -> None:
+        """Note that work without a task has begun, which goes on in callbacks; ``end`` notes its end."""
+        self._in_callbacks += 1
+
+    def end(self) -> None:
+        """Note the end of work that ``begin`` has noted."""
+        self._in_callbacks -= 1
 
     def spawn(self, key: str, work: Coroutine[Any, Any, object]) -> None:
         """Run ``work`` after all work spawned before with this key. An exception that it raises is logged."""
@@ -91,8 +103,11 @@ class Background:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
         # Work spawns more work: a part completes, its final upload is assembled, and that invokes a hook.
-        while self._running and (left := deadline - clock()) > 0:
-            await asyncio.wait(self._running, timeout=left)
+        while (self._running or self._in_callbacks) and (left := deadline - clock()) > 0:
+            if self._running:
+                await asyncio.wait(self._running, timeout=left)
+            else:
+                await asyncio.sleep(min(left, _CALLBACKS_SECONDS))
         for task in list(self._running):
             task.cancel()
         if self._running:

@@ -125,12 +125,14 @@ class DirectCreations:
         creation = _Creation(ports, self._records, upload, client, request_id, on_created)
         if body is None:
             self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
-            return True
-        if sniffer_for(ports, upload) is not None:
+        elif sniffer_for(ports, upload) is not None:
             return False
-        creation.stored_bytes = size
-        durable = size == length or ports.policy.durable_saves
-        self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+        else:
+            creation.stored_bytes = size
+            durable = size == length or ports.policy.durable_saves
+            self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+        # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
+        ports.background.begin()
         return True
 
 
@@ -203,6 +205,7 @@ class _Creation:
         except Exception:
             # The outermost handler of this callback: the upload exists, so its client must learn the URL.
             log.exception("a creation was recorded, but not counted")
+        ports.background.end()
         self._on_created(upload)
 
     def _give_up(self, failure: BaseException) -> None:
@@ -212,4 +215,5 @@ class _Creation:
         if self.stored_bytes and not isinstance(failure, RecordExists):
             key = task_key(TaskKind.DISCARD, self._upload.id)
             self._ports.background.spawn(key, self._ports.store.delete(self._upload))
+        self._ports.background.end()
         self._on_created(None)

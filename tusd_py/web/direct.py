@@ -47,6 +47,7 @@ class WholeRequest(Protocol):
     """A request that has arrived whole, as the HTTP server has it."""
 
     scope: Scope
+    disconnected: bool
 
     def peek_body(self) -> Sequence[bytes]:
         """The pieces of the body, which a task that answers the request later receives again."""
@@ -147,7 +148,9 @@ class _Answer:
         metrics = self._endpoint.metrics
         metrics.open.dec()
         if upload is None:
-            self._run(self._whole, None)
+            # Another try is of no use to a client that is gone, and the backends may be closing.
+            if not self._whole.disconnected:
+                self._run(self._whole, None)
             return
         try:
             headers = self._headers(upload)

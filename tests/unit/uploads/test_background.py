@@ -108,3 +108,15 @@ async def test_drain_cancels_after_timeout() -> None:
     assert "hang" in cancelled
     assert "key" not in background
     assert "other" not in background
+
+
+async def test_drain_waits_for_work_in_callbacks() -> None:
+    """Work that no task represents is waited for until it notes its end, and no longer than anything else."""
+    background = Background()
+    background.begin()
+    asyncio.get_running_loop().call_later(0.02, background.end)
+    started = asyncio.get_running_loop().time()
+    await background.drain(10)
+    assert 0.02 <= asyncio.get_running_loop().time() - started + 0.002 < 5
+    background.begin()
+    await background.drain(0.01)

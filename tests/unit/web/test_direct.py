@@ -12,6 +12,9 @@ import pytest
 from starlette.applications import Starlette
 
 from tusd_py.commands.startup import prepare
+from tusd_py.contracts.direct import OnDone
+from tusd_py.contracts.records import RecordsUnavailable
+from tusd_py.records.sql.records import SqlRecords
 from tusd_py.service import Service, create_app
 from tusd_py.settings import Settings
 from tusd_py.uploads.create_directly import concerned_parts, direct_creations
@@ -45,6 +48,7 @@ class Whole:
         }
         self.body = body
         self.can_respond = True
+        self.disconnected = False
         self.status = 0
         self.headers: Headers = []
         self.answered = asyncio.Event()
@@ -195,3 +199,42 @@ async def test_response_that_cannot_be_sent_at_once(tmp_path: Path) -> None:
         await whole.by_task(application)
         assert 201 == whole.status
         assert dict(whole.headers)[b"location"].startswith(b"http://127.0.0.1:8080/files/")
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_failed_creation_of_a_client_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    """The endpoint gets a request whose creation failed, unless its client is gone: a stop may not wait for that."""
+    failed = asyncio.Event()
+
+    def begin_insert(records: SqlRecords, upload: object, effects: object, on_done: OnDone) -> None:
+        def fail() -> None:
+            on_done(RecordsUnavailable("down"))
+            failed.set()
+
+        asyncio.get_running_loop().call_soon(fail)
+
+    async with served(tmp_path) as app:
+        monkeypatch.setattr(SqlRecords, "begin_insert", begin_insert)
+        whole = Whole(TUS, LENGTH)
+        assert begin(app, whole)
+        whole.disconnected = is_gone
+        await failed.wait()
+        assert ([] if is_gone else [None]) == whole.ran
+
+
+async def test_stop_waits_for_creations(tmp_path: Path) -> None:
+    """A creation whose client is gone, and which no task represents, is recorded before the backends are closed."""
+    async with served(tmp_path) as app:
+        whole = Whole(TUS, LENGTH, STREAM, body=b"01234")
+        assert begin(app, whole)
+        whole.disconnected = True
+        whole.can_respond = False
+    assert whole.answered.is_set()
+    assert [None] != whole.ran
+    async with served(tmp_path) as app:
+        (stored,) = [path.name for path in (tmp_path / "uploads").iterdir() if len(path.name) == 32]
+        inspected = Whole(TUS, path=f"/files/{stored}", method="HEAD")
+        await inspected.by_task(app)
+        assert 200 == inspected.status

@@ -26,7 +26,7 @@ from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_lim
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import to_microseconds
-from tusd_py.records.sql.transactions import Query, SingleStatement, WriteResult
+from tusd_py.records.sql.transactions import Query, WriteResult
 
 _a, _s = accounts_table.c, sessions_table.c
 
@@ -105,6 +105,19 @@ class AccountChange:
         return WriteResult(count=count)
 
 
+@dataclass(frozen=True, slots=True)
+class DeleteAccount:
+    """Delete the sessions of an account, which are found by its name, then the account."""
+
+    end_sessions: tuple[str, dict[str, object]]
+    delete: tuple[str, dict[str, object]]
+    durable: bool = True
+
+    def apply(self, connection: DatabaseConnection) -> WriteResult:
+        connection.execute(*self.end_sessions)
+        return WriteResult(count=connection.execute(*self.delete).rowcount)
+
+
 class SqlAccounts:
     """Keeps accounts and sessions in the database of the records; see ``SqlDatabase.open``."""
 
@@ -142,8 +155,8 @@ class SqlAccounts:
         return await self._change((self._sql.set_roles, values), audit=audit)
 
     async def delete(self, name: str) -> bool:
-        await self._write(SingleStatement(*self._end_sessions(name)))
-        return await self._change((self._sql.delete, {"account_name": name}))
+        deletion = DeleteAccount(self._end_sessions(name), (self._sql.delete, {"account_name": name}))
+        return (await self._write(deletion)).count > 0
 
     async def open_session(self, account: Account, session: Session, audit: Sequence[AuditEntry] = ()) -> bool:
         now = to_microseconds(session.created_at)

@@ -62,7 +62,7 @@ class CodeStatements:
     count: str  # code_id, more_files, more_bytes
     uploads: str  # its_grant, after_id, limit
     guesses: str  # address
-    count_guessing: str  # since
+    count_guessing: str  # since, limit
     add_guesses: str  # a row
     remove_guesses: str  # address
     prune: str  # before, limit
@@ -129,10 +129,12 @@ def _of_codes(dialect: Dialect) -> dict[str, str]:
 def _of_guesses(dialect: Dialect) -> dict[str, str]:
     c = _guesses.c
     of_address = c.address == bindparam("address", type_=Text)
+    recent = select(c.last_at).where(c.last_at > bindparam("since", type_=BigInteger))
     old = select(c.address).where(c.last_at < bindparam("before", type_=BigInteger))
     statements = {
         "guesses": select(c["count"], c.last_at).where(of_address),
-        "count_guessing": select(func.count(_ZERO)).where(c.last_at > bindparam("since", type_=BigInteger)),
+        # No further than it matters: every attempt to redeem a code counts, and others wait for it.
+        "count_guessing": select(func.count(_ZERO)).select_from(with_limit(recent).subquery()),
         "remove_guesses": delete(_guesses).where(of_address),
         "prune_guesses": delete(_guesses).where(c.address.in_(with_limit(old))),
     }

@@ -138,7 +138,10 @@ class RedeemCode:
         connection.lock_keys([f"guess {self.address}"])
         row = connection.execute(self.sql.guesses, {"address": self.address}).fetchone()
         guesses = None if row is None else Guesses(count=row[0], last_at=from_microseconds(row[1]))
-        since: dict[str, object] = {"since": to_microseconds(self.now - PRESSED_WITHIN)}
+        since: dict[str, object] = {
+            "since": to_microseconds(self.now - PRESSED_WITHIN),
+            "limit": PRESSED_ADDRESSES,
+        }
         is_pressed = connection.execute(self.sql.count_guessing, since).fetchone()[0] >= PRESSED_ADDRESSES
         wait = wait_before_guess(guesses, self.now, is_pressed=is_pressed)
         if wait is not None:

@@ -47,6 +47,8 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
     opened = select(_sessions.c.id, bindparam("position", type_=BigInteger), bindparam("upload_id", type_=Text)).where(
         its, _sessions.c.finalized_at.is_(None)
     )
+    # On PostgreSQL the transaction that finalises the session waits, or else this one sees that it did.
+    opened = opened.with_for_update(read=True)
     put: Any = insert_for(dialect, _chunks).from_select(["session_id", "position", "upload_id"], opened)
     put = put.on_conflict_do_update(
         index_elements=["session_id", "position"], set_={"upload_id": put.excluded.upload_id}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.access.accounts import AccountEditor, AccountProblem, checked_name
+from tusd_py.access.accounts import AccountEditor, AccountExists, AccountProblem, checked_name
 from tusd_py.access.login import METHOD
 from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX
 from tusd_py.contracts.accounts import Accounts
@@ -38,7 +38,7 @@ async def add_account(call: Call) -> object:
         audit = call.audit("create", AuditKind.ACCOUNT, checked_name(name))
         return account_view(await editor.add(name, password, roles, audit))
     except AccountProblem as problem:
-        raise ApiError(409 if "already" in str(problem) else 400, str(problem)) from None
+        raise ApiError(409 if isinstance(problem, AccountExists) else 400, str(problem)) from None
 
 
 async def show_account(call: Call) -> object:

@@ -111,6 +111,11 @@ class Call:
         if is_limited and not self.may(Verb.OPERATE):
             raise AccessDenied(f"these credentials have limits that {what} would not have")
 
+    def ensure_switched_on(self, is_on: bool, setting: str) -> None:
+        """Raise ``AccessDenied`` for what a setting forbids clients, except for an admin that access control knows."""
+        if not is_on and (self.policy is None or not self.may(Verb.OPERATE)):
+            raise AccessDenied(f"this is switched off ({setting})")
+
     def is_draining(self) -> bool:
         """Whether the server is shutting down: an answer that goes on for long must end."""
         return self.surroundings.is_draining()

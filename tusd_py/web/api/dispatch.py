@@ -73,7 +73,11 @@ class ApiDispatcher:
                 # The outermost handler: every exception becomes a response.
                 refused = to_refusal(failure, "")
                 if isinstance(failure, AccessDenied | Unauthenticated):
-                    await self._record_refusal(route, request, failure)
+                    try:
+                        await self._record_refusal(route, request, failure)
+                    except Exception as error:
+                        # The client is refused all the same: the database may be away by now.
+                        log.warning("could not record that a request was refused", exc_info=error)
                 if isinstance(refused, InternalError):
                     log.error("%s %s failed", request.method, route.path, exc_info=failure)
                 elif failure is not refused:

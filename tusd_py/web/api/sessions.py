@@ -144,6 +144,7 @@ async def finalize_session(call: Call) -> object:
 
 
 async def delete_session(call: Call) -> object:
+    call.ensure_switched_on(call.ports.policy.limits.termination, "uploads.termination")
     session = await _session(call, Verb.TERMINATE)
     await use_cases.delete_session(call.ports, session, call.caller())
     return None

@@ -110,6 +110,7 @@ async def list_upload_jobs(call: Call) -> object:
 
 async def delete_upload(call: Call) -> object:
     """End the upload, exactly as DELETE of its URL does, with the same hooks."""
+    call.ensure_switched_on(call.ports.policy.limits.termination, "uploads.termination")
     upload_id = call.path("upload_id")
     if not is_upload_id(upload_id):
         raise unknown_upload()
@@ -121,6 +122,7 @@ async def delete_upload(call: Call) -> object:
 
 async def download_upload(call: Call) -> object:
     """The bytes, as GET of the upload's URL sends them; browsers always save them."""
+    call.ensure_switched_on(call.ports.policy.limits.downloads, "uploads.downloads")
     upload_id = call.path("upload_id")
     if not is_upload_id(upload_id):
         raise unknown_upload()

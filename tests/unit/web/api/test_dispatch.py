@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from typing import cast
 
 import pytest
 from starlette.applications import Starlette
@@ -11,9 +13,12 @@ from starlette.responses import PlainTextResponse
 
 from tests.support.harness import UploadsHarness
 from tests.unit.web.asgi import ask
+from tusd_py.access.audit import AuditTrail
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.policy import AccessPolicy
+from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.principal import Principal, Role, Verb
 from tusd_py.web.api.call import Access, ApiRoute, Call
 from tusd_py.web.api.dispatch import ApiDispatcher
@@ -117,6 +122,30 @@ async def test_names_that_no_database_holds_404() -> None:
     """PostgreSQL takes no U+0000, which was answered 503: nothing has such a name or id."""
     assert (await ask(application(), "GET", "/api/named/a\0b")).status == 404
     assert (await ask(application(), "GET", "/api/named/ab")).status == 200
+
+
+class AwayAtSecondCall(Names):
+    """Verifies one token, then fails as a database that is away."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        self.calls += 1
+        if self.calls > 1:
+            raise RecordsUnavailable("away")
+        return await super().verify(token, allow_expired=allow_expired)
+
+
+async def test_refusal_that_cannot_be_recorded_403() -> None:
+    """The audit log asks for the principal of a refused request again; where that fails the answer is the same."""
+    harness = UploadsHarness()
+    harness.ports = replace(harness.ports, audit=AuditTrail(log=cast(AuditLog, None), clock=harness.clock))
+    policy, cross_origin = AccessPolicy(allows_anonymous=False), CrossOriginPolicy(locator=Locator())
+    authenticator = Authenticator(policy=policy, cross_origin=cross_origin, verifier=AwayAtSecondCall())
+    routes = ApiDispatcher(harness.open_ports, authenticator, ClientAddresses()).routes(ROUTES)
+    refused = await ask(Starlette(routes=routes), "DELETE", "/api/operate", {"Authorization": "Bearer vera"})
+    assert refused.status == 403
 
 
 async def test_operate() -> None:
