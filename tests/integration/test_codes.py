@@ -228,6 +228,12 @@ async def test_live_messages(server: RunningServer) -> None:
     code = await made(server, "codes", seconds=600)
     path = f"{server.root}/api/codes/{code['id']}/events"
     assert (await request("GET", path, BOB)).status == 404
+    # HEAD of a stream is not one: the connection is free for the next request at once.
+    head = await Connection.open(path)
+    for _ in range(2):
+        await head.send_head("HEAD", path, ALICE)
+        assert (await asyncio.wait_for(head.answer(), 5)).status == 200
+    head.close()
     short = await made(server, "codes", seconds=3)
     stream = await asyncio.wait_for(request("GET", f"{server.root}/api/codes/{short['id']}/events", ALICE), 20)
     assert stream.headers["content-type"].startswith("text/event-stream")

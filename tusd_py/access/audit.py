@@ -104,13 +104,13 @@ class AuditTrail:
     def record_refusal(self, actor: AuditActor, verb: str, kind: AuditKind, object_id: str, reason: str) -> None:
         """Record a refused request soon, unless its client was refused too often in this minute."""
         client = self._refusals_of(actor.address)
-        everybody = self._all_refusals = self._window(self._all_refusals)
-        if client.count >= self.refusals_per_minute or everybody.count >= 10 * self.refusals_per_minute:
+        total = self._all_refusals = self._window(self._all_refusals)
+        if client.count >= self.refusals_per_minute or total.count >= 10 * self.refusals_per_minute:
             client.unrecorded += 1
             self.on_dropped(1)
             return
         client.count += 1
-        everybody.count += 1
+        total.count += 1
         if client.unrecorded:
             reason = f"{reason} (and {client.unrecorded} more that were not recorded)"
             client.unrecorded = 0
@@ -176,7 +176,7 @@ class AuditTrail:
 
 
 def actor_of(caller: Caller) -> AuditActor:
-    """Who acts through a request."""
+    """The actor of a request, for the audit log."""
     address = caller.client or _without_port(caller.remote_address)
     if caller.principal is None:
         # Without access control a hook may name an owner.

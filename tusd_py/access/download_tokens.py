@@ -21,7 +21,7 @@ _PURPOSE = "download"
 
 
 def download_query(signer: TokenSigner, upload_id: str, now: datetime) -> str:
-    """The query with which everybody can download this upload for a while."""
+    """The query with which any client can download this upload for ``SECONDS``."""
     expires_at = int((now + timedelta(seconds=SECONDS)).timestamp())
     return f"{PARAMETER}={signer.sign(_PURPOSE, f'{upload_id} {expires_at}'.encode())}"
 

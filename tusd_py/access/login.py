@@ -44,7 +44,7 @@ class IssuedTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logins:
-    """The use cases of people who log in. Access tokens last for ``access_seconds``, a session since its last renewal
+    """Log in, renew tokens and log out. Access tokens last for ``access_seconds``, a session since its last renewal
     for ``session_seconds``.
     """
 
@@ -95,7 +95,7 @@ class Logins:
         actor = AuditActor(account.name, METHOD, address)
         audit = entries(trail, actor, "login", AuditKind.SESSION, session_id)
         if not await self.accounts.open_session(account, session, audit):
-            raise LoginRefused  # the password was changed, or the account disabled, in this moment
+            raise LoginRefused  # the password was changed, or the account disabled, since it was read
         log.info("logged in", extra={"event": "logged_in", "account": name, "client": address})
         return self._issued(account, session_id, refresh_token, now)
 

@@ -79,7 +79,7 @@ class AccessPolicy:
         return any(verb in TABLE[role][ownership] for role in roles)
 
     def only_listed_owner(self, principal: Principal) -> str | None:
-        """The owner to whose uploads lists are limited for ``principal``; ``None`` if they show those of everybody.
+        """The owner to whose uploads lists are limited for ``principal``; ``None`` if they show those of all owners.
 
         What every client may do with public uploads does not count: only those that know their URL may.
         """

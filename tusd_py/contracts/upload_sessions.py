@@ -37,7 +37,7 @@ class UploadSessions(Protocol):
         ...
 
     async def page(self, *, owner: str | None, after: tuple[int, str] | None, limit: int) -> list[UploadSession]:
-        """Sessions, newest first, of ``owner`` or of everybody (``None``), that follow the key ``after``.
+        """Sessions, newest first, of ``owner`` or of all owners (``None``), that follow the key ``after``.
 
         A key is the creation in microseconds since 1970 and the id.
         """

@@ -109,7 +109,9 @@ class SupervisedChild:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[read_end])
             os.close(read_end)
         try:
-            os.write(self._lifeline, self._stdin_line)
+            # Not in the middle of a line that send_line has for this process already.
+            with self._writing:
+                os.write(self._lifeline, self._stdin_line)
         except BrokenPipeError:
             return self._process  # it exited before it read the line; the caller logs the exit code
         _log.info("job worker started", extra={"pid": self._process.pid})

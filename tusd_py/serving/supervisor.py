@@ -167,7 +167,9 @@ class Supervisor:
         self._processes.remove(child)
         if _still_runs(child):
             # The template was killed, so that nothing reports the exit. No second process may have the same slot.
-            os.kill(child.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(child.process.pid, signal.SIGKILL)
+            wait([child.report], _CLOSING_SECONDS)  # its end of the pipe is closed when it has ended
         child.report.close()
         self._on_exit(child.process.pid, child.slot)
         if self._signals:

@@ -126,7 +126,7 @@ class Authenticator:
             if found is not None and self.download_origin.is_at(scope, headers):
                 return DOWNLOAD_PREFIX + found
         if query and self.accepts_links and (found := _from_query(query, LINK_PARAMETER)) is not None:
-            # A URL that somebody was given says more than the credentials that its client sends with every request.
+            # The link comes before other credentials: the client may send these with every request to this server.
             return LINK_PREFIX + found
         value = headers.get_bytes(b"authorization")
         # Other schemes may be for a proxy in front of this server; browsers then send them beside the cookie.

@@ -74,7 +74,7 @@ class QuotaBatch:
         return found
 
     def add(self, subject: str, period: str, first: int, second: int) -> None:
-        """Add to a counter. Those who look at it before the end see that."""
+        """Add to a counter. What reads it later in the transaction sees the sum."""
         growth = self._growth.get((subject, period))
         if growth is None:
             self._growth[subject, period] = [first, second]

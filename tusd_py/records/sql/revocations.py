@@ -23,7 +23,7 @@ def keep_revocations(restored: Path, before: Path | None, now: int) -> Mapping[s
     """Revoke in ``restored`` what is revoked in ``before``, the database that it replaces; return how many by table.
 
     What ``before`` does not know, because it was deleted since, is revoked too; accounts get the password, the roles
-    and the state that they have in ``before``, and all sessions end. Without ``before`` nobody knows what was revoked
+    and the state that they have in ``before``, and all sessions end. Without ``before`` it is unknown what was revoked
     since the copy was made: then every key, link, code and session is. ``now`` is in microseconds. Raises
     ``RecordsUnavailable``.
     """

@@ -32,7 +32,7 @@ _Port = TypeVar("_Port")
 
 
 class Access(Enum):
-    """Who may use a route whose answer decides about its rows itself; a route for roles has a ``Verb`` instead."""
+    """Which clients may use a route that filters its rows itself; a route for roles has a ``Verb`` instead."""
 
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload

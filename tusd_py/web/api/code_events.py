@@ -34,8 +34,12 @@ def code_events(call: Call, access: AccessPorts, codes: AccessCodes, code: Acces
         access.watchers.ensure_allowed(call.address)
     except TooManyWatchers:
         raise ApiError(429, "this client watches too many access codes", headers={"retry-after": "30"}) from None
+    headers = {"x-accel-buffering": "no"}
+    if call.request.method == "HEAD":
+        # A stream without its messages would keep the connection, and the place of a watcher, for nothing.
+        return Response(media_type="text/event-stream", headers=headers)
     stream = CodeStream(call, access.watchers, codes, code, view)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 class CodeStream:

@@ -78,7 +78,7 @@ async def show_session(call: Call) -> object:
 
 
 async def list_sessions(call: Call) -> object:
-    """Sessions, newest first: the principal's own, or with a role for that those of everybody."""
+    """Sessions, newest first: the principal's own, or those of all owners if its roles allow that."""
     if not call.may(Verb.INSPECT):
         raise AccessDenied
     query, limit = call.query, call.query.limit()

@@ -37,7 +37,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 async def list_uploads(call: Call) -> object:
-    """Uploads that the principal may inspect: its own, or with a role for that those of everybody."""
+    """Uploads that the principal may inspect: its own, or those of all owners if its roles allow that."""
     if not call.may(Verb.INSPECT):
         raise AccessDenied
     query = call.query
