@@ -89,7 +89,8 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
     """Those that run within the transaction of a record."""
     c, u = _charges.c, _uploads.c
     key = (c.upload_id == bindparam("upload_id"), c.created_at == bindparam("created_at"))
-    taken = c.taken_by == bindparam("final_id")
+    # With the text of the partial index's own condition: else SQLite scans all charges, at each completed upload.
+    taken = (c.taken_by == bindparam("final_id"), c.taken_by != _NONE)
     # By the whole key: there is no index by the id alone.
     parts = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
     untaken = (tuple_(c.created_at, c.upload_id).in_(parts), c.taken_by == _NONE)
@@ -110,10 +111,10 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         "change": set_charge.values(is_settled=bindparam("settled")),
         "correct_charge": set_charge,
         "sum_untaken": select(_total(c.bytes), _total(c.stored)).where(*untaken),
-        "sum_taken": select(_total(c.bytes), _total(c.stored)).where(taken),
+        "sum_taken": select(_total(c.bytes), _total(c.stored)).where(*taken),
         "take": update(_charges).where(*untaken).values(taken_by=bindparam("final_id")),
-        "free": update(_charges).where(taken).values(taken_by=_NONE),
-        "settle_parts": update(_charges).where(taken).values(is_settled=_TRUE),
+        "free": update(_charges).where(*taken).values(taken_by=_NONE),
+        "settle_parts": update(_charges).where(*taken).values(is_settled=_TRUE),
         "store_with_final": update(_charges)
         .where(tuple_(c.created_at, c.upload_id).in_(final_with_bytes))
         .values(stored=c.stored + bindparam("more_stored"))
@@ -183,7 +184,9 @@ def _of_reconciliation(dialect: Dialect) -> dict[str, str]:
     no_final = or_(u.id.is_(None), u.kind != literal_column("'final'"))
 
     part = _charges.alias("part")
-    parts_stored = select(_total(part.c.stored)).where(part.c.taken_by == c.upload_id).scalar_subquery()
+    parts_stored = (
+        select(_total(part.c.stored)).where(part.c.taken_by == c.upload_id, part.c.taken_by != _NONE).scalar_subquery()
+    )
     of_final = func.coalesce(u.length, _ZERO) - parts_stored
     is_failed = _has_status("failed")
     final_stored = case((and_(counts_now, not_(is_gone), not_(is_failed), of_final > _ZERO), of_final), else_=_ZERO)

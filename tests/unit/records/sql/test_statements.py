@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from tusd_py.records.sql.endpoint_states import compile_endpoint_statements
 from tusd_py.records.sql.job_statements import JobStatements, compile_job_statements
 from tusd_py.records.sql.migrate import migrate
+from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.sqlite import open_engine
 from tusd_py.records.sql.statements import Statements, compile_statements
 
@@ -58,6 +59,13 @@ def test_job_statements_use_an_index(name: str, connection: sqlite3.Connection) 
         assert {step.partition(" INDEX ")[2].partition(" ")[0] for step in steps if "jobs" in step} == {"ix_jobs_ready"}
     if name == "prune_jobs":
         assert any("ix_jobs_done" in step for step in steps)
+
+
+@pytest.mark.parametrize("name", ["find", "change", "sum_untaken", "sum_taken", "take", "free", "settle_parts", "add"])
+def test_quota_statements_of_one_upload_use_an_index(name: str, connection: sqlite3.Connection) -> None:
+    """What the transaction of a record runs does not look at the charges of other uploads: there may be millions."""
+    steps = plan_of(getattr(compile_quota_statements(open_engine("sqlite:///x").dialect), name), connection)
+    assert [step for step in steps if "SCAN quota" in step or "TEMP B-TREE" in step] == []
 
 
 def test_statements_compile_for_postgresql() -> None:
