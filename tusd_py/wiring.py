@@ -114,10 +114,14 @@ def is_private_literal(url: str) -> bool:
     return parse_address(host) is not None and not is_public(host)
 
 
+def has_backups(settings: Settings) -> bool:
+    """Whether a schedule makes backups, each a job of a worker."""
+    return bool(settings.schedules.backup_directory and settings.schedules.backup)
+
+
 def needs_worker(settings: Settings) -> bool:
     """Whether the settings enable anything that only a worker does."""
-    has_backups = settings.schedules.backup_directory and settings.schedules.backup
-    return bool(settings.steps or has_backups) or any(each.actor for each in subscriptions(settings))
+    return bool(settings.steps) or has_backups(settings) or any(each.actor for each in subscriptions(settings))
 
 
 def ensure_libmagic() -> None:

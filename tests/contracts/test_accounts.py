@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.postgres import empty_database
 from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.codes import AccessCode
+from tusd_py.model.links import Link, LinkKind
 from tusd_py.model.principal import Role, Verb
 from tusd_py.records.sql.database import SqlDatabase
 
@@ -71,12 +73,36 @@ async def test_changes_end_sessions(database: SqlDatabase) -> None:
     assert (changed.generation, changed.password_hash) == (1, "h3")
     assert not await accounts.open_session(found, SESSION)
     assert await accounts.open_session(changed, SESSION)
-    assert await accounts.set_disabled("alice", True)
+    assert await accounts.set_disabled("alice", True, NOW)
     assert await accounts.find_session("s1") is None
     disabled = await accounts.find("alice")
     assert disabled is not None
     assert (disabled.is_disabled, disabled.generation) == (True, 2)
-    assert not await accounts.set_disabled("carol", True)
+    assert not await accounts.set_disabled("carol", True, NOW)
+
+
+async def test_disabling_ends_the_links_and_codes_of_the_owner(database: SqlDatabase) -> None:
+    """They end in the transaction that disables; those of others, and what had ended before, stay as they are."""
+    await database.accounts.add(ALICE)
+    link = Link(id="01", kind=LinkKind.UPLOAD, upload_id="u1", owner="alice", created_at=NOW, expires_at=LATER)
+    old = replace(link, id="02", upload_id="u2")
+    others = replace(link, id="03", upload_id="u3", owner="bob")
+    for each in (link, old, others):
+        await database.links.add(each)
+    await database.links.revoke("02", NOW - timedelta(hours=1))
+    code = AccessCode(id="c1", owner="alice", created_at=NOW, expires_at=LATER)
+    expired = replace(code, id="c2", expires_at=NOW)
+    for number, each_code in enumerate((code, expired, replace(code, id="c3", owner="bob"))):
+        await database.codes.add(each_code, f"digest {number}")
+    assert await database.accounts.set_disabled("alice", False, NOW)
+    assert await database.links.find("01") == link
+    assert await database.accounts.set_disabled("alice", True, NOW)
+    assert await database.links.find("01") == replace(link, revoked_at=NOW)
+    assert await database.links.find("02") == replace(old, revoked_at=NOW - timedelta(hours=1))
+    assert await database.links.find("03") == others
+    assert await database.codes.find("c1") == replace(code, terminated_at=NOW)
+    assert await database.codes.find("c2") == expired
+    assert await database.codes.find("c3") == replace(code, id="c3", owner="bob")
 
 
 async def test_rotation_happens_once(database: SqlDatabase) -> None:

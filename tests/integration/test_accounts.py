@@ -432,3 +432,35 @@ async def test_audit_of_logins_and_changes(server: RunningServer) -> None:
         while not expected <= (found := await seen()):  # noqa: ASYNC110  # refusals are written within a second
             await asyncio.sleep(0.2)
     assert ("create", "account") in {each[:2] for each in found}
+
+
+async def test_disabling_an_account_ends_its_links_and_codes(tmp_path: Path) -> None:
+    """Its links and the tokens of its codes are 403 at once, and a token that is still known makes no more: 401."""
+    settings = {**SETTINGS, "LINKS__ENABLED": "true", "CODES__ENABLED": "true"}
+    server = start_server(tmp_path / "data", settings=settings)
+    try:
+        add_account(server, "carol")
+        login = await post(server, "login", {"name": "carol", "password": PASSWORD})
+        headers = {**bearer(json.loads(login.body)["access_token"]), "Content-Type": "application/json"}
+
+        async def make(kind: str) -> Answer:
+            terms = b"{}" if kind == "codes" else b'{"length_max": 10}'
+            return await request("POST", f"{server.root}/api/{kind}", headers, terms)
+
+        link = json.loads((await make("upload-links")).body)["url"]
+        code = json.loads((await make("codes")).body)["code"]
+        entry = json.dumps({"code": code}).encode()
+        plain = {"Content-Type": "application/json"}
+        redeemed = await request("POST", f"{server.root}/api/codes/redeem", plain, entry)
+        guest = {**TUS, **bearer(json.loads(redeemed.body)["token"])}
+        assert (await request("HEAD", link, TUS)).status == 200
+        command(server.data_dir, "user", "disable", "carol")
+        made = [(await make(kind)).status for kind in ("upload-links", "codes")]
+        assert made == [401, 401]
+        assert (await request("HEAD", link, TUS)).status == 403
+        assert (await request("POST", server.url, {**guest, "Upload-Length": "1"})).status == 403
+        assert (await request("POST", f"{server.root}/api/codes/redeem", plain, entry)).status == 404
+        command(server.data_dir, "user", "enable", "carol")
+        assert (await request("HEAD", link, TUS)).status == 403
+    finally:
+        server.stop()

@@ -167,6 +167,17 @@ def test_links_name_existing_files(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_in_examples_exist(document: Path) -> None:
+    """Every TOML block of a page names sections and keys of ``config.toml`` only."""
+    for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.M | re.S):
+        for section, values in tomllib.loads(block).items():
+            if section in sections():
+                assert set(values) <= set(sections()[section].model_fields), (section, block)
+            else:
+                assert section in {"project", "tool"}, block
+
+
 def test_readme_has_absolute_links() -> None:
     """A package index shows ``README.md`` without the repository, so its links are absolute."""
     assert [] == [target for target in links(ROOT / "README.md") if not target.startswith("https://")]

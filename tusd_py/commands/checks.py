@@ -34,7 +34,7 @@ from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
 from tusd_py.stores import describe_bucket, try_store
-from tusd_py.wiring import ensure_libmagic, is_private_literal, needs_worker, subscriptions, try_publishing
+from tusd_py.wiring import ensure_libmagic, has_backups, is_private_literal, needs_worker, subscriptions, try_publishing
 
 #: With less free space the disk store refuses every upload.
 _FREE_BYTES_MIN = 4 * 1024**2
@@ -188,9 +188,10 @@ def _hooks(settings: Settings) -> Iterator[Check]:
 
 def _worker(settings: Settings) -> Iterator[Check]:
     if not needs_worker(settings):
-        yield Check(True, "no worker is needed: webhooks, post- hooks, validation, publishing and quotas are off")
+        off = "webhooks, post- hooks, validation, publishing, quotas and the schedule of backups"
+        yield Check(True, f"no worker is needed: {off} are off")
         return
-    tasks = ", ".join([*settings.steps, *_deliveries(settings)])
+    tasks = ", ".join([*settings.steps, *_deliveries(settings), *_backups(settings)])
     if settings.worker.mode == "embedded":
         yield Check(True, f"the server will start a worker for {tasks}")
     else:
@@ -215,6 +216,11 @@ def _deliveries(settings: Settings) -> Iterator[str]:
         if subscription.actor:
             name = subscription.name
             yield f"webhook {name}" if name in webhooks else f"the post- hooks of {name}"
+
+
+def _backups(settings: Settings) -> Iterator[str]:
+    if has_backups(settings):
+        yield "the schedule of backups"
 
 
 def _redis(settings: Settings) -> Iterator[Check]:

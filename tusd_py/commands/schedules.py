@@ -69,7 +69,7 @@ def _line(state: ScheduleState) -> str:
     from tusd_py.views import format_time
 
     last = format_time(state.started_at) or "never"
-    line = f"{state.name:<17} {state.timing:<22} last {last}  {state.outcome:<7} next {format_time(state.due_at)}"
+    line = f"{state.name:<17} {state.timing:<30} last {last}  {state.outcome:<7} next {format_time(state.due_at)}"
     return printable(f"{line}  {state.detail}".rstrip())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -98,7 +99,7 @@ def set_password(
 
 @app.command("disable")
 def disable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
-    """Disable an account: its sessions, tokens and keys end, and running uploads do not complete."""
+    """Disable an account: its sessions, tokens, keys, links and codes end, and running uploads do not complete."""
     _switch(settings_of(config, {"storage.data_dir": data_dir}), name, is_disabled=True)
     say(f"{name} is disabled")
 
@@ -141,7 +142,8 @@ async def _erase(name: str, ports: Ports) -> OwnerErased:
 
 def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
     audit = _audit(settings, "disable" if is_disabled else "enable", name)
-    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled, audit)))
+    now = datetime.now(UTC)
+    _found(name, _call(settings, lambda accounts: accounts.set_disabled(_checked(name), is_disabled, now, audit)))
 
 
 def _audit(settings: Settings, verb: str, name: str) -> tuple[AuditEntry, ...]:

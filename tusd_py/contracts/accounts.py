@@ -32,8 +32,11 @@ class Accounts(Protocol):
         """Change the hash; with ``revokes`` end the sessions and tokens too. False if the account has changed."""
         ...
 
-    async def set_disabled(self, name: str, is_disabled: bool, audit: Sequence[AuditEntry] = ()) -> bool:
-        """Disable or enable the account, and end its sessions and tokens. False if there is none."""
+    async def set_disabled(self, name: str, is_disabled: bool, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Disable or enable the account, and end its sessions and tokens. False if there is none.
+
+        Disabling also revokes its links and terminates its access codes, in the same transaction.
+        """
         ...
 
     async def set_roles(self, name: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> bool:

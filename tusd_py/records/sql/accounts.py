@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Dialect, bindparam, delete, literal_column, select, update
+from sqlalchemy import BigInteger, BindParameter, Dialect, bindparam, delete, literal_column, null, select, update
 
 from tusd_py.model.account import Account, Session
 from tusd_py.model.audit import AuditEntry
@@ -24,11 +24,13 @@ from tusd_py.records.sql.account_rows import (
 )
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
 from tusd_py.records.sql.driver import DatabaseConnection
+from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import Query, WriteResult
 
 _a, _s = accounts_table.c, sessions_table.c
+_links, _codes = (RecordsTable.metadata.tables[name] for name in ("links", "access_codes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class AccountStatements:
     set_roles: str  # name, new_roles
     delete: str  # name
     end_sessions: str  # name
+    end_grants: tuple[str, ...]  # name, now; links and access codes
     add_session: str
     logged_in: str  # id, generation, now
     forget_expired: str  # now
@@ -84,9 +87,19 @@ def compile_account_statements(dialect: Dialect) -> AccountStatements:
     }
     return AccountStatements(
         add=compile_text(dialect, insert_or_ignore(dialect, accounts, "name"), ACCOUNT_COLUMNS),
+        end_grants=_end_grants(dialect),
         add_session=compile_text(dialect, insert_or_ignore(dialect, sessions, "id"), SESSION_COLUMNS),
         **{name: compile_text(dialect, statement) for name, statement in statements.items()},
     )
+
+
+def _end_grants(dialect: Dialect) -> tuple[str, ...]:
+    """What revokes the links of an owner, and terminates the access codes."""
+    name: BindParameter[str] = bindparam("account_name")
+    now = bindparam("now", type_=BigInteger)
+    links = update(_links).where(_links.c.owner == name, _links.c.revoked_at.is_(null()))
+    codes = update(_codes).where(_codes.c.owner == name, _codes.c.terminated_at.is_(null()), _codes.c.expires_at > now)
+    return compile_text(dialect, links.values(revoked_at=now)), compile_text(dialect, codes.values(terminated_at=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +159,11 @@ class SqlAccounts:
             return await self._change((self._sql.rehash, values), audit=audit)
         return await self._change((self._sql.set_password, values), self._end_sessions(account.name), audit=audit)
 
-    async def set_disabled(self, name: str, is_disabled: bool, audit: Sequence[AuditEntry] = ()) -> bool:
+    async def set_disabled(self, name: str, is_disabled: bool, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"account_name": name, "disabled": is_disabled}
-        return await self._change((self._sql.set_disabled, values), self._end_sessions(name), audit=audit)
+        ended: dict[str, object] = {"account_name": name, "now": to_microseconds(now)}
+        grants = [(statement, ended) for statement in self._sql.end_grants if is_disabled]
+        return await self._change((self._sql.set_disabled, values), self._end_sessions(name), *grants, audit=audit)
 
     async def set_roles(self, name: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"account_name": name, "new_roles": words(roles)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, or_, select, update
 
-from tusd_py.model.audit import AuditEntry, AuditFilter, AuditKind, AuditOutcome, RecordedEntry, Seal
+from tusd_py.model.audit import BY_SERVER, AuditEntry, AuditFilter, AuditKind, AuditOutcome, RecordedEntry, Seal
 from tusd_py.records.sql.audit_tables import AuditEntryRow, AuditSealRow
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
 from tusd_py.records.sql.tables import RecordsTable, from_microseconds, to_microseconds
@@ -127,7 +127,30 @@ def entry_row(entry: AuditEntry) -> dict[str, object]:
 
 
 def to_entry(row: Sequence[Any]) -> RecordedEntry:
-    """The entry of a row."""
+    """The entry of a row. One that no server has written like this is an entry that says so: verifying reports it."""
+    if not all(isinstance(text, str) for text in row[2:]):
+        return _unreadable_entry(row[0])
+    try:
+        return _entry(row)
+    except (ValueError, TypeError, OverflowError):
+        return _unreadable_entry(row[0])
+
+
+def _unreadable_entry(number: int) -> RecordedEntry:
+    entry = AuditEntry(
+        at=from_microseconds(0),
+        subject="",
+        method=BY_SERVER,
+        verb="unreadable",
+        kind=AuditKind.AUDIT,
+        object_id="",
+        outcome=AuditOutcome.FAILED,
+        reason="the row was changed and cannot be read",
+    )
+    return RecordedEntry(number=number, entry=entry, salt="")
+
+
+def _entry(row: Sequence[Any]) -> RecordedEntry:
     number, at, subject, method, verb, kind, object_id, outcome, address, reason, salt = row
     entry = AuditEntry(
         at=from_microseconds(at),
@@ -158,7 +181,22 @@ def seal_row(seal: Seal) -> dict[str, object]:
 
 
 def to_seal(row: Sequence[Any]) -> Seal:
-    """The seal of a row."""
+    """The seal of a row. One that cannot be read has a digest that no entry has: verifying reports it."""
+    try:
+        return _seal(row)
+    except (ValueError, TypeError, OverflowError, AttributeError):
+        return Seal(
+            number=row[0],
+            sealed_at=from_microseconds(0),
+            count=0,
+            root="",
+            previous="",
+            hash="",
+            digests={row[1]: ""},
+        )
+
+
+def _seal(row: Sequence[Any]) -> Seal:
     number, _, sealed_at, count, root, previous, hash_, digests = row
     return Seal(
         number=number,

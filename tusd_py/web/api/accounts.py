@@ -62,7 +62,9 @@ async def change_account(call: Call) -> object:
         await editor.accounts.set_roles(name, roles, call.audit("set-roles", AuditKind.ACCOUNT, name))
     if disabled is not None:
         verb = "disable" if disabled else "enable"
-        await editor.accounts.set_disabled(name, disabled, call.audit(verb, AuditKind.ACCOUNT, name))
+        await editor.accounts.set_disabled(
+            name, disabled, call.ports.clock(), call.audit(verb, AuditKind.ACCOUNT, name)
+        )
     return account_view(await _found(editor.accounts, name))
 
 

@@ -13,14 +13,14 @@ from tusd_py.contracts.codes import AccessCodes
 from tusd_py.model.audit import AuditKind
 from tusd_py.model.codes import CODE_GRANT, AccessCode, CodeState, format_code
 from tusd_py.model.principal import Verb
-from tusd_py.protocol.access_errors import CodeUnknown, TooManyGuesses, Unauthenticated
+from tusd_py.protocol.access_errors import CodeUnknown, CredentialsRevoked, TooManyGuesses, Unauthenticated
 from tusd_py.uploads.end_grant import terminate_code
 from tusd_py.uploads.make_link import new_id
 from tusd_py.views import code_view, format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.code_events import code_events
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
-from tusd_py.web.api.links import owner_in, page_owner, seconds_in, shared
+from tusd_py.web.api.links import is_revoked, owner_in, page_owner, seconds_in, shared
 from tusd_py.web.api.problems import ApiError
 
 _SECONDS = 3600
@@ -48,6 +48,9 @@ async def make(call: Call) -> object:
         bytes_max=body.number("bytes_max", least=1) if "bytes_max" in body else None,
     )
     text = await make_code(codes, access.signer, code, call.audit("create", AuditKind.CODE, code.id))
+    if await is_revoked(call):
+        await codes.terminate(code.id, now)
+        raise CredentialsRevoked
     return {**code_view(code, now), "code": format_code(text)}
 
 

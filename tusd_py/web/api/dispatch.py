@@ -76,7 +76,7 @@ class ApiDispatcher:
                     try:
                         await self._record_refusal(route, request, failure)
                     except Exception as error:
-                        # The client is refused all the same: the database may be away by now.
+                        # The outermost handler of the entry: the client is refused also while the database is away.
                         log.warning("could not record that a request was refused", exc_info=error)
                 if isinstance(refused, InternalError):
                     log.error("%s %s failed", request.method, route.path, exc_info=failure)

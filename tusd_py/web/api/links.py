@@ -14,7 +14,7 @@ from tusd_py.model.ids import is_owner
 from tusd_py.model.links import Link, LinkKind
 from tusd_py.model.principal import Verb
 from tusd_py.protocol import rules
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import CredentialsRevoked, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
 from tusd_py.uploads.end_grant import revoke_link
@@ -49,6 +49,16 @@ def owner_in(call: Call, body: JsonBody) -> str:
     if not owner or not is_owner(owner):
         raise ApiError(400, "owner must be a text of 1 to 255 characters without control characters")
     return owner
+
+
+async def is_revoked(call: Call) -> bool:
+    """Whether the credentials of the client were revoked before the request ends, such as by disabling its account.
+
+    What it has just made was not there yet to end with the account, so it has to end now.
+    """
+    access = call.ports.access_ports
+    check = None if access is None else access.checks.get(call.principal.method)
+    return check is not None and not await check.is_valid(call.principal.credential)
 
 
 def seconds_in(body: JsonBody, name: str, default: int, most: float) -> int:
@@ -106,6 +116,7 @@ async def make_for_upload(call: Call) -> object:
         may_download=body.flag("may_download", False),
     )
     link, upload = await make_upload_link(call.ports, terms, call.caller(), EMPTY_BODY)
+    await _end_if_revoked(call, _links(access), link)
     await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
     view = link_view(link, call.ports.clock())
     return {**view, "length": upload.length, "length_max": upload.length_max, "url": _url(call, access, link)}
@@ -121,8 +132,15 @@ async def make_for_download(call: Call) -> object:
     seconds = seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max)
     is_single_use = body.flag("single_use", False)
     link = await make_download_link(call.ports, links, upload, seconds, _origins(body), is_single_use=is_single_use)
+    await _end_if_revoked(call, links, link)
     await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
     return {**link_view(link, call.ports.clock()), "url": _url(call, access, link)}
+
+
+async def _end_if_revoked(call: Call, links: Links, link: Link) -> None:
+    if await is_revoked(call):
+        await revoke_link(call.ports, links, link, None)
+        raise CredentialsRevoked
 
 
 def _url(call: Call, access: AccessPorts, link: Link) -> str:
