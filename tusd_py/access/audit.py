@@ -145,6 +145,7 @@ class AuditTrail:
                     await self._closing.wait()
             except TimeoutError:
                 pass
+            some: list[AuditEntry] = []
             try:
                 while self._waiting:
                     some = self._waiting[:_WRITTEN_AT_ONCE]
@@ -155,6 +156,11 @@ class AuditTrail:
                 if self._closing.is_set():
                     log.warning("audit entries are lost", extra={"entries": len(self._waiting)})
                     break
+            except Exception:
+                # The outermost handler of this task: a defect in one entry must not end the log of all others.
+                log.exception("audit entries are lost", extra={"entries": len(some)})
+                self.on_dropped(len(some))
+                del self._waiting[: len(some)]
             else:
                 self._outages.succeeded(log, "audit log")
         self._writing = None
