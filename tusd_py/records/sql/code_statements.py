@@ -54,7 +54,8 @@ class CodeStatements:
     add: str  # a row
     find: str  # code_id
     find_by_digest: str  # its_digest
-    list_all: str  # its_owner, before_id, limit
+    list_all: str  # before_id, limit
+    list_of: str  # its_owner and the same
     extend: str  # code_id, more, now, latest
     terminate: str  # code_id, now
     expiring: str  # now, until, limit
@@ -84,7 +85,6 @@ def _of_codes(dialect: Dialect) -> dict[str, str]:
     c = _codes.c
     of_id = c.id == bindparam("code_id", type_=Text)
     now = bindparam("now", type_=BigInteger)
-    owner = bindparam("its_owner", type_=Text)
     # Ids begin with the time: the order of ids is that of creation.
     before_id = bindparam("before_id", type_=Text)
     is_active = (c.terminated_at.is_(null()), c.expires_at > now)
@@ -92,7 +92,8 @@ def _of_codes(dialect: Dialect) -> dict[str, str]:
     latest = bindparam("latest", type_=BigInteger)
     unwarned = (c.terminated_at.is_(null()), c.warned_at.is_(null()))
     old = select(c.id).where(c.expires_at < bindparam("before", type_=BigInteger))
-    listed = _code.where(or_(owner == _NONE, c.owner == owner), or_(before_id == _NONE, c.id < before_id))
+    listed = _code.where(or_(before_id == _NONE, c.id < before_id)).order_by(c.id.desc())
+    of_owner = c.owner == bindparam("its_owner", type_=Text)
     u = _uploads.c
     of_grant = (u["grant"] == bindparam("its_grant", type_=Text), u.id > bindparam("after_id", type_=Text))
     # So that the partial index applies.
@@ -101,7 +102,8 @@ def _of_codes(dialect: Dialect) -> dict[str, str]:
     statements = {
         "find": _code.where(of_id),
         "find_by_digest": _code.where(c.digest == bindparam("its_digest", type_=Text)),
-        "list_all": with_limit(listed.order_by(c.id.desc())),
+        "list_all": with_limit(listed),
+        "list_of": with_limit(listed.where(of_owner)),
         "extend": update(_codes)
         .where(of_id, *is_active)
         .values(expires_at=case((end > latest, latest), else_=end), warned_at=null()),

@@ -61,8 +61,10 @@ class SqlAccessCodes:
         return found[0] if found else None
 
     async def list_codes(self, *, owner: str = "", before_id: str = "", limit: int) -> list[AccessCode]:
-        values: dict[str, object] = {"its_owner": owner, "before_id": before_id, "limit": limit}
-        return await self._read(Query(self._sql.list_all, values, to_code))
+        values: dict[str, object] = {"before_id": before_id, "limit": limit}
+        if not owner:
+            return await self._read(Query(self._sql.list_all, values, to_code))
+        return await self._read(Query(self._sql.list_of, {**values, "its_owner": owner}, to_code))
 
     async def redeem(self, digests: Sequence[str], address: str, now: datetime) -> Redemption:
         attempt = RedeemCode(self._sql, digests, address, now)

@@ -39,7 +39,8 @@ class LinkStatements:
 
     add: str  # a row of link_row
     find: str  # link_id
-    list_all: str  # its_kind, its_owner, before_id, limit
+    list_all: str  # its_kind, before_id, limit
+    list_of: str  # its_owner and the same
     revoke: str  # link_id, now
     claim: str  # link_id, new_claim, now, until, sent_max
     release: str  # link_id, seen_claim, more, bytes_used_up, now
@@ -53,20 +54,25 @@ def compile_link_statements(dialect: Dialect) -> LinkStatements:
     c = _links.c
     of_id = c.id == bindparam("link_id", type_=Text)
     now = bindparam("now", type_=BigInteger)
-    owner = bindparam("its_owner", type_=Text)
     # Ids begin with the time: the order of ids is that of creation.
     before = bindparam("before_id", type_=Text)
     is_free = or_(c.claim == _NONE, c.claim == bindparam("new_claim", type_=Text), c.claimed_until <= now)
     total = c.bytes_sent + bindparam("more", type_=BigInteger)
     used_up = total >= bindparam("bytes_used_up", type_=BigInteger)
-    kept = select(*c).where(c.kind == bindparam("its_kind", type_=Text), or_(owner == _NONE, c.owner == owner))
+    listed = (
+        select(*c)
+        .where(c.kind == bindparam("its_kind", type_=Text), or_(before == _NONE, c.id < before))
+        .order_by(c.id.desc())
+    )
+    of_owner = c.owner == bindparam("its_owner", type_=Text)
     old = select(c.id).where(c.settled_at < bindparam("before", type_=BigInteger))
     has_ended = or_(c.expires_at <= now, c.revoked_at.is_not(null()))
     unsettled = select(*c).where(c.settled_at.is_(null()), has_ended).order_by(c.expires_at)
     set_use = update(_links).where(of_id, c.used_at.is_(null()), c.revoked_at.is_(null()))
     statements = {
         "find": select(*c).where(of_id),
-        "list_all": with_limit(kept.where(or_(before == _NONE, c.id < before)).order_by(c.id.desc())),
+        "list_all": with_limit(listed),
+        "list_of": with_limit(listed.where(of_owner)),
         "revoke": update(_links).where(of_id, c.revoked_at.is_(null())).values(revoked_at=now),
         "claim": set_use.where(is_free, c.bytes_sent <= bindparam("sent_max", type_=BigInteger)).values(
             claim=bindparam("new_claim", type_=Text), claimed_until=bindparam("until", type_=BigInteger)

@@ -30,13 +30,10 @@ class SqlLinks:
         return found[0] if found else None
 
     async def list_links(self, kind: LinkKind, *, owner: str = "", before_id: str = "", limit: int) -> list[Link]:
-        values: dict[str, object] = {
-            "its_kind": kind.value,
-            "its_owner": owner,
-            "before_id": before_id,
-            "limit": limit,
-        }
-        return await self._read(Query(self._sql.list_all, values, to_link))
+        values: dict[str, object] = {"its_kind": kind.value, "before_id": before_id, "limit": limit}
+        if not owner:
+            return await self._read(Query(self._sql.list_all, values, to_link))
+        return await self._read(Query(self._sql.list_of, {**values, "its_owner": owner}, to_link))
 
     async def revoke(self, link_id: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"link_id": link_id, "now": to_microseconds(now)}

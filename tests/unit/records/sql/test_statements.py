@@ -12,8 +12,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from tusd_py.records.sql.code_statements import compile_code_statements
 from tusd_py.records.sql.endpoint_states import compile_endpoint_statements
 from tusd_py.records.sql.job_statements import JobStatements, compile_job_statements
+from tusd_py.records.sql.link_rows import compile_link_statements
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.sqlite import open_engine
@@ -66,6 +68,14 @@ def test_quota_statements_of_one_upload_use_an_index(name: str, connection: sqli
     """What the transaction of a record runs does not look at the charges of other uploads: there may be millions."""
     steps = plan_of(getattr(compile_quota_statements(open_engine("sqlite:///x").dialect), name), connection)
     assert [step for step in steps if "SCAN quota" in step or "TEMP B-TREE" in step] == []
+
+
+def test_lists_of_an_owner_use_an_index(connection: sqlite3.Connection) -> None:
+    """Every client may list its links and codes: that reads no rows of others, and sorts none."""
+    dialect = open_engine("sqlite:///x").dialect
+    for statement in (compile_link_statements(dialect).list_of, compile_code_statements(dialect).list_of):
+        steps = plan_of(statement, connection)
+        assert len(steps) == 1 and "_owner (" in steps[0], steps
 
 
 def test_statements_compile_for_postgresql() -> None:
