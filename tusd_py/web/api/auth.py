@@ -109,6 +109,7 @@ def _logins(call: Call) -> Logins:
 
 
 def _cookies(call: Call) -> SessionCookies:
+    _logins(call)  # 404 where accounts are off
     if call.session_cookies is None:
         raise ApiError(400, "this server sets no cookies (accounts.cookies); use the tokens of the response")
     return call.session_cookies
