@@ -14,8 +14,11 @@ import typer
 from tests.support.command import run
 from tusd_py.cli import app
 
-#: These make the data directory, or need none.
-CREATING = {"serve", "worker", "migrate", "config", "restore", "reload"}
+#: These make the data directory, need none, or wait for the database.
+CREATING = {"serve", "worker", "migrate", "config", "restore", "reload", "wait-for-db"}
+
+#: Arguments that must be of a certain form.
+ARGUMENTS = {("subject",): "user:1", ("schedules", "run", "name"): "reconcile_quotas"}
 
 #: What a command needs beside its arguments.
 OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -32,7 +35,8 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
             yield from leaves(command.get_command(None, name), (*words, name))
     else:
         arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
-        yield (*words, *("user:1" if name == "subject" else "1" for name in arguments), *OPTIONS.get(words, ()))
+        given = [ARGUMENTS.get((*words, name), ARGUMENTS.get((name,), "1")) for name in arguments]
+        yield (*words, *given, *OPTIONS.get(words, ()))
 
 
 COMMANDS = sorted(words for words in leaves(typer.main.get_command(app)) if words[0] not in CREATING)
