@@ -35,8 +35,8 @@ async def run(harness: UploadsHarness, upload_id: str, name: str) -> None:
 
 
 def test_find_actors_one_per_step() -> None:
-    """Every step of the registry has an actor of its name; webhooks have one more."""
-    assert {*STEPS_BY_NAME, "webhooks"} == set(find_actors())
+    """Every step of the registry has an actor of its name; webhooks and schedules have one each."""
+    assert {*STEPS_BY_NAME, "webhooks", "schedules"} == set(find_actors())
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.setting])
