@@ -22,6 +22,7 @@ def many(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.long
 def test_500_files_reloaded_at_once(page: UploadPage, server: RunningServer, many: list[Path]) -> None:
     """After a reload the page resumes what it can without asking, and says which files have to be chosen again.
 

@@ -23,7 +23,7 @@ OPERATIONS: dict[str, Any] = {
     f"{operation.method.upper()} {operation.path}": operation
     for operation in (cast("Any", found).ok() for found in SCHEMA.get_all_operations())
 }
-QUICK, LONG = 8, 300
+QUICK, LONG = 5, 300
 #: Refusals of values that a schema cannot describe: texts that only the server makes, and sums of several members.
 BEYOND_SCHEMA = re.compile(r"no text may have$|cursor must be|are not \d+ chunks$|metadata", re.I)
 

@@ -14,7 +14,7 @@ from tests.support.redis import running_redis
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(params=["embedded", "redis"])
+@pytest.fixture(params=["embedded", pytest.param("redis", marks=pytest.mark.long)])
 def broker(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "embedded":
         yield "embedded"
