@@ -25,7 +25,7 @@ help: ## list the targets
 run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds flags)
 	@$(BIN)/tusd-py serve $(ARGS)
 
-test: $(DOCS) packages ## run the tests, with real clients and a real browser: about ten minutes
+test: $(DOCS) packages ## run the tests, with real clients and a real browser: about a quarter of an hour
 	@$(PYTEST) -m "not long" $(ARGS)
 
 test-all: $(PROXIES) $(DOCS) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
@@ -34,7 +34,7 @@ test-all: $(PROXIES) $(DOCS) packages more-packages ## run every test, the long 
 first-hour: $(DEV) ## do what a new user does in the first hour, from the wheel in an empty directory; part of make test
 	@$(BIN)/python -m pytest -q tests/integration/test_first_hour.py $(ARGS)
 
-fast: $(DEV) ## run the tests that need no browser, client or network: about a minute
+fast: $(DEV) ## run the tests that need no browser, client or network: about four minutes
 	@$(PYTEST) tests/unit tests/property tests/contracts tests/conformance -m "not long" $(ARGS)
 
 check: $(DEV) ## check format, lint, types, layers and project rules
