@@ -158,8 +158,10 @@ async def main() -> int:
         path = Path(folder, "records.sqlite3")
         url = new_database() if options.postgres else f"sqlite:///{path}"
         bring_up_to_date(url)
-        fill = fill_postgres if options.postgres else fill_sqlite
-        fill(url if options.postgres else path, options.uploads)  # type: ignore[arg-type]
+        if options.postgres:
+            fill_postgres(url, options.uploads)
+        else:
+            fill_sqlite(path, options.uploads)
         database = await SqlDatabase.open(url)
         await measure_lists(database.records, options.rounds)
         found: dict[str, list[float]] = {"with": [], "without": []}

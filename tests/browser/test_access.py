@@ -82,7 +82,7 @@ def test_login_comes_before_uploads(door: UploadPage, guarded: RunningServer, tm
 
 
 def test_visitors_of_one_browser_are_kept_apart(door: UploadPage, tmp_path: Path) -> None:
-    """Who logs in after another person sees neither that person's files nor continues that person's uploads."""
+    """A person that logs in after another one neither sees nor continues the uploads of the first."""
     log_in(door, "alice")
     expect(door.tab.get_by_text("Logged in as alice")).to_be_visible()
     (tmp_path / "private.bin").write_bytes(b"x")

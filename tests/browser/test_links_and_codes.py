@@ -51,7 +51,7 @@ def enter_code(page: UploadPage, code: str) -> None:
 
 
 def test_upload_link_takes_one_file(browser: Browser, sharing: RunningServer, tmp_path: Path) -> None:
-    """Who opens the page with an upload link uploads one file without credentials, and is told when it is used up."""
+    """The page with an upload link uploads one file without credentials, and tells when the link is used up."""
     link = result(made(sharing, "upload-links", length_max=MIB))
     chosen = file_at(tmp_path / "form.bin", 1, 300_000)
     with visit(browser, sharing, expected=EXPECTED, path=f"/#link={quote(link['url'], safe='')}") as page:

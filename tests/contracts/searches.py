@@ -140,7 +140,7 @@ class SearchContract:
         entry = HistoryEntry(Status.PROCESSING, NOW, "", "validation", {"type": "image/webp"})
         saved = await records.update(inserted, replace(inserted, history=(*inserted.history, entry)))
         assert await pages(records, UploadFilter(detected_type="image/webp")) == ["a"]
-        # Further saves keep it, by whoever has read the record.
+        # Further saves keep it, by any code that has read the record.
         found = await records.find("a")
         assert found is not None
         await records.update(found, found.expiring(NOW))

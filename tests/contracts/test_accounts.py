@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import empty_database
 from tusd_py.model.account import Account, ApiKey, Session
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.links import Link, LinkKind
@@ -32,14 +29,6 @@ KEY = ApiKey(
     verbs=frozenset({Verb.CREATE, Verb.APPEND}),
     created_at=NOW,
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlDatabase]:
-    url = empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
-    opened = await SqlDatabase.open(url)
-    yield opened
-    await opened.close()
 
 
 async def test_accounts_come_back(database: SqlDatabase) -> None:

@@ -8,12 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests.support.harness import CALLER, EPOCH, UploadsHarness
-from tests.support.postgres import empty_database
 from tusd_py.model.codes import FREE_GUESSES, PRESSED_ADDRESSES, AccessCode, CodeState
 from tusd_py.model.principal import Principal, Role
 from tusd_py.model.upload import Kind
@@ -28,11 +26,6 @@ CODE = AccessCode(
     id="c1", owner="alice", created_at=NOW, expires_at=NOW + timedelta(hours=1), files_max=2, bytes_max=100
 )
 BEARER = Principal(subject="alice", roles=frozenset({Role.CODE}), method="code", grant="code:c1")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
 
 
 @asynccontextmanager

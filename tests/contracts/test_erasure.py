@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import CALLER, EPOCH, UploadsHarness
-from tests.support.postgres import empty_database
-from tusd_py.access.audit import AuditTrail
+from tusd_py.access.audit import AuditTrail, record
 from tusd_py.access.audit_sealing import seal_entries, verify
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.account import Account, ApiKey
@@ -31,11 +30,6 @@ pytestmark = pytest.mark.anyio
 ROLES = frozenset({Role.UPLOADER})
 RECORDING = Subscription(name="events.record", actor="", types=frozenset(EventType))
 WEBHOOK = Subscription(name="library", actor="webhooks", types=frozenset({EventType.POST_TERMINATE}))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
 
 
 @asynccontextmanager
@@ -109,7 +103,7 @@ async def test_an_audit_log_that_is_off_by_now_is_erased_too(url: str) -> None:
         harness.ports = replace(harness.ports, audit=None)
         await erase_owner(harness.ports, database.personal_data, "alice")
         assert await database.audit_log.page(0, 10) == []
-        await trail.record(AuditActor("alice", "account", "192.0.2.7"), "login", AuditKind.SESSION, "s")
+        await record(trail, AuditActor("alice", "account", "192.0.2.7"), "login", AuditKind.SESSION, "s")
         await seal_entries(trail)
         await erase_owner(harness.ports, database.personal_data, "alice")
         assert not [each for each in await database.audit_log.page(0, 10) if "alice" in repr(each)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import empty_database
 from tusd_py.contracts.links import Links
 from tusd_py.model.links import Link, LinkKind, LinkState
 from tusd_py.records.sql.database import SqlDatabase
@@ -30,12 +27,9 @@ LINK = Link(
 DOWNLOAD = replace(LINK, id="d1", kind=LinkKind.DOWNLOAD, types=(), is_single_use=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def links(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Links]:
-    url = empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
-    database = await SqlDatabase.open(url)
-    yield database.links
-    await database.close()
+@pytest.fixture
+def links(database: SqlDatabase) -> Links:
+    return database.links
 
 
 async def test_life_of_a_link(links: Links) -> None:

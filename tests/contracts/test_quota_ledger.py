@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.support.harness import CALLER, UploadsHarness
-from tests.support.postgres import empty_database
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.jobs import Job
 from tusd_py.model.principal import Principal, PrincipalLimits
@@ -28,11 +26,6 @@ pytestmark = pytest.mark.anyio
 
 SUBJECT = "address:192.0.2.7"
 PERIODS = QuotaPeriods("2026-01-01", "2026-01")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
 
 
 @asynccontextmanager

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import empty_database
 from tusd_py.model.audit import AuditEntry, AuditFilter, AuditKind
 from tusd_py.model.schedules import RunOutcome, ScheduleState
 from tusd_py.records.sql.database import SqlDatabase
@@ -20,11 +18,6 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
 
 
 @asynccontextmanager

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import empty_database
 from tusd_py.records.sql.database import SqlDatabase
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
 
 
 async def test_one_secret_for_all_processes(url: str) -> None:

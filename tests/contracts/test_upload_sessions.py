@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -30,14 +28,6 @@ SESSION = UploadSession(
     created_at=NOW,
     expires_at=NOW + timedelta(days=7),
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlDatabase]:
-    url = empty_database() if request.param == "postgresql" else f"sqlite:///{tmp_path}/records.sqlite3"
-    opened = await SqlDatabase.open(url)
-    yield opened
-    await opened.close()
 
 
 async def test_chunks_until_finalized(database: SqlDatabase) -> None:

@@ -57,17 +57,9 @@ def session() -> Iterator[requests.Session]:
         yield opened
 
 
-@pytest.mark.parametrize("examples", [QUICK, pytest.param(LONG, marks=pytest.mark.long)])
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.timeout(600)
-def test_operation(operation: str, examples: int, server: RunningServer, session: requests.Session) -> None:
-    """Every answer is described: its status, its type, its content, its headers. None is an error of the server."""
-    one = OPERATIONS[operation]
-    cases = [one.as_strategy(GenerationMode.POSITIVE)]
-    if _has_input(operation):
-        cases.append(one.as_strategy(GenerationMode.NEGATIVE))
-
-    @settings(
+def trying(examples: int) -> settings:
+    """So many examples for each test; the quick ones are always the same."""
+    return settings(
         max_examples=examples,
         deadline=None,
         derandomize=examples == QUICK,
@@ -75,7 +67,25 @@ def test_operation(operation: str, examples: int, server: RunningServer, session
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.one_of(cases))
+
+
+def cases_of(operation: str) -> st.SearchStrategy[Any]:
+    """Requests as the schema describes them, and for an operation with input others too."""
+    one = OPERATIONS[operation]
+    cases = [one.as_strategy(GenerationMode.POSITIVE)]
+    if one.path_parameters or one.query or one.body:
+        cases.append(one.as_strategy(GenerationMode.NEGATIVE))
+    return st.one_of(cases)
+
+
+@pytest.mark.parametrize("examples", [QUICK, pytest.param(LONG, marks=pytest.mark.long)])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.timeout(600)
+def test_operation(operation: str, examples: int, server: RunningServer, session: requests.Session) -> None:
+    """Every answer is described: its status, its type, its content, its headers. None is an error of the server."""
+
+    @trying(examples)
+    @given(cases_of(operation))
     def check(case: Any) -> None:
         response = case.call(base_url=server.root, session=session, timeout=20)
         assert response.status_code < 500, (case.as_curl_command(), response.text)
@@ -90,20 +100,9 @@ def test_operation(operation: str, examples: int, server: RunningServer, session
 @pytest.mark.timeout(600)
 def test_operation_of_grants(operation: str, examples: int, guarded: RunningServer, session: requests.Session) -> None:
     """The same for links and access codes, by an admin."""
-    one = OPERATIONS[operation]
-    cases = [one.as_strategy(GenerationMode.POSITIVE)]
-    if _has_input(operation):
-        cases.append(one.as_strategy(GenerationMode.NEGATIVE))
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=examples == QUICK,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.one_of(cases), st.integers(1, 2**32 - 1))
+    @trying(examples)
+    @given(cases_of(operation), st.integers(1, 2**32 - 1))
     def check(case: Any, number: int) -> None:
         address = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
         headers = {**ADMIN, "X-Forwarded-For": address}
@@ -113,8 +112,3 @@ def test_operation_of_grants(operation: str, examples: int, guarded: RunningServ
         case.validate_response(response, excluded_checks=[positive_data_acceptance, ignored_auth])
 
     check()
-
-
-def _has_input(operation: str) -> bool:
-    one = OPERATIONS[operation]
-    return bool(one.path_parameters or one.query or one.body)

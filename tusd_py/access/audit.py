@@ -89,18 +89,6 @@ class AuditTrail:
             reason=_bounded(reason),
         )
 
-    async def record(
-        self,
-        actor: AuditActor,
-        verb: str,
-        kind: AuditKind,
-        object_id: str,
-        outcome: AuditOutcome = AuditOutcome.DONE,
-        reason: str = "",
-    ) -> None:
-        """Append an entry; returns when it is durable. Raises ``RecordsUnavailable``."""
-        await self.log.append([self.entry(actor, verb, kind, object_id, outcome, reason)])
-
     def record_refusal(self, actor: AuditActor, verb: str, kind: AuditKind, object_id: str, reason: str) -> None:
         """Record a refused request soon, unless its client was refused too often in this minute."""
         client = self._refusals_of(actor.address)
@@ -190,18 +178,13 @@ def actor_of(caller: Caller) -> AuditActor:
     return AuditActor.of(caller.principal, address)
 
 
-async def record(
-    trail: AuditTrail | None,
-    actor: AuditActor,
-    verb: str,
-    kind: AuditKind,
-    object_id: str,
-    outcome: AuditOutcome = AuditOutcome.DONE,
-    reason: str = "",
-) -> None:
-    """Record an act if the audit log is on; for acts whose contract takes no entries. See ``AuditTrail.record``."""
+async def record(trail: AuditTrail | None, actor: AuditActor, verb: str, kind: AuditKind, object_id: str) -> None:
+    """Record an act if the audit log is on; for acts whose contract takes no entries.
+
+    Returns when the entry is durable. Raises ``RecordsUnavailable``.
+    """
     if trail is not None:
-        await trail.record(actor, verb, kind, object_id, outcome, reason)
+        await trail.log.append(entries(trail, actor, verb, kind, object_id))
 
 
 def entries(

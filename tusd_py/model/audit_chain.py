@@ -1,8 +1,8 @@
 """The hash chain of the audit log: digests of entries, seals over batches of them, and how a person is erased.
 
 The digest of an entry does not cover its ``subject``, ``object_id`` and ``address`` themselves but a salted commitment
-to each. Erasing one of them replaces its salt by the commitment: the digest stays the same, and without the salt nobody
-can find out what was committed to, not even by guessing. An entry has one random salt, from which those of the three
+to each. Erasing one of them replaces its salt by the commitment: the digest stays the same, and without the salt the
+text cannot be found out, not even by guessing. An entry has one random salt, from which those of the three
 fields are derived; once a field is erased, the entry has the salts of the others only.
 """
 

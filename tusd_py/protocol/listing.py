@@ -39,7 +39,7 @@ class ListedUpload(NamedTuple):
 class UploadFilter:
     """Which uploads a list has. Times are in microseconds since 1970.
 
-    ``owner`` is ``None`` for the uploads of everybody, and empty for those without one. The other texts select nothing
+    ``owner`` is ``None`` for the uploads of all owners, and empty for those without one. The other texts select nothing
     if they are empty.
     """
 

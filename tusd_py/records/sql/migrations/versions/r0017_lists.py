@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from tusd_py.model.steps import VALIDATION
 from tusd_py.protocol.listing import declared_fields
 
 revision = "0017"
@@ -27,7 +26,7 @@ def upgrade() -> None:
 
 
 def _fill() -> None:
-    """Derive the new columns of the uploads that there are."""
+    """Derive the new columns of the uploads that there are, by the code that derives those of later ones."""
     connection = op.get_bind()
     select = sa.text(
         "SELECT id, metadata_header, history FROM uploads WHERE id > :after ORDER BY id LIMIT :batch"
@@ -50,7 +49,7 @@ def _derived(row: Any) -> dict[str, str]:
     found = [
         entry.get("details", {}).get("type", "")
         for entry in (entries if isinstance(entries, list) else ())
-        if entry.get("name") == VALIDATION.name
+        if entry.get("name") == "validation"
     ]
     detected = next((each for each in found if each), "")
     return {"id": upload_id, "name_key": name_key, "declared": declared, "detected": detected}
