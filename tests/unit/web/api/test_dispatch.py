@@ -112,7 +112,7 @@ async def status(access: str, method: str, path: str, token: str, query: str = "
     ],
 )
 async def test_access(path: str, access: str, anonymous: int, uploader: int, viewer: int, admin: int) -> None:
-    """Which role may use which route, with and without anonymous clients; while access control is off every client may."""
+    """Each role and route, with and without anonymous clients; while access control is off every client may use it."""
     found = [await status(access, "GET", path, token) for token in ("", "bob", "vera", "ada")]
     assert found == [anonymous, uploader, viewer, admin]
     assert await status("off", "GET", path, "") == 200
