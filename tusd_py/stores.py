@@ -11,7 +11,8 @@ from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.storage.s3.client import S3Account
+from tusd_py.storage.s3.client import S3Account, S3Client
+from tusd_py.storage.s3.layout import Keys
 from tusd_py.storage.s3.store import S3Store
 
 #: Storage in memory is for trials; more than this is refused as a full store.
@@ -31,22 +32,47 @@ def make_store(settings: Settings) -> Store:
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX)
     if settings.storage.kind == "disk":
         return DiskStore(Path(settings.storage.data_dir) / "uploads", file_mode=int(settings.storage.file_mode, 8))
-    if importlib.util.find_spec("aiobotocore") is None:
-        raise StoreUnavailable('storage.kind is "s3", which needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
     return S3Store(
-        S3Account(
-            bucket=s3.bucket,
-            endpoint_url=s3.endpoint_url,
-            region=s3.region,
-            access_key=s3.access_key,
-            secret_key=s3.secret_key,
-        ),
+        _account(settings, s3.bucket),
         prefix=s3.prefix,
         part_bytes=s3.part_bytes,
         part_bytes_max=s3.part_bytes_max,
         memory_bytes=s3.memory_bytes,
         parallel_parts=s3.parallel_parts,
+    )
+
+
+def make_s3_client(settings: Settings, bucket: str, endpoint_url: str) -> S3Client:
+    """A client for another bucket: at the endpoint of the settings, or at another one with the usual keys of AWS.
+
+    Raises ``StoreUnavailable`` if the package for S3 is not installed.
+    """
+    account = _account(settings, bucket)
+    if endpoint_url:
+        url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
+        account = S3Account(bucket=bucket, endpoint_url=url, region=settings.s3.region)
+    return S3Client(account)
+
+
+def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> bool:
+    """Whether the store of the settings takes objects of ``bucket`` below ``prefix`` for its own."""
+    if settings.storage.kind != "s3" or settings.s3.bucket != bucket:
+        return False
+    keys = Keys(settings.s3.prefix)
+    return any(prefix.startswith(own) for own in (keys.all_objects, keys.all_tails))
+
+
+def _account(settings: Settings, bucket: str) -> S3Account:
+    if importlib.util.find_spec("aiobotocore") is None:
+        raise StoreUnavailable('S3 needs the extra s3: pip install "tusd-py[s3]"')
+    s3 = settings.s3
+    return S3Account(
+        bucket=bucket,
+        endpoint_url=s3.endpoint_url,
+        region=s3.region,
+        access_key=s3.access_key,
+        secret_key=s3.secret_key,
     )
 
 
