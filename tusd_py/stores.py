@@ -51,7 +51,7 @@ def make_store(settings: Settings) -> Store:
     )
 
 
-def make_download_urls(settings: Settings) -> DownloadUrls | None:
+def make_download_urls(settings: Settings, store: Store) -> DownloadUrls | None:
     """What makes URLs for downloads from the bucket itself; ``None`` if downloads pass through the server."""
     s3 = settings.s3
     if settings.storage.kind != "s3" or s3.download != "redirect":
@@ -61,7 +61,7 @@ def make_download_urls(settings: Settings) -> DownloadUrls | None:
     account = replace(account, endpoint_url=s3.public_endpoint_url or account.endpoint_url)
     return PresignedDownloads(
         client=S3Client(account),
-        keys=_keys(settings),
+        locate=store.location,
         seconds=s3.download_seconds,
         inline_types=frozenset(settings.uploads.inline_types),
     )

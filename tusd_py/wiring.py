@@ -194,7 +194,7 @@ async def open_ports(
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
-        download_urls=make_download_urls(settings),
+        download_urls=make_download_urls(settings, store),
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
         hook_counts=None if database is None else database.hook_counts,

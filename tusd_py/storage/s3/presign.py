@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.downloads import content_headers
 from tusd_py.storage.s3.client import S3Client
-from tusd_py.storage.s3.layout import Keys
 
 #: Like that of a download through the server: shared caches do not know which clients can read it.
 _CACHE_CONTROL = "private, no-cache"
@@ -23,7 +22,7 @@ class PresignedDownloads:
     """
 
     client: S3Client
-    keys: Keys
+    locate: Callable[[Upload], Mapping[str, str]]  # ``Store.location``
     seconds: int
     inline_types: Set[str]
 
@@ -33,7 +32,7 @@ class PresignedDownloads:
         return await self.client.presigned_url(
             "get_object",
             self.seconds,
-            Key=self.keys.object_of(upload),
+            Key=self.locate(upload)["Key"],
             ResponseContentType=headers[b"content-type"].decode("ascii"),
             ResponseContentDisposition=headers[b"content-disposition"].decode("ascii"),
             ResponseCacheControl=_CACHE_CONTROL,
