@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Select, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Select,
+    Text,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
-from tusd_py.model.upload_session import CHUNKS_MAX, UploadSession
-from tusd_py.records.sql.dialect import compile_text, insert_for, with_limit
+from tusd_py.model.upload import Status
+from tusd_py.model.upload_session import CHUNKS_MAX, StoredChunk, UploadSession
+from tusd_py.records.sql.dialect import compile_text, insert_for, json_elements, with_limit
 from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
@@ -18,6 +35,7 @@ from tusd_py.records.sql.transactions import Query, SingleStatement
 
 _sessions = RecordsTable.metadata.tables["upload_sessions"]
 _chunks = RecordsTable.metadata.tables["session_chunks"]
+_uploads = RecordsTable.metadata.tables["uploads"]
 _columns = [column.name for column in _sessions.columns]
 _FAR = 2**63 - 1
 
@@ -28,9 +46,13 @@ class SessionStatements:
 
     add: str
     find: str  # session_id
+    find_empty: str  # ids: a JSON array
+    chunk: str  # session_id, position
     chunks: str  # session_id, limit
+    stored_chunks: str  # session_id, limit
     put_chunk: str  # session_id, position, upload_id
     finalize: str  # session_id, at
+    reopen: str  # session_id
     extend: str  # session_id, at
     page: str  # upper, key_at, key_id, limit
     page_of: str  # owner and the same
@@ -60,6 +82,24 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
     )
     unfinalized = update(_sessions).where(its, _sessions.c.finalized_at.is_(None))
     chunks = select(_chunks.c.position, _chunks.c.upload_id).where(_chunks.c.session_id == session_id)
+    chunk = select(_chunks.c.upload_id).where(
+        _chunks.c.session_id == session_id, _chunks.c.position == bindparam("position", type_=BigInteger)
+    )
+    empty = select(_sessions.c.id).where(
+        _sessions.c.id.in_(json_elements(dialect, "ids")),
+        _sessions.c.finalized_at.is_(None),
+        ~exists().where(_chunks.c.session_id == _sessions.c.id),
+    )
+    reopened = update(_sessions).where(its, ~exists().where(_uploads.c.id == session_id)).values(finalized_at=null())
+    has_ended = _uploads.c.status.in_(
+        [literal_column(f"'{each.value}'") for each in (Status.EXPIRED, Status.TERMINATED)]
+    )
+    stored = (
+        select(_chunks.c.position, _chunks.c.upload_id, _uploads.c.offset)
+        .where(_chunks.c.session_id == session_id, _uploads.c.id == _chunks.c.upload_id)
+        .where(_uploads.c.completed_at.is_not(None), ~has_ended)
+        .order_by(_chunks.c.position)
+    )
     expired = session.where(_sessions.c.expires_at <= bindparam("now", type_=BigInteger))
 
     def limited(statement: Select[Any]) -> str:
@@ -68,9 +108,13 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
     return SessionStatements(
         add=compile_text(dialect, insert(_sessions), _columns),
         find=compile_text(dialect, session.where(its)),
+        find_empty=compile_text(dialect, empty),
+        chunk=compile_text(dialect, chunk),
         chunks=limited(chunks.order_by(_chunks.c.position)),
+        stored_chunks=limited(stored),
         put_chunk=compile_text(dialect, put),
         finalize=compile_text(dialect, unfinalized.values(finalized_at=at)),
+        reopen=compile_text(dialect, reopened),
         extend=compile_text(dialect, update(_sessions).where(its).values(expires_at=at)),
         page=limited(page),
         page_of=limited(page.where(_sessions.c.owner == bindparam("owner", type_=Text))),
@@ -97,9 +141,21 @@ class SqlUploadSessions:
         found = await self._read(Query(self._sql.find, {"session_id": session_id}, _session))
         return found[0] if found else None
 
+    async def find_empty(self, session_ids: Collection[str]) -> set[str]:
+        return set(await self._read(Query(self._sql.find_empty, {"ids": json.dumps([*session_ids])}, itemgetter(0))))
+
+    async def chunk(self, session_id: str, index: int) -> str | None:
+        values: dict[str, object] = {"session_id": session_id, "position": index}
+        found = await self._read(Query(self._sql.chunk, values, itemgetter(0)))
+        return found[0] if found else None
+
     async def chunks(self, session_id: str) -> Mapping[int, str]:
         values: dict[str, object] = {"session_id": session_id, "limit": CHUNKS_MAX}
         return dict(await self._read(Query(self._sql.chunks, values, tuple)))
+
+    async def stored_chunks(self, session_id: str) -> list[StoredChunk]:
+        values: dict[str, object] = {"session_id": session_id, "limit": CHUNKS_MAX}
+        return await self._read(Query(self._sql.stored_chunks, values, StoredChunk._make))
 
     async def put_chunk(self, session_id: str, index: int, upload_id: str) -> bool:
         values: dict[str, object] = {"session_id": session_id, "position": index, "upload_id": upload_id}
@@ -108,6 +164,9 @@ class SqlUploadSessions:
     async def finalize(self, session_id: str, now: datetime) -> None:
         values: dict[str, object] = {"session_id": session_id, "at": to_microseconds(now)}
         await self._write(SingleStatement(self._sql.finalize, values))
+
+    async def reopen(self, session_id: str) -> None:
+        await self._write(SingleStatement(self._sql.reopen, {"session_id": session_id}))
 
     async def extend(self, session_id: str, expires_at: datetime | None) -> None:
         values: dict[str, object] = {"session_id": session_id, "at": _microseconds(expires_at)}
