@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     Dialect,
     Select,
     Text,
@@ -66,40 +67,18 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
     its = _sessions.c.id == session_id
     session = select(*_sessions.columns)
     at, key_at = bindparam("at", type_=BigInteger), bindparam("key_at", type_=BigInteger)
-    opened = select(_sessions.c.id, bindparam("position", type_=BigInteger), bindparam("upload_id", type_=Text)).where(
-        its, _sessions.c.finalized_at.is_(None)
-    )
-    # On PostgreSQL the transaction that finalises the session waits, or else this one sees that it did.
-    opened = opened.with_for_update(read=True)
-    put: Any = insert_for(dialect, _chunks).from_select(["session_id", "position", "upload_id"], opened)
-    put = put.on_conflict_do_update(
-        index_elements=["session_id", "position"], set_={"upload_id": put.excluded.upload_id}
-    )
     page = (
         session.where(_sessions.c.created_at <= bindparam("upper", type_=BigInteger))
         .where(or_(_sessions.c.created_at < key_at, _sessions.c.id < bindparam("key_id", type_=Text)))
         .order_by(_sessions.c.created_at.desc(), _sessions.c.id.desc())
     )
     unfinalized = update(_sessions).where(its, _sessions.c.finalized_at.is_(None))
-    chunks = select(_chunks.c.position, _chunks.c.upload_id).where(_chunks.c.session_id == session_id)
-    chunk = select(_chunks.c.upload_id).where(
-        _chunks.c.session_id == session_id, _chunks.c.position == bindparam("position", type_=BigInteger)
-    )
     empty = select(_sessions.c.id).where(
         _sessions.c.id.in_(json_elements(dialect, "ids")),
         _sessions.c.finalized_at.is_(None),
         ~exists().where(_chunks.c.session_id == _sessions.c.id),
     )
     reopened = update(_sessions).where(its, ~exists().where(_uploads.c.id == session_id)).values(finalized_at=null())
-    has_ended = _uploads.c.status.in_(
-        [literal_column(f"'{each.value}'") for each in (Status.EXPIRED, Status.TERMINATED)]
-    )
-    stored = (
-        select(_chunks.c.position, _chunks.c.upload_id, _uploads.c.offset)
-        .where(_chunks.c.session_id == session_id, _uploads.c.id == _chunks.c.upload_id)
-        .where(_uploads.c.completed_at.is_not(None), ~has_ended)
-        .order_by(_chunks.c.position)
-    )
     expired = session.where(_sessions.c.expires_at <= bindparam("now", type_=BigInteger))
 
     def limited(statement: Select[Any]) -> str:
@@ -109,10 +88,10 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
         add=compile_text(dialect, insert(_sessions), _columns),
         find=compile_text(dialect, session.where(its)),
         find_empty=compile_text(dialect, empty),
-        chunk=compile_text(dialect, chunk),
-        chunks=limited(chunks.order_by(_chunks.c.position)),
-        stored_chunks=limited(stored),
-        put_chunk=compile_text(dialect, put),
+        chunk=compile_text(dialect, _chunk()),
+        chunks=limited(_chunks_of(_chunks.c.upload_id)),
+        stored_chunks=limited(_stored_chunks()),
+        put_chunk=compile_text(dialect, _put_chunk(dialect)),
         finalize=compile_text(dialect, unfinalized.values(finalized_at=at)),
         reopen=compile_text(dialect, reopened),
         extend=compile_text(dialect, update(_sessions).where(its).values(expires_at=at)),
@@ -120,6 +99,36 @@ def compile_session_statements(dialect: Dialect) -> SessionStatements:
         page_of=limited(page.where(_sessions.c.owner == bindparam("owner", type_=Text))),
         delete=compile_text(dialect, delete(_sessions).where(its)),
         expired=limited(expired.order_by(_sessions.c.expires_at)),
+    )
+
+
+def _chunks_of(*columns: Column[Any]) -> Select[Any]:
+    its = _chunks.c.session_id == bindparam("session_id", type_=Text)
+    return select(_chunks.c.position, *columns).where(its).order_by(_chunks.c.position)
+
+
+def _chunk() -> Select[Any]:
+    its = _chunks.c.session_id == bindparam("session_id", type_=Text)
+    return select(_chunks.c.upload_id).where(its, _chunks.c.position == bindparam("position", type_=BigInteger))
+
+
+def _stored_chunks() -> Select[Any]:
+    ended = [literal_column(f"'{status.value}'") for status in (Status.EXPIRED, Status.TERMINATED)]
+    return _chunks_of(_chunks.c.upload_id, _uploads.c.offset).where(
+        _uploads.c.id == _chunks.c.upload_id, _uploads.c.completed_at.is_not(None), _uploads.c.status.not_in(ended)
+    )
+
+
+def _put_chunk(dialect: Dialect) -> Any:
+    session_id = bindparam("session_id", type_=Text)
+    opened = select(_sessions.c.id, bindparam("position", type_=BigInteger), bindparam("upload_id", type_=Text)).where(
+        _sessions.c.id == session_id, _sessions.c.finalized_at.is_(None)
+    )
+    # On PostgreSQL the transaction that finalises the session waits, or else this one sees that it did.
+    opened = opened.with_for_update(read=True)
+    put: Any = insert_for(dialect, _chunks).from_select(["session_id", "position", "upload_id"], opened)
+    return put.on_conflict_do_update(
+        index_elements=["session_id", "position"], set_={"upload_id": put.excluded.upload_id}
     )
 
 
