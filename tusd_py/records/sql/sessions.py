@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Dialect,
     Select,
     Text,
@@ -113,7 +114,9 @@ def _chunk() -> Select[Any]:
 
 
 def _stored_chunks() -> Select[Any]:
-    ended = [literal_column(f"'{status.value}'") for status in (Status.EXPIRED, Status.TERMINATED)]
+    ended: list[ColumnElement[str]] = [
+        literal_column(f"'{status.value}'") for status in (Status.EXPIRED, Status.TERMINATED)
+    ]
     return _chunks_of(_chunks.c.upload_id, _uploads.c.offset).where(
         _uploads.c.id == _chunks.c.upload_id, _uploads.c.completed_at.is_not(None), _uploads.c.status.not_in(ended)
     )
