@@ -191,6 +191,7 @@ async def open_ports(
         upload_sessions=None if database is None else database.upload_sessions,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
+        empty_sessions=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,

@@ -48,6 +48,7 @@ class Ports:
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
+    empty_sessions: EmptyUploads  # sessions without a chunk
     rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
