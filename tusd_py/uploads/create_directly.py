@@ -119,9 +119,9 @@ class DirectCreations:
             metadata_header=request.metadata_header,
             created_at=now,
             updated_at=now,
+            expires_at=ports.policy.new_expiry(now),
             history=(HistoryEntry(Status.UPLOADING, now),),
         )
-        upload = upload.expiring(ports.policy.expiry(upload, now))
         creation = _Creation(ports, self._records, upload, client, request_id, on_created)
         if body is None:
             self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)

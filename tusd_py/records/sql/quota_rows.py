@@ -131,6 +131,34 @@ class QuotaBatch:
         if more_stored or more_unfinished:
             self.counter(subject, periods.now).add(more_stored, more_unfinished)
 
+    def charge_together(self, connection: DatabaseConnection, new: Sequence[QuotaRows]) -> bool:
+        """Charge new uploads without parts, and return whether that was possible; if not, nothing has changed.
+
+        If the sum of some charges fits into a quota, so does each of them: one look is enough for all.
+        """
+        totals: dict[tuple[str, QuotaPeriods], list[int]] = {}
+        limits = new[0].charge.limits
+        for each in new:
+            charge = each.charge
+            if charge.own_limits is not None or charge.limits is not limits:
+                return False
+            key = charge.subject, charge.periods
+            amounts, total = charge.amounts, totals.get(key)
+            if total is None:
+                totals[key] = list(amounts)
+            else:
+                total[0] += amounts.bytes
+                total[1] += amounts.files
+                total[2] += amounts.stored
+                total[3] += amounts.unfinished
+        for (subject, periods), total in totals.items():
+            if self.account(connection, subject, periods).exhausted(total, limits) is not None:
+                return False
+        for (subject, periods), total in totals.items():
+            self.add(subject, periods, total)
+        self._charges += [each.new_row(each.charge.amounts) for each in new]
+        return True
+
     def add_charge(self, row: dict[str, object]) -> None:
         """Write the charge of a new upload, which has no parts, before anything that may look at it."""
         self._charges.append(row)
@@ -215,7 +243,7 @@ class QuotaRows:
             return
         batch = self.batch or QuotaBatch(sql)
         if charge.is_new:
-            batch.add_charge(self._row(plan))
+            batch.add_charge(self.new_row(plan.amounts))
             if charge.parts:
                 connection.execute(sql.take, {"final_id": charge.upload_id, "ids": json.dumps(charge.parts)})
         else:
@@ -275,21 +303,22 @@ class QuotaRows:
             taken_by,
         )
 
-    def _row(self, plan: _Plan) -> dict[str, object]:
-        amounts, periods = plan.amounts, plan.periods
+    def new_row(self, amounts: QuotaAmounts) -> dict[str, object]:
+        """The row of a new charge of ``amounts``."""
+        charge, periods = self.charge, self.charge.periods
         return {
-            "upload_id": self.charge.upload_id,
-            "created_at": to_microseconds(self.charge.created_at),
-            "subject": plan.subject,
+            "upload_id": charge.upload_id,
+            "created_at": to_microseconds(charge.created_at),
+            "subject": charge.subject,
             "day": periods.day,
             "month": periods.month,
             "bytes": amounts.bytes,
             "files": amounts.files,
             "stored": amounts.stored,
             "unfinished": amounts.unfinished,
-            "is_settled": plan.is_settled,
+            "is_settled": charge.is_settled,
             "taken_by": "",
-            "own_limits": "" if plan.own_limits is None else _to_json(plan.own_limits),
+            "own_limits": "" if charge.own_limits is None else _to_json(charge.own_limits),
         }
 
 

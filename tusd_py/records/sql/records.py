@@ -77,7 +77,9 @@ class SqlRecords:
     def begin_insert(self, upload: Upload, effects: Effects, on_done: Callable[[BaseException | None], None]) -> None:
         """See ``DirectRecords``."""
         assert not upload.parts and not upload.token, "only plain creations are direct"
-        self._begin_write(self._insertion(upload, effects), Callback(on_done))
+        change = self._insertion(upload, effects)
+        change.is_plain = change.effects is None and change.grant is None
+        self._begin_write(change, Callback(on_done))
 
     async def find(self, upload_id: str) -> Upload | None:
         found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
@@ -112,21 +113,39 @@ class Writer:
 
 
 def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-    """Apply ``ops`` in this order. Their charges to quotas are counted together."""
+    """Apply ``ops`` in this order. Plain insertions are one statement, and charges to quotas are counted together."""
     results: list[WriteResult | Exception] = []
     batch: QuotaBatch | None = None
-    for op in ops:
-        if isinstance(op, RecordChange):
-            if op.quota is not None:
-                batch = batch or QuotaBatch(op.quota.sql)
+    for is_plain, group in groupby(ops, _is_plain):
+        changes = list(group)
+        quotas = [op.quota for op in changes if isinstance(op, RecordChange) and op.quota is not None]
+        if quotas and batch is None:
+            batch = QuotaBatch(quotas[0].sql)
+        if is_plain and (not quotas or (batch is not None and batch.charge_together(connection, quotas))):
+            results += _insert_together(connection, changes)
+            continue
+        for op in changes:
+            if isinstance(op, RecordChange):
                 results.append(op.apply(connection, batch))
                 continue
-        elif batch is not None:
-            batch.flush(connection)  # it may look at the counters
-        results.append(op.apply(connection))
+            if batch is not None:
+                batch.flush(connection)  # it may look at the counters
+            results.append(op.apply(connection))
     if batch is not None:
         batch.flush(connection)
     return results
+
+
+def _is_plain(op: WriteOp) -> bool:
+    return type(op) is RecordChange and op.is_plain
+
+
+def _insert_together(connection: DatabaseConnection, ops: Sequence[Any]) -> list[WriteResult | Exception]:
+    """Insert the rows of plain insertions. Raises ``ValueError``, as for a faulty row, if one of them exists."""
+    if connection.execute_many(ops[0].statement, [op.values for op in ops]) < len(ops):
+        # They run again, apart.
+        raise ValueError("a row exists already")
+    return [_CHANGED] * len(ops)
 
 
 class Reader:
@@ -254,6 +273,7 @@ class RecordChange:
     quota: QuotaRows | None = None
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
+    is_plain: bool = False  # inserts a row with nothing else but perhaps the charge of an upload without parts
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
