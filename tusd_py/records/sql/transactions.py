@@ -22,7 +22,7 @@ from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
-from tusd_py.records.sql.rows import COLUMNS, from_row, spend_as_if_found
+from tusd_py.records.sql.rows import COLUMNS, from_row, inserted_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 
@@ -102,6 +102,9 @@ class Writer:
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Apply ``ops`` in this order; return a result or an exception for each."""
+        for op in ops:
+            if type(op) is RecordChange and op.new is not None:
+                op.values, op.new = inserted_row(op.new), None
         return _together_or_apart(self._connection, ops, self._transact)
 
     def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
@@ -274,6 +277,8 @@ class RecordChange:
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
     is_plain: bool = False  # inserts a row with nothing else but perhaps the charge of an upload without parts
+    #: The upload of which the writer makes ``values``: one after the other, while the code is in the caches.
+    new: Upload | None = None
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:

@@ -30,7 +30,7 @@ class ExtensionMethods(TypedDict, total=False):
     attach_body: Callable[[Receive, BodyListener], Cycle | None]
     acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
     acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
-    respond: Callable[[Send, int, Iterable[tuple[bytes, bytes]], bytes], bool]
+    respond: Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
 
 
 class AsgiExtension:
