@@ -52,6 +52,7 @@ class ApiSurroundings:
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one
     is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
     readiness: Readiness | None = None
+    schedules: frozenset[str] = frozenset()  # the names of those that are on
     bodies: BodyOpener | None = None
 
 
