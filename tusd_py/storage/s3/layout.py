@@ -60,8 +60,16 @@ class Keys:
     prefix: str
 
     def object(self, upload_id: str) -> str:
-        """The key of the complete upload. Raises ``ValueError`` for what is no id."""
+        """The key of the complete upload, without a nonce. Raises ``ValueError`` for what is no id."""
         return f"{self.prefix}uploads/{_checked(upload_id)}"
+
+    def attempts(self, upload_id: str) -> str:
+        """The prefix of the keys that ``attempt`` makes: ids contain no dot."""
+        return f"{self.object(upload_id)}."
+
+    def attempt(self, upload_id: str, nonce: str) -> str:
+        """The key of one attempt to make the object of an upload. Each attempt has a ``nonce`` of its own."""
+        return self.attempts(upload_id) + nonce
 
     def tails(self, upload_id: str) -> str:
         """The prefix of the tails of an upload."""
@@ -82,7 +90,7 @@ class Keys:
     def upload_of(self, key: str) -> str | None:
         """The id of the upload that an object belongs to; ``None`` for an object of something else."""
         if key.startswith(self.all_objects):
-            return key.removeprefix(self.all_objects) or None
+            return key.removeprefix(self.all_objects).partition(".")[0] or None
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else None

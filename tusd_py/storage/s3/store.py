@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
+from tusd_py.storage.s3 import multipart
+from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
 from tusd_py.storage.s3.layout import Keys, PartLayout
-from tusd_py.storage.s3.state import KEY, S3State, from_storage
-from tusd_py.storage.s3.writer import S3Access, S3Sink, part_etags
-
-#: Some stores keep parts that were being sent while the upload was aborted: it is repeated until none is left.
-_ABORTS_MAX = 5
+from tusd_py.storage.s3.state import KEY, S3State
+from tusd_py.storage.s3.writer import S3Sink
 
 
 class S3Store:
@@ -37,9 +35,9 @@ class S3Store:
     ) -> None:
         self._client = S3Client(account)
         self._keys = Keys(prefix)
-        self._layout = PartLayout(part_bytes, part_bytes_max)
         self.budget = MemoryBudget(memory_bytes)
-        self._access = S3Access(self._client, self._keys, self.budget, self._layout, parallel_parts)
+        layout = PartLayout(part_bytes, part_bytes_max)
+        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts)
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         """Nothing exists in S3 before the first bytes."""
@@ -51,7 +49,7 @@ class S3Store:
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         if start == stop:
             return
-        state = self._state(upload)
+        state = self._access.state(upload)
         if state.parts:
             raise StoreUnavailable("S3 does not serve the bytes of a multipart upload before it is complete")
         try:
@@ -63,7 +61,7 @@ class S3Store:
                         yield piece
                 position += tail.size
             if not state.tails:
-                async for piece in self._client.read(self._keys.object(upload.id), start, stop):
+                async for piece in self._client.read(state.key, start, stop):
                     yield piece
             elif stop > position:
                 raise BytesMissing("the tails of this upload have fewer bytes than were stored before")
@@ -75,28 +73,30 @@ class S3Store:
     async def concatenate(
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
-        await S3Concatenation(self._client, self._keys, upload, on_progress).run(parts)
-        return await self.create(upload)
+        state = await S3Concatenation(self._access, upload, on_progress).run(parts)
+        return state.to_storage(upload.storage)
 
     async def ensure_space(self, count: int) -> None:
         """Does nothing: the free space of a bucket is unknown."""
 
     async def delete(self, upload: Upload) -> None:
-        state = self._state(upload)
+        state = self._access.state(upload)
         if state.multipart_id:
-            await self._abort(self._keys.object(upload.id), state.multipart_id)
+            await multipart.abort_until_gone(self._client, state.key, state.multipart_id)
         await self.purge(upload.id)
 
     async def purge(self, upload_id: str) -> None:
-        key = self._keys.object(upload_id)
+        key, attempts = self._keys.object(upload_id), self._keys.attempts(upload_id)
+        for prefix in (key, attempts):
+            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    if found["Key"] == key or prefix == attempts:
+                        await multipart.abort_until_gone(self._client, found["Key"], found["UploadId"])
         await self._client.call("delete_object", Key=key)
-        async for page in self._client.pages("list_multipart_uploads", Prefix=key):
-            for found in page.get("Uploads", ()):
-                if found["Key"] == key:
-                    await self._abort(key, found["UploadId"])
-        async for page in self._client.pages("list_objects_v2", Prefix=self._keys.tails(upload_id)):
-            for found in page.get("Contents", ()):
-                await self._client.call("delete_object", Key=found["Key"])
+        for prefix in (attempts, self._keys.tails(upload_id)):
+            async for page in self._client.pages("list_objects_v2", Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    await self._client.call("delete_object", Key=found["Key"])
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
         for prefix in (self._keys.all_objects, self._keys.all_tails):
@@ -110,20 +110,20 @@ class S3Store:
                 yield ids
 
     async def size(self, upload: Upload) -> int:
-        state, key = self._state(upload), self._keys.object(upload.id)
+        state = self._access.state(upload)
         if state.is_empty:
-            return await self._client.object_size(key) or 0
+            return await self._client.object_size(state.key) or 0 if state.key else 0
         try:
-            return await self._stored_prefix(state, key)
+            return await self._stored_prefix(state)
         except MultipartMissing:
             # Completed by a request whose record was not saved.
-            return await self._client.object_size(key) or 0
+            return await self._client.object_size(state.key) or 0
 
-    async def _stored_prefix(self, state: S3State, key: str) -> int:
+    async def _stored_prefix(self, state: S3State) -> int:
         if state.parts:
-            stored = await part_etags(self._client, key, state.multipart_id)
-            for index, etag in enumerate(state.parts):
-                if stored.get(index + 1) != etag:
+            stored = await multipart.part_etags(self._client, state.key, state.multipart_id)
+            for index, part in enumerate(state.parts):
+                if stored.get(index + 1) != part.etag:
                     return state.layout.start(index)
         offset = state.parts_bytes
         for tail in state.tails:
@@ -133,26 +133,14 @@ class S3Store:
         return offset
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        return {"Type": "s3store", "Bucket": self._client.bucket, "Key": self._keys.object(upload.id)}
+        key = self._access.state(upload).key or self._keys.object(upload.id)
+        return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await self._client.call("put_object", Key=self._keys.probe, Body=b"")
+        await multipart.probe(self._client, self._keys.probe)
 
     async def close(self) -> None:
         await self._client.close()
 
-    def _state(self, upload: Upload) -> S3State:
-        return from_storage(upload.storage, self._layout)
-
     def _ids(self, keys: Sequence[str]) -> list[str]:
-        found: dict[str, Any] = dict.fromkeys(filter(None, map(self._keys.upload_of, keys)))
-        return list(found)
-
-    async def _abort(self, key: str, multipart_id: str) -> None:
-        for _ in range(_ABORTS_MAX):
-            try:
-                await self._client.call("abort_multipart_upload", Key=key, UploadId=multipart_id)
-                if not await part_etags(self._client, key, multipart_id):
-                    return
-            except (MultipartMissing, ObjectMissing):
-                return
+        return list(dict.fromkeys(filter(None, map(self._keys.upload_of, keys))))

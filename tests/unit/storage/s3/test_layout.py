@@ -32,6 +32,7 @@ def test_keys_name_their_upload() -> None:
     """Objects and tails are found again by their keys, and other objects are not taken for one."""
     keys = Keys("tus/")
     assert keys.upload_of(keys.object("an-id")) == "an-id"
+    assert keys.upload_of(keys.attempt("an-id", "0f")) == "an-id"
     assert keys.upload_of(keys.tails("an-id") + "0-abc") == "an-id"
     assert [keys.upload_of(key) for key in ("other", "tus/", "tus/uploads/", "tus/tails/x", keys.probe)] == [None] * 5
 
