@@ -18,7 +18,7 @@ from tusd_py.model.upload import Status
 from tusd_py.protocol.requests import Create
 from tusd_py.service import Service
 from tusd_py.settings import Settings
-from tusd_py.settings.sections import RecordsSettings
+from tusd_py.settings.backends import RecordsSettings
 from tusd_py.uploads.create import create
 
 

@@ -10,6 +10,7 @@ from tusd_py.settings.access import (
     RatesSettings,
 )
 from tusd_py.settings.audit import AuditSettings
+from tusd_py.settings.backends import LockingSettings, RecordsSettings, RedisSettings, StorageSettings
 from tusd_py.settings.endpoints import EndpointSettings, WebhooksSettings
 from tusd_py.settings.loading import (
     SettingsError,
@@ -26,23 +27,9 @@ from tusd_py.settings.loading import (
 from tusd_py.settings.page import PageSettings
 from tusd_py.settings.processing import PublishingSettings, ValidationSettings
 from tusd_py.settings.schedules import SchedulesSettings
-from tusd_py.settings.sections import (
-    ApiSettings,
-    CorsSettings,
-    EventsSettings,
-    ExpirationSettings,
-    HooksSettings,
-    LockingSettings,
-    LogSettings,
-    MetricsSettings,
-    RecordsSettings,
-    RedisSettings,
-    ServerSettings,
-    Settings,
-    StorageSettings,
-    UploadsSettings,
-    WorkerSettings,
-)
+from tusd_py.settings.sections import Settings
+from tusd_py.settings.server import ApiSettings, CorsSettings, LogSettings, MetricsSettings, ServerSettings
+from tusd_py.settings.uploads import EventsSettings, ExpirationSettings, HooksSettings, UploadsSettings, WorkerSettings
 
 __all__ = [
     "AccessSettings",

@@ -26,6 +26,7 @@ class S3Concatenation:
         self._access = access
         self._client = access.client
         self._upload = upload
+        self._attributes = access.attributes.of_object(upload)
         self._on_progress = on_progress
         self._state = S3State(access.layout)
         self._made: list[Part] = []
@@ -45,7 +46,9 @@ class S3Concatenation:
                     raise BytesMissing(f"S3 has fewer bytes of the part {part.id} than were stored before")
             total = sum(part.offset for part in parts)
             if total >= PART_BYTES_MIN:
-                self._state = await multipart.create(self._client, self._state, key, has_checksums=False)
+                self._state = await multipart.create(
+                    self._client, self._state, key, self._attributes, has_checksums=False
+                )
             for state, part in zip(states, parts, strict=True):
                 await self._append(state.key, part.offset)
             await self._finish(key, total)
@@ -98,7 +101,7 @@ class S3Concatenation:
 
     async def _finish(self, key: str, total: int) -> None:
         if not self._state.multipart_id:
-            await multipart.put_object(self._client, key, self._take_small())
+            await multipart.put_object(self._client, key, self._take_small(), self._attributes)
             if self._on_progress is not None:
                 await self._on_progress(total)
             return

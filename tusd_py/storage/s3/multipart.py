@@ -6,7 +6,7 @@ Where S3 verifies checksums, each request carries the CRC of its bytes, and a co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,35 +20,37 @@ _ABORTS_MAX = 5
 _ABORT_PAUSE_SECONDS = 0.2
 
 
-async def put_object(client: S3Client, key: str, body: bytes) -> int:
+async def put_object(client: S3Client, key: str, body: bytes, attributes: Mapping[str, Any]) -> int:
     """Store a whole object; return its CRC."""
     crc = checksums.crc_of(body)
     more = {checksums.FIELD: checksums.to_field(crc)} if client.has_checksums else {}
-    await client.call("put_object", Key=key, Body=body, **more)
+    await client.call("put_object", Key=key, Body=body, **more, **attributes)
     return crc
 
 
-async def probe(client: S3Client, key: str) -> None:
+async def probe(client: S3Client, key: str, attributes: Mapping[str, Any]) -> None:
     """Write an empty object, and find out whether S3 verifies checksums. Raises ``StoreError``."""
+    more = {checksums.FIELD: checksums.to_field(0)}
     try:
-        answer = await client.call("put_object", Key=key, Body=b"", **{checksums.FIELD: checksums.to_field(0)})
+        answer = await client.call("put_object", Key=key, Body=b"", **more, **attributes)
         client.has_checksums = bool(answer.get(checksums.FIELD))
     except Refused:
-        await client.call("put_object", Key=key, Body=b"")
+        await client.call("put_object", Key=key, Body=b"", **attributes)
         client.has_checksums = False
 
 
-async def create(client: S3Client, state: S3State, key: str, *, has_checksums: bool = True) -> S3State:
+async def create(
+    client: S3Client, state: S3State, key: str, attributes: Mapping[str, Any], *, has_checksums: bool = True
+) -> S3State:
     """``state`` with a new multipart upload of ``key``. S3 verifies its bytes if all parts will have checksums."""
     if has_checksums and client.has_checksums:
         try:
-            made = await client.call(
-                "create_multipart_upload", Key=key, ChecksumAlgorithm=checksums.ALGORITHM, ChecksumType="FULL_OBJECT"
-            )
+            more = {"ChecksumAlgorithm": checksums.ALGORITHM, "ChecksumType": "FULL_OBJECT"}
+            made = await client.call("create_multipart_upload", Key=key, **more, **attributes)
             return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=True)
         except Refused:
             client.has_checksums = False
-    made = await client.call("create_multipart_upload", Key=key)
+    made = await client.call("create_multipart_upload", Key=key, **attributes)
     return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=False)
 
 

@@ -25,7 +25,8 @@ async def reopen(access: S3Access, upload: Upload, state: S3State, offset: int) 
     new = S3State(state.layout)
     whole = new.layout.index_at(offset)
     if whole:
-        new = await multipart.create(client, new, access.new_object_key(upload), has_checksums=False)
+        attributes = access.attributes.of_object(upload)
+        new = await multipart.create(client, new, access.new_object_key(upload), attributes, has_checksums=False)
     for index in range(whole):
         start = new.layout.start(index)
         crc = state.parts[index].crc if index < len(state.parts) else None
@@ -51,4 +52,4 @@ async def _copy_tail(access: S3Access, upload: Upload, source: str, start: int, 
 async def put_tail(access: S3Access, upload: Upload, offset: int, body: bytes) -> Tail:
     """Store bytes that begin at ``offset`` as a tail with a new name."""
     key = access.new_tail_key(upload, offset)
-    return Tail(key, len(body), await multipart.put_object(access.client, key, body))
+    return Tail(key, len(body), await multipart.put_object(access.client, key, body, access.attributes.of_bytes()))

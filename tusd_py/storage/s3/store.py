@@ -5,19 +5,25 @@ The record names the parts and tails that count, so nothing else has to be asked
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import multipart
 from tusd_py.storage.s3.access import S3Access
+from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
-from tusd_py.storage.s3.layout import Keys, PartLayout
+from tusd_py.storage.s3.layout import OBJECT_KEY, Keys, PartLayout
 from tusd_py.storage.s3.state import KEY, S3State
 from tusd_py.storage.s3.writer import S3Sink
+
+#: The operations that list keys, and the name of the list in their responses.
+_LISTINGS = (("list_objects_v2", "Contents"), ("list_multipart_uploads", "Uploads"))
+#: What follows the id in a key: nothing, a nonce, or the rest of the pattern.
+_AFTER_ID = ("", ".", "/")
 
 
 class S3Store:
@@ -32,16 +38,20 @@ class S3Store:
         part_bytes_max: int = 64 * 1024**2,
         memory_bytes: int = 256 * 1024**2,
         parallel_parts: int = 4,
+        attributes: ObjectAttributes | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._client = S3Client(account)
-        self._keys = Keys(prefix)
+        self._keys = keys or Keys(prefix)
+        self._attributes = attributes or ObjectAttributes()
+        self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
         self.budget = MemoryBudget(memory_bytes)
         layout = PartLayout(part_bytes, part_bytes_max)
-        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts)
+        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts, self._attributes)
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         """Nothing exists in S3 before the first bytes."""
-        return {name: value for name, value in upload.storage.items() if name != KEY}
+        return {**_without_state(upload), **({} if OBJECT_KEY in upload.storage else self._keys.storage(upload))}
 
     def open(self, upload: Upload) -> S3Sink:
         return S3Sink(self._access, upload)
@@ -83,31 +93,52 @@ class S3Store:
         state = self._access.state(upload)
         if state.multipart_id:
             await multipart.abort_until_gone(self._client, state.key, state.multipart_id)
-        await self.purge(upload.id)
+        await self._purge(upload.id, {self._keys.default(upload.id), self._keys.object_of(upload)})
 
     async def purge(self, upload_id: str) -> None:
-        key, attempts = self._keys.object(upload_id), self._keys.attempts(upload_id)
-        for prefix in (key, attempts):
-            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+        await self._purge(upload_id, await self._keys_of(upload_id))
+
+    async def _purge(self, upload_id: str, keys: Iterable[str]) -> None:
+        """Remove everything below ``keys``, whatever nonces it has, and the tails."""
+        for root in {self._keys.root(key, upload_id) for key in keys}:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=root):
                 for found in page.get("Uploads", ()):
-                    if found["Key"] == key or prefix == attempts:
+                    if found["Key"][len(root) :][:1] in _AFTER_ID:
                         await multipart.abort_until_gone(self._client, found["Key"], found["UploadId"])
-        await self._client.call("delete_object", Key=key)
-        for prefix in (attempts, self._keys.tails(upload_id)):
-            async for page in self._client.pages("list_objects_v2", Prefix=prefix):
+            async for page in self._client.pages("list_objects_v2", Prefix=root):
                 for found in page.get("Contents", ()):
-                    await self._client.call("delete_object", Key=found["Key"])
+                    if found["Key"][len(root) :][:1] in _AFTER_ID:
+                        await self._client.call("delete_object", Key=found["Key"])
+        async for page in self._client.pages("list_objects_v2", Prefix=self._keys.tails(upload_id)):
+            for found in page.get("Contents", ()):
+                await self._client.call("delete_object", Key=found["Key"])
+
+    async def _keys_of(self, upload_id: str) -> Iterable[str]:
+        """The keys under which an upload without a record may have an object or a multipart upload."""
+        keys = {self._keys.default(upload_id)}
+        if self._keys.has_default_pattern:
+            return keys
+        if upload_id in self._found:
+            return keys | self._found[upload_id]
+        for prefix in self._keys.all_objects:
+            for operation, name in _LISTINGS:
+                async for page in self._client.pages(operation, Prefix=prefix):
+                    keys |= {
+                        each["Key"] for each in page.get(name, ()) if self._keys.upload_of(each["Key"]) == upload_id
+                    }
+        return keys
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
-        for prefix in (self._keys.all_objects, self._keys.all_tails):
+        for prefix in (*self._keys.all_objects, self._keys.all_tails):
             async for page in self._client.pages("list_objects_v2", Prefix=prefix):
                 found = [each["Key"] for each in page.get("Contents", ()) if each["LastModified"] < before]
                 if ids := self._ids(found):
                     yield ids
-        async for page in self._client.pages("list_multipart_uploads", Prefix=self._keys.all_objects):
-            found = [each["Key"] for each in page.get("Uploads", ()) if each["Initiated"] < before]
-            if ids := self._ids(found):
-                yield ids
+        for prefix in self._keys.all_objects:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+                found = [each["Key"] for each in page.get("Uploads", ()) if each["Initiated"] < before]
+                if ids := self._ids(found):
+                    yield ids
 
     async def size(self, upload: Upload) -> int:
         state = self._access.state(upload)
@@ -133,14 +164,25 @@ class S3Store:
         return offset
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        key = self._access.state(upload).key or self._keys.object(upload.id)
+        """The key of the object; before the first bytes, when it is not known yet, the one without a nonce."""
+        key = self._access.state(upload).key or self._keys.object_of(upload)
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await multipart.probe(self._client, self._keys.probe)
+        await multipart.probe(self._client, self._keys.probe, self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()
 
     def _ids(self, keys: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys(filter(None, map(self._keys.upload_of, keys))))
+        """The ids in these keys. Their keys are kept until the next call: they do not follow from the ids."""
+        self._found = {}
+        for key in keys:
+            if upload_id := self._keys.upload_of(key):
+                self._found.setdefault(upload_id, set()).add(key)
+        return list(self._found)
+
+
+def _without_state(upload: Upload) -> dict[str, object]:
+    """What else the record keeps."""
+    return {name: value for name, value in upload.storage.items() if name != KEY}

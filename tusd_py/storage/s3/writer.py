@@ -173,7 +173,8 @@ class S3Sink:
 
     async def _start_part(self, index: int) -> None:
         if not self._state.multipart_id:
-            self._state = await multipart.create(self._client, self._state, self._access.new_object_key(self._upload))
+            key, attributes = self._access.new_object_key(self._upload), self._access.attributes.of_object(self._upload)
+            self._state = await multipart.create(self._client, self._state, key, attributes)
         tails = () if self._jobs else self._state.tails
         tail_bytes = sum(tail.size for tail in tails)
         if tail_bytes and not self._access.budget.try_acquire(tail_bytes):
@@ -271,7 +272,9 @@ class S3Sink:
         state = self._state
         if not state.parts:
             key = self._access.new_object_key(self._upload)
-            crc: int | None = await multipart.put_object(self._client, key, rest)
+            crc: int | None = await multipart.put_object(
+                self._client, key, rest, self._access.attributes.of_object(self._upload)
+            )
             if state.multipart_id:
                 self._obsolete.append((state.key, state.multipart_id))
         else:
