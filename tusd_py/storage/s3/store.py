@@ -40,8 +40,9 @@ class S3Store:
         parallel_parts: int = 4,
         attributes: ObjectAttributes | None = None,
         keys: Keys | None = None,
+        client: S3Client | None = None,
     ) -> None:
-        self._client = S3Client(account)
+        self._client = client or S3Client(account)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
         self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
