@@ -11,7 +11,7 @@ from tusd_py.storage.s3 import checksums, multipart
 from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.client import ObjectMissing, RangeMissing
 from tusd_py.storage.s3.layout import PART_BYTES_MIN
-from tusd_py.storage.s3.state import Part, S3State
+from tusd_py.storage.s3.state import S3State, StoredPart
 
 #: What one UploadPartCopy takes.
 _COPY_BYTES_MAX = 5 * 1024**3
@@ -29,7 +29,7 @@ class S3Concatenation:
         self._attributes = access.attributes.of_object(upload)
         self._on_progress = on_progress
         self._state = S3State(access.layout)
-        self._made: list[Part] = []
+        self._made: list[StoredPart] = []
         self._small: list[bytes] = []  # what is too small for a part of its own
         self._small_bytes = 0
         self._done = 0
@@ -93,7 +93,7 @@ class S3Concatenation:
         number = len(self._made) + 1
         await self._add(await multipart.copy_part(self._client, self._state, number, source, start, stop), stop - start)
 
-    async def _add(self, part: Part, size: int) -> None:
+    async def _add(self, part: StoredPart, size: int) -> None:
         self._made.append(part)
         self._done += size
         if self._on_progress is not None:

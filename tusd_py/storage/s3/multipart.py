@@ -13,7 +13,7 @@ from typing import Any
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3 import checksums
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, Refused, S3Client
-from tusd_py.storage.s3.state import Part, S3State
+from tusd_py.storage.s3.state import S3State, StoredPart
 
 #: Some stores keep parts that were being sent while the upload was aborted: it is repeated until none is left.
 _ABORTS_MAX = 5
@@ -54,19 +54,19 @@ async def create(
     return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=False)
 
 
-async def send_part(client: S3Client, state: S3State, number: int, body: bytes) -> Part:
+async def send_part(client: S3Client, state: S3State, number: int, body: bytes) -> StoredPart:
     """Send the part ``number``, counted from 1."""
     crc = checksums.crc_of(body)
     more = {checksums.FIELD: checksums.to_field(crc)} if state.has_checksums else {}
     sent = await client.call(
         "upload_part", Key=state.key, UploadId=state.multipart_id, PartNumber=number, Body=body, **more
     )
-    return Part(_normal(sent["ETag"]), crc)
+    return StoredPart(_normal(sent["ETag"]), crc)
 
 
 async def copy_part(
     client: S3Client, state: S3State, number: int, source: str, start: int, stop: int, crc: int | None = None
-) -> Part:
+) -> StoredPart:
     """Make the part ``number`` of a range of the object ``source``, within S3. ``crc`` is that of the range."""
     copied = await client.call(
         "upload_part_copy",
@@ -77,10 +77,12 @@ async def copy_part(
         CopySourceRange=f"bytes={start}-{stop - 1}",
     )
     result = copied["CopyPartResult"]
-    return Part(_normal(result["ETag"]), crc if crc is not None else checksums.from_field(result.get(checksums.FIELD)))
+    return StoredPart(
+        _normal(result["ETag"]), checksums.from_field(result.get(checksums.FIELD)) if crc is None else crc
+    )
 
 
-async def complete(client: S3Client, state: S3State, parts: Sequence[Part], total: int, crc: int | None) -> None:
+async def complete(client: S3Client, state: S3State, parts: Sequence[StoredPart], total: int, crc: int | None) -> None:
     """Make the parts the object ``state.key`` of ``total`` bytes. Does nothing if that was done before.
 
     Raises ``PartsChanged`` if S3 has not exactly these parts.

@@ -13,7 +13,7 @@ KEY = "s3"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredPart:
     """A part as S3 has answered for it. ``crc`` is ours; earlier versions recorded none."""
 
     etag: str
@@ -41,7 +41,7 @@ class S3State:
     key: str = ""  # of the multipart upload; without parts and tails, of the complete object
     multipart_id: str = ""
     has_checksums: bool = False  # S3 verifies the parts of this multipart upload, and the object
-    parts: tuple[Part, ...] = ()
+    parts: tuple[StoredPart, ...] = ()
     tails: tuple[Tail, ...] = ()
     crc: int | None = None  # of the complete object
 
@@ -68,7 +68,7 @@ class S3State:
         """The keys of the objects that the record names."""
         return frozenset(filter(None, (self.key, *(tail.key for tail in self.tails))))
 
-    def with_part(self, part: Part) -> S3State:
+    def with_part(self, part: StoredPart) -> S3State:
         """With the part that follows, which contains the tails."""
         return replace(self, parts=(*self.parts, part), tails=())
 
@@ -127,9 +127,9 @@ def from_storage(storage: Mapping[str, object], layout: PartLayout) -> S3State:
     )
 
 
-def _part(text: str) -> Part:
+def _part(text: str) -> StoredPart:
     etag, _, crc = text.strip('"').partition(":")
-    return Part(f'"{etag}"', _from_hex(crc))
+    return StoredPart(f'"{etag}"', _from_hex(crc))
 
 
 def _suffix(crc: int | None) -> str:

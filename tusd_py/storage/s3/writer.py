@@ -16,7 +16,7 @@ from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.client import ObjectMissing, PartsChanged, RangeMissing
 from tusd_py.storage.s3.layout import PARTS_MAX
 from tusd_py.storage.s3.reopening import put_tail, reopen
-from tusd_py.storage.s3.state import Part, S3State, Tail
+from tusd_py.storage.s3.state import S3State, StoredPart, Tail
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class S3Sink:
         self._is_prepared = False
         self._fresh: list[bytes] = []  # the newest bytes of the part that is gathered
         self._fresh_bytes = 0
-        self._jobs: deque[asyncio.Task[Part]] = deque()  # the parts behind those of the state, in order
+        self._jobs: deque[asyncio.Task[StoredPart]] = deque()  # the parts behind those of the state, in order
         # What only earlier states name: the keys of objects, and multipart uploads with their keys and ids.
         self._obsolete: list[tuple[str, str]] = []
         self._failure: StoreError | None = None
@@ -186,7 +186,7 @@ class S3Sink:
         self._jobs.append(job)
         await self._finish_jobs(self._access.parallel_parts - 1)
 
-    async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> Part:
+    async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> StoredPart:
         try:
             earlier = await self._read_tails(tails)
             body = b"".join([*earlier, *fresh])
