@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _request_log = logging.getLogger("tusd_py.requests")
 
 #: A request with one of these is not ordinary: another method or protocol, a checksum, a final upload.
-_UNUSUAL = frozenset(
+UNUSUAL_HEADERS = frozenset(
     {
         b"x-http-method-override",
         b"upload-draft-interop-version",
@@ -91,7 +91,7 @@ class DirectAnswers:
         if creations is None or _request_log.isEnabledFor(logging.DEBUG):
             return False
         headers = Headers(scope["headers"])
-        if b"tus-resumable" not in headers or headers.has_any(_UNUSUAL):
+        if b"tus-resumable" not in headers or headers.has_any(UNUSUAL_HEADERS):
             return False
         try:
             return self._begin(creations, headers, whole, run)
