@@ -56,6 +56,7 @@ def test_small_body_that_follows_the_head_is_waited_for(server: Served, monkeypa
 
 
 def test_large_body_is_not_waited_for(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts at once, to be received while it arrives."""
     monkeypatch.setattr(starting, "WHOLE_SECONDS", 60.0)
     with server.connect() as connection:
         connection.sendall(head("POST", "/direct", f"Content-Length: {starting.SMALL_BODY_BYTES + 1}"))

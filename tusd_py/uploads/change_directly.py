@@ -204,7 +204,7 @@ class _Change:
                     after = completed(ports, after)
                 self._update(after.expiring(ports.policy.expiry(after, now)), self._on_appended)
                 return
-            except Exception as error:  # noqa: BLE001 - as above; the bytes are beyond the offset and do not count
+            except Exception as error:  # noqa: BLE001 - the outermost handler; the bytes do not count
                 failure = error
         self._give_up(failure)
 

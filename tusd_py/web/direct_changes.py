@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from time import perf_counter
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from tusd_py.model.caller import HeaderList
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Terminated
@@ -17,7 +14,7 @@ from tusd_py.protocol.requests import Append, Head, Inspect, Terminate
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.uploads.change_directly import DirectChanges, DirectOutcome, direct_changes
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.direct import UNUSUAL_HEADERS, DirectAnswers, Run, WholeRequest
+from tusd_py.web.direct import UNUSUAL_HEADERS, DirectAnswers, Run, WholeRequest, failing, sending
 from tusd_py.web.errors import to_refusal
 from tusd_py.web.tus import TusEndpoint
 
@@ -84,14 +81,14 @@ class DirectChangeAnswers:
         client = "" if method == "HEAD" else endpoint.client_addresses.key(scope, headers)
         request_id = endpoint.request_ids.of(headers.get_bytes(b"x-request-id"))
         pieces = whole.peek_body()
-        answer = _Answer(endpoint, whole, run, started, request_id, headers.get_bytes(b"origin"), pieces)
+        answer = _ChangeAnswer(endpoint, whole, run, started, request_id, headers.get_bytes(b"origin"), pieces)
         if not changes.begin(request, pieces, client, request_id.decode(), answer.on_outcome):
             return False
         endpoint.metrics.open.inc()
         return True
 
 
-class _Answer:
+class _ChangeAnswer:
     """The response to one request that has begun."""
 
     __slots__ = ("_endpoint", "_origin", "_pieces", "_request_id", "_run", "_started", "_whole")
@@ -142,7 +139,7 @@ class _Answer:
         except Exception:
             # The outermost handler of this callback: the client must be answered.
             log.exception("request %s could not be answered", self._request_id.decode())
-            self._run(self._whole, _failing)
+            self._run(self._whole, failing)
         metrics.request(method, perf_counter() - self._started, error)
 
     def _respond(self, response: Response) -> None:
@@ -151,16 +148,4 @@ class _Answer:
         assert isinstance(response.body, bytes), "no direct request is a download"
         if response.body or not self._whole.respond_directly(response.status, headers):
             # The client reads slowly, the server stops or the connection is gone: what ASGI does then is right.
-            self._run(self._whole, _sending(response.status, headers, response.body))
-
-
-def _sending(status: int, headers: HeaderList, body: bytes) -> ASGIApp:
-    async def send_response(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return send_response
-
-
-async def _failing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Nothing: the HTTP server answers 500 where the application sends no response."""
+            self._run(self._whole, sending(response.status, headers, response.body))

@@ -157,6 +157,7 @@ async def test_unusual_bodies_do_not_begin(fields: dict[str, Any]) -> None:
 
 
 async def test_body_of_a_request_without_one_does_not_begin() -> None:
+    """Nor does a PATCH without a byte."""
     harness = direct_harness()
     upload = (await harness.create(10)).upload
     assert not changes_of(harness.ports).begin(Terminate(upload_id=upload.id), [b"x"], CLIENT, "", never)
@@ -209,6 +210,7 @@ async def test_offset_older_than_the_server_is_left_to_the_use_case() -> None:
 
 
 async def test_expired_upload_is_left_to_the_use_case() -> None:
+    """It refuses the request."""
     harness = direct_harness()
     upload = (await harness.create(10)).upload
     harness.clock.move(10 * harness.policy.unfinished_seconds)
