@@ -101,17 +101,6 @@ async def test_quick_call_that_hangs_delays_the_others_for_a_moment() -> None:
 
 
 @pytest.mark.anyio
-async def test_only_one_idle_thread_is_woken() -> None:
-    """The last one that became idle is used again; the others sleep on."""
-    pool = ThreadPool(4, "test", quick=True)
-    started = threading.Barrier(3, timeout=30)
-    await asyncio.gather(*(pool.run(started.wait) for _ in range(3)))
-    names = {await pool.run(lambda: threading.current_thread().name) for _ in range(20)}
-    assert 1 == len(names)
-    await pool.close()
-
-
-@pytest.mark.anyio
 async def test_pool_works_again_after_close() -> None:
     """It starts new threads."""
     pool = ThreadPool(2, "test")
