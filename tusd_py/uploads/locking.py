@@ -28,7 +28,7 @@ class LockedUpload:
         self._lock = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
         if self._lock.was_abandoned:
             try:
-                await _fence(self._ports, self._upload_id)
+                await fence(self._ports, self._upload_id)
             except BaseException:
                 await self._lock.release()
                 raise
@@ -38,7 +38,7 @@ class LockedUpload:
         await self._lock.release()
 
 
-async def _fence(ports: Ports, upload_id: str) -> None:
+async def fence(ports: Ports, upload_id: str) -> None:
     """Give the record a new token, so that the earlier holder, if it still runs, can save nothing any more.
 
     Bytes that it has written by then and not saved are beyond the offset: they do not count.
