@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ _CONNECTIONS_MAX = 64
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 _FULL = frozenset({"QuotaExceeded", "ServiceQuotaExceededException", "XMinioStorageFull", "InsufficientStorage"})
+#: Bad request and not implemented. A missing permission is 403.
+_REFUSED = frozenset({400, 501})
 
 
 class ObjectMissing(StoreUnavailable):
@@ -37,6 +39,10 @@ class MultipartMissing(StoreUnavailable):
 
 class PartsChanged(StoreUnavailable):
     """A part is not the recorded one: another process has sent it again with other bytes, or it is gone."""
+
+
+class Refused(StoreUnavailable):
+    """S3 does not accept the request as it is: it lacks a function, or does not know an argument."""
 
 
 class RangeMissing(StoreUnavailable):
@@ -59,6 +65,8 @@ class S3Client:
 
     def __init__(self, account: S3Account) -> None:
         self.bucket = account.bucket
+        #: Whether S3 verifies the CRC of parts and objects. It is not known before ``probe``.
+        self.has_checksums = False
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -129,6 +137,11 @@ class S3Client:
     async def read_all(self, key: str, size: int) -> bytes:
         """The first ``size`` bytes of an object."""
         return b"".join([piece async for piece in self.read(key, 0, size)])
+
+    @property
+    def checksum_mode(self) -> Mapping[str, str]:
+        """The argument of HeadObject that asks for the CRC; stores without checksums may refuse it."""
+        return {"ChecksumMode": "ENABLED"} if self.has_checksums else {}
 
     async def object_size(self, key: str) -> int | None:
         """The size of an object; ``None`` if there is none."""
@@ -211,4 +224,5 @@ def _translated(response: Any) -> StoreError:
         return RangeMissing("the object is shorter than recorded")
     if code in _FULL or status == 507:
         return StoreFull(f"S3 has no space left: {code}")
-    return StoreUnavailable(f"S3 answered {status} {code}")
+    failure = Refused if status in _REFUSED else StoreUnavailable
+    return failure(f"S3 answered {status} {code}")
