@@ -224,7 +224,8 @@ def _load() -> Any:
 def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _MISSING:
+    # Only a response without a body has no code: to other requests than these, what is no S3 service answers so.
+    if code in _MISSING and (code != "404" or operation in ("head_object", "get_object")):
         return ObjectMissing("there is no such object")
     if code == "NoSuchUpload":
         return MultipartMissing("the multipart upload has ended")

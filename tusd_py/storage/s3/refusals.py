@@ -49,7 +49,9 @@ def describe(response: Mapping[str, Any], operation: str, bucket: str) -> str:
         return f"S3 cannot use the key for encryption ({code}): check s3.kms_key_id, and the permissions for the key"
     if status == 403:
         return f"S3 answered 403 {code}: the credentials lack the permission {_action(operation)} for {bucket}"
-    return f"S3 answered {status} {code}".rstrip()
+    if code in ("", "404"):
+        return f"the answer is {status} without a code of S3: check s3.endpoint_url"
+    return f"S3 answered {status} {code}"
 
 
 def _action(operation: str) -> str:
