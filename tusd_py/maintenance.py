@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tusd_py.contracts.hook_counts import HookCount
-from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.locker import Lock, LocksUnavailable
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
@@ -98,6 +98,8 @@ class Maintenance:
                         self._leadership.on_release_requested(self._lose_leadership)
                 if self._leadership is not None:
                     await self._run_once()
+            except LocksUnavailable as error:
+                log.warning("no locks: uploads cannot be changed, and maintenance waits", extra={"reason": str(error)})
             except Exception:
                 # The outermost handler of this task: it must survive a database that is unavailable for a minute.
                 log.exception("maintenance failed, retrying")

@@ -93,7 +93,7 @@ class Scheduler:
         zone = self._settings.schedules.time_zone
         for schedule in self._schedules:
             due_at = schedule.timing.next_after(now, self._zone)
-            await self._states.plan(schedule.name, f"{schedule.timing.text} {zone}", due_at)
+            await self._states.plan(schedule.name, schedule.timing.shown_in(zone), due_at)
 
     async def _run_due(self) -> float:
         """Begin what is due; return the seconds after which to look again."""

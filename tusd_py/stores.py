@@ -41,8 +41,6 @@ def make_store(settings: Settings) -> Store:
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX)
     if settings.storage.kind == "disk":
         return DiskStore(Path(settings.storage.data_dir) / "uploads", file_mode=int(settings.storage.file_mode, 8))
-    if importlib.util.find_spec("aiobotocore") is None:
-        raise StoreUnavailable('storage.kind is "s3", which needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
     return S3Store(
         _account(settings),
@@ -93,7 +91,29 @@ def make_download_urls(settings: Settings, store: Store) -> DownloadUrls | None:
     )
 
 
+def make_s3_client(settings: Settings, bucket: str, endpoint_url: str) -> S3Client:
+    """A client for another bucket: at the endpoint of the settings, or at another one with the usual keys of AWS.
+
+    Raises ``StoreUnavailable`` if the package for S3 is not installed.
+    """
+    account = replace(_account(settings), bucket=bucket)
+    if endpoint_url:
+        url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
+        account = S3Account(bucket=bucket, endpoint_url=url, region=settings.s3.region)
+    return S3Client(account)
+
+
+def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> bool:
+    """Whether the store of the settings takes objects of ``bucket`` below ``prefix`` for its own."""
+    if settings.storage.kind != "s3" or settings.s3.bucket != bucket:
+        return False
+    keys = _keys(settings)
+    return any(prefix.startswith(own) for own in (*keys.all_objects, keys.all_tails))
+
+
 def _account(settings: Settings) -> S3Account:
+    if importlib.util.find_spec("aiobotocore") is None:
+        raise StoreUnavailable('S3 needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
     return S3Account(
         bucket=s3.bucket,

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 
 from tusd_py.access.local_counter import LocalCounter, item_of, seconds_until
 from tusd_py.model.rates import Rate
+from tusd_py.model.tls import tls_problem
 
 log = logging.getLogger(__name__)
 
@@ -108,5 +109,6 @@ class RedisCounter:
             # The class only, where the text may repeat the URL.
             cause = error.__cause__ or error
             log.warning(
-                "Redis cannot count rates, each server process counts for itself meanwhile: %s", type(cause).__name__
+                "Redis cannot count rates, each server process counts for itself meanwhile: %s",
+                tls_problem("Redis", str(cause)) or type(cause).__name__,
             )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tusd_py.authenticators import (
     allowed_algorithms,
@@ -28,6 +28,7 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.data_directory import exposed_data
 from tusd_py.databases import is_records_in_use, pending_migrations, records_damage, try_records
 from tusd_py.model.text import valid_unicode
+from tusd_py.model.tls import tls_problem
 from tusd_py.service import page_options
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
@@ -235,10 +236,22 @@ def _redis_at(url: str, setting: str) -> Check:
     parts = urlsplit(url)
     # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
     name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
-    problem = _ping_redis(url)
+    problem = _missing_file(url) or _ping_redis(url)
     if problem is None:
         return Check(True, f"Redis at {name} answers and can be written to")
     return Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change {setting}")
+
+
+def _missing_file(url: str) -> str | None:
+    """What is wrong with the files that the URL names; the library's own error does not name them."""
+    for name, value in parse_qsl(urlsplit(url).query):
+        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            try:
+                with open(value, "rb"):
+                    pass
+            except OSError as error:
+                return f"{name} in its URL is {value}: {error.strerror}"
+    return None
 
 
 def _ping_redis(url: str) -> str | None:
@@ -267,7 +280,7 @@ def _ping_redis(url: str) -> str | None:
         except AuthenticationError:
             problems[0] = "it refuses the login: check the password in the URL"
         except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number
-            problems[0] = without_credentials(str(error))
+            problems[0] = tls_problem("it", str(error)) or without_credentials(str(error))
         else:
             problems.clear()
 

@@ -11,9 +11,7 @@ import typer
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 
 Source = Annotated[Path, typer.Argument(metavar="<directory>", help="The directory that tusd-py backup has written.")]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Move an existing database and uploads aside, into the data directory.")
-]
+Replace = Annotated[bool, typer.Option("--replace", help="Move an existing database and uploads aside.")]
 KeepCredentials = Annotated[
     bool,
     typer.Option(
@@ -22,6 +20,18 @@ KeepCredentials = Annotated[
     ),
 ]
 _SHOWN_MAX = 10
+_WHY_KNOWN = "the database that was replaced says so"
+_WHY_UNKNOWN = (
+    "the data directory had no database that says which of them were revoked since the backup; to accept them, restore "
+    "with --keep-credentials"
+)
+_NAMES = {
+    "api_keys": ("API key", "API keys"),
+    "links": ("link", "links"),
+    "access_codes": ("access code", "access codes"),
+    "account_sessions": ("session", "sessions"),
+    "accounts": ("account", "accounts"),
+}
 
 
 def restore(
@@ -40,6 +50,7 @@ def restore(
     from tusd_py.commands.startup import reason
     from tusd_py.contracts.records import RecordsError
     from tusd_py.databases import pending_migrations
+    from tusd_py.settings import describe_database
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     missing: list[str] = []
@@ -53,13 +64,12 @@ def restore(
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
-    say(f"records  {settings.database_path}{', to be migrated when the server starts' if is_old else ''}")
+    say(f"records  {describe_database(settings)}{', to be migrated when the server starts' if is_old else ''}")
     say(f"bytes    {'not in this backup' if result.files is None else f'{result.files} files'}")
-    if result.replaced is not None:
+    if result.replaced:
         say(f"before   {result.replaced}: delete it once you have checked the restored server")
     if revoked := _describe(result.revoked):
-        why = "as in the database before" if result.knew_revocations else "there is no database that says what was"
-        say(f"revoked  {revoked}: {why}")
+        say(f"revoked  {revoked}: {_WHY_KNOWN if result.knew_revocations else _WHY_UNKNOWN}")
     if missing:
         shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
         say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")
@@ -68,4 +78,4 @@ def restore(
 
 
 def _describe(revoked: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in revoked.items() if count)
+    return ", ".join(f"{count} {_NAMES[table][count != 1]}" for table, count in revoked.items() if count)

@@ -99,11 +99,8 @@ class Settings(Section):
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
             yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
         yield from self._problems_of_machines()
-        if self.schedules.backup_directory and self.database_path is None:
-            yield (
-                "schedules.backup_directory is set while the records are not in a SQLite database: back PostgreSQL up "
-                "with pg_dump"
-            )
+        if self.schedules.backup_directory and not self.has_database:
+            yield 'schedules.backup_directory is set while records.url is "memory": there is nothing to back up'
         if self.schedules.backup_bytes != "none" and self.storage.kind != "disk":
             yield (
                 f'schedules.backup_bytes is "{self.schedules.backup_bytes}" while storage.kind is '

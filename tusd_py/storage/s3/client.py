@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +71,8 @@ class S3Client:
 
     def __init__(self, account: S3Account) -> None:
         self.bucket = account.bucket
+        #: Whether S3 verifies the CRC of parts and objects. It is not known before ``probe``.
+        self.has_checksums = False
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -154,6 +156,11 @@ class S3Client:
             except Exception as error:  # noqa: BLE001 - as in ``read``
                 raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
         return content
+
+    @property
+    def checksum_mode(self) -> Mapping[str, str]:
+        """The argument of HeadObject that asks for the CRC; stores without checksums may refuse it."""
+        return {"ChecksumMode": "ENABLED"} if self.has_checksums else {}
 
     async def object_size(self, key: str) -> int | None:
         """The size of an object; ``None`` if there is none."""
