@@ -17,6 +17,7 @@ from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
 from tusd_py.stores import describe_bucket, shortcomings, store_failure
 from tusd_py.threads import in_executor
+from tusd_py.uploads.abandoned import remove_abandoned
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
@@ -137,6 +138,7 @@ class Maintenance:
         if now >= self._leftovers_at:
             self._leftovers_at = now + timedelta(seconds=seconds * _LEFTOVERS_INTERVAL)
             await remove_leftovers(self._ports, now - timedelta(seconds=seconds))
+            await remove_abandoned(self._ports, now - timedelta(seconds=seconds))
 
     async def _measure_jobs(self) -> None:
         job_queue = self._ports.job_queue

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from tusd_py.contracts.object_list import ObjectKind, StoredObject
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import multipart
@@ -149,6 +150,39 @@ class S3Store:
                 found = [each["Key"] for each in page.get("Uploads", ()) if each["Initiated"] < before]
                 if ids := self._ids(found):
                     yield ids
+
+    async def list_objects(self, before: datetime) -> AsyncGenerator[Sequence[StoredObject], None]:
+        """See ``ObjectList.list_objects``."""
+        for prefix in (*self._keys.all_objects, self._keys.all_tails):
+            kind = ObjectKind.TAIL if prefix == self._keys.all_tails else ObjectKind.OBJECT
+            async for page in self._client.pages("list_objects_v2", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, kind, each["Key"], "", each["Size"], each["LastModified"])
+                    for each in page.get("Contents", ())
+                    if each["LastModified"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+        for prefix in self._keys.all_objects:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, ObjectKind.MULTIPART, each["Key"], each["UploadId"], 0, each["Initiated"])
+                    for each in page.get("Uploads", ())
+                    if each["Initiated"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+
+    def is_named(self, upload: Upload, stored: StoredObject) -> bool:
+        """See ``ObjectList.is_named``."""
+        state = self._access.state(upload)
+        if stored.multipart_id:
+            return stored.multipart_id == state.multipart_id
+        # Earlier versions recorded no key.
+        return stored.key in (state.object_keys or {self._keys.object_of(upload)})
+
+    async def remove_object(self, stored: StoredObject) -> None:
+        """See ``ObjectList.remove_object``."""
+        if stored.multipart_id:
+            await multipart.abort_until_gone(self._client, stored.key, stored.multipart_id)
+        else:
+            await self._client.call("delete_object", Key=stored.key)
 
     async def size(self, upload: Upload) -> int:
         state = self._access.state(upload)
