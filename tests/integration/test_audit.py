@@ -107,6 +107,19 @@ async def test_only_administrators_read_it(server: RunningServer) -> None:
     assert sorted(summary(found)) == [" operate refused", "mo operate refused"]
 
 
+async def test_what_stands_in_a_path_is_recorded_only_if_it_is_an_id(server: RunningServer) -> None:
+    """Names of people and secrets in paths do not get into the log; ids do."""
+    given = "0123456789abcdef"
+    for each in ("carol", "tusd_key_0123456789abcdef", "a%0Ab", given):
+        assert (await request("DELETE", f"{server.root}/api/accounts/{each}", bearer("mallory"))).status == 403
+    found = await waited_for(server, "kind=server&subject=mallory&outcome=refused", 4)
+    assert [each["id"] for each in found] == [*["/api/accounts/{name}"] * 3, f"/api/accounts/{given}"]
+    for each in ("K7QX3M", "a" * 40, "0" * 32):
+        assert (await request("HEAD", f"{server.url}{each}", {**TUS, **bearer("mallory")})).status == 404
+    found = await waited_for(server, "kind=upload&subject=mallory&outcome=refused", 3)
+    assert sorted(each["id"] or "" for each in found) == ["", "", "0" * 32]
+
+
 async def test_pages_and_filters(server: RunningServer) -> None:
     """Pages follow each other without gaps; unknown parameters and values are 400."""
     for _ in range(3):
