@@ -26,6 +26,7 @@ SETTINGS = {
     "API__ENABLED": "true",
     "AUDIT__ENABLED": "true",
     "AUDIT__DOWNLOADS": "true",
+    "AUDIT__REFUSALS_PER_MINUTE": "100",
     "EVENTS__RECORD": "true",
 }
 ALICE, BOB, ROOT = bearer("alice"), bearer("bob"), bearer("root", roles=["admin"])
