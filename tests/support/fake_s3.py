@@ -76,7 +76,7 @@ class FakeS3(S3Client):
         self.objects.pop(Key, None)
 
     def _copy_object(self, Key: str, CopySource: Mapping[str, str], **more: Any) -> None:
-        self._make(Key, self.objects[CopySource["Key"]], more)
+        self._make(Key, self._get_object(CopySource["Key"]), more)
 
     def _create_multipart_upload(self, Key: str, **more: Any) -> Any:
         multipart_id = f"m{len(self.calls)}"
@@ -92,7 +92,7 @@ class FakeS3(S3Client):
         self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str
     ) -> Any:
         first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
-        body = self.objects[CopySource["Key"]][first : last + 1]
+        body = self._get_object(CopySource["Key"])[first : last + 1]
         return {"CopyPartResult": self._upload_part(Key, UploadId, PartNumber, body)}
 
     def _list_parts(self, Key: str, UploadId: str, **_: Any) -> Any:
