@@ -12,7 +12,8 @@ BENCH := $(VENV)/.bench
 BENCH_VENV := benchmarks/.venv-bench
 PROXIES := $(VENV)/.proxies
 DOCS := $(VENV)/.docs
-# Three processes: on two cores they wait for timers, disks and clients a third of the time. The tests of a file run in one process and share its server.
+# Three processes on two cores: tests wait for timers, disks and clients about two fifths of the time. The tests of a
+# file run in one process and share its server.
 PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
 ARGS ?=
 
