@@ -148,11 +148,11 @@ class _Answer:
                 metrics.bytes_received.inc(upload.offset)
             if not self._whole.respond_directly(_CREATED, headers):
                 # The client reads slowly, the server stops or the connection is gone: what ASGI does then is right.
-                self._run(self._whole, _sending(headers))
+                self._run(self._whole, sending(_CREATED, headers))
         except Exception:
             # The outermost handler of this callback: the client must be answered.
             log.exception("request %s: created %s, but could not answer", self._request_id.decode(), upload.id)
-            self._run(self._whole, _failing)
+            self._run(self._whole, failing)
         metrics.request("POST", perf_counter() - self._started, None)
 
     def _headers(self, upload: Upload) -> HeaderList:
@@ -163,13 +163,15 @@ class _Answer:
         return headers
 
 
-def _sending(headers: HeaderList) -> ASGIApp:
+def sending(status: int, headers: HeaderList, body: bytes = b"") -> ASGIApp:
+    """An application that sends this response."""
+
     async def send_response(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": _CREATED, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     return send_response
 
 
-async def _failing(scope: Scope, receive: Receive, send: Send) -> None:
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
     """Nothing: the HTTP server answers 500 where the application sends no response."""
