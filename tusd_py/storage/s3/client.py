@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.storage.s3.refusals import describe, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,11 @@ _ATTEMPTS = 4
 _CONNECTIONS_MAX = 64
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
-_FULL = frozenset({"QuotaExceeded", "ServiceQuotaExceededException", "XMinioStorageFull", "InsufficientStorage"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
 #: Bad request and not implemented. A missing permission is 403.
 _REFUSED = frozenset({400, 501})
+_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
+_FULL = frozenset({"QuotaExceeded", "ServiceQuotaExceededException", "XMinioStorageFull", "InsufficientStorage"})
 
 
 class ObjectMissing(StoreUnavailable):
@@ -44,6 +46,10 @@ class PartsChanged(StoreUnavailable):
 
 class Refused(StoreUnavailable):
     """S3 does not accept the request as it is: it lacks a function, or does not know an argument."""
+
+
+class Conflict(StoreUnavailable):
+    """An object has the key that was to be given to a new one."""
 
 
 class RangeMissing(StoreUnavailable):
@@ -82,18 +88,20 @@ class S3Client:
         try:
             client = await self._opened()
         except Exception as error:
-            raise StoreUnavailable(f"there is no S3 client for these settings: {type(error).__name__}") from error
+            reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
+            raise StoreUnavailable(reason) from error
         from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except ClientError as error:
                 if not _has_changed(error.response) or attempt == _ATTEMPTS:
-                    raise _translated(error.response) from None
+                    raise _translated(error.response, operation, self.bucket) from None
                 await _pause(attempt)
-            except BotoCoreError as error:
+            except (BotoCoreError, ResponseParserError) as error:
                 failure: Exception = error
                 break
             except (TransportError, OSError, TimeoutError) as error:
@@ -101,7 +109,8 @@ class S3Client:
                 failure = error
                 if attempt < _ATTEMPTS:
                     await _pause(attempt)
-        raise StoreUnavailable(f"S3 cannot be reached: {type(failure).__name__} at {_host(client)}") from None
+        reason = f"S3 cannot be reached: {type(failure).__name__} at {_host(client)}"
+        raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(failure))))) from None
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
@@ -160,6 +169,16 @@ class S3Client:
     async def read_all(self, key: str, size: int) -> bytes:
         """The first ``size`` bytes of an object."""
         return b"".join([piece async for piece in self.read(key, 0, size)])
+
+    async def read_object(self, key: str) -> bytes:
+        """The bytes of a small object. Raises like ``call``."""
+        response = await self.call("get_object", Key=key)
+        async with response["Body"] as body:
+            try:
+                content: bytes = await body.read()
+            except Exception as error:  # noqa: BLE001 - as in ``read``
+                raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
+        return content
 
     @property
     def checksum_mode(self) -> Mapping[str, str]:
@@ -242,17 +261,18 @@ def _has_changed(response: Any) -> bool:
     return str(response.get("Error", {}).get("Code", "")) in _CHANGED
 
 
-def _translated(response: Any) -> StoreError:
+def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _MISSING:
+    # Only a response without a body has no code: to other requests than these, what is no S3 service answers so.
+    if code in _MISSING and (code != "404" or operation in ("head_object", "get_object")):
         return ObjectMissing("there is no such object")
-    if code == "NoSuchBucket":
-        return StoreUnavailable("the bucket does not exist")
     if code == "NoSuchUpload":
         return MultipartMissing("the multipart upload has ended")
     if code in ("InvalidPart", "InvalidPartOrder"):
         return PartsChanged("S3 has not the part that was recorded")
+    if code in _CONFLICTS:
+        return Conflict("an object has this key already")
     if code == "InvalidRange":
         return RangeMissing("the object is shorter than recorded")
     if _has_changed(response):
@@ -260,4 +280,4 @@ def _translated(response: Any) -> StoreError:
     if code in _FULL or status == 507:
         return StoreFull(f"S3 has no space left: {code}")
     failure = Refused if status in _REFUSED else StoreUnavailable
-    return failure(f"S3 answered {status} {code}")
+    return failure(describe(response, operation, bucket))
