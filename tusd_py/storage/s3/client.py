@@ -149,18 +149,18 @@ class S3Client:
             body = response["Body"]
             try:
                 while start < stop:
-                    piece = await body.read(min(READ_BYTES, stop - start))
+                    try:
+                        piece = await _read_piece(body, min(READ_BYTES, stop - start))
+                    except StoreUnavailable:
+                        failed += 1
+                        if failed == _ATTEMPTS:
+                            raise
+                        break
                     if not piece:
                         raise RangeMissing("the object is shorter than recorded")
                     start += len(piece)
                     failed = 0
                     yield piece
-            except (GeneratorExit, RangeMissing):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
-                failed += 1
-                if failed == _ATTEMPTS:
-                    raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
             finally:
                 body.close()
             if failed:
@@ -232,6 +232,14 @@ class S3Client:
                 config=config,
             )
         )
+
+
+async def _read_piece(body: Any, count: int) -> bytes:
+    try:
+        piece: bytes = await body.read(count)
+    except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
+        raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
+    return piece
 
 
 async def _pause(attempt: int) -> None:
