@@ -118,6 +118,7 @@ class Service:
             download_url=self.settings.server.download_url,
             is_draining=lambda: self.active_bodies.is_draining,
             readiness=Readiness(self.ports, self.active_bodies),
+            schedules=frozenset(schedule.name for schedule in enabled_schedules(self.settings)),
             bodies=BodyOpener(self.active_bodies, uploads.body_idle_seconds, uploads.body_rate_min),
         )
 

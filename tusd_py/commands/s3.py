@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, fail, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 
 if TYPE_CHECKING:
     from tusd_py.settings import Settings
@@ -33,7 +33,11 @@ def _group() -> None:
 
 @app.command()
 def janitor(
-    delete: Delete = False, older_than: OlderThan = "1d", as_json: AsJson = False, config: Config = None
+    delete: Delete = False,
+    older_than: OlderThan = "1d",
+    as_json: AsJson = False,
+    config: Config = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Find multipart uploads, tails and objects that no record names, and remove them with --delete.
 
@@ -48,14 +52,14 @@ def janitor(
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
 
-    settings = settings_of(config, {})
-    if settings.storage.kind != "s3":
-        fail(['storage.kind is not "s3": there is no bucket'])
+    settings = settings_of(config, {"storage.data_dir": data_dir})
     if not settings.has_database:
         fail(["records are in memory: only the server process that holds them knows which objects are named"])
     seconds = _seconds(older_than)
     try:
         require_database(settings)
+        if settings.storage.kind != "s3":
+            fail(['storage.kind is not "s3": there is no bucket'])
         with keeping_owner(settings):
             counts = asyncio.run(_report(settings, seconds, delete, as_json))
     except StartupError as error:

@@ -7,5 +7,6 @@ from tests.support.command import run
 
 def test_store_without_a_bucket() -> None:
     """Exit code 2 and a sentence."""
-    result = run("s3", "janitor")
+    run("migrate", "--data-dir", "d")
+    result = run("s3", "janitor", "--data-dir", "d")
     assert (result.exit_code, 'storage.kind is not "s3": there is no bucket' in result.output) == (2, True)
