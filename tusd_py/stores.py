@@ -78,7 +78,7 @@ def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
         name=lambda upload: published_name(settings.publishing.pattern, upload),
         candidates=candidates,
         suffixed=with_random_suffix,
-        is_exclusive=store.capabilities.is_exclusive,
+        capabilities=store.capabilities.find,
     )
 
 
