@@ -75,6 +75,8 @@ class S3Client:
         self.bucket = account.bucket
         #: Whether S3 verifies the CRC of parts and objects. ``None`` before the first object.
         self.has_checksums: bool | None = None
+        #: Whether S3 can copy parts; set to false once it has refused to.
+        self.copies_parts = True
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
