@@ -79,12 +79,12 @@ class SqlRecords:
         assert not upload.parts and not upload.token, "only plain creations are direct"
         self._begin_write(self._insertion(upload, effects), Callback(on_done))
 
-    async def find(self, upload_id: str) -> Upload | None:
-        found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
+        found: Upload | None = (await self._read(FindByIds((upload_id,), with_parts)))[0]
         return found
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
-        return await self._read(FindByIds(tuple(upload_ids))) if upload_ids else []
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
+        return await self._read(FindByIds(tuple(upload_ids), with_parts)) if upload_ids else []
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         assert before.id == after.id, "an update must not change the id"
