@@ -51,7 +51,8 @@ def main() -> int:
             told_apart = abs(difference) > max(_SECONDS_MAX, _CHANCE_MAX * chance)
             is_apart = is_apart or told_apart
             print(
-                f"{verb:<6} {kind:<7} foreign {medians['foreign'] * 1e6:7.1f} us unknown {medians['unknown'] * 1e6:7.1f} us  "
+                f"{verb:<6} {kind:<7} "
+                f"foreign {medians['foreign'] * 1e6:7.1f} us  unknown {medians['unknown'] * 1e6:7.1f} us  "
                 f"difference {difference * 1e6:+6.1f} us  by chance {chance * 1e6:5.1f} us"
                 f"{'  TOLD APART' if told_apart else ''}"
             )
