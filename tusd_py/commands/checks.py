@@ -34,7 +34,7 @@ from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
-from tusd_py.stores import describe_bucket, try_store
+from tusd_py.stores import describe_bucket, try_bucket_publishing, try_store
 from tusd_py.wiring import ensure_libmagic, has_backups, is_private_literal, needs_worker, subscriptions, try_publishing
 
 #: With less free space the disk store refuses every upload.
@@ -124,12 +124,14 @@ def _bucket(settings: Settings) -> Iterator[Check]:
     if settings.storage.kind != "s3":
         return
     try:
-        failure = try_store(settings)
+        failure, lacking = try_store(settings)
     except StoreUnavailable as error:
         yield Check(False, str(error))
         return
     bucket = describe_bucket(settings)
     yield Check(False, f"{bucket}: {failure}") if failure else Check(True, f"{bucket} can be written to")
+    for each in lacking:
+        yield warning(f"{bucket}: {each}")
 
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
@@ -298,7 +300,9 @@ def _steps(settings: Settings) -> Iterator[Check]:
             yield Check(False, str(error))
         else:
             yield Check(True, "libmagic is available to detect the types of uploads")
-    if settings.publishing.directory:
+    if settings.publishing.bucket is not None:
+        yield _publishing_bucket(settings)
+    elif settings.publishing.directory:
         directory = Path(settings.publishing.directory)
         existing = _existing(directory)
         if not _is_writable(existing):
@@ -307,6 +311,17 @@ def _steps(settings: Settings) -> Iterator[Check]:
             )
         else:
             yield _placing(directory)
+
+
+def _publishing_bucket(settings: Settings) -> Check:
+    target = settings.publishing.directory
+    try:
+        failure = try_bucket_publishing(settings)
+    except StoreUnavailable as error:
+        failure = str(error)
+    if failure:
+        return Check(False, f"nothing can be published in {target}: {failure}")
+    return Check(True, f"uploads are published in {target}")
 
 
 def _placing(directory: Path) -> Check:

@@ -204,6 +204,11 @@ def test_parameters_of_a_redis_url_are_those_of_the_client() -> None:
         ),
         ("S3__KEY_PATTERN", "a/{id}/{owner}/{stem}/{filename}/{extension}", "it must be a pattern of fewer parts"),
         ("S3__KEY_PATTERN", "a/../{id}", "it must be a relative path"),
+        *(
+            ("PUBLISHING__DIRECTORY", target, "it must be the path of a directory, or a bucket such as")
+            for target in ("s3://", "s3://A/b", "s3://bucket//b", "s3://bucket/../b", "s3://bucket/ü")
+        ),
+        ("S3__COPY_PARTS", "maybe", 'it must be "auto", "yes" or "no"'),
         ("S3__TAGS", "a", "it must be a list of tags"),
         ("S3__TAGS", "a={nothing}", "it must be a list of tags"),
         ("S3__TAGS", "aws:a=b", "it must be a list of tags"),

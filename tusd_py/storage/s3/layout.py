@@ -125,15 +125,21 @@ class Keys:
     def probe(self) -> str:
         return f"{self.prefix}probe"
 
+    @property
+    def all_notes(self) -> str:
+        return f"{self.prefix}publishing/"
+
     def note(self, upload_id: str) -> str:
         """The key of what the publisher has to remember of an upload after a crash."""
-        return f"{self.prefix}publishing/{_checked(upload_id)}"
+        return self.all_notes + _checked(upload_id)
 
     def upload_of(self, key: str) -> str | None:
         """The id of the upload that an object belongs to; ``None`` for an object of something else."""
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else None
+        if key.startswith(self.all_notes):
+            return key.removeprefix(self.all_notes) or None
         if not key.startswith(self.prefix):
             return None
         segments = key.removeprefix(self.prefix).split("/")

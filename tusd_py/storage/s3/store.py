@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from tusd_py.contracts.object_list import ObjectKind, StoredObject
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import multipart
 from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
+from tusd_py.storage.s3.capabilities import LazyCapabilities
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
 from tusd_py.storage.s3.layout import OBJECT_KEY, Keys, PartLayout
@@ -40,15 +42,22 @@ class S3Store:
         parallel_parts: int = 4,
         attributes: ObjectAttributes | None = None,
         keys: Keys | None = None,
+        settled: Mapping[str, bool] | None = None,
         client: S3Client | None = None,
     ) -> None:
         self._client = client or S3Client(account)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
+        self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})
         self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
         self.budget = MemoryBudget(memory_bytes)
         layout = PartLayout(part_bytes, part_bytes_max)
         self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts, self._attributes)
+
+    @property
+    def client(self) -> S3Client:
+        """The client of the bucket, for what works beside the store."""
+        return self._client
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         """Nothing exists in S3 before the first bytes."""
@@ -98,6 +107,7 @@ class S3Store:
 
     async def purge(self, upload_id: str) -> None:
         await self._purge(upload_id, await self._keys_of(upload_id))
+        await self._client.call("delete_object", Key=self._keys.note(upload_id))
 
     async def _purge(self, upload_id: str, keys: Iterable[str]) -> None:
         """Remove everything below ``keys``, whatever nonces it has, and the tails."""
@@ -130,7 +140,7 @@ class S3Store:
         return keys
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
-        for prefix in (*self._keys.all_objects, self._keys.all_tails):
+        for prefix in (*self._keys.all_objects, self._keys.all_tails, self._keys.all_notes):
             async for page in self._client.pages("list_objects_v2", Prefix=prefix):
                 found = [each["Key"] for each in page.get("Contents", ()) if each["LastModified"] < before]
                 if ids := self._ids(found):
@@ -140,6 +150,39 @@ class S3Store:
                 found = [each["Key"] for each in page.get("Uploads", ()) if each["Initiated"] < before]
                 if ids := self._ids(found):
                     yield ids
+
+    async def list_objects(self, before: datetime) -> AsyncGenerator[Sequence[StoredObject], None]:
+        """See ``ObjectList.list_objects``."""
+        for prefix in (*self._keys.all_objects, self._keys.all_tails):
+            kind = ObjectKind.TAIL if prefix == self._keys.all_tails else ObjectKind.OBJECT
+            async for page in self._client.pages("list_objects_v2", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, kind, each["Key"], "", each["Size"], each["LastModified"])
+                    for each in page.get("Contents", ())
+                    if each["LastModified"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+        for prefix in self._keys.all_objects:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, ObjectKind.MULTIPART, each["Key"], each["UploadId"], 0, each["Initiated"])
+                    for each in page.get("Uploads", ())
+                    if each["Initiated"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+
+    def is_named(self, upload: Upload, stored: StoredObject) -> bool:
+        """See ``ObjectList.is_named``."""
+        state = self._access.state(upload)
+        if stored.multipart_id:
+            return stored.multipart_id == state.multipart_id
+        # Earlier versions recorded no key.
+        return stored.key in (state.object_keys or {self._keys.object_of(upload)})
+
+    async def remove_object(self, stored: StoredObject) -> None:
+        """See ``ObjectList.remove_object``."""
+        if stored.multipart_id:
+            await multipart.abort_until_gone(self._client, stored.key, stored.multipart_id)
+        else:
+            await self._client.call("delete_object", Key=stored.key)
 
     async def size(self, upload: Upload) -> int:
         state = self._access.state(upload)
