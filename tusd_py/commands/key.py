@@ -32,7 +32,7 @@ Verbs = Annotated[
     typer.Option(
         "--verb",
         metavar="<verb>",
-        help="Permit only this (create, append, inspect, download, terminate, share, observe, operate); may be repeated.",
+        help="Permit only create, append, inspect, download, terminate, share, observe or operate; may be repeated.",
     ),
 ]
 LengthMax = Annotated[
