@@ -24,7 +24,7 @@ class Capabilities:
     def shortcomings(self) -> Iterator[str]:
         """One sentence for each that is missing, with its consequence."""
         if not self.copies_parts:
-            yield "it cannot copy parts (UploadPartCopy): no upload can be concatenated or published in it"
+            yield "it cannot copy parts (UploadPartCopy): concatenations pass through the server"
         if not self.is_exclusive:
             yield "it has no conditional writes (If-None-Match): each published name gets a suffix"
         for setting in self.ignored:
@@ -74,13 +74,8 @@ class LazyCapabilities:
                     copies_parts=self.settled.get("copies_parts", found.copies_parts),
                     is_exclusive=self.settled.get("is_exclusive", found.is_exclusive),
                 )
+                self.client.copies_parts = self._found.copies_parts
             return self._found
-
-    async def is_exclusive(self) -> bool:
-        """Whether an object can be made on the condition that nothing has its key."""
-        if "is_exclusive" in self.settled:
-            return self.settled["is_exclusive"]
-        return (await self.find()).is_exclusive
 
 
 async def _ignored(client: S3Client, key: str, attributes: ObjectAttributes) -> tuple[str, ...]:

@@ -73,6 +73,8 @@ class S3Client:
         self.bucket = account.bucket
         #: Whether S3 verifies the CRC of parts and objects. It is not known before ``probe``.
         self.has_checksums = False
+        #: Whether S3 can copy parts; set to false once it has refused to.
+        self.copies_parts = True
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()

@@ -46,6 +46,7 @@ class S3Store:
         client: S3Client | None = None,
     ) -> None:
         self._client = client or S3Client(account)
+        self._client.copies_parts = (settled or {}).get("copies_parts", True)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
         self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})

@@ -30,7 +30,8 @@ async def list_entries(call: Call) -> object:
     limit = query.limit()
     if not limit:
         return {"entries": [], "next": None}
-    page = await trail.log.search(matching, before=query.number("before", NUMBER_MAX), limit=limit)
+    before = query.number("before", NUMBER_MAX)
+    page = await trail.log.search(matching, before=None if before == NUMBER_MAX else before, limit=limit)
     return {"entries": [audit_view(recorded) for recorded in page.entries], "next": page.next}
 
 
