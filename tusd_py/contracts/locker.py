@@ -26,6 +26,11 @@ class Lock(Protocol):
         """Whether an earlier holder has not released it, and may still run: on a machine that was cut off."""
         ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended because the medium cannot be reached: no other caller is known to wait for it."""
+        ...
+
     def on_release_requested(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one waits already.
 

@@ -37,6 +37,7 @@ class FileLock:
     """A lock of a ``FileLocker``: the lock within this process, and its byte in the lock files."""
 
     was_abandoned = False  # the kernel unlocks what a process holds that has died
+    is_lost = False
 
     __slots__ = ("_locker", "key", "local", "waiters")
 

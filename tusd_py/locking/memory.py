@@ -16,6 +16,7 @@ class MemoryLock:
     """A lock of a ``MemoryLocker``. Each holder passes the queue of waiters to the next."""
 
     was_abandoned = False
+    is_lost = False
 
     __slots__ = ("_callbacks", "_is_release_requested", "_locks", "upload_id", "waiters")
 

@@ -6,6 +6,7 @@ from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
+from tusd_py.protocol.errors import LockLost, UploadInterrupted
 from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
@@ -36,6 +37,11 @@ class LockedUpload:
 
     async def __aexit__(self, *_: object) -> None:
         await self._lock.release()
+
+
+def interruption_of(lock: Lock) -> UploadInterrupted:
+    """What ends the request that holds ``lock`` and has to release it."""
+    return LockLost() if lock.is_lost else UploadInterrupted()
 
 
 async def _fence(ports: Ports, upload_id: str) -> None:

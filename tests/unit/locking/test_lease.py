@@ -55,6 +55,7 @@ async def test_unreachable_medium_ends_a_lock_before_its_lease() -> None:
     await asyncio.sleep(LEASE_SECONDS)
     assert asked
     assert asked[0] < began + LEASE_SECONDS - 1
+    assert lock.is_lost
     with pytest.raises(LocksUnavailable):
         await other.acquire("a", 1)
     medium.is_down = False
@@ -108,6 +109,7 @@ async def test_lease_of_another_process_asks_the_holder_to_stop() -> None:
     assert not asked
     await asyncio.sleep(LEASE_SECONDS / 3 + 1)
     assert asked == [1]
+    assert not lock.is_lost, "another caller is known to have it"
     await lock.release()
     assert await locker.try_acquire("a") is None, "the first holder has not released the lease of the second"
     await taken.release()
@@ -152,7 +154,7 @@ async def test_medium_fails_at_the_nth_call(nth: int, after: bool, lasting: bool
                 await asyncio.sleep(0.5)
                 continue
             break
-        assert not lock.is_lost
+        assert not lock.has_ended
         holders += 1
         assert holders == 1
         wanted = asyncio.Event()
